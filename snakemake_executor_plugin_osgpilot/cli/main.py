@@ -1,0 +1,25 @@
+"""Entry point of `osgpilot`: collects the subcommands, turns our errors into one line."""
+
+import click
+
+from snakemake_executor_plugin_osgpilot.cli.pool import pool
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+
+
+class OneLineErrors(click.Group):
+    """Shows an `OsgpilotError` as one line on standard error and exits with status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OsgpilotError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="snakemake-executor-plugin-osgpilot")
+def main() -> None:
+    """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow."""
+
+
+main.add_command(pool)

@@ -1,0 +1,28 @@
+"""The errors of osgpilot.
+
+OsgpilotError        anything we raise on purpose; its text is one line that ends with what to do
+├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
+├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
+├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
+└── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
+"""
+
+
+class OsgpilotError(Exception):
+    """Base of all errors raised on purpose; its text is shown to the user as it is."""
+
+
+class BadInput(OsgpilotError):
+    """What the user gave cannot be used; the text names flag or key, value and remedy."""
+
+
+class Unavailable(OsgpilotError):
+    """This machine lacks something; the text names it and how to get it."""
+
+
+class Unanswered(OsgpilotError):
+    """The question failed. Nothing is known; nothing may be concluded."""
+
+
+class Refused(OsgpilotError):
+    """The other side said no, for good. Same request, same answer."""
