@@ -1,10 +1,12 @@
 """The example workflow, as a newcomer runs it."""
 
 import gzip
+import json
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +53,37 @@ def test_the_plot_is_drawn_where_the_last_line_says(output: str) -> None:
     plot = Path(output.splitlines()[-1].removeprefix("Plot: "))
     assert plot == RESULTS / "coverage.png"
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def record(output: str) -> dict[str, Any]:
+    status = run("osgpilot", "status", "--json", "--dir", str(EXAMPLE))
+    assert status.returncode == 0, status.stdout
+    content: dict[str, Any] = json.loads(status.stdout)
+    return content
+
+
+def test_the_table_names_the_slurm_jobs_that_ran_each_rule(
+    output: str, record: dict[str, Any]
+) -> None:
+    jobs = {name: rule["jobs"] for name, rule in record["rules"].items()}
+    assert jobs == {"split": 2, "index": 1, "map": 40, "merge": 1, "call": 1, "depth": 1, "plot": 1}
+    table = output[output.index(record["run"]) :]
+    for name, rule in record["rules"].items():
+        assert rule["done"] == rule["jobs"]
+        slurm_jobs = ", ".join(sorted(rule["allocations"], key=int))
+        assert re.search(rf"\b{name}\b.*\b{slurm_jobs}\b", table)
+
+
+def test_more_than_one_pilot_ran_jobs(record: dict[str, Any]) -> None:
+    started = {pilot["allocation"] for pilot in record["pilots"]}
+    served = {a for rule in record["rules"].values() for a in rule["allocations"]}
+    assert len(served) >= 2
+    assert served <= started
+    assert 0 < record["used_core_h"] <= record["charged_core_h"]
+
+
+@pytest.mark.usefixtures("output")
+def test_nothing_is_left_in_slurm_and_htcondor() -> None:
+    assert in_pool("squeue", "--noheader") == ""
+    assert in_pool("condor_q", "-allusers", "-af", "ClusterId") == ""
