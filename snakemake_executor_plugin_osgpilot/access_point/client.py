@@ -1,0 +1,88 @@
+"""Our end of the worker process: requests with a deadline, restarted when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.programs import start_worker
+
+_PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
+"""Words in HTCondor's messages after which the same request may succeed later."""
+
+
+class Worker:
+    """One worker process at a time; safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
+        """Return the answer to `request`.
+
+        Raises `Unanswered` when none came within `timeout_s` or the access point was not reached,
+        `Refused` when it said no.
+        """
+        with self._lock:
+            process = self._running()
+            try:
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+                line = _line(process, timeout_s)
+            except OSError:
+                line = ""
+            if not line:
+                self._stop()
+        if not line:
+            raise Unanswered(
+                f"the access point did not answer `{request['do']}` within {timeout_s:.0f} s"
+            )
+        answer = json.loads(line)
+        if "error" in answer:
+            kind = Unanswered if _passes(answer["error"]) else Refused
+            raise kind(f"access point, `{request['do']}`: {answer['error']}")
+        return answer["ok"]
+
+    def close(self) -> None:
+        """End the worker process."""
+        with self._lock:
+            self._stop()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            module = "snakemake_executor_plugin_osgpilot.access_point.worker"
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            self._process = start_worker([sys.executable, "-m", module], environment)
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        self._process = None
+
+
+def _passes(message: str) -> bool:
+    return any(word in message.lower() for word in _PASSING)
+
+
+def _line(process: subprocess.Popen[str], timeout_s: float) -> str:
+    # answers are one line each and asked for one at a time, so nothing waits in Python's buffer
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
+    return process.stdout.readline() if ready else ""

@@ -1,0 +1,96 @@
+"""Submit descriptions. Nothing a user wrote enters them but names that have been checked.
+
+Everything else a job needs (its command, its inputs, its outputs) lies in files of its job folder,
+so no quoting rule of the submit language can change it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+INPUT_FOLDER = "in"
+OUTPUT_FOLDER = "osgpilot-out"
+WRAPPER = "osgpilot-wrapper.sh"
+
+JOB_LEASE_S = 600
+"""How long a job waits for a pilot that vanished. HTCondor's default of 40 minutes
+(JobLeaseDuration) would make every lost node cost that much."""
+
+PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID")
+"""Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
+
+RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
+"""Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
+
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
+_IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
+
+
+def runtime_bucket_s(runtime_s: int) -> int:
+    """Return `runtime_s` rounded up to a bucket; 0 stays 0, beyond the last it stays as it is."""
+    buckets = (60 * minutes for minutes in RUNTIME_BUCKETS_MIN)
+    return next((b for b in buckets if runtime_s <= b), runtime_s) if runtime_s else 0
+
+
+def requirements(runtime_s: int) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish."""
+    if not runtime_s:
+        return "true"
+    return f"isUndefined(TARGET.GLIDEIN_ToDie) || TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+
+
+def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, str]:
+    """Return the submit description of `submission`; the item variable is `OSGPilotKey`.
+
+    Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
+    job succeeded or not, so that a failing rule never puts its job on hold.
+    """
+    folder = plain_path(run_folder)
+    description = {
+        "universe": "vanilla",
+        "executable": f"{folder}/{WRAPPER}",
+        "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
+        "log": f"{folder}/jobs.log",
+        "output": "stdout",
+        "error": "stderr",
+        "should_transfer_files": "YES",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_input_files": f"{INPUT_FOLDER}/",
+        "transfer_output_files": OUTPUT_FOLDER,
+        "request_cpus": str(submission.cores),
+        "request_memory": str(submission.memory_mb),
+        "request_disk": f"{submission.disk_mb}MB",
+        "requirements": requirements(submission.runtime_s),
+        "job_lease_duration": str(JOB_LEASE_S),
+        "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
+        "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
+        "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
+        "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
+        "My.OSGPilotJobKey": '"$(OSGPilotKey)"',
+    }
+    if submission.container_image:
+        description["universe"] = "container"
+        description["container_image"] = image_name(submission.container_image)
+    return description
+
+
+def plain_path(path: Path) -> str:
+    """Return `path` as text if HTCondor's submit language takes it as it is."""
+    if not _PLAIN_PATH.fullmatch(str(path)):
+        raise BadInput(
+            f"the working folder {str(path)!r} has characters that HTCondor would misread; "
+            "use letters, digits, blanks and - _ . @ % + = : , ~ only"
+        )
+    return str(path)
+
+
+def image_name(image: str) -> str:
+    """Return a container image (path or URL) that is safe in a submit description."""
+    if not _IMAGE.fullmatch(image):
+        raise BadInput(f"container_image {image!r} has characters that are not allowed in it")
+    return image

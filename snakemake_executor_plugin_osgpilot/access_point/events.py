@@ -1,0 +1,66 @@
+"""The run's event log: what HTCondor wrote since we last looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
+
+_KINDS = {
+    0: EventKind.SUBMIT,
+    1: EventKind.EXECUTE,
+    4: EventKind.EVICTED,
+    5: EventKind.TERMINATED,
+    7: EventKind.EVICTED,
+    9: EventKind.ABORTED,
+    12: EventKind.HELD,
+    13: EventKind.RELEASED,
+    24: EventKind.EVICTED,
+}
+"""Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
+a shadow exception (007) and a failed reconnection (024) put it back in the queue."""
+
+SIGNALLED = 128
+"""Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
+
+
+class EventLog:
+    """Reads one log file incrementally; the file is made if it does not exist."""
+
+    def __init__(self, path: Path) -> None:
+        import htcondor2
+
+        path.touch(mode=0o600)
+        self._log = htcondor2.JobEventLog(str(path))
+
+    def read(self) -> list[tuple[str, Event]]:
+        """Return new events as (`cluster.proc`, event), oldest first, without waiting."""
+        return [
+            (f"{raw.cluster}.{raw.proc}", event(raw))
+            for raw in self._log.events(stop_after=0)
+            if int(raw.type) in _KINDS
+        ]
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def event(raw: Any) -> Event:
+    """Return what an event of the bindings says, in our words."""
+    kind = _KINDS[int(raw.type)]
+    properties = raw.get("ExecuteProps") or {}
+    return Event(
+        kind,
+        float(raw.timestamp),
+        pilot=str(properties.get("OSGPILOT_PILOT_ID", "")),
+        allocation_id=str(properties.get("OSGPILOT_SLURM_JOB_ID", "")),
+        exit_status=_exit_status(raw) if kind is EventKind.TERMINATED else None,
+        text=" ".join(str(raw.get("HoldReason") or raw.get("Reason") or "").split()),
+    )
+
+
+def _exit_status(raw: Any) -> int:
+    if raw.get("TerminatedNormally", True):
+        return int(raw.get("ReturnValue", 0))
+    return SIGNALLED + int(raw.get("TerminatedBySignal", 0))

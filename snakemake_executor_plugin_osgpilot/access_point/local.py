@@ -1,0 +1,59 @@
+"""An access point whose schedd runs on this machine: `ports.AccessPoint` for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.access_point.client import Worker
+from snakemake_executor_plugin_osgpilot.access_point.description import describe
+from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
+from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
+
+
+class LocalAccessPoint:
+    """Jobs of one run, in the local schedd's queue."""
+
+    def __init__(self, seat: Seat, run_folder: Path) -> None:
+        self._seat = seat
+        self._folder = run_folder
+        self._worker = Worker()
+        self._log: EventLog | None = None
+
+    @property
+    def _mine(self) -> str:
+        return f'OSGPilotWorkflow =?= "{self._seat.run}"'
+
+    def ping(self) -> None:
+        """Raise `Unanswered` unless the schedd answers a query."""
+        self._worker.ask({"do": "ping"}, timeout_s=PING_S)
+
+    def submit(self, submission: Submission) -> dict[str, str]:
+        description = describe(submission, self._seat, self._folder)
+        request = {"do": "submit", "description": description, "keys": submission.keys}
+        answer = self._worker.ask(request, timeout_s=SUBMIT_S)
+        cluster, first = answer["cluster"], answer["first_proc"]
+        return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
+
+    def find(self) -> dict[str, str]:
+        found = self._worker.ask({"do": "find", "constraint": self._mine}, timeout_s=QUERY_S)
+        return {str(key): str(job_id) for key, job_id in found.items()}
+
+    def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        ids = None if job_ids is None else list(job_ids)
+        request = {"do": "remove", "ids": ids, "constraint": self._mine, "reason": reason}
+        self._worker.ask(request, timeout_s=QUERY_S)
+
+    def events(self) -> list[tuple[str, Event]]:
+        if self._log is None:
+            self._log = EventLog(self._folder / "jobs.log")
+        return self._log.read()
+
+    def close(self) -> None:
+        """End the worker process and close the log."""
+        self._worker.close()
+        if self._log is not None:
+            self._log.close()

@@ -1,0 +1,118 @@
+"""The words the decisions are made in: immutable values, times in seconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """What a job asks for or a pilot offers: whole cores and megabytes of memory."""
+
+    cores: int
+    memory_mb: int
+
+    def __sub__(self, other: Shape) -> Shape:
+        return Shape(self.cores - other.cores, self.memory_mb - other.memory_mb)
+
+    def holds(self, other: Shape) -> int:
+        """Return how many of `other` fit in this shape at once."""
+        return max(0, min(self.cores // other.cores, self.memory_mb // other.memory_mb))
+
+    def times(self, count: int) -> Shape:
+        """Return `count` of this shape taken together."""
+        return Shape(self.cores * count, self.memory_mb * count)
+
+    def __str__(self) -> str:
+        return f"{self.cores} core{'s' * (self.cores != 1)}, {self.memory_mb} MB"
+
+
+@dataclass(frozen=True, order=True)
+class JobClass:
+    """Jobs that are alike for scaling. `runtime_s` is 0 where the rule does not say."""
+
+    shape: Shape
+    runtime_s: int = 0
+
+
+class PilotState(Enum):
+    """Where a pilot is in its life; the legal moves are in `core.lifecycle`."""
+
+    INTENDED = "intended"
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDING = "ending"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def over(self) -> bool:
+        """Whether the allocation is gone for good."""
+        return self in (PilotState.DONE, PilotState.FAILED, PilotState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """One pilot and the allocation (Slurm job) that holds it.
+
+    `shape` is what it offers to jobs, `ends_s` when it takes its last breath (None: not known
+    before it runs), `started_s`/`ended_s` the allocation's own times.
+    """
+
+    name: str
+    shape: Shape
+    state: PilotState = PilotState.INTENDED
+    allocation_id: str = ""
+    since_s: float = 0.0
+    started_s: float | None = None
+    ends_s: float | None = None
+    ended_s: float | None = None
+    node: str = ""
+    pending_reason: str = ""
+    absent_looks: int = 0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The user's limits. `walltime_s` is the life of a new pilot that jobs can count on."""
+
+    pilot_shape: Shape
+    walltime_s: int
+    pilots_max: int
+    launches_max: int = 10
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a plan may know: waiting jobs by class, pilots, and what runs on each pilot."""
+
+    now_s: float
+    waiting: Mapping[JobClass, int]
+    pilots: tuple[Pilot, ...] = ()
+    running: Mapping[str, tuple[JobClass, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Start one more pilot of the policy's shape."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Take a pending pilot back."""
+
+    pilot: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do next. `unfit` are classes that no pilot of this policy can ever hold."""
+
+    actions: tuple[Launch | Cancel, ...] = ()
+    unfit: tuple[JobClass, ...] = ()

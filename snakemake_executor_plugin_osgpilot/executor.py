@@ -1,0 +1,198 @@
+"""Snakemake's callbacks, and nothing else: jobs in, results out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.core.jobs import Job
+    from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+    from snakemake_executor_plugin_osgpilot.queue import Request
+    from snakemake_executor_plugin_osgpilot.wiring import Run
+
+POLL_S = 0.2
+DEFAULT_MEMORY_MB = 2000
+DEFAULT_DISK_MB = 2000
+"""What a job gets whose rule says nothing; the OSPool's own defaults."""
+
+
+class Executor(RemoteExecutor):  # type: ignore[misc]
+    """Hands jobs to the run's queue and reports what became of them.
+
+    Everything is set up before the base class starts its status thread, which calls
+    `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
+    passes an empty list while its thread is checking.
+    """
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        self._payloads: dict[str, Payload] = {}
+        self._active: dict[str, SubmittedJobInfo] = {}
+        self._count = 0
+        self._closed = False
+        self._run = self._start(workflow, logger)
+        super().__init__(workflow, logger)
+
+    @staticmethod
+    def _start(workflow: Any, logger: Any) -> Run:
+        from snakemake_executor_plugin_osgpilot.wiring import start
+
+        settings = workflow.executor_settings
+        try:
+            return start(
+                settings.project or "",
+                Path(settings.site or ""),
+                settings.max_pilots,
+                Path(workflow.persistence.path),
+                say=lambda text: logger.info(f"osgpilot: {text}"),
+                warn=lambda text: logger.warning(f"osgpilot: {text}"),
+            )
+        except OsgpilotError as error:
+            raise WorkflowError(f"osgpilot: {error}") from error
+
+    def run_jobs(self, jobs: Iterable[Any]) -> None:
+        """Make jobs ready to travel and hand them to the queue, all at once."""
+        jobs = list(jobs)
+        if not self._count:
+            self._prepare_first()
+        requests = []
+        for job in jobs:
+            self.run_job_pre(job)
+            info = SubmittedJobInfo(job)
+            try:
+                request = self._prepare(job)
+            except (OsgpilotError, OSError) as error:
+                self.report_job_error(info, msg=f"osgpilot: {error}\n")
+                continue
+            info.external_jobid = request.job.key
+            info.aux = {"key": request.job.key}
+            self._active[request.job.key] = info
+            self.report_job_submission(info)
+            requests.append(request)
+        self._run.queue.add(requests)
+        self._run.controller.wake()
+
+    def run_job(self, job: Any) -> None:
+        """Run a single job; Snakemake itself only calls `run_jobs`."""
+        self.run_jobs([job])
+
+    def _prepare_first(self) -> None:
+        """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
+        from snakemake_executor_plugin_osgpilot.payload.direct import unsupported
+        from snakemake_executor_plugin_osgpilot.payload.stage import bundle_sources
+
+        rules = {job.rule for job in self.dag.needrun_jobs() if not job.is_local}
+        for rule in sorted(rules, key=str):
+            if reason := unsupported(rule):
+                raise WorkflowError(
+                    f"osgpilot: rule {rule} cannot run on a pilot: {reason}; "
+                    "give it a `shell:` or make it a localrule"
+                )
+        try:
+            sources = self.dag.get_sources()
+        except (OSError, WorkflowError) as error:
+            self.logger.warning(
+                f"osgpilot: the workflow's sources could not be listed ({error}); "
+                "helper files travel only if they are inputs of their rules"
+            )
+            return
+        bundle_sources(self._run.folder.path, sources, self._run.workdir)
+
+    def _prepare(self, job: Any) -> Request:
+        from snakemake_executor_plugin_osgpilot.payload.direct import build
+        from snakemake_executor_plugin_osgpilot.payload.stage import stage
+
+        payload = build(job)
+        self._count += 1
+        key = f"{self._count:06}"
+        stage(payload, self._run.folder.job(key), self._run.folder.path, self._run.workdir)
+        self._payloads[key] = payload
+        return _request(key, job)
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """Report what ended; yield the rest. Never raises: that would end the status thread."""
+        self._run.controller.news.clear()
+        for key, job in self._run.queue.over().items():
+            self._finish(self._active.pop(key), job)
+        for info in active_jobs:
+            if info.aux and info.aux["key"] in self._active:
+                yield info
+
+    async def sleep(self) -> None:
+        """Wait for news, however long the check interval is; a shutdown is noticed at once."""
+        while self.wait and not self._run.controller.news.is_set():
+            await asyncio.sleep(POLL_S)
+
+    def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
+        from snakemake_executor_plugin_osgpilot.payload import commit
+
+        folder = self._run.folder.job(job.key)
+        payload = self._payloads.pop(job.key)
+        try:
+            _check_ended(job)
+            commit.commit(payload, folder, self._run.workdir)
+        except Exception as error:
+            cause = str(error) if isinstance(error, OsgpilotError) else repr(error)
+            where = f" (pilot {job.allocation_id})" if job.allocation_id else ""
+            tail = commit.error_tail(folder)
+            said = f"\nIts error output ended with:\n{tail}" if tail else ""
+            self.report_job_error(info, msg=f"osgpilot: {cause}{where}{said}\n")
+        else:
+            commit.discard(folder)
+            self.report_job_success(info)
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`."""
+        self._close()
+
+    def shutdown(self) -> None:
+        """Leave nothing behind; called at every end of a workflow, also after an internal error."""
+        self._close()
+        super().shutdown()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._run.close()
+
+
+def _check_ended(job: Job) -> None:
+    from snakemake_executor_plugin_osgpilot.core.jobs import JobState
+    from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
+
+    if job.state is JobState.HELD:
+        raise JobFailed(f"HTCondor put the job on hold: {job.text}")
+    if job.state is JobState.REMOVED:
+        raise JobFailed(job.text or "the job was removed from the queue")
+
+
+def _request(key: str, job: Any) -> Request:
+    from snakemake_executor_plugin_osgpilot.access_point.description import runtime_bucket_s
+    from snakemake_executor_plugin_osgpilot.core.jobs import Job
+    from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+    from snakemake_executor_plugin_osgpilot.queue import Request
+
+    resources = job.resources
+    shape = Shape(max(1, job.threads), _number(resources, "mem_mb", DEFAULT_MEMORY_MB))
+    runtime_s = runtime_bucket_s(60 * _number(resources, "runtime", 0))
+    return Request(
+        Job(key, job.name if job.is_group() else job.rule.name, JobClass(shape, runtime_s)),
+        disk_mb=_number(resources, "disk_mb", DEFAULT_DISK_MB),
+        container_image=str(resources.get("container_image", "")),
+    )
+
+
+def _number(resources: Any, name: str, default: int) -> int:
+    value = resources.get(name, default)
+    return math.ceil(value) if isinstance(value, (int, float)) and value > 0 else default

@@ -1,0 +1,1 @@
+"""What a rule job becomes: a folder of files that travels to the execution point and back."""

@@ -1,0 +1,70 @@
+"""Move what a job brought back to where Snakemake wants it: all of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+
+TAIL_LINES = 20
+
+
+class JobFailed(OsgpilotError):
+    """The job did not do what its rule declares; the text says why."""
+
+
+def commit(payload: Payload, job_folder: Path, workdir: Path) -> None:
+    """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
+
+    Raises `JobFailed` with the cause; no output is touched then.
+    """
+    back = job_folder / OUTPUT_FOLDER / "files"
+    for log in payload.logs:
+        if (back / log).exists():
+            _place(back / log, workdir / log)
+    status = _exit_status(job_folder)
+    if status is None:
+        raise JobFailed("the job ended without an exit status; see its error output")
+    if status != 0:
+        raise JobFailed(f"the command failed with exit status {status}")
+    missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
+    if missing:
+        raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
+    try:
+        for path in payload.outputs:
+            _place(back / path, workdir / path)
+    except OSError as error:
+        raise JobFailed(f"cannot put the outputs in place: {error}") from error
+
+
+def error_tail(job_folder: Path) -> str:
+    """Return the last lines of what the job wrote to standard error, empty if nothing."""
+    try:
+        text = (job_folder / "stderr").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+def discard(job_folder: Path) -> None:
+    """Remove a job's folder; what could not be removed stays for the next clean-up."""
+    shutil.rmtree(job_folder, ignore_errors=True)
+
+
+def _exit_status(job_folder: Path) -> int | None:
+    try:
+        return int((job_folder / OUTPUT_FOLDER / "exit_status").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    # the run's folder is below the working folder: the same file system, so this is atomic
+    source.replace(target)

@@ -1,0 +1,1 @@
+"""The pilot: the batch script that Slurm runs and the parameters it is given."""

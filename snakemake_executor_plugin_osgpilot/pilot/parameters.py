@@ -1,0 +1,109 @@
+"""What a pilot is told. Values are validated here and travel as a file, never as shell text."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.site.load import Site
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names that end in a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and
+GLIDEIN_Start_Extra into its START expression unescaped (osgvo-docker-pilot,
+10-setup-htcondor.sh)."""
+
+
+def safe_name(value: str, what: str) -> str:
+    """Return `value` if it may enter a ClassAd expression; raise `BadInput` naming `what`."""
+    if not SAFE_NAME.fullmatch(value) or len(value) > 128:
+        raise BadInput(
+            f"{what} {value!r} cannot be used: letters, digits, `.`, `_`, `-` only, "
+            "beginning with a letter or digit, at most 128"
+        )
+    return value
+
+
+def start_extra(seat: Seat) -> str:
+    """Return the START clause that admits only this workflow's jobs of this owner."""
+    owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
+    return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+
+
+def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
+    """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
+
+    Names of the container's variables are those of the OSG pilot container's contract.
+    ACCEPT_JOBS_FOR_HOURS and RETIREMENT_HOURS have to be valid but do not matter: pilot.sh sets the
+    exact end of life from the end of the allocation.
+    """
+    options = {
+        "image": site.image,
+        "token": str(site.token),
+        "scratch": site.scratch,
+        "pilot_id": safe_name(name, "pilot"),
+        "run_id": safe_name(seat.run, "run"),
+        "walltime_min": str(site.pilot.walltime_min),
+    }
+    env = {
+        "POOL": site.central_manager,
+        "GLIDEIN_Site": site.site,
+        "GLIDEIN_ResourceName": site.resource,
+        "OSG_PROJECT_NAME": safe_name(seat.project, "project"),
+        "GLIDEIN_Start_Extra": start_extra(seat),
+        "GLIDEIN_RANDOMIZE_NAME": "true",
+        "ACCEPT_JOBS_FOR_HOURS": str(max(1, -(-site.pilot.walltime_min // 60))),
+        "RETIREMENT_HOURS": "1",
+        "ACCEPT_IDLE_MINUTES": str(site.pilot.idle_min),
+        "NUM_CPUS": str(site.pilot.cores),
+        "MEMORY": str(site.pilot.offered_memory_mb),
+        "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
+        **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
+    }
+    tagged = {f"option {name}": value for name, value in options.items()}
+    return tagged | {f"env {name}": value for name, value in env.items()}
+
+
+def write(folder: Path, site: Site, values: Mapping[str, str]) -> None:
+    """Write a pilot's folder: its parameters, one a line, and the site's set-up lines."""
+    folder.mkdir(parents=True, mode=0o700)
+    lines = []
+    for key, value in values.items():
+        if "\n" in value or "\r" in value:
+            raise BadInput(
+                f"site file: the value of `{key.split()[-1]}` may not contain a line break"
+            )
+        lines.append(f"{key}={value}\n")
+    (folder / "parameters").write_text("".join(lines), encoding="utf-8")
+    (folder / "setup").write_text("".join(f"{line}\n" for line in site.setup), encoding="utf-8")
+
+
+def install_script(run_folder: Path) -> Path:
+    """Copy pilot.sh into the run's folder, where compute nodes can read it; return its path."""
+    target = run_folder / "pilot.sh"
+    with as_file(files(__package__).joinpath("pilot.sh")) as source:
+        target.write_bytes(source.read_bytes())
+    target.chmod(0o700)
+    return target
+
+
+def check_token(path: Path) -> None:
+    """Raise `BadInput` unless the token is a readable file that only its owner can read."""
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb") as opened:
+            empty = not opened.read(1)
+    except OSError as error:
+        raise BadInput(
+            f"token file {path}: {error.strerror}; see `token` in the site file"
+        ) from error
+    if mode & 0o077:
+        raise BadInput(f"token file {path} can be read by others; run: chmod 600 {path}")
+    if empty:
+        raise BadInput(f"token file {path} is empty; ask your OSG contact for a token")
+    if path.stat().st_uid != os.geteuid():
+        raise BadInput(f"token file {path} belongs to another user; make a copy of your own")

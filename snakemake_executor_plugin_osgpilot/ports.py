@@ -1,0 +1,89 @@
+"""What the controller needs from the world. Real adapters and test doubles implement these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
+
+
+class Clock(Protocol):
+    """The only source of time; seconds since the epoch."""
+
+    def now_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What to ask Slurm for. `folder` holds the pilot's parameters and takes its log."""
+
+    name: str
+    run: str
+    cores: int
+    memory_mb: int
+    walltime_min: int
+    folder: Path
+
+
+class Slurm(Protocol):
+    """The batch system. Every method raises `Unanswered` or `Refused`."""
+
+    def submit(self, allocation: Allocation) -> str:
+        """Queue one pilot; return its allocation id."""
+
+    def look(self) -> dict[str, Row]:
+        """Return the user's allocations by name, in one query; ended ones while Slurm has them."""
+
+    def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
+        """Take allocations back that still wait; running ones are left alone."""
+
+    def end_running(self, allocation_ids: Sequence[str]) -> None:
+        """Ask running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""
+
+    def kill(self, allocation_ids: Sequence[str]) -> None:
+        """Remove allocations at once; the last resort."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Jobs of one class that go to the queue in one transaction. `keys` name their job folders."""
+
+    keys: tuple[str, ...]
+    cores: int
+    memory_mb: int
+    disk_mb: int
+    runtime_s: int
+    container_image: str = ""
+
+
+class AccessPoint(Protocol):
+    """The queue of the access point. Every method raises `Unanswered` or `Refused`."""
+
+    def submit(self, submission: Submission) -> dict[str, str]:
+        """Queue all jobs of `submission` or none; return job key → `cluster.proc`."""
+
+    def find(self) -> dict[str, str]:
+        """Return job key → `cluster.proc` of the jobs of this run that are in the queue."""
+
+    def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        """Remove jobs of this run (`cluster.proc`) from the queue; all of them if None."""
+
+    def events(self) -> list[tuple[str, Event]]:
+        """Return what the event log has to tell since the last call, by `cluster.proc`."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Who we are at the access point: the names that restrict our pilots to our jobs."""
+
+    owner: str
+    project: str
+    run: str
+
+
+Parameters = Mapping[str, str]
+"""Validated values for pilot.sh, by name."""

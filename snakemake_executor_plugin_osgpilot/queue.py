@@ -1,0 +1,205 @@
+"""The jobs of a run at the access point: sent in batches, followed through one event log."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job to be sent: what the pilots must offer it, beyond what scaling looks at."""
+
+    job: Job
+    disk_mb: int
+    container_image: str = ""
+
+
+class Queue:
+    """Own registry of all jobs of the run; the lists that Snakemake hands over are not used.
+
+    `add` is called by Snakemake's thread, `over` by its status thread, all else by the controller.
+    """
+
+    def __init__(self, access_point: AccessPoint) -> None:
+        self._access_point = access_point
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._unsent: list[Request] = []
+        self._in_doubt: list[Request] = []
+        self._key_by_id: dict[str, str] = {}
+        self._early: defaultdict[str, list[Event]] = defaultdict(list)
+        self._over: dict[str, Job] = {}
+        self._to_remove: list[str] = []
+
+    def add(self, requests: Iterable[Request]) -> None:
+        """Take jobs over; they are sent at the next tick."""
+        with self._lock:
+            for request in requests:
+                self._jobs[request.job.key] = request.job
+                self._unsent.append(request)
+
+    def over(self) -> dict[str, Job]:
+        """Return the jobs that ended since the last call, by key."""
+        with self._lock:
+            ended, self._over = self._over, {}
+        return ended
+
+    def has_news(self) -> bool:
+        """Whether `over` would return something."""
+        return bool(self._over)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs of the run as they are now."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    def any_left(self) -> bool:
+        """Whether a job of ours may still be in the queue."""
+        with self._lock:
+            open_states = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
+            return bool(self._in_doubt) or any(
+                job.state in open_states for job in self._jobs.values()
+            )
+
+    def demand(self) -> tuple[Counter[JobClass], dict[str, tuple[JobClass, ...]]]:
+        """Return waiting jobs by class and running jobs by pilot."""
+        waiting: Counter[JobClass] = Counter()
+        running: defaultdict[str, list[JobClass]] = defaultdict(list)
+        for job in self.jobs():
+            if job.state in (JobState.PREPARED, JobState.WAITING):
+                waiting[job.job_class] += 1
+            elif job.state is JobState.RUNNING:
+                running[job.pilot].append(job.job_class)
+        return waiting, {pilot: tuple(classes) for pilot, classes in running.items()}
+
+    def send(self) -> int:
+        """Submit what was added, one transaction per kind of job; return how many went out.
+
+        A batch whose answer got lost is looked for in the queue before it is sent again. Raises
+        `Unanswered`; nothing is lost then, the next call goes on.
+        """
+        self._settle_doubts()
+        with self._lock:
+            batch, self._unsent = self._unsent, []
+        kinds: defaultdict[tuple[JobClass, int, str], list[Request]] = defaultdict(list)
+        for request in batch:
+            kind = (request.job.job_class, request.disk_mb, request.container_image)
+            kinds[kind].append(request)
+        sent = 0
+        for requests in kinds.values():
+            sent += self._send_one_kind(requests)
+        return sent
+
+    def follow(self) -> None:
+        """Read the event log; it tells of all jobs at once."""
+        for job_id, event in self._access_point.events():
+            with self._lock:
+                key = self._key_by_id.get(job_id)
+                if key is None:
+                    # the log can be quicker than the answer to our submission
+                    self._early[job_id].append(event)
+                else:
+                    self._apply(key, job_id, event)
+
+    def remove_given_up(self) -> None:
+        """Take jobs out of the queue that were reported as failed. Raises `Unanswered`."""
+        with self._lock:
+            ids, self._to_remove = self._to_remove, []
+        if not ids:
+            return
+        try:
+            self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
+        except Refused:
+            return
+        except Unanswered:
+            with self._lock:
+                self._to_remove += ids
+            raise
+
+    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
+        """Give up on waiting jobs of these classes (None: of all) with a reason."""
+        chosen = None if classes is None else set(classes)
+        ids = {key: job_id for job_id, key in self._key_by_id.items()}
+        with self._lock:
+            self._unsent = [
+                r for r in self._unsent if chosen is not None and r.job.job_class not in chosen
+            ]
+            for job in list(self._jobs.values()):
+                waits = job.state in (JobState.PREPARED, JobState.WAITING)
+                if waits and (chosen is None or job.job_class in chosen):
+                    self._end(replace(job, state=JobState.REMOVED, text=text))
+                    if job.key in ids:
+                        self._to_remove.append(ids[job.key])
+
+    def remove_all(self) -> None:
+        """Take every job of this run out of the queue. Raises `Unanswered`."""
+        with self._lock:
+            self._unsent.clear()
+            self._in_doubt.clear()
+        self._access_point.remove(None, "osgpilot: the workflow ended")
+
+    def _send_one_kind(self, requests: list[Request]) -> int:
+        first = requests[0]
+        submission = Submission(
+            keys=tuple(request.job.key for request in requests),
+            cores=first.job.job_class.shape.cores,
+            memory_mb=first.job.job_class.shape.memory_mb,
+            disk_mb=first.disk_mb,
+            runtime_s=first.job.job_class.runtime_s,
+            container_image=first.container_image,
+        )
+        try:
+            ids = self._access_point.submit(submission)
+        except Unanswered:
+            with self._lock:
+                self._in_doubt += requests
+            raise
+        except Refused as refusal:
+            with self._lock:
+                for request in requests:
+                    ended = replace(request.job, state=JobState.REMOVED, text=str(refusal))
+                    self._end(ended)
+            return 0
+        self._learn(ids)
+        return len(ids)
+
+    def _settle_doubts(self) -> None:
+        if not self._in_doubt:
+            return
+        found = self._access_point.find()
+        with self._lock:
+            self._unsent += [r for r in self._in_doubt if r.job.key not in found]
+            known = {r.job.key for r in self._in_doubt}
+            self._in_doubt = []
+        self._learn({key: job_id for key, job_id in found.items() if key in known})
+
+    def _learn(self, ids: dict[str, str]) -> None:
+        with self._lock:
+            for key, job_id in ids.items():
+                self._key_by_id[job_id] = key
+                job = self._jobs[key]
+                if job.state is JobState.PREPARED:
+                    self._jobs[key] = replace(job, state=JobState.WAITING)
+                for event in self._early.pop(job_id, ()):
+                    self._apply(key, job_id, event)
+
+    def _apply(self, key: str, job_id: str, event: Event) -> None:
+        before = self._jobs[key]
+        after = fold(before, event)
+        self._jobs[key] = after
+        if after.over and not before.over:
+            self._end(after)
+            if after.state is JobState.HELD:
+                self._to_remove.append(job_id)
+
+    def _end(self, job: Job) -> None:
+        self._jobs[job.key] = job
+        self._over[job.key] = job

@@ -1,0 +1,116 @@
+"""A run's folder and its record: what happened, readable while it happens and afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.model import Pilot
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.ports import Seat
+
+RECORD = "record.json"
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run, all below `.snakemake/osgpilot/RUN` of the working folder."""
+
+    path: Path
+
+    def job(self, key: str) -> Path:
+        return self.path / "jobs" / key
+
+    def pilot(self, name: str) -> Path:
+        return self.path / "pilots" / name
+
+    @classmethod
+    def create(cls, state_folder: Path, run: str) -> RunFolder:
+        """Make the folder of a new run, private to its owner."""
+        folder = cls(state_folder / "osgpilot" / run)
+        (folder.path / "jobs").mkdir(parents=True)
+        (folder.path / "pilots").mkdir()
+        folder.path.chmod(0o700)
+        return folder
+
+
+def record(
+    seat: Seat, jobs: Iterable[Job], pilots: Iterable[Pilot], now_s: float
+) -> dict[str, Any]:
+    """Return a run as plain data: core-hours charged by Slurm and used by jobs, jobs by rule."""
+    rules: dict[str, dict[str, Any]] = {}
+    used_core_s = 0.0
+    for job in jobs:
+        rule = rules.setdefault(
+            job.rule, {"jobs": 0, "done": 0, "failed": 0, "core_h": 0.0, "allocations": []}
+        )
+        busy_s = _busy_s(job, now_s)
+        rule["jobs"] += 1
+        rule["done"] += job.state is JobState.ENDED and job.exit_status == 0
+        rule["failed"] += job.over and not (job.state is JobState.ENDED and job.exit_status == 0)
+        rule["core_h"] += busy_s * job.job_class.shape.cores / 3600
+        used_core_s += busy_s * job.job_class.shape.cores
+        if job.allocation_id and job.allocation_id not in rule["allocations"]:
+            rule["allocations"].append(job.allocation_id)
+    listed = list(pilots)
+    charged_core_s = sum(charged_s(p, now_s) * p.shape.cores for p in listed)
+    return {
+        "version": RECORD_VERSION,
+        **asdict(seat),
+        "at_s": now_s,
+        "rules": rules,
+        "pilots": [_pilot(pilot, now_s) for pilot in listed],
+        "used_core_h": used_core_s / 3600,
+        "charged_core_h": charged_core_s / 3600,
+    }
+
+
+def charged_s(pilot: Pilot, now_s: float) -> float:
+    """Return how long the allocation has been running, in seconds."""
+    if pilot.started_s is None:
+        return 0.0
+    return max(0.0, (pilot.ended_s or now_s) - pilot.started_s)
+
+
+def _busy_s(job: Job, now_s: float) -> float:
+    running = job.state is JobState.RUNNING and job.started_s is not None
+    return job.busy_s + (max(0.0, now_s - (job.started_s or now_s)) if running else 0.0)
+
+
+def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
+    return {
+        "name": pilot.name,
+        "allocation": pilot.allocation_id,
+        "state": pilot.state.value,
+        "node": pilot.node,
+        "cores": pilot.shape.cores,
+        "memory_mb": pilot.shape.memory_mb,
+        "charged_s": charged_s(pilot, now_s),
+    }
+
+
+def write(folder: RunFolder, content: dict[str, Any]) -> None:
+    """Replace the run's record in one step, so that a reader never sees half of it."""
+    part = folder.path / f"{RECORD}.part"
+    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    part.replace(folder.path / RECORD)
+
+
+def newest(workdir: Path) -> dict[str, Any]:
+    """Return the record of the latest run in `workdir`. Raises `BadInput` if there is none."""
+    records = (workdir / ".snakemake" / "osgpilot").glob(f"*/{RECORD}")
+    latest = max(records, key=lambda path: path.stat().st_mtime, default=None)
+    if latest is None:
+        raise BadInput(f"no run of osgpilot in {workdir}; name the working folder with --dir")
+    try:
+        content: dict[str, Any] = json.loads(latest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{latest} cannot be read: {error}") from error
+    if content.get("version") != RECORD_VERSION:
+        raise BadInput(f"{latest} was written by another version of osgpilot")
+    return content

@@ -1,0 +1,53 @@
+"""The settings of the executor, as Snakemake shows them: `--osgpilot-NAME` and profile keys.
+
+Snakemake reads the annotations at run time and wants `Optional[...]` there.
+"""
+
+# ruff: noqa: UP045
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
+
+common_settings = CommonSettings(
+    non_local_exec=True,
+    # a constant of the plugin; a workflow says `--shared-fs-usage none` where it holds
+    implies_no_shared_fs=False,
+    job_deploy_sources=False,
+    pass_default_storage_provider_args=True,
+    pass_default_resources_args=True,
+    # environment values would end up in the job's command line
+    pass_envvar_declarations_to_cmd=False,
+    # would make every job install every storage plugin there is
+    auto_deploy_default_storage_provider=False,
+    can_transfer_local_files=True,
+)
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
+    """What the user says about a run. Names of resources for single rules are in the docs."""
+
+    project: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "Project (OSG_PROJECT_NAME) that jobs and pilots are accounted to, "
+            "as your access point knows it.",
+            "required": True,
+            "env_var": False,
+        },
+    )
+    site: Optional[Path] = field(
+        default=None,
+        metadata={
+            "help": "Site file (YAML): the Slurm cluster where pilots run.",
+            "required": True,
+            "env_var": False,
+        },
+    )
+    max_pilots: int = field(
+        default=10,
+        metadata={"help": "Most pilots at the same time, pending ones included.", "env_var": False},
+    )

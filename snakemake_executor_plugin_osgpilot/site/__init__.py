@@ -1,0 +1,1 @@
+"""The site file: where pilots run and what they need to know."""

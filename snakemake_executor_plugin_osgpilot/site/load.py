@@ -1,0 +1,156 @@
+"""Read a site file; every complaint names file, line and key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+OSPOOL = "ospool"
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """What the site wants on every sbatch call; empty means the cluster's default."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    reservation: str = ""
+
+
+@dataclass(frozen=True)
+class PilotOptions:
+    """Shape and life of a pilot. `memory_mb` is the allocation's, headroom included."""
+
+    cores: int
+    memory_mb: int
+    walltime_min: int
+    memory_headroom_mb: int = 200
+    idle_min: int = 5
+
+    @property
+    def offered_memory_mb(self) -> int:
+        """Memory that jobs can have."""
+        return self.memory_mb - self.memory_headroom_mb
+
+
+@dataclass(frozen=True)
+class Site:
+    """A Slurm cluster as a place where pilots run."""
+
+    site: str
+    resource: str
+    token: Path
+    image: str
+    pilot: PilotOptions
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    central_manager: str = OSPOOL
+    scratch: str = "/var/tmp"
+    setup: tuple[str, ...] = ()
+    condor: dict[str, str] = field(default_factory=dict)
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a site file."""
+    text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def load(path: Path) -> Site:
+    """Return the site described by the YAML file `path`.
+
+    `~` in paths means the home folder; relative paths are relative to the site file. Raises
+    `BadInput` with file, line and key.
+    """
+    import yaml
+    from jsonschema import Draft202012Validator
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not a text file"
+        raise BadInput(f"site file {path}: {reason}; check --osgpilot-site") from error
+    try:
+        tree, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else "unknown line"
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise BadInput(f"site file {path}, {where}: {problem}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"site file {path}, line 1: expected `key: value` lines")
+    problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_depth)
+    if problems:
+        raise BadInput(f"site file {path}, {_complaint(problems[0], tree)}")
+    return _site(content, path)
+
+
+def _depth(error: Any) -> tuple[int, str]:
+    return -len(error.absolute_path), str(error.message)
+
+
+def _complaint(error: Any, tree: Any) -> str:
+    keys = list(error.absolute_path)
+    if error.validator == "additionalProperties":
+        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
+        keys.append(unknown[0])
+        message = f"is not known; known here: {', '.join(sorted(error.schema['properties']))}"
+    elif error.validator == "required":
+        keys.append(next(k for k in error.validator_value if k not in error.instance))
+        message = "is missing"
+    else:
+        message = str(error.message)
+    dotted = ".".join(map(str, keys))
+    return f"line {_line(tree, keys)}: `{dotted}` {message}"
+
+
+def _line(node: Any, keys: Iterable[Any]) -> int:
+    """Return the line of the deepest node on the way along `keys`, counted from 1."""
+    line: int = node.start_mark.line + 1
+    for key in keys:
+        if isinstance(node.value, list) and isinstance(key, int):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+            continue
+        for name, value in node.value:
+            if name.value == key:
+                node, line = value, name.start_mark.line + 1
+                break
+        else:
+            break
+    return line
+
+
+def _site(content: dict[str, Any], path: Path) -> Site:
+    def here(value: str) -> Path:
+        return path.parent.absolute() / Path(value).expanduser()
+
+    image = content["image"]
+    known = {
+        k: content[k] for k in ("site", "resource", "central_manager", "scratch") if k in content
+    }
+    site = Site(
+        **known,
+        token=here(content["token"]),
+        image=image if "://" in image else str(here(image)),
+        pilot=PilotOptions(**content["pilot"]),
+        slurm=SlurmOptions(**content.get("slurm", {})),
+        setup=tuple(content.get("setup", ())),
+        condor={k: str(v) for k, v in content.get("condor", {}).items()},
+    )
+    if site.pilot.offered_memory_mb < 100:
+        raise BadInput(
+            f"site file {path}: `pilot.memory_headroom_mb` leaves "
+            f"{site.pilot.offered_memory_mb} MB of {site.pilot.memory_mb} MB for jobs"
+        )
+    return site

@@ -1,0 +1,1 @@
+"""The Slurm adapter: argument lists and parsers are pure, `local` runs them."""

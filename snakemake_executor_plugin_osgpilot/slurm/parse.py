@@ -1,0 +1,67 @@
+"""What Slurm's commands print, as values. An unreadable line is an error, not an absence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS, SEPARATOR
+
+_QUEUED = "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT"
+_RUNNING = "RUNNING SUSPENDED STOPPED RESIZING SIGNALING"
+_COMPLETING = "COMPLETING STAGE_OUT"
+_FAILED = "FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY BOOT_FAIL DEADLINE LAUNCH_FAILED RECONFIG_FAIL"
+_CANCELLED = "CANCELLED PREEMPTED REVOKED"
+
+STATES: dict[str, Seen] = {
+    **dict.fromkeys(_QUEUED.split(), Seen.QUEUED),
+    **dict.fromkeys(_RUNNING.split(), Seen.RUNNING),
+    **dict.fromkeys(_COMPLETING.split(), Seen.COMPLETING),
+    "COMPLETED": Seen.COMPLETED,
+    **dict.fromkeys(_FAILED.split(), Seen.FAILED),
+    **dict.fromkeys(_CANCELLED.split(), Seen.CANCELLED),
+}
+"""Slurm's job states (squeue(1), JOB STATE CODES) and what they mean for a pilot."""
+
+
+def allocation_id(sbatch_output: str) -> str:
+    """Return the job id from `sbatch --parsable` output: `id` or `id;cluster`, on the last line."""
+    lines = sbatch_output.strip().splitlines()
+    found = lines[-1].split(";")[0].strip() if lines else ""
+    if not (found.isascii() and found.isdigit()):
+        raise Unanswered(f"sbatch answered without a job id: {sbatch_output.strip()[:200]!r}")
+    return found
+
+
+def rows(squeue_output: str) -> dict[str, Row]:
+    """Return allocations by job name. Where a name occurs twice the latest id wins."""
+    found: dict[str, Row] = {}
+    for line in squeue_output.splitlines():
+        if not line.strip():
+            continue
+        row = _row(line)
+        known = found.get(row.name)
+        if known is None or int(known.allocation_id) < int(row.allocation_id):
+            found[row.name] = row
+    return found
+
+
+def _row(line: str) -> Row:
+    parts = [part.strip() for part in line.split(SEPARATOR)]
+    if len(parts) != len(FIELDS) or not (parts[0].isascii() and parts[0].isdigit()):
+        raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
+    job_id, name, state, reason, start, end, node = parts
+    if state not in STATES:
+        raise Unanswered(f"squeue shows an unknown state {state!r} for job {job_id}")
+    row = Row(job_id, name, STATES[state], reason, ends_s=timestamp(end), node=node)
+    return row if row.seen is Seen.QUEUED else replace(row, started_s=timestamp(start))
+
+
+def timestamp(text: str) -> float | None:
+    """Return local ISO time as squeue prints it (`%Y-%m-%dT%H:%M:%S`) in seconds, None for N/A."""
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except (ValueError, OverflowError):
+        return None
