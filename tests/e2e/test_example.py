@@ -42,6 +42,14 @@ def output(pool: None) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def record(output: str) -> dict[str, Any]:
+    status = run("osgpilot", "status", "--json", "--dir", str(EXAMPLE))
+    assert status.returncode == 0, status.stdout
+    content: dict[str, Any] = json.loads(status.stdout)
+    return content
+
+
 @pytest.mark.usefixtures("output")
 def test_variants_are_called() -> None:
     with gzip.open(RESULTS / "variants.vcf.gz", "rt") as lines:
@@ -55,20 +63,12 @@ def test_the_plot_is_drawn_where_the_last_line_says(output: str) -> None:
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.fixture(scope="module")
-def record(output: str) -> dict[str, Any]:
-    status = run("osgpilot", "status", "--json", "--dir", str(EXAMPLE))
-    assert status.returncode == 0, status.stdout
-    content: dict[str, Any] = json.loads(status.stdout)
-    return content
-
-
 def test_the_table_names_the_slurm_jobs_that_ran_each_rule(
     output: str, record: dict[str, Any]
 ) -> None:
     jobs = {name: rule["jobs"] for name, rule in record["rules"].items()}
     assert jobs == {"split": 2, "index": 1, "map": 40, "merge": 1, "call": 1, "depth": 1, "plot": 1}
-    table = output[output.index(record["run"]) :]
+    table = output[output.rindex(f"run {record['run']}") :]
     for name, rule in record["rules"].items():
         assert rule["done"] == rule["jobs"]
         slurm_jobs = ", ".join(sorted(rule["allocations"], key=int))
