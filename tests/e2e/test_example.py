@@ -29,7 +29,7 @@ def in_pool(*command: str) -> str:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[None]:
     """A pool that outlives the example, so that what it left there can be seen."""
-    was_up = run("osgpilot", "pool", "status").returncode == 0
+    was_up = run("osgpilot", "pool", "exec", "--dir", "/", "--", "true").returncode == 0
     yield
     if not was_up:
         run("osgpilot", "pool", "down")
