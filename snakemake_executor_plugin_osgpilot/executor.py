@@ -135,22 +135,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
+        folder = self._run.folder.job(job.key)
+        try:
+            self._bring_home(job, folder)
+        except Exception as error:
+            # whatever it is, it is this job's trouble and not the end of the workflow
+            self.report_job_error(info, msg=_explain(error, job, folder))
+        else:
+            self.report_job_success(info)
+
+    def _bring_home(self, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.payload import commit
 
-        folder = self._run.folder.job(job.key)
-        payload = self._payloads.pop(job.key)
-        try:
-            _check_ended(job)
-            commit.commit(payload, folder, self._run.workdir)
-        except Exception as error:
-            cause = str(error) if isinstance(error, OsgpilotError) else repr(error)
-            where = f" (pilot {job.allocation_id})" if job.allocation_id else ""
-            tail = commit.error_tail(folder)
-            said = f"\nIts error output ended with:\n{tail}" if tail else ""
-            self.report_job_error(info, msg=f"osgpilot: {cause}{where}{said}\n")
-        else:
-            commit.discard(folder)
-            self.report_job_success(info)
+        _check_ended(job)
+        commit.commit(self._payloads.pop(job.key), folder, self._run.workdir)
+        commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`."""
@@ -165,6 +164,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not self._closed:
             self._closed = True
             self._run.close()
+
+
+def _explain(error: Exception, job: Job, folder: Path) -> str:
+    from snakemake_executor_plugin_osgpilot.payload.commit import error_tail
+
+    cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
+    where = f" (pilot in Slurm job {job.allocation_id})" if job.allocation_id else ""
+    tail = error_tail(folder)
+    said = f"\nIts error output ended with:\n{tail}" if tail else ""
+    return f"osgpilot: {cause}{where}{said}\n"
 
 
 def _check_ended(job: Job) -> None:

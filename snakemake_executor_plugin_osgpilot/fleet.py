@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance
@@ -85,20 +86,18 @@ class Fleet:
         for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
             asked: set[tuple[str, PilotState]] = set()
-            while self._looked_and_live():
-                new = [p for p in self.live if (p.name, p.state) not in asked]
-                ask(new)
-                asked |= {(p.name, p.state) for p in new}
-                if self._clock.now_s() > deadline:
-                    break
-                time.sleep(LOOK_PAUSE_S)
+            while self.live and self._clock.now_s() <= deadline:
+                # Slurm may be away for a moment: keep asking until the deadline
+                with suppress(Unanswered):
+                    self.look(set())
+                    new = [p for p in self.live if (p.name, p.state) not in asked]
+                    ask(new)
+                    asked |= {(p.name, p.state) for p in new}
+                if self.live:
+                    time.sleep(LOOK_PAUSE_S)
         if self.live:
             names = ", ".join(p.allocation_id or p.name for p in self.live)
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
-
-    def _looked_and_live(self) -> bool:
-        self.look(set())
-        return bool(self.live)
 
     def _end_gently(self, pilots: list[Pilot]) -> None:
         running = (PilotState.RUNNING, PilotState.ENDING)

@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import select
-import subprocess
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.programs import start_worker
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
 """Words in HTCondor's messages after which the same request may succeed later."""

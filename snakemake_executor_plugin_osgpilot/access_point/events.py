@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
 _KINDS = {
     0: EventKind.SUBMIT,
@@ -35,12 +36,21 @@ class EventLog:
         self._log = htcondor2.JobEventLog(str(path))
 
     def read(self) -> list[tuple[str, Event]]:
-        """Return new events as (`cluster.proc`, event), oldest first, without waiting."""
-        return [
-            (f"{raw.cluster}.{raw.proc}", event(raw))
-            for raw in self._log.events(stop_after=0)
-            if int(raw.type) in _KINDS
-        ]
+        """Return new events as (`cluster.proc`, event), oldest first, without waiting.
+
+        Raises `Unanswered` where the log cannot be read; what was read before is not lost.
+        """
+        import htcondor2
+
+        found = []
+        try:
+            for raw in self._log.events(stop_after=0):
+                if int(raw.type) in _KINDS:
+                    found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
+        except htcondor2.HTCondorException as error:
+            if not found:
+                raise Unanswered(f"the event log cannot be read: {error}") from error
+        return found
 
     def close(self) -> None:
         self._log.close()

@@ -15,9 +15,10 @@ variables=()
 
 # Values are never evaluated: they become array entries and exported variables, whatever they contain.
 read_parameters() {
-    local kind rest
-    while IFS=' ' read -r kind rest; do
-        case $kind in
+    local line rest
+    while IFS= read -r line; do
+        rest=${line#* }
+        case ${line%% *} in
             option) option[${rest%%=*}]=${rest#*=} ;;
             env) export "APPTAINERENV_${rest%%=*}=${rest#*=}"; variables+=("${rest%%=*}") ;;
         esac

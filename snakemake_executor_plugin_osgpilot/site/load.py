@@ -89,14 +89,16 @@ def load(path: Path) -> Site:
         raise BadInput(f"site file {path}, {where}: {problem}") from error
     if not isinstance(content, dict):
         raise BadInput(f"site file {path}, line 1: expected `key: value` lines")
-    problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_depth)
+    problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_telling)
     if problems:
         raise BadInput(f"site file {path}, {_complaint(problems[0], tree)}")
     return _site(content, path)
 
 
-def _depth(error: Any) -> tuple[int, str]:
-    return -len(error.absolute_path), str(error.message)
+def _telling(error: Any) -> tuple[bool, int, str]:
+    """Order complaints: a key that is not known first, it explains the one that is missing."""
+    unknown = error.validator == "additionalProperties"
+    return not unknown, -len(error.absolute_path), str(error.message)
 
 
 def _complaint(error: Any, tree: Any) -> str:

@@ -1,0 +1,136 @@
+"""Stand-ins for the world, for faults and moments that cannot be made with the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
+from snakemake_executor_plugin_osgpilot.site.load import PilotOptions, Site
+
+SEAT = Seat("alice", "MyProject", "r1")
+
+
+def site(folder: Path) -> Site:
+    token = folder / "token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    options = PilotOptions(cores=4, memory_mb=4000, walltime_min=60)
+    return Site("Home", "Home-Slurm", token, "docker://pilot", options)
+
+
+class HandClock:
+    """Time that moves when told."""
+
+    def __init__(self) -> None:
+        self.at_s = 1000.0
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+class FakeSlurm:
+    """A batch queue in memory. `moves` is what the next look shows; `fails` is raised once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.submitted: list[Allocation] = []
+        self.cancelled: list[str] = []
+        self.ended: list[str] = []
+        self.killed: list[str] = []
+        self.looks = 0
+        self.fails: OsgpilotError | None = None
+        self.deaf = False
+        self.lost_answer = False
+
+    def _maybe_fail(self) -> None:
+        if self.fails:
+            error, self.fails = self.fails, None
+            raise error
+
+    def submit(self, allocation: Allocation) -> str:
+        self._maybe_fail()
+        self.submitted.append(allocation)
+        number = str(len(self.submitted))
+        self.rows[allocation.name] = Row(number, allocation.name, Seen.QUEUED)
+        if self.lost_answer:
+            self.lost_answer = False
+            raise Unanswered("sbatch gave no answer")
+        return number
+
+    def look(self) -> dict[str, Row]:
+        self.looks += 1
+        self._maybe_fail()
+        return dict(self.rows)
+
+    def show(self, seen: Seen, **more: object) -> None:
+        """Show every allocation in this state from now on."""
+        self.rows = {
+            name: Row(row.allocation_id, name, seen, **more)  # type: ignore[arg-type]
+            for name, row in self.rows.items()
+        }
+
+    def _drop(self, ids: Sequence[str], when: Seen | None) -> None:
+        for name, row in self.rows.items():
+            if row.allocation_id in ids and when in (None, row.seen):
+                self.rows[name] = Row(row.allocation_id, name, Seen.CANCELLED)
+
+    def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
+        self.cancelled += allocation_ids
+        self._drop(allocation_ids, Seen.QUEUED)
+
+    def end_running(self, allocation_ids: Sequence[str]) -> None:
+        self.ended += allocation_ids
+        if not self.deaf:
+            self._drop(allocation_ids, Seen.RUNNING)
+
+    def kill(self, allocation_ids: Sequence[str]) -> None:
+        self.killed += allocation_ids
+        self._drop(allocation_ids, None)
+
+
+class FakeAccessPoint:
+    """A queue in memory; events are told by the test."""
+
+    def __init__(self) -> None:
+        self.submissions: list[Submission] = []
+        self.queued: dict[str, str] = {}
+        self.removed: list[str] = []
+        self.removed_all = 0
+        self.told: list[tuple[str, Event]] = []
+        self.fails: OsgpilotError | None = None
+        self.lost_answer = False
+
+    def submit(self, submission: Submission) -> dict[str, str]:
+        if self.fails:
+            error, self.fails = self.fails, None
+            raise error
+        self.submissions.append(submission)
+        ids = {key: f"{len(self.submissions)}.{n}" for n, key in enumerate(submission.keys)}
+        self.queued |= ids
+        if self.lost_answer:
+            self.lost_answer = False
+            raise Unanswered("no answer to submit")
+        return ids
+
+    def find(self) -> dict[str, str]:
+        return dict(self.queued)
+
+    def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        if job_ids is None:
+            self.removed_all += 1
+        else:
+            self.removed += list(job_ids)
+
+    def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
+        self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]
+
+    def events(self) -> list[tuple[str, Event]]:
+        told, self.told = self.told, []
+        return told
+
+    def close(self) -> None:
+        """Nothing to close."""

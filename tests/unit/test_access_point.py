@@ -1,0 +1,159 @@
+"""Submit descriptions, event logs as HTCondor writes them, and the worker process."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.access_point import client
+from snakemake_executor_plugin_osgpilot.access_point.description import (
+    describe,
+    requirements,
+    runtime_bucket_s,
+)
+from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
+from snakemake_executor_plugin_osgpilot.core.jobs import EventKind
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+SEAT = Seat("alice", "MyProject", "r1")
+FOLDER = Path("/home/alice/my work/.snakemake/osgpilot/r1")
+
+
+def submission(**more):
+    return Submission(("000001",), cores=2, memory_mb=500, disk_mb=1000, runtime_s=0, **more)
+
+
+def test_a_job_carries_project_workflow_and_key():
+    text = describe(submission(), SEAT, FOLDER)
+    assert text["My.ProjectName"] == '"MyProject"'
+    assert text["My.OSGPilotWorkflow"] == '"r1"'
+    assert text["My.OSGPilotJobKey"] == '"$(OSGPilotKey)"'
+    assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
+
+
+def test_a_failing_rule_never_misses_its_output_folder():
+    text = describe(submission(), SEAT, FOLDER)
+    assert text["transfer_output_files"] == "osgpilot-out"
+    assert text["when_to_transfer_output"] == "ON_EXIT"
+
+
+@pytest.mark.parametrize("bad", ["/w/$(HOME)", "/w/a\n+Evil = 1", '/w/"x"', "/w/x;y"])
+def test_a_folder_that_the_submit_language_would_read_otherwise_is_refused(bad):
+    with pytest.raises(BadInput, match="working folder"):
+        describe(submission(), SEAT, Path(bad))
+
+
+@pytest.mark.parametrize("bad", ["x\n+Evil=1", "$(X)", "a b", 'docker://"'])
+def test_an_image_name_cannot_carry_commands(bad):
+    with pytest.raises(BadInput, match="container_image"):
+        describe(submission(container_image=bad), SEAT, FOLDER)
+
+
+def test_an_image_makes_a_container_job():
+    text = describe(submission(container_image="/opt/a.sif"), SEAT, FOLDER)
+    assert (text["universe"], text["container_image"]) == ("container", "/opt/a.sif")
+
+
+def test_runtimes_share_few_requirements():
+    assert {runtime_bucket_s(s) for s in range(1, 301)} == {300}
+    assert runtime_bucket_s(0) == 0
+    assert runtime_bucket_s(100_000) == 100_000
+    assert "GLIDEIN_ToDie" in requirements(300)
+    assert requirements(0) == "true"
+
+
+LOG = """\
+000 (012.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.0.0.1:9618>
+...
+001 (012.000.000) 2026-01-02 03:04:10 Job executing on host: <10.0.0.2:9618>
+\tSlotName: slot1_1@x
+\tOSGPILOT_PILOT_ID = "osgpilot-r1-1"
+\tOSGPILOT_SLURM_JOB_ID = "42"
+...
+006 (012.000.000) 2026-01-02 03:04:12 Image size of job updated: 1
+...
+005 (012.000.000) 2026-01-02 03:04:15 Job terminated.
+\t(1) Normal termination (return value 3)
+\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  Run Remote Usage
+...
+012 (012.001.000) 2026-01-02 03:04:16 Job was held.
+\tTransfer output files failure
+\tCode 12 Subcode 2
+...
+005 (012.002.000) 2026-01-02 03:04:17 Job terminated.
+\t(0) Abnormal termination (signal 9)
+\t(0) No core file
+...
+"""
+
+
+def test_an_event_log_is_read_once_and_in_order(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    assert log.read() == []
+    with path.open("a") as opened:
+        opened.write(LOG)
+    events = log.read()
+    assert [(i, e.kind) for i, e in events] == [
+        ("12.0", EventKind.SUBMIT),
+        ("12.0", EventKind.EXECUTE),
+        ("12.0", EventKind.TERMINATED),
+        ("12.1", EventKind.HELD),
+        ("12.2", EventKind.TERMINATED),
+    ]
+    executed, ended, held, killed = (e for _, e in events[1:])
+    assert (executed.pilot, executed.allocation_id) == ("osgpilot-r1-1", "42")
+    assert (ended.exit_status, ended.at_s - executed.at_s) == (3, 5)
+    assert "Transfer output files failure" in held.text
+    assert killed.exit_status == 128 + 9
+    assert log.read() == []
+    log.close()
+
+
+FAKE_WORKER = """
+import json, os, sys, time
+for line in sys.stdin:
+    do = json.loads(line)["do"]
+    if do == "sleep": time.sleep(60)
+    if do == "die": os._exit(1)
+    errors = {"refuse": "Invalid thing", "fail": "Failed to connect to schedd"}
+    answer = {"error": errors[do]} if do in errors else {"ok": os.getpid()}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    start = client.start_worker
+    monkeypatch.setattr(
+        client, "start_worker", lambda _, env: start([sys.executable, "-c", FAKE_WORKER], env)
+    )
+    made = client.Worker()
+    yield made
+    made.close()
+
+
+def test_one_worker_serves_many_requests(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    assert worker.ask({"do": "pid"}, timeout_s=20) == first
+
+
+def test_a_worker_that_hangs_is_replaced_after_the_deadline(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    with pytest.raises(Unanswered, match="did not answer `sleep`"):
+        worker.ask({"do": "sleep"}, timeout_s=0.2)
+    assert worker.ask({"do": "pid"}, timeout_s=20) != first
+
+
+def test_a_worker_that_dies_is_replaced(worker):
+    with pytest.raises(Unanswered):
+        worker.ask({"do": "die"}, timeout_s=20)
+    assert worker.ask({"do": "pid"}, timeout_s=20)
+
+
+def test_no_is_told_from_no_answer(worker):
+    with pytest.raises(Refused, match="Invalid thing"):
+        worker.ask({"do": "refuse"}, timeout_s=20)
+    with pytest.raises(Unanswered, match="connect"):
+        worker.ask({"do": "fail"}, timeout_s=20)

@@ -1,0 +1,174 @@
+"""The tick: what follows from what, without waiting for anything."""
+
+import pytest
+from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
+
+from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
+from snakemake_executor_plugin_osgpilot.core.jobs import EventKind, Job
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Shape
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.queue import Queue, Request
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+
+SMALL = JobClass(Shape(1, 500))
+
+
+class World:
+    """A controller between two stand-ins; `tick` moves time first."""
+
+    def __init__(self, folder):
+        self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
+        self.folder = RunFolder.create(folder / ".snakemake", "r1")
+        self.queue = Queue(self.ap)
+        self.fleet = Fleet(self.slurm, self.clock, site(folder), SEAT, self.folder)
+        policy = Policy(Shape(4, 3800), walltime_s=3000, pilots_max=3)
+        self.said, self.warned = [], []
+        self.controller = Controller(
+            self.queue, self.fleet, self.clock, policy, SEAT, self.folder,
+            self.said.append, self.warned.append,
+        )  # fmt: skip
+
+    def add(self, *keys, job_class=SMALL):
+        self.queue.add([Request(Job(key, "map", job_class), 100) for key in keys])
+
+    def tick(self, after_s=LOOK_EVERY_S):
+        self.clock.at_s += after_s
+        self.controller.tick()
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):
+    world.add(*"abcde")
+    world.tick()
+    assert len(world.ap.submissions) == 1
+    assert len(world.slurm.submitted) == 2
+
+
+def test_nothing_to_do_asks_nobody(world):
+    world.tick()
+    world.tick()
+    assert (world.slurm.looks, world.slurm.submitted) == (0, [])
+
+
+def test_slurm_is_asked_rarely(world):
+    world.add("a")
+    world.tick()
+    for _ in range(10):
+        world.tick(after_s=0.5)
+    assert world.slurm.looks == 0
+    world.tick()
+    assert world.slurm.looks == 1
+
+
+def test_new_jobs_are_served_sooner_but_not_at_once(world):
+    world.add("a")
+    world.tick()
+    world.add(*"bcdefg")
+    world.tick(after_s=LOOK_SOONEST_S / 2)
+    assert len(world.slurm.submitted) == 1
+    world.tick(after_s=LOOK_SOONEST_S)
+    assert len(world.slurm.submitted) == 2
+
+
+def test_no_decision_without_an_answer(world):
+    world.add("a")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.slurm.fails = Unanswered("slurmctld is down")
+    world.tick()
+    assert world.slurm.cancelled == []
+    assert any("slurmctld is down" in text for text in world.warned)
+    world.tick()
+    assert world.slurm.cancelled == ["1"]
+
+
+def test_trouble_is_told_once_and_its_end_as_well(world):
+    world.add("a")
+    world.tick()
+    for _ in range(3):
+        world.slurm.fails = Unanswered("slurmctld is down")
+        world.tick()
+    world.tick()
+    assert len(world.warned) == 1
+    assert any("again" in text for text in world.said)
+
+
+def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
+    world.add("a", job_class=JobClass(Shape(16, 500)))
+    world.tick()
+    (job,) = world.queue.over().values()
+    assert "16 cores" in job.text
+    assert "4 cores" in job.text
+    assert world.slurm.submitted == []
+
+
+def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(world):
+    world.slurm.fails = Refused("sbatch: Invalid account")
+    world.add("a")
+    world.tick()
+    (job,) = world.queue.over().values()
+    assert "Invalid account" in job.text
+    assert world.controller.news.is_set()
+
+
+def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
+    world.add("a", "b")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.tick()
+    world.controller.close()
+    assert world.ap.removed_all == 1
+    assert world.fleet.live == ()
+    record = runs.newest(tmp_path)
+    assert record["project"] == "MyProject"
+    assert record["rules"]["map"]["jobs"] == 2
+    assert record["pilots"][0]["state"] == "cancelled"
+
+
+def test_closing_goes_on_when_the_access_point_is_away(world):
+    world.add("a")
+    world.tick()
+
+    def away(*_):
+        raise Unanswered("schedd is away")
+
+    world.ap.remove = away
+    world.controller.close()
+    assert world.fleet.live == ()
+    assert any("schedd is away" in text for text in world.warned)
+
+
+def test_an_error_of_our_own_does_not_end_the_thread(world):
+    def broken():
+        raise ZeroDivisionError
+
+    world.ap.events = broken
+    world.controller.start()
+    world.controller.wake()
+    while not world.warned:
+        world.controller.wake()
+    assert world.controller._thread.is_alive()
+    world.controller.close()
+
+
+def test_core_hours_used_and_charged(world, tmp_path):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=1990.0, node="n1")
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, at_s=2036.0, exit_status=0)
+    world.slurm.show(Seen.COMPLETED, started_s=1990.0, ends_s=2090.0)
+    world.clock.at_s = 3000.0
+    world.tick()
+    record = runs.newest(tmp_path)
+    assert record["charged_core_h"] == pytest.approx(100 * 4 / 3600)
+    assert record["used_core_h"] == pytest.approx(36 / 3600)
+    assert record["rules"]["map"]["allocations"] == ["1"]

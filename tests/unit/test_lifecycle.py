@@ -1,0 +1,63 @@
+"""What a look at Slurm may and may not conclude about a pilot."""
+
+import itertools
+
+from snakemake_executor_plugin_osgpilot.core.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    NEXT,
+    Row,
+    Seen,
+    advance,
+)
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState, Shape
+
+
+def pilot(state=PilotState.RUNNING):
+    return Pilot("p1", Shape(4, 3800), state, allocation_id="7")
+
+
+def row(seen, **more):
+    return Row("7", "p1", seen, **more)
+
+
+def test_every_live_state_has_a_move_for_every_sight():
+    live = [s for s in PilotState if not s.over]
+    assert set(NEXT) == set(itertools.product(live, Seen))
+
+
+def test_one_missing_row_is_not_the_end():
+    looked = pilot()
+    for _ in range(ABSENT_LOOKS_TO_BELIEVE - 1):
+        looked = advance(looked, None, at_s=1.0)
+        assert looked.state is PilotState.RUNNING
+    assert advance(looked, None, at_s=2.0).state is PilotState.DONE
+
+
+def test_a_row_that_comes_back_resets_the_doubt():
+    looked = advance(pilot(), None, at_s=1.0)
+    assert advance(looked, row(Seen.RUNNING), at_s=2.0).absent_looks == 0
+
+
+def test_start_and_end_are_learned_from_slurm():
+    running = advance(
+        pilot(PilotState.PENDING), row(Seen.RUNNING, started_s=10.0, ends_s=3610.0), at_s=12.0
+    )
+    assert (running.state, running.started_s, running.ends_s) == (PilotState.RUNNING, 10.0, 3610.0)
+    done = advance(running, row(Seen.COMPLETED, started_s=10.0, ends_s=500.0), at_s=512.0)
+    assert (done.state, done.ended_s) == (PilotState.DONE, 500.0)
+
+
+def test_an_expected_start_of_a_queued_pilot_is_not_a_start():
+    queued = advance(
+        pilot(PilotState.INTENDED), row(Seen.QUEUED, started_s=99.0, reason="Priority"), at_s=1.0
+    )
+    assert (queued.state, queued.started_s, queued.pending_reason) == (
+        PilotState.PENDING,
+        None,
+        "Priority",
+    )
+
+
+def test_what_is_over_stays_over():
+    gone = pilot(PilotState.CANCELLED)
+    assert advance(gone, row(Seen.RUNNING), at_s=1.0) is gone

@@ -1,0 +1,186 @@
+"""What travels with a job, how it runs there, and what is put in place afterwards.
+
+The wrapper runs for real, in an empty folder that holds what HTCondor would have brought.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload import commit, stage
+from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
+from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+
+STRICT = "set -euo pipefail; "
+
+
+class Bench:
+    """A working folder, a run folder and a stand-in for HTCondor's file transfer."""
+
+    def __init__(self, root: Path) -> None:
+        self.workdir, self.run = root / "work", root / "work" / ".snakemake" / "run"
+        self.run.mkdir(parents=True)
+        stage.install_wrapper(self.run)
+        self.job = self.run / "jobs" / "000001"
+        self.node = root / "node"
+
+    def execute(self, payload: Payload) -> subprocess.CompletedProcess[str]:
+        stage.stage(payload, self.job, self.run, self.workdir)
+        shutil.copytree(self.job / "in", self.node)
+        wrapper = self.run / "osgpilot-wrapper.sh"
+        done = subprocess.run(
+            [wrapper], cwd=self.node, capture_output=True, text=True, timeout=60, check=False
+        )
+        shutil.copytree(self.node / "osgpilot-out", self.job / "osgpilot-out", symlinks=True)
+        (self.job / "stderr").write_text(done.stderr)
+        return done
+
+    def commit(self, payload: Payload) -> None:
+        commit.commit(payload, self.job, self.workdir)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def job(command, *, inputs=(), outputs=(), logs=(), touched=()):
+    return Payload((STRICT + command + "\n",), "bash", inputs, outputs, logs, touched)
+
+
+def test_inputs_go_out_and_outputs_come_back(bench):
+    (bench.workdir / "data").mkdir()
+    (bench.workdir / "data" / "in.txt").write_text("hello")
+    payload = job(
+        "tr a-z A-Z < data/in.txt > deep/er/out.txt; echo note > logs/x.log",
+        inputs=("data/in.txt",),
+        outputs=("deep/er/out.txt",),
+        logs=("logs/x.log",),
+    )
+    assert bench.execute(payload).returncode == 0
+    bench.commit(payload)
+    assert (bench.workdir / "deep/er/out.txt").read_text() == "HELLO"
+    assert (bench.workdir / "logs/x.log").read_text() == "note\n"
+
+
+def test_a_failing_command_brings_its_log_but_no_output(bench):
+    payload = job(
+        "echo half > out.txt; echo why | tee x.log >&2; exit 3",
+        outputs=("out.txt",),
+        logs=("x.log",),
+    )
+    assert bench.execute(payload).returncode == 3
+    with pytest.raises(JobFailed, match="exit status 3"):
+        bench.commit(payload)
+    assert not (bench.workdir / "out.txt").exists()
+    assert (bench.workdir / "x.log").read_text() == "why\n"
+    assert commit.error_tail(bench.job) == "why"
+
+
+@pytest.mark.parametrize("command", ["false | cat", 'echo "$NOT_SET"', "false; true"])
+def test_commands_are_as_strict_as_snakemake_makes_them(bench, command):
+    assert bench.execute(job(command)).returncode != 0
+
+
+def test_a_missing_output_is_an_error_and_leaves_what_was_there(bench):
+    (bench.workdir / "a.txt").write_text("old")
+    payload = job("echo new > a.txt", outputs=("a.txt", "b.txt"))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match=r"did not make b\.txt"):
+        bench.commit(payload)
+    assert (bench.workdir / "a.txt").read_text() == "old"
+
+
+def test_an_old_output_is_replaced(bench):
+    (bench.workdir / "a.txt").write_text("old")
+    payload = job("echo new > a.txt", outputs=("a.txt",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "a.txt").read_text() == "new\n"
+
+
+def test_empty_files_folders_and_links_come_back(bench):
+    payload = job(
+        "touch empty; mkdir folder; echo 1 > folder/one; ln -s folder/one link; chmod +x empty",
+        outputs=("empty", "folder", "link"),
+    )
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "empty").stat().st_size == 0
+    assert os.access(bench.workdir / "empty", os.X_OK)
+    assert (bench.workdir / "folder/one").read_text() == "1\n"
+    assert (bench.workdir / "link").is_symlink()
+
+
+def test_touched_outputs_exist_by_declaration(bench):
+    payload = job("true", outputs=("done",), touched=("done",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "done").exists()
+
+
+def test_names_that_shells_and_submit_files_would_mangle(bench):
+    name = "a b/$(touch pwned) 'q' \"d\", ü;#%s\n.txt"
+    (bench.workdir / "a b").mkdir()
+    (bench.workdir / name).write_text("x")
+    payload = job("true", inputs=(name,), outputs=(name,))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / name).read_text() == "x"
+    assert not list(bench.node.glob("**/pwned"))
+
+
+def test_a_long_command_is_just_a_file(bench):
+    payload = job(f"echo {'x' * 300_000} | wc -c > n", outputs=("n",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "n").read_text().strip() == "300001"
+
+
+def test_members_of_a_group_run_in_order_and_stop_at_the_first_failure(bench):
+    payload = Payload(
+        (STRICT + "echo 1 > a\n", STRICT + "cat a; false\n", STRICT + "touch c\n"),
+        "bash", (), ("a", "c"), (),
+    )  # fmt: skip
+    assert bench.execute(payload).returncode == 1
+    assert not (bench.node / "c").exists()
+
+
+def test_input_folders_travel_with_their_content(bench):
+    (bench.workdir / "db" / "sub").mkdir(parents=True)
+    (bench.workdir / "db" / "sub" / "x").write_text("42")
+    payload = job("cp db/sub/x out", inputs=("db",), outputs=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text() == "42"
+
+
+def test_sources_are_packed_once_and_unpacked_there(bench):
+    (bench.workdir / "scripts").mkdir()
+    (bench.workdir / "scripts" / "hi.sh").write_text("echo hi > $1")
+    stage.bundle_sources(bench.run, ["scripts/hi.sh", "../outside", "gone"], bench.workdir)
+    payload = job("bash scripts/hi.sh out", outputs=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text() == "hi\n"
+
+
+def test_a_missing_input_is_named_before_anything_is_sent(bench):
+    with pytest.raises(BadInput, match=r"nowhere\.txt"):
+        stage.stage(job("true", inputs=("nowhere.txt",)), bench.job, bench.run, bench.workdir)
+
+
+def test_a_job_that_never_came_to_an_end_is_an_error(bench):
+    bench.job.mkdir(parents=True)
+    with pytest.raises(JobFailed, match="without an exit status"):
+        bench.commit(job("true"))
+
+
+def test_a_shell_that_is_not_there_is_said(bench):
+    payload = Payload(("true\n",), "no-such-shell", (), (), ())
+    assert bench.execute(payload).returncode == 125
+    assert "no-such-shell" in commit.error_tail(bench.job)

@@ -1,0 +1,121 @@
+"""The queue: batches out, events in, nothing lost when an answer is."""
+
+import pytest
+from doubles import FakeAccessPoint
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.queue import Queue, Request
+
+SMALL, BIG = JobClass(Shape(1, 500)), JobClass(Shape(4, 3000))
+
+
+def request(key, job_class=SMALL, image=""):
+    return Request(Job(key, "map", job_class), disk_mb=100, container_image=image)
+
+
+@pytest.fixture
+def ap():
+    return FakeAccessPoint()
+
+
+@pytest.fixture
+def queue(ap):
+    return Queue(ap)
+
+
+def test_one_transaction_per_kind_of_job(queue, ap):
+    queue.add([request(f"s{n}") for n in range(100)] + [request("b", BIG), request("c", image="i")])
+    assert queue.send() == 102
+    assert sorted(len(s.keys) for s in ap.submissions) == [1, 1, 100]
+
+
+def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
+    queue.add([request("a")])
+    assert queue.demand() == ({SMALL: 1}, {})
+    queue.send()
+    assert queue.demand() == ({SMALL: 1}, {})
+
+
+def test_running_jobs_are_counted_on_their_pilot(queue, ap):
+    queue.add([request("a"), request("b")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
+    queue.follow()
+    assert queue.demand() == ({SMALL: 1}, {"p1": (SMALL,)})
+
+
+def test_the_end_is_reported_once(queue, ap):
+    queue.add([request("a")])
+    queue.send()
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert [job.exit_status for job in queue.over().values()] == [0]
+    assert queue.over() == {}
+    assert not queue.any_left()
+
+
+def test_events_that_come_before_the_answer_are_kept(queue, ap):
+    ap.told.append(("1.0", Event(EventKind.TERMINATED, 1.0, exit_status=0)))
+    queue.follow()
+    queue.add([request("a")])
+    queue.send()
+    assert list(queue.over()) == ["a"]
+
+
+def test_a_refused_batch_fails_its_jobs_with_the_reason(queue, ap):
+    ap.fails = Refused("no such universe")
+    queue.add([request("a")])
+    queue.send()
+    assert queue.over()["a"].text == "no such universe"
+
+
+def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
+    ap.fails = Unanswered("no connection")
+    queue.add([request("a")])
+    with pytest.raises(Unanswered):
+        queue.send()
+    assert queue.demand()[0] == {SMALL: 1}
+    assert queue.send() == 1
+
+
+def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
+    ap.lost_answer = True
+    queue.add([request("a"), request("b")])
+    with pytest.raises(Unanswered):
+        queue.send()
+    assert queue.any_left()
+    queue.send()
+    assert len(ap.submissions) == 1
+    ap.tell("b", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert list(queue.over()) == ["b"]
+
+
+def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
+    queue.add([request("a")])
+    queue.send()
+    ap.tell("a", EventKind.HELD, text="disk quota")
+    queue.follow()
+    queue.remove_given_up()
+    assert queue.over()["a"].state is JobState.HELD
+    assert ap.removed == ["1.0"]
+
+
+def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
+    queue.add([request("a"), request("b", BIG)])
+    queue.send()
+    queue.fail_waiting([BIG], "too big")
+    queue.remove_given_up()
+    assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
+    assert ap.removed == [ap.queued["b"]]
+    assert queue.demand()[0] == {SMALL: 1}
+
+
+def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
+    queue.add([request("a")])
+    queue.fail_waiting(None, "no pilots")
+    assert queue.send() == 0
+    assert list(queue.over()) == ["a"]

@@ -1,0 +1,82 @@
+"""Site files: what is read, and what is said about mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.site.load import load, schema
+
+GOOD = """\
+site: Home
+resource: Home-Slurm
+token: token
+image: pilot.sif
+pilot:
+  cores: 4
+  memory_mb: 3900
+  walltime_min: 60
+"""
+
+
+@pytest.fixture
+def site_file(tmp_path):
+    def write(text):
+        path = tmp_path / "site.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_and_relative_paths(site_file, tmp_path):
+    site = load(site_file(GOOD))
+    assert site.central_manager == "ospool"
+    assert site.token == tmp_path / "token"
+    assert site.image == str(tmp_path / "pilot.sif")
+    assert site.pilot.offered_memory_mb == 3700
+
+
+def test_home_and_images_that_are_fetched(site_file):
+    text = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "docker://a/b:1")
+    site = load(site_file(text))
+    assert site.token == Path.home() / "t"
+    assert site.image == "docker://a/b:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (GOOD.replace("cores: 4", "cores: four"), r"line 6: `pilot.cores` 'four'"),
+        (GOOD.replace("cores: 4", "coers: 4"), r"line 6: `pilot.coers` is not known.*cores"),
+        (GOOD.replace("  cores: 4\n", ""), r"line 5: `pilot.cores` is missing"),
+        (GOOD + "colour: red\n", r"line 9: `colour` is not known"),
+        (GOOD.replace("Home-Slurm", "'a\"b'"), r"line 2: `resource`"),
+        (GOOD.replace("site: Home", "site: [Home"), r"line [23]: "),
+        ("- a\n- b\n", r"line 1: expected"),
+        ("", r"line 1: expected"),
+        (GOOD + "  memory_headroom_mb: 3850\n", r"leaves 50 MB"),
+        (GOOD + "condor:\n  A B: 1\n", r"line 10|A B"),
+    ],
+)
+def test_a_mistake_is_named_with_line_and_key(site_file, text, complaint):
+    with pytest.raises(BadInput, match=complaint) as raised:
+        load(site_file(text))
+    assert "\n" not in str(raised.value)
+    assert "site.yaml" in str(raised.value)
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match="No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(schema())
+    assert json.dumps(schema())
+
+
+def test_the_example_site_is_valid():
+    load(Path(__file__).parents[2] / "example-workflow" / "site.yaml")

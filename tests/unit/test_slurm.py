@@ -1,0 +1,128 @@
+"""The arguments we give to Slurm's commands and how their answers are read."""
+
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.ports import Allocation
+from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
+from snakemake_executor_plugin_osgpilot.slurm import commands, parse
+from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
+
+ALLOCATION = Allocation("osgpilot-r1-1", "r1", 4, 3900, 60, Path("/w/100%/pilots/x"))
+
+
+def squeue_line(*fields):
+    return commands.SEPARATOR.join(fields) + "\n"
+
+
+RUNNING = squeue_line(
+    "42", "osgpilot-r1-1", "RUNNING", "None", "2026-01-02T03:04:05", "2026-01-02T04:04:05", "n1"
+)
+
+
+def test_sbatch_asks_for_the_shape_and_leaks_nothing():
+    argv = commands.sbatch(ALLOCATION, SlurmOptions(partition="compute"), Path("/w/pilot.sh"))
+    for wanted in (
+        "--export=NONE",
+        "--no-requeue",
+        "--cpus-per-task=4",
+        "--mem=3900",
+        "--time=60",
+        "--partition=compute",
+        "--job-name=osgpilot-r1-1",
+    ):
+        assert wanted in argv
+    assert argv[-2:] == ["/w/pilot.sh", "/w/100%/pilots/x"]
+    assert "--output=/w/100%%/pilots/x/slurm.log" in argv
+    assert not any(a.startswith("--account") for a in argv)
+
+
+def test_running_pilots_are_signalled_at_the_batch_shell_only():
+    assert commands.scancel_batch_term(["1", "2"]) == [
+        "scancel", "--batch", "--signal=TERM", "1", "2"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["42\n", "42;cluster\n", "sbatch: info: lua says hi\n42\n"])
+def test_sbatch_answers(text):
+    assert parse.allocation_id(text) == "42"
+
+
+@pytest.mark.parametrize("text", ["", "Submitted batch job 42", "٤٢", "42 43"])
+def test_an_sbatch_answer_without_an_id_is_no_answer(text):
+    with pytest.raises(Unanswered):
+        parse.allocation_id(text)
+
+
+def test_a_row_is_read():
+    row = parse.rows(RUNNING)["osgpilot-r1-1"]
+    assert (row.allocation_id, row.seen, row.node) == ("42", Seen.RUNNING, "n1")
+    assert row.ends_s - row.started_s == 3600
+
+
+def test_the_latest_allocation_of_a_name_counts():
+    older = RUNNING.replace("42", "9", 1)
+    assert parse.rows(RUNNING + older)["osgpilot-r1-1"].allocation_id == "42"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["garbage\n", RUNNING.replace("RUNNING", "DANCING"), RUNNING.replace("42", "x"), RUNNING[:20]],
+)
+def test_a_line_that_cannot_be_read_means_nothing_is_known(line):
+    with pytest.raises(Unanswered):
+        parse.rows(RUNNING + line)
+
+
+def test_times_that_are_not_known():
+    assert parse.timestamp("N/A") is None
+    assert parse.timestamp("Unknown") is None
+
+
+@pytest.fixture
+def fake_sbatch(tmp_path, monkeypatch):
+    def install(text):
+        path = tmp_path / "sbatch"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        return LocalSlurm("me", SlurmOptions(), Path("/w/pilot.sh"))
+
+    return install
+
+
+def test_a_refusal_is_for_good(fake_sbatch):
+    slurm = fake_sbatch("echo 'sbatch: error: Invalid account' >&2; exit 1")
+    with pytest.raises(Refused, match="Invalid account"):
+        slurm.submit(ALLOCATION)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
+        "sbatch: error: Socket timed out on send/recv operation",
+        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+    ],
+)
+def test_trouble_that_passes_is_no_refusal(fake_sbatch, text):
+    slurm = fake_sbatch(f"echo '{text}' >&2; exit 1")
+    with pytest.raises(Unanswered):
+        slurm.submit(ALLOCATION)
+
+
+def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "99")
+    monkeypatch.setenv("SBATCH_PARTITION", "gpu")
+    slurm = fake_sbatch('env | grep -q "^SLURM_\\|^SBATCH_" && exit 3; echo 42')
+    assert slurm.submit(ALLOCATION) == "42"
+
+
+def test_a_missing_command_is_no_answer(fake_sbatch, monkeypatch):
+    slurm = fake_sbatch("echo 42")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Unanswered, match="sbatch"):
+        slurm.submit(ALLOCATION)
