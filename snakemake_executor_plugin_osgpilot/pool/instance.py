@@ -1,0 +1,218 @@
+"""A running pool: bring it up, find it, take it down."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.pool import space
+from snakemake_executor_plugin_osgpilot.pool.paths import KIT, cache, images, instance
+from snakemake_executor_plugin_osgpilot.pool.recipe import PACKAGE
+from snakemake_executor_plugin_osgpilot.pool.stages import Store, locked
+
+HOSTS = ("login", "ap")
+READY_WITHIN_S = 90
+STATE = "pool.json"
+# folders of the pool's own system: a working folder may lie below most of them, but not be one
+SYSTEM = tuple(
+    Path(path)
+    for path in (
+        "/bin /boot /dev /etc /home /home/alice /home/bob /lib /lib64 /mnt /opt /opt/osgpilot"
+        " /opt/venv /proc /run /sbin /sys /tmp /usr /usr/bin /usr/lib /var /var/tmp"
+    ).split()
+)
+NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is known of a pool that is up.
+
+    supervisor: process whose end is the pool's end, with its start time in s since the epoch
+    hosts: for each host the process that is PID 1 there
+    work: folders of the host that are visible inside, read-write
+    images: folders of the build that it consists of
+    """
+
+    name: str
+    supervisor: int
+    started_s: float
+    hosts: dict[str, int]
+    work: list[str]
+    images: list[str]
+
+
+def find(name: str) -> Running | None:
+    """The pool `name` if it is up, else None."""
+    try:
+        state = json.loads((instance(name) / STATE).read_text())
+    except FileNotFoundError:
+        return None
+    running = Running(**state)
+    if _alive(running.supervisor, running.started_s) and running.hosts:
+        return running
+    return None
+
+
+def require(name: str) -> Running:
+    """The pool `name`; raises Unavailable if it is not up."""
+    running = find(name)
+    if running is None:
+        raise Unavailable(f"the pool {name!r} is not up: osgpilot pool up{_flag(name)}")
+    return running
+
+
+def names() -> list[str]:
+    """Names of all pools that have a folder, up or not."""
+    folder = cache() / "run"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
+    """Bring the pool `name` up and wait until it is ready; False if it was up already.
+
+    Raises Unavailable if nothing is built or a service does not start, BadInput if `work`
+    cannot be shown inside.
+    """
+    folder = instance(name)
+    with locked(cache() / "lock" / name):
+        if running := find(name):
+            return running, False
+        shown = [check_work(path) for path in work]
+        clear(name)
+        with locked(cache() / "lock" / "images in use", shared=True):
+            built = Store(images()).published()
+            if built is None:
+                raise Unavailable("no pool is built yet: osgpilot pool build")
+            (folder / "ctl").mkdir(parents=True)
+            (folder / "ctl").chmod(0o755)
+            _save(folder, Running(name, 0, 0.0, {}, [str(p) for p in shown], _paths(built)))
+        return _start(folder, name, shown, built), True
+
+
+def check_work(path: Path) -> Path:
+    """`path` made absolute; raises BadInput if it cannot be a working folder."""
+    real = path.resolve()
+    if not real.is_dir():
+        raise BadInput(f"--work {path}: no such folder")
+    if "\n" in str(real) or " " in str(real):
+        raise BadInput(f"--work {path}: a path with blanks does not work here: choose another")
+    if real == Path("/") or real in SYSTEM or any(real.is_relative_to(p) for p in NEVER_BELOW):
+        raise BadInput(f"--work {path}: this would hide the pool's own files: name a subfolder")
+    return real
+
+
+def down(name: str) -> bool:
+    """End the pool `name` and remove all of it; False if there was nothing."""
+    folder = instance(name)
+    with locked(cache() / "lock" / name):
+        existed = folder.exists()
+        clear(name)
+    return existed
+
+
+def clear(name: str) -> None:
+    """End what runs of the pool `name`, ready or not, and remove its folder."""
+    folder = instance(name)
+    if (folder / STATE).exists():
+        state = Running(**json.loads((folder / STATE).read_text()))
+        if state.supervisor and _alive(state.supervisor, state.started_s):
+            _end(psutil.Process(state.supervisor))
+    space.remove(folder)
+
+
+def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]) -> Running:
+    binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}", *(f"rw {path} {path}" for path in work)]
+    env = space.environment(
+        RUN=str(folder),
+        LOWER=":".join(str(built[role] / "tree") for role in ("conf", "venv", "host")),
+        SIFS=f"{built['pilot'] / 'pilot.sif'} {built['job'] / 'job.sif'}",
+        BINDS="\n".join(binds),
+    )
+    command = ["unshare", "--net", "--uts", "--ipc", "bash", str(KIT / "init.sh"), f"pool-{name}"]
+    line = space.rooted(space.contained(command), follow=False)
+    log = folder / "init.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            line,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+        )
+    started_s = psutil.Process(process.pid).create_time()
+    partly = Running(name, process.pid, started_s, {}, [str(p) for p in work], _paths(built))
+    _save(folder, partly)
+    _wait_ready(folder, process, log)
+    running = Running(**{**asdict(partly), "hosts": _host_processes(process.pid)})
+    _save(folder, running)
+    return running
+
+
+def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline_s = time.monotonic() + READY_WITHIN_S
+    while not all((folder / "ctl" / f"{host}.ready").exists() for host in HOSTS):
+        late = time.monotonic() > deadline_s
+        if process.poll() is not None or late:
+            if late:
+                process.kill()
+                process.wait()
+            lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
+            why = "did not get ready" if late else "ended while starting"
+            raise Unavailable(
+                f"the pool {why}: {lines[-1]}; see {log}, then osgpilot pool down and up again"
+            )
+        time.sleep(0.05)
+
+
+def _host_processes(supervisor: int) -> dict[str, int]:
+    """For each host the process that is PID 1 there."""
+    found = {}
+    for process in psutil.Process(supervisor).children(recursive=True):
+        line = process.cmdline()
+        if "host.sh" in " ".join(line) and line[-1] in HOSTS and process.children():
+            found[line[-1]] = process.children()[0].pid
+    return found
+
+
+def _end(supervisor: psutil.Process) -> None:
+    """Kill the pool's first process; the kernel then kills all others and drops the mounts."""
+    family = [*supervisor.children(recursive=True), supervisor]
+    for process in family[:1] + [supervisor]:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=20)
+
+
+def _alive(pid: int, started_s: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started_s) < 0.5
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _save(folder: Path, running: Running) -> None:
+    temporary = folder / f"{STATE}.tmp"
+    temporary.write_text(json.dumps(asdict(running)))
+    temporary.replace(folder / STATE)
+
+
+def _paths(built: dict[str, Path]) -> list[str]:
+    return [str(path) for path in built.values()]
+
+
+def _flag(name: str) -> str:
+    return "" if name == "default" else f" --name {name}"
+

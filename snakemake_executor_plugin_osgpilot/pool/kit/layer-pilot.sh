@@ -1,0 +1,30 @@
+#!/bin/bash
+# Build step: the pilot image, that is the host tree without Slurm and sshd, and with the entry
+# point that honours the environment contract of the OSG pilot container.
+set -euo pipefail
+KIT=/run/kit
+rm -rf /usr/sbin/*slurm* /usr/lib/*/slurm* /usr/bin/{sbatch,srun,salloc,scancel,sinfo,squeue,scontrol} \
+  /usr/sbin/sshd /etc/ssh /etc/slurm /usr/share/doc/*
+rm -f /etc/condor/config.d/*
+cp "$KIT/pilot/50-pilot.conf" /etc/condor/config.d/
+install -m755 "$KIT/pilot/entry" /usr/local/sbin/pilot-entry
+install -m755 "$KIT/pilot/advertise-base" /usr/local/sbin/
+mkdir -p /pilot /etc/osg /srv
+
+mkdir -p /run/out/tmp
+export APPTAINER_TMPDIR=/run/out/tmp APPTAINER_CACHEDIR=/run/out/tmp
+# Debian's condor lacks exit_37.sif; the startd must see it run before it advertises HasSIF,
+# and without HasSIF no container job with a .sif ever matches
+apptainer build --force /usr/libexec/condor/exit_37.sif /usr/libexec/condor/singularity_test_sandbox
+cat > /tmp/pilot.def <<D
+Bootstrap: localimage
+From: /run/tree
+%environment
+    export LC_ALL=C.UTF-8
+%runscript
+    exec /usr/local/sbin/pilot-entry "\$@"
+D
+mkdir /run/tree
+mount --bind / /run/tree
+apptainer build --force --mksquashfs-args "-comp lz4" /run/out/pilot.sif /tmp/pilot.def
+rm -rf /run/out/tmp

@@ -1,0 +1,99 @@
+"""What the stages consist of: packages, suites, the files of the kit each one depends on."""
+
+import importlib.metadata
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from snakemake_executor_plugin_osgpilot.pool.idmap import id_maps
+from snakemake_executor_plugin_osgpilot.pool.paths import KIT
+from snakemake_executor_plugin_osgpilot.pool.stages import Stage, key_of
+
+PROJECT = "snakemake-executor-plugin-osgpilot"
+PACKAGE = Path(__file__).parent.parent
+SUITE = "trixie"
+# current HTCondor (as on the OSPool, and as the bindings on PyPI) and Apptainer come from here,
+# with the one library that they need newer than in SUITE
+NEWER_SUITE = "sid"
+NEWER_PACKAGES = ("apptainer", "condor", "libpcre2-8-0")
+HOST_PACKAGES = (
+    "condor apptainer squashfuse fuse3 fuse-overlayfs fuse2fs uidmap slurmctld slurmd slurm-client"
+    " munge python3 python3-venv openssh-server openssh-client procps iproute2 tini"
+    " ca-certificates bowtie2-examples less nano-tiny"
+).split()
+JOB_PACKAGES = (
+    "base-files bash coreutils dash findutils grep sed gawk hostname tar gzip python3-minimal"
+    " bowtie2 samtools bcftools python3-matplotlib"
+).split()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stages of one build.
+
+    host: Debian tree of both hosts; jobtree: Debian tree of the job image;
+    conf, venv: layers above the host tree; pilot, job: folders with one SIF each
+    """
+
+    host: Stage
+    jobtree: Stage
+    conf: Stage
+    venv: Stage
+    pilot: Stage
+    job: Stage
+
+    def used(self) -> dict[str, Stage]:
+        """The stages a running pool needs, by role."""
+        return {role: getattr(self, role) for role in ("host", "conf", "venv", "pilot", "job")}
+
+
+def requirements() -> list[str]:
+    """What the project needs, its `test` extra included, as pip takes it."""
+    source = _pyproject()
+    if source is not None:
+        optional = source["optional-dependencies"]["test"]
+        return sorted([*source["dependencies"], *optional])
+    parsed = [Requirement(line) for line in importlib.metadata.requires(PROJECT) or ()]
+    wanted = [need for need in parsed if need.marker is None or need.marker.evaluate({"extra": "test"})]
+    return sorted(f"{need.name}{need.specifier}" for need in wanted)
+
+
+def version() -> str:
+    """Version of the project."""
+    source = _pyproject()
+    return str(source["version"]) if source is not None else importlib.metadata.version(PROJECT)
+
+
+def _pyproject() -> dict[str, Any] | None:
+    file = PACKAGE.parent / "pyproject.toml"
+    if not file.is_file():
+        return None
+    project = tomllib.loads(file.read_text()).get("project", {})
+    return project if project.get("name") == PROJECT else None
+
+
+def recipe() -> Recipe:
+    """The stages as the code, the kit and the project's metadata are now."""
+    maps = id_maps()
+    common = [maps, KIT / "lib.sh", KIT / "inside.sh"]
+    host = Stage(
+        "host",
+        key_of(maps, HOST_PACKAGES, SUITE, NEWER_SUITE, NEWER_PACKAGES, KIT / "chroot-devices.sh"),
+    )
+    jobtree = Stage("jobtree", key_of(maps, JOB_PACKAGES, SUITE, KIT / "job-tree.sh"))
+    return Recipe(
+        host=host,
+        jobtree=jobtree,
+        conf=Stage(
+            "conf",
+            key_of(*common, host.key, KIT / "layer-conf.sh", KIT / "hosts", KIT / "pool-svc"),
+        ),
+        venv=Stage(
+            "venv", key_of(*common, host.key, requirements(), version(), KIT / "layer-venv.sh")
+        ),
+        pilot=Stage("pilot", key_of(*common, host.key, KIT / "layer-pilot.sh", KIT / "pilot")),
+        job=Stage("job", key_of(*common, jobtree.key, host.key, KIT / "layer-job.sh")),
+    )
