@@ -105,7 +105,7 @@ class Builder:
             [
                 "--variant=extract",
                 f"--include={','.join(JOB_PACKAGES)}",
-                f"--customize-hook=sh '{KIT / 'job-tree.sh'}' \"$1\"",
+                f"--extract-hook=sh '{KIT / 'job-tree.sh'}' \"$1\"",
             ],
             [SUITE],
         )

@@ -25,8 +25,8 @@ HOST_PACKAGES = (
     " ca-certificates bowtie2-examples less nano-tiny"
 ).split()
 JOB_PACKAGES = (
-    "base-files bash coreutils dash findutils grep sed gawk hostname tar gzip python3-minimal"
-    " bowtie2 samtools bcftools python3-matplotlib"
+    "base-files bash coreutils dash findutils grep sed gawk hostname tar gzip libc-bin"
+    " python3-minimal bowtie2 samtools bcftools python3-matplotlib"
 ).split()
 
 

@@ -10,4 +10,9 @@ mkdir -p tmp srv root home etc
 echo localpool-job > etc/job-image
 printf 'root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > etc/passwd
 printf 'root:x:0:\nnogroup:x:65534:\n' > etc/group
-rm -rf usr/share/unicode    # 40 MB of tables that nothing here reads
+# a job's image travels with the job: what neither mapping, calling nor plotting reads stays out
+# (scipy and sympy only serve fonttools' own commands)
+python=usr/lib/python3/dist-packages
+rm -rf usr/share/unicode usr/bin/*-debug usr/lib/*-linux-gnu/gconv var/cache/apt var/lib/apt/lists \
+  $python/scipy $python/sympy $python/mpmath
+find $python -type d -name tests -prune -exec rm -rf {} +
