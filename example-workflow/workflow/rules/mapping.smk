@@ -1,11 +1,10 @@
 rule index:
     input:
-        "results/data/reference.fa.gz",
+        rules.fetch.output.reference,
     output:
-        fasta="results/reference/genome.fa",
-        fai="results/reference/genome.fa.fai",
+        fai="results/genome/genome.fa.fai",
         index=multiext(
-            "results/reference/genome",
+            "results/genome/genome",
             ".1.bt2",
             ".2.bt2",
             ".3.bt2",
@@ -16,11 +15,9 @@ rule index:
     log:
         "results/logs/index.log",
     params:
-        prefix=lambda wildcards, output: output.fasta.removesuffix(".fa"),
+        prefix=lambda wildcards, output: output.fai.removesuffix(".fa.fai"),
     shell:
-        "(gzip -dc {input} > {output.fasta} &&"
-        " samtools faidx {output.fasta} &&"
-        " bowtie2-build {output.fasta} {params.prefix}) > {log} 2>&1"
+        "(samtools faidx {input} && bowtie2-build {input} {params.prefix}) > {log} 2>&1"
 
 
 rule map:

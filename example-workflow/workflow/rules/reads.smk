@@ -6,8 +6,8 @@ rule fetch:
         reference=config["reference"],
         reads=config["reads"],
     output:
-        reference="results/data/reference.fa.gz",
-        reads=expand("results/data/reads_{mate}.fq.gz", mate=[1, 2]),
+        reference="results/genome/genome.fa",
+        reads=expand("results/reads/reads_{mate}.fq.gz", mate=[1, 2]),
     log:
         "results/logs/fetch.log",
     shell:
@@ -19,7 +19,7 @@ rule fetch:
 # Dealing reads out like cards keeps mates together: both files are dealt the same way.
 rule split:
     input:
-        "results/data/reads_{mate}.fq.gz",
+        "results/reads/reads_{mate}.fq.gz",
     output:
         expand("results/chunks/{chunk}_{{mate}}.fq.gz", chunk=CHUNKS),
     log:

@@ -2,7 +2,7 @@ rule call:
     input:
         bam=rules.merge.output.bam,
         bai=rules.merge.output.bai,
-        fasta=rules.index.output.fasta,
+        fasta=rules.fetch.output.reference,
         fai=rules.index.output.fai,
     output:
         "results/variants.vcf.gz",
