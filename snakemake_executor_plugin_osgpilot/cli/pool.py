@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.pool.paths import DEFAULT_NAME
+from snakemake_executor_plugin_osgpilot.pool.paths import DEFAULT_NAME, instance_folder
 
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Which pool; several may be up."
@@ -73,7 +73,7 @@ def up(name: str, work: tuple[Path, ...]) -> None:
     from snakemake_executor_plugin_osgpilot.pool import host, instance
 
     started_s = time.monotonic()
-    instance.instance(name)
+    instance_folder(name)
     host.require_runnable()
     running, fresh = instance.up(name, work or (default_work(),))
     if not fresh:
@@ -132,7 +132,7 @@ def run_inside(
     name: str, host: str, user: str, folder: Path | None, command: tuple[str, ...]
 ) -> None:
     """Become `command` inside the pool; does not return."""
-    from snakemake_executor_plugin_osgpilot.pool import exec_argv
+    from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
 
     argv = exec_argv(name, host, user, folder or Path.cwd(), command)
     os.execv(argv[0], argv)
@@ -143,9 +143,9 @@ def run_inside(
 @click.option("--all", "everyone", is_flag=True, help="All pools of this cache folder.")
 def down(name: str, everyone: bool) -> None:
     """End a pool: no process, mount or file of it stays (the built images do)."""
-    from snakemake_executor_plugin_osgpilot.pool import instance
+    from snakemake_executor_plugin_osgpilot.pool import instance, state
 
-    for each in instance.names() if everyone else [name]:
+    for each in state.names() if everyone else [name]:
         started_s = time.monotonic()
         if instance.down(each):
             click.echo(f"the pool {each!r} is down after {time.monotonic() - started_s:.1f} s")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.errors import Unavailable
-from snakemake_executor_plugin_osgpilot.pool import mirror, space
+from snakemake_executor_plugin_osgpilot.pool import space
 from snakemake_executor_plugin_osgpilot.pool.paths import KIT, images
 from snakemake_executor_plugin_osgpilot.pool.piphost import pip_host
 from snakemake_executor_plugin_osgpilot.pool.recipe import (
@@ -21,7 +21,9 @@ from snakemake_executor_plugin_osgpilot.pool.recipe import (
 )
 from snakemake_executor_plugin_osgpilot.pool.stages import Stage, Store
 
+Work = Callable[[Path], None]
 Watch = Callable[[str, str], None]  # stage name; "started", "finished", "cached" or "failed"
+TELLING = ("E:", "ERROR", "FATAL", "osgpilot pool:")
 NOT_WANTED = ("doc", "man", "locale", "info")
 
 
@@ -43,7 +45,7 @@ class Builder:
         recipe = self.recipe
         with ThreadPoolExecutor(max_workers=3) as pool:
 
-            def later(stage: Stage, work: Callable[[Path], None], *after: Future[None]) -> Future[None]:
+            def later(stage: Stage, work: Work, *after: Future[None]) -> Future[None]:
                 return pool.submit(self._make, stage, work, after)
 
             host = later(recipe.host, self._host_tree)
@@ -60,9 +62,7 @@ class Builder:
                 future.result()
         self.store.publish(recipe.used())
 
-    def _make(
-        self, stage: Stage, work: Callable[[Path], None], after: tuple[Future[None], ...]
-    ) -> None:
+    def _make(self, stage: Stage, work: Work, after: tuple[Future[None], ...]) -> None:
         for earlier in after:
             earlier.result()
         if self.store.has(stage):
@@ -80,7 +80,8 @@ class Builder:
         pins = folder / "pins"
         pins.write_text(
             f"Package: *\nPin: release n={NEWER_SUITE}\nPin-Priority: 50\n\n"
-            f"Package: {' '.join(NEWER_PACKAGES)}\nPin: release n={NEWER_SUITE}\nPin-Priority: 990\n"
+            f"Package: {' '.join(NEWER_PACKAGES)}\nPin: release n={NEWER_SUITE}\n"
+            "Pin-Priority: 990\n"
         )
         hooks = [
             'mkdir -p "$1/etc/apt/preferences.d"',
@@ -184,8 +185,9 @@ class Builder:
 
 def last_words(log: Path) -> str:
     """The line of a log that says best why it ended."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("E:", "ERROR", "FATAL", "osgpilot pool:"))]
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    telling = [line for line in lines if line.startswith(TELLING)]
     return ([*lines[-1:], *telling[:1]] or ["no output"])[-1]
 
 

@@ -46,7 +46,7 @@ def _root_base() -> int:
             line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()
         )
     ]
-    if any(first <= ROOT_BASE and ROOT_BASE + COUNT <= first + count for first, count in ranges):
+    if any(first <= ROOT_BASE and first + count >= ROOT_BASE + COUNT for first, count in ranges):
         return ROOT_BASE
     last, count = max(ranges)
     if count < 2 * COUNT:

@@ -5,73 +5,41 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
 from snakemake_executor_plugin_osgpilot.pool import space
-from snakemake_executor_plugin_osgpilot.pool.paths import KIT, cache, images, instance
-from snakemake_executor_plugin_osgpilot.pool.recipe import PACKAGE
+from snakemake_executor_plugin_osgpilot.pool.paths import (
+    KIT,
+    PACKAGE,
+    cache,
+    images,
+    instance_folder,
+)
 from snakemake_executor_plugin_osgpilot.pool.stages import Store, locked
+from snakemake_executor_plugin_osgpilot.pool.state import (
+    HOSTS,
+    STATE,
+    Running,
+    alive,
+    find,
+    start_ticks,
+)
 
-HOSTS = ("login", "ap")
 READY_WITHIN_S = 90
-STATE = "pool.json"
 # folders of the pool's own system: a working folder may lie below most of them, but not be one
-SYSTEM = tuple(
+SYSTEM = frozenset(
     Path(path)
     for path in (
-        "/bin /boot /dev /etc /home /home/alice /home/bob /lib /lib64 /mnt /opt /opt/osgpilot"
-        " /opt/venv /proc /run /sbin /sys /tmp /usr /usr/bin /usr/lib /var /var/tmp"
-    ).split()
+        *("/bin", "/boot", "/dev", "/etc", "/home", "/home/alice", "/home/bob", "/lib", "/lib64"),
+        *("/mnt", "/opt", "/opt/osgpilot", "/opt/venv", "/proc", "/run", "/sbin", "/sys", "/tmp"),
+        *("/usr", "/usr/bin", "/usr/lib", "/var", "/var/tmp"),
+    )
 )
 NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
-
-
-@dataclass(frozen=True)
-class Running:
-    """What is known of a pool that is up.
-
-    supervisor: process whose end is the pool's end, with its start time in s since the epoch
-    hosts: for each host the process that is PID 1 there
-    work: folders of the host that are visible inside, read-write
-    images: folders of the build that it consists of
-    """
-
-    name: str
-    supervisor: int
-    started_s: float
-    hosts: dict[str, int]
-    work: list[str]
-    images: list[str]
-
-
-def find(name: str) -> Running | None:
-    """The pool `name` if it is up, else None."""
-    try:
-        state = json.loads((instance(name) / STATE).read_text())
-    except FileNotFoundError:
-        return None
-    running = Running(**state)
-    if _alive(running.supervisor, running.started_s) and running.hosts:
-        return running
-    return None
-
-
-def require(name: str) -> Running:
-    """The pool `name`; raises Unavailable if it is not up."""
-    running = find(name)
-    if running is None:
-        raise Unavailable(f"the pool {name!r} is not up: osgpilot pool up{_flag(name)}")
-    return running
-
-
-def names() -> list[str]:
-    """Names of all pools that have a folder, up or not."""
-    folder = cache() / "run"
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
@@ -80,7 +48,7 @@ def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
     Raises Unavailable if nothing is built or a service does not start, BadInput if `work`
     cannot be shown inside.
     """
-    folder = instance(name)
+    folder = instance_folder(name)
     with locked(cache() / "lock" / name):
         if running := find(name):
             return running, False
@@ -92,7 +60,7 @@ def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
                 raise Unavailable("no pool is built yet: osgpilot pool build")
             (folder / "ctl").mkdir(parents=True)
             (folder / "ctl").chmod(0o755)
-            _save(folder, Running(name, 0, 0.0, {}, [str(p) for p in shown], _paths(built)))
+            _save(folder, Running(name, 0, 0, {}, [str(p) for p in shown], _paths(built)))
         return _start(folder, name, shown, built), True
 
 
@@ -110,7 +78,7 @@ def check_work(path: Path) -> Path:
 
 def down(name: str) -> bool:
     """End the pool `name` and remove all of it; False if there was nothing."""
-    folder = instance(name)
+    folder = instance_folder(name)
     with locked(cache() / "lock" / name):
         existed = folder.exists()
         clear(name)
@@ -119,10 +87,10 @@ def down(name: str) -> bool:
 
 def clear(name: str) -> None:
     """End what runs of the pool `name`, ready or not, and remove its folder."""
-    folder = instance(name)
+    folder = instance_folder(name)
     if (folder / STATE).exists():
         state = Running(**json.loads((folder / STATE).read_text()))
-        if state.supervisor and _alive(state.supervisor, state.started_s):
+        if state.supervisor and alive(state.supervisor, state.started_ticks):
             _end(psutil.Process(state.supervisor))
     space.remove(folder)
 
@@ -148,8 +116,8 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
             start_new_session=True,
             cwd="/",
         )
-    started_s = psutil.Process(process.pid).create_time()
-    partly = Running(name, process.pid, started_s, {}, [str(p) for p in work], _paths(built))
+    started_ticks = start_ticks(process.pid) or 0
+    partly = Running(name, process.pid, started_ticks, {}, [str(p) for p in work], _paths(built))
     _save(folder, partly)
     _wait_ready(folder, process, log)
     running = Running(**{**asdict(partly), "hosts": _host_processes(process.pid)})
@@ -186,21 +154,12 @@ def _host_processes(supervisor: int) -> dict[str, int]:
 def _end(supervisor: psutil.Process) -> None:
     """Kill the pool's first process; the kernel then kills all others and drops the mounts."""
     family = [*supervisor.children(recursive=True), supervisor]
-    for process in family[:1] + [supervisor]:
+    for process in [*family[:1], supervisor]:
         try:
             process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(family, timeout=20)
-
-
-def _alive(pid: int, started_s: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started_s) < 0.5
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _save(folder: Path, running: Running) -> None:
@@ -211,8 +170,3 @@ def _save(folder: Path, running: Running) -> None:
 
 def _paths(built: dict[str, Path]) -> list[str]:
     return [str(path) for path in built.values()]
-
-
-def _flag(name: str) -> str:
-    return "" if name == "default" else f" --name {name}"
-

@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.errors import Unavailable
 
 FIELDS = "$(REPO_URI)\t$(ORIGIN)\t$(LABEL)\t$(SIGNED_BY)"
-# how to reach a mirror and what to accept of it; all else in apt's configuration is the host's taste
+# how to reach a mirror and what to accept of it; the rest of apt's settings is the host's taste
 OPTIONS = (
     "Acquire::http",
     "Acquire::https",

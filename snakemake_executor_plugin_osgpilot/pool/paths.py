@@ -6,7 +6,8 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
-KIT = Path(__file__).parent / "kit"
+PACKAGE = Path(__file__).parent.parent
+KIT = PACKAGE / "pool" / "kit"
 DEFAULT_NAME = "default"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
@@ -29,13 +30,14 @@ def devices() -> Path:
     return cache() / "dev"
 
 
-def instance(name: str) -> Path:
+def instance_folder(name: str) -> Path:
     """Folder of the pool `name`.
 
     Raises BadInput for a name that cannot be one.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise BadInput(
-            f"--name {name!r}: use up to 32 lower-case letters, digits and _.- , a letter or digit first"
+            f"--name {name!r}: use at most 32 lower-case letters, digits and any of _.-,"
+            " and begin with a letter or digit"
         )
     return cache() / "run" / name

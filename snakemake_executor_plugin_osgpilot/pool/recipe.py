@@ -3,31 +3,31 @@
 import importlib.metadata
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 
 from snakemake_executor_plugin_osgpilot.pool.idmap import id_maps
-from snakemake_executor_plugin_osgpilot.pool.paths import KIT
+from snakemake_executor_plugin_osgpilot.pool.paths import KIT, PACKAGE
 from snakemake_executor_plugin_osgpilot.pool.stages import Stage, key_of
 
 PROJECT = "snakemake-executor-plugin-osgpilot"
-PACKAGE = Path(__file__).parent.parent
 SUITE = "trixie"
 # current HTCondor (as on the OSPool, and as the bindings on PyPI) and Apptainer come from here,
 # with the one library that they need newer than in SUITE
 NEWER_SUITE = "sid"
 NEWER_PACKAGES = ("apptainer", "condor", "libpcre2-8-0")
 HOST_PACKAGES = (
-    "condor apptainer squashfuse fuse3 fuse-overlayfs fuse2fs uidmap slurmctld slurmd slurm-client"
-    " munge python3 python3-venv openssh-server openssh-client procps iproute2 tini"
-    " ca-certificates bowtie2-examples less nano-tiny"
-).split()
+    *("condor", "apptainer", "squashfuse", "fuse3", "fuse-overlayfs", "fuse2fs", "uidmap"),
+    *("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server", "openssh-client"),
+    *("python3", "python3-venv", "procps", "iproute2", "tini", "ca-certificates"),
+    *("bowtie2-examples", "less", "nano-tiny"),
+)
 JOB_PACKAGES = (
-    "base-files bash coreutils dash findutils grep sed gawk hostname tar gzip libc-bin"
-    " python3-minimal bowtie2 samtools bcftools python3-matplotlib"
-).split()
+    *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),
+    *("tar", "gzip", "libc-bin", "python3-minimal"),
+    *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def requirements() -> list[str]:
         optional = source["optional-dependencies"]["test"]
         return sorted([*source["dependencies"], *optional])
     parsed = [Requirement(line) for line in importlib.metadata.requires(PROJECT) or ()]
-    wanted = [need for need in parsed if need.marker is None or need.marker.evaluate({"extra": "test"})]
+    with_tests = {"extra": "test"}
+    wanted = [n for n in parsed if n.marker is None or n.marker.evaluate(with_tests)]
     return sorted(f"{need.name}{need.specifier}" for need in wanted)
 
 

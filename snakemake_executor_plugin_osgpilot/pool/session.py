@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pool import enter
 from snakemake_executor_plugin_osgpilot.pool.idmap import ALICE, BOB
-from snakemake_executor_plugin_osgpilot.pool.instance import HOSTS, require
+from snakemake_executor_plugin_osgpilot.pool.state import HOSTS, flag, require
 
 USERS = {"alice": (ALICE, "/home/alice"), "bob": (BOB, "/home/bob"), "root": (0, "/root")}
 PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,7 +37,6 @@ def exec_argv(
         raise BadInput(f"--user {user}: choose alice, bob or root")
     running = require(name)
     uid, home = USERS[user]
-    flag = "" if name == "default" else f" --name {name}"
     spec = {
         "pid": running.hosts[host],
         "uid": uid,
@@ -55,6 +54,6 @@ def exec_argv(
             "PATH": PATH,
             **(env or {}),
         },
-        "remedy": f"osgpilot pool down{flag}; osgpilot pool up{flag} --work DIR shows a folder inside",
+        "remedy": f"osgpilot pool down{flag(name)}, then up{flag(name)} --work DIR shows it",
     }
     return [sys.executable, "-I", "-S", enter.__file__, json.dumps(spec)]

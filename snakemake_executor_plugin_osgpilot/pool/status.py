@@ -3,8 +3,9 @@
 import subprocess
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.pool.instance import Running, find, instance
+from snakemake_executor_plugin_osgpilot.pool.paths import instance_folder
 from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
+from snakemake_executor_plugin_osgpilot.pool.state import Running, find
 
 TIMEOUT_S = 10
 QUESTIONS = {
@@ -17,7 +18,7 @@ QUESTIONS = {
 
 def status_of(name: str) -> dict[str, Any]:
     """State of the pool `name`; an answer that did not come is None."""
-    instance(name)
+    instance_folder(name)
     running = find(name)
     if running is None:
         return {"name": name, "up": False}
