@@ -1,0 +1,137 @@
+"""Runs inside the local pool, on its login host, as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from snakemake_executor_plugin_osgpilot import run as runs
+
+PATIENCE_S = 240
+
+SITE = {
+    "site": "LocalPool",
+    "resource": "LocalPool-Slurm",
+    "central_manager": "ap.localpool:9618",
+    "token": "~/osg-token/flock.opensciencegrid.org",
+    "image": "/opt/sif/pilot.sif",
+    "scratch": "/var/tmp",
+    "slurm": {"partition": "compute"},
+    "pilot": {
+        "cores": 4,
+        "memory_mb": 3900,
+        "memory_headroom_mb": 100,
+        "walltime_min": 60,
+        "idle_min": 1,
+    },
+    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
+}
+
+
+def tool(*argv: str) -> str:
+    """Return what a command prints."""
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def pilots_in_slurm() -> list[str]:
+    return tool("squeue", "--noheader", "--me", "--format=%A %j %T").splitlines()
+
+
+def jobs_in_queue() -> list[str]:
+    return tool("condor_q", "-allusers", "-af", "ClusterId", "ProcId", "JobStatus").splitlines()
+
+
+def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait for a condition, not for a time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience_s} s in vain for {what}"
+        time.sleep(0.5)
+
+
+class Workflow:
+    """A working folder with a Snakefile, run by the real Snakemake."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.site_file = folder / "site.yaml"
+        self.write_site(SITE)
+        self._process: subprocess.Popen[str] | None = None
+
+    def write_site(self, content: dict[str, object]) -> None:
+        self.site_file.write_text(yaml.safe_dump(content))
+
+    def snakefile(self, text: str) -> None:
+        (self.folder / "Snakefile").write_text(text)
+
+    def argv(self, *extra: str, project: str | None = "TestProject") -> list[str]:
+        named = [] if project is None else ["--osgpilot-project", project]
+        return [
+            sys.executable, "-m", "snakemake", "--executor", "osgpilot",
+            "--jobs", "unlimited", "--shared-fs-usage", "none", *named,
+            "--osgpilot-site", str(self.site_file),
+            "--default-resources", "mem_mb=500", "disk_mb=100",
+            *extra,
+        ]  # fmt: skip
+
+    def start(self, *extra: str, **named: str | None) -> subprocess.Popen[str]:
+        with (self.folder / "said").open("w") as said:
+            self._process = subprocess.Popen(
+                self.argv(*extra, **named),
+                cwd=self.folder,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        return self._process
+
+    def run(self, *extra: str, **named: str | None) -> int:
+        return self.start(*extra, **named).wait(PATIENCE_S)
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
+
+    def record(self) -> dict:
+        return runs.newest(self.folder)
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def nothing_left() -> bool:
+    return not pilots_in_slurm() and not jobs_in_queue()
+
+
+def sweep() -> None:
+    """Take away what a failed test left behind, so that the next one starts clean."""
+    if nothing_left():
+        return
+    subprocess.run(["condor_rm", "-all"], check=False, capture_output=True)
+    subprocess.run(["scancel", "--me"], check=False, capture_output=True)
+    until(
+        lambda: (
+            subprocess.run(["condor_rm", "-forcex", "-all"], check=False, capture_output=True)
+            and nothing_left()
+        ),
+        "a clean pool",
+    )
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    made = Workflow(tmp_path)
+    yield made
+    made.stop()
+    sweep()

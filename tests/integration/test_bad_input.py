@@ -1,0 +1,87 @@
+"""Mistakes get one clear line, before anything is submitted."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SITE, nothing_left
+
+SNAKEFILE = """
+rule all:
+    output: "out"
+    shell: "touch {output}"
+"""
+
+
+@pytest.fixture
+def refused(workflow, monkeypatch):
+    """Run and return the line that says why it did not go on."""
+    workflow.snakefile(SNAKEFILE)
+
+    def run(**named):
+        assert workflow.run(**named) == 1, workflow.said
+        assert nothing_left()
+        assert "Traceback" not in workflow.said
+        assert not (workflow.folder / "out").exists()
+        return workflow.said
+
+    return run
+
+
+def test_no_project(refused):
+    assert "osgpilot-project" in refused(project=None)
+
+
+def test_a_project_that_cannot_be_one(refused):
+    assert "--osgpilot-project 'x\" || true'" in refused(project='x" || true')
+
+
+def test_no_site_file(refused, workflow):
+    workflow.site_file.unlink()
+    assert "site.yaml: No such file" in refused()
+
+
+def test_a_mistake_in_the_site_file(refused, workflow):
+    text = yaml.safe_dump(SITE).replace("cores: 4", "cores: many")
+    workflow.site_file.write_text(text)
+    line = text.splitlines().index("  cores: many") + 1
+    assert f"line {line}: `pilot.cores` 'many' is not of type" in refused()
+
+
+def test_no_token(refused, workflow):
+    workflow.write_site({**SITE, "token": "nowhere"})
+    assert "nowhere: No such file" in refused()
+
+
+def test_a_token_that_others_can_read(refused, workflow):
+    token = workflow.folder / "token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    workflow.write_site({**SITE, "token": str(token)})
+    said = refused()
+    assert f"chmod 600 {token}" in said
+    assert "secret" not in said
+
+
+def test_no_pilot_image(refused, workflow):
+    workflow.write_site({**SITE, "image": "/nowhere.sif"})
+    assert "pilot image /nowhere.sif does not exist" in refused()
+
+
+def test_no_slurm(refused, monkeypatch):
+    kept = [f for f in os.environ["PATH"].split(":") if not (Path(f) / "sbatch").exists()]
+    monkeypatch.setenv("PATH", ":".join(kept))
+    assert "`sbatch` was not found" in refused()
+
+
+def test_no_access_point(refused, monkeypatch):
+    monkeypatch.setenv("_CONDOR_SCHEDD_ADDRESS_FILE", "/nowhere")
+    monkeypatch.setenv("_CONDOR_SCHEDD_DAEMON_AD_FILE", "/nowhere")
+    monkeypatch.setenv("_CONDOR_COLLECTOR_HOST", "127.0.0.1:1")
+    assert "is this an access point?" in refused()
+
+
+def test_a_rule_that_pilots_cannot_run_yet(refused, workflow):
+    workflow.snakefile('rule all:\n    output: "out"\n    run: open(output[0], "w")\n')
+    assert "rule all cannot run on a pilot: it has a `run:`" in refused()

@@ -1,0 +1,110 @@
+"""However a workflow ends, nothing is left behind and the user is told why."""
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
+
+SLEEPERS = """
+rule all:
+    input: expand("out/{n}", n=range(6))
+
+rule sleep:
+    output: "out/{n}"
+    shell: "sleep 300; touch {output}"
+"""
+
+
+def running(count):
+    states = [line.split()[2] for line in jobs_in_queue()]
+    return states.count("2") >= count
+
+
+def test_a_failing_rule_is_reported_at_once_with_its_error_output(workflow):
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    log: "why.log"
+    shell: "echo note > {log}; echo the disk is on fire >&2; exit 3"
+""")
+    assert workflow.run() == 1
+    assert "exit status 3" in workflow.said
+    assert "the disk is on fire" in workflow.said
+    assert (workflow.folder / "why.log").read_text() == "note\n"
+    assert not (workflow.folder / "out").exists()
+    assert nothing_left()
+
+
+def test_a_missing_output_is_a_job_error_and_the_rest_goes_on(workflow):
+    workflow.snakefile("""
+rule all:
+    input: "good", "bad"
+rule good:
+    output: "good"
+    shell: "touch {output}"
+rule bad:
+    output: "bad"
+    shell: "true"
+""")
+    assert workflow.run("--keep-going") == 1
+    assert "did not make bad" in workflow.said
+    assert (workflow.folder / "good").exists()
+    assert nothing_left()
+
+
+def test_a_job_that_fits_no_pilot_fails_and_starts_none(workflow):
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    threads: 16
+    shell: "touch {output}"
+""")
+    assert workflow.run() == 1
+    assert "no pilot of this site can run this job" in workflow.said
+    assert workflow.record()["pilots"] == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_workflow_leaves_nothing(workflow, sign):
+    workflow.snakefile(SLEEPERS)
+    process = workflow.start("--osgpilot-max-pilots", "2")
+    until(lambda: running(6), "six running jobs")
+    os.kill(process.pid, sign)
+    if sign == signal.SIGTERM:
+        # Snakemake waits for running jobs then; a second, stronger wish follows
+        time.sleep(2)
+        os.kill(process.pid, signal.SIGINT)
+    assert process.wait(120) != 0
+    assert nothing_left()
+    assert not (workflow.folder / "out/1").exists()
+
+
+def test_a_killed_snakemake_leaves_pilots_that_end_by_themselves(workflow):
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    shell: "sleep 5; touch {output}"
+""")
+    process = workflow.start()
+    until(lambda: running(1), "a running job")
+    os.killpg(process.pid, signal.SIGKILL)
+    assert pilots_in_slurm()
+    until(lambda: not pilots_in_slurm(), "the pilots to end by themselves")
+    assert "COMPLETED" in tool("squeue", "--noheader", "--me", "--states=all", "--format=%T")
+
+
+def test_pilots_that_die_at_start_are_not_started_for_ever(workflow):
+    from conftest import SITE
+
+    workflow.write_site({**SITE, "setup": ["echo this cluster is closed >&2", "exit 9"]})
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    shell: "touch {output}"
+""")
+    assert workflow.run() == 1
+    assert "this cluster is closed" in workflow.said
+    assert 1 <= len(workflow.record()["pilots"]) <= 4
+    assert nothing_left()
