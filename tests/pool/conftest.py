@@ -1,0 +1,113 @@
+"""A real pool of these tests' own; everything here runs on the machine that hosts it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
+from snakemake_executor_plugin_osgpilot.pool.state import Running, find
+
+REPOSITORY = Path(__file__).parents[2]
+MAIN = "from snakemake_executor_plugin_osgpilot.cli import main; main(prog_name='osgpilot')"
+
+
+def osgpilot(*arguments: str, cwd: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
+    """Run the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool that is up."""
+
+    name: str
+    work: Path
+
+    def argv(
+        self,
+        *argv: str,
+        host: str = "login",
+        user: str = "alice",
+        folder: Path | str | None = None,
+    ) -> list[str]:
+        """Command line on this machine that runs `argv` inside."""
+        return exec_argv(self.name, host, user, folder, argv)
+
+    def run(
+        self,
+        *argv: str,
+        host: str = "login",
+        user: str = "alice",
+        folder: Path | str | None = None,
+        stdin: str = "",
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `argv` inside."""
+        line = self.argv(*argv, host=host, user=user, folder=folder)
+        return subprocess.run(line, input=stdin, capture_output=True, text=True, errors="replace")
+
+    def say(self, *argv: str, **where: str) -> str:
+        """Output of `argv`, which must succeed."""
+        done = self.run(*argv, **where)
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    @property
+    def running(self) -> Running:
+        """What is known of it."""
+        running = find(self.name)
+        assert running is not None
+        return running
+
+
+def until(question: Callable[[], object], within_s: float = 60.0, what: str = "it") -> None:
+    """Ask until the answer is true."""
+    deadline_s = time.monotonic() + within_s
+    while not question():
+        assert time.monotonic() < deadline_s, f"{what} did not happen within {within_s} s"
+        time.sleep(0.2)
+
+
+def processes_in(namespaces: Sequence[str]) -> list[int]:
+    """Processes of this machine that are in one of the namespaces ("net:[4026...]")."""
+    wanted, found = set(namespaces), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            there = {str(entry.readlink()) for entry in (process / "ns").iterdir()}
+        except OSError:
+            continue
+        if there & wanted:
+            found.append(int(process.name))
+    return found
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """The images; takes minutes on a machine that has none yet."""
+    done = osgpilot("pool", "build")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def pool(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """A pool with a working folder of its own."""
+    name, work = f"test-{os.getpid()}", tmp_path_factory.mktemp("work")
+    try:
+        done = osgpilot("pool", "up", "--name", name, "--work", str(work))
+        assert done.returncode == 0, done.stderr
+        print(done.stdout)
+        yield Pool(name, work)
+    finally:
+        osgpilot("pool", "down", "--name", name)

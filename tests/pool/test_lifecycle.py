@@ -1,0 +1,115 @@
+"""Up, down, and what is left."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.pool.paths import instance_folder
+from snakemake_executor_plugin_osgpilot.pool.state import find
+
+from .conftest import Pool, osgpilot, processes_in, until
+
+KINDS = ("mnt", "net", "pid", "user", "uts", "ipc")
+
+
+def own_namespaces(pool: Pool) -> list[str]:
+    """All namespaces of the pool, none of which is this machine's."""
+    pids = [pool.running.supervisor, *pool.running.hosts.values()]
+    seen = {str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for pid in pids for kind in KINDS}
+    return sorted(seen - {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in KINDS})
+
+
+def assert_nothing_left(name: str, namespaces: list[str]) -> None:
+    until(lambda: not processes_in(namespaces), 10, "end of all processes")
+    assert str(instance_folder(name)) not in Path("/proc/self/mountinfo").read_text()
+    assert not instance_folder(name).exists()
+
+
+@pytest.fixture
+def second(pool: Pool, tmp_path: Path):
+    """Another pool beside the first."""
+    name = f"{pool.name}-b"
+    done = osgpilot("pool", "up", "--name", name, "--work", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    yield Pool(name, tmp_path)
+    osgpilot("pool", "down", "--name", name)
+
+
+def test_up_means_every_node_is_idle_and_both_access_points_answer(pool: Pool):
+    status = json.loads(osgpilot("pool", "status", "--name", pool.name, "--json").stdout)
+    assert status["nodes"] == [f"n{number} idle" for number in (1, 2, 3, 4)]
+    assert status["access_points"] == ["ap.localpool", "login.localpool"]
+
+
+def test_up_twice_says_it_is_up(pool: Pool):
+    before = pool.running
+    again = osgpilot("pool", "up", "--name", pool.name)
+    assert again.returncode == 0
+    assert "is up already" in again.stdout
+    assert pool.running == before
+
+
+def test_two_pools_do_not_see_each_other(pool: Pool, second: Pool):
+    assert not set(own_namespaces(pool)) & set(own_namespaces(second))
+    pool.say("sbatch", "--wrap", "sleep 30")
+    assert second.say("squeue", "-h") == ""
+    assert pool.say("squeue", "-h") != ""
+    pool.say("scancel", "-u", "alice")
+
+
+def test_down_leaves_no_process_mount_namespace_or_file(second: Pool):
+    namespaces = own_namespaces(second)
+    assert processes_in(namespaces)
+    done = osgpilot("pool", "down", "--name", second.name)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_left(second.name, namespaces)
+
+
+def test_down_works_after_the_supervisor_was_killed(second: Pool):
+    namespaces = own_namespaces(second)
+    os.kill(second.running.supervisor, signal.SIGKILL)
+    until(lambda: not processes_in(namespaces), 10, "end of all processes")
+    assert find(second.name) is None
+    done = osgpilot("pool", "down", "--name", second.name)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_left(second.name, namespaces)
+
+
+def test_up_works_after_the_supervisor_was_killed(second: Pool):
+    os.kill(second.running.supervisor, signal.SIGKILL)
+    until(lambda: find(second.name) is None, 10, "end of the supervisor")
+    again = osgpilot("pool", "up", "--name", second.name, "--work", str(second.work))
+    assert again.returncode == 0, again.stderr
+    assert "is up after" in again.stdout
+
+
+def test_down_of_nothing_is_no_error(pool: Pool):
+    done = osgpilot("pool", "down", "--name", f"{pool.name}-none")
+    assert done.returncode == 0
+    assert "was not up" in done.stdout
+
+
+@pytest.mark.parametrize("service", ["slurmctld", "slurmd", "munge", "condor"])
+def test_a_service_comes_back_after_a_crash(pool: Pool, service: str):
+    pool.say("pool-svc", service, "kill", user="root")
+    pool.say("pool-svc", service, "start", user="root")
+    pool.say("timeout", "60", "pool-svc", "ready", user="root")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["up", "--name", "Not A Name"], "--name"),
+        (["exec", "--name", "not-there", "--", "true"], "osgpilot pool up --name not-there"),
+        (["up", "--name", "not-there", "--work", "/usr"], "hide the pool's own files"),
+        (["up", "--name", "not-there", "--work", "/no/such"], "no such folder"),
+    ],
+)
+def test_refusals_are_one_line_that_says_what_to_do(arguments: list[str], words: str):
+    done = osgpilot("pool", *arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
