@@ -13,6 +13,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
 from snakemake_executor_plugin_osgpilot.pool.state import Running, find
 
+KINDS = ("mnt", "net", "pid", "user", "uts", "ipc")
 REPOSITORY = Path(__file__).parents[2]
 MAIN = "from snakemake_executor_plugin_osgpilot.cli import main; main(prog_name='osgpilot')"
 
@@ -82,15 +83,19 @@ def until(question: Callable[[], object], within_s: float = 60.0, what: str = "i
 
 def processes_in(namespaces: Sequence[str]) -> list[int]:
     """Processes of this machine that are in one of the namespaces ("net:[4026...]")."""
-    wanted, found = set(namespaces), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            there = {str(entry.readlink()) for entry in (process / "ns").iterdir()}
-        except OSError:
-            continue
-        if there & wanted:
-            found.append(int(process.name))
-    return found
+    wanted = set(namespaces)
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if any(_target(process / "ns" / kind) in wanted for kind in KINDS)
+    ]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # another user's process, or one that has just ended
+        return ""
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.pool.paths import instance_folder
 from snakemake_executor_plugin_osgpilot.pool.state import find
 
-from .conftest import Pool, osgpilot, processes_in, until
-
-KINDS = ("mnt", "net", "pid", "user", "uts", "ipc")
+from .conftest import KINDS, Pool, osgpilot, processes_in, until
 
 
 def own_namespaces(pool: Pool) -> list[str]:
@@ -92,7 +90,7 @@ def test_down_of_nothing_is_no_error(pool: Pool):
     assert "was not up" in done.stdout
 
 
-@pytest.mark.parametrize("service", ["slurmctld", "slurmd", "munge", "condor"])
+@pytest.mark.parametrize("service", ["condor", "slurmctld", "slurmd", "munge"])
 def test_a_service_comes_back_after_a_crash(pool: Pool, service: str):
     pool.say("pool-svc", service, "kill", user="root")
     pool.say("pool-svc", service, "start", user="root")
