@@ -70,12 +70,14 @@ def build(uri: str | None) -> None:
 )
 def up(name: str, work: tuple[Path, ...]) -> None:
     """Start a pool and wait until it is ready."""
-    from snakemake_executor_plugin_osgpilot.pool import host, instance
+    from snakemake_executor_plugin_osgpilot.pool import host, instance, makepool
 
     started_s = time.monotonic()
     instance_folder(name)
     host.require_runnable()
     running, fresh = instance.up(name, work or (default_work(),))
+    if makepool.outdated():
+        click.echo("note: made by an older version of osgpilot: osgpilot pool build", err=True)
     if not fresh:
         click.echo(f"the pool {name!r} is up already; inside: {' '.join(running.work)}")
         return
@@ -114,7 +116,10 @@ def status(name: str, as_json: bool) -> None:
 @dir_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, host: str, user: str, folder: Path | None, command: tuple[str, ...]) -> None:
-    """Run COMMAND inside; input, output, exit status and signals are those of COMMAND."""
+    """Run COMMAND inside; input, output, exit status and signals are those of COMMAND.
+
+    A current folder that the pool does not show yet is shown, with the checkout it belongs to.
+    """
     run_inside(name, host, user, folder, command)
 
 
@@ -133,8 +138,15 @@ def run_inside(
 ) -> None:
     """Become `command` inside the pool; does not return."""
     from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
+    from snakemake_executor_plugin_osgpilot.pool.state import require
 
-    argv = exec_argv(name, host, user, folder or Path.cwd(), command)
+    where = folder or Path.cwd()
+    running = require(name)
+    if not Path(f"/proc/{running.hosts[host]}/root{where}").is_dir() and where.is_dir():
+        from snakemake_executor_plugin_osgpilot.pool import instance
+
+        instance.show(name, default_work() if folder is None else where)
+    argv = exec_argv(name, host, user, where, command)
     os.execv(argv[0], argv)
 
 

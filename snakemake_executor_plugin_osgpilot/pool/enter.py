@@ -51,6 +51,8 @@ def become(spec: dict[str, Any]) -> NoReturn:
     """Drop to the wanted user, go to the folder and replace this process by the command."""
     os.setgroups([spec["gid"]])
     os.setresgid(*[spec["gid"]] * 3)
+    # by way of root, since only leaving uid 0 drops the capabilities that joining gave
+    os.setresuid(0, 0, 0)
     os.setresuid(*[spec["uid"]] * 3)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.umask(0o022)

@@ -3,15 +3,16 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
-from snakemake_executor_plugin_osgpilot.pool import space
+from snakemake_executor_plugin_osgpilot.pool import share, space
 from snakemake_executor_plugin_osgpilot.pool.paths import (
     KIT,
     PACKAGE,
@@ -26,6 +27,8 @@ from snakemake_executor_plugin_osgpilot.pool.state import (
     Running,
     alive,
     find,
+    flag,
+    require,
     start_ticks,
 )
 
@@ -76,6 +79,29 @@ def check_work(path: Path) -> Path:
     return real
 
 
+def show(name: str, path: Path) -> None:
+    """Show the folder `path` in the running pool `name` too, read-write, until it goes down.
+
+    Raises BadInput if it cannot be a working folder, Unavailable if the kernel refuses.
+    """
+    real = check_work(path)
+    with locked(cache() / "lock" / name):
+        running = require(name)
+        pids = [running.supervisor, *running.hosts.values()]
+        asked = subprocess.run(
+            [sys.executable, "-I", "-S", share.__file__, str(real), *map(str, pids)],
+            capture_output=True,
+            text=True,
+        )
+        if asked.returncode != 0:
+            raise Unavailable(
+                f"{real} cannot be shown in the running pool ({asked.stderr.strip()}):"
+                f" osgpilot pool down{flag(name)}, then up{flag(name)} --work {real}"
+            )
+        shown = replace(running, work=[*running.work, str(real)])
+        _save(instance_folder(name), shown)
+
+
 def down(name: str) -> bool:
     """End the pool `name` and remove all of it; False if there was nothing."""
     folder = instance_folder(name)
@@ -120,7 +146,7 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
     partly = Running(name, process.pid, started_ticks, {}, [str(p) for p in work], _paths(built))
     _save(folder, partly)
     _wait_ready(folder, process, log)
-    running = Running(**{**asdict(partly), "hosts": _host_processes(process.pid)})
+    running = replace(partly, hosts=_host_processes(process.pid))
     _save(folder, running)
     return running
 

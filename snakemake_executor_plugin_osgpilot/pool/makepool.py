@@ -45,6 +45,12 @@ def _make(target: Store, uri: str | None, progress: Progress) -> None:
         target.collect(keep | in_use())
 
 
+def outdated() -> bool:
+    """Whether `build` would make something anew."""
+    target = store()
+    return any(not target.has(stage) for stage in recipe().used().values())
+
+
 def in_use() -> set[Path]:
     """Folders of the build that running or starting pools consist of."""
     found: set[Path] = set()

@@ -73,11 +73,20 @@ def test_the_current_folder_is_where_exec_runs(pool: Pool):
     assert done.stdout.strip() == str(below)
 
 
-def test_a_folder_that_is_not_inside_gets_a_remedy(pool: Pool, tmp_path: Path):
-    done = osgpilot("pool", "exec", "--name", pool.name, "--", "pwd", cwd=tmp_path)
+def test_a_folder_that_came_later_is_shown_on_both_hosts(pool: Pool, tmp_path: Path):
+    done = osgpilot("pool", "exec", "--name", pool.name, "--", "touch", "late", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "late").stat().st_uid == os.geteuid()
+    assert pool.say("ls", host="ap", folder=str(tmp_path)) == "late"
+    assert str(tmp_path) in pool.running.work
+
+
+@pytest.mark.parametrize(("folder", "words"), [("/no/such", "--work DIR"), ("/boot/efi", "")])
+def test_a_folder_that_cannot_be_inside_gets_a_remedy(pool: Pool, folder: str, words: str):
+    done = osgpilot("pool", "exec", "--name", pool.name, "--dir", folder, "--", "pwd")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "--work" in done.stderr
+    assert words in done.stderr
 
 
 def test_the_project_is_there_as_it_is_outside(pool: Pool):

@@ -10,6 +10,9 @@ for user in alice:2001 bob:2002; do
   echo "$name:*:19000:0:99999:7:::" >> /etc/shadow
 done
 
+# working folders may lie below it
+chmod 711 /root
+
 mkdir -p /etc/slurm /var/spool/slurmctld /var/log/slurm
 cp "$KIT/hosts/slurm.conf" /etc/slurm/
 install -m755 "$KIT/hosts/epilog.sh" /etc/slurm/
