@@ -54,12 +54,13 @@ def requirements() -> list[str]:
     """What the project needs, its `test` extra included, as pip takes it."""
     source = _pyproject()
     if source is not None:
-        optional = source["optional-dependencies"]["test"]
-        return sorted([*source["dependencies"], *optional])
-    parsed = [Requirement(line) for line in importlib.metadata.requires(PROJECT) or ()]
+        lines = [*source["dependencies"], *source["optional-dependencies"]["test"]]
+    else:
+        lines = importlib.metadata.requires(PROJECT) or []
+    parsed = [Requirement(line) for line in lines]
     with_tests = {"extra": "test"}
-    wanted = [n for n in parsed if n.marker is None or n.marker.evaluate(with_tests)]
-    return sorted(f"{need.name}{need.specifier}" for need in wanted)
+    wanted = [need for need in parsed if need.marker is None or need.marker.evaluate(with_tests)]
+    return sorted({f"{need.name}{need.specifier}" for need in wanted})
 
 
 def version() -> str:
