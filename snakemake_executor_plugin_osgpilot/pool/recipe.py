@@ -60,7 +60,7 @@ def requirements() -> list[str]:
     parsed = [Requirement(line) for line in lines]
     with_tests = {"extra": "test"}
     wanted = [need for need in parsed if need.marker is None or need.marker.evaluate(with_tests)]
-    return sorted({f"{need.name}{need.specifier}" for need in wanted})
+    return sorted({f"{need.name.lower()}{need.specifier}" for need in wanted})
 
 
 def version() -> str:
