@@ -71,7 +71,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             try:
                 request = self._prepare(job)
             except (OsgpilotError, OSError) as error:
-                self.report_job_error(info, msg=f"osgpilot: {error}\n")
+                self._report_failure(info, f"osgpilot: {error}\n")
                 continue
             info.external_jobid = request.job.key
             info.aux = {"key": request.job.key}
@@ -88,7 +88,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _prepare_first(self) -> None:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
         from snakemake_executor_plugin_osgpilot.payload.direct import unsupported
-        from snakemake_executor_plugin_osgpilot.payload.stage import bundle_sources
+        from snakemake_executor_plugin_osgpilot.payload.sources import bundle_sources, list_sources
 
         rules = {job.rule for job in self.dag.needrun_jobs() if not job.is_local}
         for rule in sorted(rules, key=str):
@@ -97,15 +97,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                     f"osgpilot: rule {rule} cannot run on a pilot: {reason}; "
                     "give it a `shell:` or make it a localrule"
                 )
-        try:
-            sources = self.dag.get_sources()
-        except (OSError, WorkflowError) as error:
-            self.logger.warning(
-                f"osgpilot: the workflow's sources could not be listed ({error}); "
-                "helper files travel only if they are inputs of their rules"
-            )
-            return
-        bundle_sources(self._run.folder.path, sources, self._run.workdir)
+        bundle_sources(self._run.folder.path, list_sources(self.workflow), self._run.workdir)
 
     def _prepare(self, job: Any) -> Request:
         from snakemake_executor_plugin_osgpilot.payload.direct import build
@@ -140,15 +132,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._bring_home(job, folder)
         except Exception as error:
             # whatever it is, it is this job's trouble and not the end of the workflow
-            self.report_job_error(info, msg=_explain(error, job, folder))
+            self._report_failure(info, _explain(error, job, folder))
         else:
             self.report_job_success(info)
+
+    def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
+        if info.job.is_group():
+            # Snakemake's own report of a failed group leaves the message out
+            self.logger.error(f"group job {info.job.name}: {text}")
+        self.report_job_error(info, msg=text)
 
     def _bring_home(self, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.payload import commit
 
         _check_ended(job)
-        commit.commit(self._payloads.pop(job.key), folder, self._run.workdir)
+        payload = self._payloads.pop(job.key)
+        commit.commit(payload, folder, self._run.workdir, job.exit_status)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -167,12 +166,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
 
 def _explain(error: Exception, job: Job, folder: Path) -> str:
-    from snakemake_executor_plugin_osgpilot.payload.commit import error_tail
+    from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
 
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
     where = f" (pilot in Slurm job {job.allocation_id})" if job.allocation_id else ""
-    tail = error_tail(folder)
-    said = f"\nIts error output ended with:\n{tail}" if tail else ""
+    tail = output_tail(folder)
+    said = f"\nIts output ended with:\n{tail}" if tail else ""
     return f"osgpilot: {cause}{where}{said}\n"
 
 
@@ -187,13 +186,17 @@ def _check_ended(job: Job) -> None:
 
 
 def _request(key: str, job: Any) -> Request:
-    from snakemake_executor_plugin_osgpilot.access_point.description import runtime_bucket_s
+    from snakemake_executor_plugin_osgpilot.access_point.description import (
+        claimed_memory_mb,
+        runtime_bucket_s,
+    )
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
     from snakemake_executor_plugin_osgpilot.queue import Request
 
     resources = job.resources
-    shape = Shape(max(1, job.threads), _number(resources, "mem_mb", DEFAULT_MEMORY_MB))
+    memory_mb = claimed_memory_mb(_number(resources, "mem_mb", DEFAULT_MEMORY_MB))
+    shape = Shape(max(1, job.threads), memory_mb)
     runtime_s = runtime_bucket_s(60 * _number(resources, "runtime", 0))
     return Request(
         Job(key, job.name if job.is_group() else job.rule.name, JobClass(shape, runtime_s)),

@@ -65,7 +65,7 @@ class Queue:
         """Whether a job of ours may still be in the queue."""
         with self._lock:
             open_states = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
-            return bool(self._in_doubt) or any(
+            return bool(self._in_doubt or self._to_remove) or any(
                 job.state in open_states for job in self._jobs.values()
             )
 
@@ -127,8 +127,8 @@ class Queue:
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
         """Give up on waiting jobs of these classes (None: of all) with a reason."""
         chosen = None if classes is None else set(classes)
-        ids = {key: job_id for job_id, key in self._key_by_id.items()}
         with self._lock:
+            ids = {key: job_id for job_id, key in self._key_by_id.items()}
             self._unsent = [
                 r for r in self._unsent if chosen is not None and r.job.job_class not in chosen
             ]

@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 INPUT_FOLDER = "in"
 OUTPUT_FOLDER = "osgpilot-out"
+JOB_OUTPUT = "output"
 WRAPPER = "osgpilot-wrapper.sh"
 
 JOB_LEASE_S = 600
@@ -29,6 +30,16 @@ RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
+
+
+MEMORY_QUANTUM_MB = 128
+"""A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
+configuration of the condor_startd)."""
+
+
+def claimed_memory_mb(requested_mb: int) -> int:
+    """Return how much of a pilot's memory a job takes that asks for `requested_mb`."""
+    return -(-requested_mb // MEMORY_QUANTUM_MB) * MEMORY_QUANTUM_MB
 
 
 def runtime_bucket_s(runtime_s: int) -> int:
@@ -56,8 +67,8 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "executable": f"{folder}/{WRAPPER}",
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
         "log": f"{folder}/jobs.log",
-        "output": "stdout",
-        "error": "stderr",
+        "output": JOB_OUTPUT,
+        "error": JOB_OUTPUT,
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
         "transfer_input_files": f"{INPUT_FOLDER}/",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from snakemake_executor_plugin_osgpilot.run import newest
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -20,10 +19,14 @@ Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def status(workdir: Path, as_json: bool) -> None:
     """Show jobs, pilots and core-hours of the latest run in a working folder."""
+    from snakemake_executor_plugin_osgpilot.run import newest
+
     record = newest(workdir)
     if as_json:
         click.echo(json.dumps(record, indent=1))
         return
+    from rich.console import Console
+
     console = Console()
     console.print(_rules(record))
     console.print(_pilots(record))
@@ -33,6 +36,8 @@ def status(workdir: Path, as_json: bool) -> None:
 
 
 def _rules(record: dict[str, Any]) -> Table:
+    from rich.table import Table
+
     table = Table(title=f"run {record['run']}, project {record['project']}")
     for name in ("rule", "jobs", "done", "failed", "core-hours", "ran in Slurm jobs"):
         table.add_column(name, justify="left" if name.startswith("r") else "right")
@@ -44,6 +49,8 @@ def _rules(record: dict[str, Any]) -> Table:
 
 
 def _pilots(record: dict[str, Any]) -> Table:
+    from rich.table import Table
+
     table = Table(title="pilots")
     for name in ("Slurm job", "state", "node", "cores", "memory MB", "minutes", "core-hours"):
         table.add_column(name, justify="left" if name in ("state", "node") else "right")

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTPUT, OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.payload.direct import Payload
 
@@ -17,20 +17,17 @@ class JobFailed(OsgpilotError):
     """The job did not do what its rule declares; the text says why."""
 
 
-def commit(payload: Payload, job_folder: Path, workdir: Path) -> None:
+def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int | None) -> None:
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
     Raises `JobFailed` with the cause; no output is touched then.
     """
-    back = job_folder / OUTPUT_FOLDER / "files"
+    back = job_folder / OUTPUT_FOLDER
     for log in payload.logs:
         if (back / log).exists():
             _place(back / log, workdir / log)
-    status = _exit_status(job_folder)
-    if status is None:
-        raise JobFailed("the job ended without an exit status; see its error output")
-    if status != 0:
-        raise JobFailed(f"the command failed with exit status {status}")
+    if exit_status != 0:
+        raise JobFailed(f"the command failed with exit status {exit_status}")
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
     if missing:
         raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
@@ -41,10 +38,10 @@ def commit(payload: Payload, job_folder: Path, workdir: Path) -> None:
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
 
-def error_tail(job_folder: Path) -> str:
-    """Return the last lines of what the job wrote to standard error, empty if nothing."""
+def output_tail(job_folder: Path) -> str:
+    """Return the last lines of what the job printed, empty if nothing."""
     try:
-        text = (job_folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        text = (job_folder / JOB_OUTPUT).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-TAIL_LINES:])
@@ -53,13 +50,6 @@ def error_tail(job_folder: Path) -> str:
 def discard(job_folder: Path) -> None:
     """Remove a job's folder; what could not be removed stays for the next clean-up."""
     shutil.rmtree(job_folder, ignore_errors=True)
-
-
-def _exit_status(job_folder: Path) -> int | None:
-    try:
-        return int((job_folder / OUTPUT_FOLDER / "exit_status").read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _place(source: Path, target: Path) -> None:

@@ -24,7 +24,8 @@ THREAD_VARIABLES = (
 class Payload:
     """A job as files: scripts run one after the other, and paths relative to the working folder.
 
-    `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded.
+    `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
+    `internal` ones that only members of the group use and that stay there.
     """
 
     scripts: tuple[str, ...]
@@ -33,6 +34,7 @@ class Payload:
     outputs: tuple[str, ...]
     logs: tuple[str, ...]
     touched: tuple[str, ...] = ()
+    internal: tuple[str, ...] = ()
 
 
 def unsupported(rule: Any) -> str | None:
@@ -57,17 +59,20 @@ def build(job: Any) -> Payload:
     Raises `BadInput` naming rule and path when a file lies outside the working folder.
     """
     parts = _parts(job)
-    outputs = _ordered(str(f) for part in parts for f in part.output if not _internal(f, job))
-    made = {str(f) for part in parts for f in part.output}
+    made = [f for part in parts for f in part.output]
+    internal = _ordered(str(f) for f in made if _internal(f, job))
+    outputs = tuple(f for f in _ordered(map(str, made)) if f not in internal)
+    inputs = _ordered(str(f) for part in parts for f in part.input)
     payload = Payload(
         scripts=tuple(_script(part) for part in parts),
         shell=_shell(parts[0]),
-        inputs=tuple(f for f in _ordered(str(f) for p in parts for f in p.input) if f not in made),
+        inputs=tuple(f for f in inputs if f not in outputs and f not in internal),
         outputs=outputs,
         logs=_ordered(str(f) for part in parts for f in part.log),
-        touched=_ordered(str(f) for p in parts for f in p.output if _flagged(f, "touch")),
+        touched=_ordered(str(f) for f in made if _flagged(f, "touch")),
+        internal=internal,
     )
-    for path in (*payload.inputs, *payload.outputs, *payload.logs):
+    for path in (*payload.inputs, *payload.outputs, *payload.internal, *payload.logs):
         _check_inside(path, job)
     return payload
 

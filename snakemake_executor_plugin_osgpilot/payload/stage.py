@@ -8,17 +8,15 @@ jobs/KEY/osgpilot-out/files/...    what came back (see `payload.commit`)
 from __future__ import annotations
 
 import os
-import tarfile
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, WRAPPER
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+from snakemake_executor_plugin_osgpilot.payload.sources import SOURCES
 
-JOB_FILES = "osgpilot-job"
-SOURCES = "sources.tar"
+JOB_FILE = "osgpilot-job"
 
 
 def install_wrapper(run_folder: Path) -> None:
@@ -28,36 +26,27 @@ def install_wrapper(run_folder: Path) -> None:
     target.chmod(0o700)
 
 
-def bundle_sources(run_folder: Path, sources: Iterable[str], workdir: Path) -> None:
-    """Pack the workflow's source files below `workdir` into one archive for all jobs."""
-    with tarfile.open(run_folder / SOURCES, "w") as archive:
-        for name in sorted(set(sources)):
-            path = Path(os.path.normpath(workdir / name))
-            if path.is_relative_to(workdir) and path.is_file():
-                archive.add(path, arcname=str(path.relative_to(workdir)))
-
-
 def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -> None:
     """Make `job_folder` complete. Raises `BadInput` if an input is not there."""
     entry = job_folder / INPUT_FOLDER
-    own = entry / JOB_FILES
-    own.mkdir(parents=True)
-    for number, script in enumerate(payload.scripts):
-        (own / f"script-{number:05}").write_text(script, encoding="utf-8", errors="surrogateescape")
-    (own / "shell").write_text(payload.shell + "\n", encoding="utf-8")
-    returned = (*payload.outputs, *payload.logs)
-    folders = {str(PurePosixPath(path).parent) for path in returned} - {"."}
-    _write_list(own / "folders", sorted(folders))
-    _write_list(own / "returned", returned)
-    _write_list(own / "touched", payload.touched)
+    entry.mkdir(parents=True)
+    (entry / JOB_FILE).write_bytes(_records(payload))
     if (run_folder / SOURCES).exists():
-        (own / SOURCES).symlink_to(run_folder / SOURCES)
+        (entry / SOURCES).symlink_to(run_folder / SOURCES)
     for path in payload.inputs:
         _link(workdir / path, entry / path)
 
 
-def _write_list(path: Path, names: Iterable[str]) -> None:
-    path.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in names))
+def _records(payload: Payload) -> bytes:
+    """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
+    returned = (*payload.outputs, *payload.logs)
+    made = (*returned, *payload.internal)
+    folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
+    lists = ((payload.shell,), folders, payload.touched, returned, payload.scripts)
+    records = [text for entries in lists for text in (str(len(entries)), *entries)]
+    if any("\0" in text for text in records):
+        raise BadInput("the job's command or a file name contains a NUL character")
+    return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
 def _link(source: Path, target: Path) -> None:

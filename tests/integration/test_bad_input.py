@@ -15,12 +15,15 @@ rule all:
 
 
 @pytest.fixture
-def refused(workflow, monkeypatch):
+def refused(workflow):
     """Run and return the line that says why it did not go on."""
     workflow.snakefile(SNAKEFILE)
 
-    def run(**named):
-        assert workflow.run(**named) == 1, workflow.said
+    def run(env=None, **named):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            assert workflow.run(**named) == 1, workflow.said
         assert nothing_left()
         assert "Traceback" not in workflow.said
         assert not (workflow.folder / "out").exists()
@@ -69,17 +72,18 @@ def test_no_pilot_image(refused, workflow):
     assert "pilot image /nowhere.sif does not exist" in refused()
 
 
-def test_no_slurm(refused, monkeypatch):
+def test_no_slurm(refused):
     kept = [f for f in os.environ["PATH"].split(":") if not (Path(f) / "sbatch").exists()]
-    monkeypatch.setenv("PATH", ":".join(kept))
-    assert "`sbatch` was not found" in refused()
+    assert "`sbatch` was not found" in refused(env={"PATH": ":".join(kept)})
 
 
-def test_no_access_point(refused, monkeypatch):
-    monkeypatch.setenv("_CONDOR_SCHEDD_ADDRESS_FILE", "/nowhere")
-    monkeypatch.setenv("_CONDOR_SCHEDD_DAEMON_AD_FILE", "/nowhere")
-    monkeypatch.setenv("_CONDOR_COLLECTOR_HOST", "127.0.0.1:1")
-    assert "is this an access point?" in refused()
+def test_no_access_point(refused):
+    nowhere = {
+        "_CONDOR_SCHEDD_ADDRESS_FILE": "/nowhere",
+        "_CONDOR_SCHEDD_DAEMON_AD_FILE": "/nowhere",
+        "_CONDOR_COLLECTOR_HOST": "127.0.0.1:1",
+    }
+    assert "is this an access point?" in refused(env=nowhere)
 
 
 def test_a_rule_that_pilots_cannot_run_yet(refused, workflow):

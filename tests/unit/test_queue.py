@@ -108,6 +108,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
     queue.add([request("a"), request("b", BIG)])
     queue.send()
     queue.fail_waiting([BIG], "too big")
+    assert queue.any_left()
     queue.remove_given_up()
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]

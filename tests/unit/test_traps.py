@@ -44,6 +44,10 @@ class SnakemakeJob:
     """A job as far as the status side of an executor looks at it."""
 
     is_local = False
+    name = "r"
+
+    def is_group(self):
+        return False
 
     def __init__(self):
         self.errors = []

@@ -1,0 +1,54 @@
+"""The workflow's own files (Snakefiles, scripts, configuration), packed once for all jobs."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SOURCES = "osgpilot-sources.tar"
+
+
+def list_sources(workflow: Any) -> set[str]:
+    """Return the files that commands may use without naming them, relative to the working folder.
+
+    Snakefiles are left out: a command has no use for them. Snakemake's own list has everything that
+    git tracks as well; without git (or in a folder that git refuses) it is what the workflow itself
+    names. Call it on Snakemake's main thread.
+    """
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    try:
+        sources = {str(path) for path in workflow.dag.get_sources()}
+    except (OSError, WorkflowError):
+        sources = set(_named_by(workflow))
+    return sources - set(_snakefiles(workflow))
+
+
+def _snakefiles(workflow: Any) -> Iterable[str]:
+    for snakefile in workflow.included:
+        located = hasattr(snakefile, "get_path_or_uri")
+        yield os.path.relpath(
+            snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
+        )
+
+
+def _named_by(workflow: Any) -> Iterable[str]:
+    for rule in workflow.rules:
+        if script := rule.script or rule.notebook:
+            folder = Path(os.path.relpath(rule.basedir.join(script))).parent
+            yield from (str(path) for path in folder.rglob("*") if path.is_file())
+    yield from (os.path.relpath(path) for path in workflow.configfiles)
+
+
+def bundle_sources(run_folder: Path, sources: Iterable[str], workdir: Path) -> None:
+    """Pack the source files that lie below `workdir` into one archive, if there are any."""
+    paths = {Path(os.path.normpath(workdir / name)) for name in sources}
+    inside = sorted(path for path in paths if path.is_relative_to(workdir) and path.is_file())
+    if not inside:
+        return
+    with tarfile.open(run_folder / SOURCES, "w") as archive:
+        for path in inside:
+            archive.add(path, arcname=str(path.relative_to(workdir)))
