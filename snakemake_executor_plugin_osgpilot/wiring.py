@@ -16,7 +16,6 @@ from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.payload.stage import install_wrapper
 from snakemake_executor_plugin_osgpilot.pilot.parameters import (
     check_token,
     install_script,
@@ -88,7 +87,6 @@ def start(
         raise Unavailable(
             f"{error}; is this an access point? `condor_q` has to work here"
         ) from error
-    install_wrapper(folder.path)
     clock = SystemClock()
     fleet = Fleet(
         LocalSlurm(owner, site.slurm, install_script(folder.path)), clock, site, seat, folder

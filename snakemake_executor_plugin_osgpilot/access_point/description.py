@@ -16,7 +16,8 @@ from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 INPUT_FOLDER = "in"
 OUTPUT_FOLDER = "osgpilot-out"
 JOB_OUTPUT = "output"
-WRAPPER = "osgpilot-wrapper.sh"
+JOB_FILE = "osgpilot-job"
+SHELL = "/bin/bash"
 
 JOB_LEASE_S = 600
 """How long a job waits for a pilot that vanished. HTCondor's default of 40 minutes
@@ -64,7 +65,9 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
     folder = plain_path(run_folder)
     description = {
         "universe": "vanilla",
-        "executable": f"{folder}/{WRAPPER}",
+        "executable": SHELL,
+        "transfer_executable": "false",
+        "arguments": JOB_FILE,
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
         "log": f"{folder}/jobs.log",
         "output": JOB_OUTPUT,

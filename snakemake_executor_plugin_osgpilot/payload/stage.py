@@ -1,49 +1,76 @@
 """Write a job's folder, from which HTCondor takes what travels.
 
-jobs/KEY/in/...                    inputs at their relative paths, as links
-jobs/KEY/in/osgpilot-job/...       scripts and lists for wrapper.sh
-jobs/KEY/osgpilot-out/files/...    what came back (see `payload.commit`)
+    jobs/KEY/in/osgpilot-job     what runs there: wrapper, scripts, lists, small inputs, in one file
+    jobs/KEY/in/...              other inputs at their relative paths, as links
+    jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
+
+One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
+folder about 5 s late. The starter asks the shadow for guidance while that still finishes the
+transfer, and is told to come back later (`RetryReqest` in StarterLog; 38 of 48 jobs with two files,
+2 of 48 with one).
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import tarfile
+from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, WRAPPER
+from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.direct import Payload
 from snakemake_executor_plugin_osgpilot.payload.sources import SOURCES
 
-JOB_FILE = "osgpilot-job"
-
-
-def install_wrapper(run_folder: Path) -> None:
-    """Put wrapper.sh into the run's folder, once for all jobs."""
-    target = run_folder / WRAPPER
-    target.write_bytes(files(__package__).joinpath("wrapper.sh").read_bytes())
-    target.chmod(0o700)
+PACKED_MAX_BYTES = 64 * 1024
+"""Inputs and sources up to this size in all are packed into the job's file; a copy of them for
+every waiting job is no burden for the access point's disk."""
 
 
 def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -> None:
     """Make `job_folder` complete. Raises `BadInput` if an input is not there."""
     entry = job_folder / INPUT_FOLDER
     entry.mkdir(parents=True)
-    (entry / JOB_FILE).write_bytes(_records(payload))
+    travelling = {path: workdir / path for path in payload.inputs}
     if (run_folder / SOURCES).exists():
-        (entry / SOURCES).symlink_to(run_folder / SOURCES)
-    for path in payload.inputs:
-        _link(workdir / path, entry / path)
+        travelling[SOURCES] = run_folder / SOURCES
+    packed = _pack(travelling)
+    (entry / JOB_FILE).write_bytes(_wrapper() + b"\0" + _records(payload, packed))
+    if packed is None:
+        for name, source in travelling.items():
+            _link(source, entry / name)
 
 
-def _records(payload: Payload) -> bytes:
+@cache
+def _wrapper() -> bytes:
+    return files(__package__).joinpath("wrapper.sh").read_bytes()
+
+
+def _pack(travelling: dict[str, Path]) -> list[str] | None:
+    """Return small files as one archive in text form, None if they are to travel as they are."""
+    if not travelling:
+        return []
+    if any(not path.is_file() for path in travelling.values()):
+        return None
+    if sum(path.stat().st_size for path in travelling.values()) > PACKED_MAX_BYTES:
+        return None
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
+        for name, path in travelling.items():
+            archive.add(path, arcname=name)
+    return [base64.b64encode(buffer.getvalue()).decode("ascii")]
+
+
+def _records(payload: Payload, packed: list[str] | None) -> bytes:
     """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
     returned = (*payload.outputs, *payload.logs)
     made = (*returned, *payload.internal)
     folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
-    lists = ((payload.shell,), folders, payload.touched, returned, payload.scripts)
-    records = [text for entries in lists for text in (str(len(entries)), *entries)]
+    tables = ((payload.shell,), folders, payload.touched, returned, payload.scripts, packed or ())
+    records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):
         raise BadInput("the job's command or a file name contains a NUL character")
     return b"".join(os.fsencode(text) + b"\0" for text in records)

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Runs one job on the execution point. Needs bash and coreutils, nothing else (tar, if there are sources).
-# The file osgpilot-job tells all about it in NUL-ended records. What comes back is put into osgpilot-out/,
-# which exists whatever happens, so that a failing job is never held for want of a file.
+# Runs one job on the execution point. Needs bash and coreutils, nothing else (tar, if files are packed).
+# All about the job follows this script in the same file, in NUL-ended records. What comes back is put into
+# osgpilot-out/, which exists whatever happens, so that a failing job is never held for want of a file.
 set -u
-job=osgpilot-job out=osgpilot-out script=osgpilot-script
+out=osgpilot-out script=osgpilot-script
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; exit 125; }
 
-mapfile -d '' -t record < "$job" || fail "cannot read $job"
-at=0
+mapfile -d '' -t record < "$0" || fail "cannot read $0"
+at=1    # the first record is this script
 next_list() {
     local count=${record[at]}
     list=("${record[@]:at+1:count}")
@@ -18,7 +18,9 @@ next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
 next_list; scripts=("${list[@]}")
+next_list; packed=("${list[@]}")
 
+[ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
 mkdir -p -- "$out" "${folders[@]}" || fail "cannot make the output folders"
 command -v "$shell" > /dev/null || fail "there is no $shell here"

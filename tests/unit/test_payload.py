@@ -24,17 +24,20 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.workdir, self.run = root / "work", root / "work" / ".snakemake" / "run"
         self.run.mkdir(parents=True)
-        stage.install_wrapper(self.run)
         self.job = self.run / "jobs" / "000001"
         self.node = root / "node"
 
     def execute(self, payload: Payload) -> int:
         stage.stage(payload, self.job, self.run, self.workdir)
         shutil.copytree(self.job / "in", self.node)
-        wrapper = self.run / "osgpilot-wrapper.sh"
         with (self.job / "output").open("w") as said:
             done = subprocess.run(
-                [wrapper], cwd=self.node, stdout=said, stderr=said, timeout=60, check=False
+                ["/bin/bash", "osgpilot-job"],
+                cwd=self.node,
+                stdout=said,
+                stderr=said,
+                timeout=60,
+                check=False,
             )
         shutil.copytree(self.node / "osgpilot-out", self.job / "osgpilot-out", symlinks=True)
         self.status = done.returncode
@@ -160,6 +163,29 @@ def test_what_only_the_group_needs_stays_there(bench):
     bench.commit(payload)
     assert (bench.workdir / "b").read_text() == "1\n"
     assert not (bench.workdir / "tmp").exists()
+
+
+def test_small_inputs_and_sources_travel_in_the_jobs_own_file(bench):
+    (bench.workdir / "data").mkdir()
+    (bench.workdir / "data" / "small").write_text("s")
+    (bench.workdir / "tool.sh").write_text("cat data/small")
+    sources.bundle_sources(bench.run, ["tool.sh"], bench.workdir)
+    payload = job("bash tool.sh > out", inputs=("data/small",), outputs=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert [path.name for path in (bench.job / "in").iterdir()] == ["osgpilot-job"]
+    assert (bench.workdir / "out").read_text() == "s"
+
+
+def test_big_inputs_travel_as_links_and_executable_bits_stay(bench):
+    (bench.workdir / "big").write_bytes(b"x" * (stage.PACKED_MAX_BYTES + 1))
+    (bench.workdir / "tool").write_text("#!/bin/sh\nwc -c < big")
+    (bench.workdir / "tool").chmod(0o755)
+    payload = job("./tool > out", inputs=("big", "tool"), outputs=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.job / "in" / "big").is_symlink()
+    assert int((bench.workdir / "out").read_text()) == stage.PACKED_MAX_BYTES + 1
 
 
 def test_input_folders_travel_with_their_content(bench):
