@@ -61,12 +61,22 @@ class Controller:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._queue.any_left():
+        unfinished = self._queue.any_left()
+        if unfinished:
             self._attempt("remove the jobs of this run", self._queue.remove_all)
         if self._fleet.live:
-            self._say(f"ending {len(self._fleet.live)} pilots")
+            self._say(f"ending {len(self._fleet.live)} pilot(s)")
         self._attempt("end the pilots", self._fleet.end)
+        if unfinished:
+            self._attempt("empty the queue", self._empty_queue)
         self._attempt("write the record", self._write_record)
+
+    def _empty_queue(self) -> None:
+        if not self._queue.make_sure_all_are_gone():
+            clause = f"'OSGPilotWorkflow == \"{self._seat.run}\"'"
+            raise Unanswered(
+                f"jobs are still there; remove them with: condor_rm -constraint {clause}"
+            )
 
     def _loop(self) -> None:
         while not self._closing.is_set():
@@ -128,7 +138,7 @@ class Controller:
             f"jobs: {waiting} waiting, {running} running; "
             f"pilots: {pending} pending, {states.count(PilotState.RUNNING)} running"
         )
-        if line != self._said:
+        if line != self._said and (waiting or running or states):
             self._said = line
             self._say(line)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
@@ -57,7 +57,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
             )
         except OsgpilotError as error:
-            raise WorkflowError(f"osgpilot: {error}") from error
+            # Snakemake shows this kind of error as one line, without the way it took
+            raise ApiError(f"osgpilot: {error}") from error
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue, all at once."""
@@ -93,7 +94,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         rules = {job.rule for job in self.dag.needrun_jobs() if not job.is_local}
         for rule in sorted(rules, key=str):
             if reason := unsupported(rule):
-                raise WorkflowError(
+                raise ApiError(
                     f"osgpilot: rule {rule} cannot run on a pilot: {reason}; "
                     "give it a `shell:` or make it a localrule"
                 )

@@ -18,7 +18,9 @@ from snakemake_executor_plugin_osgpilot.site.load import Site
 FAILURES_MAX = 3
 """So many pilots that failed without a job in between, and no more are started."""
 
-END_WAIT_S = 60.0
+END_WAIT_S = 20.0
+"""How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
+
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 LOG_TAIL = 400

@@ -72,6 +72,9 @@ class AccessPoint(Protocol):
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         """Remove jobs of this run (`cluster.proc`) from the queue; all of them if None."""
 
+    def forget(self) -> None:
+        """Drop removed jobs of this run whose pilot vanished before it could confirm."""
+
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""
 

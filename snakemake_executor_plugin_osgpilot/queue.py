@@ -146,6 +146,16 @@ class Queue:
             self._in_doubt.clear()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
+    def make_sure_all_are_gone(self) -> bool:
+        """Return whether the queue holds no job of this run any more, after helping it along.
+
+        A removed job stays until its pilot confirms. A pilot that is gone cannot.
+        """
+        if not self._access_point.find():
+            return True
+        self._access_point.forget()
+        return not self._access_point.find()
+
     def _send_one_kind(self, requests: list[Request]) -> int:
         first = requests[0]
         submission = Submission(

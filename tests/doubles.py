@@ -100,9 +100,11 @@ class FakeAccessPoint:
         self.queued: dict[str, str] = {}
         self.removed: list[str] = []
         self.removed_all = 0
+        self.removed_linger = False
         self.told: list[tuple[str, Event]] = []
         self.fails: OsgpilotError | None = None
         self.lost_answer = False
+        self.forgotten = False
 
     def submit(self, submission: Submission) -> dict[str, str]:
         if self.fails:
@@ -122,8 +124,14 @@ class FakeAccessPoint:
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         if job_ids is None:
             self.removed_all += 1
+            if not self.removed_linger:
+                self.queued.clear()
         else:
             self.removed += list(job_ids)
+
+    def forget(self) -> None:
+        self.forgotten = True
+        self.queued.clear()
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
         self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]

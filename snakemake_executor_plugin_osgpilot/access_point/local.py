@@ -47,6 +47,9 @@ class LocalAccessPoint:
         request = {"do": "remove", "ids": ids, "constraint": self._mine, "reason": reason}
         self._worker.ask(request, timeout_s=QUERY_S)
 
+    def forget(self) -> None:
+        self._worker.ask({"do": "forget", "constraint": self._mine}, timeout_s=QUERY_S)
+
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
             self._log = EventLog(self._folder / "jobs.log")

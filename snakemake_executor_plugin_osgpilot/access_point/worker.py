@@ -64,11 +64,16 @@ def _remove(htcondor: Any, request: Request) -> int:
     return len(ids)
 
 
+def _forget(htcondor: Any, request: Request) -> None:
+    htcondor.Schedd().act(htcondor.JobAction.RemoveX, request["constraint"])
+
+
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "ping": _ping,
     "submit": _submit,
     "find": _find,
     "remove": _remove,
+    "forget": _forget,
 }
 
 if __name__ == "__main__":

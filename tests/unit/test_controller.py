@@ -132,6 +132,24 @@ def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
     assert record["pilots"][0]["state"] == "cancelled"
 
 
+def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
+    world.add("a")
+    world.tick()
+    world.ap.removed_linger = True
+    world.controller.close()
+    assert world.ap.forgotten
+    assert world.warned == []
+
+
+def test_jobs_that_stay_in_the_queue_are_named(world):
+    world.add("a")
+    world.tick()
+    world.ap.removed_linger = True
+    world.ap.forget = lambda: None
+    world.controller.close()
+    assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
+
+
 def test_closing_goes_on_when_the_access_point_is_away(world):
     world.add("a")
     world.tick()
