@@ -85,7 +85,7 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
         "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
         "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
-        "My.OSGPilotJobKey": '"$(OSGPilotKey)"',
+        "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
     }
     if submission.container_image:
         description["universe"] = "container"

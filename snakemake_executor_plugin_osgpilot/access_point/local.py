@@ -40,7 +40,7 @@ class LocalAccessPoint:
 
     def find(self) -> dict[str, str]:
         found = self._worker.ask({"do": "find", "constraint": self._mine}, timeout_s=QUERY_S)
-        return {str(key): str(job_id) for key, job_id in found.items()}
+        return {key.rpartition("/")[2]: job_id for key, job_id in found.items()}
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         ids = None if job_ids is None else list(job_ids)

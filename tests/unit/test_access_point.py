@@ -29,7 +29,7 @@ def test_a_job_carries_project_workflow_and_key():
     text = describe(submission(), SEAT, FOLDER)
     assert text["My.ProjectName"] == '"MyProject"'
     assert text["My.OSGPilotWorkflow"] == '"r1"'
-    assert text["My.OSGPilotJobKey"] == '"$(OSGPilotKey)"'
+    assert text["My.OSGPilotJobKey"] == '"r1/$(OSGPilotKey)"'
     assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
 
 
