@@ -1,6 +1,6 @@
 """`osgpilot pool build`: Debian packages into the trees, layers and images of the pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +52,13 @@ class Builder:
             jobtree = None
             if not self.store.has(recipe.job):
                 jobtree = later(recipe.jobtree, self._job_tree)
+            venv = later(recipe.venv, self._venv, host)
             rest = [
+                venv,
                 later(recipe.conf, self._conf, host),
-                later(recipe.venv, self._venv, host),
                 later(recipe.pilot, self._pilot, host),
                 later(recipe.job, self._job, host, *([jobtree] if jobtree else [])),
+                later(recipe.runtime, self._runtime, venv),
             ]
             for future in [host, *rest]:
                 future.result()
@@ -150,19 +152,28 @@ class Builder:
         tree = f"{self.recipe.jobtree.folder}/tree"
         self._inside(self.recipe.job, folder, ["layer-job.sh", tree])
 
+    def _runtime(self, folder: Path) -> None:
+        above = self.store.path(self.recipe.venv) / "tree"
+        self._inside(self.recipe.runtime, folder, ["layer-runtime.sh"], above=[above])
+
     def _inside(
         self,
         stage: Stage,
         folder: Path,
         step: list[str],
         *,
+        above: Sequence[Path] = (),
         upper: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> None:
-        """Run `step` of the kit in the host tree; what it changes goes to `upper` or nowhere."""
+        """Run `step` of the kit in the host tree with the layers `above`.
+
+        What it changes goes to `upper` or nowhere.
+        """
         scratch = folder / "scratch"
+        tree = [*above, self.store.path(self.recipe.host) / "tree"]
         variables = {
-            "LOWER": str(self.store.path(self.recipe.host) / "tree"),
+            "LOWER": ":".join(map(str, tree)),
             "UPPER": str(upper or scratch / "upper"),
             "SCRATCH": str(scratch),
             "OUT": str(folder),

@@ -42,6 +42,7 @@ SYSTEM = frozenset(
         *("/usr", "/usr/bin", "/usr/lib", "/var", "/var/tmp"),
     )
 )
+IMAGES = ("pilot", "job", "runtime")
 NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
 
 
@@ -126,7 +127,8 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
     env = space.environment(
         RUN=str(folder),
         LOWER=":".join(str(built[role] / "tree") for role in ("conf", "venv", "host")),
-        SIFS=f"{built['pilot'] / 'pilot.sif'} {built['job'] / 'job.sif'}",
+        # a build from before an image was added still serves
+        SIFS=" ".join(str(built[role] / f"{role}.sif") for role in IMAGES if role in built),
         BINDS="\n".join(binds),
     )
     command = ["unshare", "--net", "--uts", "--ipc", "bash", str(KIT / "init.sh"), f"pool-{name}"]

@@ -14,6 +14,7 @@ WORDS = {
     "venv": "Python environment",
     "pilot": "pilot image",
     "job": "job image",
+    "runtime": "image with Snakemake",
 }
 
 

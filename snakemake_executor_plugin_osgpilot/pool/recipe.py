@@ -35,7 +35,7 @@ class Recipe:
     """The stages of one build.
 
     host: Debian tree of both hosts; jobtree: Debian tree of the job image;
-    conf, venv: layers above the host tree; pilot, job: folders with one SIF each
+    conf, venv: layers above the host tree; pilot, job, runtime: folders with one SIF each
     """
 
     host: Stage
@@ -44,10 +44,12 @@ class Recipe:
     venv: Stage
     pilot: Stage
     job: Stage
+    runtime: Stage
 
     def used(self) -> dict[str, Stage]:
         """The stages a running pool needs, by role."""
-        return {role: getattr(self, role) for role in ("host", "conf", "venv", "pilot", "job")}
+        roles = ("host", "conf", "venv", "pilot", "job", "runtime")
+        return {role: getattr(self, role) for role in roles}
 
 
 def requirements() -> list[str]:
@@ -86,6 +88,10 @@ def recipe() -> Recipe:
         key_of(maps, HOST_PACKAGES, SUITE, NEWER_SUITE, NEWER_PACKAGES, KIT / "chroot-devices.sh"),
     )
     jobtree = Stage("jobtree", key_of(maps, JOB_PACKAGES, SUITE, KIT / "job-tree.sh"))
+    venv = Stage(
+        "venv", key_of(*common, host.key, requirements(), version(), KIT / "layer-venv.sh")
+    )
+    runtime_steps = (KIT / "layer-runtime.sh", KIT / "runtime-packages.py")
     return Recipe(
         host=host,
         jobtree=jobtree,
@@ -93,9 +99,8 @@ def recipe() -> Recipe:
             "conf",
             key_of(*common, host.key, KIT / "layer-conf.sh", KIT / "hosts", KIT / "pool-svc"),
         ),
-        venv=Stage(
-            "venv", key_of(*common, host.key, requirements(), version(), KIT / "layer-venv.sh")
-        ),
+        venv=venv,
         pilot=Stage("pilot", key_of(*common, host.key, KIT / "layer-pilot.sh", KIT / "pilot")),
         job=Stage("job", key_of(*common, jobtree.key, host.key, KIT / "layer-job.sh")),
+        runtime=Stage("runtime", key_of(*common, venv.key, *runtime_steps)),
     )
