@@ -19,6 +19,8 @@ LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
 """Slurm is asked every LOOK_EVERY_S; sooner for new jobs, but not within LOOK_SOONEST_S."""
 
+REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
+
 Say = Callable[[str], None]
 
 
@@ -45,6 +47,7 @@ class Controller:
         self._silent: dict[str, str] = {}
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._pause = threading.Event()
         self.news = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="osgpilot", daemon=True)
 
@@ -63,7 +66,7 @@ class Controller:
             self._thread.join()
         unfinished = self._queue.any_left()
         if unfinished:
-            self._attempt("remove the jobs of this run", self._queue.remove_all)
+            self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
             self._say(f"ending {len(self._fleet.live)} pilot(s)")
         self._attempt("end the pilots", self._fleet.end)
@@ -71,8 +74,21 @@ class Controller:
             self._attempt("empty the queue", self._empty_queue)
         self._attempt("write the record", self._write_record)
 
+    def _remove_jobs(self) -> None:
+        """Remove all jobs; let the pilots confirm it before they are told to end themselves.
+
+        A pilot that is told to end while its jobs are being removed may wait for them in vain.
+        """
+        self._queue.remove_all()
+        for _ in range(REMOVAL_LOOKS):
+            if not self._queue.remaining():
+                return
+            self._pause.wait(REMOVAL_PAUSE_S)
+
     def _empty_queue(self) -> None:
-        if not self._queue.make_sure_all_are_gone():
+        if self._queue.remaining():
+            self._queue.forget_removed()
+        if self._queue.remaining():
             clause = f"'OSGPilotWorkflow == \"{self._seat.run}\"'"
             raise Unanswered(
                 f"jobs are still there; remove them with: condor_rm -constraint {clause}"

@@ -16,7 +16,8 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
-    from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+    from snakemake_executor_plugin_osgpilot.payload.model import Payload
+    from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
     from snakemake_executor_plugin_osgpilot.queue import Request
     from snakemake_executor_plugin_osgpilot.wiring import Run
 
@@ -37,6 +38,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
+        self._preparer: Preparer | None = None
         self._count = 0
         self._closed = False
         self._run = self._start(workflow, logger)
@@ -63,8 +65,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue, all at once."""
         jobs = list(jobs)
-        if not self._count:
-            self._prepare_first()
         requests = []
         for job in jobs:
             self.run_job_pre(job)
@@ -86,30 +86,33 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
-    def _prepare_first(self) -> None:
+    def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
-        from snakemake_executor_plugin_osgpilot.payload.direct import unsupported
-        from snakemake_executor_plugin_osgpilot.payload.sources import bundle_sources, list_sources
+        from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
 
-        rules = {job.rule for job in self.dag.needrun_jobs() if not job.is_local}
-        for rule in sorted(rules, key=str):
-            if reason := unsupported(rule):
-                raise ApiError(
-                    f"osgpilot: rule {rule} cannot run on a pilot: {reason}; "
-                    "give it a `shell:` or make it a localrule"
-                )
-        bundle_sources(self._run.folder.path, list_sources(self.workflow), self._run.workdir)
+        settings = self.workflow.executor_settings
+        preparer = Preparer(
+            self.workflow,
+            settings.payload or "auto",
+            settings.runtime_image or "",
+            self._run.folder.path,
+            self._run.workdir,
+            self.format_job_exec,
+            self.envvars(),
+        )
+        try:
+            preparer.begin(job for job in self.dag.needrun_jobs() if not job.is_local)
+        except OsgpilotError as error:
+            raise ApiError(f"osgpilot: {error}") from error
+        return preparer
 
     def _prepare(self, job: Any) -> Request:
-        from snakemake_executor_plugin_osgpilot.payload.direct import build
-        from snakemake_executor_plugin_osgpilot.payload.stage import stage
-
-        payload = build(job)
+        self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
-        stage(payload, self._run.folder.job(key), self._run.folder.path, self._run.workdir)
-        self._payloads[key] = payload
-        return _request(key, job)
+        prepared = self._preparer.prepare(job, self._run.folder.job(key))
+        self._payloads[key] = prepared.payload
+        return _request(key, job, prepared.image)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -186,7 +189,7 @@ def _check_ended(job: Job) -> None:
         raise JobFailed(job.text or "the job was removed from the queue")
 
 
-def _request(key: str, job: Any) -> Request:
+def _request(key: str, job: Any, image: str) -> Request:
     from snakemake_executor_plugin_osgpilot.access_point.description import (
         claimed_memory_mb,
         runtime_bucket_s,
@@ -202,7 +205,7 @@ def _request(key: str, job: Any) -> Request:
     return Request(
         Job(key, job.name if job.is_group() else job.rule.name, JobClass(shape, runtime_s)),
         disk_mb=_number(resources, "disk_mb", DEFAULT_DISK_MB),
-        container_image=str(resources.get("container_image", "")),
+        container_image=image,
     )
 
 

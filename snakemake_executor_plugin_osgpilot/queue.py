@@ -146,15 +146,13 @@ class Queue:
             self._in_doubt.clear()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
-    def make_sure_all_are_gone(self) -> bool:
-        """Return whether the queue holds no job of this run any more, after helping it along.
+    def remaining(self) -> int:
+        """Return how many jobs of this run the access point still has. Raises `Unanswered`."""
+        return len(self._access_point.find())
 
-        A removed job stays until its pilot confirms. A pilot that is gone cannot.
-        """
-        if not self._access_point.find():
-            return True
+    def forget_removed(self) -> None:
+        """Drop removed jobs that wait for a word from a pilot that is gone."""
         self._access_point.forget()
-        return not self._access_point.find()
 
     def _send_one_kind(self, requests: list[Request]) -> int:
         first = requests[0]

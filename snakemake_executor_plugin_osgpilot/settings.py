@@ -47,6 +47,23 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "env_var": False,
         },
     )
+    payload: Optional[str] = field(
+        default="auto",
+        metadata={
+            "help": "How jobs run on the execution point: their commands alone (direct), by "
+            "Snakemake in the runtime image (snakemake), or as simply as each rule allows (auto).",
+            "choices": ["auto", "direct", "snakemake"],
+            "env_var": False,
+        },
+    )
+    runtime_image: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "Container image with Snakemake, for rules that need it on the execution "
+            "point: a SIF file or an image that HTCondor can fetch.",
+            "env_var": False,
+        },
+    )
     max_pilots: int = field(
         default=10,
         metadata={"help": "Most pilots at the same time, pending ones included.", "env_var": False},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTPUT, OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+from snakemake_executor_plugin_osgpilot.payload.model import Payload
 
 TAIL_LINES = 20
 
@@ -34,6 +34,8 @@ def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int |
     try:
         for path in payload.outputs:
             _place(back / path, workdir / path)
+        for path in payload.protected:
+            _protect(workdir / path)
     except OSError as error:
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
@@ -50,6 +52,14 @@ def output_tail(job_folder: Path) -> str:
 def discard(job_folder: Path) -> None:
     """Remove a job's folder; what could not be removed stays for the next clean-up."""
     shutil.rmtree(job_folder, ignore_errors=True)
+
+
+def _protect(path: Path) -> None:
+    """Take away write permission, as Snakemake does for `protected()`; in folders for all files."""
+    inside = list(path.rglob("*")) if path.is_dir() else []
+    for each in (*inside, path):
+        if not each.is_symlink():
+            each.chmod(each.stat().st_mode & ~0o222)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = "osgpilot-sources.tar"
+"""What the archive is called where the job runs."""
+
+WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
+"""Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
 
 
-def list_sources(workflow: Any) -> set[str]:
-    """Return the files that commands may use without naming them, relative to the working folder.
+def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
+    """Return the workflow's files and, of these, the Snakefiles; relative to the working folder.
 
-    Snakefiles are left out: a command has no use for them. Snakemake's own list has everything that
-    git tracks as well; without git (or in a folder that git refuses) it is what the workflow itself
-    names. Call it on Snakemake's main thread.
+    Snakemake's own list has everything that git tracks as well; without git (or in a folder that
+    git refuses) it is what the workflow itself names. Call it on Snakemake's main thread.
     """
     from snakemake_interface_common.exceptions import WorkflowError
 
@@ -24,7 +27,8 @@ def list_sources(workflow: Any) -> set[str]:
         sources = {str(path) for path in workflow.dag.get_sources()}
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
-    return sources - set(_snakefiles(workflow))
+    snakefiles = set(_snakefiles(workflow))
+    return sources | snakefiles, snakefiles
 
 
 def _snakefiles(workflow: Any) -> Iterable[str]:
@@ -43,12 +47,12 @@ def _named_by(workflow: Any) -> Iterable[str]:
     yield from (os.path.relpath(path) for path in workflow.configfiles)
 
 
-def bundle_sources(run_folder: Path, sources: Iterable[str], workdir: Path) -> None:
+def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) -> None:
     """Pack the source files that lie below `workdir` into one archive, if there are any."""
     paths = {Path(os.path.normpath(workdir / name)) for name in sources}
     inside = sorted(path for path in paths if path.is_relative_to(workdir) and path.is_file())
     if not inside:
         return
-    with tarfile.open(run_folder / SOURCES, "w") as archive:
+    with tarfile.open(archive_path, "w") as archive:
         for path in inside:
             archive.add(path, arcname=str(path.relative_to(workdir)))

@@ -22,8 +22,12 @@ from pathlib import Path, PurePosixPath
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload.direct import Payload
-from snakemake_executor_plugin_osgpilot.payload.sources import SOURCES
+from snakemake_executor_plugin_osgpilot.payload.model import Payload
+from snakemake_executor_plugin_osgpilot.payload.sources import (
+    SOURCES,
+    WITH_SNAKEFILES,
+    WITHOUT_SNAKEFILES,
+)
 
 PACKED_MAX_BYTES = 64 * 1024
 """Inputs and sources up to this size in all are packed into the job's file; a copy of them for
@@ -35,10 +39,14 @@ def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -
     entry = job_folder / INPUT_FOLDER
     entry.mkdir(parents=True)
     travelling = {path: workdir / path for path in payload.inputs}
-    if (run_folder / SOURCES).exists():
-        travelling[SOURCES] = run_folder / SOURCES
+    archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
+    if archive.exists():
+        travelling[SOURCES] = archive
     packed = _pack(travelling)
-    (entry / JOB_FILE).write_bytes(_wrapper() + b"\0" + _records(payload, packed))
+    job_file = entry / JOB_FILE
+    # the environment's values may be secrets
+    job_file.touch(mode=0o600)
+    job_file.write_bytes(_wrapper() + b"\0" + _records(payload, packed))
     if packed is None:
         for name, source in travelling.items():
             _link(source, entry / name)
@@ -69,7 +77,14 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
     returned = (*payload.outputs, *payload.logs)
     made = (*returned, *payload.internal)
     folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
-    tables = ((payload.shell,), folders, payload.touched, returned, payload.scripts, packed or ())
+    tables = (
+        (payload.interpreter,),
+        folders,
+        payload.touched,
+        returned,
+        payload.scripts,
+        packed or (),
+    )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):
         raise BadInput("the job's command or a file name contains a NUL character")

@@ -13,7 +13,7 @@ next_list() {
     list=("${record[@]:at+1:count}")
     at=$((at + 1 + count))
 }
-next_list; shell=${list[0]}
+next_list; interpreter=${list[0]}
 next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
@@ -23,12 +23,12 @@ next_list; packed=("${list[@]}")
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
 mkdir -p -- "$out" "${folders[@]}" || fail "cannot make the output folders"
-command -v "$shell" > /dev/null || fail "there is no $shell here"
+command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
 status=0
 for text in "${scripts[@]}"; do
-    printf '%s' "$text" > "$script" || fail "cannot write the script"
-    "$shell" "$script" < /dev/null || { status=$?; break; }
+    (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
+    "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 

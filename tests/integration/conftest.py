@@ -49,7 +49,7 @@ def jobs_in_queue() -> list[str]:
     return tool("condor_q", "-allusers", "-af", "ClusterId", "ProcId", "JobStatus").splitlines()
 
 
-def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+def until(condition: Callable[[], object], what: str, patience_s: float = 120) -> None:
     """Wait for a condition, not for a time."""
     deadline = time.monotonic() + patience_s
     while not condition():

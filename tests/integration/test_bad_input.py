@@ -86,6 +86,8 @@ def test_no_access_point(refused):
     assert "is this an access point?" in refused(env=nowhere)
 
 
-def test_a_rule_that_pilots_cannot_run_yet(refused, workflow):
+def test_a_rule_that_needs_snakemake_where_no_image_has_it(refused, workflow):
     workflow.snakefile('rule all:\n    output: "out"\n    run: open(output[0], "w")\n')
-    assert "rule all cannot run on a pilot: it has a `run:`" in refused()
+    said = refused()
+    assert "rule all needs Snakemake on the execution point (it has a `run:`)" in said
+    assert "--osgpilot-runtime-image" in said

@@ -40,7 +40,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.controller.REMOVAL_PAUSE_S", 0)
     return World(tmp_path)
 
 

@@ -13,7 +13,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
-from snakemake_executor_plugin_osgpilot.payload.direct import Payload
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, exports
 
 STRICT = "set -euo pipefail; "
 
@@ -26,6 +26,9 @@ class Bench:
         self.run.mkdir(parents=True)
         self.job = self.run / "jobs" / "000001"
         self.node = root / "node"
+
+    def bundle(self, *names: str) -> None:
+        sources.bundle_sources(self.run / sources.WITHOUT_SNAKEFILES, names, self.workdir)
 
     def execute(self, payload: Payload) -> int:
         stage.stage(payload, self.job, self.run, self.workdir)
@@ -169,7 +172,7 @@ def test_small_inputs_and_sources_travel_in_the_jobs_own_file(bench):
     (bench.workdir / "data").mkdir()
     (bench.workdir / "data" / "small").write_text("s")
     (bench.workdir / "tool.sh").write_text("cat data/small")
-    sources.bundle_sources(bench.run, ["tool.sh"], bench.workdir)
+    bench.bundle("tool.sh")
     payload = job("bash tool.sh > out", inputs=("data/small",), outputs=("out",))
     bench.execute(payload)
     bench.commit(payload)
@@ -200,7 +203,11 @@ def test_input_folders_travel_with_their_content(bench):
 def test_sources_are_packed_once_and_unpacked_there(bench):
     (bench.workdir / "scripts").mkdir()
     (bench.workdir / "scripts" / "hi.sh").write_text("echo hi > $1")
-    sources.bundle_sources(bench.run, ["scripts/hi.sh", "../outside", "gone"], bench.workdir)
+    sources.bundle_sources(
+        bench.run / sources.WITHOUT_SNAKEFILES,
+        ["scripts/hi.sh", "../outside", "gone"],
+        bench.workdir,
+    )
     payload = job("bash scripts/hi.sh out", outputs=("out",))
     bench.execute(payload)
     bench.commit(payload)
@@ -216,3 +223,21 @@ def test_a_shell_that_is_not_there_is_said(bench):
     payload = Payload(("true\n",), "no-such-shell", (), (), ())
     assert bench.execute(payload) == 125
     assert "no-such-shell" in commit.output_tail(bench.job)
+
+
+def test_protected_outputs_cannot_be_written(bench):
+    payload = Payload(("echo x > out",), "bash", (), ("out",), (), protected=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").stat().st_mode & 0o222 == 0
+
+
+def test_the_environment_reaches_the_command_and_is_private_on_the_way(bench):
+    secret = 'it\'s $(touch pwned) `id` "x"\n\\ ü'
+    payload = Payload((exports({"SECRET": secret}) + 'printf %s "$SECRET" > out',),
+                      "bash", (), ("out",), ())  # fmt: skip
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text() == secret
+    assert (bench.job / "in" / "osgpilot-job").stat().st_mode & 0o077 == 0
+    assert (bench.node / "osgpilot-script").stat().st_mode & 0o077 == 0

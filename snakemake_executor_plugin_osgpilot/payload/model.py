@@ -1,0 +1,62 @@
+"""A job as files, whichever way it runs on the execution point."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Scripts that run one after the other, and paths relative to the working folder.
+
+    `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
+    `internal` ones that only members of the group use and that stay there, `protected` ones that
+    are write-protected once they are in place. `with_snakefiles` says which sources travel along.
+    """
+
+    scripts: tuple[str, ...]
+    interpreter: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    logs: tuple[str, ...]
+    touched: tuple[str, ...] = ()
+    internal: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    with_snakefiles: bool = False
+
+    def checked(self, name: str) -> Payload:
+        """Return this payload; raise `BadInput` if a file lies outside the working folder."""
+        for path in (*self.inputs, *self.outputs, *self.internal, *self.logs):
+            pure = PurePosixPath(path)
+            if pure.is_absolute() or ".." in pure.parts:
+                raise BadInput(
+                    f"{name}: {path} lies outside the working folder; "
+                    "copy or link it below the working folder and use the relative path"
+                )
+        return self
+
+
+def members(job: Any) -> list[Any]:
+    """Return the single jobs of `job` in an order in which they can run one after the other."""
+    return [part for level in job.toposorted for part in level] if job.is_group() else [job]
+
+
+def flagged(file: Any, flag: str) -> bool:
+    """Whether Snakemake marked `file` so: temp, touch, protected, ensure…"""
+    return bool((getattr(file, "flags", None) or {}).get(flag))
+
+
+def ordered(files: Iterable[Any]) -> tuple[str, ...]:
+    """Return paths as text, each once, in the order of their first mention."""
+    return tuple(dict.fromkeys(map(str, files)))
+
+
+def exports(environment: Mapping[str, str]) -> str:
+    """Return shell lines that set these variables, whatever their values contain."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())

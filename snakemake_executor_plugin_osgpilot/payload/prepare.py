@@ -1,0 +1,85 @@
+"""Choose how each job runs on the execution point, and make it ready to travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
+from snakemake_executor_plugin_osgpilot.payload.sources import (
+    WITH_SNAKEFILES,
+    WITHOUT_SNAKEFILES,
+    bundle_sources,
+    list_sources,
+)
+from snakemake_executor_plugin_osgpilot.payload.stage import stage
+
+KINDS = ("auto", "direct", "snakemake")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a job became: its payload and the container image it runs in (empty: none)."""
+
+    payload: Payload
+    image: str
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Makes jobs of one workflow ready. `command` gives Snakemake's own call for a job."""
+
+    workflow: Any
+    kind: str
+    runtime_image: str
+    run_folder: Path
+    workdir: Path
+    command: Callable[[Any], str]
+    environment: Mapping[str, str]
+
+    def begin(self, jobs: Iterable[Any]) -> None:
+        """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
+        first_of_rule = {str(job.rule): job for job in jobs}
+        for name in sorted(first_of_rule):
+            job = first_of_rule[name]
+            if self._needs_snakemake(job) and not self._image(job, with_snakemake=True):
+                raise BadInput(
+                    f"rule {name} needs Snakemake on the execution point ({self._reason(job)}): "
+                    "name an image that has it with --osgpilot-runtime-image"
+                )
+        sources, snakefiles = list_sources(self.workflow)
+        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
+        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+
+    def prepare(self, job: Any, job_folder: Path) -> Prepared:
+        """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""
+        needs = any(self._needs_snakemake(member) for member in members(job))
+        if needs:
+            payload = snakemake.build(job, self.command(job), self.environment)
+        else:
+            payload = direct.build(job, self.environment)
+        stage(payload, job_folder, self.run_folder, self.workdir)
+        return Prepared(payload, self._image(members(job)[0], with_snakemake=needs))
+
+    def _needs_snakemake(self, job: Any) -> bool:
+        """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
+        kind = str(job.resources.get("osgpilot_payload", self.kind))
+        if kind not in KINDS:
+            raise BadInput(f"rule {job.rule}: osgpilot_payload {kind!r} is not {', '.join(KINDS)}")
+        if kind == "direct" and (reason := self._reason(job)):
+            raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
+        return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
+
+    def _reason(self, job: Any) -> str | None:
+        methods = {str(m) for m in self.workflow.deployment_settings.deployment_method}
+        return direct.unsupported(job.rule, conda="conda" in methods)
+
+    def _image(self, job: Any, *, with_snakemake: bool) -> str:
+        own = str(job.resources.get("container_image", ""))
+        if not with_snakemake:
+            return own
+        return str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image or own

@@ -1,0 +1,51 @@
+"""The snakemake payload: Snakemake itself runs the job on the execution point.
+
+For rules that need it there: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.payload.model import (
+    Payload,
+    exports,
+    flagged,
+    members,
+    ordered,
+)
+
+
+def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
+    """Return the payload of a job that runs as `command`, a call of `python -m snakemake`.
+
+    `touch()`, `protected()`, `ensure()` and temporary files within a group are seen to by the
+    Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    """
+    parts = members(job)
+    made = [file for part in parts for file in part.output]
+    benchmarks = [part.benchmark for part in parts if part.benchmark]
+    outputs = ordered([*(f for f in made if not _goes_away(f, job)), *benchmarks])
+    inputs = ordered(file for part in parts for file in part.input)
+    produced = set(ordered(made))
+    return Payload(
+        scripts=(f"{exports(environment)}{_HOME}{command}\n",),
+        interpreter="bash",
+        inputs=tuple(path for path in inputs if path not in produced),
+        outputs=outputs,
+        logs=ordered(file for part in parts for file in part.log),
+        protected=ordered(file for file in made if flagged(file, "protected")),
+        with_snakefiles=True,
+    ).checked(job.name)
+
+
+_HOME = 'export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
+"""Snakemake keeps caches in the home folder, and a slot has none that is surely writable."""
+
+
+def _goes_away(file: Any, job: Any) -> bool:
+    """Whether the Snakemake there removes `file` itself, because only the group needs it."""
+    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
+        return False
+    return str(file) not in {str(wanted) for wanted in job.output}
