@@ -1,0 +1,34 @@
+"""`osgpilot runtime`: the image with Snakemake for rules that need it where they run."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def runtime() -> None:
+    """The image in which jobs start Snakemake: for `run:`, `script:`, `wrapper:`, `benchmark:`."""
+
+
+@runtime.command()
+@click.option(
+    "--base",
+    help="Image with Python and pip to put Snakemake into: docker://..., a file or a folder."
+    "  [default: docker://python:X.Y-slim with the Python version that runs here]",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Copy the image to this file.  [default: it stays in the cache folder]",
+)
+def build(base: str | None, output: Path | None) -> None:
+    """Make an image with the very version of Snakemake that is installed here.
+
+    Storage plugins that are installed here are in it, too. Needs Apptainer and the network. Prints
+    the file's name, for --osgpilot-runtime-image. An image that was made once is kept in the cache
+    folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot); to make it anew, remove it there.
+    """
+    from snakemake_executor_plugin_osgpilot.runtime.build import make
+    from snakemake_executor_plugin_osgpilot.runtime.definition import default_base
+
+    click.echo(make(base or default_base(), output))
