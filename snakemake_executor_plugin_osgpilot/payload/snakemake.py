@@ -30,7 +30,7 @@ def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
     inputs = ordered(file for part in parts for file in part.input)
     produced = set(ordered(made))
     return Payload(
-        scripts=(f"{exports(environment)}{_HOME}{command}\n",),
+        scripts=(f"{exports(environment)}{_PLACES}{command}\n",),
         interpreter="bash",
         inputs=tuple(path for path in inputs if path not in produced),
         outputs=outputs,
@@ -40,8 +40,9 @@ def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
     ).checked(job.name)
 
 
-_HOME = 'export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
-"""Snakemake keeps caches in the home folder, and a slot has none that is surely writable."""
+_PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
+"""Snakemake keeps caches in the home folder, and a slot has none that is surely writable; and where
+APPTAINER_CACHEDIR points, which is the pilot's folder and not visible in the job's container."""
 
 
 def _goes_away(file: Any, job: Any) -> bool:

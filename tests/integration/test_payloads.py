@@ -1,0 +1,166 @@
+"""Rules of every kind, run as their commands alone or by Snakemake on the execution point."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Workflow
+
+RUNTIME = "/opt/sif/runtime.sif"
+
+PLAIN = """
+import os
+envvars: "GREETING"
+
+rule all:
+    input: "words", "d.txt", "flag", "w r/ü x.txt", "ro"
+
+rule words:
+    input: "in put.txt"
+    output: "words"
+    params: text="a b\\n'c' \\"d\\" $HOME `id` \\\\ ;#"
+    threads: 2
+    shell:
+        "printf '%s|' {params.text:q} {threads} $OMP_NUM_THREADS \\"$GREETING\\" > {output}; "
+        "cat {input:q} >> {output}"
+
+rule folder:
+    output: directory("d")
+    shell: "mkdir -p {output}/x; echo 1 > {output}/x/one; echo 2 > {output}/two"
+
+rule from_folder:
+    input: "d"
+    output: "d.txt"
+    log: "logs/d.log"
+    shell: "cat {input}/x/one {input}/two > {output}; echo logged > {log}"
+
+rule flag:
+    input: "d.txt"
+    output: touch("flag")
+    shell: "true"
+
+rule wild:
+    output: "w r/{name}.txt"
+    shell: "echo {wildcards.name:q} > {output:q}"
+
+rule ro:
+    output: protected("ro")
+    shell: "echo ro > {output}"
+"""
+
+OUTPUTS = ("words", "d/x/one", "d/two", "d.txt", "flag", "w r/ü x.txt", "ro", "logs/d.log")
+
+
+def prepare(folder: Path) -> None:
+    (folder / "Snakefile").write_text(PLAIN)
+    (folder / "in put.txt").write_text("input\n")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What the local executor makes of the same workflow."""
+    folder = tmp_path_factory.mktemp("local")
+    prepare(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GREETING", 'it\'s "fine" $(true)')
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", "--executor", "local"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
+
+
+@pytest.mark.parametrize("payload", ["direct", "snakemake"])
+def test_every_way_makes_the_same_files(workflow: Workflow, expected, payload, monkeypatch):
+    monkeypatch.setenv("GREETING", 'it\'s "fine" $(true)')
+    prepare(workflow.folder)
+    options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
+    assert workflow.run(*options) == 0, workflow.said
+    assert {name: (workflow.folder / name).read_bytes() for name in OUTPUTS} == expected
+    assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
+
+
+def test_wildcards_that_shells_would_mangle_reach_a_direct_job(workflow: Workflow):
+    """Snakemake's own command line for a remote job cannot quote these; a script can."""
+    name = "ü'$x;`id` (1) & #"
+    workflow.snakefile(f"""
+rule all:
+    input: {f"out/{name}.txt"!r}
+
+rule wild:
+    output: "out/{{name}}.txt"
+    shell: "echo {{wildcards.name:q}} > {{output:q}}"
+""")
+    assert workflow.run() == 0, workflow.said
+    assert (workflow.folder / f"out/{name}.txt").read_text() == f"{name}\n"
+
+
+def test_rules_that_need_python_run_where_snakemake_is(workflow: Workflow):
+    folder = workflow.folder / "workflow"
+    (folder / "scripts").mkdir(parents=True)
+    (folder / "rules").mkdir()
+    (folder / "scripts" / "helper.py").write_text("VALUE = 'helped'\n")
+    (folder / "scripts" / "make.py").write_text(
+        "from helper import VALUE\n"
+        "print(VALUE, snakemake.params.n, file=open(snakemake.output[0], 'w'))\n"
+    )
+    (folder / "rules" / "more.smk").write_text("""
+rule script:
+    output: "script.txt"
+    params: n=3
+    script: "../scripts/make.py"
+""")
+    (folder / "Snakefile").write_text("""
+include: "rules/more.smk"
+
+rule all:
+    input: "script.txt", "run.txt", "timed.txt", "sure.txt"
+    default_target: True
+
+rule run:
+    output: "run.txt"
+    run:
+        with open(output[0], "w") as out:
+            print(threads, file=out)
+
+rule timed:
+    output: "timed.txt"
+    benchmark: "bench/timed.tsv"
+    shell: "sleep 1; touch {output}"
+
+rule sure:
+    output: ensure("sure.txt", non_empty=True)
+    shell: "echo yes > {output}"
+""")
+    assert workflow.run("--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
+    assert (workflow.folder / "script.txt").read_text() == "helped 3\n"
+    assert (workflow.folder / "run.txt").read_text() == "1\n"
+    header, row = (workflow.folder / "bench/timed.tsv").read_text().splitlines()
+    assert header.split("\t")[:3] == ["s", "h:m:s", "max_rss"]
+    assert float(row.split("\t")[0]) >= 1
+
+
+def test_a_failing_python_rule_says_why(workflow: Workflow):
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    log: "log.txt"
+    run:
+        open(log[0], "w").write("was here")
+        raise ValueError("the moon is full")
+""")
+    assert workflow.run("--osgpilot-runtime-image", RUNTIME) == 1
+    assert "the moon is full" in workflow.said
+    assert (workflow.folder / "log.txt").read_text() == "was here"
+    assert not (workflow.folder / "out").exists()
+
+
+def test_a_kind_of_payload_that_is_none_is_refused(workflow: Workflow):
+    workflow.snakefile(
+        'rule all:\n    output: "o"\n    resources: osgpilot_payload="fast"\n    shell: "touch o"\n'
+    )
+    assert workflow.run() == 1
+    assert "osgpilot_payload 'fast' is not auto, direct, snakemake" in workflow.said
+    shutil.rmtree(workflow.folder / ".snakemake" / "osgpilot")
