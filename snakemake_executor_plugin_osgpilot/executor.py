@@ -86,6 +86,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
+    def additional_general_args(self) -> str:
+        """Have Snakemake on the execution point work where it is started.
+
+        Snakemake passes the `--directory` of this machine on; the last one given counts.
+        """
+        return "--directory ."
+
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer

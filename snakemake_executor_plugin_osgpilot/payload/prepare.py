@@ -19,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
 from snakemake_executor_plugin_osgpilot.payload.stage import stage
 
 KINDS = ("auto", "direct", "snakemake")
+KIND = "osgpilot_payload is snakemake"
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,20 @@ class Preparer:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
-            job = first_of_rule[name]
-            if self._needs_snakemake(job) and not self._image(job, with_snakemake=True):
-                raise BadInput(
-                    f"rule {name} needs Snakemake on the execution point ({self._reason(job)}): "
-                    "name an image that has it with --osgpilot-runtime-image"
-                )
+            self._check(name, first_of_rule[name])
         sources, snakefiles = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+
+    def _check(self, name: str, job: Any) -> None:
+        if not self._needs_snakemake(job):
+            return
+        needs = f"rule {name} needs Snakemake on the execution point ({self._reason(job) or KIND})"
+        if not self._image(job, with_snakemake=True):
+            raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+        if self.workflow.storage_settings.shared_fs_usage:
+            # its command line would name files of this machine
+            raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
 
     def prepare(self, job: Any, job_folder: Path) -> Prepared:
         """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""

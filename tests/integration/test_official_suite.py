@@ -15,10 +15,18 @@ class OnThePool(snakemake.common.tests.TestWorkflowsLocalStorageBase):
     def get_executor(self) -> str:
         return "osgpilot"
 
+    payload = "auto"
+
     def get_executor_settings(self) -> ExecutorSettings:
         site = Path.home() / "official-suite-site.yaml"
         site.write_text(yaml.safe_dump(SITE))
-        return ExecutorSettings(project="TestProject", site=site, max_pilots=2)
+        return ExecutorSettings(
+            project="TestProject",
+            site=site,
+            max_pilots=2,
+            payload=self.payload,
+            runtime_image="/opt/sif/runtime.sif",
+        )
 
     def cleanup_test(self) -> None:
         assert nothing_left()
@@ -33,3 +41,7 @@ class TestNoSharedFileSystem(OnThePool):
 
     def get_assume_shared_fs(self) -> bool:
         return False
+
+
+class TestSnakemakeOnTheExecutionPoint(TestNoSharedFileSystem):
+    payload = "snakemake"
