@@ -9,6 +9,7 @@ from snakemake_executor_plugin_osgpilot.errors import Unavailable
 
 ALICE = 2001
 BOB = 2002
+HOST_ROOT = 65000  # nobody is that in the pool; files of the host's root stay within root's reach
 COUNT = 65535  # up to and including nobody (65534)
 ROOT_BASE = 1_900_000_000  # above what adduser, systemd and container tools give away
 Maps = dict[str, list[list[int]]]
@@ -17,17 +18,25 @@ Maps = dict[str, list[list[int]]]
 def id_maps() -> Maps:
     """Return the maps {"uid": [[inside, outside, count]...], "gid": ...} for the invoking user.
 
-    alice is the invoking user; all others are subordinate ids.
-    Raises Unavailable if the user has no subordinate ids.
+    alice is the invoking user, or a subordinate id where that is root: whoever is the host's root
+    by number may write what belongs to root by mode bits alone, /proc/sys for one. All others are
+    subordinate ids. Raises Unavailable if the user has no subordinate ids.
     """
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         base = _root_base()
-        return {"uid": _around(ALICE, uid, base), "gid": _around(ALICE, gid, base)}
+        return {"uid": _around(HOST_ROOT, uid, base), "gid": _around(HOST_ROOT, gid, base)}
     return {
         "uid": _around(ALICE, uid, _subordinate(Path("/etc/subuid"), uid)),
         "gid": _around(ALICE, gid, _subordinate(Path("/etc/subgid"), uid)),
     }
+
+
+def alice_outside() -> tuple[int, int]:
+    """Return user and group id that stand behind alice on the host."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    return _root_base() + ALICE, _root_base() + ALICE
 
 
 def _around(inside: int, own: int, base: int) -> list[list[int]]:

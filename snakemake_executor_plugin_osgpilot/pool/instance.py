@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
 from snakemake_executor_plugin_osgpilot.pool import share, space
+from snakemake_executor_plugin_osgpilot.pool.idmap import alice_outside
 from snakemake_executor_plugin_osgpilot.pool.paths import (
     KIT,
     PACKAGE,
@@ -88,19 +89,26 @@ def show(name: str, path: Path) -> None:
     real = check_work(path)
     with locked(cache() / "lock" / name):
         running = require(name)
-        pids = [running.supervisor, *running.hosts.values()]
-        asked = subprocess.run(
-            [sys.executable, "-I", "-S", share.__file__, str(real), *map(str, pids)],
-            capture_output=True,
-            text=True,
-        )
-        if asked.returncode != 0:
+        try:
+            _attach(running, real)
+        except Unavailable as problem:
             raise Unavailable(
-                f"{real} cannot be shown in the running pool ({asked.stderr.strip()}):"
-                f" osgpilot pool down{flag(name)}, then up{flag(name)} --work {real}"
-            )
+                f"{problem}; osgpilot pool down{flag(name)}, then up{flag(name)} --work {real}"
+            ) from problem
         shown = replace(running, work=[*running.work, str(real)])
         _save(instance_folder(name), shown)
+
+
+def _attach(running: Running, folder: Path) -> None:
+    """Make `folder` visible in a running pool; raises Unavailable if the kernel refuses."""
+    numbers = [*alice_outside(), running.supervisor, *running.hosts.values()]
+    asked = subprocess.run(
+        [sys.executable, "-I", "-S", share.__file__, str(folder), *map(str, numbers)],
+        capture_output=True,
+        text=True,
+    )
+    if asked.returncode != 0:
+        raise Unavailable(f"{folder} cannot be shown in the pool ({asked.stderr.strip()})")
 
 
 def down(name: str) -> bool:
@@ -123,7 +131,7 @@ def clear(name: str) -> None:
 
 
 def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]) -> Running:
-    binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}", *(f"rw {path} {path}" for path in work)]
+    binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}"]
     env = space.environment(
         RUN=str(folder),
         LOWER=":".join(str(built[role] / "tree") for role in ("conf", "venv", "host")),
@@ -150,6 +158,8 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
     _wait_ready(folder, process, log)
     running = replace(partly, hosts=_host_processes(process.pid))
     _save(folder, running)
+    for path in work:
+        _attach(running, path)
     return running
 
 

@@ -1,8 +1,8 @@
 """Run a command as root of a user namespace of its own; a script, standard library only.
 
-The map makes the pool's user alice (2001) the invoking user, so that files she writes in a
-working folder belong to that user outside. Everybody else, root included, is a subordinate
-id that owns nothing on the host. The same map is used for building and for running.
+The map (see idmap) makes everybody a subordinate id that owns nothing on the host, the pool's root
+included; only alice is the invoking user where that is an ordinary one. The same map is used for
+building and for running.
 
 It is started as a script (`python -I -S userns.py SPEC_JSON COMMAND...`), because forking a
 process that has threads, as a build with progress display has, is not safe.

@@ -110,3 +110,10 @@ def test_the_pool_is_offline(pool: Pool):
 def test_users_reach_login_from_ap_by_ssh(pool: Pool):
     for user in ("alice", "bob"):
         assert pool.say("ssh", "login", "id", "-un", host="ap", user=user) == user
+
+
+def test_nobody_inside_may_change_settings_of_the_kernel(pool: Pool) -> None:
+    settings = ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger")
+    for user in ("alice", "bob", "root"):
+        for setting in settings:
+            assert pool.run("test", "-w", setting, user=user).returncode == 1, (user, setting)
