@@ -71,7 +71,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             info = SubmittedJobInfo(job)
             try:
                 request = self._prepare(job)
-            except (OsgpilotError, OSError) as error:
+            except ApiError:
+                raise
+            except Exception as error:
+                # raised from here it would cancel every job of the workflow
                 self._report_failure(info, f"osgpilot: {error}\n")
                 continue
             info.external_jobid = request.job.key
