@@ -123,7 +123,7 @@ class Controller:
 
     def _scale(self) -> None:
         waiting, running = self._queue.demand()
-        for pilot in self._fleet.look(set(running)):
+        for pilot in self._fleet.look(set(running), jobs_wait=bool(waiting)):
             where = f" on {pilot.node}" if pilot.node else ""
             self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}")
         snapshot = Snapshot(self._clock.now_s(), waiting, self._fleet.pilots, running)

@@ -15,8 +15,8 @@ from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Sl
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.site.load import Site
 
-FAILURES_MAX = 3
-"""So many pilots that failed without a job in between, and no more are started."""
+USELESS_MAX = 3
+"""So many pilots in a row that were of no use, and no more are started."""
 
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
@@ -39,6 +39,7 @@ class Fleet:
         self._folder = folder
         self._pilots: dict[str, Pilot] = {}
         self._served: set[str] = set()
+        self._useless = 0
         self.trouble = ""
 
     @property
@@ -49,10 +50,11 @@ class Fleet:
     def live(self) -> tuple[Pilot, ...]:
         return tuple(p for p in self.pilots if not p.state.over)
 
-    def look(self, serving: set[str]) -> list[Pilot]:
+    def look(self, serving: set[str], *, jobs_wait: bool = False) -> list[Pilot]:
         """Ask Slurm once for all pilots; return those that changed state.
 
-        `serving` names the pilots that run a job now. Raises `Unanswered`; what is known stays.
+        `serving` names the pilots that run a job now, `jobs_wait` says whether there are jobs for
+        more. Raises `Unanswered`; what is known stays.
         """
         self._served |= serving
         if not self.live:
@@ -64,7 +66,7 @@ class Fleet:
             self._pilots[after.name] = after
             if after.state is not before.state:
                 changed.append(after)
-        self._judge()
+                self._judge(after, jobs_wait=jobs_wait)
         return changed
 
     def apply(self, plan: Plan) -> None:
@@ -138,15 +140,26 @@ class Fleet:
                 pilot, allocation_id=allocation_id, state=PilotState.PENDING
             )
 
-    def _judge(self) -> None:
-        """Stop launching when pilot after pilot fails before it served a job."""
-        ended = [p for p in self.pilots if p.state.over]
-        ended.sort(key=lambda p: p.ended_s or 0.0)
-        last = ended[-FAILURES_MAX:]
-        bad = [p for p in last if p.state is PilotState.FAILED and p.name not in self._served]
-        if len(bad) == FAILURES_MAX and not self.trouble:
-            tail = self._log_tail(bad[-1])
-            self.trouble = f"{FAILURES_MAX} pilots failed in a row; the last one said: {tail}"
+    def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
+        """Stop launching when pilot after pilot is of no use.
+
+        Of no use is one that failed before it served a job, and one that left because it found
+        nothing to do while jobs were waiting: something keeps the two apart.
+        """
+        if pilot.name in self._served:
+            self._useless = 0
+        elif pilot.state is PilotState.FAILED or (pilot.state is PilotState.DONE and jobs_wait):
+            self._useless += 1
+        if self._useless < USELESS_MAX or self.trouble:
+            return
+        if pilot.state is PilotState.FAILED:
+            self.trouble = f"{USELESS_MAX} pilots failed in a row; the last one said: "
+            self.trouble += self._log_tail(pilot)
+        else:
+            self.trouble = (
+                f"{USELESS_MAX} pilots in a row left without a job although jobs wait; "
+                "ask HTCondor why: condor_q -better-analyze"
+            )
 
     def _log_tail(self, pilot: Pilot) -> str:
         log = self._folder.pilot(pilot.name) / "slurm.log"

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
+from conftest import SITE, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
 SLEEPERS = """
 rule all:
@@ -96,8 +96,6 @@ rule all:
 
 
 def test_pilots_that_die_at_start_are_not_started_for_ever(workflow):
-    from conftest import SITE
-
     workflow.write_site({**SITE, "setup": ["echo this cluster is closed >&2", "exit 9"]})
     workflow.snakefile("""
 rule all:
@@ -107,4 +105,18 @@ rule all:
     assert workflow.run() == 1
     assert "this cluster is closed" in workflow.said
     assert 1 <= len(workflow.record()["pilots"]) <= 4
+    assert nothing_left()
+
+
+def test_pilots_that_never_match_are_not_started_for_ever(workflow):
+    never = {**SITE["condor"], "START": "False", "STARTD_NOCLAIM_SHUTDOWN": 5}
+    workflow.write_site({**SITE, "condor": never})
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    shell: "touch {output}"
+""")
+    assert workflow.run() == 1
+    assert "left without a job although jobs wait" in workflow.said
+    assert 3 <= len(workflow.record()["pilots"]) <= 4
     assert nothing_left()

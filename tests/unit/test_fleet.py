@@ -7,7 +7,7 @@ from snakemake_executor_plugin_osgpilot import fleet as fleet_module
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Cancel, Launch, PilotState, Plan
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.fleet import FAILURES_MAX, Fleet
+from snakemake_executor_plugin_osgpilot.fleet import USELESS_MAX, Fleet
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
 ONE, TWO = Plan((Launch("x"),)), Plan((Launch("x"), Launch("x")))
@@ -99,18 +99,46 @@ def fail_one(fleet, slurm, *, served):
 
 
 def test_pilots_that_fail_in_a_row_trip_the_breaker_with_the_last_log(fleet, slurm):
-    for _ in range(FAILURES_MAX):
+    for _ in range(USELESS_MAX):
         assert fleet.trouble == ""
         fail_one(fleet, slurm, served=False)
         slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
-    fleet._judge()
-    assert f"{FAILURES_MAX} pilots failed in a row" in fleet.trouble
+    assert f"{USELESS_MAX} pilots failed in a row" in fleet.trouble
     fleet.apply(ONE)
-    assert len(slurm.submitted) == FAILURES_MAX
+    assert len(slurm.submitted) == USELESS_MAX
+
+
+def test_pilots_that_leave_while_jobs_wait_trip_the_breaker_too(fleet, slurm):
+    for _ in range(USELESS_MAX):
+        assert fleet.trouble == ""
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING)
+        fleet.look(set(), jobs_wait=True)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(set(), jobs_wait=True)
+    assert "left without a job although jobs wait" in fleet.trouble
+
+
+def test_pilots_that_leave_when_all_is_done_are_as_they_should_be(fleet, slurm):
+    for _ in range(USELESS_MAX + 1):
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING)
+        fleet.look(set(), jobs_wait=True)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(set())
+    assert fleet.trouble == ""
+
+
+def test_one_pilot_that_served_forgives_those_before(fleet, slurm):
+    for _ in range(2):
+        for _ in range(USELESS_MAX - 1):
+            fail_one(fleet, slurm, served=False)
+        fail_one(fleet, slurm, served=True)
+    assert fleet.trouble == ""
 
 
 def test_pilots_that_served_do_not_count_as_failures(fleet, slurm):
-    for _ in range(FAILURES_MAX + 1):
+    for _ in range(USELESS_MAX + 1):
         fail_one(fleet, slurm, served=True)
     assert fleet.trouble == ""
 
