@@ -123,7 +123,8 @@ class Controller:
 
     def _scale(self) -> None:
         waiting, running = self._queue.demand()
-        for pilot in self._fleet.look(set(running), jobs_wait=bool(waiting)):
+        served = self._queue.pilots_that_served()
+        for pilot in self._fleet.look(served, jobs_wait=bool(waiting)):
             where = f" on {pilot.node}" if pilot.node else ""
             self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}")
         snapshot = Snapshot(self._clock.now_s(), waiting, self._fleet.pilots, running)

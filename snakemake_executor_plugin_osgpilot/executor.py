@@ -130,7 +130,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
         self._run.controller.news.clear()
         for key, job in self._run.queue.over().items():
-            self._finish(self._active.pop(key), job)
+            if info := self._active.pop(key, None):
+                self._finish(info, job)
         for info in active_jobs:
             if info.aux and info.aux["key"] in self._active:
                 yield info

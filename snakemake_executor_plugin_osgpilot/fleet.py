@@ -50,13 +50,13 @@ class Fleet:
     def live(self) -> tuple[Pilot, ...]:
         return tuple(p for p in self.pilots if not p.state.over)
 
-    def look(self, serving: set[str], *, jobs_wait: bool = False) -> list[Pilot]:
+    def look(self, served: set[str], *, jobs_wait: bool = False) -> list[Pilot]:
         """Ask Slurm once for all pilots; return those that changed state.
 
-        `serving` names the pilots that run a job now, `jobs_wait` says whether there are jobs for
+        `served` names pilots that a job was started on, `jobs_wait` says whether there are jobs for
         more. Raises `Unanswered`; what is known stays.
         """
-        self._served |= serving
+        self._served |= served
         if not self.live:
             return []
         rows = self._slurm.look()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,7 +86,3 @@ class Seat:
     owner: str
     project: str
     run: str
-
-
-Parameters = Mapping[str, str]
-"""Validated values for pilot.sh, by name."""

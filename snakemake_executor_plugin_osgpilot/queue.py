@@ -38,6 +38,7 @@ class Queue:
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self._over: dict[str, Job] = {}
         self._to_remove: list[str] = []
+        self._reported: set[str] = set()
 
     def add(self, requests: Iterable[Request]) -> None:
         """Take jobs over; they are sent at the next tick."""
@@ -80,6 +81,10 @@ class Queue:
                 running[job.pilot].append(job.job_class)
         return waiting, {pilot: tuple(classes) for pilot, classes in running.items()}
 
+    def pilots_that_served(self) -> set[str]:
+        """Return the names of the pilots on which a job of this run was last started."""
+        return {job.pilot for job in self.jobs() if job.pilot}
+
     def send(self) -> int:
         """Submit what was added, one transaction per kind of job; return how many went out.
 
@@ -89,13 +94,19 @@ class Queue:
         self._settle_doubts()
         with self._lock:
             batch, self._unsent = self._unsent, []
+            batch = [r for r in batch if self._jobs[r.job.key].state is JobState.PREPARED]
         kinds: defaultdict[tuple[JobClass, int, str], list[Request]] = defaultdict(list)
         for request in batch:
             kind = (request.job.job_class, request.disk_mb, request.container_image)
             kinds[kind].append(request)
+        waiting = list(kinds.values())
         sent = 0
-        for requests in kinds.values():
-            sent += self._send_one_kind(requests)
+        try:
+            while waiting:
+                sent += self._send_one_kind(waiting.pop(0))
+        finally:
+            with self._lock:
+                self._unsent += [request for requests in waiting for request in requests]
         return sent
 
     def follow(self) -> None:
@@ -194,6 +205,8 @@ class Queue:
             for key, job_id in ids.items():
                 self._key_by_id[job_id] = key
                 job = self._jobs[key]
+                if job.over:
+                    self._to_remove.append(job_id)
                 if job.state is JobState.PREPARED:
                     self._jobs[key] = replace(job, state=JobState.WAITING)
                 for event in self._early.pop(job_id, ()):
@@ -209,5 +222,8 @@ class Queue:
                 self._to_remove.append(job_id)
 
     def _end(self, job: Job) -> None:
+        """Note the end of a job; it is told once, even if somebody releases a held job."""
         self._jobs[job.key] = job
-        self._over[job.key] = job
+        if job.key not in self._reported:
+            self._reported.add(job.key)
+            self._over[job.key] = job

@@ -120,3 +120,54 @@ def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
     queue.fail_waiting(None, "no pilots")
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
+
+
+def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
+    ap.fails = Unanswered("no connection")
+    queue.add([request("a"), request("b", BIG), request("c", image="i")])
+    with pytest.raises(Unanswered):
+        queue.send()
+    assert queue.send() == 3
+    assert sorted(ap.queued) == ["a", "b", "c"]
+
+
+def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queue, ap):
+    ap.fails = Unanswered("no connection")
+    queue.add([request("a")])
+    with pytest.raises(Unanswered):
+        queue.send()
+    queue.fail_waiting(None, "no pilots")
+    assert queue.send() == 0
+    assert ap.queued == {}
+
+
+def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
+    ap.lost_answer = True
+    queue.add([request("a")])
+    with pytest.raises(Unanswered):
+        queue.send()
+    queue.fail_waiting(None, "no pilots")
+    queue.send()
+    queue.remove_given_up()
+    assert ap.removed == ["1.0"]
+
+
+def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
+    queue.add([request("a")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert queue.pilots_that_served() == {"p1"}
+
+
+def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
+    queue.add([request("a")])
+    queue.send()
+    ap.tell("a", EventKind.HELD, text="disk quota")
+    queue.follow()
+    queue.over()
+    ap.tell("a", EventKind.RELEASED)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert queue.over() == {}
