@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.payload.model import Payload
     from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
-    from snakemake_executor_plugin_osgpilot.queue import Request
     from snakemake_executor_plugin_osgpilot.wiring import Run
 
 POLL_S = 0.2
@@ -65,24 +64,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue, all at once."""
         jobs = list(jobs)
-        requests = []
+        ready = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
             try:
-                request = self._prepare(job)
+                own = self._prepare(job)
             except ApiError:
                 raise
             except Exception as error:
                 # raised from here it would cancel every job of the workflow
                 self._report_failure(info, f"osgpilot: {error}\n")
                 continue
-            info.external_jobid = request.job.key
-            info.aux = {"key": request.job.key}
-            self._active[request.job.key] = info
+            info.external_jobid = own.key
+            info.aux = {"key": own.key}
+            self._active[own.key] = info
             self.report_job_submission(info)
-            requests.append(request)
-        self._run.queue.add(requests)
+            ready.append(own)
+        self._run.queue.add(ready)
         self._run.controller.wake()
 
     def run_job(self, job: Any) -> None:
@@ -116,13 +115,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
 
-    def _prepare(self, job: Any) -> Request:
+    def _prepare(self, job: Any) -> Job:
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload
-        return _request(key, job, prepared.image)
+        return _job(key, job, prepared.image)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -200,24 +199,21 @@ def _check_ended(job: Job) -> None:
         raise JobFailed(job.text or "the job was removed from the queue")
 
 
-def _request(key: str, job: Any, image: str) -> Request:
+def _job(key: str, job: Any, image: str) -> Job:
     from snakemake_executor_plugin_osgpilot.access_point.description import (
         claimed_memory_mb,
         runtime_bucket_s,
     )
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
-    from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
-    from snakemake_executor_plugin_osgpilot.queue import Request
+    from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
     resources = job.resources
     memory_mb = claimed_memory_mb(_number(resources, "mem_mb", DEFAULT_MEMORY_MB))
-    shape = Shape(max(1, job.threads), memory_mb)
+    disk_mb = _number(resources, "disk_mb", DEFAULT_DISK_MB)
+    shape = Shape(max(1, job.threads), memory_mb, disk_mb)
     runtime_s = runtime_bucket_s(60 * _number(resources, "runtime", 0))
-    return Request(
-        Job(key, job.name if job.is_group() else job.rule.name, JobClass(shape, runtime_s)),
-        disk_mb=_number(resources, "disk_mb", DEFAULT_DISK_MB),
-        container_image=image,
-    )
+    name = job.name if job.is_group() else job.rule.name
+    return Job(key, name, Request(JobClass(shape, runtime_s), image))
 
 
 def _number(resources: Any, name: str, default: int) -> int:

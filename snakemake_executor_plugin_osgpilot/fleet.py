@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance
-from snakemake_executor_plugin_osgpilot.core.model import Cancel, Pilot, PilotState, Plan, Shape
+from snakemake_executor_plugin_osgpilot.core.model import Cancel, Pilot, PilotState, Plan
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
@@ -121,8 +121,7 @@ class Fleet:
     def _launch(self) -> None:
         name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
         options = self._site.pilot
-        shape = Shape(options.cores, options.offered_memory_mb)
-        pilot = Pilot(name, shape, since_s=self._clock.now_s())
+        pilot = Pilot(name, options.shape, since_s=self._clock.now_s())
         folder = self._folder.pilot(name)
         values = parameters.parameters(self._site, self._seat, name)
         parameters.write(folder, self._site, values)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
+from snakemake_executor_plugin_osgpilot.core.model import Request
 
 
 class Clock(Protocol):
@@ -50,14 +51,10 @@ class Slurm(Protocol):
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs of one class that go to the queue in one transaction. `keys` name their job folders."""
+    """Jobs that go to the queue in one transaction. `keys` name their job folders."""
 
     keys: tuple[str, ...]
-    cores: int
-    memory_mb: int
-    disk_mb: int
-    runtime_s: int
-    container_image: str = ""
+    request: Request
 
 
 class AccessPoint(Protocol):

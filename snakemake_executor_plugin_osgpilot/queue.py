@@ -5,21 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, Job, JobState, fold
-from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
-
-
-@dataclass(frozen=True)
-class Request:
-    """A job to be sent: what the pilots must offer it, beyond what scaling looks at."""
-
-    job: Job
-    disk_mb: int
-    container_image: str = ""
 
 
 class Queue:
@@ -32,20 +23,20 @@ class Queue:
         self._access_point = access_point
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
-        self._unsent: list[Request] = []
-        self._in_doubt: list[Request] = []
+        self._unsent: list[Job] = []
+        self._in_doubt: list[Job] = []
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self._over: dict[str, Job] = {}
         self._to_remove: list[str] = []
         self._reported: set[str] = set()
 
-    def add(self, requests: Iterable[Request]) -> None:
+    def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
         with self._lock:
-            for request in requests:
-                self._jobs[request.job.key] = request.job
-                self._unsent.append(request)
+            for job in jobs:
+                self._jobs[job.key] = job
+                self._unsent.append(job)
 
     def over(self) -> dict[str, Job]:
         """Return the jobs that ended since the last call, by key."""
@@ -94,11 +85,10 @@ class Queue:
         self._settle_doubts()
         with self._lock:
             batch, self._unsent = self._unsent, []
-            batch = [r for r in batch if self._jobs[r.job.key].state is JobState.PREPARED]
-        kinds: defaultdict[tuple[JobClass, int, str], list[Request]] = defaultdict(list)
-        for request in batch:
-            kind = (request.job.job_class, request.disk_mb, request.container_image)
-            kinds[kind].append(request)
+            batch = [j for j in batch if self._jobs[j.key].state is JobState.PREPARED]
+        kinds: defaultdict[Request, list[Job]] = defaultdict(list)
+        for job in batch:
+            kinds[job.request].append(job)
         waiting = list(kinds.values())
         sent = 0
         try:
@@ -106,7 +96,7 @@ class Queue:
                 sent += self._send_one_kind(waiting.pop(0))
         finally:
             with self._lock:
-                self._unsent += [request for requests in waiting for request in requests]
+                self._unsent += [job for jobs in waiting for job in jobs]
         return sent
 
     def follow(self) -> None:
@@ -141,7 +131,7 @@ class Queue:
         with self._lock:
             ids = {key: job_id for job_id, key in self._key_by_id.items()}
             self._unsent = [
-                r for r in self._unsent if chosen is not None and r.job.job_class not in chosen
+                j for j in self._unsent if chosen is not None and j.job_class not in chosen
             ]
             for job in list(self._jobs.values()):
                 waits = job.state in (JobState.PREPARED, JobState.WAITING)
@@ -165,27 +155,18 @@ class Queue:
         """Drop removed jobs that wait for a word from a pilot that is gone."""
         self._access_point.forget()
 
-    def _send_one_kind(self, requests: list[Request]) -> int:
-        first = requests[0]
-        submission = Submission(
-            keys=tuple(request.job.key for request in requests),
-            cores=first.job.job_class.shape.cores,
-            memory_mb=first.job.job_class.shape.memory_mb,
-            disk_mb=first.disk_mb,
-            runtime_s=first.job.job_class.runtime_s,
-            container_image=first.container_image,
-        )
+    def _send_one_kind(self, jobs: list[Job]) -> int:
+        submission = Submission(tuple(job.key for job in jobs), jobs[0].request)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:
             with self._lock:
-                self._in_doubt += requests
+                self._in_doubt += jobs
             raise
         except Refused as refusal:
             with self._lock:
-                for request in requests:
-                    ended = replace(request.job, state=JobState.REMOVED, text=str(refusal))
-                    self._end(ended)
+                for job in jobs:
+                    self._end(replace(job, state=JobState.REMOVED, text=str(refusal)))
             return 0
         self._learn(ids)
         return len(ids)
@@ -195,8 +176,8 @@ class Queue:
             return
         found = self._access_point.find()
         with self._lock:
-            self._unsent += [r for r in self._in_doubt if r.job.key not in found]
-            known = {r.job.key for r in self._in_doubt}
+            self._unsent += [j for j in self._in_doubt if j.key not in found]
+            known = {j.key for j in self._in_doubt}
             self._in_doubt = []
         self._learn({key: job_id for key, job_id in found.items() if key in known})
 

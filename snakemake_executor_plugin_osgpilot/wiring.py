@@ -13,7 +13,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.controller import Controller
-from snakemake_executor_plugin_osgpilot.core.model import Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.model import Policy
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.pilot.parameters import (
@@ -93,7 +93,7 @@ def start(
     )
     queue = Queue(access_point)
     policy = Policy(
-        pilot_shape=Shape(site.pilot.cores, site.pilot.offered_memory_mb),
+        pilot_shape=site.pilot.shape,
         walltime_s=site.pilot.walltime_min * 60 - LIFE_MARGIN_S,
         pilots_max=pilots_max,
     )

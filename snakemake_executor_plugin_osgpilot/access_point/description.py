@@ -63,6 +63,8 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
     job succeeded or not, so that a failing rule never puts its job on hold.
     """
     folder = plain_path(run_folder)
+    request = submission.request
+    shape = request.job_class.shape
     description = {
         "universe": "vanilla",
         "executable": SHELL,
@@ -76,10 +78,10 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "when_to_transfer_output": "ON_EXIT",
         "transfer_input_files": f"{INPUT_FOLDER}/",
         "transfer_output_files": OUTPUT_FOLDER,
-        "request_cpus": str(submission.cores),
-        "request_memory": str(submission.memory_mb),
-        "request_disk": f"{submission.disk_mb}MB",
-        "requirements": requirements(submission.runtime_s),
+        "request_cpus": str(shape.cores),
+        "request_memory": str(shape.memory_mb),
+        "request_disk": f"{shape.disk_mb}MB",
+        "requirements": requirements(request.job_class.runtime_s),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
@@ -87,9 +89,9 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
         "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
     }
-    if submission.container_image:
+    if request.container_image:
         description["universe"] = "container"
-        description["container_image"] = image_name(submission.container_image)
+        description["container_image"] = image_name(request.container_image)
     return description
 
 

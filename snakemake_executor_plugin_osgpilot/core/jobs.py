@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 
 
 class JobState(Enum):
@@ -52,7 +52,7 @@ class Job:
 
     key: str
     rule: str
-    job_class: JobClass
+    request: Request
     state: JobState = JobState.PREPARED
     pilot: str = ""
     allocation_id: str = ""
@@ -62,6 +62,11 @@ class Job:
     attempts: int = 0
     exit_status: int | None = None
     text: str = ""
+
+    @property
+    def job_class(self) -> JobClass:
+        """What scaling looks at."""
+        return self.request.job_class
 
     @property
     def over(self) -> bool:

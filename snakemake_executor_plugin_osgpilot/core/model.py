@@ -6,27 +6,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+UNLIMITED_MB = 10**9
+"""Stands for a disk whose size nobody told us."""
+
 
 @dataclass(frozen=True, order=True)
 class Shape:
-    """What a job asks for or a pilot offers: whole cores and megabytes of memory."""
+    """What a job asks for or a pilot offers: cores, memory and disk in megabytes, GPUs."""
 
     cores: int
     memory_mb: int
+    disk_mb: int = 0
+    gpus: int = 0
+
+    def _amounts(self) -> tuple[int, int, int, int]:
+        return self.cores, self.memory_mb, self.disk_mb, self.gpus
 
     def __sub__(self, other: Shape) -> Shape:
-        return Shape(self.cores - other.cores, self.memory_mb - other.memory_mb)
+        pairs = zip(self._amounts(), other._amounts(), strict=True)
+        return Shape(*(mine - theirs for mine, theirs in pairs))
 
     def holds(self, other: Shape) -> int:
-        """Return how many of `other` fit in this shape at once."""
-        return max(0, min(self.cores // other.cores, self.memory_mb // other.memory_mb))
+        """Return how many of `other`, which asks for something, fit in this shape at once."""
+        pairs = zip(self._amounts(), other._amounts(), strict=True)
+        return max(0, min(mine // theirs for mine, theirs in pairs if theirs))
 
     def times(self, count: int) -> Shape:
         """Return `count` of this shape taken together."""
-        return Shape(self.cores * count, self.memory_mb * count)
+        return Shape(*(amount * count for amount in self._amounts()))
 
     def __str__(self) -> str:
-        return f"{self.cores} core{'s' * (self.cores != 1)}, {self.memory_mb} MB"
+        text = f"{self.cores} core{'s' * (self.cores != 1)}, {self.memory_mb} MB"
+        if 0 < self.disk_mb < UNLIMITED_MB:
+            text += f", {self.disk_mb} MB disk"
+        return text + (f", {self.gpus} GPU{'s' * (self.gpus != 1)}" if self.gpus else "")
 
 
 @dataclass(frozen=True, order=True)
@@ -35,6 +48,14 @@ class JobClass:
 
     shape: Shape
     runtime_s: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Request:
+    """All that a job asks of a slot. Jobs that ask for the same are submitted together."""
+
+    job_class: JobClass
+    container_image: str = ""
 
 
 class PilotState(Enum):

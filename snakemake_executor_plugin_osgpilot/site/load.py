@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 OSPOOL = "ospool"
@@ -33,8 +34,14 @@ class PilotOptions:
     cores: int
     memory_mb: int
     walltime_min: int
+    disk_mb: int = UNLIMITED_MB
     memory_headroom_mb: int = 200
     idle_min: int = 5
+
+    @property
+    def shape(self) -> Shape:
+        """What jobs can have of one pilot."""
+        return Shape(self.cores, self.offered_memory_mb, self.disk_mb)
 
     @property
     def offered_memory_mb(self) -> int:

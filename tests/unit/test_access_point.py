@@ -14,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
 )
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.jobs import EventKind
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
@@ -22,7 +23,7 @@ FOLDER = Path("/home/alice/my work/.snakemake/osgpilot/r1")
 
 
 def submission(**more):
-    return Submission(("000001",), cores=2, memory_mb=500, disk_mb=1000, runtime_s=0, **more)
+    return Submission(("000001",), Request(JobClass(Shape(2, 500, 1000)), **more))
 
 
 def test_a_job_carries_project_workflow_and_key():

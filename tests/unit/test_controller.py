@@ -7,10 +7,10 @@ from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
 from snakemake_executor_plugin_osgpilot.core.jobs import EventKind, Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.queue import Queue, Request
+from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
 SMALL = JobClass(Shape(1, 500))
@@ -32,7 +32,7 @@ class World:
         )  # fmt: skip
 
     def add(self, *keys, job_class=SMALL):
-        self.queue.add([Request(Job(key, "map", job_class), 100) for key in keys])
+        self.queue.add([Job(key, "map", Request(job_class)) for key in keys])
 
     def tick(self, after_s=LOOK_EVERY_S):
         self.clock.at_s += after_s

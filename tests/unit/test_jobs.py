@@ -1,9 +1,9 @@
 """What the event log says about a job."""
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
-JOB = Job("000001", "map", JobClass(Shape(1, 500)))
+JOB = Job("000001", "map", Request(JobClass(Shape(1, 500))))
 
 
 def told(*events):

@@ -4,15 +4,15 @@ import pytest
 from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.queue import Queue, Request
+from snakemake_executor_plugin_osgpilot.queue import Queue
 
 SMALL, BIG = JobClass(Shape(1, 500)), JobClass(Shape(4, 3000))
 
 
-def request(key, job_class=SMALL, image=""):
-    return Request(Job(key, "map", job_class), disk_mb=100, container_image=image)
+def job(key, job_class=SMALL, image=""):
+    return Job(key, "map", Request(job_class, image))
 
 
 @pytest.fixture
@@ -26,20 +26,20 @@ def queue(ap):
 
 
 def test_one_transaction_per_kind_of_job(queue, ap):
-    queue.add([request(f"s{n}") for n in range(100)] + [request("b", BIG), request("c", image="i")])
+    queue.add([job(f"s{n}") for n in range(100)] + [job("b", BIG), job("c", image="i")])
     assert queue.send() == 102
     assert sorted(len(s.keys) for s in ap.submissions) == [1, 1, 100]
 
 
 def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
-    queue.add([request("a")])
+    queue.add([job("a")])
     assert queue.demand() == ({SMALL: 1}, {})
     queue.send()
     assert queue.demand() == ({SMALL: 1}, {})
 
 
 def test_running_jobs_are_counted_on_their_pilot(queue, ap):
-    queue.add([request("a"), request("b")])
+    queue.add([job("a"), job("b")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     queue.follow()
@@ -47,7 +47,7 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
 
 
 def test_the_end_is_reported_once(queue, ap):
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -60,21 +60,21 @@ def test_the_end_is_reported_once(queue, ap):
 def test_events_that_come_before_the_answer_are_kept(queue, ap):
     ap.told.append(("1.0", Event(EventKind.TERMINATED, 1.0, exit_status=0)))
     queue.follow()
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     assert list(queue.over()) == ["a"]
 
 
 def test_a_refused_batch_fails_its_jobs_with_the_reason(queue, ap):
     ap.fails = Refused("no such universe")
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     assert queue.over()["a"].text == "no such universe"
 
 
 def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
     ap.fails = Unanswered("no connection")
-    queue.add([request("a")])
+    queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
     assert queue.demand()[0] == {SMALL: 1}
@@ -83,7 +83,7 @@ def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
 
 def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
     ap.lost_answer = True
-    queue.add([request("a"), request("b")])
+    queue.add([job("a"), job("b")])
     with pytest.raises(Unanswered):
         queue.send()
     assert queue.any_left()
@@ -95,7 +95,7 @@ def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
 
 
 def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()
@@ -105,7 +105,7 @@ def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
 
 
 def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
-    queue.add([request("a"), request("b", BIG)])
+    queue.add([job("a"), job("b", BIG)])
     queue.send()
     queue.fail_waiting([BIG], "too big")
     assert queue.any_left()
@@ -116,7 +116,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
 
 
 def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.fail_waiting(None, "no pilots")
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
@@ -124,7 +124,7 @@ def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
 
 def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
     ap.fails = Unanswered("no connection")
-    queue.add([request("a"), request("b", BIG), request("c", image="i")])
+    queue.add([job("a"), job("b", BIG), job("c", image="i")])
     with pytest.raises(Unanswered):
         queue.send()
     assert queue.send() == 3
@@ -133,7 +133,7 @@ def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
 
 def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queue, ap):
     ap.fails = Unanswered("no connection")
-    queue.add([request("a")])
+    queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
     queue.fail_waiting(None, "no pilots")
@@ -143,7 +143,7 @@ def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queu
 
 def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
     ap.lost_answer = True
-    queue.add([request("a")])
+    queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
     queue.fail_waiting(None, "no pilots")
@@ -153,7 +153,7 @@ def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
 
 
 def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -162,7 +162,7 @@ def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
 
 
 def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
-    queue.add([request("a")])
+    queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()

@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.executor import Executor
 
 PATIENCE_S = 20
@@ -127,7 +127,9 @@ def add_job(executor, key="000001"):
 
 
 def ended(key="000001", **more):
-    return {key: Job(key, "r", JobClass(Shape(1, 1)), state=JobState.REMOVED, text="x", **more)}
+    return {
+        key: Job(key, "r", Request(JobClass(Shape(1, 1))), state=JobState.REMOVED, text="x", **more)
+    }
 
 
 def until(condition):
