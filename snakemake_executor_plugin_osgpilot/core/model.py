@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
-UNLIMITED_MB = 10**9
-"""Stands for a disk whose size nobody told us."""
+UNLIMITED = UNLIMITED_MB = 10**9
+"""Stands for what has no bound that we know, such as a disk whose size nobody told us."""
 
 
-@dataclass(frozen=True, order=True)
-class Shape:
+class Shape(NamedTuple):
     """What a job asks for or a pilot offers: cores, memory and disk in megabytes, GPUs."""
 
     cores: int
@@ -19,21 +19,31 @@ class Shape:
     disk_mb: int = 0
     gpus: int = 0
 
-    def _amounts(self) -> tuple[int, int, int, int]:
-        return self.cores, self.memory_mb, self.disk_mb, self.gpus
-
     def __sub__(self, other: Shape) -> Shape:
-        pairs = zip(self._amounts(), other._amounts(), strict=True)
-        return Shape(*(mine - theirs for mine, theirs in pairs))
+        return Shape(
+            self.cores - other.cores,
+            self.memory_mb - other.memory_mb,
+            self.disk_mb - other.disk_mb,
+            self.gpus - other.gpus,
+        )
 
     def holds(self, other: Shape) -> int:
         """Return how many of `other`, which asks for something, fit in this shape at once."""
-        pairs = zip(self._amounts(), other._amounts(), strict=True)
-        return max(0, min(mine // theirs for mine, theirs in pairs if theirs))
+        # spelled out: this is what a plan spends its time on
+        count = self.cores // other.cores if other.cores else UNLIMITED
+        if other.memory_mb:
+            count = min(count, self.memory_mb // other.memory_mb)
+        if other.disk_mb:
+            count = min(count, self.disk_mb // other.disk_mb)
+        if other.gpus:
+            count = min(count, self.gpus // other.gpus)
+        return max(0, count)
 
     def times(self, count: int) -> Shape:
         """Return `count` of this shape taken together."""
-        return Shape(*(amount * count for amount in self._amounts()))
+        return Shape(
+            self.cores * count, self.memory_mb * count, self.disk_mb * count, self.gpus * count
+        )
 
     def __str__(self) -> str:
         text = f"{self.cores} core{'s' * (self.cores != 1)}, {self.memory_mb} MB"
@@ -42,8 +52,7 @@ class Shape:
         return text + (f", {self.gpus} GPU{'s' * (self.gpus != 1)}" if self.gpus else "")
 
 
-@dataclass(frozen=True, order=True)
-class JobClass:
+class JobClass(NamedTuple):
     """Jobs that are alike for scaling. `runtime_s` is 0 where the rule does not say."""
 
     shape: Shape
@@ -63,34 +72,60 @@ class PilotState(Enum):
 
     INTENDED = "intended"
     PENDING = "pending"
-    RUNNING = "running"
-    ENDING = "ending"
+    BOOTING = "booting"
+    READY = "ready"
+    DRAINING = "draining"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    @property
-    def over(self) -> bool:
+    def __init__(self, name: str) -> None:
+        self.over = name in ("done", "failed", "cancelled")
         """Whether the allocation is gone for good."""
-        return self in (PilotState.DONE, PilotState.FAILED, PilotState.CANCELLED)
+        self.waits = name in ("intended", "pending")
+        """Whether Slurm has not started the allocation yet."""
+        self.serves = not self.over and name != "draining"
+        """Whether it takes jobs, now or as soon as it is there."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kind of pilot that the site lets us start.
+
+    `shape` is what jobs get of it, `walltimes_s` the lives it can have, in increasing order.
+    """
+
+    name: str
+    shape: Shape
+    walltimes_s: tuple[int, ...]
+
+    @property
+    def walltime_max_s(self) -> int:
+        return self.walltimes_s[-1]
 
 
 @dataclass(frozen=True)
 class Pilot:
     """One pilot and the allocation (Slurm job) that holds it.
 
-    `shape` is what it offers to jobs, `ends_s` when it takes its last breath (None: not known
-    before it runs), `started_s`/`ended_s` the allocation's own times.
+    `shape` is what it offers to jobs, `offer` the kind it is of, `walltime_s` what Slurm was asked
+    for. `since_s` is when it came to its state, `started_s`/`ended_s` the allocation's own times,
+    `ends_s` when it takes its last breath (None: not known before it runs). `idle_since_s` and
+    `unneeded_since_s` are set while it runs no job, and while no plan has had a use for it.
     """
 
     name: str
     shape: Shape
     state: PilotState = PilotState.INTENDED
+    offer: str = ""
+    walltime_s: int = 0
     allocation_id: str = ""
     since_s: float = 0.0
     started_s: float | None = None
     ends_s: float | None = None
     ended_s: float | None = None
+    idle_since_s: float | None = None
+    unneeded_since_s: float | None = None
     node: str = ""
     pending_reason: str = ""
     absent_looks: int = 0
@@ -98,42 +133,55 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Policy:
-    """The user's limits. `walltime_s` is the life of a new pilot that jobs can count on."""
+    """The user's limits and taste.
 
-    pilot_shape: Shape
-    walltime_s: int
-    pilots_max: int
+    `economy` weighs core-hours against time, see `core.sizing`; `core_s_max` caps what may ever be
+    charged (None: no cap). `life_taken_s` is what boot and orderly end take off a pilot's walltime
+    before a job can count on the rest.
+    """
+
+    offers: tuple[Offer, ...]
+    pilots_max: int = 10
+    pending_max: int = 10
+    cores_max: int | None = None
+    core_s_max: float | None = None
+    economy: float = 0.5
+    life_taken_s: int = 600
+    patience_s: float = 60.0
+    stale_s: float = 60.0
     launches_max: int = 10
+
+
+class Running(NamedTuple):
+    """Jobs of one class on one pilot; `since_s` is the mean of their starts."""
+
+    job_class: JobClass
+    jobs: int
+    since_s: float
+
+
+class Soon(NamedTuple):
+    """Jobs that become ready at about `ready_s`; None: when the jobs now waiting are through."""
+
+    job_class: JobClass
+    jobs: int
+    ready_s: float | None
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a plan may know: waiting jobs by class, pilots, and what runs on each pilot."""
+    """All that a plan may know, as of the answers we had at `looked_s`.
+
+    `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
+    next, `later` how many jobs of the workflow are further off. `closed` names offers that must not
+    be launched now, with the reason.
+    """
 
     now_s: float
     waiting: Mapping[JobClass, int]
     pilots: tuple[Pilot, ...] = ()
-    running: Mapping[str, tuple[JobClass, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Start one more pilot of the policy's shape."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Take a pending pilot back."""
-
-    pilot: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do next. `unfit` are classes that no pilot of this policy can ever hold."""
-
-    actions: tuple[Launch | Cancel, ...] = ()
-    unfit: tuple[JobClass, ...] = ()
+    running: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
+    soon: tuple[Soon, ...] = ()
+    later: int = 0
+    closed: Mapping[str, str] = field(default_factory=dict)
+    looked_s: float | None = None

@@ -1,86 +1,98 @@
-"""How many jobs of each class fit where. Work grows with classes × pilots, not with jobs."""
+"""How many jobs of each class fit where: vector packing, first fit by decreasing size.
+
+Pilots with the same free room and the same life are kept together, so that work grows with classes
+and kinds of rooms, never with jobs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Shape
 
 
-@dataclass
-class Bin:
-    """Free room of one pilot while it is being filled; `left_s` is the life it has left."""
+class Room(NamedTuple):
+    """Pilots that are alike: each has `free`, and takes jobs with a runtime below `life_s`.
 
-    name: str
+    `pilots` are their names, or numbers of pilots that do not exist yet.
+    """
+
     free: Shape
-    left_s: float
+    life_s: float
+    pilots: Sequence[str] | range
+    offer: str = ""
     used: bool = False
 
-    def take(self, job_class: JobClass, count: int) -> int:
-        """Put up to `count` jobs in; return how many went in."""
-        if job_class.runtime_s >= self.left_s:
-            return 0
-        taken = min(count, self.free.holds(job_class.shape))
-        if taken:
-            self.free -= job_class.shape.times(taken)
-            self.used = True
-        return taken
 
-
-def largest_first(waiting: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
+def largest_first(demand: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
     """Order classes by decreasing size, as first-fit-decreasing bin packing wants it."""
-    return sorted(waiting.items(), key=lambda item: item[0], reverse=True)
+    return sorted(demand.items(), key=lambda item: item[0], reverse=True)
 
 
-def fill(waiting: Mapping[JobClass, int], bins: list[Bin]) -> dict[JobClass, int]:
-    """Put waiting jobs into `bins` in their order; return those that found no room."""
+def fill(
+    demand: Mapping[JobClass, int], rooms: Iterable[Room]
+) -> tuple[dict[JobClass, int], list[Room]]:
+    """Put jobs into `rooms` in their order; return those that found none, and the rooms then."""
     left: dict[JobClass, int] = {}
-    for job_class, count in largest_first(waiting):
-        for candidate in bins:
-            if count == 0:
-                break
-            count -= candidate.take(job_class, count)
-        if count:
+    full: list[Room] = []
+    open_now = list(rooms)
+    for job_class, count in largest_first(demand):
+        shape, runtime_s = job_class
+        still_open: list[Room] = []
+        for room in open_now:
+            if (
+                count <= 0
+                or room.free.cores < shape.cores
+                or room.free.memory_mb < shape.memory_mb
+                or room.life_s <= runtime_s
+            ):
+                still_open.append(room)
+                continue
+            count, parts = _spread(shape, count, room)
+            for part in parts:
+                (still_open if part.free.cores > 0 else full).append(part)
+        open_now = still_open
+        if count > 0:
             left[job_class] = count
-    return left
+    return left, full + open_now
 
 
-def pilots_for(waiting: Mapping[JobClass, int], shape: Shape, left_s: float) -> int:
-    """Return how many new pilots of `shape` hold all of `waiting` at once.
+def _spread(job: Shape, count: int, room: Room) -> tuple[int, list[Room]]:
+    """Put up to `count` jobs into the pilots of `room`, filling one after the other."""
+    per_pilot = room.free.holds(job)
+    if not per_pilot:
+        return count, [room]
+    free, life_s, pilots, offer, used = room
+    full = min(len(pilots), count // per_pilot)
+    rest = count - full * per_pilot if full < len(pilots) else 0
+    edge = full + (1 if rest else 0)
+    parts = []
+    if full:
+        parts.append(Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True))
+    if rest:
+        parts.append(Room(free - job.times(rest), life_s, pilots[full:edge], offer, True))
+    if edge < len(pilots):
+        parts.append(Room(free, life_s, pilots[edge:], offer, used))
+    return count - full * per_pilot - rest, parts
 
-    Classes that do not fit an empty pilot are not counted. Pilots that are filled alike are kept
-    as one group, so that the work does not grow with the number of jobs.
+
+def open_pilots(
+    demand: Mapping[JobClass, int], choose: Callable[[JobClass], Offer | None], life_taken_s: float
+) -> list[Room]:
+    """Return new pilots that hold all of `demand` at once, each of the offer chosen for its first
+    class; `life_taken_s` is what boot and end take off a walltime. Classes for which `choose` finds
+    no offer are left out.
     """
-    opened, groups = 0, list[_Group]()
-    for job_class, count in largest_first(waiting):
-        per_pilot = shape.holds(job_class.shape)
-        if per_pilot == 0 or job_class.runtime_s >= left_s:
+    opened: list[Room] = []
+    for job_class, count in largest_first(demand):
+        left, opened = fill({job_class: count}, opened)
+        offer = choose(job_class) if left else None
+        if offer is None:
             continue
-        refilled = list[_Group]()
-        for free, pilots in groups:
-            count, parts = _spread(job_class.shape, count, free, pilots)
-            refilled += parts
-        fresh = -(-count // per_pilot)
-        opened += fresh
-        groups = refilled + _spread(job_class.shape, count, shape, fresh)[1]
+        missing = left[job_class]
+        fresh = -(-missing // offer.shape.holds(job_class.shape))
+        life_s = offer.walltime_max_s - life_taken_s
+        empty = Room(offer.shape, life_s, range(fresh), offer.name)
+        opened += fill({job_class: missing}, [empty])[1]
     return opened
-
-
-_Group = tuple[Shape, int]
-"""So many pilots with so much free room each."""
-
-
-def _spread(job: Shape, count: int, free: Shape, pilots: int) -> tuple[int, list[_Group]]:
-    """Put `count` jobs on `pilots` alike; return the jobs left over and the groups that result."""
-    per_pilot = free.holds(job)
-    if per_pilot == 0 or count == 0 or pilots == 0:
-        return count, [(free, pilots)] if pilots else []
-    full = min(pilots, count // per_pilot)
-    rest = count - full * per_pilot if full < pilots else 0
-    parts = [
-        (free - job.times(per_pilot), full),
-        (free - job.times(rest), 1 if rest else 0),
-        (free, pilots - full - (1 if rest else 0)),
-    ]
-    return count - full * per_pilot - rest, [part for part in parts if part[1]]

@@ -1,63 +1,43 @@
-"""What to launch and what to take back, given what is known."""
+"""What to launch, what to take back and what to let go, given what is known."""
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.core.model import (
-    Cancel,
-    JobClass,
-    Launch,
-    Pilot,
-    PilotState,
-    Plan,
-    Policy,
-    Snapshot,
-)
-from snakemake_executor_plugin_osgpilot.core.packing import Bin, fill, pilots_for
+from dataclasses import replace
 
-_NEAREST_FIRST = {PilotState.RUNNING: 0, PilotState.PENDING: 1, PilotState.INTENDED: 2}
+from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.launching import launches
+from snakemake_executor_plugin_osgpilot.core.model import Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.outlook import Outlook
+from snakemake_executor_plugin_osgpilot.core.releasing import releases
+from snakemake_executor_plugin_osgpilot.core.rules import stale
 
 
-def plan(snapshot: Snapshot, policy: Policy) -> Plan:
+def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
     """Return what to do next, and why.
 
     Pure: same arguments, same plan; the order of pilots and classes does not matter. Applying the
-    plan and planning again yields no actions. A pilot that runs or may run a job is never
-    cancelled here.
+    plan and planning again yields no further launch. A pilot that runs a job is never cancelled.
     """
-    unfit = tuple(sorted(c for c in snapshot.waiting if not _fits(c, policy)))
-    waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c not in unfit}
-    live = sorted(
-        (p for p in snapshot.pilots if p.state in _NEAREST_FIRST),
-        key=lambda p: (_NEAREST_FIRST[p.state], p.name),
+    if refusal := stale(snapshot, policy):
+        return Plan(refusals=(refusal,))
+    outlook = Outlook.of(_in_order(snapshot), estimates, policy)
+    started, refused = launches(outlook)
+    unneeded, released = releases(outlook)
+    return Plan(
+        actions=(*started, *released),
+        refusals=tuple(refused),
+        unfit=outlook.unfit,
+        unneeded=unneeded,
+        forecast=outlook.forecast,
     )
-    bins = [_room(pilot, snapshot, policy) for pilot in live]
-    unserved = fill(waiting, bins)
-    if unserved:
-        return Plan(_launches(unserved, len(live), policy), unfit)
-    surplus = [
-        pilot
-        for pilot, room in zip(live, bins, strict=True)
-        if pilot.state is PilotState.PENDING and not room.used
-    ]
-    return Plan(tuple(Cancel(p.name, "no waiting job needs it") for p in surplus), unfit)
 
 
-def _fits(job_class: JobClass, policy: Policy) -> bool:
-    return policy.pilot_shape.holds(job_class.shape) > 0 and job_class.runtime_s < policy.walltime_s
-
-
-def _room(pilot: Pilot, snapshot: Snapshot, policy: Policy) -> Bin:
-    free = pilot.shape
-    for job_class in snapshot.running.get(pilot.name, ()):
-        free -= job_class.shape
-    left_s = policy.walltime_s if pilot.ends_s is None else pilot.ends_s - snapshot.now_s
-    return Bin(pilot.name, free, left_s)
-
-
-def _launches(unserved: dict[JobClass, int], live_count: int, policy: Policy) -> tuple[Launch, ...]:
-    wanted = pilots_for(unserved, policy.pilot_shape, policy.walltime_s)
-    count = max(0, min(wanted, policy.pilots_max - live_count, policy.launches_max))
-    jobs = sum(unserved.values())
-    cores = sum(c.shape.cores * n for c, n in unserved.items())
-    reason = f"{jobs} waiting jobs ({cores} cores) have no room in {live_count} live pilots"
-    return (Launch(reason),) * count
+def _in_order(snapshot: Snapshot) -> Snapshot:
+    """Sums of floats depend on their order, a plan must not."""
+    return replace(
+        snapshot,
+        waiting=dict(sorted(snapshot.waiting.items())),
+        pilots=tuple(sorted(snapshot.pilots, key=lambda pilot: pilot.name)),
+        soon=tuple(sorted(snapshot.soon, key=lambda soon: (soon.job_class, soon.jobs, str(soon)))),
+    )

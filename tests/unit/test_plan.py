@@ -1,32 +1,67 @@
 """What the planner promises, one law a test."""
 
 from collections import Counter
+from dataclasses import replace
 
+import pytest
+
+from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.model import (
-    Cancel,
     JobClass,
-    Launch,
+    Offer,
     Pilot,
     PilotState,
     Policy,
+    Running,
     Shape,
     Snapshot,
+    Soon,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 
-POLICY = Policy(Shape(4, 3800), walltime_s=3000, pilots_max=10)
+OFFER = Offer("compute", Shape(4, 3800), (3600,))
+POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_max=1000)
 SMALL = JobClass(Shape(1, 500))
 BIG = JobClass(Shape(4, 3000))
 HUNGRY = JobClass(Shape(1, 3000))
+KNOWN = Estimates(
+    runtimes_s={SMALL: (60.0,) * 50, BIG: (60.0,) * 50},
+    waits_s={"compute": (300.0,) * 50},
+    boots_s=(30.0,) * 50,
+)
+"""Jobs take a minute, a pilot five and a half minutes to come."""
 
 
-def pilot(name="p1", state=PilotState.RUNNING, ends_s=3600.0):
-    return Pilot(name, POLICY.pilot_shape, state, allocation_id="1", ends_s=ends_s)
+def pilot(name="p1", state=PilotState.READY, ends_s=3600.0, **more):
+    started_s = None if state.waits else -600.0
+    ends_s = None if state.waits else ends_s
+    return Pilot(
+        name, OFFER.shape, state, OFFER.name, 3600, "1",
+        started_s=started_s, ends_s=ends_s, **more,
+    )  # fmt: skip
 
 
-def launches(waiting, *, pilots=(), running=None, policy=POLICY):
-    snapshot = Snapshot(0.0, Counter(waiting), tuple(pilots), running or {})
-    return sum(isinstance(a, Launch) for a in plan(snapshot, policy).actions)
+AT_ONCE = Estimates(
+    waits_s={"compute": (0.0,) * 50}, wait_hints_s={"compute": 0.0}, boots_s=(0.0,) * 5000
+)
+"""A pilot that is asked for is there, so that no job need wait for room in another one."""
+
+
+def decide(waiting, *, pilots=(), known=None, policy=POLICY, now_s=0.0, **more):
+    snapshot = Snapshot(now_s, Counter(waiting), tuple(pilots), **more)
+    return plan(snapshot, known or Estimates(), policy)
+
+
+def launches(waiting, **more):
+    return sum(isinstance(a, Launch) for a in decide(waiting, **more).actions)
+
+
+def released(decided, kind):
+    return [a.pilot for a in decided.actions if isinstance(a, kind)]
+
+
+# demand and packing
 
 
 def test_no_demand_no_pilot():
@@ -38,8 +73,12 @@ def test_pilots_are_counted_in_cores_not_in_jobs():
     assert launches({BIG: 8}) == 8
 
 
-def test_memory_counts_as_well_as_cores():
+def test_memory_disk_and_gpus_count_as_well_as_cores():
     assert launches({HUNGRY: 3}) == 3
+    disk = Offer("compute", Shape(4, 3800, 1000), (3600,))
+    assert launches({JobClass(Shape(1, 5, 600)): 3}, policy=replace(POLICY, offers=(disk,))) == 3
+    gpu = Offer("compute", Shape(4, 3800, 1000, 2), (3600,))
+    assert launches({JobClass(Shape(1, 5, 6, 1)): 4}, policy=replace(POLICY, offers=(gpu,))) == 2
 
 
 def test_small_jobs_fill_the_room_that_big_ones_leave():
@@ -47,19 +86,37 @@ def test_small_jobs_fill_the_room_that_big_ones_leave():
     assert launches({three_cores: 2, SMALL: 2}) == 2
 
 
-def test_a_pending_pilot_is_supply():
-    assert launches({SMALL: 4}, pilots=[pilot(state=PilotState.PENDING)]) == 0
-    assert launches({SMALL: 5}, pilots=[pilot(state=PilotState.PENDING)]) == 1
+def test_a_job_that_fits_no_pilot_is_named_and_drives_nothing():
+    too_big, too_long = JobClass(Shape(5, 100)), JobClass(Shape(1, 100), runtime_s=3000)
+    decided = decide({too_big: 7, too_long: 1})
+    assert decided.actions == ()
+    reasons = {u.job_class: u.reason for u in decided.unfit}
+    assert (
+        "nearest pilot (compute: 4 cores, 3800 MB, 50 min for jobs) lacks 1 cores"
+        in (reasons[too_big])
+    )
+    assert "lacks 1 min of life" in reasons[too_long]
 
 
-def test_a_pilot_whose_sbatch_is_under_way_is_supply():
-    assert launches({SMALL: 4}, pilots=[pilot(state=PilotState.INTENDED)]) == 0
+# supply
 
 
-def test_a_busy_pilot_is_supply_only_for_what_is_free():
-    running = {"p1": (SMALL, SMALL, SMALL)}
-    assert launches({SMALL: 1}, pilots=[pilot()], running=running) == 0
-    assert launches({SMALL: 2}, pilots=[pilot()], running=running) == 1
+@pytest.mark.parametrize("state", [PilotState.INTENDED, PilotState.PENDING, PilotState.BOOTING])
+def test_a_pilot_on_its_way_is_supply(state):
+    assert launches({SMALL: 4}, pilots=[pilot(state=state)], known=AT_ONCE) == 0
+    assert launches({SMALL: 5}, pilots=[pilot(state=state)], known=AT_ONCE) == 1
+
+
+def test_a_busy_pilot_is_supply_for_what_is_free():
+    running = {"p1": (Running(SMALL, 3, 0.0),)}
+    assert launches({SMALL: 1}, pilots=[pilot()], running=running, known=AT_ONCE) == 0
+    assert launches({SMALL: 2}, pilots=[pilot()], running=running, known=AT_ONCE) == 1
+
+
+def test_a_busy_pilot_is_supply_if_it_is_free_again_before_a_new_one_could_come():
+    running = {"p1": (Running(SMALL, 4, 0.0),)}
+    assert launches({SMALL: 8}, pilots=[pilot()], running=running, known=KNOWN) == 0
+    assert launches({SMALL: 80}, pilots=[pilot()], running=running, known=KNOWN) > 0
 
 
 def test_a_pilot_that_ends_before_the_job_is_no_supply():
@@ -68,39 +125,191 @@ def test_a_pilot_that_ends_before_the_job_is_no_supply():
     assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=1900.0)]) == 0
 
 
-def test_an_ending_pilot_is_no_supply():
-    assert launches({SMALL: 1}, pilots=[pilot(state=PilotState.ENDING)]) == 1
+def test_a_draining_pilot_is_no_supply():
+    assert launches({SMALL: 1}, pilots=[pilot(state=PilotState.DRAINING)]) == 1
 
 
-def test_never_more_than_the_user_allows():
-    few = Policy(POLICY.pilot_shape, POLICY.walltime_s, pilots_max=3)
+def test_a_pilot_that_slurm_will_never_start_is_no_supply_and_is_taken_back():
+    hopeless = pilot(state=PilotState.PENDING, pending_reason="PartitionTimeLimit")
+    decided = decide({SMALL: 1}, pilots=[hopeless])
+    assert [type(a) for a in decided.actions] == [Launch, Cancel]
+    assert "PartitionTimeLimit" in decided.actions[1].reason
+
+
+def test_the_rest_of_a_long_wait_is_expected_to_be_long():
+    assert KNOWN.remaining_wait_s("compute", 100) == pytest.approx(KNOWN.wait_s("compute") - 100)
+    assert KNOWN.remaining_wait_s("compute", 5000) == 5000
+
+
+# how many
+
+
+def test_economy_trades_time_for_core_hours():
+    waiting = {SMALL: 100}
+    fast, even, cheap = (
+        launches(waiting, known=KNOWN, policy=replace(POLICY, economy=economy))
+        for economy in (0, 0.5, 1)
+    )
+    assert fast == 25
+    assert 1 < even < fast
+    assert cheap == 1
+
+
+def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
+    offers = (OFFER, Offer("big", Shape(16, 60000), (3600,)))
+    thrifty = replace(POLICY, offers=offers, economy=0.9)
+    pilots = [pilot(f"p{n}") for n in range(20)]
+    decided = decide({JobClass(Shape(8, 500)): 1}, pilots=pilots, policy=thrifty, known=KNOWN)
+    assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["big"]
+
+
+# which
+
+
+def ladder():
+    return tuple(Offer(f"c{n}", Shape(n, 4000 * n), (3600, 7200, 28800)) for n in (2, 8, 32))
+
+
+def offers_of(decided):
+    return Counter(a.offer for a in decided.actions if isinstance(a, Launch))
+
+
+def test_the_smallest_pilot_that_does_is_taken():
+    policy = replace(POLICY, offers=ladder())
+    assert offers_of(decide({SMALL: 2}, policy=policy)) == {"c2": 1}
+    assert offers_of(decide({BIG: 1}, policy=policy)) == {"c8": 1}
+
+
+def test_larger_pilots_are_taken_where_the_small_ones_would_be_too_many():
+    policy = replace(POLICY, offers=ladder(), pilots_max=10)
+    assert offers_of(decide({SMALL: 80}, policy=policy)) == {"c8": 10}
+    assert offers_of(decide({SMALL: 320}, policy=policy)) == {"c32": 10}
+
+
+def test_a_larger_pilot_is_taken_where_the_smaller_one_waits_for_long():
+    known = Estimates(waits_s={"c2": (9000.0,) * 50, "c8": (60.0,) * 50})
+    assert offers_of(decide({SMALL: 2}, policy=replace(POLICY, offers=ladder()), known=known)) == {
+        "c8": 1
+    }
+
+
+def test_jobs_without_gpu_do_not_open_gpu_pilots():
+    gpu = Offer("gpu", Shape(1, 4000, 0, 4), (3600,))
+    policy = replace(POLICY, offers=(gpu, *ladder()))
+    assert offers_of(decide({SMALL: 1}, policy=policy)) == {"c2": 1}
+    assert offers_of(decide({JobClass(Shape(1, 5, 0, 1)): 1}, policy=policy)) == {"gpu": 1}
+
+
+def test_the_walltime_follows_from_the_longest_job_and_the_work():
+    policy = replace(POLICY, offers=ladder())
+    brief, long = JobClass(Shape(1, 500), 300), JobClass(Shape(1, 500), 5400)
+    assert {a.walltime_s for a in decide({brief: 2}, policy=policy).actions} == {3600}
+    assert {a.walltime_s for a in decide({long: 2}, policy=policy).actions} == {28800}
+
+
+# limits
+
+
+def test_never_more_than_the_user_allows_and_it_is_said():
+    few = replace(POLICY, pilots_max=3)
+    decided = decide({SMALL: 400}, policy=few)
     assert launches({SMALL: 400}, policy=few) == 3
+    assert [(r.count, r.rule) for r in decided.refusals] == [(97, "pilots_max")]
     assert launches({SMALL: 400}, pilots=[pilot()], policy=few) == 2
 
 
-def test_a_pending_pilot_that_nothing_needs_is_taken_back():
-    pilots = (pilot("p1", PilotState.PENDING), pilot("p2", PilotState.PENDING))
-    decided = plan(Snapshot(0.0, {SMALL: 3}, pilots), POLICY)
-    assert [a.pilot for a in decided.actions if isinstance(a, Cancel)] == ["p2"]
+def test_the_budget_counts_whole_walltimes_of_what_may_still_run():
+    budget = replace(POLICY, core_s_max=3 * 4 * 3600.0)
+    assert launches({SMALL: 400}, policy=budget) == 3
+    assert launches({SMALL: 400}, pilots=[pilot(state=PilotState.PENDING)], policy=budget) == 2
+    over = replace(pilot(state=PilotState.DONE), started_s=-100.0, ended_s=0.0)
+    decided = decide({SMALL: 400}, pilots=[over], policy=budget)
+    assert len([a for a in decided.actions if isinstance(a, Launch)]) == 2
+    assert "the budget is 12 core-hours" in decided.refusals[0].reason
 
 
-def test_a_running_pilot_is_never_cancelled():
-    assert plan(Snapshot(0.0, {}, (pilot(),)), POLICY).actions == ()
+def test_an_offer_whose_breaker_is_open_is_left_alone():
+    decided = decide({SMALL: 1}, closed={"compute": "4 pilots failed in a row"})
+    assert decided.actions == ()
+    assert [(r.rule, r.reason) for r in decided.refusals] == [
+        ("breaker", "4 pilots failed in a row")
+    ]
+
+
+def test_stale_answers_freeze_everything():
+    decided = decide({}, pilots=[pilot(state=PilotState.PENDING)], now_s=500.0, looked_s=400.0)
+    assert decided.actions == ()
+    assert decided.refusals[0].rule == "stale"
+
+
+# look-ahead
+
+
+def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
+    assert launches({}, soon=(Soon(SMALL, 8, 200.0),), known=KNOWN) == 2
+    assert launches({}, soon=(Soon(SMALL, 8, 2000.0),), known=KNOWN) == 0
+
+
+def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
+    soon = (Soon(SMALL, 40, None),)
+    pilots = [pilot()]
+    assert launches({SMALL: 4}, soon=soon, pilots=pilots, known=KNOWN) > 0
+    assert launches({SMALL: 400}, pilots=pilots, known=KNOWN) == launches(
+        {SMALL: 400}, soon=soon, pilots=pilots, known=KNOWN
+    )
+
+
+# scale-in
+
+
+def test_a_pending_pilot_is_taken_back_at_once_when_nothing_is_left_to_do():
+    decided = decide({}, pilots=[pilot(state=PilotState.PENDING)])
+    assert released(decided, Cancel) == ["p1"]
+
+
+def test_otherwise_only_after_a_while():
+    pending = pilot(state=PilotState.PENDING)
+    assert released(decide({}, pilots=[pending], later=5), Cancel) == []
+    assert decide({}, pilots=[pending], later=5).unneeded == {"p1"}
+    patient = replace(pending, unneeded_since_s=0.0)
+    assert released(decide({}, pilots=[patient], later=5, now_s=59.0), Cancel) == []
+    assert released(decide({}, pilots=[patient], later=5, now_s=61.0), Cancel) == ["p1"]
+
+
+def test_an_idle_pilot_is_let_go_at_once_when_the_tail_does_not_need_it():
+    running = {"p1": (Running(SMALL, 1, 0.0),)}
+    decided = decide({}, pilots=[pilot("p1"), pilot("p2")], running=running)
+    assert released(decided, Drain) == ["p2"]
+
+
+def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
+    even = replace(POLICY, economy=0.5)
+    lead_s = KNOWN.lead_s("compute")
+    for idle_s, let_go in ((lead_s - 5, []), (lead_s + 5, ["p1"])):
+        idle = pilot(unneeded_since_s=0.0, ends_s=10000.0)
+        decided = decide({}, pilots=[idle], later=5, now_s=idle_s, known=KNOWN, policy=even)
+        assert released(decided, Drain) == let_go
+
+
+def test_an_idle_pilot_is_kept_for_jobs_that_come_soon():
+    soon = (Soon(SMALL, 1, 100.0),)
+    idle = pilot(unneeded_since_s=-9000.0)
+    assert decide({}, pilots=[idle], soon=soon, known=KNOWN).actions == ()
+
+
+def test_busy_pilots_are_filled_first_so_that_idle_ones_can_go():
+    running = {"b": (Running(SMALL, 1, 0.0),)}
+    decided = decide({SMALL: 3}, pilots=[pilot("a"), pilot("b")], running=running)
+    assert decided.unneeded == {"a"}
 
 
 def test_running_pilots_are_filled_before_pending_ones():
     pilots = (pilot("a", PilotState.PENDING), pilot("b"))
-    decided = plan(Snapshot(0.0, {SMALL: 4}, pilots), POLICY)
-    assert [a.pilot for a in decided.actions if isinstance(a, Cancel)] == ["a"]
+    assert decide({SMALL: 4}, pilots=pilots).unneeded == {"a"}
 
 
-def test_a_job_that_fits_no_pilot_is_named_and_drives_nothing():
-    too_big, too_long = JobClass(Shape(5, 100)), JobClass(Shape(1, 100), runtime_s=3000)
-    decided = plan(Snapshot(0.0, {too_big: 7, too_long: 1}), POLICY)
-    assert decided.actions == ()
-    assert set(decided.unfit) == {too_big, too_long}
-
-
-def test_every_action_has_a_reason():
-    decided = plan(Snapshot(0.0, {SMALL: 3}), POLICY)
+def test_every_action_has_a_reason_and_the_plan_its_forecast():
+    decided = decide({SMALL: 3})
     assert all(action.reason for action in decided.actions)
+    assert decided.forecast.work_core_s == 3 * 600
+    assert decided.forecast.lead_s == 1080

@@ -1,0 +1,94 @@
+"""What was learned of how long things take: jobs, waits in Slurm's queue, boots of pilots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from statistics import median
+from typing import TypeVar
+
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+
+SAMPLES_MAX = 51
+"""Only the newest count, so that the estimate follows a queue or a workflow that changes."""
+
+RUNTIME_PRIOR_S = 600.0
+"""Expected runtime of a job whose rule says nothing and of whose kind none has ended yet."""
+
+WAIT_PRIOR_S = 900.0
+"""Expected wait in Slurm's queue if neither Slurm nor experience has anything to say."""
+
+BOOT_PRIOR_S = 180.0
+"""Start of the allocation to the first slot: OSG_NODE_VALIDATED takes 1 to 8 minutes
+(osg-flock, ospool-pilot/main/pilot/advertise-base, run by the startd every 4 minutes)."""
+
+RUNTIME_PRIOR_WEIGHT, WAIT_PRIOR_WEIGHT, BOOT_PRIOR_WEIGHT = 5, 3, 1
+"""How many observations a prior is worth."""
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Observed durations in seconds, newest last; asked for expectations, never for the truth.
+
+    `wait_hints_s` is what Slurm itself expects for an offer (`sbatch --test-only`).
+    """
+
+    runtimes_s: Mapping[JobClass, tuple[float, ...]] = field(default_factory=dict)
+    waits_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    boots_s: tuple[float, ...] = ()
+    wait_hints_s: Mapping[str, float] = field(default_factory=dict)
+
+    def runtime_s(self, job_class: JobClass) -> float:
+        """Return the expected runtime; a declared one is a limit, jobs take half of it."""
+        prior_s = job_class.runtime_s / 2 or RUNTIME_PRIOR_S
+        return _shrunk(self.runtimes_s.get(job_class, ()), prior_s, RUNTIME_PRIOR_WEIGHT)
+
+    def wait_s(self, offer: str) -> float:
+        """Return the expected wait of a new pilot of `offer` in Slurm's queue."""
+        prior_s = self.wait_hints_s.get(offer, WAIT_PRIOR_S)
+        return _shrunk(self.waits_s.get(offer, ()), prior_s, WAIT_PRIOR_WEIGHT)
+
+    def remaining_wait_s(self, offer: str, waited_s: float) -> float:
+        """Return the expected rest of a wait that has lasted `waited_s`.
+
+        Waits are heavy-tailed: a pilot that has waited longer than expected is taken to be half
+        way through.
+        """
+        return max(self.wait_s(offer) - waited_s, waited_s if waited_s > self.wait_s(offer) else 0)
+
+    @property
+    def boot_s(self) -> float:
+        """Return the expected time from the start of the allocation to the first slot."""
+        return _shrunk(self.boots_s, BOOT_PRIOR_S, BOOT_PRIOR_WEIGHT)
+
+    def lead_s(self, offer: str) -> float:
+        """Return how long a pilot of `offer` that is asked for now needs to be of use."""
+        return self.wait_s(offer) + self.boot_s
+
+    def with_runtime(self, job_class: JobClass, seconds: float) -> Estimates:
+        """Return these estimates with one more job observed."""
+        return replace(self, runtimes_s=_noted(self.runtimes_s, job_class, seconds))
+
+    def with_wait(self, offer: str, seconds: float) -> Estimates:
+        """Return these estimates with one more allocation started."""
+        return replace(self, waits_s=_noted(self.waits_s, offer, seconds))
+
+    def with_boot(self, seconds: float) -> Estimates:
+        """Return these estimates with one more pilot come up."""
+        return replace(self, boots_s=(*self.boots_s, max(0.0, seconds))[-SAMPLES_MAX:])
+
+
+@lru_cache(maxsize=4096)
+def _shrunk(samples: tuple[float, ...], prior_s: float, weight: int) -> float:
+    """Return the median of `samples`, drawn to the prior while there are few."""
+    count = len(samples)
+    return (weight * prior_s + count * median(samples or (0.0,))) / (weight + count)
+
+
+def _noted(
+    known: Mapping[Key, tuple[float, ...]], key: Key, seconds: float
+) -> dict[Key, tuple[float, ...]]:
+    return {**known, key: (*known.get(key, ()), max(0.0, seconds))[-SAMPLES_MAX:]}

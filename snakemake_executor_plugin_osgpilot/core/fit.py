@@ -1,0 +1,47 @@
+"""Which offers can hold a job at all, and what is missing where none can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snakemake_executor_plugin_osgpilot.core.actions import Unfit
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
+
+_NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
+
+
+def fits(job_class: JobClass, offer: Offer, policy: Policy) -> bool:
+    """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
+    life_s = offer.walltime_max_s - policy.life_taken_s
+    return offer.shape.holds(job_class.shape) > 0 and job_class.runtime_s < life_s
+
+
+def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
+    """Return the classes that no offer can hold, each with the nearest offer and the gap."""
+    return tuple(
+        Unfit(job_class, _gap(job_class, policy))
+        for job_class in sorted(classes)
+        if not any(fits(job_class, offer, policy) for offer in policy.offers)
+    )
+
+
+def _gap(job_class: JobClass, policy: Policy) -> str:
+    offers = [(_missing(job_class, offer, policy), offer) for offer in policy.offers]
+    missing, nearest = min(offers, key=lambda pair: (len(pair[0]), pair[0], pair[1].name))
+    return (
+        f"it needs {_text(job_class)}; the nearest pilot ({nearest.name}: {nearest.shape}, "
+        f"{(nearest.walltime_max_s - policy.life_taken_s) // 60} min for jobs) "
+        f"lacks {' and '.join(missing)}"
+    )
+
+
+def _text(job_class: JobClass) -> str:
+    minutes = f", {job_class.runtime_s // 60} min" if job_class.runtime_s else ""
+    return f"{job_class.shape}{minutes}"
+
+
+def _missing(job_class: JobClass, offer: Offer, policy: Policy) -> list[str]:
+    gaps = zip(job_class.shape, offer.shape, _NAMES, strict=True)
+    missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
+    over_s = job_class.runtime_s - (offer.walltime_max_s - policy.life_taken_s)
+    return missing + ([f"{over_s // 60 + 1} min of life"] if over_s >= 0 else [])

@@ -1,0 +1,115 @@
+"""Which pilots to start for the work that the present ones cannot take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.fit import fits
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
+from snakemake_executor_plugin_osgpilot.core.outlook import Outlook, hosted
+from snakemake_executor_plugin_osgpilot.core.packing import Room, largest_first, open_pilots
+from snakemake_executor_plugin_osgpilot.core.rules import admit
+from snakemake_executor_plugin_osgpilot.core.sizing import walltime_s
+
+WAIT_TOLERANCE = 1.25
+"""A larger pilot is preferred only if the smaller one is expected to wait this much longer."""
+
+
+def launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
+    """Return the pilots to start, and those that a rule keeps from starting."""
+    if not outlook.unmet:
+        return [], []
+    counts = _counts(outlook)
+    jobs = sum(outlook.unmet.values())
+    cores = sum(c.shape.cores * n for c, n in outlook.unmet.items())
+    reason = (
+        f"{jobs} job(s) ({cores} cores) find no room in {outlook.have.cores} cores "
+        f"within {outlook.forecast.lead_s:.0f} s"
+    )
+    wanted = [(offer, _walltime_s(offer, counts, outlook), n) for offer, n in counts.items()]
+    return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.closed, reason)
+
+
+def _counts(outlook: Outlook) -> Counter[Offer]:
+    """Return how many pilots of which offers to start.
+
+    Small ones, unless they would be more than there may be; as many cores as are worth having; and
+    one for every class that otherwise had none.
+    """
+    policy = outlook.policy
+    room = policy.pilots_max - outlook.taken.pilots
+    counts: Counter[Offer] = Counter()
+    for floor in sorted({offer.shape.cores for offer in policy.offers}):
+        choose = _chooser(outlook, floor)
+        opened = open_pilots(outlook.unmet, choose, policy.life_taken_s)
+        counts = _cut(opened, policy, outlook.forecast.wanted_cores - outlook.have.cores)
+        for job_class, _ in largest_first(outlook.unmet):
+            offer = None if _hosted_by(job_class, counts, outlook) else choose(job_class)
+            if offer is not None:
+                counts[offer] += 1
+        if counts.total() <= room:
+            break
+    return counts
+
+
+def _hosted_by(job_class: JobClass, counts: Counter[Offer], outlook: Outlook) -> bool:
+    return hosted(job_class, outlook.have) or any(
+        fits(job_class, offer, outlook.policy) for offer in counts
+    )
+
+
+def _cut(opened: list[Room], policy: Policy, cores: float) -> Counter[Offer]:
+    """Return how many of the pilots in `opened` to have, until they bring `cores`."""
+    offers = {offer.name: offer for offer in policy.offers}
+    counts: Counter[Offer] = Counter()
+    for room in opened:
+        if cores <= 0:
+            break
+        offer = offers[room.offer]
+        taken = int(min(len(room.pilots), -(-cores // offer.shape.cores)))
+        counts[offer] += taken
+        cores -= taken * offer.shape.cores
+    return counts
+
+
+def _chooser(outlook: Outlook, floor: int) -> Callable[[JobClass], Offer | None]:
+    """Return what picks an offer for a class: the smallest, unless it has to wait for long."""
+    wait_s, closed = outlook.estimates.wait_s, outlook.snapshot.closed
+    by_size = sorted(outlook.policy.offers, key=_size)
+
+    def choose(job_class: JobClass) -> Offer | None:
+        candidates = [o for o in by_size if fits(job_class, o, outlook.policy)]
+        candidates = [o for o in candidates if o.name not in closed] or candidates
+        candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
+        shortest_s = min((wait_s(o.name) for o in candidates), default=0.0)
+        quick = (o for o in candidates if wait_s(o.name) <= WAIT_TOLERANCE * shortest_s)
+        return next(quick, None)
+
+    return choose
+
+
+def _size(offer: Offer) -> tuple[int, int, int, str]:
+    """GPUs first: a job that needs none is not to occupy them."""
+    return offer.shape.gpus, offer.shape.cores, offer.shape.memory_mb, offer.name
+
+
+def _walltime_s(offer: Offer, counts: Counter[Offer], outlook: Outlook) -> int:
+    hosted_classes = [c for c in outlook.unmet if fits(c, offer, outlook.policy)]
+    longest_s = max((_limit_s(c, outlook.estimates) for c in hosted_classes), default=0.0)
+    cores = outlook.have.cores + sum(o.shape.cores * n for o, n in counts.items())
+    work_s = outlook.forecast.work_core_s / cores * _share_to_come(outlook)
+    return walltime_s(offer, longest_s, work_s, outlook.policy.life_taken_s)
+
+
+def _limit_s(job_class: JobClass, estimates: Estimates) -> float:
+    return job_class.runtime_s or 2 * estimates.runtime_s(job_class)
+
+
+def _share_to_come(outlook: Outlook) -> float:
+    """Return by how much the workflow's work exceeds what is in sight, reckoned by jobs."""
+    running = sum(g.jobs for groups in outlook.snapshot.running.values() for g in groups)
+    in_sight = sum(outlook.work.values()) + running
+    return 1 + outlook.snapshot.later / max(1, in_sight)

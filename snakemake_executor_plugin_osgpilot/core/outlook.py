@@ -1,0 +1,141 @@
+"""The work there is, laid out over the pilots there are: what remains for new ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.core.actions import Forecast, Unfit
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.fit import fits, unfit
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, largest_first
+from snakemake_executor_plugin_osgpilot.core.rules import Commitment, commitment
+from snakemake_executor_plugin_osgpilot.core.sizing import cores_worth_having
+from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
+
+Demand = Mapping[JobClass, int]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A snapshot thought through.
+
+    `work` is what waits or will within the lead time, `rooms` the pilots' room after that was put
+    in as far as it goes. `unmet` is what no pilot we have will have come to when a new one could be
+    there.
+    """
+
+    snapshot: Snapshot
+    estimates: Estimates
+    policy: Policy
+    work: Demand
+    unmet: Demand
+    rooms: tuple[Room, ...]
+    unfit: tuple[Unfit, ...]
+    have: Supply
+    taken: Commitment
+    forecast: Forecast
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Outlook:
+        none_fits = unfit(_classes(snapshot), policy)
+        classes = _classes(snapshot) - {each.job_class for each in none_fits}
+        waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
+        lead_s = _lead_s(classes, snapshot, estimates, policy)
+        have = supply(snapshot, estimates, policy, classes, lead_s)
+        left, rooms = fill(waiting, have.rooms)
+        placed = {c: n - left.get(c, 0) for c, n in waiting.items()}
+        clear_s = _clear_s(waiting, have, estimates)
+        soon = _soon(snapshot, classes, clear_s, lead_s)
+        soon_left, rooms = fill(soon, rooms)
+        unmet = _unmet(Counter(left) + Counter(soon_left), placed, have, estimates, lead_s)
+        work = Counter(waiting) + Counter(soon)
+        work_core_s = _area(work, estimates) + have.busy_core_s
+        wanted = cores_worth_having(
+            work_core_s, lead_s, _overhead_s(work, estimates), policy.economy
+        )
+        taken = commitment(snapshot)
+        forecast = Forecast(
+            wanted_cores=wanted,
+            live_cores=have.cores,
+            work_core_s=work_core_s,
+            lead_s=lead_s,
+            finish_s=clear_s,
+            committed_core_s=taken.core_s,
+        )
+        return cls(
+            snapshot, estimates, policy, work, unmet, tuple(rooms), none_fits, have, taken, forecast
+        )
+
+
+def _classes(snapshot: Snapshot) -> set[JobClass]:
+    ready = {job_class for job_class, count in snapshot.waiting.items() if count > 0}
+    return ready | {soon.job_class for soon in snapshot.soon}
+
+
+def _lead_s(
+    classes: Iterable[JobClass], snapshot: Snapshot, estimates: Estimates, policy: Policy
+) -> float:
+    """Return how soon a new pilot could be of use: nothing earlier can be served by one."""
+    wanted = list(classes)
+    useful = [o for o in policy.offers if any(fits(c, o, policy) for c in wanted)]
+    open_ones = [o for o in useful if o.name not in snapshot.closed]
+    return min(
+        (estimates.lead_s(o.name) for o in open_ones or useful or policy.offers), default=0.0
+    )
+
+
+def _area(demand: Demand, estimates: Estimates) -> float:
+    return sum(n * c.shape.cores * estimates.runtime_s(c) for c, n in demand.items())
+
+
+def _overhead_s(demand: Demand, estimates: Estimates) -> float:
+    """Return what a core loses to boot and tail; at the end it waits for half a job on average."""
+    cores = sum(n * c.shape.cores for c, n in demand.items())
+    mean_runtime_s = _area(demand, estimates) / cores if cores else 0.0
+    return estimates.boot_s + mean_runtime_s / 2
+
+
+def _clear_s(waiting: Demand, have: Supply, estimates: Estimates) -> float:
+    """Return in how long the pilots there are will be through with what waits and runs."""
+    return (_area(waiting, estimates) + have.busy_core_s) / max(1, have.cores)
+
+
+def _soon(
+    snapshot: Snapshot, classes: set[JobClass], clear_s: float, lead_s: float
+) -> Counter[JobClass]:
+    """Return the jobs to come that a pilot asked for now would be in time for."""
+    coming: Counter[JobClass] = Counter()
+    for group in snapshot.soon:
+        in_s = clear_s if group.ready_s is None else group.ready_s - snapshot.now_s
+        if group.job_class in classes and in_s <= lead_s:
+            coming[group.job_class] += group.jobs
+    return coming
+
+
+def _unmet(
+    left: Demand, placed: Demand, have: Supply, estimates: Estimates, lead_s: float
+) -> dict[JobClass, int]:
+    """Return the jobs of `left` that no pilot will have come to within `lead_s`.
+
+    The pilots' time until then, less what the jobs before them take of it, goes to them.
+    """
+    spare_core_s = have.coming_core_s - sum(
+        n * c.shape.cores * min(estimates.runtime_s(c), lead_s) for c, n in placed.items()
+    )
+    unmet: dict[JobClass, int] = {}
+    for job_class, count in largest_first(left):
+        each_core_s = job_class.shape.cores * max(1e-3, estimates.runtime_s(job_class))
+        served = 0
+        if spare_core_s > 0 and hosted(job_class, have):
+            served = min(count, int(spare_core_s // each_core_s))
+            spare_core_s -= served * each_core_s
+        if served < count:
+            unmet[job_class] = count - served
+    return unmet
+
+
+def hosted(job_class: JobClass, have: Supply) -> bool:
+    return any(s.holds(job_class.shape) and job_class.runtime_s < life for s, life in have.hosts)
