@@ -1,22 +1,29 @@
-"""The pilots of a run: what Slurm says of them, and what a plan does to them."""
+"""The pilots of a run: what Slurm and the pool say of them, and what a plan does to them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from snakemake_executor_plugin_osgpilot.core.lifecycle import advance
-from snakemake_executor_plugin_osgpilot.core.model import Cancel, Pilot, PilotState, Plan
+from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
+from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
+from snakemake_executor_plugin_osgpilot.core.model import Gate, Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.site.kinds import Kind, kinds
 from snakemake_executor_plugin_osgpilot.site.load import Site
 
-USELESS_MAX = 3
-"""So many pilots in a row that were of no use, and no more are started."""
+BOOT_DEADLINE_S = 900.0
+"""A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
+
+LAUNCH_PAUSE_S = 1.0
+"""At most one sbatch a second: slurmctld serves everybody on the cluster."""
 
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
@@ -24,6 +31,28 @@ END_WAIT_S = 20.0
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 LOG_TAIL = 400
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of pilots besides Slurm's view.
+
+    `served` names those on which a job was started, `known` those that the pool knew at `asked_s`
+    (None: the pool has not answered). `jobs_wait` says whether there are jobs for more.
+    """
+
+    served: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+    asked_s: float | None = None
+    jobs_wait: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """A pilot that changed its state."""
+
+    before: Pilot
+    after: Pilot
 
 
 class Fleet:
@@ -37,10 +66,11 @@ class Fleet:
         self._site = site
         self._seat = seat
         self._folder = folder
+        self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
         self._pilots: dict[str, Pilot] = {}
-        self._served: set[str] = set()
-        self._useless = 0
-        self.trouble = ""
+        self._served: frozenset[str] = frozenset()
+        self.health = Health(self._kinds)
+        self._launched_s = float("-inf")
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
@@ -50,33 +80,71 @@ class Fleet:
     def live(self) -> tuple[Pilot, ...]:
         return tuple(p for p in self.pilots if not p.state.over)
 
-    def look(self, served: set[str], *, jobs_wait: bool = False) -> list[Pilot]:
+    @property
+    def served(self) -> frozenset[str]:
+        """Names of the pilots on which a job was ever started."""
+        return self._served
+
+    def gates(self) -> dict[str, Gate]:
+        """Return what the breakers allow now, by offer."""
+        live = Counter(pilot.offer for pilot in self.live)
+        return self.health.gates(live, self._clock.now_s())
+
+    def look(self, signs: Signs) -> list[Move]:
         """Ask Slurm once for all pilots; return those that changed state.
 
-        `served` names pilots that a job was started on, `jobs_wait` says whether there are jobs for
-        more. Raises `Unanswered`; what is known stays.
+        Raises `Unanswered`; what is known stays.
         """
-        self._served |= served
+        for name in signs.served - self._served:
+            self.health.served(self._pilots[name].offer)
+        self._served |= signs.served
         if not self.live:
             return []
         rows = self._slurm.look()
-        changed = []
+        now_s = self._clock.now_s()
+        moves = []
         for before in self.live:
-            after = advance(before, rows.get(before.name), at_s=self._clock.now_s())
+            after = advance(before, rows.get(before.name), at_s=now_s)
+            if after.name in signs.served | signs.known:
+                after = registered(after, at_s=now_s)
             self._pilots[after.name] = after
             if after.state is not before.state:
-                changed.append(after)
-                self._judge(after, jobs_wait=jobs_wait)
-        return changed
+                moves.append(Move(before, after))
+                if after.state.over:
+                    self._judge(after, jobs_wait=signs.jobs_wait)
+        self._end_mute(signs, now_s)
+        return moves
+
+    def note_unneeded(self, names: Iterable[str]) -> None:
+        """Remember since when plans have had no use for these pilots, and forget it for others."""
+        unneeded, now_s = set(names), self._clock.now_s()
+        for pilot in self.live:
+            since_s = pilot.unneeded_since_s if pilot.name in unneeded else None
+            if pilot.name in unneeded and since_s is None:
+                since_s = now_s
+            self._pilots[pilot.name] = replace(pilot, unneeded_since_s=since_s)
 
     def apply(self, plan: Plan) -> None:
-        """Do what the plan says. Raises `Unanswered`; a refusal of Slurm becomes `trouble`."""
+        """Do what the plan says. Raises `Unanswered`; a refusal of Slurm opens a breaker."""
+        pilots = self._pilots
+        cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
+        drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
+        self._quietly(self._slurm.cancel_pending, cancelled)
+        self._quietly(self._slurm.drain_running, drained)
+        for pilot in drained:
+            self._pilots[pilot.name] = replace(
+                pilot, state=PilotState.DRAINING, since_s=self._clock.now_s()
+            )
         for action in plan.actions:
-            if isinstance(action, Cancel):
-                pilot = self._pilots[action.pilot]
-                self._quietly(self._slurm.cancel_pending, [pilot])
-            elif not self.trouble:
-                self._launch()
+            if isinstance(action, Launch) and not self.health.is_permanent(action.offer):
+                self._launch(action)
+
+    def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
+        """Ask Slurm how long a pilot would wait; None if it does not say."""
+        pilot = self._new_pilot("osgpilot-test", Launch(offer, walltime_s, ""))
+        with suppress(Unanswered, Refused):
+            return self._slurm.expected_wait_s(self._allocation(pilot))
+        return None
 
     def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
         """End every pilot: pending ones at once, running ones gently, what stays by force.
@@ -93,7 +161,7 @@ class Fleet:
             while self.live and self._clock.now_s() <= deadline:
                 # Slurm may be away for a moment: keep asking until the deadline
                 with suppress(Unanswered):
-                    self.look(set())
+                    self.look(Signs())
                     new = [p for p in self.live if (p.name, p.state) not in asked]
                     ask(new)
                     asked |= {(p.name, p.state) for p in new}
@@ -104,9 +172,8 @@ class Fleet:
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
 
     def _end_gently(self, pilots: list[Pilot]) -> None:
-        running = (PilotState.RUNNING, PilotState.ENDING)
-        self._quietly(self._slurm.end_running, [p for p in pilots if p.state in running])
-        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state not in running])
+        self._quietly(self._slurm.end_running, [p for p in pilots if not p.state.waits])
+        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
 
     @staticmethod
     def _quietly(act: Callable[[list[str]], None], pilots: list[Pilot]) -> None:
@@ -118,52 +185,72 @@ class Fleet:
             except Refused:
                 return
 
-    def _launch(self) -> None:
-        name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
-        options = self._site.pilot
-        pilot = Pilot(name, options.shape, since_s=self._clock.now_s())
-        folder = self._folder.pilot(name)
-        values = parameters.parameters(self._site, self._seat, name)
-        parameters.write(folder, self._site, values)
-        allocation = Allocation(
-            name, self._seat.run, options.cores, options.memory_mb, options.walltime_min, folder
+    def _new_pilot(self, name: str, action: Launch) -> Pilot:
+        now_s = self._clock.now_s()
+        return Pilot(
+            name,
+            self._kinds[action.offer].offer.shape,
+            offer=action.offer,
+            walltime_s=action.walltime_s,
+            asked_s=now_s,
+            since_s=now_s,
         )
+
+    def _allocation(self, pilot: Pilot) -> Allocation:
+        kind = self._kinds[pilot.offer]
+        return Allocation(
+            pilot.name,
+            self._seat.run,
+            pilot.shape.cores,
+            kind.memory_mb,
+            pilot.walltime_s // 60,
+            self._folder.pilot(pilot.name),
+            partition=kind.partition.name,
+            gpus=pilot.shape.gpus,
+            gpu_type=kind.partition.gpu_type,
+            exclude=self.health.excluded(self._clock.now_s()),
+        )
+
+    def _launch(self, action: Launch) -> None:
+        time.sleep(max(0.0, self._launched_s + LAUNCH_PAUSE_S - self._clock.now_s()))
+        self._launched_s = self._clock.now_s()
+        name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
+        pilot = self._new_pilot(name, action)
+        values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
+        parameters.write(self._folder.pilot(name), self._site, values)
         self._pilots[name] = pilot
         try:
-            allocation_id = self._slurm.submit(allocation)
+            allocation_id = self._slurm.submit(self._allocation(pilot))
         except Refused as refusal:
-            self._pilots[name] = replace(pilot, state=PilotState.FAILED)
-            self.trouble = str(refusal)
+            now_s = self._clock.now_s()
+            self._pilots[name] = replace(
+                pilot, state=PilotState.FAILED, ended_s=now_s, failure=str(refusal)
+            )
+            self.health.refused(pilot.offer, now_s, str(refusal))
         else:
             self._pilots[name] = replace(
                 pilot, allocation_id=allocation_id, state=PilotState.PENDING
             )
 
-    def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
-        """Stop launching when pilot after pilot is of no use.
-
-        Of no use is one that failed before it served a job, and one that left because it found
-        nothing to do while jobs were waiting: something keeps the two apart.
-        """
-        if pilot.name in self._served:
-            self._useless = 0
-        elif pilot.state is PilotState.FAILED or (pilot.state is PilotState.DONE and jobs_wait):
-            self._useless += 1
-        if self._useless < USELESS_MAX or self.trouble:
+    def _end_mute(self, signs: Signs, now_s: float) -> None:
+        """End pilots that run but have not come to the pool, if the pool has told so since."""
+        if signs.asked_s is None:
             return
-        if pilot.state is PilotState.FAILED:
-            self.trouble = f"{USELESS_MAX} pilots failed in a row; the last one said: "
-            self.trouble += self._log_tail(pilot)
-        else:
-            self.trouble = (
-                f"{USELESS_MAX} pilots in a row left without a job although jobs wait; "
-                "ask HTCondor why: condor_q -better-analyze"
+        mute = [
+            pilot
+            for pilot in self.live
+            if pilot.state is PilotState.BOOTING
+            and pilot.started_s is not None
+            and signs.asked_s - pilot.started_s > BOOT_DEADLINE_S
+        ]
+        self._quietly(self._slurm.end_running, mute)
+        for pilot in mute:
+            text = f"did not come to the pool within {BOOT_DEADLINE_S / 60:.0f} min"
+            self._pilots[pilot.name] = replace(
+                pilot, state=PilotState.DRAINING, since_s=now_s, failure=text
             )
 
-    def _log_tail(self, pilot: Pilot) -> str:
-        log = self._folder.pilot(pilot.name) / "slurm.log"
-        try:
-            text = log.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return f"nothing (no log at {log})"
-        return " ".join(text[-LOG_TAIL:].split())
+    def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
+        if pilot.name not in self._served:
+            log = self._folder.pilot(pilot.name) / "slurm.log"
+            self.health.judge(pilot, jobs_wait, log, self._clock.now_s())

@@ -20,7 +20,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Allocation:
-    """What to ask Slurm for. `folder` holds the pilot's parameters and takes its log."""
+    """What to ask Slurm for. `folder` holds the pilot's parameters and takes its log.
+
+    `memory_mb` has the pilot's own share in it; `exclude` names nodes that have proved bad.
+    """
 
     name: str
     run: str
@@ -28,6 +31,10 @@ class Allocation:
     memory_mb: int
     walltime_min: int
     folder: Path
+    partition: str = ""
+    gpus: int = 0
+    gpu_type: str = ""
+    exclude: tuple[str, ...] = ()
 
 
 class Slurm(Protocol):
@@ -41,6 +48,12 @@ class Slurm(Protocol):
 
     def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
         """Take allocations back that still wait; running ones are left alone."""
+
+    def expected_wait_s(self, allocation: Allocation) -> float | None:
+        """Return the seconds until Slurm would start this allocation, None if it does not say."""
+
+    def drain_running(self, allocation_ids: Sequence[str]) -> None:
+        """Ask running pilots to finish their jobs, take no new ones, and end."""
 
     def end_running(self, allocation_ids: Sequence[str]) -> None:
         """Ask running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""

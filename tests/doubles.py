@@ -9,7 +9,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
-from snakemake_executor_plugin_osgpilot.site.load import PilotOptions, Site
+from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
 
 SEAT = Seat("alice", "MyProject", "r1")
 
@@ -18,8 +18,8 @@ def site(folder: Path) -> Site:
     token = folder / "token"
     token.write_text("secret")
     token.chmod(0o600)
-    options = PilotOptions(cores=4, memory_mb=4000, walltime_min=60)
-    return Site("Home", "Home-Slurm", token, "docker://pilot", options)
+    partition = Partition("", 4, 4000, (60,), smallest_cores=4)
+    return Site("Home", "Home-Slurm", token, "docker://pilot", (partition,))
 
 
 class HandClock:
@@ -39,6 +39,7 @@ class FakeSlurm:
         self.rows: dict[str, Row] = {}
         self.submitted: list[Allocation] = []
         self.cancelled: list[str] = []
+        self.drained: list[str] = []
         self.ended: list[str] = []
         self.killed: list[str] = []
         self.looks = 0
@@ -81,6 +82,12 @@ class FakeSlurm:
     def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
         self.cancelled += allocation_ids
         self._drop(allocation_ids, Seen.QUEUED)
+
+    def expected_wait_s(self, allocation: Allocation) -> float | None:
+        return None
+
+    def drain_running(self, allocation_ids: Sequence[str]) -> None:
+        self.drained += allocation_ids
 
     def end_running(self, allocation_ids: Sequence[str]) -> None:
         self.ended += allocation_ids

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
+from snakemake_executor_plugin_osgpilot.core.model import Gate, JobClass, Offer, Policy
 from snakemake_executor_plugin_osgpilot.core.outlook import Outlook, hosted
 from snakemake_executor_plugin_osgpilot.core.packing import Room, largest_first, open_pilots
 from snakemake_executor_plugin_osgpilot.core.rules import admit
@@ -30,7 +30,7 @@ def launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
         f"within {outlook.forecast.lead_s:.0f} s"
     )
     wanted = [(offer, _walltime_s(offer, counts, outlook), n) for offer, n in counts.items()]
-    return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.closed, reason)
+    return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.gates, reason)
 
 
 def _counts(outlook: Outlook) -> Counter[Offer]:
@@ -77,18 +77,22 @@ def _cut(opened: list[Room], policy: Policy, cores: float) -> Counter[Offer]:
 
 def _chooser(outlook: Outlook, floor: int) -> Callable[[JobClass], Offer | None]:
     """Return what picks an offer for a class: the smallest, unless it has to wait for long."""
-    wait_s, closed = outlook.estimates.wait_s, outlook.snapshot.closed
+    wait_s, gates = outlook.estimates.wait_s, outlook.snapshot.gates
     by_size = sorted(outlook.policy.offers, key=_size)
 
     def choose(job_class: JobClass) -> Offer | None:
         candidates = [o for o in by_size if fits(job_class, o, outlook.policy)]
-        candidates = [o for o in candidates if o.name not in closed] or candidates
+        candidates = [o for o in candidates if _open(o, gates)] or candidates
         candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
         shortest_s = min((wait_s(o.name) for o in candidates), default=0.0)
         quick = (o for o in candidates if wait_s(o.name) <= WAIT_TOLERANCE * shortest_s)
         return next(quick, None)
 
     return choose
+
+
+def _open(offer: Offer, gates: Mapping[str, Gate]) -> bool:
+    return offer.name not in gates or gates[offer.name].launches_max > 0
 
 
 def _size(offer: Offer) -> tuple[int, int, int, str]:

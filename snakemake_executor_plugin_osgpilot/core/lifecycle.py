@@ -2,8 +2,9 @@
 
 INTENDED   sbatch is about to be called, or its answer got lost
 PENDING    Slurm has the allocation in its queue
-RUNNING    the allocation runs; the pilot boots or serves
-ENDING     we asked it to end, or Slurm is completing it
+BOOTING    the allocation runs, the pool does not know the pilot yet
+READY      the pilot has registered with the pool, or a job was started on it
+DRAINING   it takes nothing new: we asked it to end, or Slurm is completing it
 DONE | FAILED | CANCELLED   the allocation is gone
 """
 
@@ -20,7 +21,7 @@ ABSENT_LOOKS_TO_BELIEVE = 3
 
 
 class Seen(Enum):
-    """What one answered look at Slurm says about one allocation."""
+    """What one answered look at Slurm, or at the pool, says about one pilot."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -29,11 +30,15 @@ class Seen(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     ABSENT = "absent"
+    REGISTERED = "registered"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One allocation as Slurm shows it; times in seconds since the epoch, None if not known."""
+    """One allocation as Slurm shows it; times in seconds since the epoch, None if not known.
+
+    `state` is Slurm's own word for it.
+    """
 
     allocation_id: str
     name: str
@@ -42,30 +47,42 @@ class Row:
     started_s: float | None = None
     ends_s: float | None = None
     node: str = ""
+    state: str = ""
 
 
 _S = PilotState
-_LIVE = (_S.INTENDED, _S.PENDING, _S.RUNNING, _S.ENDING)
+_LIVE = (_S.INTENDED, _S.PENDING, _S.BOOTING, _S.READY, _S.DRAINING)
 NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
     (_S.INTENDED, Seen.QUEUED): _S.PENDING,
     (_S.PENDING, Seen.QUEUED): _S.PENDING,
     # a requeue by the administrator: the pilot will boot anew
-    (_S.RUNNING, Seen.QUEUED): _S.PENDING,
-    (_S.ENDING, Seen.QUEUED): _S.ENDING,
-    (_S.INTENDED, Seen.RUNNING): _S.RUNNING,
-    (_S.PENDING, Seen.RUNNING): _S.RUNNING,
-    (_S.RUNNING, Seen.RUNNING): _S.RUNNING,
-    (_S.ENDING, Seen.RUNNING): _S.ENDING,
-    **{(state, Seen.COMPLETING): _S.ENDING for state in _LIVE},
+    (_S.BOOTING, Seen.QUEUED): _S.PENDING,
+    (_S.READY, Seen.QUEUED): _S.PENDING,
+    (_S.DRAINING, Seen.QUEUED): _S.DRAINING,
+    (_S.INTENDED, Seen.RUNNING): _S.BOOTING,
+    (_S.PENDING, Seen.RUNNING): _S.BOOTING,
+    (_S.BOOTING, Seen.RUNNING): _S.BOOTING,
+    (_S.READY, Seen.RUNNING): _S.READY,
+    (_S.DRAINING, Seen.RUNNING): _S.DRAINING,
+    # the pool can be quicker to tell than Slurm
+    **{(state, Seen.REGISTERED): _S.READY for state in _LIVE[:-1]},
+    (_S.DRAINING, Seen.REGISTERED): _S.DRAINING,
+    **{(state, Seen.COMPLETING): _S.DRAINING for state in _LIVE},
     **{(state, Seen.COMPLETED): _S.DONE for state in _LIVE},
     **{(state, Seen.FAILED): _S.FAILED for state in _LIVE},
     **{(state, Seen.CANCELLED): _S.CANCELLED for state in _LIVE},
     # after enough looks; that it ended is certain, how is not
     (_S.PENDING, Seen.ABSENT): _S.CANCELLED,
     (_S.INTENDED, Seen.ABSENT): _S.CANCELLED,
-    (_S.RUNNING, Seen.ABSENT): _S.DONE,
-    (_S.ENDING, Seen.ABSENT): _S.DONE,
+    (_S.BOOTING, Seen.ABSENT): _S.DONE,
+    (_S.READY, Seen.ABSENT): _S.DONE,
+    (_S.DRAINING, Seen.ABSENT): _S.DONE,
 }
+
+
+def registered(pilot: Pilot, *, at_s: float) -> Pilot:
+    """Return `pilot` after a sign of life from the pool: its slot's ad, or a job started there."""
+    return pilot if pilot.state.over else _move(pilot, Seen.REGISTERED, at_s)
 
 
 def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
@@ -84,6 +101,7 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
         started_s=row.started_s if row.seen is not Seen.QUEUED else None,
         node=row.node,
         pending_reason=row.reason if row.seen is Seen.QUEUED else "",
+        failure=row.state if row.seen is Seen.FAILED else pilot.failure,
     )
     if row.seen is Seen.RUNNING:
         known = replace(known, ends_s=row.ends_s)

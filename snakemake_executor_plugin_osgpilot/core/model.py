@@ -109,9 +109,9 @@ class Pilot:
     """One pilot and the allocation (Slurm job) that holds it.
 
     `shape` is what it offers to jobs, `offer` the kind it is of, `walltime_s` what Slurm was asked
-    for. `since_s` is when it came to its state, `started_s`/`ended_s` the allocation's own times,
-    `ends_s` when it takes its last breath (None: not known before it runs). `idle_since_s` and
-    `unneeded_since_s` are set while it runs no job, and while no plan has had a use for it.
+    for at `asked_s`. `since_s` is when it came to its state, `started_s`/`ended_s` the allocation's
+    own times, `ends_s` when Slurm ends it (None: not known before it runs). `unneeded_since_s` is
+    set while no plan has a use for it. `failure` says in Slurm's or our words how it failed.
     """
 
     name: str
@@ -120,14 +120,15 @@ class Pilot:
     offer: str = ""
     walltime_s: int = 0
     allocation_id: str = ""
+    asked_s: float = 0.0
     since_s: float = 0.0
     started_s: float | None = None
     ends_s: float | None = None
     ended_s: float | None = None
-    idle_since_s: float | None = None
     unneeded_since_s: float | None = None
     node: str = ""
     pending_reason: str = ""
+    failure: str = ""
     absent_looks: int = 0
 
 
@@ -168,13 +169,20 @@ class Soon(NamedTuple):
     ready_s: float | None
 
 
+class Gate(NamedTuple):
+    """How many pilots of an offer may be started now, and why not more."""
+
+    launches_max: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All that a plan may know, as of the answers we had at `looked_s`.
 
     `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
-    next, `later` how many jobs of the workflow are further off. `closed` names offers that must not
-    be launched now, with the reason.
+    next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
+    how many pilots may be started at most, and why not more.
     """
 
     now_s: float
@@ -183,5 +191,5 @@ class Snapshot:
     running: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
     soon: tuple[Soon, ...] = ()
     later: int = 0
-    closed: Mapping[str, str] = field(default_factory=dict)
+    gates: Mapping[str, Gate] = field(default_factory=dict)
     looked_s: float | None = None

@@ -81,7 +81,7 @@ def _lead_s(
     """Return how soon a new pilot could be of use: nothing earlier can be served by one."""
     wanted = list(classes)
     useful = [o for o in policy.offers if any(fits(c, o, policy) for c in wanted)]
-    open_ones = [o for o in useful if o.name not in snapshot.closed]
+    open_ones = [o for o in useful if o.name not in snapshot.gates]
     return min(
         (estimates.lead_s(o.name) for o in open_ones or useful or policy.offers), default=0.0
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
-from snakemake_executor_plugin_osgpilot.core.model import Offer, Pilot, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.model import Gate, Offer, Pilot, Policy, Snapshot
 
 
 @dataclass(frozen=True)
@@ -121,18 +121,18 @@ def admit(
     wanted: Iterable[tuple[Offer, int, int]],
     taken: Commitment,
     policy: Policy,
-    closed: Mapping[str, str],
+    gates: Mapping[str, Gate],
     reason: str,
 ) -> tuple[list[Launch], list[Refusal]]:
     """Return the launches that the rules let through and what they refuse.
 
     `wanted` lists offer, walltime in seconds and number of pilots, `taken` is what there is now,
-    `closed` the offers whose breaker is open.
+    `gates` the offers in trouble.
     """
     launches: list[Launch] = []
     refusals: list[Refusal] = []
     for offer, walltime_s, count in wanted:
-        allowed, refusal = _allowed(taken, policy, offer, walltime_s, closed)
+        allowed, refusal = _allowed(taken, policy, offer, walltime_s, gates)
         admitted = int(max(0, min(count, allowed)))
         if admitted < count:
             refusals.append(Refusal(count - admitted, *refusal))
@@ -142,10 +142,10 @@ def admit(
 
 
 def _allowed(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int, closed: Mapping[str, str]
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int, gates: Mapping[str, Gate]
 ) -> tuple[float, tuple[str, str]]:
-    if offer.name in closed:
-        return 0, ("breaker", closed[offer.name])
     verdicts = [(*rule(taken, policy, offer, walltime_s), rule.__name__) for rule in RULES]
+    if gate := gates.get(offer.name):
+        verdicts.append((gate.launches_max, gate.reason, "breaker"))
     room, why, name = min(verdicts, key=lambda verdict: verdict[0])
     return room, (name, why)

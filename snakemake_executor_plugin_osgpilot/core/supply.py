@@ -69,7 +69,7 @@ def usable_s(
 ) -> tuple[float, float]:
     """Return in how many seconds `pilot` takes jobs, and for how many seconds from then on."""
     if pilot.state.waits:
-        wait_s = estimates.remaining_wait_s(pilot.offer, now_s - pilot.since_s)
+        wait_s = estimates.remaining_wait_s(pilot.offer, now_s - pilot.asked_s)
         return wait_s + estimates.boot_s, pilot.walltime_s - policy.life_taken_s
     delay_s = 0.0
     if pilot.state is PilotState.BOOTING:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.site.load import Site
@@ -34,7 +35,7 @@ def start_extra(seat: Seat) -> str:
     return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
 
 
-def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
+def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
 
     Names of the container's variables are those of the OSG pilot container's contract.
@@ -45,9 +46,13 @@ def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
         "image": site.image,
         "token": str(site.token),
         "scratch": site.scratch,
-        "pilot_id": safe_name(name, "pilot"),
+        "pilot_id": safe_name(pilot.name, "pilot"),
         "run_id": safe_name(seat.run, "run"),
-        "walltime_min": str(site.pilot.walltime_min),
+        "walltime_s": str(pilot.walltime_s),
+        "gpus": str(pilot.shape.gpus),
+        "offer": pilot.offer,
+        "image_cache": str(Path.home() / ".cache" / "osgpilot" / "pilot-images"),
+        "run_folder": str(run_folder),
     }
     env = {
         "POOL": site.central_manager,
@@ -56,11 +61,11 @@ def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
         "OSG_PROJECT_NAME": safe_name(seat.project, "project"),
         "GLIDEIN_Start_Extra": start_extra(seat),
         "GLIDEIN_RANDOMIZE_NAME": "true",
-        "ACCEPT_JOBS_FOR_HOURS": str(max(1, -(-site.pilot.walltime_min // 60))),
+        "ACCEPT_JOBS_FOR_HOURS": str(max(1, -(-pilot.walltime_s // 3600))),
         "RETIREMENT_HOURS": "1",
         "ACCEPT_IDLE_MINUTES": str(site.pilot.idle_min),
-        "NUM_CPUS": str(site.pilot.cores),
-        "MEMORY": str(site.pilot.offered_memory_mb),
+        "NUM_CPUS": str(pilot.shape.cores),
+        "MEMORY": str(pilot.shape.memory_mb),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }

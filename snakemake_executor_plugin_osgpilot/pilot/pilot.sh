@@ -1,10 +1,14 @@
 #!/bin/bash
 # The batch script of a pilot: runs the OSG pilot container for the life of one allocation.
 #   pilot.sh FOLDER     FOLDER holds `parameters` (lines `option NAME=VALUE`, `env NAME=VALUE`) and `setup`
-# Ends by itself: when idle, shortly before the walltime, or on TERM to this shell.
+# Ends by itself: when idle, shortly before the walltime, on TERM to this shell at once, on USR1 to this
+# shell when the jobs it runs are done. Lines `osgpilot: check NAME=VALUE` tell what it found on the node.
 set -u
 
 readonly END_MARGIN_S=240      # HTCondor looks at its end of life once per MASTER_UPDATE_INTERVAL (60 s)
+readonly LEASE_S=900           # a workflow that has not been heard of for so long is gone
+readonly IMAGE_AGE_H=72        # the OSG asks for pilots with images no older (site documentation)
+readonly SCRATCH_MIN_GB=5      # with less, the pilot takes no container jobs (osg-flock, default-image)
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
@@ -25,6 +29,20 @@ read_parameters() {
     done < "$folder/parameters" || die "cannot read $folder/parameters"
 }
 
+# A pilot that waited for long may find its workflow gone, or its kind held back since: it costs seconds then.
+leave_if_unwanted() {
+    local lease=${option[run_folder]}/lease seen
+    seen=$(stat -c %Y "$lease" 2>/dev/null) || return 0
+    if (( $(date +%s) - seen > LEASE_S )); then
+        say "the workflow has not been heard of for $(( ($(date +%s) - seen) / 60 )) min: leaving"
+        exit 0
+    fi
+    if grep -qxF -- "${option[offer]}" "${option[run_folder]}/held-back" 2>/dev/null; then
+        say "pilots of this kind are held back at the moment: leaving"
+        exit 0
+    fi
+}
+
 find_runtime() {
     # shellcheck disable=SC1091
     [ ! -s "$folder/setup" ] || . "$folder/setup"
@@ -35,7 +53,7 @@ find_runtime() {
 # Seconds since the epoch at which Slurm ends this allocation.
 end_of_allocation() {
     local end=${SLURM_JOB_END_TIME:-}
-    [[ $end =~ ^[0-9]+$ ]] || end=$(( $(date +%s) + option[walltime_min] * 60 ))
+    [[ $end =~ ^[0-9]+$ ]] || end=$(( $(date +%s) + option[walltime_s] ))
     echo "$end"
 }
 
@@ -47,6 +65,51 @@ make_scratch() {
     mkdir "$scratch/pilot" "$scratch/tmp"
 }
 
+check() { say "check $1=$2"; }
+
+check_node() {
+    local free_kb manager port
+    if unshare --user true 2>/dev/null; then check user_namespaces ok; else check user_namespaces missing; fi
+    if [ -c /dev/fuse ]; then check fuse ok; else check fuse missing; fi
+    if [ -d /cvmfs/oasis.opensciencegrid.org ]; then check cvmfs ok; else check cvmfs missing; fi
+    free_kb=$(df -Pk "$scratch" | awk 'NR == 2 { print $4 }')
+    check scratch_gb $(( free_kb / 1048576 ))
+    (( free_kb / 1048576 >= SCRATCH_MIN_GB )) ||
+        say "warning: less than $SCRATCH_MIN_GB GB free in ${option[scratch]}; real pilots take no container jobs then"
+    manager=${APPTAINERENV_POOL%%:*} port=9618
+    [[ $APPTAINERENV_POOL != *:* ]] || port=${APPTAINERENV_POOL##*:}
+    [ "$manager" != ospool ] || manager=cm-1.ospool.osg-htc.org
+    # shellcheck disable=SC2016  # expanded by the inner shell, from its arguments
+    if timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - "$manager" "$port" 2>/dev/null; then
+        check pool ok
+    else
+        check pool unreachable
+        die "cannot reach $manager port $port from $(hostname): pilots need outgoing connections"
+    fi
+}
+
+# An image that has to be fetched is kept in a cache, by one pilot at a time, and renewed when it is old.
+find_image() {
+    local cache=${option[image_cache]} image=${option[image]} kept
+    case $image in *://*) ;; *) return ;; esac
+    kept=$cache/$(printf %s "$image" | sha256sum | cut -c1-16).sif
+    mkdir -p -m 700 "$cache" || die "cannot make the image cache $cache"
+    exec 9> "$kept.lock"
+    flock 9
+    if [ -z "$(find "$kept" -mmin -$((IMAGE_AGE_H * 60)) 2>/dev/null)" ]; then
+        say "fetching $image"
+        if "$runtime" pull --force "$kept.$SLURM_JOB_ID" "$image"; then
+            mv "$kept.$SLURM_JOB_ID" "$kept"
+        else
+            rm -f "$kept.$SLURM_JOB_ID"
+            [ -e "$kept" ] || die "cannot fetch $image"
+            say "warning: cannot renew $image, going on with the one from $(date -r "$kept" +%F)"
+        fi
+    fi
+    exec 9>&-
+    option[image]=$kept
+}
+
 write_attributes() {
     local die_at=$(( $(end_of_allocation) - END_MARGIN_S ))
     cat > "$scratch/extra-attributes.cfg" <<END
@@ -55,7 +118,17 @@ GLIDEIN_ToRetire = $die_at
 OSGPILOT_PILOT_ID = "${option[pilot_id]}"
 OSGPILOT_RUN_ID = "${option[run_id]}"
 OSGPILOT_SLURM_JOB_ID = "$SLURM_JOB_ID"
+OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
 END
+}
+
+# Where Slurm does not keep other GPUs of the node away from us, these variables alone say which are ours.
+use_gpus() {
+    local name
+    binds+=(--nv)
+    for name in CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES; do
+        [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
+    done
 }
 
 run_container() {
@@ -67,6 +140,7 @@ run_container() {
     )
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
+    [ "${option[gpus]}" = 0 ] || use_gpus
     "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" &
     container=$!
 }
@@ -79,26 +153,61 @@ end_gently() {
     kill -TERM "$container" 2>/dev/null
 }
 
+# shellcheck disable=SC2317  # called by traps
+# Reached by `scancel --batch --signal=USR1`. With the stamp there, the pilot offers itself to no more jobs.
+drain() {
+    say "asked to take no new jobs"
+    draining=yes
+    touch "$scratch"/pilot/osgvo-pilot-*/stop-glidein.stamp 2>/dev/null
+}
+
+# Whether a job runs in the container: HTCondor has one starter for each.
+runs_a_job() {
+    ps -eo pid=,ppid=,comm= | awk -v root="$container" '
+        { parent[$1] = $2; if ($3 == "condor_starter") starters[$1] }
+        END {
+            for (pid in starters)
+                for (at = pid; at in parent; at = parent[at]) if (at == root) exit 0
+            exit 1
+        }'
+}
+
+wait_for_container() {
+    local status=0
+    while kill -0 "$container" 2>/dev/null; do
+        if [ -z "$draining" ] || [ -n "$ended_by_us" ]; then
+            wait "$container"
+            status=$?
+        elif runs_a_job; then
+            sleep 2 &
+            wait $!
+        else
+            end_gently
+        fi
+    done
+    say "container ended with status $status"
+    [ -z "$ended_by_us" ] || status=0
+    return "$status"
+}
+
 # shellcheck disable=SC2317
 clean_up() {
     [ -z "${scratch:-}" ] || rm -rf "$scratch"
 }
 
-runtime='' container='' scratch='' ended_by_us=''
+runtime='' container='' scratch='' ended_by_us='' draining=''
 trap clean_up EXIT
-trap 'exit 0' TERM
+trap 'exit 0' TERM USR1
 read_parameters
+leave_if_unwanted
 find_runtime
 make_scratch
-write_attributes
 say "pilot ${option[pilot_id]} in allocation $SLURM_JOB_ID on $(hostname), runtime $runtime, variables ${variables[*]}"
+check_node
+find_image
+write_attributes
 trap end_gently TERM
+trap drain USR1
 run_container
-status=0
-while kill -0 "$container" 2>/dev/null; do
-    wait "$container"
-    status=$?
-done
-say "container ended with status $status"
-[ -z "$ended_by_us" ] || status=0
-exit "$status"
+wait_for_container
+exit $?

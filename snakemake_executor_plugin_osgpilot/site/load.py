@@ -10,10 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Shape
+from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 OSPOOL = "ospool"
+
+WALLTIMES_MIN = (30, 60, 120, 240, 480, 720, 1440, 2880, 4320, 10080)
+"""Lives a pilot can have where the site file names a longest one only."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,28 @@ class SlurmOptions:
 
 @dataclass(frozen=True)
 class PilotOptions:
-    """Shape and life of a pilot. `memory_mb` is the allocation's, headroom included."""
+    """What all pilots of the site have in common."""
 
-    cores: int
-    memory_mb: int
-    walltime_min: int
-    disk_mb: int = UNLIMITED_MB
     memory_headroom_mb: int = 200
     idle_min: int = 5
 
-    @property
-    def shape(self) -> Shape:
-        """What jobs can have of one pilot."""
-        return Shape(self.cores, self.offered_memory_mb, self.disk_mb)
 
-    @property
-    def offered_memory_mb(self) -> int:
-        """Memory that jobs can have."""
-        return self.memory_mb - self.memory_headroom_mb
+@dataclass(frozen=True)
+class Partition:
+    """A Slurm partition (no name: the cluster's default) and the largest pilot in it.
+
+    `memory_mb` is the allocation's, headroom included. Smaller pilots are halves, quarters and so
+    on of the largest, down to `smallest_cores`. A pilot lives one of `walltimes_min`.
+    """
+
+    name: str
+    cores: int
+    memory_mb: int
+    walltimes_min: tuple[int, ...]
+    disk_mb: int = UNLIMITED_MB
+    gpus: int = 0
+    gpu_type: str = ""
+    smallest_cores: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class Site:
     resource: str
     token: Path
     image: str
-    pilot: PilotOptions
+    partitions: tuple[Partition, ...]
+    pilot: PilotOptions = field(default_factory=PilotOptions)
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
     central_manager: str = OSPOOL
     scratch: str = "/var/tmp"
@@ -148,18 +156,51 @@ def _site(content: dict[str, Any], path: Path) -> Site:
     known = {
         k: content[k] for k in ("site", "resource", "central_manager", "scratch") if k in content
     }
+    shared = {k: v for k, v in content.get("pilot", {}).items() if k in _SHARED_KEYS}
     site = Site(
         **known,
         token=here(content["token"]),
         image=image if "://" in image else str(here(image)),
-        pilot=PilotOptions(**content["pilot"]),
+        partitions=_partitions(content, path),
+        pilot=PilotOptions(**shared),
         slurm=SlurmOptions(**content.get("slurm", {})),
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
     )
-    if site.pilot.offered_memory_mb < 100:
-        raise BadInput(
-            f"site file {path}: `pilot.memory_headroom_mb` leaves "
-            f"{site.pilot.offered_memory_mb} MB of {site.pilot.memory_mb} MB for jobs"
-        )
+    _check_memory(site, path)
     return site
+
+
+_SHARED_KEYS = ("memory_headroom_mb", "idle_min")
+
+
+def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
+    """Return the partitions; one pilot of fixed shape and life is one partition without choice."""
+    pilot = {k: v for k, v in content.get("pilot", {}).items() if k not in _SHARED_KEYS}
+    listed = content.get("partitions", [])
+    if bool(pilot) == bool(listed):
+        raise BadInput(
+            f"site file {path}: give either `pilot.cores`, `.memory_mb` and `.walltime_min` "
+            "(all pilots are alike) or `partitions` (the shape follows from the jobs)"
+        )
+    if listed:
+        return tuple(_partition(dict(entry)) for entry in listed)
+    name = content.get("slurm", {}).get("partition", "")
+    walltimes = (pilot.pop("walltime_min"),)
+    return (Partition(name, walltimes_min=walltimes, smallest_cores=pilot["cores"], **pilot),)
+
+
+def _partition(entry: dict[str, Any]) -> Partition:
+    longest = entry.pop("walltime_max_min")
+    steps = (step for step in WALLTIMES_MIN if step < longest)
+    return Partition(walltimes_min=(*steps, longest), **{"smallest_cores": 4, **entry})
+
+
+def _check_memory(site: Site, path: Path) -> None:
+    for partition in site.partitions:
+        if partition.memory_mb - site.pilot.memory_headroom_mb < 100:
+            raise BadInput(
+                f"site file {path}: `pilot.memory_headroom_mb` leaves "
+                f"{partition.memory_mb - site.pilot.memory_headroom_mb} MB of "
+                f"{partition.memory_mb} MB for jobs"
+            )

@@ -34,10 +34,22 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
         f"--output={_filename_pattern(allocation.folder / 'slurm.log')}",
         f"--chdir={allocation.folder}",
     ]
-    for name in ("partition", "account", "qos", "constraint", "reservation"):
+    if allocation.gpus:
+        kind = f"{allocation.gpu_type}:" if allocation.gpu_type else ""
+        argv.append(f"--gres=gpu:{kind}{allocation.gpus}")
+    if allocation.exclude:
+        argv.append(f"--exclude={','.join(allocation.exclude)}")
+    if partition := allocation.partition or options.partition:
+        argv.append(f"--partition={partition}")
+    for name in ("account", "qos", "constraint", "reservation"):
         if value := getattr(options, name):
             argv.append(f"--{name}={value}")
     return [*argv, str(script), str(allocation.folder)]
+
+
+def sbatch_test_only(allocation: Allocation, options: SlurmOptions, script: Path) -> list[str]:
+    """Return the call that asks when Slurm would start this pilot; nothing is submitted."""
+    return ["sbatch", "--test-only", *sbatch(allocation, options, script)[1:]]
 
 
 def _filename_pattern(path: Path) -> str:
@@ -67,6 +79,11 @@ def scancel_batch_term(allocation_ids: Sequence[str]) -> list[str]:
     included; nothing is evicted cleanly then and the job waits for its lease to run out.
     """
     return ["scancel", "--batch", "--signal=TERM", *allocation_ids]
+
+
+def scancel_batch_usr1(allocation_ids: Sequence[str]) -> list[str]:
+    """Signal the batch shells alone: finish what runs, then end."""
+    return ["scancel", "--batch", "--signal=USR1", *allocation_ids]
 
 
 def scancel(allocation_ids: Sequence[str]) -> list[str]:

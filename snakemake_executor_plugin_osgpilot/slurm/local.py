@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,13 @@ class LocalSlurm:
 
     def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
         _answer(commands.scancel_pending(allocation_ids))
+
+    def expected_wait_s(self, allocation: Allocation) -> float | None:
+        argv = commands.sbatch_test_only(allocation, self._options, self._script)
+        return parse.expected_wait_s(run(argv, timeout_s=TIMEOUT_S).stderr, now_s=time.time())
+
+    def drain_running(self, allocation_ids: Sequence[str]) -> None:
+        _answer(commands.scancel_batch_usr1(allocation_ids))
 
     def end_running(self, allocation_ids: Sequence[str]) -> None:
         _answer(commands.scancel_batch_term(allocation_ids))

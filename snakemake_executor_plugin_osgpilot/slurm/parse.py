@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 
@@ -35,6 +36,16 @@ def allocation_id(sbatch_output: str) -> str:
     return found
 
 
+_TEST_ONLY = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
+
+
+def expected_wait_s(test_only_output: str, *, now_s: float) -> float | None:
+    """Return how long from now an allocation would wait, from what `sbatch --test-only` prints."""
+    found = _TEST_ONLY.search(test_only_output)
+    start_s = timestamp(found[1]) if found else None
+    return None if start_s is None else max(0.0, start_s - now_s)
+
+
 def rows(squeue_output: str) -> dict[str, Row]:
     """Return allocations by job name. Where a name occurs twice the latest id wins."""
     found: dict[str, Row] = {}
@@ -55,7 +66,7 @@ def _row(line: str) -> Row:
     job_id, name, state, reason, start, end, node = parts
     if state not in STATES:
         raise Unanswered(f"squeue shows an unknown state {state!r} for job {job_id}")
-    row = Row(job_id, name, STATES[state], reason, ends_s=timestamp(end), node=node)
+    row = Row(job_id, name, STATES[state], reason, ends_s=timestamp(end), node=node, state=state)
     return row if row.seen is Seen.QUEUED else replace(row, started_s=timestamp(start))
 
 

@@ -53,7 +53,7 @@ def snapshot(rng: random.Random, jobs: int) -> Snapshot:
                 86400,
                 started_s=started_s,
                 ends_s=ends_s,
-                since_s=rng.uniform(-3000, 0),
+                asked_s=rng.uniform(-3000, 0),
             )
         )
         if state is PilotState.READY:

@@ -11,6 +11,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits
 from snakemake_executor_plugin_osgpilot.core.model import (
+    Gate,
     JobClass,
     Offer,
     Pilot,
@@ -73,7 +74,7 @@ def pilots(draw):
         state,
         offer.name,
         walltime_s,
-        since_s=draw(st.floats(-2000, 0)),
+        asked_s=draw(st.floats(-2000, 0)),
         started_s=started_s,
         ends_s=None if started_s is None else started_s + walltime_s,
         ended_s=0.0 if state.over and started_s is not None else None,
@@ -98,7 +99,7 @@ def snapshots(draw):
         running=running,
         soon=draw(soons),
         later=draw(st.integers(0, 5)),
-        closed=draw(st.sampled_from([{}, {"small": "it fails"}])),
+        gates=draw(st.sampled_from([{}, {"small": Gate(0, "it fails")}])),
     )
 
 
@@ -187,7 +188,7 @@ def test_every_launch_can_serve_a_job_that_is_waiting_or_to_come(snapshot, known
         offer = replace(offers[action.offer], walltimes_s=(action.walltime_s,))
         assert action.walltime_s in offers[action.offer].walltimes_s
         assert any(fits(job_class, offer, policy) for job_class in wanted)
-        assert action.offer not in snapshot.closed
+        assert action.offer not in snapshot.gates
 
 
 @given(snapshots(), estimates, policies)

@@ -74,8 +74,8 @@ class World:
         return [job for job in self.open_jobs() if job.pilot == name]
 
     def _moved(self, pilot: Pilot) -> Pilot:
-        if pilot.state.waits and self.now_s - pilot.since_s >= self.wait_s:
-            self.known = self.known.with_wait(pilot.offer, self.now_s - pilot.since_s)
+        if pilot.state.waits and self.now_s - pilot.asked_s >= self.wait_s:
+            self.known = self.known.with_wait(pilot.offer, self.now_s - pilot.asked_s)
             return replace(
                 pilot, state=PilotState.BOOTING, started_s=self.now_s,
                 ends_s=self.now_s + pilot.walltime_s - 300,
@@ -132,7 +132,7 @@ class World:
             name = f"p{len(self.pilots):04}"
             self.pilots[name] = Pilot(
                 name, SHAPES[action.offer], PilotState.PENDING, action.offer, action.walltime_s,
-                since_s=self.now_s,
+                asked_s=self.now_s, since_s=self.now_s,
             )  # fmt: skip
             return
         pilot = self.pilots[action.pilot]

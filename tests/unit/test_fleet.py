@@ -4,13 +4,18 @@ import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import fleet as fleet_module
+from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
+from snakemake_executor_plugin_osgpilot.core.breaker import FAILURES_MAX, NODE_STRIKES_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.core.model import Cancel, Launch, PilotState, Plan
+from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.fleet import USELESS_MAX, Fleet
+from snakemake_executor_plugin_osgpilot.fleet import BOOT_DEADLINE_S, Fleet, Signs
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
-ONE, TWO = Plan((Launch("x"),)), Plan((Launch("x"), Launch("x")))
+KIND = "default/4c"
+LAUNCH = Launch(KIND, 3600, "because")
+ONE, TWO = Plan((LAUNCH,)), Plan((LAUNCH, LAUNCH))
+JOBS_WAIT = Signs(jobs_wait=True)
 
 
 @pytest.fixture
@@ -48,12 +53,12 @@ def test_pilots_have_unique_names_and_their_parameters_as_a_file(fleet, slurm):
 def test_one_look_serves_the_whole_fleet(fleet, slurm):
     fleet.apply(TWO)
     slurm.show(Seen.RUNNING)
-    assert len(fleet.look(set())) == 2
+    assert len(fleet.look(Signs())) == 2
     assert slurm.looks == 1
 
 
 def test_without_pilots_slurm_is_not_asked(fleet, slurm):
-    fleet.look(set())
+    fleet.look(Signs())
     assert slurm.looks == 0
 
 
@@ -62,7 +67,7 @@ def test_a_failed_look_changes_nothing(fleet, slurm):
     before = fleet.pilots
     slurm.fails = Unanswered("slurmctld is down")
     with pytest.raises(Unanswered):
-        fleet.look(set())
+        fleet.look(Signs())
     assert fleet.pilots == before
 
 
@@ -71,7 +76,7 @@ def test_a_pilot_whose_sbatch_answer_got_lost_is_found_by_name(fleet, slurm):
     with pytest.raises(Unanswered):
         fleet.apply(ONE)
     assert states(fleet) == [PilotState.INTENDED]
-    fleet.look(set())
+    fleet.look(Signs())
     assert states(fleet) == [PilotState.PENDING]
     assert fleet.pilots[0].allocation_id == "1"
 
@@ -82,65 +87,146 @@ def test_a_cancelled_plan_takes_back_the_pending_pilot_only(fleet, slurm):
     assert slurm.cancelled == ["2"]
 
 
+def test_a_drained_pilot_is_signalled_and_takes_no_part_any_more(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs())
+    fleet.apply(Plan((Drain("osgpilot-r1-1", "idle"),)))
+    assert slurm.drained == ["1"]
+    assert states(fleet) == [PilotState.DRAINING]
+    fleet.look(Signs())
+    assert states(fleet) == [PilotState.DRAINING]
+
+
+def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs())
+    assert states(fleet) == [PilotState.BOOTING]
+    fleet.look(Signs(known=frozenset({"osgpilot-r1-1"})))
+    assert states(fleet) == [PilotState.READY]
+
+
+def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slurm, clock):
+    fleet.apply(ONE)
+    fleet.note_unneeded({"osgpilot-r1-1"})
+    clock.at_s += 10
+    fleet.note_unneeded({"osgpilot-r1-1"})
+    assert fleet.pilots[0].unneeded_since_s == clock.at_s - 10
+    fleet.note_unneeded(set())
+    assert fleet.pilots[0].unneeded_since_s is None
+
+
 def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
     slurm.fails = Refused("sbatch: Invalid account")
     fleet.apply(TWO)
-    assert "Invalid account" in fleet.trouble
+    assert "Invalid account" in fleet.health.hopeless
+    assert "Invalid account" in fleet.gates()[KIND].reason
     assert slurm.submitted == []
     assert fleet.live == ()
 
 
-def fail_one(fleet, slurm, *, served):
+def fail_one(fleet, slurm, *, served=False, **row):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
-    fleet.look({fleet.pilots[-1].name} if served else set())
-    slurm.show(Seen.FAILED)
-    fleet.look(set())
+    fleet.look(Signs(served=frozenset({fleet.pilots[-1].name} if served else ())))
+    slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
+    slurm.show(Seen.FAILED, **row)
+    fleet.look(Signs())
 
 
-def test_pilots_that_fail_in_a_row_trip_the_breaker_with_the_last_log(fleet, slurm):
-    for _ in range(USELESS_MAX):
-        assert fleet.trouble == ""
-        fail_one(fleet, slurm, served=False)
-        slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
-    assert f"{USELESS_MAX} pilots failed in a row" in fleet.trouble
+def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
+    for _ in range(FAILURES_MAX):
+        assert fleet.gates().get(KIND, None) is None or fleet.gates()[KIND].launches_max > 0
+        fail_one(fleet, slurm)
+    gate = fleet.gates()[KIND]
+    assert gate.launches_max == 0
+    assert f"{FAILURES_MAX} pilot(s) in a row were of no use" in gate.reason
+    assert "no fuse" in gate.reason
+    assert fleet.health.hopeless == ""
+
+
+def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, slurm, clock):
+    for _ in range(FAILURES_MAX):
+        fail_one(fleet, slurm)
+    clock.at_s += 60
+    assert fleet.gates()[KIND].launches_max == 1
     fleet.apply(ONE)
-    assert len(slurm.submitted) == USELESS_MAX
+    assert fleet.gates()[KIND].launches_max == 0
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs(served=frozenset({fleet.pilots[-1].name})))
+    assert fleet.gates() == {}
 
 
-def test_pilots_that_leave_while_jobs_wait_trip_the_breaker_too(fleet, slurm):
-    for _ in range(USELESS_MAX):
-        assert fleet.trouble == ""
+def test_each_try_that_fails_makes_the_next_wait_longer_and_the_end_is_said(fleet, slurm, clock):
+    waits, begun = [], clock.at_s
+    for _ in range(FAILURES_MAX):
+        fail_one(fleet, slurm)
+    while not fleet.health.hopeless:
+        since = clock.at_s
+        while fleet.gates()[KIND].launches_max == 0:
+            clock.at_s += 1
+        waits.append(clock.at_s - since)
+        fail_one(fleet, slurm)
+    assert waits[3] > waits[0]
+    assert clock.at_s - begun > 1800
+    assert "given up" in fleet.gates()[KIND].reason
+
+
+def test_a_node_on_which_pilots_fail_is_left_out(fleet, slurm):
+    for _ in range(NODE_STRIKES_MAX):
+        fail_one(fleet, slurm, node="n3")
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ("n3",)
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT"])
+def test_what_slurm_did_to_a_pilot_is_not_held_against_it(fleet, slurm, state):
+    for _ in range(FAILURES_MAX + 1):
+        fail_one(fleet, slurm, state=state)
+    assert fleet.gates() == {}
+
+
+def test_pilots_that_leave_while_jobs_wait_open_the_breaker_too(fleet, slurm):
+    for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.RUNNING)
-        fleet.look(set(), jobs_wait=True)
+        fleet.look(JOBS_WAIT)
         slurm.show(Seen.COMPLETED)
-        fleet.look(set(), jobs_wait=True)
-    assert "left without a job although jobs wait" in fleet.trouble
+        fleet.look(JOBS_WAIT)
+    assert "left without a job although jobs wait" in fleet.gates()[KIND].reason
 
 
 def test_pilots_that_leave_when_all_is_done_are_as_they_should_be(fleet, slurm):
-    for _ in range(USELESS_MAX + 1):
+    for _ in range(FAILURES_MAX + 1):
         fleet.apply(ONE)
         slurm.show(Seen.RUNNING)
-        fleet.look(set(), jobs_wait=True)
+        fleet.look(JOBS_WAIT)
         slurm.show(Seen.COMPLETED)
-        fleet.look(set())
-    assert fleet.trouble == ""
-
-
-def test_one_pilot_that_served_forgives_those_before(fleet, slurm):
-    for _ in range(2):
-        for _ in range(USELESS_MAX - 1):
-            fail_one(fleet, slurm, served=False)
-        fail_one(fleet, slurm, served=True)
-    assert fleet.trouble == ""
+        fleet.look(Signs())
+    assert fleet.gates() == {}
 
 
 def test_pilots_that_served_do_not_count_as_failures(fleet, slurm):
-    for _ in range(USELESS_MAX + 1):
+    for _ in range(FAILURES_MAX + 1):
         fail_one(fleet, slurm, served=True)
-    assert fleet.trouble == ""
+    assert fleet.gates() == {}
+
+
+def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(fleet, slurm, clock):
+    for _ in range(FAILURES_MAX):
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING, started_s=clock.at_s)
+        fleet.look(Signs())
+        clock.at_s += BOOT_DEADLINE_S + 1
+        ended_before = len(slurm.ended)
+        fleet.look(Signs())
+        assert len(slurm.ended) == ended_before, "the pool did not answer: nothing is concluded"
+        fleet.look(Signs(asked_s=clock.at_s))
+        assert len(slurm.ended) == ended_before + 1
+        slurm.show(Seen.COMPLETED)
+        fleet.look(Signs())
+    assert "did not come to the pool within 15 min" in fleet.gates()[KIND].reason
 
 
 def test_the_end_cancels_pending_pilots_and_signals_running_ones(fleet, slurm):

@@ -8,11 +8,12 @@ from snakemake_executor_plugin_osgpilot.core.lifecycle import (
     Row,
     Seen,
     advance,
+    registered,
 )
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState, Shape
 
 
-def pilot(state=PilotState.RUNNING):
+def pilot(state=PilotState.READY):
     return Pilot("p1", Shape(4, 3800), state, allocation_id="7")
 
 
@@ -29,7 +30,7 @@ def test_one_missing_row_is_not_the_end():
     looked = pilot()
     for _ in range(ABSENT_LOOKS_TO_BELIEVE - 1):
         looked = advance(looked, None, at_s=1.0)
-        assert looked.state is PilotState.RUNNING
+        assert looked.state is PilotState.READY
     assert advance(looked, None, at_s=2.0).state is PilotState.DONE
 
 
@@ -42,7 +43,7 @@ def test_start_and_end_are_learned_from_slurm():
     running = advance(
         pilot(PilotState.PENDING), row(Seen.RUNNING, started_s=10.0, ends_s=3610.0), at_s=12.0
     )
-    assert (running.state, running.started_s, running.ends_s) == (PilotState.RUNNING, 10.0, 3610.0)
+    assert (running.state, running.started_s, running.ends_s) == (PilotState.BOOTING, 10.0, 3610.0)
     done = advance(running, row(Seen.COMPLETED, started_s=10.0, ends_s=500.0), at_s=512.0)
     assert (done.state, done.ended_s) == (PilotState.DONE, 500.0)
 
@@ -61,3 +62,20 @@ def test_an_expected_start_of_a_queued_pilot_is_not_a_start():
 def test_what_is_over_stays_over():
     gone = pilot(PilotState.CANCELLED)
     assert advance(gone, row(Seen.RUNNING), at_s=1.0) is gone
+
+
+def test_a_pilot_is_ready_when_the_pool_knows_it_and_not_when_slurm_started_it():
+    booting = advance(pilot(PilotState.PENDING), row(Seen.RUNNING), at_s=1.0)
+    assert booting.state is PilotState.BOOTING
+    ready = registered(booting, at_s=9.0)
+    assert (ready.state, ready.since_s) == (PilotState.READY, 9.0)
+    assert advance(ready, row(Seen.RUNNING), at_s=20.0).state is PilotState.READY
+
+
+def test_a_pilot_that_drains_stays_so_whatever_the_pool_says():
+    assert registered(pilot(PilotState.DRAINING), at_s=1.0).state is PilotState.DRAINING
+
+
+def test_how_slurm_says_it_failed_is_kept():
+    failed = advance(pilot(), row(Seen.FAILED, state="NODE_FAIL"), at_s=1.0)
+    assert (failed.state, failed.failure) == (PilotState.FAILED, "NODE_FAIL")

@@ -1,26 +1,34 @@
 """What a pilot is told, and the script that reads it."""
 
 import os
+import re
+import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.site.load import PilotOptions, Site
+from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
 
 SEAT = Seat("alice", "MyProject", "r1")
 
 
 def site(tmp_path, **more):
-    options = PilotOptions(cores=4, memory_mb=3900, walltime_min=90, memory_headroom_mb=100)
-    return Site("Home", "Home-Slurm", tmp_path / "token", "/x.sif", options, **more)
+    partition = Partition("", 4, 3900, (90,), smallest_cores=4)
+    return Site("Home", "Home-Slurm", tmp_path / "token", "/x.sif", (partition,), **more)
+
+
+PILOT = Pilot("p1", Shape(4, 3800), offer="default/4c", walltime_s=5400)
 
 
 def test_the_contract_of_the_pilot_container(tmp_path):
-    values = parameters.parameters(site(tmp_path), SEAT, "p1")
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
     assert values["env OSG_PROJECT_NAME"] == "MyProject"
     assert values["env MEMORY"] == "3800"
     assert values["env NUM_CPUS"] == "4"
@@ -34,13 +42,13 @@ def test_the_contract_of_the_pilot_container(tmp_path):
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])
 def test_a_project_that_would_change_the_start_expression_is_refused(tmp_path, bad):
     with pytest.raises(BadInput, match="project"):
-        parameters.parameters(site(tmp_path), Seat("alice", bad, "r1"), "p1")
+        parameters.parameters(site(tmp_path), Seat("alice", bad, "r1"), PILOT, tmp_path)
 
 
 def test_the_token_itself_is_nowhere_in_a_pilots_folder(tmp_path):
     (tmp_path / "token").write_text("SECRET")
     folder = tmp_path / "pilots" / "p1"
-    values = parameters.parameters(site(tmp_path), SEAT, "p1")
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
     parameters.write(folder, site(tmp_path), values)
     assert "SECRET" not in "".join(p.read_text() for p in folder.iterdir())
 
@@ -96,9 +104,15 @@ def pilot_sh(tmp_path, token):
     runtime = bin_folder / "apptainer"
     runtime.write_text(FAKE_RUNTIME)
     runtime.chmod(0o755)
-    here = site(tmp_path, scratch=str(scratch), setup=("export FROM_SETUP=yes",))
+    pool = socket.create_server(("127.0.0.1", 0))
+    here = site(
+        tmp_path,
+        scratch=str(scratch),
+        setup=("export FROM_SETUP=yes",),
+        central_manager=f"127.0.0.1:{pool.getsockname()[1]}",
+    )
     folder = tmp_path / "p1"
-    values = parameters.parameters(here, SEAT, "p1")
+    values = parameters.parameters(here, SEAT, PILOT, tmp_path)
     values["env TRICKY"] = "a=b $(touch pwned) `id` \"quoted\" 'single' \\ end "
     parameters.write(folder, here, values)
     script = parameters.install_script(tmp_path)
@@ -119,7 +133,8 @@ def pilot_sh(tmp_path, token):
             text=True,
         )
 
-    return start
+    yield start
+    pool.close()
 
 
 def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path):
@@ -157,6 +172,56 @@ def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path):
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    process.send_signal(signal.SIGUSR1)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "asked to take no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
+def test_the_log_tells_what_was_found_on_the_node(pilot_sh):
+    said, _ = pilot_sh().communicate(timeout=30)
+    checks = dict(
+        line.removeprefix("osgpilot: check ").split("=")
+        for line in said.splitlines()
+        if line.startswith("osgpilot: check ")
+    )
+    assert set(checks) == {"user_namespaces", "fuse", "cvmfs", "scratch_gb", "pool"}
+    assert checks["pool"] == "ok"
+    assert int(checks["scratch_gb"]) >= 0
+
+
+def test_a_node_that_cannot_reach_the_pool_says_so(pilot_sh, tmp_path):
+    folder = tmp_path / "p1" / "parameters"
+    folder.write_text(re.sub("env POOL=.*", "env POOL=127.0.0.1:1", folder.read_text()))
+    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    assert process.returncode == 1
+    assert "cannot reach 127.0.0.1 port 1" in said
+
+
+def test_a_pilot_whose_workflow_is_gone_leaves_at_once(pilot_sh, tmp_path):
+    lease = tmp_path / "lease"
+    lease.touch()
+    os.utime(lease, (time.time() - 3600,) * 2)
+    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    assert process.returncode == 0
+    assert "has not been heard of for 60 min: leaving" in said
+    assert not (tmp_path / "argv").exists()
+
+
+def test_a_pilot_whose_kind_is_held_back_leaves_at_once(pilot_sh, tmp_path):
+    (tmp_path / "lease").touch()
+    (tmp_path / "held-back").write_text("other/4c\ndefault/4c\n")
+    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    assert process.returncode == 0
+    assert "held back" in said
+    assert not (tmp_path / "argv").exists()
+
+
 def test_a_container_that_fails_fails_the_allocation(pilot_sh, tmp_path):
     process = pilot_sh(RUNTIME_STATUS="7")
     process.communicate(timeout=30)
@@ -166,7 +231,7 @@ def test_a_container_that_fails_fails_the_allocation(pilot_sh, tmp_path):
 
 def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
     (tmp_path / "bin" / "apptainer").unlink()
-    for tool in ("bash", "hostname", "env"):
+    for tool in ("bash", "hostname", "env", "stat"):
         (tmp_path / "bin" / tool).symlink_to(Path("/usr/bin") / tool)
     process = pilot_sh(PATH=str(tmp_path / "bin"))
     said, _ = process.communicate(timeout=30)

@@ -8,6 +8,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.model import (
+    Gate,
     JobClass,
     Offer,
     Pilot,
@@ -229,7 +230,7 @@ def test_the_budget_counts_whole_walltimes_of_what_may_still_run():
 
 
 def test_an_offer_whose_breaker_is_open_is_left_alone():
-    decided = decide({SMALL: 1}, closed={"compute": "4 pilots failed in a row"})
+    decided = decide({SMALL: 1}, gates={"compute": Gate(0, "4 pilots failed in a row")})
     assert decided.actions == ()
     assert [(r.rule, r.reason) for r in decided.refusals] == [
         ("breaker", "4 pilots failed in a row")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.site.kinds import kinds
 from snakemake_executor_plugin_osgpilot.site.load import load, schema
 
 GOOD = """\
@@ -19,6 +21,20 @@ pilot:
   memory_mb: 3900
   walltime_min: 60
 """
+
+PARTITIONS = """\
+partitions:
+  - name: normal
+    cores: 16
+    memory_mb: 64000
+    walltime_max_min: 600
+  - name: gpu
+    cores: 8
+    memory_mb: 32000
+    walltime_max_min: 60
+    gpus: 2
+"""
+CHOICE = GOOD.partition("pilot:")[0] + PARTITIONS
 
 
 @pytest.fixture
@@ -36,7 +52,7 @@ def test_defaults_and_relative_paths(site_file, tmp_path):
     assert site.central_manager == "ospool"
     assert site.token == tmp_path / "token"
     assert site.image == str(tmp_path / "pilot.sif")
-    assert site.pilot.offered_memory_mb == 3700
+    assert [k.offer.shape for k in kinds(site)] == [Shape(4, 3700, UNLIMITED_MB)]
 
 
 def test_home_and_images_that_are_fetched(site_file):
@@ -51,6 +67,8 @@ def test_home_and_images_that_are_fetched(site_file):
     [
         (GOOD.replace("cores: 4", "cores: four"), r"line 6: `pilot.cores` 'four'"),
         (GOOD.replace("cores: 4", "coers: 4"), r"line 6: `pilot.coers` is not known.*cores"),
+        (GOOD + PARTITIONS, r"either `pilot.cores`.*or `partitions`"),
+        (GOOD.replace("pilot:\n", "pile:\n"), r"line 5: `pile` is not known"),
         (GOOD.replace("  cores: 4\n", ""), r"line 5: `pilot.cores` is missing"),
         (GOOD + "colour: red\n", r"line 9: `colour` is not known"),
         (GOOD.replace("Home-Slurm", "'a\"b'"), r"line 2: `resource`"),
@@ -80,3 +98,12 @@ def test_the_schema_is_a_schema():
 
 def test_the_example_site_is_valid():
     load(Path(__file__).parents[2] / "example-workflow" / "site.yaml")
+
+
+def test_partitions_offer_the_largest_pilot_and_halves_of_it(site_file):
+    offers = [kind.offer for kind in kinds(load(site_file(CHOICE)))]
+    assert [o.name for o in offers] == ["normal/16c", "normal/8c", "normal/4c", "gpu/8c", "gpu/4c"]
+    assert offers[1].shape == Shape(8, 32000 - 200, UNLIMITED_MB)
+    assert offers[4].shape == Shape(4, 16000 - 200, UNLIMITED_MB, 1)
+    assert offers[0].walltimes_s == (1800, 3600, 7200, 14400, 28800, 36000)
+    assert offers[3].walltimes_s == (1800, 3600)

@@ -1,0 +1,79 @@
+"""What pilots that were of no use say about their offer and their node."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.core.breaker import CLOSED, EXCUSED, Breaker, Strikes
+from snakemake_executor_plugin_osgpilot.core.model import Gate, Pilot, PilotState
+
+LOG_TAIL = 400
+
+
+class Health:
+    """The breakers of a site's offers, and the strikes against its nodes."""
+
+    def __init__(self, offers: Iterable[str]) -> None:
+        self._breakers: dict[str, Breaker] = dict.fromkeys(offers, CLOSED)
+        self._strikes = Strikes({})
+
+    def gates(self, live: Mapping[str, int], now_s: float) -> dict[str, Gate]:
+        """Return what may be started, by offer in trouble; `live` counts its pilots under way."""
+        gates = {o: b.gate(now_s, live.get(o, 0)) for o, b in self._breakers.items()}
+        return {offer: gate for offer, gate in gates.items() if gate is not None}
+
+    def excluded(self, now_s: float) -> tuple[str, ...]:
+        """Return the nodes on which pilots failed too often."""
+        return self._strikes.excluded(now_s)
+
+    def is_permanent(self, offer: str) -> bool:
+        """Whether Slurm refuses this offer for good."""
+        return self._breakers[offer].permanent
+
+    @property
+    def hopeless(self) -> str:
+        """Why no pilot can be started any more, empty as long as one may be."""
+        if not all(breaker.permanent for breaker in self._breakers.values()):
+            return ""
+        return "; ".join(sorted({breaker.cause for breaker in self._breakers.values()}))
+
+    def served(self, offer: str) -> None:
+        """Note that a pilot of `offer` was of use: what was before is forgiven."""
+        self._breakers[offer] = CLOSED
+
+    def refused(self, offer: str, now_s: float, why: str) -> None:
+        """Note that Slurm refused a pilot of `offer` for good."""
+        self._breakers[offer] = self._breakers[offer].refused(now_s, why)
+
+    def judge(self, pilot: Pilot, jobs_wait: bool, log: Path, now_s: float) -> None:
+        """Hold it against offer and node if a pilot that never served ended as it should not.
+
+        That is if it failed, or if it found nothing to do while jobs were waiting: something keeps
+        the two apart. What Slurm or another user's priority did to it is excused.
+        """
+        if pilot.failure in EXCUSED:
+            return
+        if pilot.state is PilotState.FAILED or pilot.failure:
+            cause = f"{pilot.failure or 'failed'} on {pilot.node}, said: {_tail(log)}"
+        elif pilot.state is PilotState.DONE and jobs_wait and pilot.unneeded_since_s is None:
+            cause = (
+                "left without a job although jobs wait; ask HTCondor why: condor_q -better-analyze"
+            )
+        else:
+            return
+        self._strikes = self._strikes.struck(pilot.node, now_s)
+        # spreads the tries of many users after an outage; no decision depends on it
+        chance = random.uniform(0.5, 1.5)
+        self._breakers[pilot.offer] = self._breakers[pilot.offer].failed(
+            now_s, cause, chance=chance
+        )
+
+
+def _tail(log: Path) -> str:
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return f"nothing (no log at {log})"
+    return " ".join(text[-LOG_TAIL:].split())
