@@ -8,7 +8,7 @@ from functools import lru_cache
 from statistics import median
 from typing import TypeVar
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState
 
 SAMPLES_MAX = 51
 """Only the newest count, so that the estimate follows a queue or a workflow that changes."""
@@ -79,6 +79,19 @@ class Estimates:
     def with_boot(self, seconds: float) -> Estimates:
         """Return these estimates with one more pilot come up."""
         return replace(self, boots_s=(*self.boots_s, max(0.0, seconds))[-SAMPLES_MAX:])
+
+
+def learned(known: Estimates, before: Pilot, after: Pilot) -> Estimates:
+    """Return `known` after a pilot moved from `before` to `after`: a wait or a boot came to its end.
+
+    A pilot that was READY before Slurm told of its start tells nothing: the times are not known.
+    """
+    if before.state.waits and after.state is PilotState.BOOTING and after.started_s is not None:
+        return known.with_wait(after.offer, after.started_s - after.asked_s)
+    booted = before.state is PilotState.BOOTING and after.state is PilotState.READY
+    if booted and after.started_s is not None:
+        return known.with_boot(after.since_s - after.started_s)
+    return known
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,155 @@
+"""What comes after the jobs in the queue, from Snakemake's DAG.
+
+All methods but `ahead` are called on Snakemake's main thread: the DAG changes there and may only be
+walked there. Only what Snakemake publishes is used (snakemake-interface-scheduler-plugins).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Soon
+from snakemake_executor_plugin_osgpilot.ports import Clock
+
+WALK_SHARE = 0.02
+"""The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
+
+WALK_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
+
+    `gathered` counts those that wait for several jobs which are all at the access point, `later`
+    all others.
+    """
+
+    after: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
+    gathered: Mapping[JobClass, int] = field(default_factory=dict)
+    later: int = 0
+
+    def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:
+        """Return the jobs to come, given when jobs that run are expected to end, by key."""
+        known: Counter[tuple[JobClass, float]] = Counter()
+        open_end: Counter[JobClass] = Counter(self.gathered)
+        for key, followers in self.after.items():
+            for job_class, jobs in followers.items():
+                if key in ends_s:
+                    known[job_class, 60 * round(ends_s[key] / 60)] += jobs
+                else:
+                    open_end[job_class] += jobs
+        return (
+            *(Soon(job_class, jobs, at_s) for (job_class, at_s), jobs in known.items()),
+            *(Soon(job_class, jobs, None) for job_class, jobs in open_end.items()),
+        )
+
+
+class Lookahead:
+    """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown."""
+
+    def __init__(self, dag: Any, clock: Clock, class_of: Callable[[Any], JobClass | None]) -> None:
+        self._dag = dag
+        self._clock = clock
+        self._class_of = class_of
+        self._keys: dict[Hashable, str] = {}
+        self._done: set[Hashable] = set()
+        self._paths_s: dict[Hashable, float] = {}
+        self._next_walk_s = float("-inf")
+        self.ahead = Ahead()
+
+    def handed_over(self, job: Any, key: str) -> None:
+        """Note that `job` is at the access point as `key`."""
+        for member in _members(job):
+            self._keys[member] = key
+
+    def finished(self, job: Any, runtime_s: float) -> None:
+        """Note that `job` ended well after running for `runtime_s`."""
+        members = _members(job)
+        before_s = max(
+            (self._paths_s.get(dep, 0.0) for m in members for dep in self._dag.job_dependencies(m)),
+            default=0.0,
+        )
+        for member in members:
+            self._done.add(member)
+            self._keys.pop(member, None)
+            self._paths_s[member] = before_s + runtime_s
+
+    def failed(self, job: Any) -> None:
+        """Note that `job` came back without success; Snakemake may hand it over again."""
+        for member in _members(job):
+            self._keys.pop(member, None)
+
+    @property
+    def critical_path_s(self) -> float:
+        """The longest chain of runtimes so far: no number of pilots is faster than that."""
+        return max(self._paths_s.values(), default=0.0)
+
+    def walk(self) -> None:
+        """Look at the DAG anew, unless that was done a moment ago."""
+        begun_s = self._clock.now_s()
+        if begun_s < self._next_walk_s:
+            return
+        self.ahead = self._walk()
+        spent_s = self._clock.now_s() - begun_s
+        self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
+
+    def _walk(self) -> Ahead:
+        to_do = {job for job in self._dag.needrun_jobs() if job not in self._done}
+        frontier = _Frontier(self._dag, to_do, self._keys)
+        after: defaultdict[str, Counter[JobClass]] = defaultdict(Counter)
+        gathered: Counter[JobClass] = Counter()
+        later = 0
+        for job in to_do:
+            if job in self._keys or job.is_local:
+                continue
+            keys = frontier.waits_for(job)
+            job_class = self._class_of(job) if keys is not None else None
+            if keys is None or job_class is None:
+                later += 1
+            elif len(keys) == 1:
+                after[next(iter(keys))][job_class] += 1
+            else:
+                gathered[job_class] += 1
+        return Ahead(after, gathered, later)
+
+
+_SEVERAL = frozenset(("", "more"))
+"""Stands for any number of keys above one, so that a gather of thousands costs no memory."""
+
+
+class _Frontier:
+    """Which jobs at the access point a job waits for, looking through local jobs."""
+
+    def __init__(self, dag: Any, to_do: set[Any], keys: Mapping[Hashable, str]) -> None:
+        self._dag, self._to_do, self._keys = dag, to_do, keys
+        self._through: dict[Hashable, frozenset[str] | None] = {}
+
+    def waits_for(self, job: Any) -> frozenset[str] | None:
+        """Return the keys, None if it also waits for jobs that have not been handed over."""
+        found: frozenset[str] = frozenset()
+        for dependency in self._dag.job_dependencies(job):
+            if dependency not in self._to_do:
+                continue
+            keys = self._of(dependency)
+            if keys is None:
+                return None
+            found = found | keys if len(found | keys) < 2 else _SEVERAL
+        return found
+
+    def _of(self, job: Any) -> frozenset[str] | None:
+        if key := self._keys.get(job):
+            return frozenset((key,))
+        if not job.is_local:
+            return None
+        if job not in self._through:
+            self._through[job] = None  # a cycle cannot be, but a deep chain of local jobs can
+            self._through[job] = self.waits_for(job)
+        return self._through[job]
+
+
+def _members(job: Any) -> Iterable[Any]:
+    return job.jobs if job.is_group() else (job,)

@@ -1,0 +1,58 @@
+"""What is expected, before and after something was seen."""
+
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.core.estimates import (
+    BOOT_PRIOR_S,
+    RUNTIME_PRIOR_S,
+    SAMPLES_MAX,
+    WAIT_PRIOR_S,
+    Estimates,
+    learned,
+)
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
+
+SMALL = JobClass(Shape(1, 500))
+PILOT = Pilot("p", Shape(4, 1), PilotState.PENDING, "compute/4c", asked_s=100.0)
+
+
+def test_without_experience_the_priors_hold():
+    nothing = Estimates()
+    assert nothing.runtime_s(SMALL) == RUNTIME_PRIOR_S
+    assert nothing.runtime_s(SMALL._replace(runtime_s=3600)) == 1800
+    assert nothing.lead_s("compute/4c") == WAIT_PRIOR_S + BOOT_PRIOR_S
+
+
+def test_what_slurm_expects_comes_before_our_prior():
+    hinted = Estimates(wait_hints_s={"compute/4c": 5.0})
+    assert hinted.wait_s("compute/4c") == 5
+    assert hinted.wait_s("other") == WAIT_PRIOR_S
+
+
+def test_experience_moves_the_expectation_and_outliers_do_not():
+    known = Estimates()
+    for seconds in (10, 11, 9, 10, 5000):
+        known = known.with_runtime(SMALL, seconds)
+    assert known.runtime_s(SMALL) == pytest.approx((5 * RUNTIME_PRIOR_S + 5 * 10) / 10)
+
+
+def test_only_the_newest_count():
+    known = Estimates()
+    for seconds in [10_000] * SAMPLES_MAX + [10] * SAMPLES_MAX:
+        known = known.with_wait("compute/4c", seconds)
+    assert known.waits_s["compute/4c"] == (10,) * SAMPLES_MAX
+
+
+def test_a_start_teaches_the_wait_and_a_registration_the_boot():
+    booting = replace(PILOT, state=PilotState.BOOTING, started_s=160.0)
+    ready = replace(booting, state=PilotState.READY, since_s=200.0)
+    known = learned(learned(Estimates(), PILOT, booting), booting, ready)
+    assert known.waits_s == {"compute/4c": (60.0,)}
+    assert known.boots_s == (40.0,)
+
+
+def test_other_moves_teach_nothing():
+    gone = replace(PILOT, state=PilotState.CANCELLED)
+    assert learned(Estimates(), PILOT, gone) == Estimates()

@@ -1,0 +1,129 @@
+"""What the DAG says about the jobs to come."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from doubles import HandClock
+
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape, Soon
+from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
+
+SMALL = JobClass(Shape(1, 500))
+
+
+@dataclass(eq=False)
+class FakeJob:
+    name: str
+    after: list = field(default_factory=list)
+    is_local: bool = False
+
+    def is_group(self):
+        return False
+
+
+class FakeDag:
+    def __init__(self, *jobs):
+        self.jobs = list(jobs)
+
+    def needrun_jobs(self):
+        return iter(self.jobs)
+
+    def job_dependencies(self, job):
+        return job.after
+
+
+@pytest.fixture
+def clock():
+    return HandClock()
+
+
+def look(clock, *jobs, class_of=lambda job: SMALL):
+    return Lookahead(FakeDag(*jobs), clock, class_of)
+
+
+def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock):
+    first = FakeJob("first")
+    lookahead = look(clock, first, FakeJob("second", [first]))
+    lookahead.handed_over(first, "000001")
+    lookahead.walk()
+    assert lookahead.ahead.after == {"000001": {SMALL: 1}}
+    assert lookahead.ahead.soon({"000001": 1190.0}) == (Soon(SMALL, 1, 1200),)
+    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
+
+
+def test_many_jobs_may_wait_for_one(clock):
+    first = FakeJob("first")
+    lookahead = look(clock, first, *(FakeJob(f"map{n}", [first]) for n in range(100)))
+    lookahead.handed_over(first, "1")
+    lookahead.walk()
+    assert lookahead.ahead.soon({"1": 1190.0}) == (Soon(SMALL, 100, 1200),)
+
+
+def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
+    parts = [FakeJob(f"part{n}") for n in range(1000)]
+    lookahead = look(clock, *parts, FakeJob("gather", parts))
+    for number, part in enumerate(parts):
+        lookahead.handed_over(part, str(number))
+    lookahead.walk()
+    assert lookahead.ahead.gathered == {SMALL: 1}
+    assert lookahead.ahead.later == 0
+
+
+def test_what_is_further_off_is_only_counted(clock):
+    first = FakeJob("first")
+    second = FakeJob("second", [first])
+    lookahead = look(clock, first, second, FakeJob("third", [second]))
+    lookahead.handed_over(first, "1")
+    lookahead.walk()
+    assert lookahead.ahead.later == 1
+
+
+def test_local_jobs_are_looked_through(clock):
+    first = FakeJob("first")
+    local = FakeJob("local", [first], is_local=True)
+    lookahead = look(clock, first, local, FakeJob("second", [local]))
+    lookahead.handed_over(first, "1")
+    lookahead.walk()
+    assert lookahead.ahead.after == {"1": {SMALL: 1}}
+
+
+def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
+    first = FakeJob("first")
+    lookahead = look(clock, first, FakeJob("second", [first]), class_of=lambda job: None)
+    lookahead.handed_over(first, "1")
+    lookahead.walk()
+    assert (lookahead.ahead.after, lookahead.ahead.later) == ({}, 1)
+
+
+def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
+    first = FakeJob("first")
+    second = FakeJob("second", [first])
+    lookahead = look(clock, first, second)
+    lookahead.handed_over(first, "1")
+    lookahead.finished(first, 10.0)
+    lookahead.handed_over(second, "2")
+    lookahead.walk()
+    assert lookahead.ahead.soon({}) == ()
+    assert lookahead.ahead.later == 0
+
+
+def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
+    short, long = FakeJob("short"), FakeJob("long")
+    last = FakeJob("last", [short, long])
+    lookahead = look(clock, short, long, last)
+    for job, runtime_s in ((short, 5.0), (long, 60.0), (last, 7.0)):
+        lookahead.finished(job, runtime_s)
+    assert lookahead.critical_path_s == 67.0
+
+
+def test_the_dag_is_not_walked_again_at_once(clock):
+    first = FakeJob("first")
+    lookahead = look(clock, first)
+    lookahead.walk()
+    assert lookahead.ahead.later == 0 or lookahead.ahead.gathered
+    before = lookahead.ahead
+    lookahead.walk()
+    assert lookahead.ahead is before
+    clock.at_s += 60
+    lookahead.walk()
+    assert lookahead.ahead is not before
