@@ -6,7 +6,7 @@ walked there. Only what Snakemake publishes is used (snakemake-interface-schedul
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -82,7 +82,7 @@ class Estimates:
 
 
 def learned(known: Estimates, before: Pilot, after: Pilot) -> Estimates:
-    """Return `known` after a pilot moved from `before` to `after`: a wait or a boot came to its end.
+    """Return `known` after a pilot moved from `before` to `after`: a wait or a boot has ended.
 
     A pilot that was READY before Slurm told of its start tells nothing: the times are not known.
     """
