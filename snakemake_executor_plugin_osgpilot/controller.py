@@ -107,8 +107,8 @@ class Controller:
     def tick(self) -> None:
         """Do what is due: send, follow, look at Slurm, plan, act."""
         self._attempt("submit jobs", self._send)
-        self._attempt("read the event log", self._queue.follow)
-        self._attempt("remove held jobs", self._queue.remove_given_up)
+        if self._attempt("read the event log", self._queue.follow):
+            self._attempt("look after jobs in trouble", self._mend)
         self._signal_news()
         age_s = self._clock.now_s() - self._looked_s
         if age_s >= LOOK_EVERY_S or (self._new_demand and age_s >= LOOK_SOONEST_S):
@@ -121,12 +121,19 @@ class Controller:
         if self._queue.send():
             self._new_demand = True
 
+    def _mend(self) -> None:
+        for notice in self._queue.notices():
+            self._say(notice)
+        self._queue.mend(self._clock.now_s())
+
     def _scale(self) -> None:
         waiting, running = self._queue.demand()
         served = self._queue.pilots_that_served()
         for pilot in self._fleet.look(served, jobs_wait=bool(waiting)):
             where = f" on {pilot.node}" if pilot.node else ""
             self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}")
+            if pilot.state.over:
+                self._queue.pilot_ended(pilot.name, self._clock.now_s())
         snapshot = Snapshot(self._clock.now_s(), waiting, self._fleet.pilots, running)
         decided = plan(snapshot, self._policy)
         if decided.unfit:
@@ -142,7 +149,7 @@ class Controller:
         if self._fleet.trouble and not self._fleet.live:
             self._queue.fail_waiting(None, f"no pilots can be started: {self._fleet.trouble}")
         self._signal_news()
-        self._report(sum(waiting.values()), sum(map(len, running.values())))
+        self._report(sum(waiting.values()), sum(jobs.total() for jobs in running.values()))
 
     def _signal_news(self) -> None:
         if self._queue.has_news():
@@ -161,7 +168,7 @@ class Controller:
 
     def _write_record(self) -> None:
         now_s = self._clock.now_s()
-        content = runs.record(self._seat, self._queue.jobs(), self._fleet.pilots, now_s)
+        content = runs.record(self._seat, self._queue.rules(), self._fleet.pilots, now_s)
         runs.write(self._folder, content)
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:

@@ -141,14 +141,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
+        from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
+
         folder = self._run.folder.job(job.key)
         try:
             self._bring_home(job, folder)
         except Exception as error:
+            if isinstance(error, Incomplete) and self._run.queue.run_again(job.key, str(error)):
+                self._active[job.key] = info
+                return
             # whatever it is, it is this job's trouble and not the end of the workflow
             self._report_failure(info, _explain(error, job, folder))
         else:
             self.report_job_success(info)
+        self._payloads.pop(job.key, None)
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         if info.job.is_group():
@@ -160,8 +166,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload import commit
 
         _check_ended(job)
-        payload = self._payloads.pop(job.key)
-        commit.commit(payload, folder, self._run.workdir, job.exit_status)
+        commit.commit(self._payloads[job.key], folder, self._run.workdir, job.exit_status)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -180,21 +185,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
 
 def _explain(error: Exception, job: Job, folder: Path) -> str:
+    from snakemake_executor_plugin_osgpilot.core.holds import history
+    from snakemake_executor_plugin_osgpilot.core.jobs import place
     from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
 
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
-    where = f" (pilot in Slurm job {job.allocation_id})" if job.allocation_id else ""
+    where = f" ({place(job.allocation_id, job.node)})" if job.allocation_id else ""
+    before = f"\nWhat happened before: {history(job.setbacks)}" if job.setbacks else ""
     tail = output_tail(folder)
     said = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {cause}{where}{said}\n"
+    return f"osgpilot: {cause}{where}{before}{said}\n"
 
 
 def _check_ended(job: Job) -> None:
     from snakemake_executor_plugin_osgpilot.core.jobs import JobState
     from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
 
-    if job.state is JobState.HELD:
-        raise JobFailed(f"HTCondor put the job on hold: {job.text}")
     if job.state is JobState.REMOVED:
         raise JobFailed(job.text or "the job was removed from the queue")
 

@@ -91,7 +91,7 @@ def start(
     fleet = Fleet(
         LocalSlurm(owner, site.slurm, install_script(folder.path)), clock, site, seat, folder
     )
-    queue = Queue(access_point)
+    queue = Queue(access_point, site.pilot.shape)
     policy = Policy(
         pilot_shape=site.pilot.shape,
         walltime_s=site.pilot.walltime_min * 60 - LIFE_MARGIN_S,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
@@ -20,10 +21,11 @@ JOB_FILE = "osgpilot-job"
 SHELL = "/bin/bash"
 
 JOB_LEASE_S = 600
-"""How long a job waits for a pilot that vanished. HTCondor's default of 40 minutes
-(JobLeaseDuration) would make every lost node cost that much."""
+"""How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
+(JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
+gone, `Queue.rescue` is quicker."""
 
-PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID")
+PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
 """Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
 
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
@@ -31,11 +33,6 @@ RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
-
-
-MEMORY_QUANTUM_MB = 128
-"""A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
-configuration of the condor_startd)."""
 
 
 def claimed_memory_mb(requested_mb: int) -> int:
@@ -54,6 +51,14 @@ def requirements(runtime_s: int) -> str:
     if not runtime_s:
         return "true"
     return f"isUndefined(TARGET.GLIDEIN_ToDie) || TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+
+
+def resource_attributes(shape: Shape) -> dict[str, str]:
+    """Return the job attributes to change so that a job in the queue asks for this memory and disk.
+
+    RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
+    """
+    return {"RequestMemory": str(shape.memory_mb), "RequestDisk": str(shape.disk_mb * 1024)}
 
 
 def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, str]:

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
-from snakemake_executor_plugin_osgpilot.access_point.description import describe
+from snakemake_executor_plugin_osgpilot.access_point.description import (
+    describe,
+    resource_attributes,
+)
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
@@ -47,8 +51,15 @@ class LocalAccessPoint:
         request = {"do": "remove", "ids": ids, "constraint": self._mine, "reason": reason}
         self._worker.ask(request, timeout_s=QUERY_S)
 
-    def forget(self) -> None:
-        self._worker.ask({"do": "forget", "constraint": self._mine}, timeout_s=QUERY_S)
+    def forget(self, job_ids: Iterable[str] | None) -> None:
+        ids = None if job_ids is None else list(job_ids)
+        request = {"do": "forget", "ids": ids, "constraint": self._mine}
+        self._worker.ask(request, timeout_s=QUERY_S)
+
+    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
+        edits = {} if shape is None else resource_attributes(shape)
+        request = {"do": "release", "ids": list(job_ids), "edits": edits}
+        self._worker.ask(request, timeout_s=QUERY_S)
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+MEMORY_QUANTUM_MB = 128
+"""A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
+configuration of the condor_startd)."""
+
 UNLIMITED_MB = 10**9
 """Stands for a disk whose size nobody told us."""
 
@@ -113,7 +117,7 @@ class Snapshot:
     now_s: float
     waiting: Mapping[JobClass, int]
     pilots: tuple[Pilot, ...] = ()
-    running: Mapping[str, tuple[JobClass, ...]] = field(default_factory=dict)
+    running: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

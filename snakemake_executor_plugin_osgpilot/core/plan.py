@@ -48,8 +48,8 @@ def _fits(job_class: JobClass, policy: Policy) -> bool:
 
 def _room(pilot: Pilot, snapshot: Snapshot, policy: Policy) -> Bin:
     free = pilot.shape
-    for job_class in snapshot.running.get(pilot.name, ()):
-        free -= job_class.shape
+    for job_class, count in snapshot.running.get(pilot.name, {}).items():
+        free -= job_class.shape.times(count)
     left_s = policy.walltime_s if pilot.ends_s is None else pilot.ends_s - snapshot.now_s
     return Bin(pilot.name, free, left_s)
 

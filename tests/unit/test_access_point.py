@@ -83,15 +83,18 @@ def test_an_event_log_is_read_once_and_in_order(tmp_path):
     assert [(i, e.kind) for i, e in events] == [
         ("12.0", EventKind.SUBMIT),
         ("12.0", EventKind.EXECUTE),
+        ("12.0", EventKind.USAGE),
         ("12.0", EventKind.TERMINATED),
         ("12.1", EventKind.ABORTED),
         ("12.2", EventKind.HELD),
     ]
-    executed, ended, removed, held = (e for _, e in events[1:])
+    executed, used, ended, removed, held = (e for _, e in events[1:])
     assert (executed.pilot, executed.allocation_id) == ("osgpilot-r1-1", "42")
     assert (ended.exit_status, ended.at_s - executed.at_s) == (3, 5)
     assert removed.text == "osgpilot: the workflow ended (by user alice)"
     assert "disk quota exceeded" in held.text
+    assert (held.code, held.subcode) == HELD_CODES
+    assert used.memory_mb == USED_MB
     assert log.read() == []
     log.close()
 

@@ -57,7 +57,7 @@ def test_a_pilot_whose_sbatch_is_under_way_is_supply():
 
 
 def test_a_busy_pilot_is_supply_only_for_what_is_free():
-    running = {"p1": (SMALL, SMALL, SMALL)}
+    running = {"p1": {SMALL: 3}}
     assert launches({SMALL: 1}, pilots=[pilot()], running=running) == 0
     assert launches({SMALL: 2}, pilots=[pilot()], running=running) == 1
 

@@ -8,6 +8,7 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Sha
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
+NOW_S = 3000.0
 SMALL, BIG = JobClass(Shape(1, 500)), JobClass(Shape(4, 3000))
 
 
@@ -22,7 +23,7 @@ def ap():
 
 @pytest.fixture
 def queue(ap):
-    return Queue(ap)
+    return Queue(ap, Shape(4, 3800))
 
 
 def test_one_transaction_per_kind_of_job(queue, ap):
@@ -43,7 +44,7 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     queue.follow()
-    assert queue.demand() == ({SMALL: 1}, {"p1": (SMALL,)})
+    assert queue.demand() == ({SMALL: 1}, {"p1": {SMALL: 1}})
 
 
 def test_the_end_is_reported_once(queue, ap):
@@ -99,8 +100,8 @@ def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()
-    queue.remove_given_up()
-    assert queue.over()["a"].state is JobState.HELD
+    queue.mend(NOW_S)
+    assert queue.over()["a"].state is JobState.REMOVED
     assert ap.removed == ["1.0"]
 
 
@@ -109,7 +110,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
     queue.send()
     queue.fail_waiting([BIG], "too big")
     assert queue.any_left()
-    queue.remove_given_up()
+    queue.mend(NOW_S)
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]
     assert queue.demand()[0] == {SMALL: 1}
@@ -148,7 +149,7 @@ def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
         queue.send()
     queue.fail_waiting(None, "no pilots")
     queue.send()
-    queue.remove_given_up()
+    queue.mend(NOW_S)
     assert ap.removed == ["1.0"]
 
 

@@ -1,0 +1,202 @@
+"""What is known of the jobs of a run, and what is to be said to the access point about them.
+
+Pure: events and answers in, errands out. `queue` does the talking.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.core import holds
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+
+LOST_AFTER_S = 20.0
+"""How long after the end of a pilot's allocation the event log may still tell of its jobs."""
+
+
+class Registry:
+    """Every job ends in `over` once, and only when it has left the access point's queue.
+
+    `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
+    `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
+    """
+
+    def __init__(self, largest: Shape) -> None:
+        self._largest = largest
+        self.ledger = Ledger()
+        self.over: dict[str, Job] = {}
+        self.notices: Counter[str] = Counter()
+        self.unsent: list[str] = []
+        self.in_doubt: list[str] = []
+        self.removals: dict[str, str] = {}
+        self.withdrawals: dict[str, str] = {}
+        self._releases: dict[str, tuple[float, Shape | None]] = {}
+        self._ended_pilots: dict[str, float] = {}
+        self._key_by_id: dict[str, str] = {}
+        self._early: defaultdict[str, list[Event]] = defaultdict(list)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Take new jobs in."""
+        self.unsent += [self.ledger.put(job).key for job in jobs]
+
+    def any_left(self) -> bool:
+        """Whether the access point's queue may still have a job of ours."""
+        states = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
+        there = any(self.ledger.states[state] for state in states)
+        return bool(there or self.in_doubt or self.removals or self.withdrawals)
+
+    def take_unsent(self) -> list[tuple[Request, list[str]]]:
+        """Return the keys of the jobs to send, those that ask for the same together."""
+        kinds: defaultdict[Request, list[str]] = defaultdict(list)
+        for key in self.unsent:
+            if self.ledger[key].state is JobState.PREPARED:
+                kinds[self.ledger[key].request].append(key)
+        self.unsent = []
+        return list(kinds.items())
+
+    def learn(self, ids: Mapping[str, str]) -> None:
+        """Take in that jobs (by key) are in the queue, under which id."""
+        for key, job_id in ids.items():
+            self._key_by_id[job_id] = key
+            job = replace(self.ledger[key], job_id=job_id)
+            if job.over:
+                self.removals[job_id] = key
+            elif job.state is JobState.PREPARED:
+                job = replace(job, state=JobState.WAITING)
+            self.ledger.put(job)
+            for event in self._early.pop(job_id, ()):
+                self.apply(job_id, event)
+
+    def settle(self, found: Mapping[str, str]) -> None:
+        """End the doubt about submissions without an answer: what is in the queue was `found`."""
+        doubtful, self.in_doubt = self.in_doubt, []
+        self.learn({key: found[key] for key in doubtful if key in found})
+        self._send_or_tell(key for key in doubtful if key not in found)
+
+    def apply(self, job_id: str, event: Event) -> None:
+        """Take in one event of the log."""
+        key = self._key_by_id.get(job_id)
+        if key is None:
+            # the log can be quicker than the answer to our submission
+            self._early[job_id].append(event)
+            return
+        before = self.ledger[key]
+        if before.over or before.job_id != job_id:
+            return
+        job = self.ledger.put(fold(before, event))
+        if job.over:
+            self._tell(key)
+        elif event.kind is EventKind.HELD:
+            self._judge(job, event.at_s)
+        elif len(job.setbacks) > len(before.setbacks):
+            self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
+            if end := holds.interrupted(job):
+                self.give_up(job, end.why)
+
+    def run_again(self, key: str, why: str) -> bool:
+        """Have a job submitted anew that ended for nothing; False if it has had its turns."""
+        job = self.ledger[key].prepared_again(why)
+        if holds.interrupted(job):
+            return False
+        self.ledger.put(job)
+        self.unsent.append(key)
+        self._note(job, f"{why} {job.setbacks[-1].place}; running it again")
+        return True
+
+    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
+        """Give up on waiting jobs of these classes (None: of all) with a reason."""
+        waiting = self.ledger.waiting
+        chosen = set(waiting) if classes is None else set(classes) & set(waiting)
+        if chosen:
+            for job in [j for j in self.ledger if j.waits and j.job_class in chosen]:
+                self.give_up(job, text)
+
+    def give_up(self, job: Job, why: str) -> None:
+        """End a job with an error; it is told when it is certain that it has left the queue.
+
+        Otherwise Snakemake could start it again while it is still there.
+        """
+        self.ledger.put(replace(job, state=JobState.REMOVED, text=why))
+        if job.job_id:
+            self.removals[job.job_id] = job.key
+        elif job.key not in self.in_doubt and job.key not in self.withdrawals.values():
+            self._tell(job.key)
+
+    def removed(self, job_ids: Iterable[str]) -> None:
+        """Take in that jobs which were given up have been taken out of the queue."""
+        for job_id in job_ids:
+            self._tell(self.removals.pop(job_id))
+
+    def pilot_ended(self, pilot: str, at_s: float) -> None:
+        """Take in that a pilot's allocation is over."""
+        self._ended_pilots[pilot] = at_s
+
+    def lose(self, now_s: float) -> None:
+        """Prepare jobs anew whose pilot ended a while ago without a word about them."""
+        due = {p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= LOST_AFTER_S}
+        lost = due.keys() & self.ledger.running.keys()
+        for job in [j for j in self.ledger if lost and j.pilot in lost]:
+            if job.state is JobState.RUNNING:
+                self._lose(job, due[job.pilot])
+        for pilot in due:
+            del self._ended_pilots[pilot]
+
+    def withdrawn(self, job_ids: Iterable[str]) -> None:
+        """Take in that jobs which are to be submitted anew have been taken out of the queue."""
+        self._send_or_tell(self.withdrawals.pop(job_id) for job_id in job_ids)
+
+    def due_releases(self, now_s: float) -> dict[Shape | None, list[Job]]:
+        """Return held jobs that may run again, by what they are to ask for (None: as before)."""
+        alike: defaultdict[Shape | None, list[Job]] = defaultdict(list)
+        for key, (due_s, shape) in list(self._releases.items()):
+            if self.ledger[key].state is not JobState.HELD:
+                del self._releases[key]
+            elif due_s <= now_s:
+                alike[shape].append(self.ledger[key])
+        return alike
+
+    def released(self, jobs: Iterable[Job], shape: Shape | None) -> None:
+        """Take in that held jobs were released, and ask for `shape` now."""
+        for job in jobs:
+            del self._releases[job.key]
+            if shape is not None:
+                self.ledger.put(job.asking_for(shape))
+
+    def _judge(self, job: Job, at_s: float) -> None:
+        verdict = holds.judge(job, self._largest)
+        if isinstance(verdict, holds.GiveUp):
+            self.give_up(job, verdict.why)
+            return
+        if isinstance(verdict, holds.Release):
+            self._releases[job.key] = (at_s + verdict.after_s, None)
+        elif isinstance(verdict, holds.Grow):
+            self._releases[job.key] = (at_s, verdict.shape)
+        if verdict.why:
+            self._note(job, verdict.why)
+
+    def _lose(self, job: Job, at_s: float) -> None:
+        ran_s = max(0.0, at_s - (job.started_s or at_s))
+        again = replace(job, busy_s=job.busy_s + ran_s).prepared_again("the pilot was lost")
+        if end := holds.interrupted(again):
+            self.give_up(replace(again, job_id=job.job_id), end.why)
+            return
+        self.ledger.put(again)
+        self.withdrawals[job.job_id] = job.key
+        self._note(job, f"was lost {again.setbacks[-1].place}; running it again")
+
+    def _send_or_tell(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if self.ledger[key].over:
+                self._tell(key)
+            else:
+                self.unsent.append(key)
+
+    def _tell(self, key: str) -> None:
+        self.over[key] = self.ledger[key]
+
+    def _note(self, job: Job, text: str) -> None:
+        self.notices[f"{job.rule}: {text}"] += 1
