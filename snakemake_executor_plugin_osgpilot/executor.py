@@ -190,8 +190,9 @@ def _explain(error: Exception, job: Job, folder: Path) -> str:
     from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
 
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
-    where = f" ({place(job.allocation_id, job.node)})" if job.allocation_id else ""
-    before = f"\nWhat happened before: {history(job.setbacks)}" if job.setbacks else ""
+    ran = job.exit_status is not None
+    where = f" ({place(job.allocation_id, job.node)})" if ran else ""
+    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
     tail = output_tail(folder)
     said = f"\nIts output ended with:\n{tail}" if tail else ""
     return f"osgpilot: {cause}{where}{before}{said}\n"

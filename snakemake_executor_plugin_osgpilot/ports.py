@@ -51,10 +51,13 @@ class Slurm(Protocol):
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs that go to the queue in one transaction. `keys` name their job folders."""
+    """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
+    that are gone but may still be offered.
+    """
 
     keys: tuple[str, ...]
     request: Request
+    avoid: tuple[str, ...] = ()
 
 
 class AccessPoint(Protocol):

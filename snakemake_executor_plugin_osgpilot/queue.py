@@ -151,8 +151,9 @@ class Queue:
         self._access_point.forget(None)
 
     def _send_one_kind(self, request: Request, keys: list[str]) -> int:
+        submission = Submission(tuple(keys), request, self._registry.avoid)
         try:
-            ids = self._access_point.submit(Submission(tuple(keys), request))
+            ids = self._access_point.submit(submission)
         except Unanswered:
             with self._lock:
                 self._registry.in_doubt += keys

@@ -105,6 +105,7 @@ class FakeAccessPoint:
         self.removed_linger = False
         self.told: list[tuple[str, Event]] = []
         self.fails: OsgpilotError | None = None
+        self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
         self.forgotten = False
 
@@ -124,6 +125,9 @@ class FakeAccessPoint:
         return dict(self.queued)
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        if self.remove_fails:
+            error, self.remove_fails = self.remove_fails, None
+            raise error
         if job_ids is None:
             self.removed_all += 1
             if not self.removed_linger:

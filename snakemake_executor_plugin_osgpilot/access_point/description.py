@@ -7,6 +7,7 @@ so no quoting rule of the submit language can change it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Shape
@@ -46,11 +47,17 @@ def runtime_bucket_s(runtime_s: int) -> int:
     return next((b for b in buckets if runtime_s <= b), runtime_s) if runtime_s else 0
 
 
-def requirements(runtime_s: int) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish."""
-    if not runtime_s:
-        return "true"
-    return f"isUndefined(TARGET.GLIDEIN_ToDie) || TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+def requirements(runtime_s: int, avoid: Iterable[str] = ()) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish, and off `avoid`.
+
+    The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
+    negotiator matches the same job to it again and again.
+    """
+    clauses = [f'TARGET.OSGPILOT_PILOT_ID =!= "{safe_name(pilot, "pilot")}"' for pilot in avoid]
+    if runtime_s:
+        left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+        clauses.append(f"(isUndefined(TARGET.GLIDEIN_ToDie) || {left})")
+    return " && ".join(clauses) or "true"
 
 
 def resource_attributes(shape: Shape) -> dict[str, str]:
@@ -86,7 +93,7 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
         "request_disk": f"{shape.disk_mb}MB",
-        "requirements": requirements(request.job_class.runtime_s),
+        "requirements": requirements(request.job_class.runtime_s, submission.avoid),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",

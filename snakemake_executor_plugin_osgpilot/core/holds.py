@@ -108,7 +108,7 @@ def judge(job: Job, largest: Shape) -> Verdict:
     if hold.code in TRANSFERS or hold.code == HOOK:
         return _transfer(job, hold)
     plain = _PLAIN.get(hold.code, "HTCondor put it on hold")
-    return GiveUp(f"{plain}: {hold.text}")
+    return GiveUp(plain)
 
 
 def interrupted(job: Job) -> GiveUp | None:
@@ -157,11 +157,11 @@ def _more_disk(job: Job, largest: Shape) -> Grow | GiveUp:
 
 def _transfer(job: Job, hold: Setback) -> Release | GiveUp:
     if hold.code == OUTPUT_TRANSFER and hold.subcode in _DISK_FULL:
-        return GiveUp(f"the disk of the access point is full or over quota: {hold.text}")
+        return GiveUp("the disk of the access point is full or over quota")
     if hold.code == INPUT_TRANSFER and hold.subcode in _UNREADABLE:
-        return GiveUp(f"an input could not be read on the access point: {hold.text}")
+        return GiveUp("an input could not be read on the access point")
     failed = sum(s.code in TRANSFERS or s.code == HOOK for s in job.setbacks)
     if failed >= TRANSFERS_MAX:
-        return GiveUp(f"its files could not be moved, {failed} times: {hold.text}")
+        return GiveUp(f"its files could not be moved, {failed} times")
     after_s = BACK_OFF_S * BACK_OFF_FACTOR ** (failed - 1)
     return Release(after_s, f"had trouble with files; trying again in {after_s:.0f} s: {hold.text}")

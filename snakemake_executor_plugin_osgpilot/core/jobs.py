@@ -178,6 +178,8 @@ def fold(job: Job, event: Event) -> Job:
         )
     if was_running and job.started_s is not None:
         moved = replace(moved, busy_s=job.busy_s + max(0.0, event.at_s - job.started_s))
+    if event.kind is EventKind.ABORTED:
+        moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
     if moved.over:
         return replace(moved, ended_s=event.at_s, exit_status=event.exit_status)
     # an eviction before a hold has the hold's code; the hold tells the same again

@@ -14,6 +14,9 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, 
 from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
+AVOID_MAX = 20
+"""New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
+
 LOST_AFTER_S = 20.0
 """How long after the end of a pilot's allocation the event log may still tell of its jobs."""
 
@@ -21,7 +24,8 @@ LOST_AFTER_S = 20.0
 class Registry:
     """Every job ends in `over` once, and only when it has left the access point's queue.
 
-    `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
+    `largest` is what the biggest pilot offers. `avoid` are pilots that
+    were lost and may still be offered. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
     """
 
@@ -38,6 +42,7 @@ class Registry:
         self._ended_pilots: dict[str, float] = {}
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
+        self.avoid: tuple[str, ...] = ()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take new jobs in."""
@@ -139,6 +144,7 @@ class Registry:
         """Prepare jobs anew whose pilot ended a while ago without a word about them."""
         due = {p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= LOST_AFTER_S}
         lost = due.keys() & self.ledger.running.keys()
+        self.avoid = (*self.avoid, *sorted(lost))[-AVOID_MAX:]
         for job in [j for j in self.ledger if lost and j.pilot in lost]:
             if job.state is JobState.RUNNING:
                 self._lose(job, due[job.pilot])

@@ -87,13 +87,13 @@ def _check_whole(back: Path) -> None:
             here[os.path.relpath(path, back)] = path
     here.pop(MANIFEST, None)
     for name, size in listed.items():
-        path = here.pop(name, None)
-        came = path.stat().st_size if path is not None and path.exists() else None
+        file = here.pop(name, None)
+        came = file.stat().st_size if file and file.exists() else None
         if came != size:
             raise Incomplete(f"{name} did not come back whole ({came or 0} of {size} bytes)")
-    for path in here.values():
-        if path.is_file() and not path.is_symlink():
-            path.unlink()
+    for left_over in here.values():
+        if left_over.is_file() and not left_over.is_symlink():
+            left_over.unlink()
 
 
 def _manifest(back: Path) -> dict[str, int]:

@@ -84,6 +84,7 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
         returned,
         payload.scripts,
         packed or (),
+        payload.inputs,
     )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):

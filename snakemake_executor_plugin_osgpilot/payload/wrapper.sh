@@ -35,9 +35,14 @@ next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
 next_list; scripts=("${list[@]}")
 next_list; packed=("${list[@]}")
+next_list; inputs=("${list[@]}")
 
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
+for path in "${inputs[@]}"; do
+    # HTCondor leaves a link out, without a word, whose target is gone on the access point
+    [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
+done
 mkdir -p -- "$out" "${folders[@]}" || fail "cannot make the output folders"
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
