@@ -111,15 +111,15 @@ class Queue:
                 self._registry.apply(job_id, event)
 
     def mend(self, now_s: float) -> None:
-        """Take out, submit anew or release what is due among the jobs in trouble.
+        """Take out, release or submit anew what is due among the jobs in trouble.
 
-        Raises `Unanswered`; what got no answer is said again at the next call.
+        Raises `Unanswered` or `Refused`; what was not done is said again at the next call.
         """
         with self._lock:
             self._registry.lose(now_s)
         self._take_out()
-        self._withdraw()
         self._release(now_s)
+        self._withdraw()
 
     def pilot_ended(self, pilot: str, at_s: float) -> None:
         """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.
@@ -169,7 +169,7 @@ class Queue:
 
     def _take_out(self) -> None:
         if ids := tuple(self._registry.removals):
-            # refused means that they are gone already
+            # what cannot be removed must not stop the workflow; its outputs go nowhere any more
             with suppress(Refused):
                 self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
             with self._lock:
@@ -177,9 +177,8 @@ class Queue:
 
     def _withdraw(self) -> None:
         if ids := tuple(self._registry.withdrawals):
-            with suppress(Refused):
-                self._access_point.remove(ids, "osgpilot: its pilot was lost, it runs again")
-                self._access_point.forget(ids)
+            self._access_point.remove(ids, "osgpilot: its pilot was lost, it runs again")
+            self._access_point.forget(ids)
             with self._lock:
                 self._registry.withdrawn(ids)
 

@@ -16,6 +16,9 @@ SETBACKS_MAX = 10
 20 shadow exceptions in 20 minutes (the negotiator's submitter constraint) and holds jobs after 30
 starts: one job must not bring its owner near either."""
 
+LOST_AFTER_S = 20.0
+"""How long after the end of a pilot's allocation the event log may still tell of its jobs."""
+
 TRANSFERS_MAX = 5
 """File transfers that may fail before a job is given up: each may have cost a whole execution."""
 

@@ -127,6 +127,12 @@ class Job:
         """Whether it is demand: it would start if there were room."""
         return self.state in (JobState.PREPARED, JobState.WAITING)
 
+    def stopped(self, at_s: float) -> Job:
+        """Return this job with the time from the start of the present attempt added up."""
+        if self.started_s is None:
+            return self
+        return replace(self, busy_s=self.busy_s + max(0.0, at_s - self.started_s))
+
     def set_back(self, text: str, code: int = 0, subcode: int = 0) -> Job:
         """Return this job with one more start in vain."""
         told = Setback(text, self.allocation_id, self.node, code, subcode)
@@ -176,8 +182,8 @@ def fold(job: Job, event: Event) -> Job:
             started_s=event.at_s,
             attempts=job.attempts + 1,
         )
-    if was_running and job.started_s is not None:
-        moved = replace(moved, busy_s=job.busy_s + max(0.0, event.at_s - job.started_s))
+    if was_running:
+        moved = moved.stopped(event.at_s)
     if event.kind is EventKind.ABORTED:
         moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
     if moved.over:

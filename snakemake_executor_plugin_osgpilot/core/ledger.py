@@ -39,7 +39,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self.states: Counter[JobState] = Counter()
+        self._states: Counter[JobState] = Counter()
         self.waiting: Counter[JobClass] = Counter()
         self.running: defaultdict[str, Counter[JobClass]] = defaultdict(Counter)
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
@@ -50,6 +50,10 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
+
+    def count(self, *states: JobState) -> int:
+        """Return how many jobs are in one of these states."""
+        return sum(self._states[state] for state in states)
 
     def put(self, job: Job) -> Job:
         """Take `job` in, in place of what is known under its key; return it."""
@@ -64,7 +68,7 @@ class Ledger:
         return job
 
     def _count(self, job: Job, by: int) -> None:
-        self.states[job.state] += by
+        self._states[job.state] += by
         if job.waits:
             _add(self.waiting, job.job_class, by)
         elif job.state is JobState.RUNNING:

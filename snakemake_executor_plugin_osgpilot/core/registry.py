@@ -17,9 +17,6 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Sha
 AVOID_MAX = 20
 """New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
 
-LOST_AFTER_S = 20.0
-"""How long after the end of a pilot's allocation the event log may still tell of its jobs."""
-
 
 class Registry:
     """Every job ends in `over` once, and only when it has left the access point's queue.
@@ -50,8 +47,7 @@ class Registry:
 
     def any_left(self) -> bool:
         """Whether the access point's queue may still have a job of ours."""
-        states = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
-        there = any(self.ledger.states[state] for state in states)
+        there = self.ledger.count(JobState.WAITING, JobState.RUNNING, JobState.HELD)
         return bool(there or self.in_doubt or self.removals or self.withdrawals)
 
     def take_unsent(self) -> list[tuple[Request, list[str]]]:
@@ -115,8 +111,7 @@ class Registry:
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
         """Give up on waiting jobs of these classes (None: of all) with a reason."""
         waiting = self.ledger.waiting
-        chosen = set(waiting) if classes is None else set(classes) & set(waiting)
-        if chosen:
+        if chosen := set(waiting) if classes is None else set(classes) & set(waiting):
             for job in [j for j in self.ledger if j.waits and j.job_class in chosen]:
                 self.give_up(job, text)
 
@@ -142,14 +137,16 @@ class Registry:
 
     def lose(self, now_s: float) -> None:
         """Prepare jobs anew whose pilot ended a while ago without a word about them."""
-        due = {p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= LOST_AFTER_S}
-        lost = due.keys() & self.ledger.running.keys()
-        self.avoid = (*self.avoid, *sorted(lost))[-AVOID_MAX:]
-        for job in [j for j in self.ledger if lost and j.pilot in lost]:
-            if job.state is JobState.RUNNING:
-                self._lose(job, due[job.pilot])
+        due = {
+            p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= holds.LOST_AFTER_S
+        }
         for pilot in due:
             del self._ended_pilots[pilot]
+        if lost := due.keys() & self.ledger.running.keys():
+            self.avoid = (*self.avoid, *sorted(lost))[-AVOID_MAX:]
+            running = (job for job in self.ledger if job.state is JobState.RUNNING)
+            for job in [job for job in running if job.pilot in lost]:
+                self._lose(job, due[job.pilot])
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:
         """Take in that jobs which are to be submitted anew have been taken out of the queue."""
@@ -185,8 +182,7 @@ class Registry:
             self._note(job, verdict.why)
 
     def _lose(self, job: Job, at_s: float) -> None:
-        ran_s = max(0.0, at_s - (job.started_s or at_s))
-        again = replace(job, busy_s=job.busy_s + ran_s).prepared_again("the pilot was lost")
+        again = job.stopped(at_s).prepared_again("the pilot was lost")
         if end := holds.interrupted(again):
             self.give_up(replace(again, job_id=job.job_id), end.why)
             return

@@ -1,6 +1,7 @@
-"""Trouble that is not the rule's fault: solved inside where it can be, told in one line otherwise."""
+"""Trouble that no rule is guilty of: solved inside where possible, else told in one line."""
 
 import subprocess
+
 from conftest import PATIENCE_S, SITE, nothing_left, pilots_in_slurm, tool, until
 
 WATCHFUL = {**SITE["condor"], "STARTER_UPDATE_INTERVAL": 3, "STARTER_INITIAL_UPDATE_INTERVAL": 2}
@@ -21,7 +22,7 @@ rule grows:
     output: "grows"
     resources: mem_mb=128, attempt=lambda wildcards, attempt: attempt
     retries: 3
-    shell: "(head -c 300M /dev/zero; sleep 6) | tail -c 300M | wc -c; echo {resources.attempt} > grows"
+    shell: "(head -c 300M /dev/zero; sleep 6) | tail -c 300M >x; echo {resources.attempt} > grows"
 rule disk:
     output: "disk"
     resources: disk_mb=50
