@@ -12,6 +12,10 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
 
+TRANSACTION_MAX = 5000
+"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
+and does nothing else meanwhile."""
+
 
 class Queue:
     """Own registry of all jobs of the run; the lists that Snakemake hands over are not used.
@@ -77,7 +81,7 @@ class Queue:
         return {job.pilot for job in self.jobs() if job.pilot}
 
     def send(self) -> int:
-        """Submit what was added, one transaction per kind of job; return how many went out.
+        """Submit what was added, by kinds of job; return how many went out.
 
         A batch whose answer got lost is looked for in the queue before it is sent again. Raises
         `Unanswered`; nothing is lost then, the next call goes on.
@@ -89,7 +93,11 @@ class Queue:
         kinds: defaultdict[Request, list[Job]] = defaultdict(list)
         for job in batch:
             kinds[job.request].append(job)
-        waiting = list(kinds.values())
+        waiting = [
+            jobs[start : start + TRANSACTION_MAX]
+            for jobs in kinds.values()
+            for start in range(0, len(jobs), TRANSACTION_MAX)
+        ]
         sent = 0
         try:
             while waiting:

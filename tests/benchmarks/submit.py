@@ -12,6 +12,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -33,9 +35,11 @@ from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FO
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 from snakemake_executor_plugin_osgpilot.payload.stage import stage
 
-PATIENCE_S = 1800
+PATIENCE_S, SWEEP_PATIENCE_S = 1800, 600
 LOOK_EVERY_S = 0.05
 WRAPPER_RUNS = 20
+TRANSACTION_MAX = 10_000
+"""An access point refuses more than 20,000 at once (MAX_JOBS_PER_SUBMISSION)."""
 
 
 def bare(folder: Path, jobs: int) -> float:
@@ -45,12 +49,16 @@ def bare(folder: Path, jobs: int) -> float:
     submit_bare(folder, seat, jobs)
     spent_s = time.monotonic() - begun
     assert Count(folder, BARE_LOG, "000 (")() == jobs
-    sweep()
+    sweep(SWEEP_PATIENCE_S)
     return spent_s
 
 
-def by_snakemake(contender: Contender, folder: Path, jobs: int) -> tuple[float, float]:
-    """Return the seconds from Snakemake's hand-over to the queue, and the memory used in MB."""
+@contextmanager
+def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[tuple[float, float]]:
+    """Have Snakemake put its jobs into the queue, and in the end nothing left of them.
+
+    Yields the seconds from hand-over to queue, and the memory used by then in MB.
+    """
     seat = prepare(folder, jobs)
     handed_over = Count(folder, SAID, "Execute ")
     in_queue = Count(folder, contender.told_in, contender.told_by)
@@ -60,15 +68,14 @@ def by_snakemake(contender: Contender, folder: Path, jobs: int) -> tuple[float, 
         _until(lambda: handed_over() > 0, process, folder)
         begun = time.monotonic()
         _until(lambda: in_queue() >= wanted, process, folder)
-        spent_s = time.monotonic() - begun
-        return spent_s, _memory_mb(process.pid)
+        yield time.monotonic() - begun, _memory_mb(process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        sweep()
+        sweep(SWEEP_PATIENCE_S)
 
 
-def _until(condition, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, (folder / SAID).read_text()[-5000:]
@@ -117,16 +124,18 @@ def main() -> None:
         say("wrapper_cpu_ms", wrapper_cpu_ms(place / "wrapper", ()))
         say("wrapper_packed_cpu_ms", wrapper_cpu_ms(place / "wrapper-packed", ("a", "b")))
 
-        bare_per_s = jobs / bare(place / "bare", jobs)
+        by_hand = min(jobs, TRANSACTION_MAX)
+        bare_per_s = by_hand / bare(place / "bare", by_hand)
         say("bare_htcondor_per_s", bare_per_s)
-        idle_s, idle_mb = by_snakemake(IDLE, place / "idle", jobs)
-        say("snakemake_alone_s", idle_s)
-        ours_s, ours_mb = by_snakemake(DIRECT, place / "direct", jobs)
-        say("hand_over_s", ours_s)
-        if not arguments.ours_only:
-            for each in PEERS_AND_PAYLOADS:
-                count = jobs if each is SNAKEMAKE_PAYLOAD else arguments.slow_jobs
-                per_s[each.name] = count / by_snakemake(each, place / each.name, count)[0]
+        with by_snakemake(IDLE, place / "idle", jobs) as (idle_s, idle_mb):
+            say("snakemake_alone_s", idle_s)
+        with by_snakemake(DIRECT, place / "direct", jobs) as (ours_s, ours_mb):
+            say("hand_over_s", ours_s)
+            say("memory_mb", ours_mb - idle_mb)
+        for each in () if arguments.ours_only else PEERS_AND_PAYLOADS:
+            count = jobs if each is SNAKEMAKE_PAYLOAD else min(jobs, arguments.slow_jobs)
+            with by_snakemake(each, place / each.name, count) as (spent_s, _):
+                per_s[each.name] = count / spent_s
                 say(f"{each.name}_per_s", per_s[each.name])
     for name, rate in per_s.items():
         print(f"submit ratio_{name} {rate / bare_per_s:.3f}")
