@@ -5,9 +5,8 @@
     jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
-folder about 5 s late. The starter asks the shadow for guidance while that still finishes the
-transfer, and is told to come back later (`RetryReqest` in StarterLog; 38 of 48 jobs with two files,
-2 of 48 with one).
+folder about 5 s late, more often than not. The starter asks the shadow for guidance while that still
+finishes the transfer, and is told to come back later (see docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def _pack(travelling: dict[str, Path]) -> list[str] | None:
 
 
 def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
-    """Return an archive's entry. Made by hand: `tarfile` looks the owner's name up for each file."""
+    """Return an archive's entry; `tarfile` itself would look the owner's name up each time."""
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = status.st_size, status.st_mode, int(status.st_mtime)
     return member
