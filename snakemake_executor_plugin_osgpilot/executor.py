@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.wiring import Run
 
 POLL_S = 0.2
+BATCH = 1000
+"""Jobs made ready before they are handed over: the queue submits them, in its own thread and
+process, while the next ones are made ready."""
+
 DEFAULT_MEMORY_MB = 2000
 DEFAULT_DISK_MB = 2000
 """What a job gets whose rule says nothing; the OSPool's own defaults."""
@@ -62,8 +66,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
-        """Make jobs ready to travel and hand them to the queue, all at once."""
+        """Make jobs ready to travel and hand them to the queue."""
         jobs = list(jobs)
+        for start in range(0, len(jobs), BATCH):
+            self._hand_over(jobs[start : start + BATCH])
+
+    def _hand_over(self, jobs: list[Any]) -> None:
         ready = []
         for job in jobs:
             self.run_job_pre(job)
@@ -77,7 +85,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._report_failure(info, f"osgpilot: {error}\n")
                 continue
             info.external_jobid = own.key
-            info.aux = {"key": own.key}
             self._active[own.key] = info
             self.report_job_submission(info)
             ready.append(own)
@@ -120,7 +127,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._count += 1
         key = f"{self._count:06}"
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
-        self._payloads[key] = prepared.payload
+        self._payloads[key] = prepared.payload.without_what_left()
         return _job(key, job, prepared.image)
 
     async def check_active_jobs(
@@ -132,7 +139,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if info := self._active.pop(key, None):
                 self._finish(info, job)
         for info in active_jobs:
-            if info.aux and info.aux["key"] in self._active:
+            if info.external_jobid in self._active:
                 yield info
 
     async def sleep(self) -> None:

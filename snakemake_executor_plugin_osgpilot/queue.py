@@ -83,7 +83,7 @@ class Queue:
             return set(self._registry.ledger.served)
 
     def send(self) -> int:
-        """Submit what was added, one transaction per kind of job; return how many went out.
+        """Submit what was added, by kinds of job; return how many went out.
 
         A batch whose answer got lost is looked for in the queue before it is sent again. Raises
         `Unanswered`; nothing is lost then, the next call goes on.

@@ -51,13 +51,17 @@ class Registry:
         return bool(there or self.in_doubt or self.removals or self.withdrawals)
 
     def take_unsent(self) -> list[tuple[Request, list[str]]]:
-        """Return the keys of the jobs to send, those that ask for the same together."""
+        """Return the keys of the jobs to send by what they ask for, in parts of one transaction."""
         kinds: defaultdict[Request, list[str]] = defaultdict(list)
         for key in self.unsent:
             if self.ledger[key].state is JobState.PREPARED:
                 kinds[self.ledger[key].request].append(key)
         self.unsent = []
-        return list(kinds.items())
+        return [
+            (request, keys[start : start + TRANSACTION_MAX])
+            for request, keys in kinds.items()
+            for start in range(0, len(keys), TRANSACTION_MAX)
+        ]
 
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""

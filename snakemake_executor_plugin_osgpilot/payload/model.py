@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Payload:
     """Scripts that run one after the other, and paths relative to the working folder.
 
@@ -40,6 +40,10 @@ class Payload:
                     "copy or link it below the working folder and use the relative path"
                 )
         return self
+
+    def without_what_left(self) -> Payload:
+        """Return what is still of use once the job is on its way; it is kept for every job."""
+        return replace(self, scripts=(), inputs=())
 
 
 def members(job: Any) -> list[Any]:
