@@ -73,14 +73,14 @@ _WORDS = frozenset(
     ("error", "false", "is", "isnt", "my", "parent", "self", "target", "true", "undefined")
 )
 _OF_HTCONDOR = re.compile(
-    r"(activation|auto|block|bytes|cluster|committed|common|concurrency|condor|container"
-    r"|cumulative|current|diskusage|docker|enteredcurrent|env|executable|exit|global|hold|imagesize"
-    r"|job|last|machineattr|num|onexit|periodic|proc|recent|release|remote|remove|request"
+    r"(activation|assigned|auto|block|bytes|cluster|committed|common|concurrency|condor|container"
+    r"|cumulative|current|device|docker|enteredcurrent|env|execut|exit|global|hold|imagesize"
+    r"|job|last|machineattr|num|onexit|network|periodic|proc|proportional|recent|release|remote|remove|request"
     r"|residentset|stats|stream|submit|total|transfer|userlog|vacate|want(container|docker|sandbox)"
     r"|x509).*"
     r"|acc(oun)?t(ing)?group.*|arg(ument)?s|cmd|completiondate|coresize|err|firstjobmatchdate|in"
-    r"|initialwait.*|iwd|killsig|leavejobinqueue|(orig)?maxhosts|memoryusage|minhosts|(my|target)type"
-    r"|niceuser|out|owner|.*provisioned|qdate|scratchdirfilecount|shouldtransferfiles"
+    r"|initialwait.*|iwd|killsig|leavejobinqueue|(orig)?maxhosts|minhosts|(my|target)type"
+    r"|niceuser|out|owner|.*(provisioned|usage(_raw)?)|qdate|scratchdirfilecount|shouldtransferfiles"
     r"|spooledoutputfiles|startdprincipal|stdoutmtime|terminationpending|user|wantsif"
     r"|whentotransferoutput"
 )

@@ -51,17 +51,14 @@ class Images:
         """
         if not name:
             return NO_IMAGE
-        if name not in self._known:
-            self._known[name] = self._look(name)
-        return self._known[name]
-
-    def _look(self, name: str) -> Image:
-        image_name(name)
         name = name.removeprefix("file://")
-        if "://" in name:
-            return _remote(name)
-        path = (self.workdir / name).absolute()
-        image_name(str(path))
+        place = name if "://" in name else str(self.workdir / name)
+        if place not in self._known:
+            image_name(place)
+            self._known[place] = _remote(place) if "://" in place else self._local(Path(place))
+        return self._known[place]
+
+    def _local(self, path: Path) -> Image:
         if path.is_relative_to(_EVERYWHERE):
             return Image(str(path), transferred=False)
         if not path.exists():

@@ -73,19 +73,13 @@ class Requests:
         silent = [part for part in members(job) if not _says(part, name)]
         for part in silent:
             self._note(part.rule.name, name)
-        if len(silent) < len(members(job)):
-            return value or default
-        # Snakemake's guess without inputs to go by is far from what a pilot has
-        return max(value, default) if all(part.input for part in silent) else default
+        return default if len(silent) == len(members(job)) else value
 
     def _note(self, rule: str, name: str) -> None:
         if (rule, name) not in self._said:
             self._said.add((rule, name))
             kind = "memory" if name == "mem_mb" else "disk"
-            self.say(
-                f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed, "
-                "more where its inputs are large"
-            )
+            self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
 
     def _check_duration(self, who: str, runtime_s: int, life_s: int) -> None:
         hours = CATEGORY_HOURS[duration_category(life_s)]
@@ -116,25 +110,18 @@ def _unknown(value: Any) -> bool:
 def _says(job: Any, name: str) -> bool:
     """Whether user or rule named the resource, and not Snakemake by its own formula.
 
-    Without --default-resources, Snakemake derives memory and disk from the size of the inputs
-    (snakemake.resources, Resources.DEFAULTS). Such a value has a function and no text of its own.
+    Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
+    from nothing where that is small or there are none (snakemake.resources, Resources.DEFAULTS).
     """
     value = job.resources.get(name)
-    if value is None or value == 0 or _unknown(value):
+    if not value or _unknown(value):
         return False
     declared = (getattr(job.rule, "resources", None) or {}).get(name)
-    if declared is None or not declared.is_evaluable() or declared.raw is not None:
+    evaluator = getattr(declared, "_evaluator", None)
+    by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
+    if not by_expression or getattr(declared, "raw", None) is not None:
         return True
-    return bool(value != _snakemakes_guess(job, name))
-
-
-def _snakemakes_guess(job: Any, name: str) -> object:
-    from snakemake.resources import Resources
-
-    guess = Resources.default("full")[name]
-    return guess.evaluate(
-        job.wildcards, input=job.input, attempt=1, threads=job.threads, rulename=job.rule.name
-    ).value
+    return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
 
 
 def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:

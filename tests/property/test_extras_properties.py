@@ -17,26 +17,32 @@ from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 SEAT = Seat("alice", "MyProject", "r1")
 PLAIN = Request(JobClass(Shape(1, 512, 100)))
 
-hostile = st.lists(
-    st.one_of(
-        st.sampled_from(
-            ["\n", "\r\n", "\\", "\\\n", '"', "'", "$(HOME)", "$$(Memory)", "$ENV(HOME)", "#", "="]
-            + [";", "queue 5", "queue", "+Evil = 1", "My.Evil = 1", "@=end", "@end", "if true"]
-            + ["endif", "include : /etc/passwd", "\0", "\x85", "\u2028", "\t", " ", "]", ")", "/*"]
-        ),
-        st.text(max_size=5),
+TRAPS = (
+    *("\n", "\r\n", "\\", "\\\n", '"', "'", "$(HOME)", "$$(Memory)", "$ENV(HOME)", "#", "=", ";"),
+    *("queue 5", "queue", "+Evil = 1", "My.Evil = 1", "@=end", "@end", "if true", "endif"),
+    *(
+        "include : /etc/passwd",
+        "\0",
+        "\x85",
+        "\u2028",
+        "\t",
+        " ",
+        "]",
+        ")",
+        "(",
+        "/*",
+        "||",
+        "true",
     ),
-    max_size=6,
-).map("".join)
-values = st.one_of(hostile, st.booleans(), st.integers(), st.floats())
-names = st.one_of(
-    st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=12),
-    st.sampled_from(
-        ["if", "elif", "else", "endif", "use", "include", "error", "warning", "queue", "on", "my"]
-        + ["OSGPilotKey", "log", "Cmd", "executable", "hold", "rank", "priority", "DOLLAR"]
-    ),
-    hostile,
 )
+WORDS = (
+    *("if", "elif", "else", "endif", "use", "include", "error", "warning", "queue", "on", "my"),
+    *("OSGPilotKey", "log", "Cmd", "executable", "hold", "rank", "priority", "DOLLAR"),
+)
+hostile = st.lists(st.one_of(st.sampled_from(TRAPS), st.text(max_size=5)), max_size=6).map("".join)
+values = st.one_of(hostile, st.booleans(), st.integers(), st.floats())
+plain_names = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=12)
+names = st.one_of(plain_names, st.sampled_from(WORDS), hostile)
 
 
 def submitted(*extras: tuple[str, str]) -> dict[str, str]:
