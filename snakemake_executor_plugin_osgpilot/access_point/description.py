@@ -149,7 +149,8 @@ def describe(
         "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
         "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
-    description |= _gpus(request) | _container(request, common_images=common_images)
+    many = len(submission.keys) > 1
+    description |= _gpus(request) | _container(request, common=common_images and many)
     return merge(description, request.extras)
 
 
@@ -161,14 +162,15 @@ def _gpus(request: Request) -> dict[str, str]:
     return {"request_gpus": str(count)} | ({"require_gpus": wanted} if wanted else {})
 
 
-def _container(request: Request, *, common_images: bool) -> dict[str, str]:
+def _container(request: Request, *, common: bool) -> dict[str, str]:
+    # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
     image = request.container_image
     if not image:
         return {}
     lines = {"universe": "container", "container_image": image_name(image)}
     if not request.transfer_image:
         lines["transfer_container"] = "false"
-    elif common_images and "://" not in image:
+    elif common and image.endswith(".sif"):
         lines["container_is_common"] = "true"
     return lines
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
@@ -75,8 +76,8 @@ _WORDS = frozenset(
 _OF_HTCONDOR = re.compile(
     r"(activation|assigned|auto|block|bytes|cluster|committed|common|concurrency|condor|container"
     r"|cumulative|current|device|docker|enteredcurrent|env|execut|exit|global|hold|imagesize"
-    r"|job|last|machineattr|num|onexit|network|periodic|proc|proportional|recent|release|remote|remove|request"
-    r"|residentset|stats|stream|submit|total|transfer|userlog|vacate|want(container|docker|sandbox)"
+    r"|job|last|machineattr|num|onexit|network|periodic|proc|proportional|recent|release"
+    r"|remote|remove|request|residentset|stats|stream|submit|total|transfer|userlog|vacate|want(container|docker|sandbox)"
     r"|x509).*"
     r"|acc(oun)?t(ing)?group.*|arg(ument)?s|cmd|completiondate|coresize|err|firstjobmatchdate|in"
     r"|initialwait.*|iwd|killsig|leavejobinqueue|(orig)?maxhosts|minhosts|(my|target)type"
@@ -87,6 +88,7 @@ _OF_HTCONDOR = re.compile(
 """Attributes, in lower case, that commands or daemons set; a test compares it with real job ads."""
 
 
+@lru_cache(maxsize=1024, typed=True)
 def submit_command(name: str, value: Value) -> tuple[str, str]:
     """Return the line of the submit description for the command `name`. Raises `BadInput`."""
     _check_name(name)
@@ -100,6 +102,7 @@ def submit_command(name: str, value: Value) -> tuple[str, str]:
     return name.lower(), text
 
 
+@lru_cache(maxsize=1024, typed=True)
 def attribute(name: str, value: Value) -> tuple[str, str]:
     """Return the line that gives the job ad the attribute `name`. Raises `BadInput`."""
     _check_name(name)

@@ -60,16 +60,19 @@ def test_an_image_makes_a_container_job():
     assert (text["universe"], text["container_image"]) == ("container", "/opt/a.sif")
 
 
-def test_an_image_travels_once_for_many_jobs_where_that_is_possible():
-    local = submission(container_image="/opt/a.sif")
-    assert "container_is_common" not in describe(local, SEAT, FOLDER)
-    text = describe(local, SEAT, FOLDER, common_images=True)
-    assert text["container_is_common"] == "true"
-    fetched = submission(container_image="docker://a")
-    assert "container_is_common" not in describe(fetched, SEAT, FOLDER, common_images=True)
-    shared = submission(container_image="/opt/a.sif", transfer_image=False)
-    text = describe(shared, SEAT, FOLDER, common_images=True)
-    assert (text["transfer_container"], "container_is_common" in text) == ("false", False)
+def container_lines(image, keys=("1", "2"), *, common_images=True, **more):
+    request = Request(JobClass(Shape(1, 500)), image, **more)
+    lines = describe(Submission(keys, request), SEAT, FOLDER, common_images=common_images)
+    return lines.get("container_is_common"), lines.get("transfer_container")
+
+
+def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
+    for image in ("/opt/a.sif", "https://h/a.sif"):
+        assert container_lines(image) == ("true", None)
+        assert container_lines(image, common_images=False) == (None, None)
+        assert container_lines(image, keys=("1",)) == (None, None)
+    assert container_lines("docker://a") == (None, None)
+    assert container_lines("/opt/a.sif", transfer_image=False) == (None, "false")
 
 
 def test_gpus_are_asked_for_with_what_is_known_of_them():
