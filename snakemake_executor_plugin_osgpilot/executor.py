@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,6 @@ POLL_S = 0.2
 BATCH = 1000
 """Jobs made ready before they are handed over: the queue submits them, in its own thread and
 process, while the next ones are made ready."""
-
-DEFAULT_MEMORY_MB = 2000
-DEFAULT_DISK_MB = 2000
-"""What a job gets whose rule says nothing; the OSPool's own defaults."""
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
@@ -104,17 +99,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
+        from snakemake_executor_plugin_osgpilot.payload.image import Images
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+        from snakemake_executor_plugin_osgpilot.payload.request import Requests
 
-        settings = self.workflow.executor_settings
+        settings, run = self.workflow.executor_settings, self._run
         preparer = Preparer(
             self.workflow,
             settings.payload or "auto",
             settings.runtime_image or "",
-            self._run.folder.path,
-            self._run.workdir,
+            run.folder.path,
+            run.workdir,
             self.format_job_exec,
             self.envvars(),
+            Images(run.workdir, run.say, run.access_point.common_images),
+            Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if not job.is_local)
@@ -123,12 +122,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return preparer
 
     def _prepare(self, job: Any) -> Job:
+        from snakemake_executor_plugin_osgpilot.core.jobs import Job
+
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
+        name = job.name if job.is_group() else job.rule.name
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload.without_what_left()
-        return _job(key, job, prepared.image)
+        return Job(key, name, prepared.request)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -211,25 +213,3 @@ def _check_ended(job: Job) -> None:
 
     if job.state is JobState.REMOVED:
         raise JobFailed(job.text or "the job was removed from the queue")
-
-
-def _job(key: str, job: Any, image: str) -> Job:
-    from snakemake_executor_plugin_osgpilot.access_point.description import (
-        claimed_memory_mb,
-        runtime_bucket_s,
-    )
-    from snakemake_executor_plugin_osgpilot.core.jobs import Job
-    from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-
-    resources = job.resources
-    memory_mb = claimed_memory_mb(_number(resources, "mem_mb", DEFAULT_MEMORY_MB))
-    disk_mb = _number(resources, "disk_mb", DEFAULT_DISK_MB)
-    shape = Shape(max(1, job.threads), memory_mb, disk_mb)
-    runtime_s = runtime_bucket_s(60 * _number(resources, "runtime", 0))
-    name = job.name if job.is_group() else job.rule.name
-    return Job(key, name, Request(JobClass(shape, runtime_s), image))
-
-
-def _number(resources: Any, name: str, default: int) -> int:
-    value = resources.get(name, default)
-    return math.ceil(value) if isinstance(value, (int, float)) and value > 0 else default

@@ -126,7 +126,13 @@ class Fleet:
         values = parameters.parameters(self._site, self._seat, name)
         parameters.write(folder, self._site, values)
         allocation = Allocation(
-            name, self._seat.run, options.cores, options.memory_mb, options.walltime_min, folder
+            name,
+            self._seat.run,
+            options.cores,
+            options.memory_mb,
+            options.walltime_min,
+            folder,
+            options.gpus,
         )
         self._pilots[name] = pilot
         try:

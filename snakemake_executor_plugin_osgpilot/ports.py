@@ -28,6 +28,7 @@ class Allocation:
     memory_mb: int
     walltime_min: int
     folder: Path
+    gpus: int = 0
 
 
 class Slurm(Protocol):

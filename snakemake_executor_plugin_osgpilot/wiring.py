@@ -43,7 +43,10 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that serves one run of a workflow."""
+    """Everything that serves one run of a workflow.
+
+    `pilot_life_s` is how long jobs can count on a new pilot; `say` and `warn` reach the user.
+    """
 
     seat: Seat
     folder: RunFolder
@@ -51,6 +54,9 @@ class Run:
     queue: Queue
     controller: Controller
     access_point: LocalAccessPoint
+    pilot_life_s: int
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
 
     def close(self) -> None:
         """End jobs, pilots and helper processes of this run."""
@@ -99,7 +105,9 @@ def start(
     )
     controller = Controller(queue, fleet, clock, policy, seat, folder, say, warn)
     controller.start()
-    return Run(seat, folder, Path.cwd(), queue, controller, access_point)
+    return Run(
+        seat, folder, Path.cwd(), queue, controller, access_point, policy.walltime_s, say, warn
+    )
 
 
 def _check(site: Site, seat: Seat, state_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Event
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
+COMMON_IMAGES_SINCE = (25, 14)
+"""The first HTCondor with which `container_is_common` was seen to work as documented."""
+
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 
 
@@ -26,6 +30,12 @@ class LocalAccessPoint:
         self._folder = run_folder
         self._worker = Worker()
         self._log: EventLog | None = None
+        self._version = (0, 0)
+
+    @property
+    def common_images(self) -> bool:
+        """Whether the schedd sends an image once for many jobs; known after `ping`."""
+        return self._version >= COMMON_IMAGES_SINCE
 
     @property
     def _mine(self) -> str:
@@ -33,10 +43,14 @@ class LocalAccessPoint:
 
     def ping(self) -> None:
         """Raise `Unanswered` unless the schedd answers a query."""
-        self._worker.ask({"do": "ping"}, timeout_s=PING_S)
+        answer = self._worker.ask({"do": "ping"}, timeout_s=PING_S)
+        if found := re.search(r"(\d+)\.(\d+)\.", answer["version"]):
+            self._version = int(found[1]), int(found[2])
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        description = describe(submission, self._seat, self._folder)
+        description = describe(
+            submission, self._seat, self._folder, common_images=self.common_images
+        )
         request = {"do": "submit", "description": description, "keys": submission.keys}
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
         cluster, first = answer["cluster"], answer["first_proc"]

@@ -35,7 +35,8 @@ def main() -> None:
 def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
-    return {"version": str(htcondor.version())}
+    located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    return {"version": str(located.get("CondorVersion", ""))}
 
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:

@@ -56,10 +56,18 @@ class JobClass:
 
 @dataclass(frozen=True, order=True)
 class Request:
-    """All that a job asks of a slot. Jobs that ask for the same are submitted together."""
+    """All that a job asks of a slot. Jobs that ask for the same are submitted together.
+
+    `transfer_image` is False where pilots can read the image at its path. `extras` are further
+    lines of the submit description (command or `My.Attribute`, and its text), already checked.
+    """
 
     job_class: JobClass
     container_image: str = ""
+    transfer_image: bool = True
+    gpu_model: str = ""
+    gpu_manufacturer: str = ""
+    extras: tuple[tuple[str, str], ...] = ()
 
 
 class PilotState(Enum):

@@ -17,6 +17,10 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Sha
 AVOID_MAX = 20
 """New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
 
+TRANSACTION_MAX = 5000
+"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
+and does nothing else meanwhile."""
+
 
 class Registry:
     """Every job ends in `over` once, and only when it has left the access point's queue.

@@ -51,6 +51,11 @@ def members(job: Any) -> list[Any]:
     return [part for level in job.toposorted for part in level] if job.is_group() else [job]
 
 
+def label(job: Any) -> str:
+    """Return what messages call `job`."""
+    return f"group job {job.name}" if job.is_group() else f"rule {job.rule}"
+
+
 def flagged(file: Any, flag: str) -> bool:
     """Whether Snakemake marked `file` so: temp, touch, protected, ensure…"""
     return bool((getattr(file, "flags", None) or {}).get(flag))

@@ -48,6 +48,7 @@ def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
         "pilot_id": safe_name(name, "pilot"),
         "run_id": safe_name(seat.run, "run"),
         "walltime_min": str(site.pilot.walltime_min),
+        "gpus": str(site.pilot.gpus),
     }
     env = {
         "POOL": site.central_manager,

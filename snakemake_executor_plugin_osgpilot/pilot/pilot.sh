@@ -59,6 +59,15 @@ OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
 END
 }
 
+# Where Slurm does not keep other GPUs of the node away from us, these variables alone say which are ours.
+use_gpus() {
+    local name
+    binds+=(--nv)
+    for name in CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES; do
+        [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
+    done
+}
+
 run_container() {
     local binds=(
         --bind "$scratch/pilot:/pilot"
@@ -68,6 +77,7 @@ run_container() {
     )
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
+    [ "${option[gpus]}" = 0 ] || use_gpus
     "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" &
     container=$!
 }

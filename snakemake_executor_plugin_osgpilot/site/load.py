@@ -25,6 +25,7 @@ class SlurmOptions:
     qos: str = ""
     constraint: str = ""
     reservation: str = ""
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class PilotOptions:
     memory_mb: int
     walltime_min: int
     disk_mb: int = UNLIMITED_MB
+    gpus: int = 0
     memory_headroom_mb: int = 200
     idle_min: int = 5
 
     @property
     def shape(self) -> Shape:
         """What jobs can have of one pilot."""
-        return Shape(self.cores, self.offered_memory_mb, self.disk_mb)
+        return Shape(self.cores, self.offered_memory_mb, self.disk_mb, self.gpus)
 
     @property
     def offered_memory_mb(self) -> int:
@@ -157,6 +159,8 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
     )
+    if site.slurm.gpu_type and not site.pilot.gpus:
+        raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
     if site.pilot.offered_memory_mb < 100:
         raise BadInput(
             f"site file {path}: `pilot.memory_headroom_mb` leaves "

@@ -34,6 +34,9 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
         f"--output={_filename_pattern(allocation.folder / 'slurm.log')}",
         f"--chdir={allocation.folder}",
     ]
+    if allocation.gpus:
+        kind = f"{options.gpu_type}:" if options.gpu_type else ""
+        argv.append(f"--gres=gpu:{kind}{allocation.gpus}")
     for name in ("partition", "account", "qos", "constraint", "reservation"):
         if value := getattr(options, name):
             argv.append(f"--{name}={value}")
