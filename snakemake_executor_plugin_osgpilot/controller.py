@@ -1,50 +1,54 @@
-"""The tick: look, plan, act. One thread drives the queue and the fleet of one run."""
+"""The tick: look, advance, plan, act. One thread drives the queue and the fleet of one run."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot import run as runs
-from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Snapshot
-from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
+from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move
+from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import Queue
-from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.scaling import Scaling
 
 TICK_S = 0.5
 LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
-"""Slurm is asked every LOOK_EVERY_S; sooner for new jobs, but not within LOOK_SOONEST_S."""
+"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
 Say = Callable[[str], None]
 
 
+class Book(Protocol):
+    """Where a run is written down, and where pilots see that it is alive."""
+
+    def write(self) -> None:
+        """Write the record of the run as it is now."""
+
+    def keep_alive(self) -> None:
+        """Tell pilots that have not started yet whether they are still wanted."""
+
+
 class Controller:
     """Runs ticks in a thread of its own until `close`; never raises there."""
 
     def __init__(
-        self,
-        queue: Queue,
-        fleet: Fleet,
-        clock: Clock,
-        policy: Policy,
-        seat: Seat,
-        folder: RunFolder,
-        say: Say,
-        warn: Say,
-    ) -> None:
-        self._queue, self._fleet, self._clock = queue, fleet, clock
-        self._policy, self._seat, self._folder = policy, seat, folder
-        self._say, self._warn = say, warn
+        self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
+        say: Say, warn: Say,
+    ) -> None:  # fmt: skip
+        self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
+        self._clock, self._say, self._warn = clock, say, warn
         self._looked_s = float("-inf")
-        self._new_demand = False
+        self._look_soon = False
+        self._idle: frozenset[str] = frozenset()
         self._said = ""
         self._silent: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._pause = threading.Event()
@@ -71,8 +75,8 @@ class Controller:
             self._say(f"ending {len(self._fleet.live)} pilot(s)")
         self._attempt("end the pilots", self._fleet.end)
         if unfinished:
-            self._attempt("empty the queue", self._empty_queue)
-        self._attempt("write the record", self._write_record)
+            self._attempt("empty the queue", self._queue_emptied)
+        self._attempt("write the record", self._book.write)
 
     def _remove_jobs(self) -> None:
         """Remove all jobs; let the pilots confirm it before they are told to end themselves.
@@ -85,14 +89,11 @@ class Controller:
                 return
             self._pause.wait(REMOVAL_PAUSE_S)
 
-    def _empty_queue(self) -> None:
+    def _queue_emptied(self) -> None:
         if self._queue.remaining():
             self._queue.forget_removed()
         if self._queue.remaining():
-            clause = f"'OSGPilotWorkflow == \"{self._seat.run}\"'"
-            raise Unanswered(
-                f"jobs are still there; remove them with: condor_rm -constraint {clause}"
-            )
+            raise Unanswered(f"jobs are still there; remove them with: {self._queue.removal_hint}")
 
     def _loop(self) -> None:
         while not self._closing.is_set():
@@ -107,42 +108,71 @@ class Controller:
     def tick(self) -> None:
         """Do what is due: send, follow, look at Slurm, plan, act."""
         self._attempt("submit jobs", self._send)
-        self._attempt("read the event log", self._queue.follow)
-        self._attempt("remove held jobs", self._queue.remove_given_up)
+        if self._attempt("read the event log", self._queue.follow):
+            self._attempt("look after jobs in trouble", self._mend)
         self._signal_news()
+        self._note_idle()
         age_s = self._clock.now_s() - self._looked_s
-        if age_s >= LOOK_EVERY_S or (self._new_demand and age_s >= LOOK_SOONEST_S):
-            self._new_demand = False
+        if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= LOOK_SOONEST_S):
+            self._look_soon = False
             self._looked_s = self._clock.now_s()
+            self._attempt("tell the pilots that we are here", self._book.keep_alive)
             self._attempt("look after the pilots", self._scale)
-            self._attempt("write the record", self._write_record)
+            self._attempt("write the record", self._book.write)
 
     def _send(self) -> None:
         if self._queue.send():
-            self._new_demand = True
+            self._look_soon = True
+
+    def _mend(self) -> None:
+        for notice in self._queue.notices():
+            self._say(notice)
+        self._queue.mend(self._clock.now_s())
+
+    def _note_idle(self) -> None:
+        """Have a pilot that ran out of work looked at soon, when no job waits for it."""
+        ready = {p.name for p in self._fleet.live if p.state is PilotState.READY}
+        idle = frozenset(ready - self._queue.busy_pilots()) if ready else frozenset()
+        if idle - self._idle and self._queue.is_quiet():
+            self._look_soon = True
+        self._idle = idle
 
     def _scale(self) -> None:
-        waiting, running = self._queue.demand()
-        served = self._queue.pilots_that_served()
-        for pilot in self._fleet.look(served, jobs_wait=bool(waiting)):
-            where = f" on {pilot.node}" if pilot.node else ""
-            self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}")
-        snapshot = Snapshot(self._clock.now_s(), waiting, self._fleet.pilots, running)
-        decided = plan(snapshot, self._policy)
-        if decided.unfit:
-            shape = self._policy.pilot_shape
-            shapes = "; ".join(f"{c.shape}, {c.runtime_s // 60} min" for c in decided.unfit)
-            limit = f"{shape}, {self._policy.walltime_s // 60} min"
-            text = f"no pilot of this site can run this job: it needs {shapes}, a pilot has {limit}"
-            self._queue.fail_waiting(decided.unfit, text)
+        view = self._queue.view()
+        for move in self._scaling.look(view):
+            self._tell(move)
+        decided = self._scaling.plan(view)
+        for unfit in decided.unfit:
+            self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
         for action in dict.fromkeys(decided.actions):
             number = decided.actions.count(action)
             self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
+        self._tell_refusals(decided)
+        self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
-        if self._fleet.trouble and not self._fleet.live:
-            self._queue.fail_waiting(None, f"no pilots can be started: {self._fleet.trouble}")
+        if self._fleet.health.hopeless and not self._fleet.live:
+            self._queue.fail_waiting(
+                None, f"no pilot can be started: {self._fleet.health.hopeless}"
+            )
         self._signal_news()
-        self._report(sum(waiting.values()), sum(map(len, running.values())))
+        self._report(view.waiting.total(), len(view.executing))
+
+    def _tell(self, move: Move) -> None:
+        pilot = move.after
+        where = f" on {pilot.node}" if pilot.node else ""
+        why = f" ({pilot.failure})" if pilot.failure else ""
+        self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
+        if pilot.state.over:
+            self._queue.pilot_ended(pilot.name, self._clock.now_s())
+
+    def _tell_refusals(self, decided: Plan) -> None:
+        """Say what holds pilots back when it begins to, not again while it lasts."""
+        refused = {refusal.rule: refusal.reason for refusal in decided.refusals}
+        for rule, reason in refused.items():
+            if rule not in self._refused:
+                say = self._warn if rule == "breaker" else self._say
+                say(f"no more pilots for now: {reason}")
+        self._refused = refused
 
     def _signal_news(self) -> None:
         if self._queue.has_news():
@@ -150,19 +180,14 @@ class Controller:
 
     def _report(self, waiting: int, running: int) -> None:
         states = [p.state for p in self._fleet.live]
-        pending = sum(s in (PilotState.PENDING, PilotState.INTENDED) for s in states)
+        pending = sum(state.waits for state in states)
         line = (
-            f"jobs: {waiting} waiting, {running} running; "
-            f"pilots: {pending} pending, {states.count(PilotState.RUNNING)} running"
+            f"jobs: {waiting} waiting, {running} running; pilots: {pending} pending, "
+            f"{states.count(PilotState.BOOTING)} booting, {states.count(PilotState.READY)} ready"
         )
         if line != self._said and (waiting or running or states):
             self._said = line
             self._say(line)
-
-    def _write_record(self) -> None:
-        now_s = self._clock.now_s()
-        content = runs.record(self._seat, self._queue.jobs(), self._fleet.pilots, now_s)
-        runs.write(self._folder, content)
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:
         """Do `act`; say once per cause if it failed, and once when it works again."""

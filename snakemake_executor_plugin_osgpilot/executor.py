@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.wiring import Run
 
 POLL_S = 0.2
-DEFAULT_MEMORY_MB = 2000
-DEFAULT_DISK_MB = 2000
-"""What a job gets whose rule says nothing; the OSPool's own defaults."""
+BATCH = 1000
+"""Jobs made ready before they are handed over: the queue submits them, in its own thread and
+process, while the next ones are made ready."""
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
@@ -45,14 +44,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
-        from snakemake_executor_plugin_osgpilot.wiring import start
+        from snakemake_executor_plugin_osgpilot.wiring import Limits, start
 
         settings = workflow.executor_settings
         try:
             return start(
                 settings.project or "",
                 Path(settings.site or ""),
-                settings.max_pilots,
+                Limits(
+                    settings.max_pilots,
+                    settings.max_pending,
+                    settings.max_cores,
+                    settings.max_core_hours,
+                    settings.economy,
+                ),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
@@ -62,8 +67,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
-        """Make jobs ready to travel and hand them to the queue, all at once."""
+        """Make jobs ready to travel and hand them to the queue."""
         jobs = list(jobs)
+        for start in range(0, len(jobs), BATCH):
+            self._hand_over(jobs[start : start + BATCH])
+
+    def _hand_over(self, jobs: list[Any]) -> None:
         ready = []
         for job in jobs:
             self.run_job_pre(job)
@@ -77,7 +86,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._report_failure(info, f"osgpilot: {error}\n")
                 continue
             info.external_jobid = own.key
-            info.aux = {"key": own.key}
             self._active[own.key] = info
             self.report_job_submission(info)
             ready.append(own)
@@ -97,17 +105,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
+        from snakemake_executor_plugin_osgpilot.payload.image import Images
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+        from snakemake_executor_plugin_osgpilot.payload.request import Requests
 
-        settings = self.workflow.executor_settings
+        settings, run = self.workflow.executor_settings, self._run
         preparer = Preparer(
             self.workflow,
             settings.payload or "auto",
             settings.runtime_image or "",
-            self._run.folder.path,
-            self._run.workdir,
+            run.folder.path,
+            run.workdir,
             self.format_job_exec,
             self.envvars(),
+            Images(run.workdir, run.say, run.access_point.common_images),
+            Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if not job.is_local)
@@ -116,12 +128,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return preparer
 
     def _prepare(self, job: Any) -> Job:
+        from snakemake_executor_plugin_osgpilot.core.jobs import Job
+
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
+        name = job.name if job.is_group() else job.rule.name
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
-        self._payloads[key] = prepared.payload
-        return _job(key, job, prepared.image)
+        self._payloads[key] = prepared.payload.without_what_left()
+        return Job(key, name, prepared.request)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -132,7 +147,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if info := self._active.pop(key, None):
                 self._finish(info, job)
         for info in active_jobs:
-            if info.aux and info.aux["key"] in self._active:
+            if info.external_jobid in self._active:
                 yield info
 
     async def sleep(self) -> None:
@@ -141,14 +156,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
+        from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
+
         folder = self._run.folder.job(job.key)
         try:
             self._bring_home(job, folder)
         except Exception as error:
+            if isinstance(error, Incomplete) and self._run.queue.run_again(job.key, str(error)):
+                self._active[job.key] = info
+                return
             # whatever it is, it is this job's trouble and not the end of the workflow
             self._report_failure(info, _explain(error, job, folder))
         else:
             self.report_job_success(info)
+        self._payloads.pop(job.key, None)
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         if info.job.is_group():
@@ -160,8 +181,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload import commit
 
         _check_ended(job)
-        payload = self._payloads.pop(job.key)
-        commit.commit(payload, folder, self._run.workdir, job.exit_status)
+        commit.commit(self._payloads[job.key], folder, self._run.workdir, job.exit_status)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -180,42 +200,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
 
 def _explain(error: Exception, job: Job, folder: Path) -> str:
+    from snakemake_executor_plugin_osgpilot.core.holds import history
+    from snakemake_executor_plugin_osgpilot.core.jobs import place
     from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
 
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
-    where = f" (pilot in Slurm job {job.allocation_id})" if job.allocation_id else ""
+    ran = job.exit_status is not None
+    where = f" ({place(job.allocation_id, job.node)})" if ran else ""
+    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
     tail = output_tail(folder)
     said = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {cause}{where}{said}\n"
+    return f"osgpilot: {cause}{where}{before}{said}\n"
 
 
 def _check_ended(job: Job) -> None:
     from snakemake_executor_plugin_osgpilot.core.jobs import JobState
     from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
 
-    if job.state is JobState.HELD:
-        raise JobFailed(f"HTCondor put the job on hold: {job.text}")
     if job.state is JobState.REMOVED:
         raise JobFailed(job.text or "the job was removed from the queue")
-
-
-def _job(key: str, job: Any, image: str) -> Job:
-    from snakemake_executor_plugin_osgpilot.access_point.description import (
-        claimed_memory_mb,
-        runtime_bucket_s,
-    )
-    from snakemake_executor_plugin_osgpilot.core.jobs import Job
-    from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-
-    resources = job.resources
-    memory_mb = claimed_memory_mb(_number(resources, "mem_mb", DEFAULT_MEMORY_MB))
-    disk_mb = _number(resources, "disk_mb", DEFAULT_DISK_MB)
-    shape = Shape(max(1, job.threads), memory_mb, disk_mb)
-    runtime_s = runtime_bucket_s(60 * _number(resources, "runtime", 0))
-    name = job.name if job.is_group() else job.rule.name
-    return Job(key, name, Request(JobClass(shape, runtime_s), image))
-
-
-def _number(resources: Any, name: str, default: int) -> int:
-    value = resources.get(name, default)
-    return math.ceil(value) if isinstance(value, (int, float)) and value > 0 else default

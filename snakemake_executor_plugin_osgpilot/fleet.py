@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
@@ -37,11 +37,12 @@ LOG_TAIL = 400
 class Signs:
     """What is known of pilots besides Slurm's view.
 
-    `served` names those on which a job was started, `known` those that the pool knew at `asked_s`
-    (None: the pool has not answered). `jobs_wait` says whether there are jobs for more.
+    `served` has those on which a job was started and when the first was, `known` those that the
+    pool knew at `asked_s` (None: the pool has not answered). `jobs_wait` says whether there are
+    jobs for more.
     """
 
-    served: frozenset[str] = frozenset()
+    served: Mapping[str, float] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     asked_s: float | None = None
     jobs_wait: bool = False
@@ -95,9 +96,9 @@ class Fleet:
 
         Raises `Unanswered`; what is known stays.
         """
-        for name in signs.served - self._served:
+        for name in (signs.served.keys() & self._pilots.keys()) - self._served:
             self.health.served(self._pilots[name].offer)
-        self._served |= signs.served
+        self._served |= signs.served.keys()
         if not self.live:
             return []
         rows = self._slurm.look()
@@ -105,7 +106,9 @@ class Fleet:
         moves = []
         for before in self.live:
             after = advance(before, rows.get(before.name), at_s=now_s)
-            if after.name in signs.served | signs.known:
+            if after.name in signs.served:
+                after = registered(after, at_s=signs.served[after.name])
+            elif after.name in signs.known:
                 after = registered(after, at_s=now_s)
             self._pilots[after.name] = after
             if after.state is not before.state:

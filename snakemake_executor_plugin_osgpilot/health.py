@@ -28,6 +28,10 @@ class Health:
         """Return the nodes on which pilots failed too often."""
         return self._strikes.excluded(now_s)
 
+    def held_back(self, now_s: float) -> tuple[str, ...]:
+        """Return the offers of which a pilot that starts now should leave at once."""
+        return tuple(sorted(o for o, b in self._breakers.items() if now_s < b.probe_s))
+
     def is_permanent(self, offer: str) -> bool:
         """Whether Slurm refuses this offer for good."""
         return self._breakers[offer].permanent

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.core.model import Request
+from snakemake_executor_plugin_osgpilot.core.model import Request, Shape
 
 
 class Clock(Protocol):
@@ -64,10 +64,13 @@ class Slurm(Protocol):
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs that go to the queue in one transaction. `keys` name their job folders."""
+    """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
+    that are gone but may still be offered.
+    """
 
     keys: tuple[str, ...]
     request: Request
+    avoid: tuple[str, ...] = ()
 
 
 class AccessPoint(Protocol):
@@ -82,8 +85,18 @@ class AccessPoint(Protocol):
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         """Remove jobs of this run (`cluster.proc`) from the queue; all of them if None."""
 
-    def forget(self) -> None:
+    @property
+    def removal_hint(self) -> str:
+        """The command that removes the jobs of this run by hand."""
+
+    def pilots(self) -> frozenset[str]:
+        """Return the names of this run's pilots that the pool knows."""
+
+    def forget(self, job_ids: Iterable[str] | None) -> None:
         """Drop removed jobs of this run whose pilot vanished before it could confirm."""
+
+    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
+        """Let held jobs run again, with the memory and disk of `shape` from now on if given."""
 
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""

@@ -5,206 +5,237 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, Job, JobState, fold
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Running, Shape
+from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
 
 
-class Queue:
-    """Own registry of all jobs of the run; the lists that Snakemake hands over are not used.
+@dataclass(frozen=True)
+class View:
+    """The jobs as scaling sees them.
 
-    `add` is called by Snakemake's thread, `over` by its status thread, all else by the controller.
+    `waiting` counts by class, `served` has pilots and when the first job started there,
+    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view.
     """
 
-    def __init__(self, access_point: AccessPoint) -> None:
+    waiting: Counter[JobClass]
+    executing: tuple[Job, ...]
+    served: dict[str, float]
+    runtimes_s: list[tuple[JobClass, float]]
+
+    def running(self) -> dict[str, tuple[Running, ...]]:
+        """Return what runs on each pilot, by class."""
+        starts_s: defaultdict[tuple[str, JobClass], list[float]] = defaultdict(list)
+        for job in self.executing:
+            starts_s[job.pilot, job.job_class].append(job.started_s or 0.0)
+        by_pilot: defaultdict[str, list[Running]] = defaultdict(list)
+        for (pilot, job_class), starts in starts_s.items():
+            by_pilot[pilot].append(Running(job_class, len(starts), sum(starts) / len(starts)))
+        return {pilot: tuple(groups) for pilot, groups in by_pilot.items()}
+
+
+class Queue:
+    """Talks with the access point about the jobs of the run; what follows is decided in `core`.
+
+    `add`, `run_again` and `over` are called by Snakemake's threads, all else by the controller. The
+    lock is never held while the access point is asked.
+    """
+
+    def __init__(self, access_point: AccessPoint, largest: Shape) -> None:
         self._access_point = access_point
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
-        self._unsent: list[Job] = []
-        self._in_doubt: list[Job] = []
-        self._key_by_id: dict[str, str] = {}
-        self._early: defaultdict[str, list[Event]] = defaultdict(list)
-        self._over: dict[str, Job] = {}
-        self._to_remove: list[str] = []
-        self._reported: set[str] = set()
+        self._registry = Registry(largest)
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
         with self._lock:
-            for job in jobs:
-                self._jobs[job.key] = job
-                self._unsent.append(job)
+            self._registry.add(jobs)
+
+    def run_again(self, key: str, why: str) -> bool:
+        """Submit a job anew that ended but did not come back whole; False if it has had its turns.
+
+        No retry of Snakemake is used up.
+        """
+        with self._lock:
+            return self._registry.run_again(key, why)
 
     def over(self) -> dict[str, Job]:
-        """Return the jobs that ended since the last call, by key."""
+        """Return the jobs that ended since the last call, by key; each is told once.
+
+        A job that was given up has left the access point's queue by then.
+        """
         with self._lock:
-            ended, self._over = self._over, {}
+            ended, self._registry.over = self._registry.over, {}
         return ended
 
     def has_news(self) -> bool:
         """Whether `over` would return something."""
-        return bool(self._over)
+        return bool(self._registry.over)
 
-    def jobs(self) -> list[Job]:
-        """Return all jobs of the run as they are now."""
+    def notices(self) -> list[str]:
+        """Return what there is to say about jobs in trouble since the last call, by kind."""
         with self._lock:
-            return list(self._jobs.values())
+            said, self._registry.notices = self._registry.notices, Counter()
+        return [f"{count} job(s) of rule {text}" for text, count in said.items()]
+
+    def rules(self) -> dict[str, RuleSums]:
+        """Return the sums over the jobs of each rule as they are now."""
+        with self._lock:
+            return deepcopy(dict(self._registry.ledger.rules))
+
+    def span_s(self) -> tuple[float, float] | None:
+        """Return the times of the first and the last event of a job, None before there was one."""
+        return self._registry.span_s
+
+    def served_s(self) -> dict[str, float]:
+        """Return the pilots on which a job was ever started, with the time of the first start."""
+        with self._lock:
+            return dict(self._registry.ledger.served)
 
     def any_left(self) -> bool:
         """Whether a job of ours may still be in the queue."""
         with self._lock:
-            open_states = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
-            return bool(self._in_doubt or self._to_remove) or any(
-                job.state in open_states for job in self._jobs.values()
-            )
+            return self._registry.any_left()
 
-    def demand(self) -> tuple[Counter[JobClass], dict[str, tuple[JobClass, ...]]]:
-        """Return waiting jobs by class and running jobs by pilot."""
-        waiting: Counter[JobClass] = Counter()
-        running: defaultdict[str, list[JobClass]] = defaultdict(list)
-        for job in self.jobs():
-            if job.state in (JobState.PREPARED, JobState.WAITING):
-                waiting[job.job_class] += 1
-            elif job.state is JobState.RUNNING:
-                running[job.pilot].append(job.job_class)
-        return waiting, {pilot: tuple(classes) for pilot, classes in running.items()}
+    def view(self) -> View:
+        """Return what scaling looks at, and what was learned since the last call."""
+        with self._lock:
+            ledger = self._registry.ledger
+            learned, self._registry.runtimes_s = self._registry.runtimes_s, []
+            executing = tuple(ledger.executing.values())
+            return View(ledger.waiting.copy(), executing, dict(ledger.served), learned)
 
-    def pilots_that_served(self) -> set[str]:
-        """Return the names of the pilots on which a job of this run was last started."""
-        return {job.pilot for job in self.jobs() if job.pilot}
+    def is_quiet(self) -> bool:
+        """Whether no job waits, so that a pilot without a job will not get one soon."""
+        return not self._registry.ledger.waiting
+
+    def busy_pilots(self) -> set[str]:
+        """Return the names of the pilots that run a job."""
+        with self._lock:
+            return {job.pilot for job in self._registry.ledger.executing.values()}
 
     def send(self) -> int:
-        """Submit what was added, one transaction per kind of job; return how many went out.
+        """Submit what was added, by kinds of job; return how many went out.
 
         A batch whose answer got lost is looked for in the queue before it is sent again. Raises
         `Unanswered`; nothing is lost then, the next call goes on.
         """
-        self._settle_doubts()
+        if self._registry.in_doubt:
+            found = self._access_point.find()
+            with self._lock:
+                self._registry.settle(found)
         with self._lock:
-            batch, self._unsent = self._unsent, []
-            batch = [j for j in batch if self._jobs[j.key].state is JobState.PREPARED]
-        kinds: defaultdict[Request, list[Job]] = defaultdict(list)
-        for job in batch:
-            kinds[job.request].append(job)
-        waiting = list(kinds.values())
+            kinds = self._registry.take_unsent()
         sent = 0
         try:
-            while waiting:
-                sent += self._send_one_kind(waiting.pop(0))
+            while kinds:
+                sent += self._send_one_kind(*kinds.pop(0))
         finally:
             with self._lock:
-                self._unsent += [job for jobs in waiting for job in jobs]
+                self._registry.unsent += [key for _, keys in kinds for key in keys]
         return sent
 
     def follow(self) -> None:
         """Read the event log; it tells of all jobs at once."""
-        for job_id, event in self._access_point.events():
-            with self._lock:
-                key = self._key_by_id.get(job_id)
-                if key is None:
-                    # the log can be quicker than the answer to our submission
-                    self._early[job_id].append(event)
-                else:
-                    self._apply(key, job_id, event)
-
-    def remove_given_up(self) -> None:
-        """Take jobs out of the queue that were reported as failed. Raises `Unanswered`."""
+        told = self._access_point.events()
         with self._lock:
-            ids, self._to_remove = self._to_remove, []
-        if not ids:
-            return
-        try:
-            self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
-        except Refused:
-            return
-        except Unanswered:
-            with self._lock:
-                self._to_remove += ids
-            raise
+            for job_id, event in told:
+                self._registry.apply(job_id, event)
+
+    def mend(self, now_s: float) -> None:
+        """Take out, release or submit anew what is due among the jobs in trouble.
+
+        Raises `Unanswered` or `Refused`; what was not done is said again at the next call.
+        """
+        with self._lock:
+            self._registry.lose(now_s)
+        self._take_out()
+        self._release(now_s)
+        self._withdraw()
+
+    def pilot_ended(self, pilot: str, at_s: float) -> None:
+        """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.
+
+        HTCondor tries to reconnect until the job lease ends; neither condor_vacate_job nor another
+        lease makes it stop earlier (25.14). But what Slurm ended is gone for certain.
+        """
+        with self._lock:
+            self._registry.pilot_ended(pilot, at_s)
 
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
         """Give up on waiting jobs of these classes (None: of all) with a reason."""
-        chosen = None if classes is None else set(classes)
         with self._lock:
-            ids = {key: job_id for job_id, key in self._key_by_id.items()}
-            self._unsent = [
-                j for j in self._unsent if chosen is not None and j.job_class not in chosen
-            ]
-            for job in list(self._jobs.values()):
-                waits = job.state in (JobState.PREPARED, JobState.WAITING)
-                if waits and (chosen is None or job.job_class in chosen):
-                    self._end(replace(job, state=JobState.REMOVED, text=text))
-                    if job.key in ids:
-                        self._to_remove.append(ids[job.key])
+            self._registry.fail_waiting(classes, text)
 
     def remove_all(self) -> None:
         """Take every job of this run out of the queue. Raises `Unanswered`."""
         with self._lock:
-            self._unsent.clear()
-            self._in_doubt.clear()
+            self._registry.unsent.clear()
+            self._registry.in_doubt.clear()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
     def remaining(self) -> int:
         """Return how many jobs of this run the access point still has. Raises `Unanswered`."""
         return len(self._access_point.find())
 
+    @property
+    def removal_hint(self) -> str:
+        """The command that takes the jobs of this run out of the queue by hand."""
+        return self._access_point.removal_hint
+
     def forget_removed(self) -> None:
         """Drop removed jobs that wait for a word from a pilot that is gone."""
-        self._access_point.forget()
+        self._access_point.forget(None)
 
-    def _send_one_kind(self, jobs: list[Job]) -> int:
-        submission = Submission(tuple(job.key for job in jobs), jobs[0].request)
+    def _send_one_kind(self, request: Request, keys: list[str]) -> int:
+        submission = Submission(tuple(keys), request, self._registry.avoid)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:
             with self._lock:
-                self._in_doubt += jobs
+                self._registry.in_doubt += keys
             raise
         except Refused as refusal:
             with self._lock:
-                for job in jobs:
-                    self._end(replace(job, state=JobState.REMOVED, text=str(refusal)))
+                for key in keys:
+                    self._registry.give_up(self._registry.ledger[key], str(refusal))
             return 0
-        self._learn(ids)
+        with self._lock:
+            self._registry.learn(ids)
         return len(ids)
 
-    def _settle_doubts(self) -> None:
-        if not self._in_doubt:
-            return
-        found = self._access_point.find()
+    def _take_out(self) -> None:
+        if ids := tuple(self._registry.removals):
+            # what cannot be removed must not stop the workflow; its outputs go nowhere any more
+            with suppress(Refused):
+                self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
+            with self._lock:
+                self._registry.removed(ids)
+
+    def _withdraw(self) -> None:
+        if ids := tuple(self._registry.withdrawals):
+            self._access_point.remove(ids, "osgpilot: its pilot was lost, it runs again")
+            self._access_point.forget(ids)
+            with self._lock:
+                self._registry.withdrawn(ids)
+
+    def _release(self, now_s: float) -> None:
         with self._lock:
-            self._unsent += [j for j in self._in_doubt if j.key not in found]
-            known = {j.key for j in self._in_doubt}
-            self._in_doubt = []
-        self._learn({key: job_id for key, job_id in found.items() if key in known})
-
-    def _learn(self, ids: dict[str, str]) -> None:
-        with self._lock:
-            for key, job_id in ids.items():
-                self._key_by_id[job_id] = key
-                job = self._jobs[key]
-                if job.over:
-                    self._to_remove.append(job_id)
-                if job.state is JobState.PREPARED:
-                    self._jobs[key] = replace(job, state=JobState.WAITING)
-                for event in self._early.pop(job_id, ()):
-                    self._apply(key, job_id, event)
-
-    def _apply(self, key: str, job_id: str, event: Event) -> None:
-        before = self._jobs[key]
-        after = fold(before, event)
-        self._jobs[key] = after
-        if after.over and not before.over:
-            self._end(after)
-            if after.state is JobState.HELD:
-                self._to_remove.append(job_id)
-
-    def _end(self, job: Job) -> None:
-        """Note the end of a job; it is told once, even if somebody releases a held job."""
-        self._jobs[job.key] = job
-        if job.key not in self._reported:
-            self._reported.add(job.key)
-            self._over[job.key] = job
+            due = self._registry.due_releases(now_s)
+        for shape, jobs in due.items():
+            try:
+                self._access_point.release([job.job_id for job in jobs], shape)
+            except Refused as refusal:
+                with self._lock:
+                    for job in jobs:
+                        self._registry.give_up(job, f"it cannot be released: {refusal}")
+            else:
+                with self._lock:
+                    self._registry.released(jobs, shape)

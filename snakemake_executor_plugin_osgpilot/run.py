@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
 RECORD = "record.json"
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,59 @@ class RunFolder:
         return folder
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """What a run is measured against.
+
+    `span_s` has the times of the first and the last event of a job, `served_s` the first start of a
+    job on each pilot, `critical_path_s` is the longest chain of runtimes, `cores_max` what the user
+    allows at a time.
+    """
+
+    span_s: tuple[float, float] | None
+    served_s: Mapping[str, float]
+    critical_path_s: float
+    cores_max: int
+
+    @property
+    def makespan_s(self) -> float:
+        """From the first submission to the last end of a job, in seconds."""
+        return 0.0 if self.span_s is None else self.span_s[1] - self.span_s[0]
+
+    def bound_s(self, used_core_s: float) -> float:
+        """Return the time that no number of pilots beats, given the work that was done.
+
+        The first pilot has to come; then the longest chain of jobs runs, or all cores allowed
+        share the work (critical path and area bound of list scheduling; Graham 1969).
+        """
+        if self.span_s is None or not self.served_s:
+            return 0.0
+        first_s = max(0.0, min(self.served_s.values()) - self.span_s[0])
+        return first_s + max(self.critical_path_s, used_core_s / self.cores_max)
+
+
 def record(
-    seat: Seat, jobs: Iterable[Job], pilots: Iterable[Pilot], now_s: float
+    seat: Seat,
+    rules: Mapping[str, RuleSums],
+    pilots: Iterable[Pilot],
+    yardstick: Yardstick,
+    now_s: float,
 ) -> dict[str, Any]:
     """Return a run as plain data: core-hours charged by Slurm and used by jobs, jobs by rule."""
-    rules: dict[str, dict[str, Any]] = {}
-    used_core_s = 0.0
-    for job in jobs:
-        rule = rules.setdefault(
-            job.rule, {"jobs": 0, "done": 0, "failed": 0, "core_h": 0.0, "allocations": []}
-        )
-        busy_s = _busy_s(job, now_s)
-        rule["jobs"] += 1
-        rule["done"] += job.state is JobState.ENDED and job.exit_status == 0
-        rule["failed"] += job.over and not (job.state is JobState.ENDED and job.exit_status == 0)
-        rule["core_h"] += busy_s * job.job_class.shape.cores / 3600
-        used_core_s += busy_s * job.job_class.shape.cores
-        if job.allocation_id and job.allocation_id not in rule["allocations"]:
-            rule["allocations"].append(job.allocation_id)
+    used_core_s = sum(sums.used_core_s(now_s) for sums in rules.values())
     listed = list(pilots)
     charged_core_s = sum(charged_s(p, now_s) * p.shape.cores for p in listed)
     return {
         "version": RECORD_VERSION,
         **asdict(seat),
         "at_s": now_s,
-        "rules": rules,
+        "rules": {name: _rule(sums, now_s) for name, sums in rules.items()},
         "pilots": [_pilot(pilot, now_s) for pilot in listed],
+        "pilots_never_used": sum(
+            p.started_s is not None and p.name not in yardstick.served_s for p in listed
+        ),
+        "makespan_s": yardstick.makespan_s,
+        "bound_s": yardstick.bound_s(used_core_s),
         "used_core_h": used_core_s / 3600,
         "charged_core_h": charged_core_s / 3600,
     }
@@ -77,9 +104,14 @@ def charged_s(pilot: Pilot, now_s: float) -> float:
     return max(0.0, (pilot.ended_s or now_s) - pilot.started_s)
 
 
-def _busy_s(job: Job, now_s: float) -> float:
-    running = job.state is JobState.RUNNING and job.started_s is not None
-    return job.busy_s + (max(0.0, now_s - (job.started_s or now_s)) if running else 0.0)
+def _rule(sums: RuleSums, now_s: float) -> dict[str, Any]:
+    return {
+        "jobs": sums.jobs,
+        "done": sums.done,
+        "failed": sums.failed,
+        "core_h": sums.used_core_s(now_s) / 3600,
+        "allocations": sorted(sums.allocations),
+    }
 
 
 def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:

@@ -65,6 +65,30 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         },
     )
     max_pilots: int = field(
-        default=10,
+        default=20,
         metadata={"help": "Most pilots at the same time, pending ones included.", "env_var": False},
+    )
+    max_pending: int = field(
+        default=10,
+        metadata={"help": "Most pilots that wait in Slurm's queue at a time.", "env_var": False},
+    )
+    max_cores: Optional[int] = field(
+        default=None,
+        metadata={"help": "Most cores of all pilots together at a time.", "env_var": False},
+    )
+    max_core_hours: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "Budget of the run in core-hours. Every pilot counts with its whole walltime "
+            "until it has ended, so the budget holds whatever happens to this process.",
+            "env_var": False,
+        },
+    )
+    economy: float = field(
+        default=0.5,
+        metadata={
+            "help": "How much core-hours weigh against time: 0 is as fast as possible, 1 as cheap "
+            "as possible; with 0.5 one per cent less time is worth one per cent more core-hours.",
+            "env_var": False,
+        },
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
-from snakemake_executor_plugin_osgpilot.core.model import Policy
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.pilot.parameters import (
@@ -25,11 +26,14 @@ from snakemake_executor_plugin_osgpilot.pilot.parameters import (
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.site.load import Site, load
+from snakemake_executor_plugin_osgpilot.scaling import Scaling
+from snakemake_executor_plugin_osgpilot.site.kinds import kinds
+from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
 
-LIFE_MARGIN_S = 600
-"""What boot and orderly end take off a pilot's walltime before a job can count on the rest."""
+OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
+"""One of the OSPool's central managers; anybody may ask it (osg-flock,
+95_security_osgflockgit.config)."""
 
 _SLURM_COMMANDS = ("sbatch", "squeue", "scancel")
 
@@ -43,14 +47,28 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that serves one run of a workflow."""
+    """Everything that serves one run of a workflow.
+
+    `say` and `warn` reach the user.
+    """
 
     seat: Seat
     folder: RunFolder
     workdir: Path
     queue: Queue
     controller: Controller
+    scaling: Scaling
+    book: RunBook
     access_point: LocalAccessPoint
+    clock: SystemClock
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+
+    @property
+    def pilot_life_s(self) -> int:
+        """How long jobs can count on a new pilot, in seconds."""
+        policy = self.scaling.policy
+        return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
 
     def close(self) -> None:
         """End jobs, pilots and helper processes of this run."""
@@ -58,10 +76,34 @@ class Run:
         self.access_point.close()
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the user allows; see the settings of the executor."""
+
+    pilots_max: int
+    pending_max: int
+    cores_max: int | None
+    core_h_max: float | None
+    economy: float
+
+    def check(self) -> None:
+        """Raise `BadInput` naming the first setting that makes no sense."""
+        whole = {"max-pilots": self.pilots_max, "max-pending": self.pending_max}
+        if self.cores_max is not None:
+            whole["max-cores"] = self.cores_max
+        for name, value in whole.items():
+            if value < 1:
+                raise BadInput(f"--osgpilot-{name} is {value}; it has to be 1 or more")
+        if self.core_h_max is not None and not self.core_h_max > 0:
+            raise BadInput(f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be above 0")
+        if not 0 <= self.economy <= 1:
+            raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
+
+
 def start(
     project: str,
     site_file: Path,
-    pilots_max: int,
+    limits: Limits,
     state_folder: Path,
     say: Callable[[str], None],
     warn: Callable[[str], None],
@@ -71,15 +113,28 @@ def start(
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
     site = load(site_file)
-    owner = getpass.getuser()
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    seat = Seat(owner, safe_name(project, "--osgpilot-project"), run_id)
-    if pilots_max < 1:
-        raise BadInput(f"--osgpilot-max-pilots is {pilots_max}; it has to be 1 or more")
+    seat = Seat(getpass.getuser(), safe_name(project, "--osgpilot-project"), run_id)
+    limits.check()
     _check(site, seat, state_folder)
-
     folder = RunFolder.create(state_folder.absolute(), run_id)
-    access_point = LocalAccessPoint(seat, folder.path)
+    access_point = _access_point(seat, folder, site)
+    clock, policy = SystemClock(), _policy(site, limits)
+    slurm = LocalSlurm(seat.owner, site.slurm, install_script(folder.path))
+    fleet = Fleet(slurm, clock, site, seat, folder)
+    queue = Queue(access_point, _largest(policy))
+    scaling = Scaling(fleet, access_point, clock, policy)
+    book = RunBook(folder, seat, queue, fleet, scaling, clock)
+    controller = Controller(queue, fleet, scaling, book, clock, say, warn)
+    controller.start()
+    return Run(
+        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn
+    )
+
+
+def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint:
+    manager = OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
+    access_point = LocalAccessPoint(seat, folder.path, manager)
     try:
         access_point.ping()
     except OsgpilotError as error:
@@ -87,19 +142,22 @@ def start(
         raise Unavailable(
             f"{error}; is this an access point? `condor_q` has to work here"
         ) from error
-    clock = SystemClock()
-    fleet = Fleet(
-        LocalSlurm(owner, site.slurm, install_script(folder.path)), clock, site, seat, folder
+    return access_point
+
+
+def _policy(site: Site, limits: Limits) -> Policy:
+    return Policy(
+        offers=tuple(kind.offer for kind in kinds(site)),
+        pilots_max=limits.pilots_max,
+        pending_max=limits.pending_max,
+        cores_max=limits.cores_max,
+        core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
+        economy=limits.economy,
     )
-    queue = Queue(access_point)
-    policy = Policy(
-        pilot_shape=site.pilot.shape,
-        walltime_s=site.pilot.walltime_min * 60 - LIFE_MARGIN_S,
-        pilots_max=pilots_max,
-    )
-    controller = Controller(queue, fleet, clock, policy, seat, folder, say, warn)
-    controller.start()
-    return Run(seat, folder, Path.cwd(), queue, controller, access_point)
+
+
+def _largest(policy: Policy) -> Shape:
+    return Shape(*map(max, zip(*(offer.shape for offer in policy.offers), strict=True)))
 
 
 def _check(site: Site, seat: Seat, state_folder: Path) -> None:
@@ -112,4 +170,4 @@ def _check(site: Site, seat: Seat, state_folder: Path) -> None:
     if "://" not in site.image and not Path(site.image).exists():
         raise BadInput(f"pilot image {site.image} does not exist; see `image` in the site file")
     plain_path(state_folder.absolute())
-    parameters(site, seat, "check")
+    parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
 from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
@@ -106,10 +107,12 @@ class FakeAccessPoint:
         self.submissions: list[Submission] = []
         self.queued: dict[str, str] = {}
         self.removed: list[str] = []
+        self.released: list[tuple[tuple[str, ...], Shape | None]] = []
         self.removed_all = 0
         self.removed_linger = False
         self.told: list[tuple[str, Event]] = []
         self.fails: OsgpilotError | None = None
+        self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
         self.forgotten = False
 
@@ -129,6 +132,9 @@ class FakeAccessPoint:
         return dict(self.queued)
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        if self.remove_fails:
+            error, self.remove_fails = self.remove_fails, None
+            raise error
         if job_ids is None:
             self.removed_all += 1
             if not self.removed_linger:
@@ -136,9 +142,19 @@ class FakeAccessPoint:
         else:
             self.removed += list(job_ids)
 
-    def forget(self) -> None:
-        self.forgotten = True
-        self.queued.clear()
+    def forget(self, job_ids: Iterable[str] | None) -> None:
+        if job_ids is None:
+            self.forgotten = True
+            self.queued.clear()
+        else:
+            gone = set(job_ids)
+            self.queued = {key: own for key, own in self.queued.items() if own not in gone}
+
+    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
+        if self.fails:
+            error, self.fails = self.fails, None
+            raise error
+        self.released.append((tuple(job_ids), shape))
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
         self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]

@@ -7,8 +7,11 @@ so no quoting rule of the submit language can change it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.access_point.extras import merge
+from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
@@ -20,22 +23,35 @@ JOB_FILE = "osgpilot-job"
 SHELL = "/bin/bash"
 
 JOB_LEASE_S = 600
-"""How long a job waits for a pilot that vanished. HTCondor's default of 40 minutes
-(JobLeaseDuration) would make every lost node cost that much."""
+"""How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
+(JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
+gone, `Queue.rescue` is quicker."""
 
-PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID")
+PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
 """Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
 
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
+LONG_AFTER_S = 10 * 3600
+LONG_NEEDS_S = 40 * 3600
+"""OSPool, JobDurationCategory: a Medium job is expected to take up to 10 h and held at 20 h, a Long
+one up to 20 h and held at 40 h. Pilots take Long jobs only while they have more than 40 h to live
+(osgvo-docker-pilot, 50-main.config)."""
+
+CATEGORY_HOURS = {"Medium": 20, "Long": 40}
+"""Hours of execution after which the access points of the OSG hold a job of a category."""
+
+MANUFACTURERS = {
+    "nvidia": '!regexp("(AMD|Radeon|Instinct|Intel)", DeviceName, "i")',
+    "amd": 'regexp("(AMD|Radeon|Instinct)", DeviceName, "i")',
+}
+"""What tells the makers of GPUs apart. HTCondor advertises names only, and NVIDIA's do not always
+have the maker in them (`Tesla V100-PCIE-16GB`)."""
+
+_GPU_MODEL = re.compile(r"[A-Za-z0-9]+([ ._+-]+[A-Za-z0-9]+)*")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
-
-
-MEMORY_QUANTUM_MB = 128
-"""A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
-configuration of the condor_startd)."""
 
 
 def claimed_memory_mb(requested_mb: int) -> int:
@@ -49,18 +65,72 @@ def runtime_bucket_s(runtime_s: int) -> int:
     return next((b for b in buckets if runtime_s <= b), runtime_s) if runtime_s else 0
 
 
-def requirements(runtime_s: int) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish."""
-    if not runtime_s:
-        return "true"
-    return f"isUndefined(TARGET.GLIDEIN_ToDie) || TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+def needed_life_s(runtime_s: int, pilot_life_s: int) -> int:
+    """Return how long a pilot has to live yet when a job of this runtime starts on it.
+
+    Jobs above 10 h become Long where new pilots live long enough to take such jobs at all; a Long
+    job needs 40 h, however long it runs itself.
+    """
+    bucket_s = runtime_bucket_s(runtime_s)
+    if runtime_s > LONG_AFTER_S and pilot_life_s > LONG_NEEDS_S:
+        return max(bucket_s, LONG_NEEDS_S)
+    return bucket_s
 
 
-def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, str]:
+def duration_category(life_s: int) -> str:
+    """Return the JobDurationCategory of a job that needs a pilot with so much life."""
+    return "Long" if life_s >= LONG_NEEDS_S else "Medium"
+
+
+def requirements(runtime_s: int, avoid: Iterable[str] = ()) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish, and off `avoid`.
+
+    The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
+    negotiator matches the same job to it again and again.
+    """
+    clauses = [f'TARGET.OSGPILOT_PILOT_ID =!= "{safe_name(pilot, "pilot")}"' for pilot in avoid]
+    if runtime_s:
+        left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+        clauses.append(f"(isUndefined(TARGET.GLIDEIN_ToDie) || {left})")
+    return " && ".join(clauses) or "true"
+
+
+def resource_attributes(shape: Shape) -> dict[str, str]:
+    """Return the job attributes to change so that a job in the queue asks for this memory and disk.
+
+    RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
+    """
+    return {"RequestMemory": str(shape.memory_mb), "RequestDisk": str(shape.disk_mb * 1024)}
+
+
+def require_gpus(model: str = "", manufacturer: str = "") -> str:
+    """Return the condition on a GPU (submit command `require_gpus`), empty if any will do.
+
+    `model` is words of the device's name, whatever the case and whatever stands between them:
+    `a100` fits `NVIDIA A100-SXM4-40GB`, `a10` does not. Raises `BadInput`.
+    """
+    clauses = []
+    if model:
+        if not _GPU_MODEL.fullmatch(model):
+            raise BadInput("letters, digits, blanks and . _ + - only, as in `A100`")
+        words = "[^A-Za-z0-9]+".join(re.findall("[A-Za-z0-9]+", model))
+        edge = "[^A-Za-z0-9]"
+        clauses.append(f'regexp("(^|{edge}){words}({edge}|$)", DeviceName, "i")')
+    if manufacturer:
+        if manufacturer.lower() not in MANUFACTURERS:
+            raise BadInput(f"known are {', '.join(MANUFACTURERS)}")
+        clauses.append(MANUFACTURERS[manufacturer.lower()])
+    return " && ".join(clauses)
+
+
+def describe(
+    submission: Submission, seat: Seat, run_folder: Path, *, common_images: bool = False
+) -> dict[str, str]:
     """Return the submit description of `submission`; the item variable is `OSGPilotKey`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
-    job succeeded or not, so that a failing rule never puts its job on hold.
+    job succeeded or not, so that a failing rule never puts its job on hold. `common_images` says
+    that the access point can send an image once for all jobs of a submission on one pilot.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -81,18 +151,39 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
         "request_disk": f"{shape.disk_mb}MB",
-        "requirements": requirements(request.job_class.runtime_s),
+        "requirements": requirements(request.job_class.runtime_s, submission.avoid),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
         "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
         "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
         "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
+        "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
-    if request.container_image:
-        description["universe"] = "container"
-        description["container_image"] = image_name(request.container_image)
-    return description
+    many = len(submission.keys) > 1
+    description |= _gpus(request) | _container(request, common=common_images and many)
+    return merge(description, request.extras)
+
+
+def _gpus(request: Request) -> dict[str, str]:
+    count = request.job_class.shape.gpus
+    if not count:
+        return {}
+    wanted = require_gpus(request.gpu_model, request.gpu_manufacturer)
+    return {"request_gpus": str(count)} | ({"require_gpus": wanted} if wanted else {})
+
+
+def _container(request: Request, *, common: bool) -> dict[str, str]:
+    # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
+    image = request.container_image
+    if not image:
+        return {}
+    lines = {"universe": "container", "container_image": image_name(image)}
+    if not request.transfer_image:
+        lines["transfer_container"] = "false"
+    elif common and image.endswith(".sif"):
+        lines["container_is_common"] = "true"
+    return lines
 
 
 def plain_path(path: Path) -> str:

@@ -13,14 +13,16 @@ _KINDS = {
     1: EventKind.EXECUTE,
     4: EventKind.EVICTED,
     5: EventKind.TERMINATED,
-    7: EventKind.EVICTED,
+    6: EventKind.USAGE,
+    7: EventKind.NOT_STARTED,
     9: EventKind.ABORTED,
     12: EventKind.HELD,
     13: EventKind.RELEASED,
     24: EventKind.EVICTED,
 }
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
-a shadow exception (007) and a failed reconnection (024) put it back in the queue."""
+a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
+in the queue."""
 
 SIGNALLED = 128
 """Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
@@ -65,8 +67,14 @@ def event(raw: Any) -> Event:
         float(raw.timestamp),
         pilot=str(properties.get("OSGPILOT_PILOT_ID", "")),
         allocation_id=str(properties.get("OSGPILOT_SLURM_JOB_ID", "")),
+        node=str(properties.get("OSGPILOT_NODE", "")),
         exit_status=_exit_status(raw) if kind is EventKind.TERMINATED else None,
-        text=" ".join(str(raw.get("HoldReason") or raw.get("Reason") or "").split()),
+        code=int(raw.get("HoldReasonCode") or raw.get("ReasonCode") or 0),
+        subcode=int(raw.get("HoldReasonSubCode") or raw.get("ReasonSubCode") or 0),
+        memory_mb=int(raw.get("MemoryUsage") or 0),
+        text=" ".join(
+            str(raw.get("HoldReason") or raw.get("Reason") or raw.get("Message") or "").split()
+        ),
     )
 
 

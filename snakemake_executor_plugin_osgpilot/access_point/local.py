@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
-from snakemake_executor_plugin_osgpilot.access_point.description import describe
+from snakemake_executor_plugin_osgpilot.access_point.description import (
+    describe,
+    resource_attributes,
+)
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+COMMON_IMAGES_SINCE = (25, 14)
+"""The first HTCondor with which `container_is_common` was seen to work as documented."""
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 
@@ -17,22 +25,42 @@ PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 class LocalAccessPoint:
     """Jobs of one run, in the local schedd's queue."""
 
-    def __init__(self, seat: Seat, run_folder: Path) -> None:
+    def __init__(self, seat: Seat, run_folder: Path, central_manager: str = "") -> None:
         self._seat = seat
         self._folder = run_folder
+        self._manager = central_manager
         self._worker = Worker()
         self._log: EventLog | None = None
+        self._version = (0, 0)
+
+    @property
+    def common_images(self) -> bool:
+        """Whether the schedd sends an image once for many jobs; known after `ping`."""
+        return self._version >= COMMON_IMAGES_SINCE
 
     @property
     def _mine(self) -> str:
         return f'OSGPilotWorkflow =?= "{self._seat.run}"'
 
+    @property
+    def removal_hint(self) -> str:
+        return f"condor_rm -constraint 'OSGPilotWorkflow == \"{self._seat.run}\"'"
+
+    def pilots(self) -> frozenset[str]:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}" && PartitionableSlot =?= true'
+        request = {"do": "pilots", "manager": self._manager, "constraint": clause}
+        return frozenset(self._worker.ask(request, timeout_s=QUERY_S))
+
     def ping(self) -> None:
         """Raise `Unanswered` unless the schedd answers a query."""
-        self._worker.ask({"do": "ping"}, timeout_s=PING_S)
+        answer = self._worker.ask({"do": "ping"}, timeout_s=PING_S)
+        if found := re.search(r"(\d+)\.(\d+)\.", answer["version"]):
+            self._version = int(found[1]), int(found[2])
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        description = describe(submission, self._seat, self._folder)
+        description = describe(
+            submission, self._seat, self._folder, common_images=self.common_images
+        )
         request = {"do": "submit", "description": description, "keys": submission.keys}
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
         cluster, first = answer["cluster"], answer["first_proc"]
@@ -47,8 +75,15 @@ class LocalAccessPoint:
         request = {"do": "remove", "ids": ids, "constraint": self._mine, "reason": reason}
         self._worker.ask(request, timeout_s=QUERY_S)
 
-    def forget(self) -> None:
-        self._worker.ask({"do": "forget", "constraint": self._mine}, timeout_s=QUERY_S)
+    def forget(self, job_ids: Iterable[str] | None) -> None:
+        ids = None if job_ids is None else list(job_ids)
+        request = {"do": "forget", "ids": ids, "constraint": self._mine}
+        self._worker.ask(request, timeout_s=QUERY_S)
+
+    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
+        edits = {} if shape is None else resource_attributes(shape)
+        request = {"do": "release", "ids": list(job_ids), "edits": edits}
+        self._worker.ask(request, timeout_s=QUERY_S)
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

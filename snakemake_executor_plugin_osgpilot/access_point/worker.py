@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 ACT_CHUNK = 1000
-"""Jobs named in one removal, so that the constraint stays short."""
+"""Jobs named in one request to the schedd."""
 
 Request = dict[str, Any]
 
@@ -35,7 +35,8 @@ def main() -> None:
 def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
-    return {"version": str(htcondor.version())}
+    located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    return {"version": str(located.get("CondorVersion", ""))}
 
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
@@ -51,29 +52,54 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
-def _remove(htcondor: Any, request: Request) -> int:
-    schedd, action = htcondor.Schedd(), htcondor.JobAction.Remove
+def _remove(htcondor: Any, request: Request) -> None:
     # (reason, code): a bare string is dropped by the bindings
-    reason = (request["reason"], 1)
-    ids = request["ids"]
-    if ids is None:
-        schedd.act(action, request["constraint"], reason=reason)
-        return -1
-    for start in range(0, len(ids), ACT_CHUNK):
-        schedd.act(action, ids[start : start + ACT_CHUNK], reason=reason)
-    return len(ids)
+    _act(htcondor, htcondor.JobAction.Remove, request, reason=(request["reason"], 1))
 
 
 def _forget(htcondor: Any, request: Request) -> None:
-    htcondor.Schedd().act(htcondor.JobAction.RemoveX, request["constraint"])
+    _act(htcondor, htcondor.JobAction.RemoveX, request)
+
+
+def _release(htcondor: Any, request: Request) -> None:
+    schedd = htcondor.Schedd()
+    for ids in _chunks(request["ids"]):
+        # by constraint: naming one job that is gone would undo the whole transaction
+        listed = ", ".join(f'"{job_id}"' for job_id in ids)
+        held = f'JobStatus == 5 && member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
+        for attribute, value in request["edits"].items():
+            schedd.edit(held, attribute, value)
+    _act(htcondor, htcondor.JobAction.Release, request)
+
+
+def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
+    """Act on the jobs named by `ids`, on all that `constraint` selects if that is None."""
+    schedd, ids = htcondor.Schedd(), request["ids"]
+    for spec in [request["constraint"]] if ids is None else _chunks(ids):
+        schedd.act(action, spec, **more)
+
+
+def _chunks(ids: list[str]) -> list[list[str]]:
+    return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
+
+
+def _pilots(htcondor: Any, request: Request) -> list[str]:
+    manager = request["manager"]
+    collector = htcondor.Collector(manager) if manager else htcondor.Collector()
+    ads = collector.query(
+        htcondor.AdType.Startd, constraint=request["constraint"], projection=["OSGPILOT_PILOT_ID"]
+    )
+    return sorted({ad["OSGPILOT_PILOT_ID"] for ad in ads if "OSGPILOT_PILOT_ID" in ad})
 
 
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "ping": _ping,
+    "pilots": _pilots,
     "submit": _submit,
     "find": _find,
     "remove": _remove,
     "forget": _forget,
+    "release": _release,
 }
 
 if __name__ == "__main__":

@@ -68,6 +68,10 @@ class Estimates:
         """Return how long a pilot of `offer` that is asked for now needs to be of use."""
         return self.wait_s(offer) + self.boot_s
 
+    def with_hints(self, wait_hints_s: Mapping[str, float]) -> Estimates:
+        """Return these estimates with what Slurm expects, by offer."""
+        return replace(self, wait_hints_s={**self.wait_hints_s, **wait_hints_s})
+
     def with_runtime(self, job_class: JobClass, seconds: float) -> Estimates:
         """Return these estimates with one more job observed."""
         return replace(self, runtimes_s=_noted(self.runtimes_s, job_class, seconds))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+
+VACATE_CODES = 1000
+"""Reason codes below this are HoldReasonCodes (HTCondor manual, Vacate Reason Codes)."""
 
 
 class JobState(Enum):
@@ -24,42 +27,88 @@ class EventKind(Enum):
 
     SUBMIT = "submit"
     EXECUTE = "execute"
+    USAGE = "usage"
     EVICTED = "evicted"
+    NOT_STARTED = "not started"
     TERMINATED = "terminated"
     ABORTED = "aborted"
     HELD = "held"
     RELEASED = "released"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `pilot` and `allocation_id` come with EXECUTE, `exit_status` with TERMINATED."""
+    """One event. `pilot`, `allocation_id` and `node` come with EXECUTE, `exit_status` with
+    TERMINATED, `memory_mb` with USAGE. `code` and `subcode` are HoldReasonCode and
+    HoldReasonSubCode, and with EVICTED those or the codes of a vacate (VACATE_CODES and above).
+    """
 
     kind: EventKind
     at_s: float
     pilot: str = ""
     allocation_id: str = ""
+    node: str = ""
     exit_status: int | None = None
+    code: int = 0
+    subcode: int = 0
+    memory_mb: int = 0
     text: str = ""
 
+    @property
+    def before_hold(self) -> bool:
+        """Whether it is an eviction after which the job is held."""
+        return self.kind is EventKind.EVICTED and 0 < self.code < VACATE_CODES
 
-@dataclass(frozen=True)
+
+def place(allocation_id: str, node: str) -> str:
+    """Return how to name the pilot of an allocation to a user."""
+    if not allocation_id:
+        return "before it started"
+    on = f" on {node}" if node else ""
+    return f"in Slurm job {allocation_id}{on}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A start of a job that was in vain, through no fault of the workflow, and where it happened.
+
+    `code` and `subcode` say why HTCondor holds the job; 0 where it does not.
+    """
+
+    text: str
+    allocation_id: str = ""
+    node: str = ""
+    code: int = 0
+    subcode: int = 0
+
+    @property
+    def place(self) -> str:
+        """The pilot, as a user finds it."""
+        return place(self.allocation_id, self.node)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
-    `busy_s` is the time in execution over all attempts, `started_s` the start of the present one.
+    `job_id` is its `cluster.proc` there. `busy_s` is the time in execution over all attempts,
+    `started_s` the start of the present one, `used_mb` the most memory seen in use.
     """
 
     key: str
     rule: str
     request: Request
     state: JobState = JobState.PREPARED
+    job_id: str = ""
     pilot: str = ""
     allocation_id: str = ""
+    node: str = ""
     started_s: float | None = None
     ended_s: float | None = None
     busy_s: float = 0.0
     attempts: int = 0
+    used_mb: int = 0
+    setbacks: tuple[Setback, ...] = ()
     exit_status: int | None = None
     text: str = ""
 
@@ -71,12 +120,39 @@ class Job:
     @property
     def over(self) -> bool:
         """Whether nothing more will happen to it by itself."""
-        return self.state in (JobState.ENDED, JobState.REMOVED, JobState.HELD)
+        return self.state in (JobState.ENDED, JobState.REMOVED)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is demand: it would start if there were room."""
+        return self.state in (JobState.PREPARED, JobState.WAITING)
+
+    def stopped(self, at_s: float) -> Job:
+        """Return this job with the time from the start of the present attempt added up."""
+        if self.started_s is None:
+            return self
+        return replace(self, busy_s=self.busy_s + max(0.0, at_s - self.started_s))
+
+    def set_back(self, text: str, code: int = 0, subcode: int = 0) -> Job:
+        """Return this job with one more start in vain."""
+        told = Setback(text, self.allocation_id, self.node, code, subcode)
+        return replace(self, setbacks=(*self.setbacks, told))
+
+    def prepared_again(self, text: str) -> Job:
+        """Return this job as it was before it was submitted, with the reason as a setback."""
+        blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
+        return blank.set_back(text)
+
+    def asking_for(self, shape: Shape) -> Job:
+        """Return this job with another shape in its request, and so in another class."""
+        job_class = self.job_class._replace(shape=shape)
+        return replace(self, request=replace(self.request, job_class=job_class))
 
 
 _STATE = {
     EventKind.SUBMIT: JobState.WAITING,
     EventKind.EVICTED: JobState.WAITING,
+    EventKind.NOT_STARTED: JobState.WAITING,
     EventKind.RELEASED: JobState.WAITING,
     EventKind.EXECUTE: JobState.RUNNING,
     EventKind.TERMINATED: JobState.ENDED,
@@ -91,23 +167,29 @@ def fold(job: Job, event: Event) -> Job:
     HTCondor promises only that SUBMIT comes before the end; EXECUTE may be missing and the end may
     be told twice, so a job that ended stays as it is.
     """
-    if job.state in (JobState.ENDED, JobState.REMOVED):
+    if job.over or (event.kind is EventKind.SUBMIT and job.state is not JobState.PREPARED):
         return job
-    if event.kind is EventKind.SUBMIT and job.state is not JobState.PREPARED:
-        return job
+    if event.kind is EventKind.USAGE:
+        return replace(job, used_mb=max(job.used_mb, event.memory_mb))
+    was_running = job.state is JobState.RUNNING
     moved = replace(job, state=_STATE[event.kind], text=event.text)
     if event.kind is EventKind.EXECUTE:
         return replace(
             moved,
             pilot=event.pilot,
             allocation_id=event.allocation_id,
+            node=event.node,
             started_s=event.at_s,
             attempts=job.attempts + 1,
         )
-    if job.state is JobState.RUNNING and job.started_s is not None:
-        moved = replace(moved, busy_s=job.busy_s + max(0.0, event.at_s - job.started_s))
-    if event.kind is EventKind.TERMINATED:
-        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status)
+    if was_running:
+        moved = moved.stopped(event.at_s)
     if event.kind is EventKind.ABORTED:
-        return replace(moved, ended_s=event.at_s)
+        moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
+    if moved.over:
+        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status)
+    # an eviction before a hold has the hold's code; the hold tells the same again
+    evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
+    if evicted or event.kind in (EventKind.NOT_STARTED, EventKind.HELD):
+        return moved.set_back(event.text, event.code, event.subcode)
     return moved

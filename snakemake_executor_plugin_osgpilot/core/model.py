@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+MEMORY_QUANTUM_MB = 128
+"""A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
+configuration of the condor_startd)."""
+
 UNLIMITED = UNLIMITED_MB = 10**9
 """Stands for what has no bound that we know, such as a disk whose size nobody told us."""
 
@@ -61,10 +65,18 @@ class JobClass(NamedTuple):
 
 @dataclass(frozen=True, order=True)
 class Request:
-    """All that a job asks of a slot. Jobs that ask for the same are submitted together."""
+    """All that a job asks of a slot. Jobs that ask for the same are submitted together.
+
+    `transfer_image` is False where pilots can read the image at its path. `extras` are further
+    lines of the submit description (command or `My.Attribute`, and its text), already checked.
+    """
 
     job_class: JobClass
     container_image: str = ""
+    transfer_image: bool = True
+    gpu_model: str = ""
+    gpu_manufacturer: str = ""
+    extras: tuple[tuple[str, str], ...] = ()
 
 
 class PilotState(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTPUT, OUTPUT_FOLDER
@@ -11,29 +12,45 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 
 TAIL_LINES = 20
+TAIL_BYTES = 16 * 1024
+
+MANIFEST = ".osgpilot-manifest"
+"""In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
+
+REPLACED = "replaced"
+"""Folder of a job for what lay where its outputs go, until they are there."""
 
 
 class JobFailed(OsgpilotError):
     """The job did not do what its rule declares; the text says why."""
 
 
+class Incomplete(OsgpilotError):
+    """The job succeeded, but what it made did not come back whole; it may be run again."""
+
+
 def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int | None) -> None:
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
-    Raises `JobFailed` with the cause; no output is touched then.
+    Raises `JobFailed` or `Incomplete` with the cause; no output is touched then.
     """
     back = job_folder / OUTPUT_FOLDER
-    for log in payload.logs:
-        if (back / log).exists():
-            _place(back / log, workdir / log)
-    if exit_status != 0:
-        raise JobFailed(f"the command failed with exit status {exit_status}")
+    try:
+        if exit_status != 0:
+            raise JobFailed(f"the command failed with exit status {exit_status}")
+        _check_whole(back)
+    finally:
+        for log in payload.logs:
+            if (back / log).exists():
+                _place_log(back / log, workdir / log)
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
     if missing:
         raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
     try:
-        for path in payload.outputs:
-            _place(back / path, workdir / path)
+        with ExitStack() as undo:
+            for number, path in enumerate(payload.outputs):
+                _place(back / path, workdir / path, job_folder / REPLACED / str(number), undo)
+            undo.pop_all()
         for path in payload.protected:
             _protect(workdir / path)
     except OSError as error:
@@ -43,7 +60,9 @@ def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int |
 def output_tail(job_folder: Path) -> str:
     """Return the last lines of what the job printed, empty if nothing."""
     try:
-        text = (job_folder / JOB_OUTPUT).read_text(encoding="utf-8", errors="replace")
+        with (job_folder / JOB_OUTPUT).open("rb") as printed:
+            printed.seek(max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES))
+            text = printed.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-TAIL_LINES:])
@@ -54,6 +73,40 @@ def discard(job_folder: Path) -> None:
     shutil.rmtree(job_folder, ignore_errors=True)
 
 
+def _check_whole(back: Path) -> None:
+    """Compare what came back with what wrapper.sh listed.
+
+    A file that is not in the list is left over from an attempt whose transfer was cut off, and is
+    deleted.
+    """
+    listed = _manifest(back)
+    here: dict[str, Path] = {}
+    for folder, _, names in os.walk(back):
+        for name in names:
+            path = Path(folder, name)
+            here[os.path.relpath(path, back)] = path
+    here.pop(MANIFEST, None)
+    for name, size in listed.items():
+        file = here.pop(name, None)
+        came = file.stat().st_size if file and file.exists() else None
+        if came != size:
+            raise Incomplete(f"{name} did not come back whole ({came or 0} of {size} bytes)")
+    for left_over in here.values():
+        if left_over.is_file() and not left_over.is_symlink():
+            left_over.unlink()
+
+
+def _manifest(back: Path) -> dict[str, int]:
+    try:
+        records = (back / MANIFEST).read_bytes().split(b"\0")
+    except OSError as error:
+        raise Incomplete(f"the list of its outputs did not come back: {error.strerror}") from error
+    if records[-2:] != [b"end", b""]:
+        raise Incomplete("the list of its outputs did not come back whole")
+    pairs = zip(records[0:-2:2], records[1:-2:2], strict=True)
+    return {os.fsdecode(name): int(size) for size, name in pairs}
+
+
 def _protect(path: Path) -> None:
     """Take away write permission, as Snakemake does for `protected()`; in folders for all files."""
     inside = list(path.rglob("*")) if path.is_dir() else []
@@ -62,9 +115,22 @@ def _protect(path: Path) -> None:
             each.chmod(each.stat().st_mode & ~0o222)
 
 
-def _place(source: Path, target: Path) -> None:
+def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
+    """Rename `source` to `target`, what is there to `aside`; `undo` takes both steps back.
+
+    The run's folder is below the working folder: the same file system, so each step is atomic.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(target):
+        aside.parent.mkdir(exist_ok=True)
+        target.rename(aside)
+        undo.callback(aside.rename, target)
+    source.rename(target)
+    undo.callback(target.rename, source)
+
+
+def _place_log(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
-    # the run's folder is below the working folder: the same file system, so this is atomic
     source.replace(target)

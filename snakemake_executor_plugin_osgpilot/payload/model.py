@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Payload:
     """Scripts that run one after the other, and paths relative to the working folder.
 
@@ -41,10 +41,19 @@ class Payload:
                 )
         return self
 
+    def without_what_left(self) -> Payload:
+        """Return what is still of use once the job is on its way; it is kept for every job."""
+        return replace(self, scripts=(), inputs=())
+
 
 def members(job: Any) -> list[Any]:
     """Return the single jobs of `job` in an order in which they can run one after the other."""
     return [part for level in job.toposorted for part in level] if job.is_group() else [job]
+
+
+def label(job: Any) -> str:
+    """Return what messages call `job`."""
+    return f"group job {job.name}" if job.is_group() else f"rule {job.rule}"
 
 
 def flagged(file: Any, flag: str) -> bool:

@@ -1,15 +1,18 @@
-"""Choose how each job runs on the execution point, and make it ready to travel."""
+"""Choose how and in which image each job runs, and make it ready to travel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.core.model import Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
+from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, label, members
+from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -24,10 +27,10 @@ KIND = "osgpilot_payload is snakemake"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a job became: its payload and the container image it runs in (empty: none)."""
+    """What a job became: its payload, and what it asks of a slot."""
 
     payload: Payload
-    image: str
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Preparer:
     workdir: Path
     command: Callable[[Any], str]
     environment: Mapping[str, str]
+    images: Images
+    requests: Requests
+    _warned: set[str] = field(default_factory=set)
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
@@ -52,10 +58,12 @@ class Preparer:
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
 
     def _check(self, name: str, job: Any) -> None:
-        if not self._needs_snakemake(job):
+        needs_snakemake = self._needs_snakemake(job)
+        self.requests.of(job, self._image(job, with_snakemake=needs_snakemake))
+        if not needs_snakemake:
             return
         needs = f"rule {name} needs Snakemake on the execution point ({self._reason(job) or KIND})"
-        if not self._image(job, with_snakemake=True):
+        if not self._image(job, with_snakemake=True).name:
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
         if self.workflow.storage_settings.shared_fs_usage:
             # its command line would name files of this machine
@@ -65,11 +73,13 @@ class Preparer:
         """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""
         needs = any(self._needs_snakemake(member) for member in members(job))
         if needs:
-            payload = snakemake.build(job, self.command(job), self.environment)
+            command = snakemake.without_containers(self.command(job), self.workflow)
+            payload = snakemake.build(job, command, self.environment)
         else:
             payload = direct.build(job, self.environment)
+        request = self.requests.of(job, self._image(job, with_snakemake=needs))
         stage(payload, job_folder, self.run_folder, self.workdir)
-        return Prepared(payload, self._image(members(job)[0], with_snakemake=needs))
+        return Prepared(payload, request)
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
@@ -81,11 +91,41 @@ class Preparer:
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
 
     def _reason(self, job: Any) -> str | None:
-        methods = {str(m) for m in self.workflow.deployment_settings.deployment_method}
-        return direct.unsupported(job.rule, conda="conda" in methods)
+        return direct.unsupported(job.rule, conda="conda" in self._deployment_methods())
 
-    def _image(self, job: Any, *, with_snakemake: bool) -> str:
-        own = str(job.resources.get("container_image", ""))
+    def _image(self, job: Any, *, with_snakemake: bool) -> Image:
+        """Return the image of a job or group job. Raises `BadInput` naming the rule."""
+        names = {self._image_name(part, with_snakemake=with_snakemake) for part in members(job)}
+        names.discard("")
+        if len(names) > 1:
+            raise BadInput(
+                f"{label(job)}: its members name different images ({', '.join(sorted(names))}), "
+                "but run in one; name one for all with the resource container_image"
+            )
+        try:
+            return self.images.find("".join(names))
+        except BadInput as error:
+            raise BadInput(f"{label(job)}: {error}") from error
+
+    def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
+        methods = self._deployment_methods()
+        directive = str(job.container_img_url or "") if "apptainer" in methods else ""
+        own = str(job.resources.get("container_image", "")) or directive
         if not with_snakemake:
             return own
-        return str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image or own
+        runtime = str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image
+        if runtime and directive and runtime != own:
+            self._warn_of_runtime(str(job.rule), own, runtime)
+        return runtime or own
+
+    def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
+        if rule not in self._warned:
+            self._warned.add(rule)
+            self.requests.warn(
+                f"rule {rule} needs Snakemake on the execution point and runs in the runtime image "
+                f"{runtime}, without what is in its container {own}; if that has Snakemake, set "
+                f"osgpilot_runtime_image={own}"
+            )
+
+    def _deployment_methods(self) -> set[str]:
+        return {str(method) for method in self.workflow.deployment_settings.deployment_method}

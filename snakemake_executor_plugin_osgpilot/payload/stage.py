@@ -5,9 +5,8 @@
     jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
-folder about 5 s late. The starter asks the shadow for guidance while that still finishes the
-transfer, and is told to come back later (`RetryReqest` in StarterLog; 38 of 48 jobs with two files,
-2 of 48 with one).
+folder about 5 s late, more often than not. The starter asks the shadow for guidance while that
+still finishes the transfer, and is told to come back later (see docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import tarfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
@@ -37,19 +37,23 @@ every waiting job is no burden for the access point's disk."""
 def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -> None:
     """Make `job_folder` complete. Raises `BadInput` if an input is not there."""
     entry = job_folder / INPUT_FOLDER
-    entry.mkdir(parents=True)
+    job_folder.mkdir(parents=True)
+    entry.mkdir()
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     if archive.exists():
         travelling[SOURCES] = archive
-    packed = _pack(travelling)
-    job_file = entry / JOB_FILE
-    # the environment's values may be secrets
-    job_file.touch(mode=0o600)
-    job_file.write_bytes(_wrapper() + b"\0" + _records(payload, packed))
+    packed = _pack(travelling) if payload.inputs else _pack_sources(archive)
+    _write_private(entry / JOB_FILE, _wrapper() + b"\0" + _records(payload, packed))
     if packed is None:
         for name, source in travelling.items():
             _link(source, entry / name)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a new file for its owner alone: the environment's values may be secrets."""
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
 
 
 @cache
@@ -57,19 +61,38 @@ def _wrapper() -> bytes:
     return files(__package__).joinpath("wrapper.sh").read_bytes()
 
 
+@cache
+def _pack_sources(archive: Path) -> list[str] | None:
+    """Return what a job without inputs takes along; the same for all of a run."""
+    return _pack({SOURCES: archive}) if archive.exists() else []
+
+
 def _pack(travelling: dict[str, Path]) -> list[str] | None:
     """Return small files as one archive in text form, None if they are to travel as they are."""
-    if not travelling:
-        return []
-    if any(not path.is_file() for path in travelling.values()):
-        return None
-    if sum(path.stat().st_size for path in travelling.values()) > PACKED_MAX_BYTES:
-        return None
+    found = []
+    left_bytes = PACKED_MAX_BYTES
+    for name, source in travelling.items():
+        try:
+            status = source.stat()
+        except FileNotFoundError:
+            return None
+        left_bytes -= status.st_size
+        if left_bytes < 0 or not S_ISREG(status.st_mode):
+            return None
+        found.append((_member(name, status), source))
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
-        for name, path in travelling.items():
-            archive.add(path, arcname=name)
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for member, source in found:
+            with source.open("rb") as file:
+                archive.addfile(member, file)
     return [base64.b64encode(buffer.getvalue()).decode("ascii")]
+
+
+def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
+    """Return an archive's entry; `tarfile` itself would look the owner's name up each time."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = status.st_size, status.st_mode, int(status.st_mtime)
+    return member
 
 
 def _records(payload: Payload, packed: list[str] | None) -> bytes:
@@ -84,6 +107,7 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
         returned,
         payload.scripts,
         packed or (),
+        payload.inputs,
     )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):

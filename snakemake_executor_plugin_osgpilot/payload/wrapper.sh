@@ -3,7 +3,7 @@
 # All about the job follows this script in the same file, in NUL-ended records. What comes back is put into
 # osgpilot-out/, which exists whatever happens, so that a failing job is never held for want of a file.
 set -u
-out=osgpilot-out script=osgpilot-script
+out=osgpilot-out script=osgpilot-script manifest=.osgpilot-manifest
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; exit 125; }
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
@@ -13,15 +13,36 @@ next_list() {
     list=("${record[@]:at+1:count}")
     at=$((at + 1 + count))
 }
+# Sizes of all files below the current folder in NUL-ended records, so that a transfer that was cut off shows.
+list_files() {
+    local all files=() some sizes path first n
+    shopt -s globstar dotglob nullglob
+    all=(**)
+    for path in "${all[@]}"; do
+        [ ! -f "$path" ] || [ "$path" = "$manifest" ] || files+=("$path")
+    done
+    for ((first = 0; first < ${#files[@]}; first += 500)); do
+        some=("${files[@]:first:500}")
+        mapfile -t sizes < <(stat -L -c %s -- "${some[@]}")
+        [ ${#sizes[@]} -eq ${#some[@]} ] || return 1
+        for n in "${!some[@]}"; do printf '%s\0%s\0' "${sizes[n]}" "${some[n]}"; done
+    done
+    printf 'end\0'
+}
 next_list; interpreter=${list[0]}
 next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
 next_list; scripts=("${list[@]}")
 next_list; packed=("${list[@]}")
+next_list; inputs=("${list[@]}")
 
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
+for path in "${inputs[@]}"; do
+    # HTCondor leaves a link out, without a word, whose target is gone on the access point
+    [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
+done
 mkdir -p -- "$out" "${folders[@]}" || fail "cannot make the output folders"
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
@@ -38,4 +59,7 @@ for path in "${returned[@]}"; do
     case $path in */*) mkdir -p -- "${target%/*}" ;; esac
     mv -- "$path" "$target" || fail "cannot put $path aside"
 done
+if [ $status -eq 0 ]; then
+    (cd -- "$out" && list_files) > "$out/$manifest" || fail "cannot list the outputs"
+fi
 exit "$status"

@@ -28,6 +28,7 @@ class SlurmOptions:
     qos: str = ""
     constraint: str = ""
     reservation: str = ""
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
     )
-    _check_memory(site, path)
+    _check(site, path)
     return site
 
 
@@ -185,9 +186,9 @@ def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
         )
     if listed:
         return tuple(_partition(dict(entry)) for entry in listed)
-    name = content.get("slurm", {}).get("partition", "")
-    walltimes = (pilot.pop("walltime_min"),)
-    return (Partition(name, walltimes_min=walltimes, smallest_cores=pilot["cores"], **pilot),)
+    slurm = SlurmOptions(**content.get("slurm", {}))
+    fixed = {"walltimes_min": (pilot.pop("walltime_min"),), "smallest_cores": pilot["cores"]}
+    return (Partition(slurm.partition, gpu_type=slurm.gpu_type, **fixed, **pilot),)
 
 
 def _partition(entry: dict[str, Any]) -> Partition:
@@ -196,7 +197,9 @@ def _partition(entry: dict[str, Any]) -> Partition:
     return Partition(walltimes_min=(*steps, longest), **{"smallest_cores": 4, **entry})
 
 
-def _check_memory(site: Site, path: Path) -> None:
+def _check(site: Site, path: Path) -> None:
+    if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
+        raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
     for partition in site.partitions:
         if partition.memory_mb - site.pilot.memory_headroom_mb < 100:
             raise BadInput(

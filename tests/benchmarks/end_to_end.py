@@ -1,106 +1,59 @@
-"""Many short jobs from start to finish: Snakemake with osgpilot against HTCondor by hand.
+"""Many short jobs from start to finish: HTCondor by hand, osgpilot, and the plugins of others.
 
-Runs inside the local pool. Both sides start the same pilots and count from nothing to the last
-result, pilot boot included; ours has Snakemake's own start and end on top.
+Runs inside the local pool. Each side counts from nothing to the last result: pilots of the same
+number and kind are started with it (the Slurm plugin needs none), and Snakemake's own start and end
+are on top. Those that start Snakemake once per job get fewer jobs, and are compared with as many
+jobs by hand.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
-import htcondor2
-import yaml
+from contenders import (
+    BARE_LOG,
+    DIRECT,
+    PEERS_AND_PAYLOADS,
+    SAID,
+    Contender,
+    Count,
+    pilots,
+    prepare,
+    submit_bare,
+)
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from conftest import SITE
-
-from snakemake_executor_plugin_osgpilot.core.model import Launch, Plan
-from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.pilot.parameters import install_script
-from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.site.load import load
-from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
-from snakemake_executor_plugin_osgpilot.wiring import SystemClock
-
-SNAKEFILE = """
-rule all:
-    input: expand("out/{{n}}", n=range({jobs}))
-
-rule nap:
-    output: "out/{{n}}"
-    shell: "sleep 0.5; touch {{output}}"
-"""
+PATIENCE_S = 900
+_TERMINATED, _HELD = "\n005 (", "\n012 ("
 
 
-def bare(folder: Path, jobs: int, pilots: int) -> float:
+def bare(folder: Path, jobs: int, pilot_count: int) -> float:
     """Return the seconds HTCondor takes for the same jobs on the same pilots."""
-    site_file = folder / "site.yaml"
-    site_file.write_text(yaml.safe_dump(SITE))
-    site = load(site_file)
-    seat = Seat("alice", "TestProject", f"bench-{time.time_ns()}")
-    run = RunFolder.create(folder, seat.run)
-    script = folder / "nap.sh"
-    script.write_text("#!/bin/bash\nsleep 0.5; touch result\n")
-    slurm = LocalSlurm(seat.owner, site.slurm, install_script(run.path))
-    fleet = Fleet(slurm, SystemClock(), site, seat, run)
-    log = folder / "jobs.log"
-    description = {
-        "executable": str(script),
-        "initialdir": str(folder),
-        "log": str(log),
-        "request_cpus": "1",
-        "request_memory": "512",
-        "request_disk": "100MB",
-        "should_transfer_files": "YES",
-        "transfer_output_files": "result",
-        "transfer_output_remaps": '"result = out/$(ProcId)"',
-        "My.ProjectName": f'"{seat.project}"',
-        "My.OSGPilotWorkflow": f'"{seat.run}"',
-    }
-    (folder / "out").mkdir()
+    seat = prepare(folder, jobs)
+    ended, held = (Count(folder, BARE_LOG, text) for text in (_TERMINATED, _HELD))
     begun = time.monotonic()
-    htcondor2.Schedd().submit(htcondor2.Submit(description), count=jobs)
-    fleet.apply(Plan((Launch("benchmark"),) * pilots))
-    ended = 0
-    events = htcondor2.JobEventLog(str(log))
-    while ended < jobs:
-        for event in events.events(stop_after=0):
-            assert event.type != htcondor2.JobEventType.JOB_HELD, event
-            ended += event.type == htcondor2.JobEventType.JOB_TERMINATED
-        time.sleep(0.1)
-    spent_s = time.monotonic() - begun
+    submit_bare(folder, seat, jobs)
+    with pilots(folder, seat, pilot_count):
+        while ended() < jobs:
+            assert not held(), (folder / BARE_LOG).read_text()[-2000:]
+            assert time.monotonic() - begun < PATIENCE_S
+            time.sleep(0.1)
+        spent_s = time.monotonic() - begun
     assert len(list((folder / "out").iterdir())) == jobs
-    fleet.end()
     return spent_s
 
 
-def ours(folder: Path, jobs: int, pilots: int) -> float:
+def by_snakemake(contender: Contender, folder: Path, jobs: int, pilot_count: int) -> float:
     """Return the seconds a whole call of Snakemake takes."""
-    (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
-    (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
+    seat = prepare(folder, jobs)
     begun = time.monotonic()
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited",
-            "--osgpilot-project", "TestProject", "--osgpilot-site", "site.yaml",
-            "--osgpilot-max-pilots", str(pilots), "--shared-fs-usage", "none",
-            "--max-jobs-per-timespan", "100000/1s",
-            "--default-resources", "mem_mb=512", "disk_mb=100",
-        ],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    spent_s = time.monotonic() - begun
-    assert done.returncode == 0, done.stdout[-5000:]
+    with pilots(folder, seat, pilot_count) if contender.needs_pilots else nullcontext():
+        status = contender.start(folder, seat, pilot_count).wait(PATIENCE_S)
+        spent_s = time.monotonic() - begun
+    assert status == 0, (folder / SAID).read_text()[-5000:]
     assert len(list((folder / "out").iterdir())) == jobs
     return spent_s
 
@@ -108,17 +61,32 @@ def ours(folder: Path, jobs: int, pilots: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=400)
+    parser.add_argument("--slow-jobs", type=int, help="for those that need it; a tenth by default")
     parser.add_argument("--pilots", type=int, default=2)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = {}
-        for name, measure in (("bare_htcondor", bare), ("osgpilot", ours)):
-            place = Path(folder) / name
-            place.mkdir()
-            seconds[name] = measure(place, arguments.jobs, arguments.pilots)
-            print(f"end-to-end {name}_s {seconds[name]:.1f}", flush=True)
-    ratio = seconds["osgpilot"] / seconds["bare_htcondor"]
-    print(f"end-to-end ratio_to_bare_htcondor {ratio:.2f}")
+    slow = arguments.slow_jobs or max(1, arguments.jobs // 10)
+
+    with tempfile.TemporaryDirectory() as place:
+
+        def seconds(name: str, jobs: int, contender: Contender | None = None) -> float:
+            folder = Path(place) / name
+            if contender is None:
+                spent_s = bare(folder, jobs, arguments.pilots)
+            else:
+                spent_s = by_snakemake(contender, folder, jobs, arguments.pilots)
+            print(f"end-to-end {name}_s {spent_s:.1f}", flush=True)
+            return spent_s
+
+        def ratio_to(bare_s: float, name: str, jobs: int, contender: Contender) -> float:
+            return seconds(f"{name}_{jobs}_jobs", jobs, contender) / bare_s
+
+        bare_s = seconds(f"bare_htcondor_{arguments.jobs}_jobs", arguments.jobs)
+        ours = ratio_to(bare_s, "osgpilot", arguments.jobs, DIRECT)
+        bare_s = seconds(f"bare_htcondor_{slow}_jobs", slow)
+        ratios = {each.name: ratio_to(bare_s, each.name, slow, each) for each in PEERS_AND_PAYLOADS}
+    for name, ratio in ratios.items():
+        print(f"end-to-end ratio_{name} {ratio:.2f}")
+    print(f"end-to-end ratio_to_bare_htcondor {ours:.2f}")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def nothing_left() -> bool:
     return not pilots_in_slurm() and not jobs_in_queue()
 
 
-def sweep() -> None:
+def sweep(patience_s: float = 120) -> None:
     """Take away what a failed test left behind, so that the next one starts clean."""
     if nothing_left():
         return
@@ -126,6 +126,7 @@ def sweep() -> None:
             and nothing_left()
         ),
         "a clean pool",
+        patience_s,
     )
 
 

@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 
+import classad2
 import pytest
 
 from snakemake_executor_plugin_osgpilot.access_point import client
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     claimed_memory_mb,
     describe,
+    needed_life_s,
+    require_gpus,
     requirements,
     runtime_bucket_s,
 )
@@ -57,6 +60,56 @@ def test_an_image_makes_a_container_job():
     assert (text["universe"], text["container_image"]) == ("container", "/opt/a.sif")
 
 
+def container_lines(image, keys=("1", "2"), *, common_images=True, **more):
+    request = Request(JobClass(Shape(1, 500)), image, **more)
+    lines = describe(Submission(keys, request), SEAT, FOLDER, common_images=common_images)
+    return lines.get("container_is_common"), lines.get("transfer_container")
+
+
+def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
+    for image in ("/opt/a.sif", "https://h/a.sif"):
+        assert container_lines(image) == ("true", None)
+        assert container_lines(image, common_images=False) == (None, None)
+        assert container_lines(image, keys=("1",)) == (None, None)
+    assert container_lines("docker://a") == (None, None)
+    assert container_lines("/opt/a.sif", transfer_image=False) == (None, "false")
+
+
+def test_gpus_are_asked_for_with_what_is_known_of_them():
+    assert "request_gpus" not in describe(submission(), SEAT, FOLDER)
+    job_class = JobClass(Shape(1, 500, 100, gpus=2))
+    text = describe(Submission(("1",), Request(job_class, gpu_model="a100")), SEAT, FOLDER)
+    assert text["request_gpus"] == "2"
+    assert "DeviceName" in text["require_gpus"]
+
+
+@pytest.mark.parametrize(
+    ("model", "manufacturer", "device", "fits"),
+    [
+        ("a100", "nvidia", "NVIDIA A100-SXM4-40GB", True),
+        ("A100 40GB", "", "A100-SXM4-40GB", False),
+        ("tesla_v100", "NVIDIA", "Tesla V100-PCIE-16GB", True),
+        ("a10", "", "NVIDIA A100-SXM4-40GB", False),
+        ("v100", "amd", "Tesla V100-PCIE-16GB", False),
+        ("MI250X", "amd", "AMD Instinct MI250X", True),
+        ("", "nvidia", "AMD Instinct MI250X", False),
+    ],
+)
+def test_a_model_is_words_of_the_devices_name(model, manufacturer, device, fits):
+    gpu = classad2.ClassAd({"DeviceName": device})
+    gpu["Fits"] = classad2.ExprTree(require_gpus(model, manufacturer))
+    assert gpu.eval("Fits") is fits
+
+
+def test_a_long_job_says_so_and_needs_a_pilot_that_takes_it():
+    hour_s = 3600
+    assert needed_life_s(9 * hour_s, 100 * hour_s) == 12 * hour_s
+    assert needed_life_s(11 * hour_s, 100 * hour_s) == 40 * hour_s
+    assert needed_life_s(11 * hour_s, 40 * hour_s) == 12 * hour_s
+    request = Request(JobClass(Shape(1, 500), 40 * hour_s))
+    assert describe(Submission(("1",), request), SEAT, FOLDER)["My.JobDurationCategory"] == '"Long"'
+
+
 def test_memory_is_counted_as_the_pilot_will_hand_it_out():
     assert [claimed_memory_mb(mb) for mb in (1, 128, 500, 512, 3800)] == [128, 128, 512, 512, 3840]
 
@@ -83,15 +136,18 @@ def test_an_event_log_is_read_once_and_in_order(tmp_path):
     assert [(i, e.kind) for i, e in events] == [
         ("12.0", EventKind.SUBMIT),
         ("12.0", EventKind.EXECUTE),
+        ("12.0", EventKind.USAGE),
         ("12.0", EventKind.TERMINATED),
         ("12.1", EventKind.ABORTED),
         ("12.2", EventKind.HELD),
     ]
-    executed, ended, removed, held = (e for _, e in events[1:])
+    executed, used, ended, removed, held = (e for _, e in events[1:])
     assert (executed.pilot, executed.allocation_id) == ("osgpilot-r1-1", "42")
     assert (ended.exit_status, ended.at_s - executed.at_s) == (3, 5)
     assert removed.text == "osgpilot: the workflow ended (by user alice)"
     assert "disk quota exceeded" in held.text
+    assert (held.code, held.subcode) == (12, 122)
+    assert used.memory_mb == 5
     assert log.read() == []
     log.close()
 

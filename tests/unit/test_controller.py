@@ -22,7 +22,7 @@ class World:
     def __init__(self, folder):
         self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
-        self.queue = Queue(self.ap)
+        self.queue = Queue(self.ap, Shape(4, 3800))
         self.fleet = Fleet(self.slurm, self.clock, site(folder), SEAT, self.folder)
         policy = Policy(Shape(4, 3800), walltime_s=3000, pilots_max=3)
         self.said, self.warned = [], []
@@ -104,6 +104,7 @@ def test_trouble_is_told_once_and_its_end_as_well(world):
 def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
     world.add("a", job_class=JobClass(Shape(16, 500)))
     world.tick()
+    world.tick(after_s=0.5)
     (job,) = world.queue.over().values()
     assert "16 cores" in job.text
     assert "4 cores" in job.text
@@ -114,6 +115,7 @@ def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(worl
     world.slurm.fails = Refused("sbatch: Invalid account")
     world.add("a")
     world.tick()
+    world.tick(after_s=0.5)
     (job,) = world.queue.over().values()
     assert "Invalid account" in job.text
     assert world.controller.news.is_set()
@@ -146,7 +148,7 @@ def test_jobs_that_stay_in_the_queue_are_named(world):
     world.add("a")
     world.tick()
     world.ap.removed_linger = True
-    world.ap.forget = lambda: None
+    world.ap.forget = lambda job_ids: None
     world.controller.close()
     assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
 

@@ -46,5 +46,5 @@ def test_the_end_is_told_twice_but_happens_once():
 
 def test_hold_and_release():
     held = told(SUBMIT, Event(EventKind.HELD, 2.0, text="disk full"))
-    assert (held.state, held.text, held.over) == (JobState.HELD, "disk full", True)
+    assert (held.state, held.text, held.over) == (JobState.HELD, "disk full", False)
     assert fold(held, Event(EventKind.RELEASED, 3.0)).state is JobState.WAITING

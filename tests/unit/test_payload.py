@@ -3,6 +3,7 @@
 The wrapper runs for real, in an empty folder that holds what HTCondor would have brought.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, sources, stage
-from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
+from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, exports
 
 STRICT = "set -euo pipefail; "
@@ -241,3 +242,93 @@ def test_the_environment_reaches_the_command_and_is_private_on_the_way(bench):
     assert (bench.workdir / "out").read_text() == secret
     assert (bench.job / "in" / "osgpilot-job").stat().st_mode & 0o077 == 0
     assert (bench.node / "osgpilot-script").stat().st_mode & 0o077 == 0
+
+
+def refuse_to_place(monkeypatch, name):
+    """Have the rename to this path fail, as on a disk with a fault."""
+    rename = Path.rename
+
+    def broken(self, target):
+        if Path(target).name == name:
+            raise OSError(errno.EIO, "Input/output error", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+
+
+TWO = ("a", "sub/b")
+
+
+def made(bench):
+    payload = job("echo 1 > a; echo 22 > sub/b; mkdir c; echo 333 > 'c/x\n y'", outputs=(*TWO, "c"))
+    assert bench.execute(payload) == 0
+    return payload, bench.job / "osgpilot-out"
+
+
+def test_all_outputs_are_placed_or_none(bench, monkeypatch):
+    payload, _ = made(bench)
+    (bench.workdir / "a").write_text("old")
+    refuse_to_place(monkeypatch, "b")
+    with pytest.raises(JobFailed, match="cannot put the outputs in place"):
+        bench.commit(payload)
+    assert (bench.workdir / "a").read_text() == "old"
+    assert not (bench.workdir / "sub/b").exists()
+    monkeypatch.undo()
+    bench.commit(payload)
+    assert (bench.workdir / "a").read_text() == "1\n"
+    assert (bench.workdir / "c/x\n y").read_text() == "333\n"
+
+
+@pytest.mark.parametrize("cut", ["a", "c/x\n y"])
+def test_a_file_that_came_back_short_is_found(bench, cut):
+    payload, back = made(bench)
+    os.truncate(back / cut, 1)
+    with pytest.raises(Incomplete, match="did not come back whole"):
+        bench.commit(payload)
+    assert not (bench.workdir / "a").exists()
+
+
+@pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", commit.MANIFEST])
+def test_a_file_that_did_not_come_back_is_found(bench, lost):
+    payload, back = made(bench)
+    (back / lost).unlink()
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+    assert not (bench.workdir / "a").exists()
+
+
+def test_a_list_that_came_back_short_is_found(bench):
+    payload, back = made(bench)
+    os.truncate(back / commit.MANIFEST, 5)
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+
+
+def test_what_an_earlier_attempt_left_behind_is_no_output(bench):
+    payload = job("true", outputs=("a",))
+    bench.execute(payload)
+    (bench.job / "osgpilot-out/a").write_text("half of it")
+    with pytest.raises(JobFailed, match="did not make a"):
+        bench.commit(payload)
+    assert not (bench.workdir / "a").exists()
+
+
+def test_many_files_are_listed(bench):
+    payload = job("mkdir d; touch d/{1..1201}", outputs=("d",))
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert len(list((bench.workdir / "d").iterdir())) == 1201
+
+
+def test_an_input_that_did_not_arrive_fails_the_job_with_its_name(bench):
+    (bench.workdir / "big").write_bytes(b"x" * 100_000)
+    payload = job("touch a", inputs=("big",), outputs=("a",))
+    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    shutil.copytree(bench.job / "in", bench.node)
+    (bench.node / "big").unlink()
+    done = subprocess.run(
+        ["/bin/bash", "osgpilot-job"], cwd=bench.node, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125
+    assert "the input big did not arrive" in done.stderr
+    assert (bench.node / "osgpilot-out").is_dir()

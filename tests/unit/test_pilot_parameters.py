@@ -151,6 +151,18 @@ def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path
     assert "secret" not in argv + env + said
 
 
+def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=30)
+    assert "--nv" not in (tmp_path / "argv").read_text()
+    assert "APPTAINERENV_CUDA" not in (tmp_path / "env").read_text()
+
+    told = tmp_path / "p1" / "parameters"
+    told.write_text(told.read_text().replace("option gpus=0\n", "option gpus=2\n"))
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=30)
+    assert "--nv\n" in (tmp_path / "argv").read_text()
+    assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
+
+
 def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path):
     pilot_sh().communicate(timeout=30)
     attributes = dict(

@@ -1,11 +1,15 @@
 """How a job runs on the execution point: what the rule has, what the user wishes."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload.image import Images
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.snakemake import without_containers
 
 
 class Rule(SimpleNamespace):
@@ -20,16 +24,29 @@ class Rule(SimpleNamespace):
         return "r"
 
 
-def job(rule=None, **resources):
-    return SimpleNamespace(rule=rule or Rule(), resources=resources)
+def job(rule=None, container=None, **resources):
+    return SimpleNamespace(
+        rule=rule or Rule(),
+        resources={"mem_mb": 500, "disk_mb": 100, **resources},
+        threads=1,
+        container_img_url=container,
+        is_group=lambda: False,
+    )
+
+
+def group(*parts):
+    return SimpleNamespace(name="g", toposorted=[parts], is_group=lambda: True)
 
 
 def preparer(kind="auto", image="", shared=(), sdm=()):
+    said = []
     workflow = SimpleNamespace(
         deployment_settings=SimpleNamespace(deployment_method=set(sdm)),
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
     )
-    return Preparer(workflow, kind, image, None, None, None, {})
+    images = Images(Path("/w"), said.append)
+    requests = Requests(3600, said.append, said.append)
+    return Preparer(workflow, kind, image, None, None, None, {}, images, requests)
 
 
 def flagged(flag):
@@ -75,13 +92,61 @@ def test_a_wish_that_is_none_is_refused():
         preparer()._needs_snakemake(job(osgpilot_payload="fast"))
 
 
+TOOLS, MINE, RUNTIME = "docker://tools", "docker://mine", "docker://rt"
+
+
+def image_of(wanted, job, *, with_snakemake=False):
+    return wanted._image(job, with_snakemake=with_snakemake).name
+
+
 def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
-    general = {"container_image": "tools.sif"}
-    assert preparer()._image(job(**general), with_snakemake=False) == "tools.sif"
-    assert preparer()._image(job(**general), with_snakemake=True) == "tools.sif"
-    assert preparer(image="rt.sif")._image(job(**general), with_snakemake=True) == "rt.sif"
-    own = {**general, "osgpilot_runtime_image": "mine.sif"}
-    assert preparer(image="rt.sif")._image(job(**own), with_snakemake=True) == "mine.sif"
+    general = job(container_image=TOOLS)
+    assert image_of(preparer(), general) == TOOLS
+    assert image_of(preparer(), general, with_snakemake=True) == TOOLS
+    assert image_of(preparer(image=RUNTIME), general, with_snakemake=True) == RUNTIME
+    own = job(container_image=TOOLS, osgpilot_runtime_image=MINE)
+    assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
+
+
+def test_a_container_counts_when_snakemake_is_told_to_use_it_and_no_resource_says_otherwise():
+    contained = job(container=TOOLS)
+    assert image_of(preparer(), contained) == ""
+    assert image_of(preparer(sdm=["apptainer"]), contained) == TOOLS
+    assert image_of(preparer(sdm=["apptainer"]), job(container=TOOLS, container_image=MINE)) == MINE
+
+
+def test_a_rule_that_loses_its_container_to_the_runtime_image_is_named_once():
+    wanted = preparer(image=RUNTIME, sdm=["apptainer"])
+    warnings = []
+    wanted.requests.warn = warnings.append
+    for _ in range(2):
+        assert image_of(wanted, job(container=TOOLS), with_snakemake=True) == RUNTIME
+    assert len(warnings) == 1
+    assert f"osgpilot_runtime_image={TOOLS}" in warnings[0]
+    assert image_of(wanted, job(osgpilot_runtime_image=MINE), with_snakemake=True) == MINE
+    assert len(warnings) == 1
+
+
+def test_a_group_runs_in_the_one_image_that_its_members_name():
+    assert image_of(preparer(), group(job(), job(container_image=TOOLS))) == TOOLS
+    with pytest.raises(BadInput, match="group job g: its members name different images"):
+        image_of(preparer(), group(job(container_image=MINE), job(container_image=TOOLS)))
+
+
+def test_the_snakemake_there_is_not_told_to_start_containers():
+    def command(*methods):
+        told = f"--deployment-method {' '.join(methods)}" if methods else ""
+        factory = SimpleNamespace(workflow_property_to_arg=lambda name: told)
+        workflow = SimpleNamespace(
+            deployment_settings=SimpleNamespace(deployment_method=set(methods)),
+            spawned_job_args_factory=factory,
+        )
+        return without_containers(f"python -m snakemake {told} --cores 1", workflow).split()
+
+    plain = ["python", "-m", "snakemake", "--cores", "1"]
+    assert command("apptainer") == command() == plain
+    assert command("apptainer", "conda")[3:5] == ["--deployment-method", "conda"]
+    assert command("conda")[3:5] == ["--deployment-method", "conda"]
 
 
 def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
@@ -89,5 +154,5 @@ def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     with pytest.raises(BadInput, match="--osgpilot-runtime-image"):
         preparer()._check("r", python_job)
     with pytest.raises(BadInput, match="--shared-fs-usage none"):
-        preparer(image="rt.sif", shared=["sources"])._check("r", python_job)
-    preparer(image="rt.sif")._check("r", python_job)
+        preparer(image=RUNTIME, shared=["sources"])._check("r", python_job)
+    preparer(image=RUNTIME)._check("r", python_job)

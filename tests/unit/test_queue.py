@@ -3,11 +3,13 @@
 import pytest
 from doubles import FakeAccessPoint
 
+from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
+NOW_S = 3000.0
 SMALL, BIG = JobClass(Shape(1, 500)), JobClass(Shape(4, 3000))
 
 
@@ -22,13 +24,20 @@ def ap():
 
 @pytest.fixture
 def queue(ap):
-    return Queue(ap)
+    return Queue(ap, Shape(4, 3800))
 
 
 def test_one_transaction_per_kind_of_job(queue, ap):
     queue.add([job(f"s{n}") for n in range(100)] + [job("b", BIG), job("c", image="i")])
     assert queue.send() == 102
     assert sorted(len(s.keys) for s in ap.submissions) == [1, 1, 100]
+
+
+def test_no_transaction_is_larger_than_an_access_point_takes(queue, ap, monkeypatch):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.core.registry.TRANSACTION_MAX", 4)
+    queue.add([job(f"s{n}") for n in range(10)])
+    assert queue.send() == 10
+    assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]
 
 
 def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
@@ -43,7 +52,7 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     queue.follow()
-    assert queue.demand() == ({SMALL: 1}, {"p1": (SMALL,)})
+    assert queue.demand() == ({SMALL: 1}, {"p1": {SMALL: 1}})
 
 
 def test_the_end_is_reported_once(queue, ap):
@@ -99,8 +108,8 @@ def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()
-    queue.remove_given_up()
-    assert queue.over()["a"].state is JobState.HELD
+    queue.mend(NOW_S)
+    assert queue.over()["a"].state is JobState.REMOVED
     assert ap.removed == ["1.0"]
 
 
@@ -109,7 +118,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
     queue.send()
     queue.fail_waiting([BIG], "too big")
     assert queue.any_left()
-    queue.remove_given_up()
+    queue.mend(NOW_S)
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]
     assert queue.demand()[0] == {SMALL: 1}
@@ -148,7 +157,7 @@ def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
         queue.send()
     queue.fail_waiting(None, "no pilots")
     queue.send()
-    queue.remove_given_up()
+    queue.mend(NOW_S)
     assert ap.removed == ["1.0"]
 
 
@@ -170,4 +179,183 @@ def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
     ap.tell("a", EventKind.RELEASED)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
+    assert queue.over() == {}
+
+
+def hold(ap, key, code, subcode=0, at_s=2000.0):
+    ap.tell(key, EventKind.HELD, at_s, code=code, subcode=subcode, text="why")
+
+
+def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap):
+    queue.add([job("a"), job("b"), job("c")])
+    queue.send()
+    for key in "abc":
+        hold(ap, key, 34, 102)
+    queue.follow()
+    assert queue.demand()[0] == {}
+    queue.mend(NOW_S)
+    assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
+    assert queue.notices() == [
+        "3 job(s) of rule map: took more than 500 MB of memory; asking for 1024 MB"
+    ]
+    ap.tell("a", EventKind.RELEASED)
+    queue.follow()
+    assert queue.demand()[0] == {JobClass(Shape(1, 1024)): 1}
+    queue.mend(NOW_S)
+    assert len(ap.released) == 1
+    assert queue.over() == {}
+
+
+def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 13)
+    queue.follow()
+    queue.mend(2009.0)
+    assert ap.released == []
+    queue.mend(2010.0)
+    assert ap.released == [(("1.0",), None)]
+
+
+def test_a_release_without_an_answer_is_said_again(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 34, 102)
+    queue.follow()
+    ap.fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    queue.mend(NOW_S)
+    assert len(ap.released) == 1
+
+
+def test_a_release_that_is_refused_ends_the_job(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 34, 102)
+    queue.follow()
+    ap.fails = Refused("no such attribute")
+    queue.mend(NOW_S)
+    queue.mend(NOW_S)
+    assert "no such attribute" in queue.over()["a"].text
+
+
+def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 1)
+    queue.follow()
+    queue.mend(NOW_S)
+    assert (ap.released, ap.removed, queue.over()) == ([], [], {})
+    ap.tell("a", EventKind.RELEASED)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert queue.over()["a"].exit_status == 0
+
+
+def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 14)
+    queue.follow()
+    assert queue.over() == {}
+    ap.remove_fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    assert queue.over() == {}
+    assert queue.any_left()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+    assert not queue.any_left()
+
+
+def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    for number in range(SETBACKS_MAX):
+        ap.tell("a", EventKind.EXECUTE, pilot=f"p{number}", allocation_id=str(number))
+        ap.tell("a", EventKind.EVICTED, text="preempted")
+    queue.follow()
+    queue.mend(NOW_S)
+    (given_up,) = queue.over().values()
+    assert "started 10 times in vain" in given_up.text
+    assert history(given_up.setbacks).startswith("preempted (in Slurm job 0, in Slurm job 1, ")
+    assert ap.removed == ["1.0"]
+
+
+def test_starts_that_fail_before_the_job_runs_count_as_well(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    for _ in range(SETBACKS_MAX):
+        ap.tell("a", EventKind.NOT_STARTED, text="no container")
+    queue.follow()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+
+
+def start_on_a_pilot_that_ends(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0)
+
+
+def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    queue.mend(2100.0)
+    assert ap.removed == []
+    queue.mend(NOW_S)
+    assert ap.removed == ["1.0"]
+    assert ap.queued == {}
+    assert queue.demand() == ({SMALL: 1}, {})
+    queue.send()
+    assert ap.submissions[-1].avoid == ("p1",)
+    ap.told.append(("1.0", Event(EventKind.ABORTED, 2300.0)))
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert [(j.exit_status, len(j.setbacks)) for j in queue.over().values()] == [(0, 1)]
+
+
+def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+    assert ap.removed == []
+
+
+def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    ap.remove_fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    assert queue.send() == 0
+    queue.fail_waiting(None, "no pilots")
+    assert queue.over() == {}
+    queue.mend(NOW_S)
+    assert queue.send() == 0
+    assert list(queue.over()) == ["a"]
+
+
+def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, ap):
+    queue.add([job("a")])
+    for _ in range(SETBACKS_MAX - 1):
+        queue.send()
+        ap.tell("a", EventKind.TERMINATED, exit_status=0)
+        queue.follow()
+        assert list(queue.over()) == ["a"]
+        assert queue.run_again("a", "half of it is missing")
+    queue.send()
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert not queue.run_again("a", "half of it is missing")
+    assert not queue.any_left()
+
+
+def test_giving_up_on_what_does_not_wait_changes_nothing(queue, ap):
+    queue.add([job("a")])
+    queue.fail_waiting([BIG], "too big")
+    assert queue.send() == 1
     assert queue.over() == {}

@@ -55,6 +55,11 @@ def test_defaults_and_relative_paths(site_file, tmp_path):
     assert [k.offer.shape for k in kinds(site)] == [Shape(4, 3700, UNLIMITED_MB)]
 
 
+def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
+    assert load(site_file(GOOD)).pilot.shape.gpus == 0
+    assert load(site_file(GOOD + "  gpus: 2\nslurm:\n  gpu_type: a100\n")).pilot.shape.gpus == 2
+
+
 def test_home_and_images_that_are_fetched(site_file):
     text = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "docker://a/b:1")
     site = load(site_file(text))
@@ -77,6 +82,8 @@ def test_home_and_images_that_are_fetched(site_file):
         ("", r"line 1: expected"),
         (GOOD + "  memory_headroom_mb: 3850\n", r"leaves 50 MB"),
         (GOOD + "condor:\n  A B: 1\n", r"line 10|A B"),
+        (GOOD + "  gpus: -1\n", r"line 9: `pilot.gpus`"),
+        (GOOD + "slurm:\n  gpu_type: a100\n", r"`slurm.gpu_type` needs `pilot.gpus`"),
     ],
 )
 def test_a_mistake_is_named_with_line_and_key(site_file, text, complaint):

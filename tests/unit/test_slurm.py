@@ -1,5 +1,6 @@
 """The arguments we give to Slurm's commands and how their answers are read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_sbatch_asks_for_the_shape_and_leaks_nothing():
     assert argv[-2:] == ["/w/pilot.sh", "/w/100%/pilots/x"]
     assert "--output=/w/100%%/pilots/x/slurm.log" in argv
     assert not any(a.startswith("--account") for a in argv)
+
+
+def test_sbatch_asks_for_gpus_only_where_a_pilot_has_some():
+    script = Path("/w/pilot.sh")
+    with_gpus = replace(ALLOCATION, gpus=2)
+    assert "--gres=gpu:2" in commands.sbatch(with_gpus, SlurmOptions(), script)
+    assert "--gres=gpu:a100:2" in commands.sbatch(with_gpus, SlurmOptions(gpu_type="a100"), script)
+    assert "gres" not in " ".join(commands.sbatch(ALLOCATION, SlurmOptions(), script))
 
 
 def test_running_pilots_are_signalled_at_the_batch_shell_only():

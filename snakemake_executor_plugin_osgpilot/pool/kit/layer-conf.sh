@@ -18,6 +18,8 @@ cp "$KIT/hosts/slurm.conf" /etc/slurm/
 install -m755 "$KIT/hosts/epilog.sh" /etc/slurm/
 : > /etc/slurm/plugstack.conf      # Debian's includes a folder that makes sbatch complain
 echo 'CgroupPlugin=disabled' > /etc/slurm/cgroup.conf
+# Slurm wants a file for every GPU; HTCondor in a pilot can simulate devices (condor_gpu_discovery)
+printf 'NodeName=n[1-4] Name=gpu File=/dev/%s\n' null zero > /etc/slurm/gres.conf
 
 rm -f /etc/condor/config.d/*
 mkdir -p /etc/condor/roles

@@ -1,0 +1,58 @@
+"""What is written down about a run while it goes on: its record, and a sign of life for pilots."""
+
+from __future__ import annotations
+
+from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
+from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.run import RunFolder, Yardstick
+from snakemake_executor_plugin_osgpilot.scaling import Scaling
+
+LEASE = "lease"
+"""Its age tells a pilot that starts whether the workflow is still there (see pilot.sh)."""
+
+HELD_BACK = "held-back"
+"""Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
+
+
+class RunBook:
+    """Implements `controller.Book` in a run's folder."""
+
+    def __init__(
+        self, folder: RunFolder, seat: Seat, queue: Queue, fleet: Fleet, scaling: Scaling,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._folder, self._seat = folder, seat
+        self._queue, self._fleet, self._scaling = queue, fleet, scaling
+        self._clock = clock
+        self.critical_path_s = 0.0
+
+    def keep_alive(self) -> None:
+        """Renew the lease, and say which offers are held back."""
+        held_back = self._fleet.health.held_back(self._clock.now_s())
+        text = "".join(f"{offer}\n" for offer in held_back)
+        (self._folder.path / HELD_BACK).write_text(text, encoding="utf-8")
+        (self._folder.path / LEASE).touch()
+
+    def write(self) -> None:
+        """Write the record."""
+        content = runs.record(
+            self._seat,
+            self._queue.rules(),
+            self._fleet.pilots,
+            self._yardstick(),
+            self._clock.now_s(),
+        )
+        runs.write(self._folder, content)
+
+    def _yardstick(self) -> Yardstick:
+        policy = self._scaling.policy
+        largest = max(offer.shape.cores for offer in policy.offers)
+        cores = policy.pilots_max * largest
+        return Yardstick(
+            span_s=self._queue.span_s(),
+            served_s=self._queue.served_s(),
+            critical_path_s=self.critical_path_s,
+            cores_max=cores if policy.cores_max is None else min(cores, policy.cores_max),
+        )

@@ -1,0 +1,96 @@
+"""All jobs of a run and the sums over them; the one place where a job changes.
+
+What scaling and the record need is kept up to date with every change, so that a look at it costs
+nothing that grows with the number of jobs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+
+
+@dataclass(slots=True)
+class RuleSums:
+    """Sums over the jobs of one rule. Jobs in execution count with cores and cores × start time,
+    so that their core-seconds follow for any moment.
+    """
+
+    jobs: int = 0
+    done: int = 0
+    failed: int = 0
+    past_core_s: float = 0.0
+    running_cores: int = 0
+    running_since_core_s: float = 0.0
+    allocations: set[str] = field(default_factory=set)
+
+    def used_core_s(self, now_s: float) -> float:
+        """Return the time in execution up to now, times cores."""
+        running = self.running_cores * now_s - self.running_since_core_s
+        return self.past_core_s + max(0.0, running)
+
+
+class Ledger:
+    """Jobs by key, waiting jobs by class, jobs in execution, sums by rule.
+
+    `served` has the pilots on which a job was ever started, with the time of the first start.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._states: Counter[JobState] = Counter()
+        self.waiting: Counter[JobClass] = Counter()
+        self.executing: dict[str, Job] = {}
+        self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
+        self.served: dict[str, float] = {}
+
+    def __getitem__(self, key: str) -> Job:
+        return self._jobs[key]
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def count(self, *states: JobState) -> int:
+        """Return how many jobs are in one of these states."""
+        return sum(self._states[state] for state in states)
+
+    def put(self, job: Job) -> Job:
+        """Take `job` in, in place of what is known under its key; return it."""
+        before = self._jobs.get(job.key)
+        if before is not None:
+            self._count(before, -1)
+        self._jobs[job.key] = job
+        self._count(job, 1)
+        if job.pilot:
+            self.served.setdefault(job.pilot, job.started_s or 0.0)
+            self.rules[job.rule].allocations.add(job.allocation_id)
+        return job
+
+    def _count(self, job: Job, by: int) -> None:
+        self._states[job.state] += by
+        if job.waits:
+            _add(self.waiting, job.job_class, by)
+        elif job.state is JobState.RUNNING:
+            if by > 0:
+                self.executing[job.key] = job
+            else:
+                del self.executing[job.key]
+        cores, sums = job.job_class.shape.cores, self.rules[job.rule]
+        succeeded = job.state is JobState.ENDED and job.exit_status == 0
+        sums.jobs += by
+        sums.done += by * succeeded
+        sums.failed += by * (job.over and not succeeded)
+        sums.past_core_s += by * job.busy_s * cores
+        if job.state is JobState.RUNNING and job.started_s is not None:
+            sums.running_cores += by * cores
+            sums.running_since_core_s += by * job.started_s * cores
+
+
+def _add(counter: Counter[JobClass], job_class: JobClass, by: int) -> None:
+    counter[job_class] += by
+    if not counter[job_class]:
+        del counter[job_class]

@@ -1,0 +1,218 @@
+"""What is known of the jobs of a run, and what is to be said to the access point about them.
+
+Pure: events and answers in, errands out. `queue` does the talking.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.core import holds
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+
+AVOID_MAX = 20
+"""New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
+
+TRANSACTION_MAX = 5000
+"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
+and does nothing else meanwhile."""
+
+
+class Registry:
+    """Every job ends in `over` once, and only when it has left the access point's queue.
+
+    `largest` is what the biggest pilot offers. `avoid` are pilots that were lost and may still be
+    offered. `removals` are jobs that were given up, `withdrawals` ones to be submitted anew: keys
+    by job id, until the access point has answered. `runtimes_s` are those of jobs that succeeded,
+    `span_s` the times of the first and the last event.
+    """
+
+    def __init__(self, largest: Shape) -> None:
+        self._largest = largest
+        self.ledger = Ledger()
+        self.over: dict[str, Job] = {}
+        self.notices: Counter[str] = Counter()
+        self.runtimes_s: list[tuple[JobClass, float]] = []
+        self.span_s: tuple[float, float] | None = None
+        self.unsent: list[str] = []
+        self.in_doubt: list[str] = []
+        self.removals: dict[str, str] = {}
+        self.withdrawals: dict[str, str] = {}
+        self._releases: dict[str, tuple[float, Shape | None]] = {}
+        self._ended_pilots: dict[str, float] = {}
+        self._key_by_id: dict[str, str] = {}
+        self._early: defaultdict[str, list[Event]] = defaultdict(list)
+        self.avoid: tuple[str, ...] = ()
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Take new jobs in."""
+        self.unsent += [self.ledger.put(job).key for job in jobs]
+
+    def any_left(self) -> bool:
+        """Whether the access point's queue may still have a job of ours."""
+        there = self.ledger.count(JobState.WAITING, JobState.RUNNING, JobState.HELD)
+        return bool(there or self.in_doubt or self.removals or self.withdrawals)
+
+    def take_unsent(self) -> list[tuple[Request, list[str]]]:
+        """Return the keys of the jobs to send by what they ask for, in parts of one transaction."""
+        kinds: defaultdict[Request, list[str]] = defaultdict(list)
+        for key in self.unsent:
+            if self.ledger[key].state is JobState.PREPARED:
+                kinds[self.ledger[key].request].append(key)
+        self.unsent = []
+        return [
+            (request, keys[start : start + TRANSACTION_MAX])
+            for request, keys in kinds.items()
+            for start in range(0, len(keys), TRANSACTION_MAX)
+        ]
+
+    def learn(self, ids: Mapping[str, str]) -> None:
+        """Take in that jobs (by key) are in the queue, under which id."""
+        for key, job_id in ids.items():
+            self._key_by_id[job_id] = key
+            job = replace(self.ledger[key], job_id=job_id)
+            if job.over:
+                self.removals[job_id] = key
+            elif job.state is JobState.PREPARED:
+                job = replace(job, state=JobState.WAITING)
+            self.ledger.put(job)
+            for event in self._early.pop(job_id, ()):
+                self.apply(job_id, event)
+
+    def settle(self, found: Mapping[str, str]) -> None:
+        """End the doubt about submissions without an answer: what is in the queue was `found`."""
+        doubtful, self.in_doubt = self.in_doubt, []
+        self.learn({key: found[key] for key in doubtful if key in found})
+        self._send_or_tell(key for key in doubtful if key not in found)
+
+    def apply(self, job_id: str, event: Event) -> None:
+        """Take in one event of the log."""
+        key = self._key_by_id.get(job_id)
+        if key is None:
+            # the log can be quicker than the answer to our submission
+            self._early[job_id].append(event)
+            return
+        before = self.ledger[key]
+        if before.over or before.job_id != job_id:
+            return
+        first_s, last_s = self.span_s or (event.at_s, event.at_s)
+        self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
+        job = self.ledger.put(fold(before, event))
+        if job.over:
+            self._tell(key)
+            if job.exit_status == 0 and before.started_s is not None:
+                self.runtimes_s.append((job.job_class, event.at_s - before.started_s))
+        elif event.kind is EventKind.HELD:
+            self._judge(job, event.at_s)
+        elif len(job.setbacks) > len(before.setbacks):
+            self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
+            if end := holds.interrupted(job):
+                self.give_up(job, end.why)
+
+    def run_again(self, key: str, why: str) -> bool:
+        """Have a job submitted anew that ended for nothing; False if it has had its turns."""
+        job = self.ledger[key].prepared_again(why)
+        if holds.interrupted(job):
+            return False
+        self.ledger.put(job)
+        self.unsent.append(key)
+        self._note(job, f"{why} {job.setbacks[-1].place}; running it again")
+        return True
+
+    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
+        """Give up on waiting jobs of these classes (None: of all) with a reason."""
+        waiting = self.ledger.waiting
+        if chosen := set(waiting) if classes is None else set(classes) & set(waiting):
+            for job in [j for j in self.ledger if j.waits and j.job_class in chosen]:
+                self.give_up(job, text)
+
+    def give_up(self, job: Job, why: str) -> None:
+        """End a job with an error; it is told when it is certain that it has left the queue.
+
+        Otherwise Snakemake could start it again while it is still there.
+        """
+        self.ledger.put(replace(job, state=JobState.REMOVED, text=why))
+        if job.job_id:
+            self.removals[job.job_id] = job.key
+        elif job.key not in self.in_doubt and job.key not in self.withdrawals.values():
+            self._tell(job.key)
+
+    def removed(self, job_ids: Iterable[str]) -> None:
+        """Take in that jobs which were given up have been taken out of the queue."""
+        for job_id in job_ids:
+            self._tell(self.removals.pop(job_id))
+
+    def pilot_ended(self, pilot: str, at_s: float) -> None:
+        """Take in that a pilot's allocation is over."""
+        self._ended_pilots[pilot] = at_s
+
+    def lose(self, now_s: float) -> None:
+        """Prepare jobs anew whose pilot ended a while ago without a word about them."""
+        due = {
+            p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= holds.LOST_AFTER_S
+        }
+        for pilot in due:
+            del self._ended_pilots[pilot]
+        if lost := [job for job in self.ledger.executing.values() if job.pilot in due]:
+            self.avoid = (*self.avoid, *sorted({job.pilot for job in lost}))[-AVOID_MAX:]
+            for job in lost:
+                self._lose(job, due[job.pilot])
+
+    def withdrawn(self, job_ids: Iterable[str]) -> None:
+        """Take in that jobs which are to be submitted anew have been taken out of the queue."""
+        self._send_or_tell(self.withdrawals.pop(job_id) for job_id in job_ids)
+
+    def due_releases(self, now_s: float) -> dict[Shape | None, list[Job]]:
+        """Return held jobs that may run again, by what they are to ask for (None: as before)."""
+        alike: defaultdict[Shape | None, list[Job]] = defaultdict(list)
+        for key, (due_s, shape) in list(self._releases.items()):
+            if self.ledger[key].state is not JobState.HELD:
+                del self._releases[key]
+            elif due_s <= now_s:
+                alike[shape].append(self.ledger[key])
+        return alike
+
+    def released(self, jobs: Iterable[Job], shape: Shape | None) -> None:
+        """Take in that held jobs were released, and ask for `shape` now."""
+        for job in jobs:
+            del self._releases[job.key]
+            if shape is not None:
+                self.ledger.put(job.asking_for(shape))
+
+    def _judge(self, job: Job, at_s: float) -> None:
+        verdict = holds.judge(job, self._largest)
+        if isinstance(verdict, holds.GiveUp):
+            self.give_up(job, verdict.why)
+            return
+        if isinstance(verdict, holds.Release):
+            self._releases[job.key] = (at_s + verdict.after_s, None)
+        elif isinstance(verdict, holds.Grow):
+            self._releases[job.key] = (at_s, verdict.shape)
+        if verdict.why:
+            self._note(job, verdict.why)
+
+    def _lose(self, job: Job, at_s: float) -> None:
+        again = job.stopped(at_s).prepared_again("the pilot was lost")
+        if end := holds.interrupted(again):
+            self.give_up(replace(again, job_id=job.job_id), end.why)
+            return
+        self.ledger.put(again)
+        self.withdrawals[job.job_id] = job.key
+        self._note(job, f"was lost {again.setbacks[-1].place}; running it again")
+
+    def _send_or_tell(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if self.ledger[key].over:
+                self._tell(key)
+            else:
+                self.unsent.append(key)
+
+    def _tell(self, key: str) -> None:
+        self.over[key] = self.ledger[key]
+
+    def _note(self, job: Job, text: str) -> None:
+        self.notices[f"{job.rule}: {text}"] += 1

@@ -1,0 +1,101 @@
+"""Gathers what a plan may know: Slurm's view, the pool's, the queue's, the DAG's, experience."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
+from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move, Signs
+from snakemake_executor_plugin_osgpilot.lookahead import Ahead
+from snakemake_executor_plugin_osgpilot.ports import Clock
+from snakemake_executor_plugin_osgpilot.queue import View
+
+ASK_POOL_EVERY_S = 60.0
+"""The collector serves everybody; HTCondor's advice is once a minute at most
+(Scalable Job Tracking, Access Point policy configuration)."""
+
+HINTS_MAX = 8
+"""Slurm is asked for its expectation for so many offers, once, before the first pilot."""
+
+
+class Pool(Protocol):
+    """Whom the pool knows."""
+
+    def pilots(self) -> frozenset[str]:
+        """Return the names of this run's pilots that have registered. Raises `Unanswered`."""
+
+
+class Scaling:
+    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`."""
+
+    def __init__(self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy) -> None:
+        self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
+        self._known: frozenset[str] = frozenset()
+        self._asked_s: float | None = None
+        self._looked_s: float | None = None
+        self._hinted = False
+        self.estimates = Estimates()
+        self.ahead = Ahead()
+        self.last = Plan()
+
+    def look(self, view: View) -> list[Move]:
+        """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
+
+        Raises `Unanswered` if Slurm does not answer; what was known stays.
+        """
+        for job_class, seconds in view.runtimes_s:
+            self.estimates = self.estimates.with_runtime(job_class, seconds)
+        self._ask_pool()
+        signs = Signs(view.served, self._known, self._asked_s, jobs_wait=bool(view.waiting))
+        moves = self._fleet.look(signs)
+        self._looked_s = self._clock.now_s()
+        for move in moves:
+            self.estimates = learned(self.estimates, move.before, move.after)
+        return moves
+
+    def plan(self, view: View) -> Plan:
+        """Return what to do about the pilots now."""
+        if view.waiting and not self._hinted:
+            self._hinted = True
+            self._ask_for_hints()
+        now_s = self._clock.now_s()
+        ends_s = {
+            job.key: (job.started_s or now_s) + self.estimates.runtime_s(job.job_class)
+            for job in view.executing
+        }
+        snapshot = Snapshot(
+            now_s,
+            view.waiting,
+            self._fleet.pilots,
+            view.running(),
+            soon=self.ahead.soon(ends_s),
+            later=self.ahead.later,
+            gates=self._fleet.gates(),
+            looked_s=self._looked_s,
+        )
+        self.last = plan(snapshot, self.estimates, self.policy)
+        return self.last
+
+    def _ask_pool(self) -> None:
+        """Ask the pool whom it knows while a pilot is on its way there; no answer is no news."""
+        booting = any(pilot.state is PilotState.BOOTING for pilot in self._fleet.live)
+        now_s = self._clock.now_s()
+        if not booting or (self._asked_s is not None and now_s - self._asked_s < ASK_POOL_EVERY_S):
+            return
+        try:
+            self._known = self._pool.pilots()
+        except Unanswered:
+            return
+        self._asked_s = now_s
+
+    def _ask_for_hints(self) -> None:
+        hints = {}
+        for offer in self.policy.offers[:HINTS_MAX]:
+            wait_s = self._fleet.expected_wait_s(offer.name, offer.walltimes_s[0])
+            if wait_s is not None:
+                hints[offer.name] = wait_s
+        self.estimates = self.estimates.with_hints(hints)

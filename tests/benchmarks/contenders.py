@@ -1,0 +1,206 @@
+"""The ways to run the same short jobs that the benchmarks compare, and what each of them needs.
+
+Everything here runs inside the local pool. The plugins of others come from the folder named by
+OSGPILOT_BENCH_PEERS, which `tests/run` fills; they run with the Snakemake that the pool has.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import htcondor2
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from conftest import SITE, sweep  # noqa: F401
+
+from snakemake_executor_plugin_osgpilot.core.model import Launch, Plan
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.pilot.parameters import install_script
+from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.site.load import load
+from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
+from snakemake_executor_plugin_osgpilot.wiring import SystemClock
+
+PROJECT = "TestProject"
+SAID, BARE_LOG = "said", "jobs.log"
+RUNTIME_IMAGE = "/opt/sif/runtime.sif"
+
+SNAKEFILE = """
+rule all:
+    input: expand("out/{{n}}", n=range({jobs}))
+
+rule nap:
+    output: "out/{{n}}"
+    shell: "sleep 0.5; touch {{output}}"
+"""
+
+SNAKEMAKE = (
+    *(sys.executable, "-m", "snakemake", "--jobs", "unlimited"),
+    *("--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1"),
+)
+
+WRAPPER = """#!/bin/bash
+set -e
+export HOME=$(pwd)
+unset APPTAINER_CACHEDIR
+python -m snakemake "$@"
+"""
+"""As the HTCondor plugin's documentation has it; where APPTAINER_CACHEDIR points, in the pilot's
+folder, a job's container cannot write."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to run the workflow. In the file `told_in` of its folder (a pattern), `told_by` stands
+    once for each job that is in the queue. `imports` are folders that its Python needs.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    told_in: str
+    told_by: str
+    needs_pilots: bool = False
+    imports: str = ""
+
+    def argv(self, seat: Seat, pilots: int) -> list[str]:
+        """Return the command line of Snakemake."""
+        values = {"project": seat.project, "run": seat.run, "pilots": pilots}
+        return [*SNAKEMAKE, *(option.format(**values) for option in self.options)]
+
+    def start(self, folder: Path, seat: Seat, pilots: int) -> subprocess.Popen[bytes]:
+        """Start Snakemake in `folder`; what it says goes to the file `said`."""
+        with (folder / SAID).open("w") as said:
+            return subprocess.Popen(
+                self.argv(seat, pilots),
+                cwd=folder,
+                env=os.environ | ({"PYTHONPATH": self.imports} if self.imports else {}),
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+
+
+class Count:
+    """How often a text stands in a file that grows and may not be there yet; read once."""
+
+    def __init__(self, folder: Path, pattern: str, text: str) -> None:
+        self._folder, self._pattern, self._text = folder, pattern, text.encode()
+        self._read_bytes = self._found = 0
+
+    def __call__(self) -> int:
+        for path in self._folder.glob(self._pattern):
+            with path.open("rb") as file:
+                file.seek(self._read_bytes)
+                whole_lines = file.read().rpartition(b"\n")[0]
+            self._read_bytes += len(whole_lines)
+            self._found += whole_lines.count(self._text)
+        return self._found
+
+
+PEERS = os.environ.get("OSGPILOT_BENCH_PEERS", "")
+_SUBMIT_EVENT = "000 ("
+_OSGPILOT_LOG = ".snakemake/osgpilot/*/jobs.log"
+_OSGPILOT = (
+    *("--executor", "osgpilot", "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml"),
+    *("--osgpilot-project", "{project}", "--osgpilot-max-pilots", "{pilots}"),
+    *("--default-resources", "mem_mb=512", "disk_mb=100"),
+)
+
+DIRECT = Contender("direct", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT)
+SNAKEMAKE_PAYLOAD = Contender(
+    "snakemake_payload",
+    (
+        *_OSGPILOT,
+        *("--osgpilot-payload", "snakemake", "--osgpilot-runtime-image", RUNTIME_IMAGE),
+    ),
+    _OSGPILOT_LOG,
+    _SUBMIT_EVENT,
+)
+PLUGIN_HTCONDOR = Contender(
+    "plugin_htcondor",
+    (
+        *("--executor", "htcondor", "--shared-fs-usage", "none", "--htcondor-held-timeout", "0"),
+        *("--default-resources", "job_wrapper=wrapper.sh", "universe=container"),
+        f"container_image={RUNTIME_IMAGE}",
+        *("htcondor_request_mem_mb=512", "htcondor_request_disk_mb=100"),
+        *("classad_ProjectName={project}", "classad_OSGPilotWorkflow={run}"),
+    ),
+    ".snakemake/htcondor/snakemake-rules.log",
+    _SUBMIT_EVENT,
+    needs_pilots=True,
+    imports=PEERS,
+)
+PLUGIN_SLURM = Contender(
+    "plugin_slurm",
+    (
+        *("--executor", "slurm", "--slurm-no-account", "--slurm-status-command", "squeue"),
+        *("--slurm-init-seconds-before-status-checks", "1"),
+        *("--default-resources", "mem_mb=512", "slurm_partition=compute", "runtime=10"),
+    ),
+    SAID,
+    "has been submitted with SLURM jobid",
+    imports=PEERS,
+)
+IDLE = Contender(
+    "idle",
+    ("--executor", "idle", "--default-resources", "mem_mb=512", "disk_mb=100"),
+    SAID,
+    "idle: took them over",
+    imports=str(Path(__file__).with_name("idle")),
+)
+PEERS_AND_PAYLOADS = (SNAKEMAKE_PAYLOAD, PLUGIN_HTCONDOR, PLUGIN_SLURM)
+"""All but the direct payload start Snakemake once more for each job."""
+
+
+def prepare(folder: Path, jobs: int) -> Seat:
+    """Write the workflow into a new folder; return the names under which its pilots run."""
+    folder.mkdir()
+    (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
+    (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
+    (folder / "wrapper.sh").write_text(WRAPPER)
+    (folder / "wrapper.sh").chmod(0o755)
+    return Seat("alice", PROJECT, f"bench-{time.time_ns()}")
+
+
+@contextmanager
+def pilots(folder: Path, seat: Seat, count: int) -> Iterator[None]:
+    """Have `count` pilots started for the jobs of `seat`, as osgpilot starts its own."""
+    site = load(folder / "site.yaml")
+    run = RunFolder.create(folder / "pilots", seat.run)
+    slurm = LocalSlurm(seat.owner, site.slurm, install_script(run.path))
+    fleet = Fleet(slurm, SystemClock(), site, seat, run)
+    fleet.apply(Plan((Launch("benchmark"),) * count))
+    try:
+        yield
+    finally:
+        fleet.end()
+
+
+def submit_bare(folder: Path, seat: Seat, jobs: int) -> None:
+    """Submit the same jobs by hand, in one transaction; they log to `jobs.log`."""
+    script = folder / "nap.sh"
+    script.write_text("#!/bin/bash\nsleep 0.5; touch result\n")
+    (folder / "out").mkdir()
+    description = {
+        "executable": str(script),
+        "initialdir": str(folder),
+        "log": str(folder / BARE_LOG),
+        "request_cpus": "1",
+        "request_memory": "512",
+        "request_disk": "100MB",
+        "should_transfer_files": "YES",
+        "transfer_output_files": "result",
+        "transfer_output_remaps": '"result = out/$(ProcId)"',
+        "My.ProjectName": f'"{seat.project}"',
+        "My.OSGPilotWorkflow": f'"{seat.run}"',
+    }
+    htcondor2.Schedd().submit(htcondor2.Submit(description), count=jobs)

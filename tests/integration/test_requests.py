@@ -1,0 +1,158 @@
+"""What rules ask of a slot, as it arrives at the access point and on a pilot."""
+
+import json
+import shutil
+
+import pytest
+from conftest import SITE, Workflow, tool
+
+from snakemake_executor_plugin_osgpilot.access_point.extras import attribute
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+RUNTIME = "/opt/sif/runtime.sif"
+
+GPU_SITE = {
+    **SITE,
+    "pilot": {**SITE["pilot"], "gpus": 2, "walltime_min": 2700},
+    "condor": {**SITE["condor"], "GPU_DISCOVERY_EXTRA": "-simulate:4,2"},
+}
+
+
+def ads(workflow: Workflow) -> list[dict]:
+    """Return the job ads of a finished run."""
+    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
+    return json.loads(tool("condor_history", "-json", "-constraint", wanted))
+
+
+def is_free(name: str) -> bool:
+    try:
+        attribute(name, 1)
+    except BadInput:
+        return False
+    return True
+
+
+WISHES = r"""
+rule all:
+    input: "plain", "gpu", "last"
+
+rule plain:
+    output: "plain"
+    resources:
+        classad_Text='a "b" \\ # ü', classad_Whole=-3, classad_Yes=True, runtime=11 * 60,
+        htcondor_rank="TARGET.Memory * 2", htcondor_requirements="TARGET.Memory > 1 || false"
+    shell: "touch {output}"
+
+rule gpu:
+    output: "gpu"
+    resources: gpu=1, gpu_model="a100", gpu_manufacturer="nvidia"
+    shell: "env > {output}"
+
+rule first:
+    output: temp("first")
+    group: "pair"
+    resources: mem_mb=300, runtime=3, classad_Yes=True
+    shell: "echo 1 > {output}"
+
+rule last:
+    input: "first"
+    output: "last"
+    group: "pair"
+    resources: mem_mb=700, runtime=4, classad_Yes=True
+    shell: "cat {input} > {output}"
+"""
+
+
+def test_what_rules_ask_for_arrives_in_their_job_ads(workflow: Workflow):
+    workflow.write_site(GPU_SITE)
+    workflow.snakefile(WISHES)
+    assert workflow.run("--default-resources") == 0, workflow.said
+    found = {len(ad.get("Text", "")) + ad.get("RequestGPUs", 0): ad for ad in ads(workflow)}
+    pair, gpu, plain = (found[key] for key in sorted(found))
+
+    assert (plain["Text"], plain["Whole"], plain["Yes"]) == ('a "b" \\ # ü', -3, True)
+    assert "TARGET.Memory * 2" in plain["Rank"]
+    assert "&& (TARGET.Memory > 1 || false)" in plain["Requirements"]
+    assert (plain["JobDurationCategory"], pair["JobDurationCategory"]) == ("Long", "Medium")
+    assert "GLIDEIN_ToDie - time() > 144000" in plain["Requirements"]
+
+    assert (gpu["RequestGPUs"], gpu["RequestMemory"], gpu["RequestDisk"]) == (1, 2048, 2048000)
+    assert workflow.said.count("rule gpu has no `mem_mb`: 2000 MB of memory assumed") == 1
+    assert "CUDA_VISIBLE_DEVICES=GPU-" in (workflow.folder / "gpu").read_text()
+
+    assert (pair["RequestMemory"], pair["Yes"]) == (768, True)
+    assert "GLIDEIN_ToDie - time() > 900" in pair["Requirements"]
+
+    free = {name for name in set().union(*found.values()) if is_free(name)}
+    assert free == {"Text", "Whole", "Yes"}
+
+
+CONTAINERS = """
+rule all:
+    input: "bowtie2", "timed", expand("many/{n}", n=range(4))
+
+rule tool:
+    output: "bowtie2"
+    container: "images/job.sif"
+    shell: "command -v bowtie2 > {output}"
+
+rule many:
+    output: "many/{n}"
+    container: "images/job.sif"
+    shell: "command -v bowtie2 > {output}; sleep 2"
+
+rule timed:
+    output: "timed"
+    benchmark: "timed.tsv"
+    container: "images/job.sif"
+    shell: "command -v bowtie2 > {output} || echo none > {output}"
+"""
+
+
+def test_jobs_run_in_the_container_of_their_rule(workflow: Workflow):
+    (workflow.folder / "images").mkdir()
+    shutil.copy("/opt/sif/job.sif", workflow.folder / "images")
+    workflow.snakefile(CONTAINERS)
+    options = ["--software-deployment-method", "apptainer", "--osgpilot-runtime-image", RUNTIME]
+    assert workflow.run(*options) == 0, workflow.said
+    assert "bowtie2" in (workflow.folder / "bowtie2").read_text()
+    assert "bowtie2" in (workflow.folder / "many/3").read_text()
+    assert (workflow.folder / "timed").read_text() == "none\n"
+    image = workflow.folder / "images" / "job.sif"
+    assert workflow.said.count(f"image {image} (80 MB) is sent once to a pilot") == 1
+    assert workflow.said.count("rule timed needs Snakemake on the execution point") == 1
+    # HTCondor sends an image for many jobs once per pilot, apart from the jobs' own files
+    many = [ad for ad in ads(workflow) if ad["TotalSubmitProcs"] > 1]
+    log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
+    pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in many}
+    assert log.count("Started transferring common files") == len(pilots) < len(many)
+    assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
+
+
+def test_an_image_without_the_snakemake_that_a_rule_needs_says_so(workflow: Workflow):
+    workflow.snakefile("""
+rule all:
+    output: "o"
+    container: "/opt/sif/job.sif"
+    run: open(output[0], "w").close()
+""")
+    assert workflow.run("--software-deployment-method", "apptainer") == 1
+    assert "osgpilot: this image has no Snakemake; name one with osgpilot_runtime" in workflow.said
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('container: "no.sif"', "rule all: the container image {folder}/no.sif does not exist"),
+        ("resources: htcondor_request_memory=1", "rule all: the resource htcondor_request_memory"),
+        ('resources: classad_X="$(HOME)"', "rule all: the resource classad_X is '$(HOME)'"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_before_anything_is_submitted(
+    workflow: Workflow, line, complaint
+):
+    workflow.snakefile(f'rule all:\n    output: "o"\n    {line}\n    shell: "touch {{output}}"\n')
+    assert workflow.run("--software-deployment-method", "apptainer") == 1
+    (said,) = [text for text in workflow.said.splitlines() if "rule all: the" in text]
+    assert complaint.format(folder=workflow.folder) in said
+    assert "launch" not in workflow.said

@@ -1,0 +1,125 @@
+"""Trouble that no rule is guilty of: solved inside where possible, else told in one line."""
+
+import subprocess
+
+from conftest import PATIENCE_S, SITE, nothing_left, pilots_in_slurm, tool, until
+
+WATCHFUL = {**SITE["condor"], "STARTER_UPDATE_INTERVAL": 3, "STARTER_INITIAL_UPDATE_INTERVAL": 2}
+"""A pilot looks at a job's memory and disk at every update; the default is every 5 minutes."""
+
+SMALL_PILOTS = {
+    **SITE,
+    "pilot": {**SITE["pilot"], "memory_mb": 1100},
+    "condor": WATCHFUL,
+}
+"""They offer 1000 MB, and so a job at most 896 MB: seven times 128 MB."""
+
+TROUBLES = """
+rule all:
+    input: "grows", "disk", "never", "full", "gone", "paused", "removed", "good"
+
+rule grows:
+    output: "grows"
+    resources: mem_mb=128, attempt=lambda wildcards, attempt: attempt
+    retries: 3
+    shell: "(head -c 300M /dev/zero; sleep 6) | tail -c 300M >x; echo {resources.attempt} > grows"
+rule disk:
+    output: "disk"
+    resources: disk_mb=50
+    shell: "head -c 70M /dev/zero > big; sleep 6; touch disk"
+rule never:
+    output: "never"
+    resources: mem_mb=896
+    shell: "(head -c 1000M /dev/zero; sleep 20) | tail -c 1000M | wc -c > never"
+rule full:
+    output: "full"
+    resources: mem_mb=256
+    shell: "echo so far so good; head -c 1M /dev/zero > full"
+rule gone:
+    input: "big.in"
+    output: "gone"
+    resources: mem_mb=384
+    shell: "wc -c < big.in > gone"
+rule paused:
+    output: "paused"
+    threads: 2
+    shell: "touch paused"
+rule removed:
+    output: "removed"
+    threads: 3
+    shell: "sleep 300; touch removed"
+rule good:
+    input: "grows"
+    output: "good"
+    shell: "cp grows good"
+"""
+
+
+def find(constraint: str) -> tuple[str, str]:
+    """Return id and key of the one job that fits."""
+    asked = ("-af:j", 'split(OSGPilotJobKey, "/")[1]')
+    found = tool("condor_q", "-constraint", constraint, *asked).split()
+    return (found[0], found[1]) if len(found) == 2 else ("", "")
+
+
+def errors(said: str) -> dict[str, str]:
+    """Return the error message of each rule that failed."""
+    blocks = said.split("Error in rule ")[1:]
+    return {block.split(":")[0]: block.split("For further error")[0] for block in blocks}
+
+
+def test_each_trouble_is_solved_or_told_in_one_line_and_the_rest_goes_on(workflow):
+    workflow.write_site(SMALL_PILOTS)
+    workflow.snakefile(TROUBLES)
+    (workflow.folder / "big.in").write_bytes(b"x" * 100_000)
+    process = workflow.start("--keep-going", "--osgpilot-max-pilots", "3")
+    until(lambda: find("RequestCpus == 3")[0], "the jobs in the queue")
+
+    (workflow.folder / "big.in").unlink()
+    _, key = find("RequestMemory == 256")
+    (job_folder,) = workflow.folder.glob(f".snakemake/osgpilot/*/jobs/{key}")
+    (job_folder / "osgpilot-out").mkdir()
+    (job_folder / "osgpilot-out/full").symlink_to("/dev/full")
+    paused, _ = find("RequestCpus == 2")
+    tool("condor_hold", paused)
+    removed, _ = find("RequestCpus == 3")
+    tool("condor_rm", removed)
+    until(lambda: "put on hold by hand" in workflow.said, "a word about the held job")
+    tool("condor_release", paused)
+
+    assert process.wait(PATIENCE_S) == 1
+    print(workflow.said)
+    told = errors(workflow.said)
+    assert set(told) == {"never", "full", "gone", "removed"}
+    assert "needs more than 896 MB of memory" in told["never"]
+    assert "in Slurm job" in told["never"]
+    assert "disk of the access point is full" in told["full"]
+    assert "so far so good" in told["full"]
+    assert "the input big.in did not arrive" in told["gone"]
+    assert "condor_rm (by user alice)" in told["removed"]
+    assert "rule grows: took more than 128 MB of memory; asking for" in workflow.said
+    assert "rule disk: took more than 50 MB of disk; asking for 100 MB" in workflow.said
+    assert (workflow.folder / "good").read_text() == "1\n"
+    assert (workflow.folder / "disk").exists()
+    assert (workflow.folder / "paused").exists()
+    assert nothing_left()
+
+
+def test_a_killed_pilot_costs_time_but_no_retry(workflow):
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    resources: attempt=lambda wildcards, attempt: attempt
+    retries: 3
+    shell: "sleep 4; echo {resources.attempt} > out"
+""")
+    process = workflow.start()
+    until(lambda: find("JobStatus == 2")[0], "a running job")
+    (pilot,) = pilots_in_slurm()
+    subprocess.run(["scancel", "--signal=KILL", "--full", pilot.split()[0]], check=True)
+    assert process.wait(PATIENCE_S) == 0
+    print(workflow.said)
+    assert (workflow.folder / "out").read_text() == "1\n"
+    assert "rule all: was lost in Slurm job" in workflow.said
+    assert len(workflow.record()["rules"]["all"]["allocations"]) == 2
+    assert nothing_left()

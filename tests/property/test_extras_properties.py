@@ -1,0 +1,106 @@
+"""Whatever value gets into a submit description, it means itself there and nothing else."""
+
+import string
+from pathlib import Path
+
+import classad2
+import htcondor2
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from snakemake_executor_plugin_osgpilot.access_point.description import describe
+from snakemake_executor_plugin_osgpilot.access_point.extras import attribute, submit_command
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+SEAT = Seat("alice", "MyProject", "r1")
+PLAIN = Request(JobClass(Shape(1, 512, 100)))
+
+TRAPS = (
+    *("\n", "\r\n", "\\", "\\\n", '"', "'", "$(HOME)", "$$(Memory)", "$ENV(HOME)", "#", "=", ";"),
+    *("queue 5", "queue", "+Evil = 1", "My.Evil = 1", "@=end", "@end", "if true", "endif"),
+    *(
+        "include : /etc/passwd",
+        "\0",
+        "\x85",
+        "\u2028",
+        "\t",
+        " ",
+        "]",
+        ")",
+        "(",
+        "/*",
+        "||",
+        "true",
+    ),
+)
+WORDS = (
+    *("if", "elif", "else", "endif", "use", "include", "error", "warning", "queue", "on", "my"),
+    *("OSGPilotKey", "log", "Cmd", "executable", "hold", "rank", "priority", "DOLLAR"),
+)
+hostile = st.lists(st.one_of(st.sampled_from(TRAPS), st.text(max_size=5)), max_size=6).map("".join)
+values = st.one_of(hostile, st.booleans(), st.integers(), st.floats())
+plain_names = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=12)
+names = st.one_of(plain_names, st.sampled_from(WORDS), hostile)
+
+
+def submitted(*extras: tuple[str, str]) -> dict[str, str]:
+    """Return what HTCondor reads from the description of a job with `extras`, macros replaced."""
+    request = Request(PLAIN.job_class, extras=extras)
+    lines = describe(Submission(("000001",), request), SEAT, Path("/run"))
+    submit = htcondor2.Submit(lines)
+    assert submit.getQArgs() in (None, "")
+    return {key: submit.expand(key) for key in submit}
+
+
+OURS = submitted()
+
+
+def added(line: tuple[str, str]) -> str:
+    """Return the text of the one new line, after a check that all others are as they were."""
+    read = submitted(line)
+    (new,) = read.keys() - OURS.keys()
+    assert new == line[0]
+    assert {key: read[key] for key in OURS} == OURS
+    return read[new]
+
+
+@given(names, values)
+@example("A", "\u00a0x")
+def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
+    try:
+        line = attribute(name, value)
+    except BadInput:
+        assume(False)
+    ad = classad2.parseOne(f"A = {added(line)}\n", classad2.ParserType.Old)
+    assert list(ad) == ["A"]
+    got = ad["A"]
+    assert (got, type(got)) == (value, type(value))
+
+
+@given(names, values)
+def test_a_command_has_exactly_the_text_of_the_resource(name, value):
+    try:
+        line = submit_command(name, value)
+    except BadInput:
+        assume(False)
+    if line[0] == "requirements":
+        return
+    text = added(line)
+    assert text == (value.strip() if isinstance(value, str) else line[1])
+
+
+@given(hostile)
+def test_requirements_never_loosen_ours(text):
+    try:
+        line = submit_command("requirements", text)
+    except BadInput:
+        return
+    read = submitted(line)
+    assert read.keys() == OURS.keys()
+    assert {k: v for k, v in read.items() if k != "requirements"} == {
+        k: v for k, v in OURS.items() if k != "requirements"
+    }
+    never = read["requirements"].replace("(true) && ", "(false) && ", 1)
+    assert classad2.ExprTree(never).eval() is False

@@ -1,0 +1,169 @@
+"""Whatever the event log tells, in any order: the sums are right, and each end is told once."""
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.registry import Registry
+
+CLASSES = [JobClass(Shape(cores, 500 * cores)) for cores in (1, 2)]
+EVENTS = st.builds(
+    Event,
+    kind=st.sampled_from(EventKind),
+    at_s=st.integers(0, 10_000).map(float),
+    pilot=st.sampled_from(["", "p1", "p2"]),
+    exit_status=st.sampled_from([0, 1]),
+    code=st.sampled_from([0, 1, 13, 14, 34, 1004]),
+    subcode=st.sampled_from([0, 102]),
+)
+WHICH = st.integers(0, 9)
+PILOTS = st.sampled_from(["p1", "p2"])
+TIMES = st.integers(0, 20_000).map(float)
+
+
+def recount(jobs):
+    """Return the sums over `jobs`, counted one by one."""
+    waiting, running, rules = Counter(), {}, {}
+    for job in jobs:
+        sums = rules.setdefault(job.rule, RuleSums())
+        good = job.state is JobState.ENDED and job.exit_status == 0
+        sums.jobs += 1
+        sums.done += good
+        sums.failed += job.state in (JobState.ENDED, JobState.REMOVED) and not good
+        sums.past_core_s += job.busy_s * job.job_class.shape.cores
+        if job.state in (JobState.PREPARED, JobState.WAITING):
+            waiting[job.job_class] += 1
+        if job.state is JobState.RUNNING:
+            running.setdefault(job.pilot, Counter())[job.job_class] += 1
+            sums.running_cores += job.job_class.shape.cores
+            sums.running_since_core_s += job.started_s * job.job_class.shape.cores
+    return waiting, running, rules
+
+
+class AnyStory(RuleBasedStateMachine):
+    """An access point that answers or not, and a log that tells anything at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.registry = Registry(Shape(4, 3800))
+        self.clusters = 0
+        self.queued = {}  # as the access point sees it: key by job id
+        self.told = Counter()
+        self.again = Counter()
+
+    @rule(classes=st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3))
+    def add(self, classes):
+        first = len(list(self.registry.ledger))
+        self.registry.add(
+            Job(str(first + n), f"r{n % 2}", Request(job_class))
+            for n, job_class in enumerate(classes)
+        )
+
+    @rule()
+    def send(self):
+        self.send_badly(arrives=True, answered=True)
+
+    @rule(arrives=st.booleans(), answered=st.booleans())
+    def send_badly(self, arrives, answered):
+        for _, keys in self.registry.take_unsent():
+            self.clusters += 1
+            ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
+            assert not set(keys) & set(self.queued.values()), "a twin"
+            if arrives:
+                self.queued |= {job_id: key for key, job_id in ids.items()}
+            if arrives and answered:
+                self.registry.learn(ids)
+            else:
+                self.registry.in_doubt += keys
+
+    @precondition(lambda self: self.registry.in_doubt)
+    @rule()
+    def settle(self):
+        self.registry.settle({key: job_id for job_id, key in self.queued.items()})
+
+    @precondition(lambda self: self.queued)
+    @rule(which=WHICH, pilot=PILOTS, at_s=TIMES)
+    def hear_of_a_start(self, which, pilot, at_s):
+        self.hear(which, Event(EventKind.EXECUTE, at_s, pilot=pilot))
+
+    @precondition(lambda self: self.queued)
+    @rule(which=WHICH, at_s=TIMES, exit_status=st.sampled_from([0, 1]))
+    def hear_of_an_end(self, which, at_s, exit_status):
+        self.hear(which, Event(EventKind.TERMINATED, at_s, exit_status=exit_status))
+
+    @precondition(lambda self: self.queued)
+    @rule(which=WHICH, event=EVENTS)
+    def hear(self, which, event):
+        job_id = sorted(self.queued)[which % len(self.queued)]
+        if event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
+            del self.queued[job_id]
+        self.registry.apply(job_id, event)
+
+    @rule(cluster=st.integers(0, 9), event=EVENTS)
+    def hear_of_the_past(self, cluster, event):
+        job_id = f"{cluster}.0"
+        if cluster <= self.clusters and job_id not in self.queued:
+            self.registry.apply(job_id, event)
+
+    @rule(pilot=PILOTS, at_s=TIMES, later_s=TIMES)
+    def end_pilot(self, pilot, at_s, later_s):
+        self.registry.pilot_ended(pilot, at_s)
+        self.registry.lose(at_s + later_s)
+
+    @rule(at_s=TIMES)
+    def release(self, at_s):
+        for shape, jobs in self.registry.due_releases(at_s).items():
+            self.registry.released(jobs, shape)
+
+    @rule()
+    def take_out(self):
+        for act, ids in (
+            (self.registry.removed, tuple(self.registry.removals)),
+            (self.registry.withdrawn, tuple(self.registry.withdrawals)),
+        ):
+            for job_id in ids:
+                self.queued.pop(job_id, None)
+            act(ids)
+
+    @rule(classes=st.none() | st.lists(st.sampled_from(CLASSES)))
+    def fail_waiting(self, classes):
+        self.registry.fail_waiting(classes, "no pilots")
+
+    @rule(whole=st.booleans())
+    def collect(self, whole):
+        over, self.registry.over = self.registry.over, {}
+        for key, job in over.items():
+            assert key not in self.queued.values(), "told while it is still in the queue"
+            self.told[key] += 1
+            if not whole and job.exit_status == 0 and self.registry.run_again(key, "half of it"):
+                self.again[key] += 1
+
+    @invariant()
+    def sums_equal_a_recount(self):
+        ledger = self.registry.ledger
+        waiting, running, rules = recount(ledger)
+        assert ledger.waiting == waiting
+        assert ledger.running == running
+        for name, sums in rules.items():
+            sums.allocations = ledger.rules[name].allocations
+        assert ledger.rules == rules
+
+    @invariant()
+    def each_end_is_told_once(self):
+        for job in self.registry.ledger:
+            leaving = job.key in (
+                *self.registry.removals.values(),
+                *self.registry.withdrawals.values(),
+                *self.registry.in_doubt,
+            )
+            told = self.told[job.key] - self.again[job.key] + (job.key in self.registry.over)
+            assert told == (job.over and not leaving), job
+
+
+AnyStory.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+test_any_story = AnyStory.TestCase
