@@ -17,7 +17,8 @@ from snakemake_executor_plugin_osgpilot.scaling import Scaling
 TICK_S = 0.5
 LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
-"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S."""
+"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S. With
+`Policy.launches_max` of 3, that is one sbatch a second at most: slurmctld serves everybody."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
@@ -116,8 +117,8 @@ class Controller:
         if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= LOOK_SOONEST_S):
             self._look_soon = False
             self._looked_s = self._clock.now_s()
-            self._attempt("tell the pilots that we are here", self._book.keep_alive)
             self._attempt("look after the pilots", self._scale)
+            self._attempt("tell the pilots that we are here", self._book.keep_alive)
             self._attempt("write the record", self._book.write)
 
     def _send(self) -> None:
@@ -148,6 +149,7 @@ class Controller:
             number = decided.actions.count(action)
             self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
         self._tell_refusals(decided)
+        self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
         if self._fleet.health.hopeless and not self._fleet.live:
@@ -167,7 +169,7 @@ class Controller:
 
     def _tell_refusals(self, decided: Plan) -> None:
         """Say what holds pilots back when it begins to, not again while it lasts."""
-        refused = {refusal.rule: refusal.reason for refusal in decided.refusals}
+        refused = {r.rule: r.reason for r in decided.refusals if r.rule != "launches_max"}
         for rule, reason in refused.items():
             if rule not in self._refused:
                 say = self._warn if rule == "breaker" else self._say

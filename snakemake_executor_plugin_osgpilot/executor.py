@@ -15,6 +15,8 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
+    from snakemake_executor_plugin_osgpilot.core.model import JobClass
+    from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
     from snakemake_executor_plugin_osgpilot.payload.model import Payload
     from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
     from snakemake_executor_plugin_osgpilot.wiring import Run
@@ -37,9 +39,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
+        self._runtimes_s: dict[Any, float] = {}
         self._count = 0
         self._closed = False
         self._run = self._start(workflow, logger)
+        self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
 
     @staticmethod
@@ -66,11 +70,17 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             # Snakemake shows this kind of error as one line, without the way it took
             raise ApiError(f"osgpilot: {error}") from error
 
+    def _lookahead(self, workflow: Any) -> Lookahead:
+        from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
+
+        return Lookahead(workflow.dag, self._run.clock, self._class_of)
+
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
         jobs = list(jobs)
         for start in range(0, len(jobs), BATCH):
             self._hand_over(jobs[start : start + BATCH])
+        self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
         ready = []
@@ -87,6 +97,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
+            self._ahead.handed_over(job, own.key)
             self.report_job_submission(info)
             ready.append(own)
         self._run.queue.add(ready)
@@ -95,6 +106,26 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_job(self, job: Any) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
+
+    def handle_job_success(self, job: Any) -> None:
+        """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
+        super().handle_job_success(job)
+        self._ahead.finished(job, self._runtimes_s.pop(job, 0.0))
+        self._run.book.critical_path_s = self._ahead.critical_path_s
+        self._look_ahead()
+
+    def handle_job_error(self, job: Any) -> None:
+        """Forget where the job was; Snakemake may hand it over again."""
+        super().handle_job_error(job)
+        self._ahead.failed(job)
+
+    def _look_ahead(self) -> None:
+        self._ahead.walk()
+        self._run.scaling.ahead = self._ahead.ahead
+
+    def _class_of(self, job: Any) -> JobClass | None:
+        """Return what a job to come will ask for, as far as its rule tells."""
+        return self._preparer.class_of(job) if self._preparer else None
 
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
@@ -168,6 +199,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             # whatever it is, it is this job's trouble and not the end of the workflow
             self._report_failure(info, _explain(error, job, folder))
         else:
+            self._runtimes_s[info.job] = (job.ended_s or 0.0) - (job.started_s or 0.0)
             self.report_job_success(info)
         self._payloads.pop(job.key, None)
 

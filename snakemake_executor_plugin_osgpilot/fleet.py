@@ -22,9 +22,6 @@ from snakemake_executor_plugin_osgpilot.site.load import Site
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
 
-LAUNCH_PAUSE_S = 1.0
-"""At most one sbatch a second: slurmctld serves everybody on the cluster."""
-
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
 
@@ -71,7 +68,6 @@ class Fleet:
         self._pilots: dict[str, Pilot] = {}
         self._served: frozenset[str] = frozenset()
         self.health = Health(self._kinds)
-        self._launched_s = float("-inf")
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
@@ -215,8 +211,6 @@ class Fleet:
         )
 
     def _launch(self, action: Launch) -> None:
-        time.sleep(max(0.0, self._launched_s + LAUNCH_PAUSE_S - self._clock.now_s()))
-        self._launched_s = self._clock.now_s()
         name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
         pilot = self._new_pilot(name, action)
         values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)

@@ -115,6 +115,8 @@ class FakeAccessPoint:
         self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
         self.forgotten = False
+        self.known: frozenset[str] = frozenset()
+        self.pool_asked = 0
 
     def submit(self, submission: Submission) -> dict[str, str]:
         if self.fails:
@@ -127,6 +129,12 @@ class FakeAccessPoint:
             self.lost_answer = False
             raise Unanswered("no answer to submit")
         return ids
+
+    removal_hint = "condor_rm -constraint 'OSGPilotWorkflow == \"r1\"'"
+
+    def pilots(self) -> frozenset[str]:
+        self.pool_asked += 1
+        return self.known
 
     def find(self) -> dict[str, str]:
         return dict(self.queued)

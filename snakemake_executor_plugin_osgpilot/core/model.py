@@ -150,7 +150,7 @@ class Policy:
 
     `economy` weighs core-hours against time, see `core.sizing`; `core_s_max` caps what may ever be
     charged (None: no cap). `life_taken_s` is what boot and orderly end take off a pilot's walltime
-    before a job can count on the rest.
+    before a job can count on the rest. `launches_max` is how many may be started by one plan.
     """
 
     offers: tuple[Offer, ...]
@@ -162,7 +162,7 @@ class Policy:
     life_taken_s: int = 600
     patience_s: float = 60.0
     stale_s: float = 60.0
-    launches_max: int = 10
+    launches_max: int = 3
 
 
 class Running(NamedTuple):

@@ -47,7 +47,7 @@ class Outlook:
         have = supply(snapshot, estimates, policy, classes, lead_s)
         left, rooms = fill(waiting, have.rooms)
         placed = {c: n - left.get(c, 0) for c, n in waiting.items()}
-        clear_s = _clear_s(waiting, have, estimates)
+        clear_s = _clear_s(waiting, have, estimates, lead_s, policy.economy)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
         unmet = _unmet(Counter(left) + Counter(soon_left), placed, have, estimates, lead_s)
@@ -98,9 +98,19 @@ def _overhead_s(demand: Demand, estimates: Estimates) -> float:
     return estimates.boot_s + mean_runtime_s / 2
 
 
-def _clear_s(waiting: Demand, have: Supply, estimates: Estimates) -> float:
-    """Return in how long the pilots there are will be through with what waits and runs."""
-    return (_area(waiting, estimates) + have.busy_core_s) / max(1, have.cores)
+def _clear_s(
+    waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, economy: float
+) -> float:
+    """Return in how long what waits and runs will be through, on the cores it is worth.
+
+    Not on those there are: with each pilot that is added, more of what comes later would seem to be
+    in time for another one.
+    """
+    work_core_s = _area(waiting, estimates) + have.busy_core_s
+    overhead_s = _overhead_s(waiting, estimates)
+    cores = max(1.0, cores_worth_having(work_core_s, lead_s, overhead_s, economy))
+    longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
+    return max(work_core_s / cores, longest_s)
 
 
 def _soon(

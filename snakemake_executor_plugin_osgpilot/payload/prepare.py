@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.model import Request
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
@@ -47,6 +47,7 @@ class Preparer:
     images: Images
     requests: Requests
     _warned: set[str] = field(default_factory=set)
+    _classes: dict[str, JobClass] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
@@ -57,9 +58,14 @@ class Preparer:
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
 
+    def class_of(self, job: Any) -> JobClass | None:
+        """Return what the latest job of the same rule asked for, None if there was none."""
+        return self._classes.get(str(job.rule))
+
     def _check(self, name: str, job: Any) -> None:
         needs_snakemake = self._needs_snakemake(job)
-        self.requests.of(job, self._image(job, with_snakemake=needs_snakemake))
+        request = self.requests.of(job, self._image(job, with_snakemake=needs_snakemake))
+        self._classes[str(job.rule)] = request.job_class
         if not needs_snakemake:
             return
         needs = f"rule {name} needs Snakemake on the execution point ({self._reason(job) or KIND})"
@@ -78,6 +84,7 @@ class Preparer:
         else:
             payload = direct.build(job, self.environment)
         request = self.requests.of(job, self._image(job, with_snakemake=needs))
+        self._classes[str(members(job)[0].rule)] = request.job_class
         stage(payload, job_folder, self.run_folder, self.workdir)
         return Prepared(payload, request)
 

@@ -39,7 +39,7 @@ def recount(jobs):
         if job.state in (JobState.PREPARED, JobState.WAITING):
             waiting[job.job_class] += 1
         if job.state is JobState.RUNNING:
-            running.setdefault(job.pilot, Counter())[job.job_class] += 1
+            running[job.key] = job
             sums.running_cores += job.job_class.shape.cores
             sums.running_since_core_s += job.started_s * job.job_class.shape.cores
     return waiting, running, rules
@@ -148,7 +148,7 @@ class AnyStory(RuleBasedStateMachine):
         ledger = self.registry.ledger
         waiting, running, rules = recount(ledger)
         assert ledger.waiting == waiting
-        assert ledger.running == running
+        assert ledger.executing == running
         for name, sums in rules.items():
             sums.allocations = ledger.rules[name].allocations
         assert ledger.rules == rules

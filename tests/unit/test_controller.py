@@ -1,9 +1,12 @@
 """The tick: what follows from what, without waiting for anything."""
 
+from dataclasses import replace
+
 import pytest
 from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
 from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
 from snakemake_executor_plugin_osgpilot.core.jobs import EventKind, Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
@@ -12,6 +15,8 @@ from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.scaling import Scaling
+from snakemake_executor_plugin_osgpilot.site.kinds import kinds
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -24,10 +29,13 @@ class World:
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
         self.queue = Queue(self.ap, Shape(4, 3800))
         self.fleet = Fleet(self.slurm, self.clock, site(folder), SEAT, self.folder)
-        policy = Policy(Shape(4, 3800), walltime_s=3000, pilots_max=3)
+        offers = tuple(kind.offer for kind in kinds(site(folder)))
+        policy = Policy(offers, pilots_max=3, economy=0)
         self.said, self.warned = [], []
+        self.scaling = Scaling(self.fleet, self.ap, self.clock, policy)
+        book = RunBook(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
         self.controller = Controller(
-            self.queue, self.fleet, self.clock, policy, SEAT, self.folder,
+            self.queue, self.fleet, self.scaling, book, self.clock,
             self.said.append, self.warned.append,
         )  # fmt: skip
 
@@ -106,8 +114,8 @@ def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
     world.tick()
     world.tick(after_s=0.5)
     (job,) = world.queue.over().values()
-    assert "16 cores" in job.text
-    assert "4 cores" in job.text
+    assert "it needs 16 cores" in job.text
+    assert "lacks 12 cores" in job.text
     assert world.slurm.submitted == []
 
 
@@ -164,6 +172,55 @@ def test_closing_goes_on_when_the_access_point_is_away(world):
     world.controller.close()
     assert world.fleet.live == ()
     assert any("schedd is away" in text for text in world.warned)
+
+
+def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    for _ in range(3):
+        world.tick()
+    assert world.ap.pool_asked == 1
+    world.ap.known = frozenset({"osgpilot-r1-1"})
+    for _ in range(4):
+        world.tick()
+    assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
+    assert any("ready" in text for text in world.said)
+
+
+def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.tick(after_s=LOOK_SOONEST_S)
+    assert world.slurm.drained == ["1"]
+
+
+def test_many_pilots_are_started_a_few_at_a_time(world):
+    world.add(*(f"{n}" for n in range(100)))
+    world.scaling.policy = replace(world.scaling.policy, pilots_max=8, pending_max=8)
+    launched = []
+    for _ in range(3):
+        world.tick(after_s=LOOK_SOONEST_S)
+        launched.append(len(world.slurm.submitted))
+    assert launched == [3, 6, 8]
+
+
+def test_pilots_that_start_later_learn_whether_they_are_wanted(world):
+    world.add("a")
+    world.tick()
+    assert (world.folder.path / LEASE).exists()
+    assert (world.folder.path / HELD_BACK).read_text() == ""
+    for _ in range(4):
+        world.slurm.show(Seen.RUNNING)
+        world.tick()
+        world.slurm.show(Seen.FAILED)
+        world.tick()
+    assert (world.folder.path / HELD_BACK).read_text() == "default/4c\n"
+    assert any("of no use" in text for text in world.warned)
 
 
 def test_an_error_of_our_own_does_not_end_the_thread(world):

@@ -129,7 +129,7 @@ def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
 def fail_one(fleet, slurm, *, served=False, **row):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs(served=frozenset({fleet.pilots[-1].name} if served else ())))
+    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0} if served else {}))
     slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
     slurm.show(Seen.FAILED, **row)
     fleet.look(Signs())
@@ -154,7 +154,7 @@ def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, 
     fleet.apply(ONE)
     assert fleet.gates()[KIND].launches_max == 0
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs(served=frozenset({fleet.pilots[-1].name})))
+    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0}))
     assert fleet.gates() == {}
 
 

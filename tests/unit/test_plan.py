@@ -252,12 +252,16 @@ def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
 
 
 def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
-    soon = (Soon(SMALL, 40, None),)
-    pilots = [pilot()]
-    assert launches({SMALL: 4}, soon=soon, pilots=pilots, known=KNOWN) > 0
-    assert launches({SMALL: 400}, pilots=pilots, known=KNOWN) == launches(
-        {SMALL: 400}, soon=soon, pilots=pilots, known=KNOWN
-    )
+    """They are, where many cores are worth having, and are not, where few are."""
+    soon, pilots = (Soon(SMALL, 40, None),), [pilot()]
+    for economy, counted in ((0.5, True), (0.9, False)):
+        policy = replace(POLICY, economy=economy)
+        alone, followed = (
+            decide({SMALL: 40}, soon=s, pilots=pilots, known=KNOWN, policy=policy)
+            for s in ((), soon)
+        )
+        more = followed.forecast.work_core_s > alone.forecast.work_core_s
+        assert more == counted
 
 
 # scale-in

@@ -42,9 +42,9 @@ def test_no_transaction_is_larger_than_an_access_point_takes(queue, ap, monkeypa
 
 def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
     queue.add([job("a")])
-    assert queue.demand() == ({SMALL: 1}, {})
+    assert queue.view().waiting == {SMALL: 1}
     queue.send()
-    assert queue.demand() == ({SMALL: 1}, {})
+    assert queue.view().waiting == {SMALL: 1}
 
 
 def test_running_jobs_are_counted_on_their_pilot(queue, ap):
@@ -52,7 +52,11 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     queue.follow()
-    assert queue.demand() == ({SMALL: 1}, {"p1": {SMALL: 1}})
+    view = queue.view()
+    assert view.waiting == {SMALL: 1}
+    assert {p: [(g.job_class, g.jobs) for g in r] for p, r in view.running().items()} == {
+        "p1": [(SMALL, 1)]
+    }
 
 
 def test_the_end_is_reported_once(queue, ap):
@@ -86,7 +90,7 @@ def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
     queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
-    assert queue.demand()[0] == {SMALL: 1}
+    assert queue.view().waiting == {SMALL: 1}
     assert queue.send() == 1
 
 
@@ -121,7 +125,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
     queue.mend(NOW_S)
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]
-    assert queue.demand()[0] == {SMALL: 1}
+    assert queue.view().waiting == {SMALL: 1}
 
 
 def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
@@ -167,7 +171,7 @@ def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
-    assert queue.pilots_that_served() == {"p1"}
+    assert queue.view().served == {"p1": 2000.0}
 
 
 def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
@@ -192,7 +196,7 @@ def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap)
     for key in "abc":
         hold(ap, key, 34, 102)
     queue.follow()
-    assert queue.demand()[0] == {}
+    assert queue.view().waiting == {}
     queue.mend(NOW_S)
     assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
     assert queue.notices() == [
@@ -200,7 +204,7 @@ def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap)
     ]
     ap.tell("a", EventKind.RELEASED)
     queue.follow()
-    assert queue.demand()[0] == {JobClass(Shape(1, 1024)): 1}
+    assert queue.view().waiting == {JobClass(Shape(1, 1024)): 1}
     queue.mend(NOW_S)
     assert len(ap.released) == 1
     assert queue.over() == {}
@@ -308,7 +312,7 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     queue.mend(NOW_S)
     assert ap.removed == ["1.0"]
     assert ap.queued == {}
-    assert queue.demand() == ({SMALL: 1}, {})
+    assert queue.view().waiting == {SMALL: 1}
     queue.send()
     assert ap.submissions[-1].avoid == ("p1",)
     ap.told.append(("1.0", Event(EventKind.ABORTED, 2300.0)))

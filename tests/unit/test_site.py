@@ -56,8 +56,11 @@ def test_defaults_and_relative_paths(site_file, tmp_path):
 
 
 def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
-    assert load(site_file(GOOD)).pilot.shape.gpus == 0
-    assert load(site_file(GOOD + "  gpus: 2\nslurm:\n  gpu_type: a100\n")).pilot.shape.gpus == 2
+    with_gpus = GOOD + "  gpus: 2\nslurm:\n  gpu_type: a100\n"
+    (kind,) = kinds(load(site_file(with_gpus)))
+    assert (kind.offer.shape.gpus, kind.partition.gpu_type) == (2, "a100")
+    with pytest.raises(BadInput, match=r"`slurm.gpu_type` needs `pilot.gpus`"):
+        load(site_file(GOOD + "slurm:\n  gpu_type: a100\n"))
 
 
 def test_home_and_images_that_are_fetched(site_file):

@@ -45,8 +45,29 @@ def test_sbatch_asks_for_gpus_only_where_a_pilot_has_some():
     script = Path("/w/pilot.sh")
     with_gpus = replace(ALLOCATION, gpus=2)
     assert "--gres=gpu:2" in commands.sbatch(with_gpus, SlurmOptions(), script)
-    assert "--gres=gpu:a100:2" in commands.sbatch(with_gpus, SlurmOptions(gpu_type="a100"), script)
+    of_a_kind = replace(with_gpus, gpu_type="a100")
+    assert "--gres=gpu:a100:2" in commands.sbatch(of_a_kind, SlurmOptions(), script)
     assert "gres" not in " ".join(commands.sbatch(ALLOCATION, SlurmOptions(), script))
+
+
+def test_bad_nodes_are_left_out_and_a_pilots_own_partition_wins():
+    here = replace(ALLOCATION, partition="long", exclude=("n1", "n7"))
+    argv = commands.sbatch(here, SlurmOptions(partition="compute"), Path("/w/pilot.sh"))
+    assert "--exclude=n1,n7" in argv
+    assert "--partition=long" in argv
+    assert "--partition=compute" not in argv
+
+
+def test_slurm_is_asked_for_its_expectation_without_submitting():
+    argv = commands.sbatch_test_only(ALLOCATION, SlurmOptions(), Path("/w/pilot.sh"))
+    assert argv[:2] == ["sbatch", "--test-only"]
+    said = (
+        "sbatch: Job 42 to start at 2026-01-02T03:04:05 using 4 processors on nodes n1 "
+        "in partition compute"
+    )
+    now_s = parse.timestamp("2026-01-02T03:00:00")
+    assert parse.expected_wait_s(said, now_s=now_s) == 245
+    assert parse.expected_wait_s("allocation failure: Invalid qos", now_s=now_s) is None
 
 
 def test_running_pilots_are_signalled_at_the_batch_shell_only():

@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from doubles import HandClock
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
@@ -67,6 +68,8 @@ class Run:
         self.workdir = folder
         self.controller = SimpleNamespace(news=threading.Event(), wake=lambda: None)
         self.queue = self
+        self.clock = HandClock()
+        self.scaling, self.book = SimpleNamespace(ahead=None), SimpleNamespace(critical_path_s=0.0)
         self.ended, self.closed = {}, 0
 
     def over(self):
