@@ -73,7 +73,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _lookahead(self, workflow: Any) -> Lookahead:
         from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 
-        return Lookahead(workflow.dag, self._run.clock, self._class_of)
+        keep_going = workflow.execution_settings.keep_going
+        return Lookahead(workflow.dag, self._run.clock, self._class_of, keep_going=keep_going)
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
@@ -97,7 +98,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
-            self._ahead.handed_over(job, own.key)
+            self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
         self._run.queue.add(ready)
@@ -118,6 +119,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Forget where the job was; Snakemake may hand it over again."""
         super().handle_job_error(job)
         self._ahead.failed(job)
+        self._look_ahead()
 
     def _look_ahead(self) -> None:
         self._ahead.walk()

@@ -7,8 +7,8 @@ walked there. Only what Snakemake publishes is used (snakemake-interface-schedul
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Soon
@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.ports import Clock
 WALK_SHARE = 0.02
 """The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
 
-WALK_EVERY_S = 5.0
+WALK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Ahead:
     """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
 
     `gathered` counts those that wait for several jobs which are all at the access point, `later`
-    all others.
+    all others. `since` counts what was handed over after the DAG was walked: it is not to come any
+    more.
     """
 
     after: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
     gathered: Mapping[JobClass, int] = field(default_factory=dict)
     later: int = 0
+    since: Mapping[JobClass, int] = field(default_factory=dict)
 
     def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:
         """Return the jobs to come, given when jobs that run are expected to end, by key."""
@@ -42,27 +44,48 @@ class Ahead:
                     known[job_class, 60 * round(ends_s[key] / 60)] += jobs
                 else:
                     open_end[job_class] += jobs
-        return (
+        groups = [
             *(Soon(job_class, jobs, at_s) for (job_class, at_s), jobs in known.items()),
             *(Soon(job_class, jobs, None) for job_class, jobs in open_end.items()),
-        )
+        ]
+        return tuple(_less(groups, Counter(self.since)))
+
+
+def _less(groups: Iterable[Soon], gone: Counter[JobClass]) -> Iterator[Soon]:
+    """Return `groups` without the jobs that are `gone`, the soonest first."""
+    for group in sorted(groups, key=lambda soon: (soon.ready_s is None, soon.ready_s or 0.0)):
+        taken = min(gone[group.job_class], group.jobs)
+        gone[group.job_class] -= taken
+        if taken < group.jobs:
+            yield group._replace(jobs=group.jobs - taken)
 
 
 class Lookahead:
     """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown."""
 
-    def __init__(self, dag: Any, clock: Clock, class_of: Callable[[Any], JobClass | None]) -> None:
+    def __init__(
+        self,
+        dag: Any,
+        clock: Clock,
+        class_of: Callable[[Any], JobClass | None],
+        *,
+        keep_going: bool = False,
+    ) -> None:
         self._dag = dag
         self._clock = clock
         self._class_of = class_of
+        self._keep_going = keep_going
+        self._failed: set[Hashable] = set()
         self._keys: dict[Hashable, str] = {}
         self._done: set[Hashable] = set()
         self._paths_s: dict[Hashable, float] = {}
         self._next_walk_s = float("-inf")
+        self._since: Counter[JobClass] = Counter()
         self.ahead = Ahead()
 
-    def handed_over(self, job: Any, key: str) -> None:
+    def handed_over(self, job: Any, key: str, job_class: JobClass) -> None:
         """Note that `job` is at the access point as `key`."""
+        self._since[job_class] += 1
         for member in _members(job):
             self._keys[member] = key
 
@@ -79,9 +102,11 @@ class Lookahead:
             self._paths_s[member] = before_s + runtime_s
 
     def failed(self, job: Any) -> None:
-        """Note that `job` came back without success; Snakemake may hand it over again."""
+        """Note that `job` came back without success; Snakemake hands it over again if it may."""
         for member in _members(job):
             self._keys.pop(member, None)
+        if job.attempt > job.restart_times:
+            self._failed.update(_members(job))
 
     @property
     def critical_path_s(self) -> float:
@@ -92,13 +117,19 @@ class Lookahead:
         """Look at the DAG anew, unless that was done a moment ago."""
         begun_s = self._clock.now_s()
         if begun_s < self._next_walk_s:
+            self.ahead = replace(self.ahead, since=dict(self._since))
             return
+        self._since.clear()
         self.ahead = self._walk()
         spent_s = self._clock.now_s() - begun_s
         self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
 
     def _walk(self) -> Ahead:
+        if self._failed and not self._keep_going:
+            # Snakemake starts nothing more
+            return Ahead()
         to_do = {job for job in self._dag.needrun_jobs() if job not in self._done}
+        to_do -= self._lost(to_do)
         frontier = _Frontier(self._dag, to_do, self._keys)
         after: defaultdict[str, Counter[JobClass]] = defaultdict(Counter)
         gathered: Counter[JobClass] = Counter()
@@ -115,6 +146,23 @@ class Lookahead:
             else:
                 gathered[job_class] += 1
         return Ahead(after, gathered, later)
+
+    def _lost(self, to_do: set[Any]) -> set[Any]:
+        """Return the jobs that will never run because they or what they need have failed."""
+        if not self._failed:
+            return set()
+        needed_by: defaultdict[Any, list[Any]] = defaultdict(list)
+        for job in to_do:
+            for dependency in self._dag.job_dependencies(job):
+                needed_by[dependency].append(job)
+        lost: set[Any] = set()
+        found = list(self._failed)
+        while found:
+            job = found.pop()
+            if job not in lost:
+                lost.add(job)
+                found += needed_by[job]
+        return lost
 
 
 _SEVERAL = frozenset(("", "more"))

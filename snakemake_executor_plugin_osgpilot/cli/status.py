@@ -33,6 +33,10 @@ def status(workdir: Path, as_json: bool) -> None:
     used, charged = record["used_core_h"], record["charged_core_h"]
     share = f" ({used / charged:.0%})" if charged else ""
     console.print(f"core-hours used {used:.3f} of {charged:.3f} charged{share}")
+    console.print(
+        f"makespan {record['makespan_s']:.0f} s, at best {record['bound_s']:.0f} s; "
+        f"pilots never used: {record['pilots_never_used']}"
+    )
 
 
 def _rules(record: dict[str, Any]) -> Table:

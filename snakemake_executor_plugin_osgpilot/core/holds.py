@@ -36,10 +36,13 @@ OUT_OF_RESOURCES = (21, 34)
 MEMORY, DISK = 102, 104
 OUTPUT_TRANSFER, INPUT_TRANSFER = 12, 13
 TRANSFERS = (11, OUTPUT_TRANSFER, INPUT_TRANSFER, 18)
-HOOK = 19
+HOOK, NOT_STARTED = 19, 6
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNREADABLE = (errno.ENOENT, errno.EACCES)
+_NODE_IN_TROUBLE = (errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.ENODEV, errno.EMFILE)
+"""Errors at the start of a command that say something of the node. ENOTCONN comes when the pilot's
+own file system has just gone, as with a plain scancel of a running pilot."""
 
 _PLAIN = {
     3: "a policy of the job stopped it",
@@ -110,6 +113,8 @@ def judge(job: Job, largest: Shape) -> Verdict:
         return _more_disk(job, largest)
     if hold.code in TRANSFERS or hold.code == HOOK:
         return _transfer(job, hold)
+    if hold.code == NOT_STARTED and hold.subcode in _NODE_IN_TROUBLE:
+        return Release(BACK_OFF_S, "met a node in trouble; trying again")
     plain = _PLAIN.get(hold.code, "HTCondor put it on hold")
     return GiveUp(plain)
 

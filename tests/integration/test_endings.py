@@ -62,7 +62,7 @@ rule all:
     shell: "touch {output}"
 """)
     assert workflow.run() == 1
-    assert "no pilot of this site can run this job" in workflow.said
+    assert "no pilot can run it" in workflow.said
     assert workflow.record()["pilots"] == []
 
 
@@ -95,28 +95,39 @@ rule all:
     assert "COMPLETED" in tool("squeue", "--noheader", "--me", "--states=all", "--format=%T")
 
 
-def test_pilots_that_die_at_start_are_not_started_for_ever(workflow):
-    workflow.write_site({**SITE, "setup": ["echo this cluster is closed >&2", "exit 9"]})
-    workflow.snakefile("""
+MANY = """
 rule all:
-    output: "out"
+    input: expand("out/{n}", n=range(16))
+
+rule touch:
+    output: "out/{n}"
     shell: "touch {output}"
-""")
-    assert workflow.run() == 1
+"""
+
+
+def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_mended(workflow):
+    mended = workflow.folder / "mended"
+    check = f"test -e {mended} || {{ echo this cluster is closed >&2; exit 9; }}"
+    workflow.write_site({**SITE, "setup": [check]})
+    workflow.snakefile(MANY)
+    process = workflow.start()
+    until(lambda: "4 pilot(s) in a row were of no use" in workflow.said, "the breaker to open")
     assert "this cluster is closed" in workflow.said
-    assert 1 <= len(workflow.record()["pilots"]) <= 4
+    assert len(workflow.record()["pilots"]) == 4
+    mended.touch()
+    assert process.wait(180) == 0, workflow.said
+    assert workflow.record()["pilots_never_used"] == 4
     assert nothing_left()
 
 
 def test_pilots_that_never_match_are_not_started_for_ever(workflow):
     never = {**SITE["condor"], "START": "False", "STARTD_NOCLAIM_SHUTDOWN": 5}
     workflow.write_site({**SITE, "condor": never})
-    workflow.snakefile("""
-rule all:
-    output: "out"
-    shell: "touch {output}"
-""")
-    assert workflow.run() == 1
+    workflow.snakefile(MANY)
+    process = workflow.start()
+    until(lambda: "4 pilot(s) in a row were of no use" in workflow.said, "the breaker to open")
     assert "left without a job although jobs wait" in workflow.said
-    assert 3 <= len(workflow.record()["pilots"]) <= 4
+    assert len(workflow.record()["pilots"]) == 4
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
     assert nothing_left()

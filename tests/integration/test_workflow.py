@@ -142,7 +142,7 @@ rule slow:
     assert workflow.run("--osgpilot-max-pilots", "6") == 0, workflow.said
     states = [pilot["state"] for pilot in workflow.record()["pilots"]]
     assert len(states) == 6
-    assert "no waiting job needs it" in workflow.said
+    assert "no job is left that could need it" in workflow.said
     never_started = [p for p in workflow.record()["pilots"] if p["charged_s"] == 0]
     assert len(never_started) == 2
 

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Sha
 
 PILOT = Shape(4, 3800, 10_000)
 MOST_MB = 3712
-ENOENT, ENOSPC, EIO, EDQUOT = 2, 28, 5, 122
+ENOENT, ENOSPC, EIO, EDQUOT, ENOTCONN = 2, 28, 5, 122, 107
 
 
 def job(memory_mb=512, disk_mb=1000, **more):
@@ -41,6 +41,11 @@ def test_too_little_memory_doubles_what_the_job_asks_for(code):
     assert isinstance(verdict, Grow)
     assert verdict.shape == Shape(1, 1024, 1000)
     assert verdict.why == "took more than 512 MB of memory; asking for 1024 MB"
+
+
+def test_a_command_that_a_dying_pilot_could_not_start_is_tried_again():
+    assert isinstance(judge(held(6, ENOTCONN), PILOT), Release)
+    assert isinstance(judge(held(6, ENOTCONN, before=SETBACKS_MAX - 1), PILOT), GiveUp)
 
 
 def test_a_job_gets_no_less_than_it_was_seen_using():

@@ -16,6 +16,8 @@ class FakeJob:
     name: str
     after: list = field(default_factory=list)
     is_local: bool = False
+    attempt: int = 1
+    restart_times: int = 0
 
     def is_group(self):
         return False
@@ -44,7 +46,7 @@ def look(clock, *jobs, class_of=lambda job: SMALL):
 def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]))
-    lookahead.handed_over(first, "000001")
+    lookahead.handed_over(first, "000001", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"000001": {SMALL: 1}}
     assert lookahead.ahead.soon({"000001": 1190.0}) == (Soon(SMALL, 1, 1200),)
@@ -54,7 +56,7 @@ def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock)
 def test_many_jobs_may_wait_for_one(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, *(FakeJob(f"map{n}", [first]) for n in range(100)))
-    lookahead.handed_over(first, "1")
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({"1": 1190.0}) == (Soon(SMALL, 100, 1200),)
 
@@ -63,7 +65,7 @@ def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
     parts = [FakeJob(f"part{n}") for n in range(1000)]
     lookahead = look(clock, *parts, FakeJob("gather", parts))
     for number, part in enumerate(parts):
-        lookahead.handed_over(part, str(number))
+        lookahead.handed_over(part, str(number), SMALL)
     lookahead.walk()
     assert lookahead.ahead.gathered == {SMALL: 1}
     assert lookahead.ahead.later == 0
@@ -73,7 +75,7 @@ def test_what_is_further_off_is_only_counted(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second, FakeJob("third", [second]))
-    lookahead.handed_over(first, "1")
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.later == 1
 
@@ -82,7 +84,7 @@ def test_local_jobs_are_looked_through(clock):
     first = FakeJob("first")
     local = FakeJob("local", [first], is_local=True)
     lookahead = look(clock, first, local, FakeJob("second", [local]))
-    lookahead.handed_over(first, "1")
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"1": {SMALL: 1}}
 
@@ -90,7 +92,7 @@ def test_local_jobs_are_looked_through(clock):
 def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]), class_of=lambda job: None)
-    lookahead.handed_over(first, "1")
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
     assert (lookahead.ahead.after, lookahead.ahead.later) == ({}, 1)
 
@@ -99,12 +101,36 @@ def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second)
-    lookahead.handed_over(first, "1")
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.finished(first, 10.0)
-    lookahead.handed_over(second, "2")
+    lookahead.handed_over(second, "2", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == ()
     assert lookahead.ahead.later == 0
+
+
+@pytest.mark.parametrize(("keep_going", "later"), [(True, 1), (False, 0)])
+def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
+    good, bad = FakeJob("good"), FakeJob("bad")
+    good_2, bad_2 = FakeJob("good 2", [good]), FakeJob("bad 2", [bad])
+    good_3, bad_3 = FakeJob("good 3", [good_2]), FakeJob("bad 3", [bad_2, good_2])
+    dag = FakeDag(good, bad, good_2, bad_2, good_3, bad_3)
+    lookahead = Lookahead(dag, clock, lambda job: SMALL, keep_going=keep_going)
+    lookahead.handed_over(good, "1", SMALL)
+    lookahead.handed_over(bad, "2", SMALL)
+    lookahead.failed(bad)
+    lookahead.walk()
+    assert lookahead.ahead.after == ({"1": {SMALL: 1}} if keep_going else {})
+    assert lookahead.ahead.later == later
+
+
+def test_a_job_that_is_tried_again_is_to_come(clock):
+    job = FakeJob("job", restart_times=1)
+    lookahead = look(clock, job)
+    lookahead.handed_over(job, "1", SMALL)
+    lookahead.failed(job)
+    lookahead.walk()
+    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
 
 
 def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
@@ -116,14 +142,31 @@ def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
     assert lookahead.critical_path_s == 67.0
 
 
+def test_what_was_handed_over_since_the_walk_is_not_to_come_any_more(clock):
+    first, second = FakeJob("first"), FakeJob("second")
+    gather = FakeJob("gather", [first, second])
+    lookahead = look(clock, first, second, gather)
+    lookahead.handed_over(first, "1", SMALL)
+    lookahead.handed_over(second, "2", SMALL)
+    lookahead.walk()
+    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
+    lookahead.finished(first, 1.0)
+    lookahead.finished(second, 1.0)
+    lookahead.handed_over(gather, "3", SMALL)
+    lookahead.walk()
+    assert lookahead.ahead.soon({}) == ()
+
+
 def test_the_dag_is_not_walked_again_at_once(clock):
     first = FakeJob("first")
-    lookahead = look(clock, first)
+    second = FakeJob("second", [first])
+    dag = FakeDag(first, second)
+    lookahead = Lookahead(dag, clock, lambda job: SMALL)
+    lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
-    assert lookahead.ahead.later == 0 or lookahead.ahead.gathered
-    before = lookahead.ahead
+    dag.jobs.append(FakeJob("third", [second]))
     lookahead.walk()
-    assert lookahead.ahead is before
+    assert lookahead.ahead.later == 0
     clock.at_s += 60
     lookahead.walk()
-    assert lookahead.ahead is not before
+    assert lookahead.ahead.later == 1

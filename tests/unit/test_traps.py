@@ -94,6 +94,7 @@ def workflow(interval_s=0.05):
         executor_settings=None,
         main_snakefile="Snakefile",
         remote_execution_settings=remote,
+        execution_settings=SimpleNamespace(keep_going=False),
         storage_settings=SimpleNamespace(shared_fs_usage=SharedFSUsage.all()),
         executor_plugin=SimpleNamespace(common_settings=common),
         scheduler=None,

@@ -1,0 +1,156 @@
+"""Pilots follow demand: as many as are of use, of the right shape, and none a moment too long."""
+
+from conftest import SITE, Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
+
+PARTITIONS = {
+    **{key: value for key, value in SITE.items() if key not in ("pilot", "slurm")},
+    "pilot": {"memory_headroom_mb": 100, "idle_min": 2},
+    "partitions": [
+        {
+            "name": "compute",
+            "cores": 4,
+            "memory_mb": 3900,
+            "walltime_max_min": 120,
+            "smallest_cores": 1,
+        }
+    ],
+}
+
+ROUNDS = """
+rule all:
+    input: expand("second/{n}", n=range(8))
+
+rule scatter:
+    output: "first/{n}"
+    resources: runtime=5
+    shell: "sleep 6; touch {output}"
+
+rule gather:
+    input: expand("first/{n}", n=range(12))
+    output: "gathered"
+    resources: runtime=5
+    shell: "sleep 4; touch {output}"
+
+rule again:
+    input: "gathered"
+    output: "second/{n}"
+    resources: runtime=5
+    shell: "sleep 4; touch {output}"
+"""
+
+
+def used(record):
+    return [pilot for pilot in record["pilots"] if pilot["charged_s"] > 0]
+
+
+def test_scatter_gather_scatter_needs_no_pilot_in_vain(workflow: Workflow):
+    workflow.snakefile(ROUNDS)
+    assert workflow.run("--osgpilot-max-pilots", "4") == 0, workflow.said
+    record = workflow.record()
+    assert record["pilots_never_used"] == 0
+    assert 1 <= len(used(record)) <= 4
+    assert 0 < record["bound_s"] <= record["makespan_s"]
+    assert nothing_left()
+
+
+def test_pilots_take_the_shape_of_the_jobs(workflow: Workflow):
+    """Two cores for a job of two, and a life that suits; the rest of a node stays with others."""
+    workflow.write_site(PARTITIONS)
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    threads: 2
+    resources: runtime=5, mem_mb=900
+    shell: "sleep 1; touch {output}"
+""")
+    assert workflow.run() == 0, workflow.said
+    (pilot,) = used(workflow.record())
+    assert (pilot["cores"], pilot["memory_mb"]) == (2, 1850)
+
+
+def test_the_budget_is_never_overcommitted_and_is_named(workflow: Workflow):
+    """An hour of four cores fits once into five core-hours, however many jobs wait."""
+    workflow.snakefile("""
+rule all:
+    input: expand("out/{n}", n=range(12))
+rule nap:
+    output: "out/{n}"
+    shell: "sleep 2; touch {output}"
+""")
+    assert workflow.run("--osgpilot-max-core-hours", "5", "--osgpilot-economy", "0") == 0
+    assert "the budget is 5 core-hours" in workflow.said
+    assert len(workflow.record()["pilots"]) == 1
+
+
+def test_a_drained_pilot_finishes_its_job_and_ends(workflow: Workflow):
+    workflow.snakefile("""
+rule all:
+    input: "one", "two"
+rule one:
+    output: "one"
+    shell: "echo $_CONDOR_SLOT >> starts; sleep 25; touch {output}"
+rule two:
+    input: "one"
+    output: "two"
+    shell: "touch {output}"
+""")
+    process = workflow.start()
+    until(lambda: any(line.split()[2] == "2" for line in jobs_in_queue()), "a running job")
+    (allocation,) = (line.split()[0] for line in pilots_in_slurm())
+    tool("scancel", "--batch", "--signal=USR1", allocation)
+    assert process.wait(180) == 0, workflow.said
+    first, *others = workflow.record()["pilots"]
+    assert (first["allocation"], first["state"]) == (allocation, "done")
+    log = (workflow.folder / ".snakemake/osgpilot").glob("*/pilots/*-1/slurm.log")
+    assert "asked to take no new jobs" in next(log).read_text()
+    assert "interrupted" not in workflow.said
+    assert len(others) <= 1
+    assert nothing_left()
+
+
+def test_pilots_that_others_end_cost_time_but_no_job(workflow: Workflow):
+    """One is cancelled from outside, one comes to the end of its walltime earlier than planned."""
+    workflow.snakefile("""
+rule all:
+    input: expand("out/{n}", n=range(2))
+rule nap:
+    output: "out/{n}"
+    threads: 4
+    shell: "sleep 20; touch {output}"
+""")
+    process = workflow.start("--osgpilot-economy", "0")
+    until(lambda: sum(line.split()[2] == "2" for line in jobs_in_queue()) == 2, "two running jobs")
+    cancelled, shortened = (line.split()[0] for line in pilots_in_slurm())
+    tool("scancel", cancelled)
+    tool("scontrol", "update", f"jobid={shortened}", "TimeLimit=1")
+    assert process.wait(230) == 0, workflow.said
+    record = workflow.record()
+    assert record["rules"]["nap"]["done"] == 2
+    assert record["rules"]["nap"]["failed"] == 0
+    assert nothing_left()
+
+
+def test_a_pilot_that_waits_is_cancelled_when_its_job_is_taken_away(workflow: Workflow):
+    workflow.snakefile("""
+localrules: here
+rule all:
+    input: "out", "here"
+rule here:
+    output: "here"
+    shell: "while [ ! -e stop ]; do sleep 1; done; touch {output}"
+rule there:
+    output: "out"
+    shell: "touch {output}"
+""")
+    blockers = [
+        tool("sbatch", "--parsable", "--cpus-per-task=4", "--wrap", "sleep 600").strip()
+        for _ in range(4)
+    ]
+    process = workflow.start("--keep-going")
+    until(lambda: any("osgpilot" in line for line in pilots_in_slurm()), "a pending pilot")
+    tool("condor_rm", "-all")
+    until(lambda: "no job is left that could need it" in workflow.said, "the pilot's cancellation")
+    until(lambda: not any("osgpilot" in line for line in pilots_in_slurm()), "no pilot in Slurm")
+    tool("scancel", *blockers)
+    (workflow.folder / "stop").touch()
+    assert process.wait(60) == 1
