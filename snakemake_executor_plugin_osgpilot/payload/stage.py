@@ -5,8 +5,8 @@
     jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
-folder about 5 s late, more often than not. The starter asks the shadow for guidance while that
-still finishes the transfer, and is told to come back later (see docs/architecture.md).
+folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has
+yet to finish the transfer, and is told to come back later (see docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -107,7 +107,6 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
         returned,
         payload.scripts,
         packed or (),
-        payload.inputs,
     )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):
