@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.settings import DEFAULT_URL_SCHEMES
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.payload.model import Payload
     from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+    from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
     from snakemake_executor_plugin_osgpilot.wiring import Run
 
 POLL_S = 0.2
@@ -45,6 +50,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
+        from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
         from snakemake_executor_plugin_osgpilot.wiring import start
 
         settings = workflow.executor_settings
@@ -56,6 +62,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
+                shared_folders=shared_prefixes(settings.shared_prefixes),
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -107,7 +114,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._run.folder.path,
             self._run.workdir,
             self.format_job_exec,
-            self.envvars(),
+            self._environment(),
+            self._traffic(),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if not job.is_local)
@@ -115,13 +123,33 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
 
+    def _environment(self) -> dict[str, str]:
+        """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
+        # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+        return {name: os.environ.get(name, value) for name, value in self.envvars().items()}
+
+    def _traffic(self) -> Traffic:
+        from snakemake_executor_plugin_osgpilot.payload.traffic import (
+            Traffic,
+            shared_prefixes,
+            url_schemes,
+        )
+
+        settings = self.workflow.executor_settings
+        return Traffic(
+            shared_prefixes(settings.shared_prefixes),
+            url_schemes(settings.url_schemes or [DEFAULT_URL_SCHEMES]),
+            SharedFSUsage.STORAGE_LOCAL_COPIES in self.workflow.storage_settings.shared_fs_usage,
+        )
+
     def _prepare(self, job: Any) -> Job:
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload
-        return _job(key, job, prepared.image)
+        urls = tuple(url for url, _ in prepared.payload.urls)
+        return replace(_job(key, job, prepared.image), urls=urls)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -161,7 +189,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
         _check_ended(job)
         payload = self._payloads.pop(job.key)
-        commit.commit(payload, folder, self._run.workdir, job.exit_status)
+        latency_wait_s = self.workflow.execution_settings.latency_wait
+        commit.commit(payload, folder, self._run.workdir, job.exit_status, latency_wait_s)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:

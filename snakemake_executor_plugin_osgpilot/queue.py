@@ -156,7 +156,8 @@ class Queue:
         self._access_point.forget()
 
     def _send_one_kind(self, jobs: list[Job]) -> int:
-        submission = Submission(tuple(job.key for job in jobs), jobs[0].request)
+        urls = {job.key: job.urls for job in jobs if job.urls}
+        submission = Submission(tuple(job.key for job in jobs), jobs[0].request, urls)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:

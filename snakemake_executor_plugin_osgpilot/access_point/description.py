@@ -31,6 +31,7 @@ RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/%!*()&=+;@-]+")
 
 
 MEMORY_QUANTUM_MB = 128
@@ -57,7 +58,7 @@ def requirements(runtime_s: int) -> str:
 
 
 def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, str]:
-    """Return the submit description of `submission`; the item variable is `OSGPilotKey`.
+    """Return the submit description of `submission`; what differs by job is in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
     job succeeded or not, so that a failing rule never puts its job on hold.
@@ -76,7 +77,7 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         "error": JOB_OUTPUT,
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
-        "transfer_input_files": f"{INPUT_FOLDER}/",
+        "transfer_input_files": f"{INPUT_FOLDER}/$(OSGPilotUrls)",
         "transfer_output_files": OUTPUT_FOLDER,
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
@@ -93,6 +94,20 @@ def describe(submission: Submission, seat: Seat, run_folder: Path) -> dict[str, 
         description["universe"] = "container"
         description["container_image"] = image_name(request.container_image)
     return description
+
+
+def items(submission: Submission) -> list[dict[str, str]]:
+    """Return the variables of each job. Raises `BadInput` for a URL that could do harm."""
+    return [
+        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        for key in submission.keys
+    ]
+
+
+def _listed(url: str) -> str:
+    if not _URL.fullmatch(url):
+        raise BadInput(f"the URL {url!r} has characters that HTCondor would misread")
+    return f",{url}"
 
 
 def plain_path(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
-from snakemake_executor_plugin_osgpilot.access_point.description import describe
+from snakemake_executor_plugin_osgpilot.access_point.description import describe, items
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.jobs import Event
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
@@ -33,7 +33,7 @@ class LocalAccessPoint:
 
     def submit(self, submission: Submission) -> dict[str, str]:
         description = describe(submission, self._seat, self._folder)
-        request = {"do": "submit", "description": description, "keys": submission.keys}
+        request = {"do": "submit", "description": description, "items": items(submission)}
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}

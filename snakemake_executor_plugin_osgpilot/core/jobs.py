@@ -47,12 +47,14 @@ class Event:
 class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
-    `busy_s` is the time in execution over all attempts, `started_s` the start of the present one.
+    `urls` are inputs that the execution point fetches. `busy_s` is the time in execution over all
+    attempts, `started_s` the start of the present one.
     """
 
     key: str
     rule: str
     request: Request
+    urls: tuple[str, ...] = ()
     state: JobState = JobState.PREPARED
     pilot: str = ""
     allocation_id: str = ""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+HERE = "/@osgpilot-here@"
+"""Stands in a script for the folder in which the job runs, which is known only there."""
+
+TMPDIR = f"{HERE}/osgpilot-tmp"
+"""What `resources.tmpdir` is on the execution point, unless the rule says otherwise."""
+
+TMPDIR_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
+"""Variables that Snakemake sets to `resources.tmpdir` (snakemake.shell)."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,9 @@ class Payload:
 
     `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
     `internal` ones that only members of the group use and that stay there, `protected` ones that
-    are write-protected once they are in place. `with_snakefiles` says which sources travel along.
+    are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
+    are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
+    path). `with_snakefiles` says which sources travel along.
     """
 
     scripts: tuple[str, ...]
@@ -28,6 +39,9 @@ class Payload:
     touched: tuple[str, ...] = ()
     internal: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    urls: tuple[tuple[str, str], ...] = ()
     with_snakefiles: bool = False
 
     def checked(self, name: str) -> Payload:
@@ -36,8 +50,9 @@ class Payload:
             pure = PurePosixPath(path)
             if pure.is_absolute() or ".." in pure.parts:
                 raise BadInput(
-                    f"{name}: {path} lies outside the working folder; "
-                    "copy or link it below the working folder and use the relative path"
+                    f"{name}: {path} lies outside the working folder: let a local rule bring it "
+                    "below, or name a folder that the pilots' nodes see in "
+                    "--osgpilot-shared-prefixes, or use a storage plugin"
                 )
         return self
 
@@ -50,11 +65,6 @@ def members(job: Any) -> list[Any]:
 def flagged(file: Any, flag: str) -> bool:
     """Whether Snakemake marked `file` so: temp, touch, protected, ensure…"""
     return bool((getattr(file, "flags", None) or {}).get(flag))
-
-
-def ordered(files: Iterable[Any]) -> tuple[str, ...]:
-    """Return paths as text, each once, in the order of their first mention."""
-    return tuple(dict.fromkeys(map(str, files)))
 
 
 def exports(environment: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
@@ -17,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     list_sources,
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import stage
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 
 KINDS = ("auto", "direct", "snakemake")
 KIND = "osgpilot_payload is snakemake"
@@ -41,35 +44,38 @@ class Preparer:
     workdir: Path
     command: Callable[[Any], str]
     environment: Mapping[str, str]
+    traffic: Traffic
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
-            self._check(name, first_of_rule[name])
+            if self._needs_snakemake(first_of_rule[name]):
+                self._check(first_of_rule[name])
         sources, snakefiles = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
 
-    def _check(self, name: str, job: Any) -> None:
-        if not self._needs_snakemake(job):
-            return
-        needs = f"rule {name} needs Snakemake on the execution point ({self._reason(job) or KIND})"
+    def _check(self, job: Any) -> None:
+        needs = (
+            f"rule {job.rule} needs Snakemake on the execution point ({self._reason(job) or KIND})"
+        )
         if not self._image(job, with_snakemake=True):
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
-        if self.workflow.storage_settings.shared_fs_usage:
+        if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
 
     def prepare(self, job: Any, job_folder: Path) -> Prepared:
         """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""
-        needs = any(self._needs_snakemake(member) for member in members(job))
-        if needs:
-            payload = snakemake.build(job, self.command(job), self.environment)
+        needing = [member for member in members(job) if self._needs_snakemake(member)]
+        if needing:
+            self._check(needing[0])
+            payload = snakemake.build(job, self.command(job), self.environment, self.traffic)
         else:
-            payload = direct.build(job, self.environment)
+            payload = direct.build(job, self.environment, self.traffic)
         stage(payload, job_folder, self.run_folder, self.workdir)
-        return Prepared(payload, self._image(members(job)[0], with_snakemake=needs))
+        return Prepared(payload, self._image(members(job)[0], with_snakemake=bool(needing)))
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
@@ -82,7 +88,7 @@ class Preparer:
 
     def _reason(self, job: Any) -> str | None:
         methods = {str(m) for m in self.workflow.deployment_settings.deployment_method}
-        return direct.unsupported(job.rule, conda="conda" in methods)
+        return direct.unsupported(job, self.traffic, conda="conda" in methods)
 
     def _image(self, job: Any, *, with_snakemake: bool) -> str:
         own = str(job.resources.get("container_image", ""))

@@ -9,33 +9,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.payload.model import (
+    TMPDIR,
+    TMPDIR_VARIABLES,
     Payload,
     exports,
     flagged,
     members,
-    ordered,
 )
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
 
-def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
+def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
     """Return the payload of a job that runs as `command`, a call of `python -m snakemake`.
 
-    `touch()`, `protected()`, `ensure()` and temporary files within a group are seen to by the
-    Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
+    seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    outputs = ordered([*(f for f in made if not _goes_away(f, job)), *benchmarks])
-    inputs = ordered(file for part in parts for file in part.input)
+    kept = [*(file for file in made if not _goes_away(file, job)), *benchmarks]
+    # Snakemake there fetches by itself whatever is in storage
     produced = set(ordered(made))
+    used = [file for part in parts for file in part.input if str(file) not in produced]
+    places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
-        scripts=(f"{exports(environment)}{_PLACES}{command}\n",),
+        scripts=(f"{exports(places)}{_PLACES}{command}\n",),
         interpreter="bash",
-        inputs=tuple(path for path in inputs if path not in produced),
-        outputs=outputs,
-        logs=ordered(file for part in parts for file in part.log),
-        protected=ordered(file for file in made if flagged(file, "protected")),
+        inputs=traffic.inputs(used),
+        outputs=traffic.outputs(kept),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        protected=ordered(
+            file
+            for file in made
+            if flagged(file, "protected") and traffic.out_of(file) is Way.TRAVELS
+        ),
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=traffic.outputs(kept, Way.SHARED),
         with_snakefiles=True,
     ).checked(job.name)
 

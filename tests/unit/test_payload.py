@@ -55,8 +55,9 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def job(command, *, inputs=(), outputs=(), logs=(), touched=()):
-    return Payload((STRICT + command + "\n",), "bash", inputs, outputs, logs, touched)
+def job(command, **files):
+    lists = {"inputs": (), "outputs": (), "logs": (), **files}
+    return Payload((STRICT + command + "\n",), "bash", **lists)
 
 
 def test_inputs_go_out_and_outputs_come_back(bench):
@@ -114,6 +115,7 @@ def test_empty_files_folders_and_links_come_back(bench):
     payload = job(
         "touch empty; mkdir folder; echo 1 > folder/one; ln -s folder/one link; chmod +x empty",
         outputs=("empty", "folder", "link"),
+        folders=("folder",),
     )
     bench.execute(payload)
     bench.commit(payload)

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+from snakemake.resources import Resources
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 
 
 class Rule(SimpleNamespace):
@@ -13,15 +16,30 @@ class Rule(SimpleNamespace):
 
     def __init__(self, **directives):
         super().__init__(
-            **{"shellcmd": "true", "output": [], "conda_env": None, "benchmark": None, **directives}
+            **{
+                "shellcmd": "true",
+                "script": None,
+                "output": [],
+                "conda_env": None,
+                "benchmark": None,
+                "resources": Resources.default("bare"),
+                **directives,
+            }
         )
 
     def __str__(self):
         return "r"
 
 
-def job(rule=None, **resources):
-    return SimpleNamespace(rule=rule or Rule(), resources=resources)
+def job(rule=None, params=(), input=(), output=(), **resources):
+    return SimpleNamespace(
+        rule=rule or Rule(),
+        resources=resources,
+        params=params,
+        input=input,
+        output=output,
+        log=(),
+    )
 
 
 def preparer(kind="auto", image="", shared=(), sdm=()):
@@ -29,7 +47,8 @@ def preparer(kind="auto", image="", shared=(), sdm=()):
         deployment_settings=SimpleNamespace(deployment_method=set(sdm)),
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
     )
-    return Preparer(workflow, kind, image, None, None, None, {})
+    schemes = frozenset(["https"])
+    return Preparer(workflow, kind, image, None, None, None, {}, Traffic((), schemes, False))
 
 
 def flagged(flag):
@@ -40,7 +59,7 @@ def flagged(flag):
     "rule",
     [
         Rule(shellcmd=None),
-        Rule(script="x.py"),
+        Rule(shellcmd=None, script="x.py"),
         Rule(notebook="x.ipynb"),
         Rule(wrapper="bio/bwa"),
         Rule(benchmark="b.tsv"),
@@ -55,7 +74,13 @@ def test_rules_that_need_snakemake_there(rule):
 
 
 @pytest.mark.parametrize(
-    "rule", [Rule(), Rule(output=[flagged("touch")]), Rule(output=[flagged("protected")])]
+    "rule",
+    [
+        Rule(),
+        Rule(output=[flagged("touch")]),
+        Rule(output=[flagged("protected")]),
+        Rule(shellcmd=None, script="x.sh"),
+    ],
 )
 def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
     assert not preparer()._needs_snakemake(job(rule))
@@ -87,7 +112,7 @@ def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
 def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     python_job = job(Rule(shellcmd=None))
     with pytest.raises(BadInput, match="--osgpilot-runtime-image"):
-        preparer()._check("r", python_job)
+        preparer()._check(python_job)
     with pytest.raises(BadInput, match="--shared-fs-usage none"):
-        preparer(image="rt.sif", shared=["sources"])._check("r", python_job)
-    preparer(image="rt.sif")._check("r", python_job)
+        preparer(image="rt.sif", shared=[SharedFSUsage.SOURCES])._check(python_job)
+    preparer(image="rt.sif")._check(python_job)

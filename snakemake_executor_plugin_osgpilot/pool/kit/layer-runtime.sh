@@ -19,7 +19,9 @@ tar -C / -c --no-recursion -T /tmp/files | tar -C "$tree" -x
 # with its bytecode, which no package lists
 cp -a /usr/lib/python3.13 "$tree/usr/lib/"
 
-/opt/venv/bin/python /run/kit/runtime-packages.py snakemake > /tmp/files
+# as `osgpilot runtime build` does: Snakemake and the storage plugins that are installed
+mapfile -t packages < <(/opt/venv/bin/pip list --format=freeze | grep -oE '^snakemake(-storage-plugin-[a-z0-9-]+)?==' | tr -d =)
+/opt/venv/bin/python /run/kit/runtime-packages.py "${packages[@]}" > /tmp/files
 tar -C "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
   -c --no-recursion -T /tmp/files | tar -C "$tree/$site" -x
 rm -rf "$tree"/usr/lib/python3.13/{test,pydoc_data} \
