@@ -15,7 +15,7 @@ import yaml
 
 from snakemake_executor_plugin_osgpilot import run as runs
 
-PATIENCE_S = 240
+PATIENCE_S = 100
 
 SITE = {
     "site": "LocalPool",

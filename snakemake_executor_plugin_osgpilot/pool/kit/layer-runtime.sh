@@ -6,7 +6,7 @@ tree=/run/out/tmp/tree site=usr/local/lib/python3.13/dist-packages
 mkdir -p "$tree/$site"
 
 # libstdc++6 is for the solver of Snakemake's scheduler
-programs=(python3 bash coreutils dash findutils grep gzip hostname libc-bin libstdc++6 mawk procps sed tar)
+programs=(python3 bash coreutils dash findutils grep gzip hostname libc-bin libstdc++6 mawk procps rsync sed tar)
 only_to_install=(debconf dpkg init-system-helpers tzdata)
 not_read='^/usr/(share/(bash-completion|doc|info|lintian|locale|man)|lib/[^/]*/gconv)/'
 apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts --no-breaks \

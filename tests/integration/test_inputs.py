@@ -1,0 +1,183 @@
+"""Files that do not travel with the job: in shared folders, in storage, behind URLs."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Workflow, tool, until
+
+RUNTIME = "/opt/sif/runtime.sif"
+JOB_IMAGE = "/opt/sif/job.sif"
+BIG = b"0123456789abcdef" * 65536
+
+
+class WebServer:
+    """Serves a folder over HTTP; its log tells who asked for what."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "www"
+        self.folder.mkdir()
+        self._log = folder / "www.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "http.server", "0", "--directory", self.folder],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        until(lambda: "port" in self.log, "the web server", 20)
+        host = tool("hostname", "-f").strip()
+        self.url = f"http://{host}:{re.search(r'port (\d+)', self.log)[1]}"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    server = WebServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder outside the working folder that the pilots' nodes see, too."""
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        yield Path(folder)
+
+
+def transfers() -> list[dict[str, int]]:
+    """What the newest jobs received, by the protocol that brought it, as HTCondor counts."""
+    ads = json.loads(tool("condor_history", "-limit", "5", "-json"))
+    return [ad["TransferInputStats"] for ad in ads]
+
+
+def test_a_url_goes_to_the_execution_point_and_not_through_the_access_point(
+    workflow: Workflow, web: WebServer, shared: Path
+):
+    """Also in a container; the rules with Snakemake there fetch and store by themselves."""
+    (web.folder / "big.bin").write_bytes(BIG)
+    (shared / "in.txt").write_text("from the store\n")
+    workflow.snakefile(f"""
+rule all:
+    input: "sum.txt", "in_image.txt", "by_snakemake.txt", "back.txt"
+
+rule direct:
+    input: storage.http("{web.url}/big.bin"), "Snakefile"
+    output: "sum.txt"
+    shell: "sha256sum < {{input[0]}} > {{output}}; test -s {{input[1]}}"
+
+rule in_image:
+    input: storage.http("{web.url}/big.bin")
+    output: "in_image.txt"
+    resources: container_image="{JOB_IMAGE}"
+    shell: "sha256sum < {{input}} > {{output}}; bowtie2 --version > /dev/null"
+
+rule by_snakemake:
+    input: storage.http("{web.url}/big.bin")
+    output: "by_snakemake.txt"
+    run:
+        import hashlib
+        digest = hashlib.sha256(open(input[0], "rb").read()).hexdigest()
+        open(output[0], "w").write(digest + "  -\\n")
+
+rule sharedd:
+    input: storage.fs("{shared}/in.txt")
+    output: storage.fs("{shared}/out.txt")
+    shell: "tr a-z A-Z < {{input}} > {{output}}"
+
+rule back:
+    input: storage.fs("{shared}/out.txt")
+    output: "back.txt"
+    shell: "cp {{input}} {{output}}"
+""")
+    options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
+    assert workflow.run(*options) == 0, workflow.said
+    expected = hashlib.sha256(BIG).hexdigest() + "  -\n"
+    for name in ("sum.txt", "in_image.txt", "by_snakemake.txt"):
+        assert (workflow.folder / name).read_text() == expected, name
+    assert (shared / "out.txt").read_text() == "FROM THE STORE\n"
+    assert (workflow.folder / "back.txt").read_text() == "FROM THE STORE\n"
+    assert web.log.count("GET /big.bin") == 3
+    assert not list(workflow.folder.glob(".snakemake/storage/**/big.bin"))
+    by_url = [stats for stats in transfers() if stats.get("HTTPFilesCountTotal")]
+    assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 2
+
+
+def test_with_local_copies_shared_the_main_snakemake_fetches_and_stores(
+    workflow: Workflow, web: WebServer, shared: Path
+):
+    (web.folder / "a.txt").write_text("web\n")
+    workflow.snakefile(f"""
+rule all:
+    input: storage.fs("{shared}/direct.txt"), storage.fs("{shared}/run.txt")
+
+rule direct:
+    input: storage.http("{web.url}/a.txt")
+    output: storage.fs("{shared}/direct.txt")
+    shell: "cp {{input}} {{output}}"
+
+rule run:
+    input: storage.http("{web.url}/a.txt")
+    output: storage.fs("{shared}/run.txt")
+    run:
+        open(output[0], "w").write(open(input[0]).read())
+""")
+    options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
+    copies = ["--shared-fs-usage", "storage-local-copies"]
+    assert workflow.run(*options, *copies) == 0, workflow.said
+    assert (shared / "direct.txt").read_text() == "web\n"
+    assert (shared / "run.txt").read_text() == "web\n"
+    assert web.log.count("GET /a.txt") == 1
+
+
+
+
+def test_files_below_shared_prefixes_stay_where_they_are(workflow: Workflow, shared: Path):
+    (shared / "in.txt").write_text("shared\n")
+    (shared / "old").mkdir()
+    (shared / "old" / "stale").touch()
+    (workflow.folder / "own.txt").write_text("own\n")
+    workflow.snakefile(f"""
+rule all:
+    input: "own_out.txt", "{shared}/new/direct.txt", "{shared}/old", "{shared}/image.txt",
+        "{shared}/snakemake.txt"
+
+rule direct:
+    input: "{shared}/in.txt", "own.txt"
+    output: "{shared}/new/direct.txt", directory("{shared}/old"), "own_out.txt"
+    log: "{shared}/logs/direct.log"
+    shell:
+        "cat {{input}} > {{output[0]}}; mkdir {{output[1]}}; touch {{output[1]}}/fresh; "
+        "cp {{input[1]}} {{output[2]}}; echo logged > {{log}}"
+
+rule image:
+    input: "{shared}/in.txt"
+    output: "{shared}/image.txt"
+    resources: container_image="{JOB_IMAGE}"
+    shell: "bowtie2 --version > /dev/null; cp {{input}} {{output}}"
+
+rule by_snakemake:
+    input: "{shared}/in.txt"
+    output: "{shared}/snakemake.txt"
+    run:
+        open(output[0], "w").write(open(input[0]).read())
+""")
+    options = ["--osgpilot-shared-prefixes", str(shared), "--osgpilot-runtime-image", RUNTIME]
+    assert workflow.run(*options) == 0, workflow.said
+    assert (shared / "new/direct.txt").read_text() == "shared\nown\n"
+    assert [path.name for path in (shared / "old").iterdir()] == ["fresh"]
+    assert (shared / "logs/direct.log").read_text() == "logged\n"
+    assert (shared / "image.txt").read_text() == "shared\n"
+    assert (shared / "snakemake.txt").read_text() == "shared\n"
+    assert (workflow.folder / "own_out.txt").read_text() == "own\n"
