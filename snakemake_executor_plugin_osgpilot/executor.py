@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shlex
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -98,9 +99,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
 
-        Snakemake passes the `--directory` of this machine on; the last one given counts.
+        Snakemake passes folders of this machine on; of each option the last one given counts.
         """
-        return "--directory ."
+        from snakemake_executor_plugin_osgpilot.payload.sources import moved_prefix
+
+        given = self.workflow.workflow_settings.wrapper_prefix
+        prefix = moved_prefix(given, self._run.workdir)
+        return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
@@ -136,10 +141,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         )
 
         settings = self.workflow.executor_settings
+        shared = self.workflow.storage_settings.shared_fs_usage
+        fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
         return Traffic(
             shared_prefixes(settings.shared_prefixes),
             url_schemes(settings.url_schemes or [DEFAULT_URL_SCHEMES]),
-            SharedFSUsage.STORAGE_LOCAL_COPIES in self.workflow.storage_settings.shared_fs_usage,
+            fetched_here=fetches,
+            # see Job.postprocess of Snakemake
+            stored_here=fetches and SharedFSUsage.INPUT_OUTPUT in shared,
         )
 
     def _prepare(self, job: Any) -> Job:

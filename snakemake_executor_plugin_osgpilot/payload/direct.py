@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -36,16 +36,21 @@ _NEEDS_SNAKEMAKE = {
     "template_engine": "a `template_engine:`",
     "benchmark": "a `benchmark:`",
     "shadow_depth": "a `shadow:`",
-    "env_modules": "`envmodules:`",
 }
+
+_DEPLOYED = {
+    "conda": ("conda_env", "a `conda:` environment"),
+    "env-modules": ("env_modules", "`envmodules:`"),
+}
+"""Directives that count only when Snakemake is told to use them (`--sdm`)."""
 
 _SCRIPT = ".snakemake/scripts/osgpilot.sh"
 
 
-def unsupported(job: Any, traffic: Traffic, *, conda: bool) -> str | None:
+def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
 
-    `conda` says whether Snakemake was told to use the rules' conda environments.
+    `deployment` are the ways in which Snakemake was told to deploy software (`--sdm`).
     """
     rule = job.rule
     for directive, name in _NEEDS_SNAKEMAKE.items():
@@ -55,8 +60,9 @@ def unsupported(job: Any, traffic: Traffic, *, conda: bool) -> str | None:
         return "it has a `script:` that is not bash"
     if rule.shellcmd is None and not rule.script:
         return "it has a `run:`"
-    if conda and getattr(rule, "conda_env", None):
-        return "it has a `conda:` environment"
+    for method, (directive, name) in _DEPLOYED.items():
+        if method in deployment and getattr(rule, directive, None):
+            return f"it has {name}"
     for flag in ("ensure", "pipe", "service", "update"):
         if any(flagged(file, flag) for file in rule.output):
             return f"it has an `{flag}()` output"
@@ -105,7 +111,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
         inputs=traffic.inputs(used),
         outputs=tuple(path for path in back if path not in internal),
         logs=traffic.outputs(file for part in parts for file in part.log),
-        touched=ordered(file for file in made if flagged(file, "touch")),
+        touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
         internal=tuple(path for path in internal if path in back),
         protected=ordered(file for file in made if flagged(file, "protected")),
         folders=ordered(file for file in made if flagged(file, "directory")),
@@ -188,6 +194,11 @@ def _shell(job: Any) -> str:
 
     # the execution point has its own path to it
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
+
+
+def _timestamps(files: Iterable[Any]) -> list[str]:
+    """Return the files by which Snakemake tells how old a folder is."""
+    return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]
 
 
 def _internal(file: Any, job: Any) -> bool:

@@ -88,7 +88,7 @@ class Preparer:
 
     def _reason(self, job: Any) -> str | None:
         methods = {str(m) for m in self.workflow.deployment_settings.deployment_method}
-        return direct.unsupported(job, self.traffic, conda="conda" in methods)
+        return direct.unsupported(job, self.traffic, methods)
 
     def _image(self, job: Any, *, with_snakemake: bool) -> str:
         own = str(job.resources.get("container_image", ""))

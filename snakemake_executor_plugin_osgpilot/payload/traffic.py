@@ -34,25 +34,29 @@ class Traffic:
     """What all files of a run have in common.
 
     `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those
-    that HTCondor may fetch inputs by, `storage_here` says whether the main Snakemake keeps local
-    copies of files in storage; then they are files like any other.
+    that HTCondor may fetch inputs by. `fetched_here` and `stored_here` say whether the main
+    Snakemake brings inputs from storage and outputs to it; then they are files like any other.
     """
 
     shared_prefixes: tuple[str, ...] = ()
     url_schemes: frozenset[str] = frozenset()
-    storage_here: bool = True
+    fetched_here: bool = True
+    stored_here: bool = True
 
     def into(self, file: Any) -> Way:
         """Return how an input gets to the job."""
-        way = self.out_of(file)
+        way = self._way(file, storage_here=self.fetched_here)
         return Way.URL if way is Way.STORAGE and self._fetched_by_url(file) else way
 
     def out_of(self, file: Any) -> Way:
         """Return how an output or a log gets back."""
+        return self._way(file, storage_here=self.stored_here)
+
+    def _way(self, file: Any, *, storage_here: bool) -> Way:
         storage = file.storage_object if getattr(file, "is_storage", False) else None
         if storage is not None and not storage.retrieve:
             return Way.NONE
-        if storage is not None and not self.storage_here:
+        if storage is not None and not storage_here:
             return Way.STORAGE
         pure = PurePosixPath(str(file))
         below = any(pure.is_relative_to(prefix) for prefix in self.shared_prefixes)
