@@ -15,8 +15,13 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
+from snakemake_interface_executor_plugins.utils import (
+    encode_target_jobs_cli_args,
+    format_cli_arg,
+    join_cli_args,
+)
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 from snakemake_executor_plugin_osgpilot.settings import DEFAULT_URL_SCHEMES
 
 if TYPE_CHECKING:
@@ -95,6 +100,25 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_job(self, job: Any) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
+
+    def get_job_args(self, job: Any, **named: Any) -> str:
+        """Return Snakemake's options for one job, wildcards quoted for the shell.
+
+        Snakemake quotes them as Python does. Raises `BadInput` for a comma in one, which the
+        Snakemake on the other side takes for the end of it (snakemake.target_jobs).
+        """
+        specs = job.get_target_spec()
+        for spec in specs:
+            for name, value in spec.wildcards_dict.items():
+                if "," in str(value):
+                    raise BadInput(
+                        f"rule {spec.rulename}: wildcard {name} is {value!r}; Snakemake cannot "
+                        "pass a comma on to the execution point: choose another file name"
+                    )
+        encoded = encode_target_jobs_cli_args(specs)
+        theirs = format_cli_arg("--target-jobs", encoded)
+        ours = join_cli_args(["--target-jobs", *map(shlex.quote, encoded)])
+        return str(super().get_job_args(job, **named)).replace(theirs, ours, 1)
 
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -46,15 +46,20 @@ class Payload:
 
     def checked(self, name: str) -> Payload:
         """Return this payload; raise `BadInput` if a file lies outside the working folder."""
-        for path in (*self.inputs, *self.outputs, *self.internal, *self.logs):
-            pure = PurePosixPath(path)
-            if pure.is_absolute() or ".." in pure.parts:
-                raise BadInput(
-                    f"{name}: {path} lies outside the working folder: let a local rule bring it "
-                    "below, or name a folder that the pilots' nodes see in "
-                    "--osgpilot-shared-prefixes, or use a storage plugin"
-                )
+        check_places(name, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         return self
+
+
+def check_places(name: str, paths: Iterable[str]) -> None:
+    """Raise `BadInput` if a path of rule or group `name` leads out of the working folder."""
+    for path in paths:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise BadInput(
+                f"rule {name}: {path} lies outside the working folder: let a local rule bring it "
+                "below, or name a folder that the pilots' nodes see in "
+                "--osgpilot-shared-prefixes, or use a storage plugin"
+            )
 
 
 def members(job: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, members
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -20,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import stage
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
+from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
 KINDS = ("auto", "direct", "snakemake")
 KIND = "osgpilot_payload is snakemake"
@@ -50,8 +51,11 @@ class Preparer:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
-            if self._needs_snakemake(first_of_rule[name]):
-                self._check(first_of_rule[name])
+            job = first_of_rule[name]
+            check_places(name, self.traffic.inputs(job.input))
+            check_places(name, self.traffic.outputs((*job.output, *job.log)))
+            if self._needs_snakemake(job):
+                self._check(job)
         sources, snakefiles = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
@@ -60,8 +64,15 @@ class Preparer:
         needs = (
             f"rule {job.rule} needs Snakemake on the execution point ({self._reason(job) or KIND})"
         )
-        if not self._image(job, with_snakemake=True):
+        image = self._image(job, with_snakemake=True)
+        if not image:
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+        if "conda" in self._deployment and job.rule.conda_env and lacks(image, "conda"):
+            raise BadInput(
+                f"rule {job.rule} has a `conda:` environment and {image} has no conda: build an "
+                "image on one that has (`osgpilot runtime build --base IMAGE`) or leave out "
+                "--sdm conda"
+            )
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
@@ -87,8 +98,11 @@ class Preparer:
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
 
     def _reason(self, job: Any) -> str | None:
-        methods = {str(m) for m in self.workflow.deployment_settings.deployment_method}
-        return direct.unsupported(job, self.traffic, methods)
+        return direct.unsupported(job, self.traffic, self._deployment)
+
+    @property
+    def _deployment(self) -> set[str]:
+        return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
     def _image(self, job: Any, *, with_snakemake: bool) -> str:
         own = str(job.resources.get("container_image", ""))

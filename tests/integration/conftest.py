@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ import yaml
 
 from snakemake_executor_plugin_osgpilot import run as runs
 
-PATIENCE_S = 100
+PATIENCE_S = 240
 
 SITE = {
     "site": "LocalPool",
@@ -110,6 +114,32 @@ class Workflow:
             self._process.wait()
 
 
+class WebServer:
+    """Serves a folder over HTTP and notes who asked for what, with which credentials."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        self.authorizations: set[str] = set()
+        noted = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args, directory=folder)  # type: ignore[arg-type]
+
+            def log_request(self, *args: object) -> None:
+                noted.asked.append(f"{self.command} {self.path}")
+                noted.authorizations.add(self.headers.get("Authorization", ""))
+
+        self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
+        self.url = f"http://{socket.getfqdn()}:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 def nothing_left() -> bool:
     return not pilots_in_slurm() and not jobs_in_queue()
 
@@ -127,6 +157,20 @@ def sweep() -> None:
         ),
         "a clean pool",
     )
+
+
+@pytest.fixture
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    server = WebServer(tmp_path_factory.mktemp("www"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder outside the working folder that the pilots' nodes see, too."""
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -2,58 +2,13 @@
 
 import hashlib
 import json
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from conftest import Workflow, tool, until
+from conftest import WebServer, Workflow, tool
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
 BIG = b"0123456789abcdef" * 65536
-
-
-class WebServer:
-    """Serves a folder over HTTP; its log tells who asked for what."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "www"
-        self.folder.mkdir()
-        self._log = folder / "www.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "http.server", "0", "--directory", self.folder],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        until(lambda: "port" in self.log, "the web server", 20)
-        host = tool("hostname", "-f").strip()
-        self.url = f"http://{host}:{re.search(r'port (\d+)', self.log)[1]}"
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[WebServer]:
-    server = WebServer(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def shared() -> Iterator[Path]:
-    """A folder outside the working folder that the pilots' nodes see, too."""
-    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
-        yield Path(folder)
 
 
 def transfers() -> list[dict[str, int]]:
@@ -108,7 +63,7 @@ rule back:
         assert (workflow.folder / name).read_text() == expected, name
     assert (shared / "out.txt").read_text() == "FROM THE STORE\n"
     assert (workflow.folder / "back.txt").read_text() == "FROM THE STORE\n"
-    assert web.log.count("GET /big.bin") == 3
+    assert web.asked.count("GET /big.bin") == 3
     assert not list(workflow.folder.glob(".snakemake/storage/**/big.bin"))
     by_url = [stats for stats in transfers() if stats.get("HTTPFilesCountTotal")]
     assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 2
@@ -130,7 +85,7 @@ rule direct:
     copies = ["--shared-fs-usage", "storage-local-copies", "input-output"]
     assert workflow.run(*copies) == 0, workflow.said
     assert (shared / "direct.txt").read_text() == "web\n"
-    assert web.log.count("GET /a.txt") == 1
+    assert web.asked.count("GET /a.txt") == 1
 
 
 def test_files_below_shared_prefixes_stay_where_they_are(workflow: Workflow, shared: Path):

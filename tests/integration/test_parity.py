@@ -1,6 +1,5 @@
 """The same rules by the local executor and by both payloads: the same files, byte by byte."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +46,9 @@ rule executed:
 rule tree:
     input: "in"
     output: "tree"
-    shell: "cd in; find . -printf '%P %y %l\n' | LC_ALL=C sort > ../tree; cat sub/to_file >> ../tree"
+    shell:
+        "cd in; find . -printf '%P %y %l\n' | LC_ALL=C sort > ../tree; "
+        "cat sub/to_file >> ../tree"
 
 rule long:
     output: "long"
@@ -60,7 +61,11 @@ rule newlines:
     shell: "printf '[%s]' {params.text:q} {params.several:q} > {output}"
 
 rule sure:
-    output: ensure("sure", sha256="98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4")
+    output:
+        ensure(
+            "sure",
+            sha256="98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4",
+        )
     shell: "echo hi there > {output}; printf 'hi\n' > {output}"
 
 rule tries:
@@ -220,7 +225,7 @@ def found(folder: Path) -> dict[str, object]:
         if name.startswith((".snakemake", "said", "site.yaml", "bench.tsv")):
             continue
         if path.is_symlink():
-            content[name] = ("link", os.readlink(path).replace(str(folder), "WORKDIR"))
+            content[name] = ("link", str(path.readlink()).replace(str(folder), "WORKDIR"))
         elif path.is_dir():
             content[name] = "folder"
         else:

@@ -48,7 +48,16 @@ def preparer(kind="auto", image="", shared=(), sdm=()):
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
     )
     schemes = frozenset(["https"])
-    return Preparer(workflow, kind, image, None, None, None, {}, Traffic((), schemes, fetched_here=False, stored_here=False))
+    return Preparer(
+        workflow,
+        kind,
+        image,
+        None,
+        None,
+        None,
+        {},
+        Traffic((), schemes, fetched_here=False, stored_here=False),
+    )
 
 
 def flagged(flag):
