@@ -104,16 +104,17 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def get_job_args(self, job: Any, **named: Any) -> str:
         """Return Snakemake's options for one job, wildcards quoted for the shell.
 
-        Snakemake quotes them as Python does. Raises `BadInput` for a comma in one, which the
-        Snakemake on the other side takes for the end of it (snakemake.target_jobs).
+        Snakemake quotes them as Python does. Raises `BadInput` for one that it does not read back
+        as it was (snakemake.target_jobs).
         """
         specs = job.get_target_spec()
         for spec in specs:
             for name, value in spec.wildcards_dict.items():
-                if "," in str(value):
+                if "," in str(value) or str(value).strip("'\"") != str(value):
                     raise BadInput(
-                        f"rule {spec.rulename}: wildcard {name} is {value!r}; Snakemake cannot "
-                        "pass a comma on to the execution point: choose another file name"
+                        f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote "
+                        "at its ends, does not reach the Snakemake on the execution point: choose "
+                        "another file name"
                     )
         encoded = encode_target_jobs_cli_args(specs)
         theirs = format_cli_arg("--target-jobs", encoded)

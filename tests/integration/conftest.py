@@ -115,12 +115,11 @@ class Workflow:
 
 
 class WebServer:
-    """Serves a folder over HTTP and notes who asked for what, with which credentials."""
+    """Serves a folder over HTTP and notes what it was asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        self.authorizations: set[str] = set()
         noted = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -129,7 +128,6 @@ class WebServer:
 
             def log_request(self, *args: object) -> None:
                 noted.asked.append(f"{self.command} {self.path}")
-                noted.authorizations.add(self.headers.get("Authorization", ""))
 
         self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
         self.url = f"http://{socket.getfqdn()}:{self._server.server_port}"

@@ -22,7 +22,7 @@ include: "rules/work.smk"
 envvars: "FOO", "BAR"
 
 rule all:
-    input: "results/B c/it's \\"so\\".txt", "results/vars.txt"
+    input: "results/B c/it's \\"so\\" ok.txt", "results/vars.txt"
     default_target: True
 """,
     "workflow/rules/common.smk": "def greeting():\n    return config['greeting']\n",
@@ -73,22 +73,22 @@ def done(tmp_path_factory) -> Iterator[Workflow]:
 def test_includes_and_scripts_travel_by_themselves(done: Workflow):
     """There, included Snakefiles, modules and siblings of scripts do not travel, and
     the path of a script is taken relative to the wrong folder."""
-    made = (done.folder / 'results/B c/it\'s "so".txt').read_text()
+    made = (done.folder / 'results/B c/it\'s "so" ok.txt').read_text()
     assert made.startswith("HELLO ")
 
 
 def test_logs_and_benchmarks_come_back(done: Workflow):
     """There, neither is brought back, and a missing benchmark ends the whole workflow."""
     assert (done.folder / "logs/vars.log").read_text() == "logged\n"
-    assert (done.folder / 'logs/B c it\'s "so".log').read_text() == "logged\n"
-    header = (done.folder / 'benchmarks/B c it\'s "so".tsv').read_text().split("\t")
+    assert (done.folder / 'logs/B c it\'s "so" ok.log').read_text() == "logged\n"
+    header = (done.folder / 'benchmarks/B c it\'s "so" ok.tsv').read_text().split("\t")
     assert header[:2] == ["s", "h:m:s"]
 
 
 def test_quotes_and_blanks_in_wildcards_arrive(done: Workflow):
     """There, `'` is deleted from arguments, blanks split them and `"` is rejected."""
-    made = (done.folder / 'results/B c/it\'s "so".txt').read_text()
-    assert made == 'HELLO B c it\'s "so"\n'
+    made = (done.folder / 'results/B c/it\'s "so" ok.txt').read_text()
+    assert made == 'HELLO B c it\'s "so" ok\n'
 
 
 def test_every_variable_arrives_as_it_is(done: Workflow):
