@@ -19,6 +19,10 @@ _PLAIN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/%!*()&=+;@-]+")
 fragment would also land under a name that contains it."""
 
 
+_OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
+"""Folders that every container has for itself."""
+
+
 class Way(Enum):
     """How a file gets there."""
 
@@ -108,6 +112,11 @@ def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
     listed = [part.strip() for text in given or () for part in text.split(",")]
     prefixes = tuple(part.rstrip("/") for part in listed if part)
     for prefix in prefixes:
+        if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
+            raise BadInput(
+                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
+                "folder of that name for itself; use another one"
+            )
         if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
             raise BadInput(
                 f"--osgpilot-shared-prefixes {prefix!r} cannot be used: give absolute paths of "

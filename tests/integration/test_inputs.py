@@ -118,10 +118,14 @@ rule by_snakemake:
     run:
         open(output[0], "w").write(open(input[0]).read())
 """)
-    options = ["--osgpilot-shared-prefixes", str(shared), "--osgpilot-runtime-image", RUNTIME]
+    profile = workflow.folder / "profile"
+    profile.mkdir()
+    # in a profile, a list does as well as text with commas
+    (profile / "profile.v9+.yaml").write_text(f"osgpilot-shared-prefixes: [/home, {shared}]")
+    options = ["--profile", str(profile), "--osgpilot-runtime-image", RUNTIME]
     assert workflow.run(*options) == 0, workflow.said
     assert (shared / "new/direct.txt").read_text() == "shared\nown\n"
-    assert [path.name for path in (shared / "old").iterdir()] == ["fresh"]
+    assert {path.name for path in (shared / "old").iterdir()} == {".snakemake_timestamp", "fresh"}
     assert (shared / "logs/direct.log").read_text() == "logged\n"
     assert (shared / "image.txt").read_text() == "shared\n"
     assert (shared / "snakemake.txt").read_text() == "shared\n"

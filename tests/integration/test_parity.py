@@ -255,3 +255,56 @@ def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, payl
     options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
     assert workflow.run(*options, *wrappers(workflow.folder)) == 0, workflow.said
     assert found(workflow.folder) == expected
+
+
+def test_what_snakemake_would_not_take_costs_that_job_only(workflow: Workflow, shared: Path):
+    """Some of it would make Snakemake end the whole workflow: it checks outputs once more."""
+    workflow.snakefile(f"""
+rule all:
+    input: "fine", "empty", "dangling", "folder", "file", "never", "a,b.made", "{shared}/unseen"
+
+rule fine:
+    output: "fine"
+    shell: "sleep 1; echo fine > {{output}}"
+
+rule empty:
+    output: ensure("empty", non_empty=True)
+    shell: "touch {{output}}"
+
+rule dangling:
+    output: "dangling"
+    shell: "echo left > behind; ln -s behind {{output}}"
+
+rule folder:
+    output: "folder"
+    shell: "mkdir {{output}}"
+
+rule file:
+    output: directory("file")
+    shell: "touch {{output}}"
+
+rule never:
+    output: "never"
+    shell: "true"
+
+rule comma:
+    output: "{{name}}.made"
+    resources: osgpilot_payload="snakemake"
+    shell: "touch {{output:q}}"
+
+rule unseen:
+    output: "{shared}/unseen"
+    shell: "true"
+""")
+    options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
+    assert workflow.run(*options, "--keep-going", "--latency-wait", "2") == 1
+    assert (workflow.folder / "fine").read_text() == "fine\n"
+    assert "unexpected empty output files" in workflow.said
+    assert "dangling is a link to behind, which is not there" in workflow.said
+    assert "folder is a folder; declare it as directory('folder')" in workflow.said
+    assert "file is declared as directory() and is none" in workflow.said
+    assert "the command succeeded but did not make never" in workflow.said
+    assert "wildcard name is 'a,b'; a comma" in workflow.said
+    assert f"{shared}/unseen cannot be seen here after 2 s" in workflow.said
+    made = {path.name for path in workflow.folder.iterdir()}
+    assert not made & {"empty", "dangling", "folder", "file", "never", "a,b.made"}
