@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
     HERE,
     TMPDIR,
@@ -86,11 +87,15 @@ def _storage(job: Any, traffic: Traffic) -> str | None:
     gone += [file for file in made if traffic.out_of(file) is Way.STORAGE]
     if gone:
         return f"Snakemake has to bring {gone[0].storage_object.print_query}"
-    names = [PurePosixPath(url).name for url, _ in traffic.urls(job.input)]
-    taken = {str(file) for file in job.input} | {str(file) for file in made}
-    if len(set(names)) < len(names) or taken & set(names):
+    if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
     return None
+
+
+def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
+    """Whether two files would land under the same name; HTCondor puts what it fetches on top."""
+    names = [PurePosixPath(url).name for url, _ in urls]
+    return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
 
 
 def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload:
@@ -103,6 +108,11 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
     made = [file for part in parts for file in part.output]
     produced = set(ordered(made))
     used = [file for part in parts for file in part.input if str(file) not in produced]
+    if _clash(traffic.urls(used), (*used, *made)):
+        raise BadInput(
+            f"group {job.name}: files in storage have the same name; take a rule out of the group "
+            "or set its resource osgpilot_payload to snakemake"
+        )
     internal = ordered(file for file in made if _internal(file, job))
     back = traffic.outputs(made)
     return Payload(
@@ -157,7 +167,8 @@ def _shared_places(job: Any, traffic: Traffic, resources: Any) -> str:
         if traffic.out_of(file) is Way.SHARED:
             path = shlex.quote(str(file))
             old = "-rf" if flagged(file, "directory") else "-f"
-            lines.append(f"rm {old} -- {path} && mkdir -p -- $(dirname -- {path}) || exit\n")
+            folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120
+            lines.append(f"rm {old} -- {path} && mkdir -p -- {folder} || exit\n")
     if resources.get("tmpdir", TMPDIR) != TMPDIR:
         lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
     return "".join(lines)

@@ -62,6 +62,8 @@ class Traffic:
             return Way.NONE
         if storage is not None and not storage_here:
             return Way.STORAGE
+        if not str(file).startswith("/"):
+            return Way.TRAVELS
         pure = PurePosixPath(str(file))
         below = any(pure.is_relative_to(prefix) for prefix in self.shared_prefixes)
         return Way.SHARED if below and ".." not in pure.parts else Way.TRAVELS

@@ -130,3 +130,32 @@ rule by_snakemake:
     assert (shared / "image.txt").read_text() == "shared\n"
     assert (shared / "snakemake.txt").read_text() == "shared\n"
     assert (workflow.folder / "own_out.txt").read_text() == "own\n"
+
+
+def test_with_a_default_storage_everything_is_fetched_and_stored_there(
+    workflow: Workflow, shared: Path
+):
+    (shared / "in.txt").write_text("in\n")
+    workflow.snakefile("""
+rule all:
+    input: "out.txt"
+
+rule first:
+    input: "in.txt"
+    output: temp("between.txt")
+    log: "first.log"
+    benchmark: "first.tsv"
+    shell: "cp {input} {output}; echo logged > {log}"
+
+rule second:
+    input: "between.txt"
+    output: "out.txt"
+    shell: "cp {input} {output}"
+""")
+    storage = ["--default-storage-provider", "fs", "--default-storage-prefix", str(shared)]
+    options = ["--osgpilot-shared-prefixes", str(shared), "--osgpilot-runtime-image", RUNTIME]
+    assert workflow.run(*storage, *options) == 0, workflow.said
+    assert (shared / "out.txt").read_text() == "in\n"
+    assert (shared / "first.log").read_text() == "logged\n"
+    assert (shared / "first.tsv").read_text().startswith("s\t")
+    assert not (shared / "between.txt").exists()
