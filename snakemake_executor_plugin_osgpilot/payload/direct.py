@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -108,11 +108,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
     made = [file for part in parts for file in part.output]
     produced = set(ordered(made))
     used = [file for part in parts for file in part.input if str(file) not in produced]
-    if _clash(traffic.urls(used), (*used, *made)):
-        raise BadInput(
-            f"group {job.name}: files in storage have the same name; take a rule out of the group "
-            "or set its resource osgpilot_payload to snakemake"
-        )
+    _check_group(job, parts, clash=_clash(traffic.urls(used), (*used, *made)))
     internal = ordered(file for file in made if _internal(file, job))
     back = traffic.outputs(made)
     return Payload(
@@ -128,6 +124,17 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
         shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
         urls=traffic.urls(used),
     ).checked(job.name)
+
+
+def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
+    """Raise `BadInput` if members of a group are at odds that could each run alone."""
+    shells = {_shell(part) for part in parts}
+    if clash or len(shells) > 1:
+        what = "files in storage have the same name" if clash else "its rules use different shells"
+        raise BadInput(
+            f"group {job.name}: {what}; take a rule out of the group or set its resource "
+            "osgpilot_payload to snakemake"
+        )
 
 
 def _script(job: Any, environment: Mapping[str, str], traffic: Traffic) -> str:
