@@ -15,13 +15,8 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
-from snakemake_interface_executor_plugins.utils import (
-    encode_target_jobs_cli_args,
-    format_cli_arg,
-    join_cli_args,
-)
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.settings import DEFAULT_URL_SCHEMES
 
 if TYPE_CHECKING:
@@ -101,25 +96,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
-    def get_job_args(self, job: Any, **named: Any) -> str:
-        """Return Snakemake's options for one job, wildcards quoted for the shell.
+    def format_job_exec(self, job: Any) -> str:
+        """Return Snakemake's command for one job, quoted for the shell. Raises `BadInput`."""
+        from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
 
-        Snakemake quotes them as Python does. Raises `BadInput` for one that it does not read back
-        as it was (snakemake.target_jobs).
-        """
-        specs = job.get_target_spec()
-        for spec in specs:
-            for name, value in spec.wildcards_dict.items():
-                if "," in str(value) or str(value).strip("'\"") != str(value):
-                    raise BadInput(
-                        f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote "
-                        "at its ends, does not reach the Snakemake on the execution point: choose "
-                        "another file name"
-                    )
-        encoded = encode_target_jobs_cli_args(specs)
-        theirs = format_cli_arg("--target-jobs", encoded)
-        ours = join_cli_args(["--target-jobs", *map(shlex.quote, encoded)])
-        return str(super().get_job_args(job, **named)).replace(theirs, ours, 1)
+        config = self.workflow.config_settings.config_args or ()
+        return requoted(super().format_job_exec(job), job.get_target_spec(), config)
 
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.

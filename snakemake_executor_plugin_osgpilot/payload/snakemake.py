@@ -5,9 +5,17 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from snakemake_interface_executor_plugins.utils import (
+    encode_target_jobs_cli_args,
+    format_cli_arg,
+    join_cli_args,
+)
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -48,6 +56,33 @@ def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traff
         shared=traffic.outputs(kept, Way.SHARED),
         with_snakefiles=True,
     ).checked(job.name)
+
+
+def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
+    """Return Snakemake's `command` with wildcards and configuration quoted for the shell.
+
+    Snakemake quotes them as Python does. `specs` are the jobs it is to run. Raises `BadInput` for a
+    wildcard that Snakemake does not read back as it was (snakemake.target_jobs).
+    """
+    specs = list(specs)
+    _check_wildcards(specs)
+    options = {"--target-jobs": encode_target_jobs_cli_args(specs), "--config": list(config)}
+    for flag, values in options.items():
+        if values:
+            ours = join_cli_args([flag, *map(shlex.quote, values)])
+            command = command.replace(format_cli_arg(flag, values), ours, 1)
+    return command
+
+
+def _check_wildcards(specs: Iterable[Any]) -> None:
+    for spec in specs:
+        for name, value in spec.wildcards_dict.items():
+            if "," in str(value) or str(value).strip("'\"") != str(value):
+                raise BadInput(
+                    f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote at "
+                    "its ends, does not reach the Snakemake on the execution point: choose "
+                    "another file name"
+                )
 
 
 _PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'

@@ -50,6 +50,8 @@ with open(snakemake.output[0], "w") as out:
     "config/config.yaml": "greeting: hello\n",
 }
 
+GREETING = "greeting=it's $HOME \\n"
+
 VALUES = {"FOO": "a b", "BAR": 'it\'s "c"; x=${y}'}
 
 
@@ -63,7 +65,7 @@ def done(tmp_path_factory) -> Iterator[Workflow]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in VALUES.items():
             patch.setenv(name, value)
-        status = workflow.run("--osgpilot-runtime-image", RUNTIME)
+        status = workflow.run("--osgpilot-runtime-image", RUNTIME, "--config", GREETING)
     assert status == 0, workflow.said
     yield workflow
     workflow.stop()
@@ -74,7 +76,7 @@ def test_includes_and_scripts_travel_by_themselves(done: Workflow):
     """There, included Snakefiles, modules and siblings of scripts do not travel, and
     the path of a script is taken relative to the wrong folder."""
     made = (done.folder / 'results/B c/it\'s "so" ok.txt').read_text()
-    assert made.startswith("HELLO ")
+    assert made.startswith("IT'S ")
 
 
 def test_logs_and_benchmarks_come_back(done: Workflow):
@@ -85,10 +87,10 @@ def test_logs_and_benchmarks_come_back(done: Workflow):
     assert header[:2] == ["s", "h:m:s"]
 
 
-def test_quotes_and_blanks_in_wildcards_arrive(done: Workflow):
+def test_quotes_and_blanks_in_wildcards_and_configuration_arrive(done: Workflow):
     """There, `'` is deleted from arguments, blanks split them and `"` is rejected."""
     made = (done.folder / 'results/B c/it\'s "so" ok.txt').read_text()
-    assert made == 'HELLO B c it\'s "so" ok\n'
+    assert made == "IT'S $HOME \\N B c it's \"so\" ok\n"
 
 
 def test_every_variable_arrives_as_it_is(done: Workflow):
