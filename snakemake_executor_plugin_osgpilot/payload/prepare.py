@@ -67,6 +67,11 @@ class Preparer:
         image = self._image(job, with_snakemake=True)
         if not image:
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+        if str(job.rule.wrapper or "").startswith("file:/"):
+            raise BadInput(
+                f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
+                "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
+            )
         if "conda" in self._deployment and job.rule.conda_env and lacks(image, "conda"):
             raise BadInput(
                 f"rule {job.rule} has a `conda:` environment and {image} has no conda: build an "

@@ -22,8 +22,8 @@ rule all:
     default_target: True
     input:
         "l/rel", "d", "executed", "tree", "long", "newlines", "sure", "tries", "gathered",
-        "shadowed", "sink", "prefix", "posix", "here", "timed", "wrapped", "script.txt",
-        "tmpdir", "unlogged", "other", "temps", "loaded"
+        "shadowed", "sink", "prefix", "posix", "here", "timed", "wrapped", "wrapped_too",
+        "script.txt", "tmpdir", "unlogged", "other", "temps", "loaded"
 
 rule links:
     output: "l/target", "l/rel", "l/abs", "l/in", link_to_folder=directory("l/folder")
@@ -131,6 +131,11 @@ rule wrapped:
     output: "wrapped"
     params: word="hi"
     wrapper: "greet"
+
+rule wrapped_too:
+    output: "wrapped_too"
+    params: word="ho"
+    wrapper: "file:wrappers/greet"
 
 rule tmpdir:
     output: "tmpdir"

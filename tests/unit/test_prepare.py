@@ -3,7 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from snakemake.resources import Resources
+from doubles import InStorage
+from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
@@ -19,6 +20,7 @@ class Rule(SimpleNamespace):
             **{
                 "shellcmd": "true",
                 "script": None,
+                "wrapper": None,
                 "output": [],
                 "conda_env": None,
                 "benchmark": None,
@@ -125,3 +127,31 @@ def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     with pytest.raises(BadInput, match="--shared-fs-usage none"):
         preparer(image="rt.sif", shared=[SharedFSUsage.SOURCES])._check(python_job)
     preparer(image="rt.sif")._check(python_job)
+
+
+def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
+    own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
+    with pytest.raises(BadInput, match="--wrapper-prefix"):
+        preparer(image="rt.sif")._check(own)
+    preparer(image="rt.sif")._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
+
+
+def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():
+    by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
+    elsewhere = InStorage("s3://bucket/x")
+    assert not preparer()._needs_snakemake(job(input=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[elsewhere]))
+    assert preparer()._needs_snakemake(job(output=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[by_url, same_name]))
+    assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
+
+
+def test_a_tmpdir_that_is_worked_out_there_needs_snakemake():
+    def computed(wildcards):
+        return "/x"
+
+    given = Resources({"tmpdir": Resource("tmpdir", "/x")})
+    assert not preparer()._needs_snakemake(job(Rule(resources=given)))
+    function = Resources({"tmpdir": Resource("tmpdir", computed)})
+    assert preparer()._needs_snakemake(job(Rule(resources=function)))
+    assert preparer()._needs_snakemake(job(params=["in <TBD>/x"]))

@@ -1,9 +1,7 @@
 """How each file of a rule gets to its job and back."""
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
 import pytest
+from doubles import InStorage
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.traffic import (
@@ -12,31 +10,6 @@ from snakemake_executor_plugin_osgpilot.payload.traffic import (
     shared_prefixes,
     url_schemes,
 )
-
-
-@dataclass
-class Settings:
-    """Of a storage plugin; `env_var` marks secrets."""
-
-    key: str | None = field(default=None, metadata={"env_var": True})
-    endpoint: str | None = None
-
-
-class InStorage(str):
-    """A file in storage, as Snakemake has it: its text is the local path."""
-
-    is_storage = True
-
-    def __new__(cls, query, *, retrieve=True, path=".snakemake/storage/x", **settings):
-        made = super().__new__(cls, path)
-        made.storage_object = SimpleNamespace(
-            query=query,
-            print_query=query,
-            retrieve=retrieve,
-            provider=SimpleNamespace(settings=Settings(**settings)),
-        )
-        return made
-
 
 AWAY = Traffic(("/data",), frozenset(["https", "osdf"]), fetched_here=False, stored_here=False)
 
