@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
+        from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
         from snakemake_executor_plugin_osgpilot.wiring import start
 
         settings = workflow.executor_settings
@@ -55,6 +58,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
+                shared_folders=shared_prefixes(settings.shared_prefixes),
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -90,20 +94,33 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
+    def format_job_exec(self, job: Any) -> str:
+        """Return Snakemake's command for one job, quoted for the shell. Raises `BadInput`."""
+        from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
+
+        config = self.workflow.config_settings.config_args or ()
+        return requoted(super().format_job_exec(job), job.get_target_spec(), config)
+
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
 
-        Snakemake passes the `--directory` of this machine on; the last one given counts.
+        Snakemake passes folders of this machine on; of each option the last one given counts.
         """
-        return "--directory ."
+        from snakemake_executor_plugin_osgpilot.payload.sources import moved_prefix
+
+        given = self.workflow.workflow_settings.wrapper_prefix
+        prefix = moved_prefix(given, self._run.workdir)
+        return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
         from snakemake_executor_plugin_osgpilot.payload.image import Images
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
         from snakemake_executor_plugin_osgpilot.payload.request import Requests
+        from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
 
         settings, run = self.workflow.executor_settings, self._run
+        traffic = traffic_of(settings, self.workflow.storage_settings.shared_fs_usage)
         preparer = Preparer(
             self.workflow,
             settings.payload or "auto",
@@ -111,8 +128,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             run.folder.path,
             run.workdir,
             self.format_job_exec,
-            self.envvars(),
-            Images(run.workdir, run.say, run.access_point.common_images),
+            self._environment(),
+            traffic,
+            Images(run.workdir, run.say, run.access_point.common_images, traffic.shared_prefixes),
             Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:
@@ -120,6 +138,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         except OsgpilotError as error:
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
+        # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+        return {name: os.environ.get(name, value) for name, value in self.envvars().items()}
 
     def _prepare(self, job: Any) -> Job:
         from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -130,7 +153,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         name = job.name if job.is_group() else job.rule.name
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload.without_what_left()
-        return Job(key, name, prepared.request)
+        urls = tuple(url for url, _ in prepared.payload.urls)
+        return Job(key, name, prepared.request, urls)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -175,7 +199,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload import commit
 
         _check_ended(job)
-        commit.commit(self._payloads[job.key], folder, self._run.workdir, job.exit_status)
+        latency_wait_s = self.workflow.execution_settings.latency_wait
+        payload, workdir = self._payloads[job.key], self._run.workdir
+        commit.commit(payload, folder, workdir, job.exit_status, latency_wait_s)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:

@@ -151,7 +151,9 @@ class Queue:
         self._access_point.forget(None)
 
     def _send_one_kind(self, request: Request, keys: list[str]) -> int:
-        submission = Submission(tuple(keys), request, self._registry.avoid)
+        jobs = [self._registry.ledger[key] for key in keys]
+        urls = {job.key: job.urls for job in jobs if job.urls}
+        submission = Submission(tuple(keys), request, self._registry.avoid, urls)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:

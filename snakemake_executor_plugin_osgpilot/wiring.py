@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
@@ -71,12 +71,15 @@ def start(
     state_folder: Path,
     say: Callable[[str], None],
     warn: Callable[[str], None],
+    shared_folders: tuple[str, ...] = (),
 ) -> Run:
     """Check everything a run needs, then start its controller.
 
+    Pilots make `shared_folders` of their node visible to jobs.
+
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
-    site = load(site_file)
+    site = replace(load(site_file), shared_folders=shared_folders)
     owner = getpass.getuser()
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     seat = Seat(owner, safe_name(project, "--osgpilot-project"), run_id)

@@ -5,37 +5,55 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from snakemake_interface_executor_plugins.utils import (
+    encode_target_jobs_cli_args,
+    format_cli_arg,
+    join_cli_args,
+)
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
+    TMPDIR,
+    TMPDIR_VARIABLES,
     Payload,
     exports,
     flagged,
     members,
-    ordered,
 )
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
 
-def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
+def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
     """Return the payload of a job that runs as `command`, a call of `python -m snakemake`.
 
-    `touch()`, `protected()`, `ensure()` and temporary files within a group are seen to by the
-    Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
+    seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    outputs = ordered([*(f for f in made if not _goes_away(f, job)), *benchmarks])
-    inputs = ordered(file for part in parts for file in part.input)
+    kept = [*(file for file in made if not _goes_away(file, job)), *benchmarks]
+    # Snakemake there fetches by itself whatever is in storage
     produced = set(ordered(made))
+    used = [file for part in parts for file in part.input if str(file) not in produced]
+    places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
-        scripts=(f"{exports(environment)}{_PLACES}{_CHECK}{command}\n",),
+        scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
         interpreter="bash",
-        inputs=tuple(path for path in inputs if path not in produced),
-        outputs=outputs,
-        logs=ordered(file for part in parts for file in part.log),
-        protected=ordered(file for file in made if flagged(file, "protected")),
+        inputs=traffic.inputs(used),
+        outputs=traffic.outputs(kept),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        protected=ordered(
+            file
+            for file in made
+            if flagged(file, "protected") and traffic.out_of(file) is Way.TRAVELS
+        ),
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=traffic.outputs(kept, Way.SHARED),
         with_snakefiles=True,
     ).checked(job.name)
 
@@ -53,6 +71,33 @@ def without_containers(command: str, workflow: Any) -> str:
     told = factory.workflow_property_to_arg("deployment_settings.deployment_method")
     rest = " ".join(sorted(methods - {"apptainer"}))
     return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
+
+
+def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
+    """Return Snakemake's `command` with wildcards and configuration quoted for the shell.
+
+    Snakemake quotes them as Python does. `specs` are the jobs it is to run. Raises `BadInput` for a
+    wildcard that Snakemake does not read back as it was (snakemake.target_jobs).
+    """
+    specs = list(specs)
+    _check_wildcards(specs)
+    options = {"--target-jobs": encode_target_jobs_cli_args(specs), "--config": list(config)}
+    for flag, values in options.items():
+        if values:
+            ours = join_cli_args([flag, *map(shlex.quote, values)])
+            command = command.replace(format_cli_arg(flag, values), ours, 1)
+    return command
+
+
+def _check_wildcards(specs: Iterable[Any]) -> None:
+    for spec in specs:
+        for name, value in spec.wildcards_dict.items():
+            if "," in str(value) or str(value).strip("'\"") != str(value):
+                raise BadInput(
+                    f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote at "
+                    "its ends, does not reach the Snakemake on the execution point: choose "
+                    "another file name"
+                )
 
 
 _PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'

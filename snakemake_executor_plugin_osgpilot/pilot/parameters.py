@@ -49,6 +49,7 @@ def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
         "run_id": safe_name(seat.run, "run"),
         "walltime_min": str(site.pilot.walltime_min),
         "gpus": str(site.pilot.gpus),
+        "shared_folders": ":".join(site.shared_folders),
     }
     env = {
         "POOL": site.central_manager,
@@ -65,6 +66,9 @@ def parameters(site: Site, seat: Seat, name: str) -> dict[str, str]:
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }
+    if site.shared_folders:
+        # for the containers of jobs; pilot.sh does it for the pilot's own
+        env["SINGULARITY_BIND_EXTRA"] = ",".join(f"{each}:{each}" for each in site.shared_folders)
     tagged = {f"option {name}": value for name, value in options.items()}
     return tagged | {f"env {name}": value for name, value in env.items()}
 

@@ -75,6 +75,12 @@ run_container() {
         --bind "$scratch/extra-attributes.cfg:/etc/osg/extra-attributes.cfg:ro"
         --bind "${option[token]}:/etc/condor/tokens-orig.d/flock.opensciencegrid.org:ro"
     )
+    local folder folders
+    IFS=: read -r -a folders <<< "${option[shared_folders]}"
+    for folder in "${folders[@]}"; do
+        [ -d "$folder" ] || die "$folder is not on $(hostname); see --osgpilot-shared-prefixes"
+        binds+=(--bind "$folder")
+    done
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
     [ "${option[gpus]}" = 0 ] || use_gpus
