@@ -1,7 +1,4 @@
-"""What is known of the jobs of a run, and what is to be said to the access point about them.
-
-Pure: events and answers in, errands out. `queue` does the talking.
-"""
+"""What is known of the jobs of a run, and what is to be said about them (`queue` says it)."""
 
 from __future__ import annotations
 
@@ -13,9 +10,6 @@ from snakemake_executor_plugin_osgpilot.core import holds
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-
-AVOID_MAX = 20
-"""New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
 
 
 class Registry:
@@ -143,7 +137,7 @@ class Registry:
         for pilot in due:
             del self._ended_pilots[pilot]
         if lost := due.keys() & self.ledger.running.keys():
-            self.avoid = (*self.avoid, *sorted(lost))[-AVOID_MAX:]
+            self.avoid = (*self.avoid, *sorted(lost))[-holds.AVOID_MAX :]
             running = (job for job in self.ledger if job.state is JobState.RUNNING)
             for job in [job for job in running if job.pilot in lost]:
                 self._lose(job, due[job.pilot])
@@ -171,14 +165,14 @@ class Registry:
 
     def _judge(self, job: Job, at_s: float) -> None:
         verdict = holds.judge(job, self._largest)
-        if isinstance(verdict, holds.GiveUp):
-            self.give_up(job, verdict.why)
-            return
-        if isinstance(verdict, holds.Release):
-            self._releases[job.key] = (at_s + verdict.after_s, None)
-        elif isinstance(verdict, holds.Grow):
-            self._releases[job.key] = (at_s, verdict.shape)
-        if verdict.why:
+        match verdict:
+            case holds.GiveUp(why):
+                self.give_up(job, why)
+            case holds.Release(after_s):
+                self._releases[job.key] = (at_s + after_s, None)
+            case holds.Grow(shape):
+                self._releases[job.key] = (at_s, shape)
+        if verdict.why and not isinstance(verdict, holds.GiveUp):
             self._note(job, verdict.why)
 
     def _lose(self, job: Job, at_s: float) -> None:
