@@ -150,11 +150,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
-        name = job.name if job.is_group() else job.rule.name
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload.without_what_left()
         urls = tuple(url for url, _ in prepared.payload.urls)
-        return Job(key, name, prepared.request, urls)
+        return Job(key, job.name, prepared.request, urls)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -175,6 +174,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
         from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
+        from snakemake_executor_plugin_osgpilot.payload.failure import explain
 
         folder = self._run.folder.job(job.key)
         try:
@@ -184,7 +184,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._active[job.key] = info
                 return
             # whatever it is, it is this job's trouble and not the end of the workflow
-            self._report_failure(info, _explain(error, job, folder))
+            self._report_failure(info, explain(error, job, folder))
         else:
             self.report_job_success(info)
         self._payloads.pop(job.key, None)
@@ -217,20 +217,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not self._closed:
             self._closed = True
             self._run.close()
-
-
-def _explain(error: Exception, job: Job, folder: Path) -> str:
-    from snakemake_executor_plugin_osgpilot.core.holds import history
-    from snakemake_executor_plugin_osgpilot.core.jobs import place
-    from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
-
-    cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
-    ran = job.exit_status is not None
-    where = f" ({place(job.allocation_id, job.node)})" if ran else ""
-    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
-    tail = output_tail(folder)
-    said = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {cause}{where}{before}{said}\n"
 
 
 def _check_ended(job: Job) -> None:

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTPUT, OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, restore
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 
-TAIL_LINES = 20
-TAIL_BYTES = 16 * 1024
 LATENCY_POLL_S = 0.2
 
 MANIFEST = ".osgpilot-manifest"
@@ -108,17 +106,6 @@ def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str
             raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
         elif not came.is_dir() and path in payload.folders:
             raise JobFailed(f"{path} is declared as directory() and is none")
-
-
-def output_tail(job_folder: Path) -> str:
-    """Return the last lines of what the job printed, empty if nothing."""
-    try:
-        with (job_folder / JOB_OUTPUT).open("rb") as printed:
-            printed.seek(max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES))
-            text = printed.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
 
 
 def discard(job_folder: Path) -> None:

@@ -16,7 +16,10 @@ from snakemake_executor_plugin_osgpilot.payload.model import (
     Payload,
     exports,
     flagged,
+    label,
     members,
+    needed_from_outside,
+    stays_within,
 )
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
@@ -106,10 +109,9 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
-    produced = set(ordered(made))
-    used = [file for part in parts for file in part.input if str(file) not in produced]
+    used = needed_from_outside(job)
     _check_group(job, parts, clash=_clash(traffic.urls(used), (*used, *made)))
-    internal = ordered(file for file in made if _internal(file, job))
+    internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
     return Payload(
         scripts=tuple(_script(part, environment, traffic) for part in parts),
@@ -123,7 +125,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
         folders=ordered(file for file in made if flagged(file, "directory")),
         shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
         urls=traffic.urls(used),
-    ).checked(job.name)
+    ).checked(job)
 
 
 def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
@@ -132,7 +134,7 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
     if clash or len(shells) > 1:
         what = "files in storage have the same name" if clash else "its rules use different shells"
         raise BadInput(
-            f"group {job.name}: {what}; take a rule out of the group or set its resource "
+            f"{label(job)}: {what}; take a rule out of the group or set its resource "
             "osgpilot_payload to snakemake"
         )
 
@@ -217,10 +219,3 @@ def _shell(job: Any) -> str:
 def _timestamps(files: Iterable[Any]) -> list[str]:
     """Return the files by which Snakemake tells how old a folder is."""
     return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]
-
-
-def _internal(file: Any, job: Any) -> bool:
-    """Whether only members of the group need `file`: temporary and made and used within it."""
-    if not job.is_group() or not flagged(file, "temp"):
-        return False
-    return str(file) not in {str(wanted) for wanted in job.output}

@@ -44,9 +44,9 @@ class Payload:
     urls: tuple[tuple[str, str], ...] = ()
     with_snakefiles: bool = False
 
-    def checked(self, name: str) -> Payload:
+    def checked(self, job: Any) -> Payload:
         """Return this payload; raise `BadInput` if a file lies outside the working folder."""
-        check_places(name, (*self.inputs, *self.outputs, *self.internal, *self.logs))
+        check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         return self
 
     def without_what_left(self) -> Payload:
@@ -54,13 +54,13 @@ class Payload:
         return replace(self, scripts=(), inputs=(), urls=())
 
 
-def check_places(name: str, paths: Iterable[str]) -> None:
-    """Raise `BadInput` if a path of rule or group `name` leads out of the working folder."""
+def check_places(job: Any, paths: Iterable[str]) -> None:
+    """Raise `BadInput` if one of the paths of `job` leads out of the working folder."""
     for path in paths:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
             raise BadInput(
-                f"rule {name}: {path} lies outside the working folder: let a local rule bring it "
+                f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
                 "below, or name a folder that the pilots' nodes see in "
                 "--osgpilot-shared-prefixes, or use a storage plugin"
             )
@@ -79,6 +79,20 @@ def label(job: Any) -> str:
 def flagged(file: Any, flag: str) -> bool:
     """Whether Snakemake marked `file` so: temp, touch, protected, ensure…"""
     return bool((getattr(file, "flags", None) or {}).get(flag))
+
+
+def needed_from_outside(job: Any) -> list[Any]:
+    """Return the inputs of a job or group job that it does not make itself."""
+    parts = members(job)
+    made = {str(file) for part in parts for file in part.output}
+    return [file for part in parts for file in part.input if str(file) not in made]
+
+
+def stays_within(job: Any, file: Any) -> bool:
+    """Whether only members of a group need `file`: temporary, and made and used by them alone."""
+    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
+        return False
+    return str(file) not in {str(wanted) for wanted in job.output}
 
 
 def exports(environment: Mapping[str, str]) -> str:

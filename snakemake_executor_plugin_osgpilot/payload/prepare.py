@@ -58,8 +58,8 @@ class Preparer:
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
-            check_places(name, self.traffic.inputs(job.input))
-            check_places(name, self.traffic.outputs((*job.output, *job.log)))
+            check_places(job, self.traffic.inputs(job.input))
+            check_places(job, self.traffic.outputs((*job.output, *job.log)))
             self._check(job)
         sources, snakefiles = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)

@@ -23,6 +23,8 @@ from snakemake_executor_plugin_osgpilot.payload.model import (
     exports,
     flagged,
     members,
+    needed_from_outside,
+    stays_within,
 )
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
@@ -36,15 +38,13 @@ def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traff
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    kept = [*(file for file in made if not _goes_away(file, job)), *benchmarks]
-    # Snakemake there fetches by itself whatever is in storage
-    produced = set(ordered(made))
-    used = [file for part in parts for file in part.input if str(file) not in produced]
+    kept = [*(file for file in made if not stays_within(job, file)), *benchmarks]
     places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
         scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
         interpreter="bash",
-        inputs=traffic.inputs(used),
+        # Snakemake there fetches by itself whatever is in storage
+        inputs=traffic.inputs(needed_from_outside(job)),
         outputs=traffic.outputs(kept),
         logs=traffic.outputs(file for part in parts for file in part.log),
         protected=ordered(
@@ -55,7 +55,7 @@ def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traff
         folders=ordered(file for file in made if flagged(file, "directory")),
         shared=traffic.outputs(kept, Way.SHARED),
         with_snakefiles=True,
-    ).checked(job.name)
+    ).checked(job)
 
 
 def without_containers(command: str, workflow: Any) -> str:
@@ -111,10 +111,3 @@ python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is
     exit 1
 }
 """
-
-
-def _goes_away(file: Any, job: Any) -> bool:
-    """Whether the Snakemake there removes `file` itself, because only the group needs it."""
-    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
-        return False
-    return str(file) not in {str(wanted) for wanted in job.output}

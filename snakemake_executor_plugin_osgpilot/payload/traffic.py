@@ -65,9 +65,7 @@ class Traffic:
             return Way.STORAGE
         if not str(file).startswith("/"):
             return Way.TRAVELS
-        pure = PurePosixPath(str(file))
-        below = any(pure.is_relative_to(prefix) for prefix in self.shared_prefixes)
-        return Way.SHARED if below and ".." not in pure.parts else Way.TRAVELS
+        return Way.SHARED if is_below(str(file), self.shared_prefixes) else Way.TRAVELS
 
     def inputs(self, files: Iterable[Any], way: Way = Way.TRAVELS) -> tuple[str, ...]:
         """Return the paths of the inputs that go this way, each once."""
@@ -115,6 +113,12 @@ def traffic_of(settings: ExecutorSettings, shared: Collection[SharedFSUsage]) ->
         # see Job.postprocess of Snakemake
         stored_here=fetches and SharedFSUsage.INPUT_OUTPUT in shared,
     )
+
+
+def is_below(path: str, folders: Iterable[str]) -> bool:
+    """Whether an absolute path leads into one of `folders`, and not out of it again by `..`."""
+    pure = PurePosixPath(path)
+    return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
 
 
 def ordered(files: Iterable[Any]) -> tuple[str, ...]:
