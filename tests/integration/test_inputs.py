@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 from conftest import WebServer, Workflow, tool
@@ -11,9 +12,9 @@ JOB_IMAGE = "/opt/sif/job.sif"
 BIG = b"0123456789abcdef" * 65536
 
 
-def transfers() -> list[dict[str, int]]:
+def transfers(jobs: int = 5) -> list[dict[str, int]]:
     """What the newest jobs received, by the protocol that brought it, as HTCondor counts."""
-    ads = json.loads(tool("condor_history", "-limit", "5", "-json"))
+    ads = json.loads(tool("condor_history", "-limit", str(jobs), "-json"))
     return [ad["TransferInputStats"] for ad in ads]
 
 
@@ -93,6 +94,7 @@ def test_files_below_shared_prefixes_stay_where_they_are(workflow: Workflow, sha
     (shared / "old").mkdir()
     (shared / "old" / "stale").touch()
     (workflow.folder / "own.txt").write_text("own\n")
+    shutil.copy(JOB_IMAGE, shared / "tools.sif")
     workflow.snakefile(f"""
 rule all:
     input: "own_out.txt", "{shared}/new/direct.txt", "{shared}/old", "{shared}/image.txt",
@@ -109,7 +111,7 @@ rule direct:
 rule image:
     input: "{shared}/in.txt"
     output: "{shared}/image.txt"
-    resources: container_image="{JOB_IMAGE}"
+    resources: container_image="{shared}/tools.sif"
     shell: "bowtie2 --version > /dev/null; cp {{input}} {{output}}"
 
 rule by_snakemake:
@@ -128,6 +130,9 @@ rule by_snakemake:
     assert {path.name for path in (shared / "old").iterdir()} == {".snakemake_timestamp", "fresh"}
     assert (shared / "logs/direct.log").read_text() == "logged\n"
     assert (shared / "image.txt").read_text() == "shared\n"
+    assert f"image {shared}/tools.sif is read where it is" in workflow.said
+    received = [stats["CedarSizeBytesTotal"] for stats in transfers(3)]
+    assert max(received) < (shared / "tools.sif").stat().st_size
     assert (shared / "snakemake.txt").read_text() == "shared\n"
     assert (workflow.folder / "own_out.txt").read_text() == "own\n"
 
