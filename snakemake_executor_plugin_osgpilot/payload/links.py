@@ -47,10 +47,13 @@ def restore(back: Path, workdir: Path) -> dict[str, str]:
     fields = os.fsdecode(listing.read_bytes()).split("\0")[:-1]
     listing.unlink()
     links = {}
-    for path, to in zip(fields[::2], fields[1::2], strict=True):
+    # of a job that failed, it may be the list of an attempt before, whose transfer was cut off
+    for path, to in zip(fields[::2], fields[1::2], strict=False):
         inside = to.startswith(f"{HERE}/")
         links[path] = f"{workdir}{to.removeprefix(HERE)}" if inside else to
-        (back / path).symlink_to(links[path])
+        if not os.path.lexists(back / path):
+            (back / path).parent.mkdir(parents=True, exist_ok=True)
+            (back / path).symlink_to(links[path])
     return links
 
 

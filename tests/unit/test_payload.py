@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import commit, failure, sources, stage
+from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
 
@@ -355,8 +355,8 @@ def test_links_among_outputs_stay_links(bench):
     assert bench.execute(payload) == 0
     assert not [path for path in (bench.job / "osgpilot-out").rglob("*") if path.is_symlink()]
     bench.commit(payload)
-    links = {name: str((bench.workdir / name).readlink()) for name in ("rel", "abs", "o/up")}
-    assert links == {"rel": "x", "abs": f"{bench.workdir}/x", "o/up": "../in"}
+    found = {name: str((bench.workdir / name).readlink()) for name in ("rel", "abs", "o/up")}
+    assert found == {"rel": "x", "abs": f"{bench.workdir}/x", "o/up": "../in"}
     inner = {
         path.name: str(path.readlink())
         for path in (bench.workdir / "d").iterdir()
@@ -377,6 +377,15 @@ def test_no_link_is_made_of_what_did_not_come_back_whole(bench):
     # HTCondor would write what the next attempt made through the link
     assert not (back / "a").is_symlink()
     assert (bench.workdir / "log").read_text() == "y\n"
+
+
+def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
+    payload = job("echo x > log; false", outputs=("d/a",), logs=("log",))
+    bench.execute(payload)
+    # left over from an attempt whose transfer was cut off
+    (bench.job / "osgpilot-out" / links.LIST).write_bytes(b"d/a\0x\0log\0/etc/host\0d/b\0")
+    with pytest.raises(JobFailed, match="exit status 1"):
+        bench.commit(payload)
 
 
 @pytest.mark.parametrize("target", ["behind", "../outside", "/no/such/file", "out"])
