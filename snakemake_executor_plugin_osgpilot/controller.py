@@ -114,7 +114,9 @@ class Controller:
         self._signal_news()
         self._note_idle()
         age_s = self._clock.now_s() - self._looked_s
-        if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= LOOK_SOONEST_S):
+        # without pilots there is nothing to ask Slurm about, and the first jobs need some at once
+        soonest_s = LOOK_SOONEST_S if self._fleet.live else 0.0
+        if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= soonest_s):
             self._look_soon = False
             self._looked_s = self._clock.now_s()
             self._attempt("look after the pilots", self._scale)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,20 +50,17 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
-        from snakemake_executor_plugin_osgpilot.wiring import Limits, start
+        from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
+        from snakemake_executor_plugin_osgpilot.wiring import Limits, Wishes, start
 
-        settings = workflow.executor_settings
+        said = workflow.executor_settings
+        limits = Limits(
+            said.max_pilots, said.max_pending, said.max_cores, said.max_core_hours, said.economy
+        )
         try:
+            shared = shared_prefixes(said.shared_prefixes)
             return start(
-                settings.project or "",
-                Path(settings.site or ""),
-                Limits(
-                    settings.max_pilots,
-                    settings.max_pending,
-                    settings.max_cores,
-                    settings.max_core_hours,
-                    settings.economy,
-                ),
+                Wishes(said.project or "", Path(said.site or ""), limits, shared),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
@@ -129,20 +128,33 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Return what a job to come will ask for, as far as its rule tells."""
         return self._preparer.class_of(job) if self._preparer else None
 
+    def format_job_exec(self, job: Any) -> str:
+        """Return Snakemake's command for one job, quoted for the shell. Raises `BadInput`."""
+        from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
+
+        config = self.workflow.config_settings.config_args or ()
+        return requoted(super().format_job_exec(job), job.get_target_spec(), config)
+
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
 
-        Snakemake passes the `--directory` of this machine on; the last one given counts.
+        Snakemake passes folders of this machine on; of each option the last one given counts.
         """
-        return "--directory ."
+        from snakemake_executor_plugin_osgpilot.payload.sources import moved_prefix
+
+        given = self.workflow.workflow_settings.wrapper_prefix
+        prefix = moved_prefix(given, self._run.workdir)
+        return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _begin(self) -> Preparer:
         """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
         from snakemake_executor_plugin_osgpilot.payload.image import Images
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
         from snakemake_executor_plugin_osgpilot.payload.request import Requests
+        from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
 
         settings, run = self.workflow.executor_settings, self._run
+        traffic = traffic_of(settings, self.workflow.storage_settings.shared_fs_usage)
         preparer = Preparer(
             self.workflow,
             settings.payload or "auto",
@@ -150,8 +162,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             run.folder.path,
             run.workdir,
             self.format_job_exec,
-            self.envvars(),
-            Images(run.workdir, run.say, run.access_point.common_images),
+            self._environment(),
+            traffic,
+            Images(run.workdir, run.say, run.access_point.common_images, traffic.shared_prefixes),
             Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:
@@ -160,16 +173,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
 
+    def _environment(self) -> dict[str, str]:
+        """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
+        # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+        return {name: os.environ.get(name, value) for name, value in self.envvars().items()}
+
     def _prepare(self, job: Any) -> Job:
         from snakemake_executor_plugin_osgpilot.core.jobs import Job
 
         self._preparer = self._preparer or self._begin()
         self._count += 1
         key = f"{self._count:06}"
-        name = job.name if job.is_group() else job.rule.name
         prepared = self._preparer.prepare(job, self._run.folder.job(key))
         self._payloads[key] = prepared.payload.without_what_left()
-        return Job(key, name, prepared.request)
+        urls = tuple(url for url, _ in prepared.payload.urls)
+        return Job(key, job.name, prepared.request, urls)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -190,6 +208,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
         from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
+        from snakemake_executor_plugin_osgpilot.payload.failure import explain
 
         folder = self._run.folder.job(job.key)
         try:
@@ -199,7 +218,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._active[job.key] = info
                 return
             # whatever it is, it is this job's trouble and not the end of the workflow
-            self._report_failure(info, _explain(error, job, folder))
+            self._report_failure(info, explain(error, job, folder))
         else:
             self._runtimes_s[info.job] = (job.ended_s or 0.0) - (job.started_s or 0.0)
             self.report_job_success(info)
@@ -215,7 +234,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload import commit
 
         _check_ended(job)
-        commit.commit(self._payloads[job.key], folder, self._run.workdir, job.exit_status)
+        latency_wait_s = self.workflow.execution_settings.latency_wait
+        payload, workdir = self._payloads[job.key], self._run.workdir
+        commit.commit(payload, folder, workdir, job.exit_status, latency_wait_s)
         commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -231,20 +252,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not self._closed:
             self._closed = True
             self._run.close()
-
-
-def _explain(error: Exception, job: Job, folder: Path) -> str:
-    from snakemake_executor_plugin_osgpilot.core.holds import history
-    from snakemake_executor_plugin_osgpilot.core.jobs import place
-    from snakemake_executor_plugin_osgpilot.payload.commit import output_tail
-
-    cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
-    ran = job.exit_status is not None
-    where = f" ({place(job.allocation_id, job.node)})" if ran else ""
-    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
-    tail = output_tail(folder)
-    said = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {cause}{where}{before}{said}\n"
 
 
 def _check_ended(job: Job) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -65,12 +65,14 @@ class Slurm(Protocol):
 @dataclass(frozen=True)
 class Submission:
     """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
-    that are gone but may still be offered.
+    that are gone but may still be offered; `urls` are inputs that the execution point fetches, by
+    job key.
     """
 
     keys: tuple[str, ...]
     request: Request
     avoid: tuple[str, ...] = ()
+    urls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class AccessPoint(Protocol):

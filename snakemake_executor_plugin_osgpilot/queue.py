@@ -16,6 +16,10 @@ from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
 
+TRANSACTION_MAX = 5000
+"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
+and does nothing else meanwhile."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -133,13 +137,18 @@ class Queue:
                 self._registry.settle(found)
         with self._lock:
             kinds = self._registry.take_unsent()
+        parts = [
+            (request, keys[start : start + TRANSACTION_MAX])
+            for request, keys in kinds.items()
+            for start in range(0, len(keys), TRANSACTION_MAX)
+        ]
         sent = 0
         try:
-            while kinds:
-                sent += self._send_one_kind(*kinds.pop(0))
+            while parts:
+                sent += self._send_part(*parts.pop(0))
         finally:
             with self._lock:
-                self._registry.unsent += [key for _, keys in kinds for key in keys]
+                self._registry.unsent += [key for _, keys in parts for key in keys]
         return sent
 
     def follow(self) -> None:
@@ -194,8 +203,10 @@ class Queue:
         """Drop removed jobs that wait for a word from a pilot that is gone."""
         self._access_point.forget(None)
 
-    def _send_one_kind(self, request: Request, keys: list[str]) -> int:
-        submission = Submission(tuple(keys), request, self._registry.avoid)
+    def _send_part(self, request: Request, keys: list[str]) -> int:
+        jobs = [self._registry.ledger[key] for key in keys]
+        urls = {job.key: job.urls for job in jobs if job.urls}
+        submission = Submission(tuple(keys), request, self._registry.avoid, urls)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:

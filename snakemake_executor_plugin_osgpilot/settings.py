@@ -3,13 +3,15 @@
 Snakemake reads the annotations at run time and wants `Optional[...]` there.
 """
 
-# ruff: noqa: UP045
+# ruff: noqa: UP006, UP035, UP045
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
+
+DEFAULT_URL_SCHEMES = "osdf,pelican,https,http"
 
 common_settings = CommonSettings(
     non_local_exec=True,
@@ -61,6 +63,25 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata={
             "help": "Container image with Snakemake, for rules that need it on the execution "
             "point: a SIF file or an image that HTCondor can fetch.",
+            "env_var": False,
+        },
+    )
+    shared_prefixes: List[str] = field(
+        default=None,  # type: ignore[arg-type]
+        metadata={
+            "help": "Folders that the pilots' nodes see at the same path as this machine "
+            "(comma-separated). Files below them that a rule names by absolute path are not "
+            "transferred. Relative paths always are.",
+            "nargs": "+",
+            "env_var": False,
+        },
+    )
+    url_schemes: List[str] = field(
+        default=None,  # type: ignore[arg-type]
+        metadata={
+            "help": "Schemes (comma-separated) of storage inputs that HTCondor fetches on the "
+            f"execution point. [default: {DEFAULT_URL_SCHEMES}]",
+            "nargs": "+",
             "env_var": False,
         },
     )

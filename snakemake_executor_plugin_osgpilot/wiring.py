@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
@@ -100,26 +100,31 @@ class Limits:
             raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said about a run. Pilots let jobs see `shared_folders` of their node."""
+
+    project: str
+    site_file: Path
+    limits: Limits
+    shared_folders: tuple[str, ...] = ()
+
+
 def start(
-    project: str,
-    site_file: Path,
-    limits: Limits,
-    state_folder: Path,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
+    wishes: Wishes, state_folder: Path, say: Callable[[str], None], warn: Callable[[str], None]
 ) -> Run:
     """Check everything a run needs, then start its controller.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
-    site = load(site_file)
+    site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    seat = Seat(getpass.getuser(), safe_name(project, "--osgpilot-project"), run_id)
-    limits.check()
+    seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), run_id)
+    wishes.limits.check()
     _check(site, seat, state_folder)
     folder = RunFolder.create(state_folder.absolute(), run_id)
     access_point = _access_point(seat, folder, site)
-    clock, policy = SystemClock(), _policy(site, limits)
+    clock, policy = SystemClock(), _policy(site, wishes.limits)
     slurm = LocalSlurm(seat.owner, site.slurm, install_script(folder.path))
     fleet = Fleet(slurm, clock, site, seat, folder)
     queue = Queue(access_point, _largest(policy))

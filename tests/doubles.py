@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
@@ -173,3 +175,27 @@ class FakeAccessPoint:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+@dataclass
+class StorageSettings:
+    """Of a storage plugin; `env_var` marks secrets."""
+
+    key: str | None = field(default=None, metadata={"env_var": True})
+    endpoint: str | None = None
+
+
+class InStorage(str):
+    """A file in storage, as Snakemake has it: its text is the local path."""
+
+    is_storage = True
+
+    def __new__(cls, query, *, retrieve=True, path=".snakemake/storage/x", **settings):
+        made = super().__new__(cls, path)
+        made.storage_object = SimpleNamespace(
+            query=query,
+            print_query=query,
+            retrieve=retrieve,
+            provider=SimpleNamespace(settings=StorageSettings(**settings)),
+        )
+        return made

@@ -53,6 +53,10 @@ _GPU_MODEL = re.compile(r"[A-Za-z0-9]+([ ._+-]+[A-Za-z0-9]+)*")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
 
+PLAIN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/%!*()&=+;@-]+")
+"""URLs that no part of HTCondor reads as more than one or as something else. One with a query or a
+fragment would also land under a name that contains it."""
+
 
 def claimed_memory_mb(requested_mb: int) -> int:
     """Return how much of a pilot's memory a job takes that asks for `requested_mb`."""
@@ -126,7 +130,7 @@ def require_gpus(model: str = "", manufacturer: str = "") -> str:
 def describe(
     submission: Submission, seat: Seat, run_folder: Path, *, common_images: bool = False
 ) -> dict[str, str]:
-    """Return the submit description of `submission`; the item variable is `OSGPilotKey`.
+    """Return the submit description of `submission`; what differs by job is in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
     job succeeded or not, so that a failing rule never puts its job on hold. `common_images` says
@@ -146,7 +150,7 @@ def describe(
         "error": JOB_OUTPUT,
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
-        "transfer_input_files": f"{INPUT_FOLDER}/",
+        "transfer_input_files": f"{INPUT_FOLDER}/$(OSGPilotUrls)",
         "transfer_output_files": OUTPUT_FOLDER,
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
@@ -184,6 +188,20 @@ def _container(request: Request, *, common: bool) -> dict[str, str]:
     elif common and image.endswith(".sif"):
         lines["container_is_common"] = "true"
     return lines
+
+
+def items(submission: Submission) -> list[dict[str, str]]:
+    """Return the variables of each job. Raises `BadInput` for a URL that could do harm."""
+    return [
+        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        for key in submission.keys
+    ]
+
+
+def _listed(url: str) -> str:
+    if not PLAIN_URL.fullmatch(url):
+        raise BadInput(f"the URL {url!r} has characters that HTCondor would misread")
+    return f",{url}"
 
 
 def plain_path(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     describe,
+    items,
     resource_attributes,
 )
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
@@ -61,7 +62,7 @@ class LocalAccessPoint:
         description = describe(
             submission, self._seat, self._folder, common_images=self.common_images
         )
-        request = {"do": "submit", "description": description, "keys": submission.keys}
+        request = {"do": "submit", "description": description, "items": items(submission)}
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}

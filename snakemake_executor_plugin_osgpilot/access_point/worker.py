@@ -41,8 +41,7 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
     submit = htcondor.Submit(request["description"])
-    items = [{"OSGPilotKey": key} for key in request["keys"]]
-    result = htcondor.Schedd().submit(submit, itemdata=iter(items))
+    result = htcondor.Schedd().submit(submit, itemdata=iter(request["items"]))
     return {"cluster": result.cluster(), "first_proc": result.first_proc()}
 
 

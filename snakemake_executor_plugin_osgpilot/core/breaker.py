@@ -75,7 +75,8 @@ class Breaker:
         """Return what this breaker allows now, None for everything; `live` pilots are under way."""
         if self.opened_s is None:
             # until one has proved to be of use, no more at risk than it takes to know
-            return Gate(FAILURES_MAX - live, self._reason("")) if self.failures else None
+            room = FAILURES_MAX - self.failures - live
+            return Gate(room, self._reason("")) if self.failures else None
         if self.permanent:
             return Gate(0, self._reason("; given up"))
         if now_s < self.probe_s:

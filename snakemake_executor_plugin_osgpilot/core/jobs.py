@@ -91,13 +91,15 @@ class Setback:
 class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
-    `job_id` is its `cluster.proc` there. `busy_s` is the time in execution over all attempts,
-    `started_s` the start of the present one, `used_mb` the most memory seen in use.
+    `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
+    `busy_s` is the time in execution over all attempts, `started_s` the start of the present one,
+    `used_mb` the most memory seen in use.
     """
 
     key: str
     rule: str
     request: Request
+    urls: tuple[str, ...] = ()
     state: JobState = JobState.PREPARED
     job_id: str = ""
     pilot: str = ""

@@ -1,7 +1,4 @@
-"""What is known of the jobs of a run, and what is to be said to the access point about them.
-
-Pure: events and answers in, errands out. `queue` does the talking.
-"""
+"""What is known of the jobs of a run, and what is to be said about them (`queue` says it)."""
 
 from __future__ import annotations
 
@@ -13,13 +10,6 @@ from snakemake_executor_plugin_osgpilot.core import holds
 from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-
-AVOID_MAX = 20
-"""New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
-
-TRANSACTION_MAX = 5000
-"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
-and does nothing else meanwhile."""
 
 
 class Registry:
@@ -57,18 +47,14 @@ class Registry:
         there = self.ledger.count(JobState.WAITING, JobState.RUNNING, JobState.HELD)
         return bool(there or self.in_doubt or self.removals or self.withdrawals)
 
-    def take_unsent(self) -> list[tuple[Request, list[str]]]:
-        """Return the keys of the jobs to send by what they ask for, in parts of one transaction."""
+    def take_unsent(self) -> dict[Request, list[str]]:
+        """Return the keys of the jobs to send, by what they ask for."""
         kinds: defaultdict[Request, list[str]] = defaultdict(list)
         for key in self.unsent:
             if self.ledger[key].state is JobState.PREPARED:
                 kinds[self.ledger[key].request].append(key)
         self.unsent = []
-        return [
-            (request, keys[start : start + TRANSACTION_MAX])
-            for request, keys in kinds.items()
-            for start in range(0, len(keys), TRANSACTION_MAX)
-        ]
+        return kinds
 
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
@@ -158,7 +144,7 @@ class Registry:
         for pilot in due:
             del self._ended_pilots[pilot]
         if lost := [job for job in self.ledger.executing.values() if job.pilot in due]:
-            self.avoid = (*self.avoid, *sorted({job.pilot for job in lost}))[-AVOID_MAX:]
+            self.avoid = (*self.avoid, *sorted({job.pilot for job in lost}))[-holds.AVOID_MAX :]
             for job in lost:
                 self._lose(job, due[job.pilot])
 
@@ -185,14 +171,14 @@ class Registry:
 
     def _judge(self, job: Job, at_s: float) -> None:
         verdict = holds.judge(job, self._largest)
-        if isinstance(verdict, holds.GiveUp):
-            self.give_up(job, verdict.why)
-            return
-        if isinstance(verdict, holds.Release):
-            self._releases[job.key] = (at_s + verdict.after_s, None)
-        elif isinstance(verdict, holds.Grow):
-            self._releases[job.key] = (at_s, verdict.shape)
-        if verdict.why:
+        match verdict:
+            case holds.GiveUp(why):
+                self.give_up(job, why)
+            case holds.Release(after_s):
+                self._releases[job.key] = (at_s + after_s, None)
+            case holds.Grow(shape):
+                self._releases[job.key] = (at_s, shape)
+        if verdict.why and not isinstance(verdict, holds.GiveUp):
             self._note(job, verdict.why)
 
     def _lose(self, job: Job, at_s: float) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTPUT, OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, restore
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 
-TAIL_LINES = 20
-TAIL_BYTES = 16 * 1024
+LATENCY_POLL_S = 0.2
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
@@ -29,23 +31,34 @@ class Incomplete(OsgpilotError):
     """The job succeeded, but what it made did not come back whole; it may be run again."""
 
 
-def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int | None) -> None:
+def commit(
+    payload: Payload,
+    job_folder: Path,
+    workdir: Path,
+    exit_status: int | None,
+    latency_wait_s: float = 0.0,
+) -> None:
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
-    Raises `JobFailed` or `Incomplete` with the cause; no output is touched then.
+    Outputs on a shared file system may take `latency_wait_s` to be seen here. Raises `JobFailed` or
+    `Incomplete` with the cause; no output is touched then.
     """
     back = job_folder / OUTPUT_FOLDER
     try:
-        if exit_status != 0:
-            raise JobFailed(f"the command failed with exit status {exit_status}")
-        _check_whole(back)
+        if exit_status == 0:
+            _check_whole(back)
+        # only now: a job that runs again must not write through a link of its first run
+        links = restore(back, workdir)
     finally:
         for log in payload.logs:
-            if (back / log).exists():
-                _place_log(back / log, workdir / log)
+            _bring_log(back / log, workdir / log)
+    if exit_status != 0:
+        raise JobFailed(f"the command failed with exit status {exit_status}")
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
     if missing:
         raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
+    _await_shared(payload.shared, latency_wait_s)
+    _check_kinds(payload, back, workdir, links)
     try:
         with ExitStack() as undo:
             for number, path in enumerate(payload.outputs):
@@ -57,15 +70,42 @@ def commit(payload: Payload, job_folder: Path, workdir: Path, exit_status: int |
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
 
-def output_tail(job_folder: Path) -> str:
-    """Return the last lines of what the job printed, empty if nothing."""
-    try:
-        with (job_folder / JOB_OUTPUT).open("rb") as printed:
-            printed.seek(max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES))
-            text = printed.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+def _bring_log(came: Path, log: Path) -> None:
+    """Put a log in place; one that was not written is empty, as Snakemake has it."""
+    if not os.path.lexists(came):
+        came.parent.mkdir(parents=True, exist_ok=True)
+        came.touch()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.is_dir() and not log.is_symlink():
+        shutil.rmtree(log)
+    came.replace(log)
+
+
+def _await_shared(paths: tuple[str, ...], latency_wait_s: float) -> None:
+    deadline = time.monotonic() + latency_wait_s
+    while missing := [path for path in paths if not Path(path).exists()]:
+        if time.monotonic() >= deadline:
+            raise JobFailed(
+                f"the command succeeded but {', '.join(missing)} cannot be seen here after "
+                f"{latency_wait_s:.0f} s (--latency-wait)"
+            )
+        time.sleep(min(LATENCY_POLL_S, latency_wait_s))
+
+
+def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str, str]) -> None:
+    """Raise `JobFailed` for what Snakemake would end the whole workflow for."""
+    for path in payload.outputs:
+        came = back / path
+        if path in links:
+            if not leads_somewhere(path, back, workdir):
+                raise JobFailed(
+                    f"{path} is a link to {links[path]}, which is not there; "
+                    "declare what it leads to as an output, too, or copy it"
+                )
+        elif came.is_dir() and path not in payload.folders:
+            raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
+        elif not came.is_dir() and path in payload.folders:
+            raise JobFailed(f"{path} is declared as directory() and is none")
 
 
 def discard(job_folder: Path) -> None:
@@ -127,10 +167,3 @@ def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
         undo.callback(aside.rename, target)
     source.rename(target)
     undo.callback(target.rename, source)
-
-
-def _place_log(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    source.replace(target)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
+    HERE,
+    TMPDIR,
+    TMPDIR_VARIABLES,
     Payload,
     exports,
     flagged,
+    label,
     members,
-    ordered,
+    needed_from_outside,
+    stays_within,
 )
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -25,66 +34,179 @@ THREAD_VARIABLES = (
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
 _NEEDS_SNAKEMAKE = {
-    "script": "a `script:`",
     "notebook": "a `notebook:`",
     "wrapper": "a `wrapper:`",
     "cwl": "a `cwl:`",
     "template_engine": "a `template_engine:`",
     "benchmark": "a `benchmark:`",
     "shadow_depth": "a `shadow:`",
-    "env_modules": "`envmodules:`",
 }
 
+_DEPLOYED = {
+    "conda": ("conda_env", "a `conda:` environment"),
+    "env-modules": ("env_modules", "`envmodules:`"),
+}
+"""Directives that count only when Snakemake is told to use them (`--sdm`)."""
 
-def unsupported(rule: Any, *, conda: bool) -> str | None:
-    """Return why jobs of `rule` cannot run as plain scripts, None if they can.
+_SCRIPT = ".snakemake/scripts/osgpilot.sh"
 
-    `conda` says whether Snakemake was told to use the rules' conda environments.
+
+def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str | None:
+    """Return why `job` cannot run as plain scripts, None if it can.
+
+    `deployment` are the ways in which Snakemake was told to deploy software (`--sdm`).
     """
+    rule = job.rule
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if rule.shellcmd is None:
+    if rule.script and not str(rule.script).endswith(".sh"):
+        return "it has a `script:` that is not bash"
+    if rule.shellcmd is None and not rule.script:
         return "it has a `run:`"
-    if conda and getattr(rule, "conda_env", None):
-        return "it has a `conda:` environment"
+    for method, (directive, name) in _DEPLOYED.items():
+        if method in deployment and getattr(rule, directive, None):
+            return f"it has {name}"
     for flag in ("ensure", "pipe", "service", "update"):
         if any(flagged(file, flag) for file in rule.output):
             return f"it has an `{flag}()` output"
+    return _bound_to_the_place(job) or _storage(job, traffic)
+
+
+def _bound_to_the_place(job: Any) -> str | None:
+    """Return what only Snakemake on the execution point can work out."""
+    tmpdir = job.rule.resources.get("tmpdir")
+    if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
+        return "its `tmpdir` is to be computed there"
+    if any("<TBD>" in str(value) for value in job.params):
+        return "a parameter depends on its `tmpdir`"
     return None
 
 
-def build(job: Any, environment: Mapping[str, str]) -> Payload:
-    """Return the payload of a Snakemake job or group job whose rules are all supported.
+def _storage(job: Any, traffic: Traffic) -> str | None:
+    """Return which file in storage HTCondor cannot bring."""
+    gone = [file for file in job.input if traffic.into(file) is Way.STORAGE]
+    made = [*job.output, *job.log]
+    gone += [file for file in made if traffic.out_of(file) is Way.STORAGE]
+    if gone:
+        return f"Snakemake has to bring {gone[0].storage_object.print_query}"
+    if _clash(traffic.urls(job.input), (*job.input, *made)):
+        return "files in storage have the same name"
+    return None
+
+
+def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
+    """Whether two files would land under the same name; HTCondor puts what it fetches on top."""
+    names = [PurePosixPath(url).name for url, _ in urls]
+    return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
+
+
+def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload:
+    """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`. Raises `BadInput` naming rule and path when a
     file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
-    internal = ordered(file for file in made if _internal(file, job))
-    outputs = tuple(path for path in ordered(made) if path not in internal)
-    inputs = ordered(file for part in parts for file in part.input)
-    own = set(outputs) | set(internal)
+    used = needed_from_outside(job)
+    _check_group(job, parts, clash=_clash(traffic.urls(used), (*used, *made)))
+    internal = ordered(file for file in made if stays_within(job, file))
+    back = traffic.outputs(made)
     return Payload(
-        scripts=tuple(_script(part, environment) for part in parts),
+        scripts=tuple(_script(part, environment, traffic) for part in parts),
         interpreter=_shell(parts[0]),
-        inputs=tuple(path for path in inputs if path not in own),
-        outputs=outputs,
-        logs=ordered(file for part in parts for file in part.log),
-        touched=ordered(file for file in made if flagged(file, "touch")),
-        internal=internal,
+        inputs=traffic.inputs(used),
+        outputs=tuple(path for path in back if path not in internal),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
+        internal=tuple(path for path in internal if path in back),
         protected=ordered(file for file in made if flagged(file, "protected")),
-    ).checked(job.name)
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
+        urls=traffic.urls(used),
+    ).checked(job)
 
 
-def _script(job: Any, environment: Mapping[str, str]) -> str:
+def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
+    """Raise `BadInput` if members of a group are at odds that could each run alone."""
+    shells = {_shell(part) for part in parts}
+    if clash or len(shells) > 1:
+        what = "files in storage have the same name" if clash else "its rules use different shells"
+        raise BadInput(
+            f"{label(job)}: {what}; take a rule out of the group or set its resource "
+            "osgpilot_payload to snakemake"
+        )
+
+
+def _script(job: Any, environment: Mapping[str, str], traffic: Traffic) -> str:
     from snakemake.shell import shell
 
-    threads = dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
+    resources = _resources(job)
+    variables = {
+        **environment,
+        **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
+        **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
+    }
+    prepared, command = "", ""
+    if job.rule.script:
+        prepared, command = _bash_script(job, resources)
+    else:
+        command = job.format_wildcards(job.rule.shellcmd, resources=resources)
     prefix = shell._get_process_prefix(_shell(job))
-    command = " ".join((prefix, job.shellcmd, shell._process_suffix)).strip()
-    return f"{exports({**environment, **threads})}{command}\n"
+    whole = " ".join((prefix, command, shell._process_suffix)).strip()
+    return f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
+
+
+def _resources(job: Any) -> Any:
+    """Return the job's resources with the `tmpdir` of the execution point."""
+    wanted = job.rule.resources.get("tmpdir")
+    tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
+    resources = dict(job.resources.items())
+    return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
+
+
+def _shared_places(job: Any, traffic: Traffic, resources: Any) -> str:
+    """Return shell lines that do for files in shared places what Snakemake does before a job.
+
+    Old outputs go and folders are made; what travels back needs neither, its folder is new.
+    """
+    lines = []
+    for file in (*job.output, *job.log):
+        if traffic.out_of(file) is Way.SHARED:
+            path = shlex.quote(str(file))
+            old = "-rf" if flagged(file, "directory") else "-f"
+            folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120
+            lines.append(f"rm {old} -- {path} && mkdir -p -- {folder} || exit\n")
+    if resources.get("tmpdir", TMPDIR) != TMPDIR:
+        lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
+    return "".join(lines)
+
+
+def _bash_script(job: Any, resources: Any) -> tuple[str, str]:
+    """Return shell text that writes the rule's script as Snakemake does, and its command."""
+    from snakemake.script import BashScript, get_source
+    from snakemake.sourcecache import LocalSourceFile
+
+    rule = job.rule
+    workflow = rule.workflow
+    path, source, _, is_local, cached = get_source(
+        rule.script, workflow.sourcecache, rule.basedir, job.wildcards, job.params
+    )
+    if is_local:
+        path = LocalSourceFile(f"{HERE}/{os.path.relpath(path.get_path_or_uri(secret_free=True))}")
+    script = BashScript(
+        path=path, cache_path=cached, source=source, basedir=rule.basedir, input_=job.input,
+        output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
+        resources=resources, log=job.log, config=workflow.globals["config"], rulename=rule.name,
+        conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
+        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
+        cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,
+    )  # fmt: skip
+    text = script.combine_preamble_and_source(script.get_preamble())
+    folder = PurePosixPath(_SCRIPT).parent
+    write = f"mkdir -p {folder} && printf %s {shlex.quote(text)} > {_SCRIPT} || exit\n"
+    return write, f"bash {_SCRIPT}"
 
 
 def _shell(job: Any) -> str:
@@ -94,8 +216,6 @@ def _shell(job: Any) -> str:
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
 
 
-def _internal(file: Any, job: Any) -> bool:
-    """Whether only members of the group need `file`: temporary and made and used within it."""
-    if not job.is_group() or not flagged(file, "temp"):
-        return False
-    return str(file) not in {str(wanted) for wanted in job.output}
+def _timestamps(files: Iterable[Any]) -> list[str]:
+    """Return the files by which Snakemake tells how old a folder is."""
+    return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]

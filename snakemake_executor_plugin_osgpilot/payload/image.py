@@ -8,11 +8,12 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import image_name
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload.traffic import is_below
 
 _FETCHED_BY_NAME = ("docker://", "oras://")
 _FETCHED_AS_FILE = ("osdf://", "pelican://", "stash://", "https://", "http://", "s3://")
 _NOWHERE_ELSE = "give a .sif file, or a URL that begins with "
-_EVERYWHERE = Path("/cvmfs")
+_EVERYWHERE = ("/cvmfs",)
 """Where pilots have images of their own; HTCondor leaves them there (CONTAINER_SHARED_FS)."""
 
 _MB = 1024 * 1024
@@ -59,13 +60,13 @@ class Images:
         return self._known[place]
 
     def _local(self, path: Path) -> Image:
-        if path.is_relative_to(_EVERYWHERE):
+        if is_below(str(path), _EVERYWHERE):
             return Image(str(path), transferred=False)
         if not path.exists():
             raise BadInput(f"the container image {path} does not exist")
         if not path.is_dir() and path.suffix != ".sif":
             raise BadInput(f"the container image {path} has to be a folder or end in .sif")
-        if any(path.is_relative_to(prefix) for prefix in self.shared_prefixes):
+        if is_below(str(path), self.shared_prefixes):
             self.say(f"image {path} is read where it is")
             return Image(str(path), transferred=False)
         size_mb = _size_mb(path)

@@ -10,6 +10,15 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
+HERE = "/@osgpilot-here@"
+"""Stands in a script for the folder in which the job runs, which is known only there."""
+
+TMPDIR = f"{HERE}/osgpilot-tmp"
+"""What `resources.tmpdir` is on the execution point, unless the rule says otherwise."""
+
+TMPDIR_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
+"""Variables that Snakemake sets to `resources.tmpdir` (snakemake.shell)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -17,7 +26,9 @@ class Payload:
 
     `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
     `internal` ones that only members of the group use and that stay there, `protected` ones that
-    are write-protected once they are in place. `with_snakefiles` says which sources travel along.
+    are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
+    are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
+    path). `with_snakefiles` says which sources travel along.
     """
 
     scripts: tuple[str, ...]
@@ -28,22 +39,31 @@ class Payload:
     touched: tuple[str, ...] = ()
     internal: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    urls: tuple[tuple[str, str], ...] = ()
     with_snakefiles: bool = False
 
-    def checked(self, name: str) -> Payload:
+    def checked(self, job: Any) -> Payload:
         """Return this payload; raise `BadInput` if a file lies outside the working folder."""
-        for path in (*self.inputs, *self.outputs, *self.internal, *self.logs):
-            pure = PurePosixPath(path)
-            if pure.is_absolute() or ".." in pure.parts:
-                raise BadInput(
-                    f"{name}: {path} lies outside the working folder; "
-                    "copy or link it below the working folder and use the relative path"
-                )
+        check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         return self
 
     def without_what_left(self) -> Payload:
         """Return what is still of use once the job is on its way; it is kept for every job."""
-        return replace(self, scripts=(), inputs=())
+        return replace(self, scripts=(), inputs=(), urls=())
+
+
+def check_places(job: Any, paths: Iterable[str]) -> None:
+    """Raise `BadInput` if one of the paths of `job` leads out of the working folder."""
+    for path in paths:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise BadInput(
+                f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
+                "below, or name a folder that the pilots' nodes see in "
+                "--osgpilot-shared-prefixes, or use a storage plugin"
+            )
 
 
 def members(job: Any) -> list[Any]:
@@ -61,9 +81,18 @@ def flagged(file: Any, flag: str) -> bool:
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 
-def ordered(files: Iterable[Any]) -> tuple[str, ...]:
-    """Return paths as text, each once, in the order of their first mention."""
-    return tuple(dict.fromkeys(map(str, files)))
+def needed_from_outside(job: Any) -> list[Any]:
+    """Return the inputs of a job or group job that it does not make itself."""
+    parts = members(job)
+    made = {str(file) for part in parts for file in part.output}
+    return [file for part in parts for file in part.input if str(file) not in made]
+
+
+def stays_within(job: Any, file: Any) -> bool:
+    """Whether only members of a group need `file`: temporary, and made and used by them alone."""
+    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
+        return False
+    return str(file) not in {str(wanted) for wanted in job.output}
 
 
 def exports(environment: Mapping[str, str]) -> str:

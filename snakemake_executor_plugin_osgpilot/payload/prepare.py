@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, label, members
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, label, members
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
@@ -20,6 +22,8 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     list_sources,
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import stage
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
+from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
 KINDS = ("auto", "direct", "snakemake")
 KIND = "osgpilot_payload is snakemake"
@@ -44,6 +48,7 @@ class Preparer:
     workdir: Path
     command: Callable[[Any], str]
     environment: Mapping[str, str]
+    traffic: Traffic
     images: Images
     requests: Requests
     _warned: set[str] = field(default_factory=set)
@@ -53,7 +58,10 @@ class Preparer:
         """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
-            self._check(name, first_of_rule[name])
+            job = first_of_rule[name]
+            check_places(job, self.traffic.inputs(job.input))
+            check_places(job, self.traffic.outputs((*job.output, *job.log)))
+            self._check(job)
         sources, snakefiles = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
@@ -62,28 +70,45 @@ class Preparer:
         """Return what the latest job of the same rule asked for, None if there was none."""
         return self._classes.get(str(job.rule))
 
-    def _check(self, name: str, job: Any) -> None:
+    def _check(self, job: Any) -> None:
+        """Raise `BadInput` for what no job of this rule could do without."""
         needs_snakemake = self._needs_snakemake(job)
-        request = self.requests.of(job, self._image(job, with_snakemake=needs_snakemake))
-        self._classes[str(job.rule)] = request.job_class
-        if not needs_snakemake:
-            return
-        needs = f"rule {name} needs Snakemake on the execution point ({self._reason(job) or KIND})"
-        if not self._image(job, with_snakemake=True).name:
+        image = self._image(job, with_snakemake=needs_snakemake)
+        self._classes[str(job.rule)] = self.requests.of(job, image).job_class
+        if needs_snakemake:
+            self._check_for_snakemake(job, image.name)
+
+    def _check_for_snakemake(self, job: Any, image: str) -> None:
+        why = self._reason(job) or KIND
+        needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
+        if not image:
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
-        if self.workflow.storage_settings.shared_fs_usage:
+        if str(job.rule.wrapper or "").startswith("file:/"):
+            raise BadInput(
+                f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
+                "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
+            )
+        if "conda" in self._deployment and job.rule.conda_env and lacks(image, "conda"):
+            raise BadInput(
+                f"rule {job.rule} has a `conda:` environment and {image} has no conda: build an "
+                "image on one that has (`osgpilot runtime build --base IMAGE`) or leave out "
+                "--sdm conda"
+            )
+        if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
 
     def prepare(self, job: Any, job_folder: Path) -> Prepared:
         """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""
-        needs = any(self._needs_snakemake(member) for member in members(job))
-        if needs:
+        needing = [member for member in members(job) if self._needs_snakemake(member)]
+        image = self._image(job, with_snakemake=bool(needing))
+        if needing:
+            self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            payload = snakemake.build(job, command, self.environment)
+            payload = snakemake.build(job, command, self.environment, self.traffic)
         else:
-            payload = direct.build(job, self.environment)
-        request = self.requests.of(job, self._image(job, with_snakemake=needs))
+            payload = direct.build(job, self.environment, self.traffic)
+        request = self.requests.of(job, image)
         self._classes[str(members(job)[0].rule)] = request.job_class
         stage(payload, job_folder, self.run_folder, self.workdir)
         return Prepared(payload, request)
@@ -98,7 +123,11 @@ class Preparer:
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
 
     def _reason(self, job: Any) -> str | None:
-        return direct.unsupported(job.rule, conda="conda" in self._deployment_methods())
+        return direct.unsupported(job, self.traffic, self._deployment)
+
+    @property
+    def _deployment(self) -> set[str]:
+        return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
         """Return the image of a job or group job. Raises `BadInput` naming the rule."""
@@ -115,8 +144,7 @@ class Preparer:
             raise BadInput(f"{label(job)}: {error}") from error
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
-        methods = self._deployment_methods()
-        directive = str(job.container_img_url or "") if "apptainer" in methods else ""
+        directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         own = str(job.resources.get("container_image", "")) or directive
         if not with_snakemake:
             return own
@@ -133,6 +161,3 @@ class Preparer:
                 f"{runtime}, without what is in its container {own}; if that has Snakemake, set "
                 f"osgpilot_runtime_image={own}"
             )
-
-    def _deployment_methods(self) -> set[str]:
-        return {str(method) for method in self.workflow.deployment_settings.deployment_method}

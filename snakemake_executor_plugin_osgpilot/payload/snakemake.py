@@ -5,39 +5,57 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from snakemake_interface_executor_plugins.utils import (
+    encode_target_jobs_cli_args,
+    format_cli_arg,
+    join_cli_args,
+)
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
+    TMPDIR,
+    TMPDIR_VARIABLES,
     Payload,
     exports,
     flagged,
     members,
-    ordered,
+    needed_from_outside,
+    stays_within,
 )
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
 
-def build(job: Any, command: str, environment: Mapping[str, str]) -> Payload:
+def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
     """Return the payload of a job that runs as `command`, a call of `python -m snakemake`.
 
-    `touch()`, `protected()`, `ensure()` and temporary files within a group are seen to by the
-    Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
+    seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    outputs = ordered([*(f for f in made if not _goes_away(f, job)), *benchmarks])
-    inputs = ordered(file for part in parts for file in part.input)
-    produced = set(ordered(made))
+    kept = [*(file for file in made if not stays_within(job, file)), *benchmarks]
+    places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
-        scripts=(f"{exports(environment)}{_PLACES}{_CHECK}{command}\n",),
+        scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
         interpreter="bash",
-        inputs=tuple(path for path in inputs if path not in produced),
-        outputs=outputs,
-        logs=ordered(file for part in parts for file in part.log),
-        protected=ordered(file for file in made if flagged(file, "protected")),
+        # Snakemake there fetches by itself whatever is in storage
+        inputs=traffic.inputs(needed_from_outside(job)),
+        outputs=traffic.outputs(kept),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        protected=ordered(
+            file
+            for file in made
+            if flagged(file, "protected") and traffic.out_of(file) is Way.TRAVELS
+        ),
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=traffic.outputs(kept, Way.SHARED),
         with_snakefiles=True,
-    ).checked(job.name)
+    ).checked(job)
 
 
 def without_containers(command: str, workflow: Any) -> str:
@@ -55,6 +73,33 @@ def without_containers(command: str, workflow: Any) -> str:
     return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
 
 
+def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
+    """Return Snakemake's `command` with wildcards and configuration quoted for the shell.
+
+    Snakemake quotes them as Python does. `specs` are the jobs it is to run. Raises `BadInput` for a
+    wildcard that Snakemake does not read back as it was (snakemake.target_jobs).
+    """
+    specs = list(specs)
+    _check_wildcards(specs)
+    options = {"--target-jobs": encode_target_jobs_cli_args(specs), "--config": list(config)}
+    for flag, values in options.items():
+        if values:
+            ours = join_cli_args([flag, *map(shlex.quote, values)])
+            command = command.replace(format_cli_arg(flag, values), ours, 1)
+    return command
+
+
+def _check_wildcards(specs: Iterable[Any]) -> None:
+    for spec in specs:
+        for name, value in spec.wildcards_dict.items():
+            if "," in str(value) or str(value).strip("'\"") != str(value):
+                raise BadInput(
+                    f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote at "
+                    "its ends, does not reach the Snakemake on the execution point: choose "
+                    "another file name"
+                )
+
+
 _PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
 """Snakemake keeps caches in the home folder, and a slot has none that is surely writable; and where
 APPTAINER_CACHEDIR points, which is the pilot's folder and not visible in the job's container."""
@@ -66,10 +111,3 @@ python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is
     exit 1
 }
 """
-
-
-def _goes_away(file: Any, job: Any) -> bool:
-    """Whether the Snakemake there removes `file` itself, because only the group needs it."""
-    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
-        return False
-    return str(file) not in {str(wanted) for wanted in job.output}

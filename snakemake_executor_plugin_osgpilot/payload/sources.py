@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.payload.model import HERE
+
 SOURCES = "osgpilot-sources.tar"
 """What the archive is called where the job runs."""
 
@@ -28,7 +30,7 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
-    return sources | snakefiles, snakefiles
+    return sources | snakefiles | set(_wrappers(workflow)), snakefiles
 
 
 def _snakefiles(workflow: Any) -> Iterable[str]:
@@ -37,6 +39,29 @@ def _snakefiles(workflow: Any) -> Iterable[str]:
         yield os.path.relpath(
             snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
         )
+
+
+def _wrappers(workflow: Any) -> Iterable[str]:
+    """Return the files of wrappers that lie in folders of this machine."""
+    from snakemake.sourcecache import LocalSourceFile
+    from snakemake.wrapper import get_path
+
+    prefix = workflow.workflow_settings.wrapper_prefix
+    for rule in workflow.rules:
+        place = get_path(rule.wrapper, prefix) if rule.wrapper else None
+        if isinstance(place, LocalSourceFile):
+            path = Path(place.get_path_or_uri(secret_free=True))
+            folder = path.parent if path.is_file() else path
+            yield from (os.path.relpath(file) for file in folder.rglob("*") if file.is_file())
+
+
+def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:
+    """Return `--wrapper-prefix` as the execution point has it, empty if it is the same there."""
+    path = (wrapper_prefix or "").removeprefix("file:")
+    if path == (wrapper_prefix or ""):
+        return ""
+    below = os.path.relpath(path.removeprefix("//"), workdir)
+    return f"file://{HERE}/{below}/"
 
 
 def _named_by(workflow: Any) -> Iterable[str]:

@@ -5,8 +5,8 @@
     jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
-folder about 5 s late, more often than not. The starter asks the shadow for guidance while that
-still finishes the transfer, and is told to come back later (see docs/architecture.md).
+folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has
+yet to finish the transfer, and is told to come back later (see docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import base64
 import io
 import os
 import tarfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from stat import S_ISREG
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload.links import links_within, stays_a_link
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     SOURCES,
@@ -44,10 +46,12 @@ def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -
     if archive.exists():
         travelling[SOURCES] = archive
     packed = _pack(travelling) if payload.inputs else _pack_sources(archive)
-    _write_private(entry / JOB_FILE, _wrapper() + b"\0" + _records(payload, packed))
+    links: dict[str, str] = {}
     if packed is None:
         for name, source in travelling.items():
             _link(source, entry / name)
+            links |= {f"{name}/{path}": to for path, to in links_within(source).items()}
+    _write_private(entry / JOB_FILE, _wrapper() + b"\0" + _records(payload, packed, links))
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -95,10 +99,11 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
     return member
 
 
-def _records(payload: Payload, packed: list[str] | None) -> bytes:
+def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str]) -> bytes:
     """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
     returned = (*payload.outputs, *payload.logs)
-    made = (*returned, *payload.internal)
+    fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
+    made = (*returned, *payload.internal, *links, *(path for _, path in fetched))
     folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
     tables = (
         (payload.interpreter,),
@@ -108,6 +113,8 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
         payload.scripts,
         packed or (),
         payload.inputs,
+        [text for pair in fetched for text in pair],
+        [text for pair in links.items() for text in pair],
     )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):
@@ -115,14 +122,15 @@ def _records(payload: Payload, packed: list[str] | None) -> bytes:
     return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path, top: Path | None = None) -> None:
     """Link `source` at `target`; HTCondor follows links to files, so folders are made anew."""
     if not source.exists():
         raise BadInput(f"the input {source} is not there")
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
         for child in source.iterdir():
-            _link(child, target / child.name)
+            if not (child.is_symlink() and stays_a_link(child, top or source)):
+                _link(child, target / child.name, top or source)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.is_symlink():

@@ -3,7 +3,8 @@
 # All about the job follows this script in the same file, in NUL-ended records. What comes back is put into
 # osgpilot-out/, which exists whatever happens, so that a failing job is never held for want of a file.
 set -u
-out=osgpilot-out script=osgpilot-script manifest=.osgpilot-manifest
+shopt -s globstar dotglob nullglob
+out=osgpilot-out manifest=.osgpilot-manifest script=osgpilot-script tmp=osgpilot-tmp here=/@osgpilot-here@
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; exit 125; }
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
@@ -15,10 +16,8 @@ next_list() {
 }
 # Sizes of all files below the current folder in NUL-ended records, so that a transfer that was cut off shows.
 list_files() {
-    local all files=() some sizes path first n
-    shopt -s globstar dotglob nullglob
-    all=(**)
-    for path in "${all[@]}"; do
+    local files=() some sizes path first n
+    for path in **; do
         [ ! -f "$path" ] || [ "$path" = "$manifest" ] || files+=("$path")
     done
     for ((first = 0; first < ${#files[@]}; first += 500)); do
@@ -36,6 +35,8 @@ next_list; returned=("${list[@]}")
 next_list; scripts=("${list[@]}")
 next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
+next_list; fetched=("${list[@]}")    # name under which HTCondor put it, path
+next_list; links=("${list[@]}")      # path, what it points to
 
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
@@ -43,21 +44,43 @@ for path in "${inputs[@]}"; do
     # HTCondor leaves a link out, without a word, whose target is gone on the access point
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
-mkdir -p -- "$out" "${folders[@]}" || fail "cannot make the output folders"
+mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
+for ((i = 0; i < ${#fetched[@]}; i += 2)); do
+    mv -- "${fetched[i]}" "${fetched[i + 1]}" || fail "${fetched[i]} was not fetched"
+done
+for ((i = 0; i < ${#links[@]}; i += 2)); do
+    ln -s -- "${links[i + 1]}" "${links[i]}" || fail "cannot link ${links[i]}"
+done
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
 status=0
 for text in "${scripts[@]}"; do
+    case $text in *"$here"*) text=${text//"$here"/"$PWD"} ;; esac
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
     "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 
+# HTCondor brings no links; they are listed, and made again where the files come together.
+put_link_aside() {
+    local to
+    to=$(readlink -n -- "$1"; echo /) && to=${to%/}
+    case $to in "$PWD"/*) to=$here/${to#"$PWD"/} ;; esac
+    printf '%s\0' "${1#"$out"/}" "$to" >> "$out/osgpilot-links"
+    rm -- "$1"
+}
 for path in "${returned[@]}"; do
     [ -e "$path" ] || [ -L "$path" ] || continue
     target=$out/$path
     case $path in */*) mkdir -p -- "${target%/*}" ;; esac
     mv -- "$path" "$target" || fail "cannot put $path aside"
+    if [ -L "$target" ]; then
+        put_link_aside "$target"
+    elif [ -d "$target" ]; then
+        for inner in "$target"/**; do
+            [ ! -L "$inner" ] || put_link_aside "$inner"
+        done
+    fi
 done
 if [ $status -eq 0 ]; then
     (cd -- "$out" && list_files) > "$out/$manifest" || fail "cannot list the outputs"

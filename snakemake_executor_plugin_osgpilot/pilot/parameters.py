@@ -53,6 +53,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "offer": pilot.offer,
         "image_cache": str(Path.home() / ".cache" / "osgpilot" / "pilot-images"),
         "run_folder": str(run_folder),
+        "shared_folders": ":".join(site.shared_folders),
     }
     env = {
         "POOL": site.central_manager,
@@ -69,6 +70,9 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }
+    if site.shared_folders:
+        # for the containers of jobs; pilot.sh does it for the pilot's own
+        env["SINGULARITY_BIND_EXTRA"] = ",".join(f"{each}:{each}" for each in site.shared_folders)
     tagged = {f"option {name}": value for name, value in options.items()}
     return tagged | {f"env {name}": value for name, value in env.items()}
 

@@ -93,7 +93,8 @@ find_image() {
     local cache=${option[image_cache]} image=${option[image]} kept
     case $image in *://*) ;; *) return ;; esac
     kept=$cache/$(printf %s "$image" | sha256sum | cut -c1-16).sif
-    mkdir -p -m 700 "$cache" || die "cannot make the image cache $cache"
+    mkdir -p "$cache" || die "cannot make the image cache $cache"
+    chmod 700 "$cache"
     exec 9> "$kept.lock"
     flock 9
     if [ -z "$(find "$kept" -mmin -$((IMAGE_AGE_H * 60)) 2>/dev/null)" ]; then
@@ -138,6 +139,12 @@ run_container() {
         --bind "$scratch/extra-attributes.cfg:/etc/osg/extra-attributes.cfg:ro"
         --bind "${option[token]}:/etc/condor/tokens-orig.d/flock.opensciencegrid.org:ro"
     )
+    local folder folders
+    IFS=: read -r -a folders <<< "${option[shared_folders]}"
+    for folder in "${folders[@]}"; do
+        [ -d "$folder" ] || die "$folder is not on $(hostname); see --osgpilot-shared-prefixes"
+        binds+=(--bind "$folder")
+    done
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
     [ "${option[gpus]}" = 0 ] || use_gpus

@@ -21,7 +21,8 @@ HOST_PACKAGES = (
     *("condor", "apptainer", "squashfuse", "fuse3", "fuse-overlayfs", "fuse2fs", "uidmap"),
     *("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server", "openssh-client"),
     *("python3", "python3-venv", "procps", "iproute2", "tini", "ca-certificates"),
-    *("bowtie2-examples", "less", "nano-tiny"),
+    # rsync is what snakemake-storage-plugin-fs copies with
+    *("bowtie2-examples", "less", "nano-tiny", "rsync"),
 )
 JOB_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),

@@ -59,7 +59,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class Site:
-    """A Slurm cluster as a place where pilots run."""
+    """A Slurm cluster as a place where pilots run.
+
+    `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's.
+    """
 
     site: str
     resource: str
@@ -72,6 +75,7 @@ class Site:
     scratch: str = "/var/tmp"
     setup: tuple[str, ...] = ()
     condor: dict[str, str] = field(default_factory=dict)
+    shared_folders: tuple[str, ...] = ()
 
 
 @cache

@@ -21,7 +21,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, sweep  # noqa: F401
 
-from snakemake_executor_plugin_osgpilot.core.model import Launch, Plan
+from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.pilot.parameters import install_script
 from snakemake_executor_plugin_osgpilot.ports import Seat
@@ -31,6 +31,7 @@ from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
 from snakemake_executor_plugin_osgpilot.wiring import SystemClock
 
 PROJECT = "TestProject"
+KIND = "compute/4c"
 SAID, BARE_LOG = "said", "jobs.log"
 RUNTIME_IMAGE = "/opt/sif/runtime.sif"
 
@@ -178,7 +179,7 @@ def pilots(folder: Path, seat: Seat, count: int) -> Iterator[None]:
     run = RunFolder.create(folder / "pilots", seat.run)
     slurm = LocalSlurm(seat.owner, site.slurm, install_script(run.path))
     fleet = Fleet(slurm, SystemClock(), site, seat, run)
-    fleet.apply(Plan((Launch("benchmark"),) * count))
+    fleet.apply(Plan((Launch(KIND, 3600, "benchmark"),) * count))
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -38,8 +39,19 @@ from snakemake_executor_plugin_osgpilot.payload.stage import stage
 PATIENCE_S, SWEEP_PATIENCE_S = 1800, 600
 LOOK_EVERY_S = 0.05
 WRAPPER_RUNS = 20
+FEW_JOBS = 10
+"""With so few, what is needed beyond Snakemake does not depend on the number of jobs."""
 TRANSACTION_MAX = 10_000
 """An access point refuses more than 20,000 at once (MAX_JOBS_PER_SUBMISSION)."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What it took from hand-over to queue; CPU is Snakemake's own process, memory all there is."""
+
+    time_s: float
+    cpu_s: float
+    memory_mb: float
 
 
 def bare(folder: Path, jobs: int) -> float:
@@ -54,11 +66,8 @@ def bare(folder: Path, jobs: int) -> float:
 
 
 @contextmanager
-def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[tuple[float, float]]:
-    """Have Snakemake put its jobs into the queue, and in the end nothing left of them.
-
-    Yields the seconds from hand-over to queue, and the memory used by then in MB.
-    """
+def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[Spent]:
+    """Have Snakemake put its jobs into the queue, and leave nothing of them in the end."""
     seat = prepare(folder, jobs)
     handed_over = Count(folder, SAID, "Execute ")
     in_queue = Count(folder, contender.told_in, contender.told_by)
@@ -66,9 +75,10 @@ def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[tupl
     process = contender.start(folder, seat, pilots=1)
     try:
         _until(lambda: handed_over() > 0, process, folder)
-        begun = time.monotonic()
+        begun, busy_s = time.monotonic(), _cpu_s(process.pid)
         _until(lambda: in_queue() >= wanted, process, folder)
-        yield time.monotonic() - begun, _memory_mb(process.pid)
+        time_s, cpu_s = time.monotonic() - begun, _cpu_s(process.pid) - busy_s
+        yield Spent(time_s, cpu_s, _memory_mb(process.pid))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -87,6 +97,11 @@ def _memory_mb(pid: int) -> float:
     """Return the memory of a process and its children, in MB."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(process.memory_info().rss for process in family) / 1e6
+
+
+def _cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def wrapper_cpu_ms(folder: Path, inputs: tuple[str, ...]) -> float:
@@ -127,22 +142,31 @@ def main() -> None:
         by_hand = min(jobs, TRANSACTION_MAX)
         bare_per_s = by_hand / bare(place / "bare", by_hand)
         say("bare_htcondor_per_s", bare_per_s)
-        with by_snakemake(IDLE, place / "idle", jobs) as (idle_s, idle_mb):
-            say("snakemake_alone_s", idle_s)
-        with by_snakemake(DIRECT, place / "direct", jobs) as (ours_s, ours_mb):
-            say("hand_over_s", ours_s)
-            say("memory_mb", ours_mb - idle_mb)
+        with by_snakemake(IDLE, place / "idle-few", FEW_JOBS) as alone:
+            fixed_mb = -alone.memory_mb
+        with by_snakemake(DIRECT, place / "direct-few", FEW_JOBS) as ours:
+            fixed_mb += ours.memory_mb
+            say("memory_fixed_mb", fixed_mb)
+        with by_snakemake(IDLE, place / "idle", jobs) as alone:
+            say("snakemake_alone_s", alone.time_s)
+            say("snakemake_alone_cpu_s", alone.cpu_s)
+        with by_snakemake(DIRECT, place / "direct", jobs) as ours:
+            say("hand_over_s", ours.time_s)
+            say("hand_over_cpu_s", ours.cpu_s)
+            memory_mb = ours.memory_mb - alone.memory_mb
+            say("memory_mb", memory_mb)
         for each in () if arguments.ours_only else PEERS_AND_PAYLOADS:
             count = jobs if each is SNAKEMAKE_PAYLOAD else min(jobs, arguments.slow_jobs)
-            with by_snakemake(each, place / each.name, count) as (spent_s, _):
-                per_s[each.name] = count / spent_s
+            with by_snakemake(each, place / each.name, count) as theirs:
+                per_s[each.name] = count / theirs.time_s
                 say(f"{each.name}_per_s", per_s[each.name])
     for name, rate in per_s.items():
         print(f"submit ratio_{name} {rate / bare_per_s:.3f}")
-    print(f"submit ratio_to_bare_htcondor {jobs / ours_s / bare_per_s:.3f}")
-    say("queue_10k_s", ours_s * 10_000 / jobs)
-    say("memory_100k_mb", (ours_mb - idle_mb) * 100_000 / jobs)
-    say("ours_per_s", jobs / ours_s)
+    print(f"submit ratio_to_bare_htcondor {jobs / ours.time_s / bare_per_s:.3f}")
+    say("queue_10k_s", ours.time_s * 10_000 / jobs)
+    say("memory_100k_mb", fixed_mb + (memory_mb - fixed_mb) * 100_000 / jobs)
+    say("jobs_per_s", jobs / ours.time_s)
+    say("ours_per_s", jobs / ours.time_s)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +114,30 @@ class Workflow:
             self._process.wait()
 
 
+class WebServer:
+    """Serves a folder over HTTP and notes what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        noted = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args, directory=folder)  # type: ignore[arg-type]
+
+            def log_request(self, *args: object) -> None:
+                noted.asked.append(f"{self.command} {self.path}")
+
+        self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
+        self.url = f"http://{socket.getfqdn()}:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 def nothing_left() -> bool:
     return not pilots_in_slurm() and not jobs_in_queue()
 
@@ -128,6 +156,20 @@ def sweep(patience_s: float = 120) -> None:
         "a clean pool",
         patience_s,
     )
+
+
+@pytest.fixture
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    server = WebServer(tmp_path_factory.mktemp("www"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder outside the working folder that the pilots' nodes see, too."""
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ def refused(workflow):
     """Run and return the line that says why it did not go on."""
     workflow.snakefile(SNAKEFILE)
 
-    def run(env=None, **named):
+    def run(*options, env=None, **named):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
-            assert workflow.run(**named) == 1, workflow.said
+            assert workflow.run(*options, **named) == 1, workflow.said
         assert nothing_left()
         assert "Traceback" not in workflow.said
         assert not (workflow.folder / "out").exists()
@@ -91,3 +91,26 @@ def test_a_rule_that_needs_snakemake_where_no_image_has_it(refused, workflow):
     said = refused()
     assert "rule all needs Snakemake on the execution point (it has a `run:`)" in said
     assert "--osgpilot-runtime-image" in said
+
+
+def test_a_conda_environment_where_the_image_has_no_conda(refused, workflow):
+    (workflow.folder / "env.yaml").write_text("dependencies: [tools]")
+    workflow.snakefile(SNAKEFILE.replace("    shell", '    conda: "env.yaml"\n    shell'))
+    said = refused("--sdm", "conda", "--osgpilot-runtime-image", "/opt/sif/runtime.sif")
+    assert "rule all has a `conda:` environment and /opt/sif/runtime.sif has no conda" in said
+
+
+def test_an_absolute_path_that_nobody_shares(refused, workflow):
+    data = workflow.folder.parent / "data"
+    data.write_text("x")
+    workflow.snakefile(
+        f'rule all:\n    input: "{data}"\n    output: "out"\n    shell: "touch out"\n'
+    )
+    said = refused()
+    assert f"rule all: {data} lies outside the working folder: let a local rule bring it" in said
+    assert "--osgpilot-shared-prefixes" in said
+    assert "storage plugin" in said
+
+
+def test_shared_prefixes_that_cannot_be_any(refused):
+    assert "--osgpilot-shared-prefixes 'data'" in refused("--osgpilot-shared-prefixes", "data")

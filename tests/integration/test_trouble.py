@@ -14,6 +14,7 @@ SMALL_PILOTS = {
 }
 """They offer 1000 MB, and so a job at most 896 MB: seven times 128 MB."""
 
+# what is to be caught stays until it is; a job sees in its ad that it asks for more
 TROUBLES = """
 rule all:
     input: "grows", "disk", "never", "full", "gone", "paused", "removed", "good"
@@ -22,15 +23,19 @@ rule grows:
     output: "grows"
     resources: mem_mb=128, attempt=lambda wildcards, attempt: attempt
     retries: 3
-    shell: "(head -c 300M /dev/zero; sleep 6) | tail -c 300M >x; echo {resources.attempt} > grows"
+    shell:
+        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 60) |"
+        " tail -c 300M >x; echo {resources.attempt} > grows"
 rule disk:
     output: "disk"
     resources: disk_mb=50
-    shell: "head -c 70M /dev/zero > big; sleep 6; touch disk"
+    shell:
+        "head -c 70M /dev/zero > big; "
+        "! grep -q '^RequestDisk = 51200$' $_CONDOR_JOB_AD || sleep 60; touch disk"
 rule never:
     output: "never"
     resources: mem_mb=896
-    shell: "(head -c 1000M /dev/zero; sleep 20) | tail -c 1000M | wc -c > never"
+    shell: "(head -c 1000M /dev/zero; sleep 60) | tail -c 1000M | wc -c > never"
 rule full:
     output: "full"
     resources: mem_mb=256

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import classad2
 import htcondor2
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.access_point.description import describe
@@ -72,7 +72,7 @@ def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
     try:
         line = attribute(name, value)
     except BadInput:
-        assume(False)
+        return
     ad = classad2.parseOne(f"A = {added(line)}\n", classad2.ParserType.Old)
     assert list(ad) == ["A"]
     got = ad["A"]
@@ -84,7 +84,7 @@ def test_a_command_has_exactly_the_text_of_the_resource(name, value):
     try:
         line = submit_command(name, value)
     except BadInput:
-        assume(False)
+        return
     if line[0] == "requirements":
         return
     text = added(line)

@@ -70,7 +70,7 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(arrives=st.booleans(), answered=st.booleans())
     def send_badly(self, arrives, answered):
-        for _, keys in self.registry.take_unsent():
+        for keys in self.registry.take_unsent().values():
             self.clusters += 1
             ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
             assert not set(keys) & set(self.queued.values()), "a twin"

@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.access_point import client
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     claimed_memory_mb,
     describe,
+    items,
     needed_life_s,
     require_gpus,
     requirements,
@@ -47,6 +48,22 @@ def test_a_failing_rule_never_misses_its_output_folder():
 def test_a_folder_that_the_submit_language_would_read_otherwise_is_refused(bad):
     with pytest.raises(BadInput, match="working folder"):
         describe(submission(), SEAT, Path(bad))
+
+
+def test_urls_are_listed_for_the_job_that_wants_them():
+    request = Request(JobClass(Shape(2, 500, 1000)))
+    both = Submission(("1", "2"), request, urls={"2": ("https://h/a", "osdf:///b")})
+    assert items(both) == [
+        {"OSGPilotKey": "1", "OSGPilotUrls": ""},
+        {"OSGPilotKey": "2", "OSGPilotUrls": ",https://h/a,osdf:///b"},
+    ]
+    assert describe(both, SEAT, FOLDER)["transfer_input_files"] == "in/$(OSGPilotUrls)"
+
+
+@pytest.mark.parametrize("bad", ["https://h/a,b", "https://h/$(X)", "https://h/a b", "a", "h://\n"])
+def test_a_url_cannot_carry_commands(bad):
+    with pytest.raises(BadInput, match="the URL"):
+        items(Submission(("1",), Request(JobClass(Shape(2, 500, 1000))), urls={"1": (bad,)}))
 
 
 @pytest.mark.parametrize("bad", ["x\n+Evil=1", "$(X)", "a b", 'docker://"'])

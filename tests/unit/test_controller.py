@@ -86,6 +86,13 @@ def test_new_jobs_are_served_sooner_but_not_at_once(world):
     assert len(world.slurm.submitted) == 2
 
 
+def test_the_first_jobs_get_pilots_at_once(world):
+    world.tick()
+    world.add("a")
+    world.tick(after_s=LOOK_SOONEST_S / 2)
+    assert len(world.slurm.submitted) == 1
+
+
 def test_no_decision_without_an_answer(world):
     world.add("a")
     world.tick()

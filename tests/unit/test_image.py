@@ -62,5 +62,7 @@ def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
     images.shared_prefixes = (str(tmp_path),)
     assert images.find("tools.sif") == Image(str(tmp_path / "tools.sif"), transferred=False)
     assert said == [f"image {tmp_path / 'tools.sif'} is read where it is"]
+    (tmp_path.parent / "out.sif").touch()
+    assert images.find("../out.sif").transferred
     anywhere = "/cvmfs/singularity.opensciencegrid.org/htc/rocky:9"
     assert images.find(anywhere) == Image(anywhere, transferred=False)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import commit, sources, stage
+from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, exports
+from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
 
 STRICT = "set -euo pipefail; "
 
@@ -33,6 +33,9 @@ class Bench:
 
     def execute(self, payload: Payload) -> int:
         stage.stage(payload, self.job, self.run, self.workdir)
+        return self.run_there()
+
+    def run_there(self) -> int:
         shutil.copytree(self.job / "in", self.node)
         with (self.job / "output").open("w") as said:
             done = subprocess.run(
@@ -56,8 +59,9 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def job(command, *, inputs=(), outputs=(), logs=(), touched=()):
-    return Payload((STRICT + command + "\n",), "bash", inputs, outputs, logs, touched)
+def job(command, **files):
+    lists = {"inputs": (), "outputs": (), "logs": (), **files}
+    return Payload((STRICT + command + "\n",), "bash", **lists)
 
 
 def test_inputs_go_out_and_outputs_come_back(bench):
@@ -86,7 +90,7 @@ def test_a_failing_command_brings_its_log_but_no_output(bench):
         bench.commit(payload)
     assert not (bench.workdir / "out.txt").exists()
     assert (bench.workdir / "x.log").read_text() == "why\n"
-    assert commit.output_tail(bench.job) == "why"
+    assert failure.output_tail(bench.job) == "why"
 
 
 @pytest.mark.parametrize("command", ["false | cat", 'echo "$NOT_SET"', "false; true"])
@@ -115,6 +119,7 @@ def test_empty_files_folders_and_links_come_back(bench):
     payload = job(
         "touch empty; mkdir folder; echo 1 > folder/one; ln -s folder/one link; chmod +x empty",
         outputs=("empty", "folder", "link"),
+        folders=("folder",),
     )
     bench.execute(payload)
     bench.commit(payload)
@@ -223,7 +228,7 @@ def test_a_missing_input_is_named_before_anything_is_sent(bench):
 def test_a_shell_that_is_not_there_is_said(bench):
     payload = Payload(("true\n",), "no-such-shell", (), (), ())
     assert bench.execute(payload) == 125
-    assert "no-such-shell" in commit.output_tail(bench.job)
+    assert "no-such-shell" in failure.output_tail(bench.job)
 
 
 def test_protected_outputs_cannot_be_written(bench):
@@ -260,7 +265,8 @@ TWO = ("a", "sub/b")
 
 
 def made(bench):
-    payload = job("echo 1 > a; echo 22 > sub/b; mkdir c; echo 333 > 'c/x\n y'", outputs=(*TWO, "c"))
+    command = "echo 1 > a; echo 22 > sub/b; mkdir c; echo 333 > 'c/x\n y'"
+    payload = job(command, outputs=(*TWO, "c"), folders=("c",))
     assert bench.execute(payload) == 0
     return payload, bench.job / "osgpilot-out"
 
@@ -314,7 +320,7 @@ def test_what_an_earlier_attempt_left_behind_is_no_output(bench):
 
 
 def test_many_files_are_listed(bench):
-    payload = job("mkdir d; touch d/{1..1201}", outputs=("d",))
+    payload = job("mkdir d; touch d/{1..1201}", outputs=("d",), folders=("d",))
     assert bench.execute(payload) == 0
     bench.commit(payload)
     assert len(list((bench.workdir / "d").iterdir())) == 1201
@@ -332,3 +338,119 @@ def test_an_input_that_did_not_arrive_fails_the_job_with_its_name(bench):
     assert done.returncode == 125
     assert "the input big did not arrive" in done.stderr
     assert (bench.node / "osgpilot-out").is_dir()
+
+
+def links_in(folder: Path) -> dict[str, str]:
+    return {path.name: str(path.readlink()) for path in folder.iterdir() if path.is_symlink()}
+
+
+def test_links_among_outputs_stay_links(bench):
+    (bench.workdir / "in").write_text("i")
+    payload = job(
+        'mkdir -p d/e; echo x > x; ln -s x rel; ln -s "$PWD/x" abs; ln -s ../in back; '
+        "ln -s ../gone d/dangling; ln -s e d/folder; ln -s $'a\\nb' d/odd; ln -s ../in o/up",
+        outputs=("x", "rel", "abs", "d", "o/up"),
+        folders=("d",),
+    )
+    assert bench.execute(payload) == 0
+    assert not [path for path in (bench.job / "osgpilot-out").rglob("*") if path.is_symlink()]
+    bench.commit(payload)
+    found = {name: str((bench.workdir / name).readlink()) for name in ("rel", "abs", "o/up")}
+    assert found == {"rel": "x", "abs": f"{bench.workdir}/x", "o/up": "../in"}
+    inner = {
+        path.name: str(path.readlink())
+        for path in (bench.workdir / "d").iterdir()
+        if path.is_symlink()
+    }
+    assert inner == {"dangling": "../gone", "folder": "e", "odd": "a\nb"}
+
+
+def test_no_link_is_made_of_what_did_not_come_back_whole(bench):
+    payload = job(
+        "ln -s /etc/hostname a; echo x > b; echo y > log", outputs=("a", "b"), logs=("log",)
+    )
+    assert bench.execute(payload) == 0
+    back = bench.job / "osgpilot-out"
+    os.truncate(back / "b", 0)
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+    # HTCondor would write what the next attempt made through the link
+    assert not (back / "a").is_symlink()
+    assert (bench.workdir / "log").read_text() == "y\n"
+
+
+def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
+    payload = job("echo x > log; false", outputs=("d/a",), logs=("log",))
+    bench.execute(payload)
+    # left over from an attempt whose transfer was cut off
+    (bench.job / "osgpilot-out" / links.LIST).write_bytes(b"d/a\0x\0log\0/etc/host\0d/b\0")
+    with pytest.raises(JobFailed, match="exit status 1"):
+        bench.commit(payload)
+
+
+@pytest.mark.parametrize("target", ["behind", "../outside", "/no/such/file", "out"])
+def test_an_output_that_leads_nowhere_is_an_error(bench, target):
+    payload = job(f"echo x > behind; ln -s {target} out", outputs=("out",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="out is a link to"):
+        bench.commit(payload)
+    assert not (bench.workdir / "out").is_symlink()
+
+
+def test_links_within_an_input_folder_stay_links(bench):
+    (bench.workdir / "db" / "sub").mkdir(parents=True)
+    (bench.workdir / "db" / "x").write_text("x")
+    (bench.workdir / "outside").write_text("o")
+    for name, to in {"up": "../x", "loop": "..", "gone": "nowhere", "far": "../../outside"}.items():
+        (bench.workdir / "db" / "sub" / name).symlink_to(to)
+    payload = job("true", inputs=("db",))
+    assert bench.execute(payload) == 0
+    there = bench.node / "db" / "sub"
+    assert links_in(there) == {"up": "../x", "loop": "..", "gone": "nowhere"}
+    assert (there / "far").read_text() == "o"
+
+
+@pytest.mark.parametrize(
+    ("command", "folders", "message"),
+    [("mkdir out", (), r"declare it as directory"), ("touch out", ("out",), "and is none")],
+)
+def test_a_folder_is_what_is_declared_as_one(bench, command, folders, message):
+    payload = job(command, outputs=("out",), folders=folders)
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match=message):
+        bench.commit(payload)
+
+
+def test_a_log_that_was_not_written_is_empty(bench):
+    (bench.workdir / "old.log").write_text("from another time")
+    payload = job("false", logs=("old.log",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed):
+        bench.commit(payload)
+    assert (bench.workdir / "old.log").read_text() == ""
+
+
+def test_what_was_fetched_lands_where_the_command_expects_it(bench):
+    url = "https://h/data/x.txt"
+    payload = job("cp deep/er/x out", outputs=("out",), urls=((url, "deep/er/x"),))
+    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    (bench.job / "in" / "x.txt").write_text("fetched")  # as HTCondor does
+    bench.run_there()
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text() == "fetched"
+
+
+def test_the_folder_of_the_job_is_put_in_where_a_script_names_it(bench):
+    command = f'[ {HERE}/x = "$PWD/x" ]; [ -d {TMPDIR} ]; touch out'
+    payload = job(command, outputs=("out",))
+    assert bench.execute(payload) == 0
+
+
+def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
+    shared = tmp_path / "shared"
+    payload = job("true", shared=(str(shared),))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="cannot be seen here after 0 s"):
+        bench.commit(payload)
+    shared.touch()
+    bench.commit(payload)

@@ -105,11 +105,13 @@ def pilot_sh(tmp_path, token):
     runtime.write_text(FAKE_RUNTIME)
     runtime.chmod(0o755)
     pool = socket.create_server(("127.0.0.1", 0))
+    (tmp_path / "data").mkdir()
     here = site(
         tmp_path,
         scratch=str(scratch),
         setup=("export FROM_SETUP=yes",),
         central_manager=f"127.0.0.1:{pool.getsockname()[1]}",
+        shared_folders=(f"{tmp_path}/data",),
     )
     folder = tmp_path / "p1"
     values = parameters.parameters(here, SEAT, PILOT, tmp_path)
@@ -161,6 +163,22 @@ def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
     pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=30)
     assert "--nv\n" in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
+
+
+def test_shared_folders_reach_the_pilot_and_the_containers_of_its_jobs(pilot_sh, tmp_path):
+    said, _ = pilot_sh().communicate(timeout=30)
+    data = f"{tmp_path}/data"
+    assert f"--bind {data}" in " ".join((tmp_path / "argv").read_text().split()), said
+    assert f"APPTAINERENV_SINGULARITY_BIND_EXTRA={data}:{data}\n" in (tmp_path / "env").read_text()
+
+
+def test_a_shared_folder_that_a_node_lacks_is_named(pilot_sh, tmp_path):
+    (tmp_path / "data").rmdir()
+    process = pilot_sh()
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"{tmp_path}/data is not on" in said
+    assert "--osgpilot-shared-prefixes" in said
 
 
 def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path):

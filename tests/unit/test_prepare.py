@@ -4,12 +4,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from doubles import InStorage
+from snakemake.resources import Resource, Resources
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Images
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.payload.snakemake import without_containers
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 
 
 class Rule(SimpleNamespace):
@@ -17,18 +21,31 @@ class Rule(SimpleNamespace):
 
     def __init__(self, **directives):
         super().__init__(
-            **{"shellcmd": "true", "output": [], "conda_env": None, "benchmark": None, **directives}
+            **{
+                "shellcmd": "true",
+                "script": None,
+                "wrapper": None,
+                "output": [],
+                "conda_env": None,
+                "benchmark": None,
+                "resources": Resources.default("bare"),
+                **directives,
+            }
         )
 
     def __str__(self):
         return "r"
 
 
-def job(rule=None, container=None, **resources):
+def job(rule=None, container=None, params=(), input=(), output=(), **resources):
     return SimpleNamespace(
         rule=rule or Rule(),
         resources={"mem_mb": 500, "disk_mb": 100, **resources},
         threads=1,
+        params=params,
+        input=input,
+        output=output,
+        log=(),
         container_img_url=container,
         is_group=lambda: False,
     )
@@ -44,9 +61,10 @@ def preparer(kind="auto", image="", shared=(), sdm=()):
         deployment_settings=SimpleNamespace(deployment_method=set(sdm)),
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
     )
+    traffic = Traffic((), frozenset(["https"]), fetched_here=False, stored_here=False)
     images = Images(Path("/w"), said.append)
     requests = Requests(3600, said.append, said.append)
-    return Preparer(workflow, kind, image, None, None, None, {}, images, requests)
+    return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests)
 
 
 def flagged(flag):
@@ -57,7 +75,7 @@ def flagged(flag):
     "rule",
     [
         Rule(shellcmd=None),
-        Rule(script="x.py"),
+        Rule(shellcmd=None, script="x.py"),
         Rule(notebook="x.ipynb"),
         Rule(wrapper="bio/bwa"),
         Rule(benchmark="b.tsv"),
@@ -72,7 +90,13 @@ def test_rules_that_need_snakemake_there(rule):
 
 
 @pytest.mark.parametrize(
-    "rule", [Rule(), Rule(output=[flagged("touch")]), Rule(output=[flagged("protected")])]
+    "rule",
+    [
+        Rule(),
+        Rule(output=[flagged("touch")]),
+        Rule(output=[flagged("protected")]),
+        Rule(shellcmd=None, script="x.sh"),
+    ],
 )
 def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
     assert not preparer()._needs_snakemake(job(rule))
@@ -152,7 +176,35 @@ def test_the_snakemake_there_is_not_told_to_start_containers():
 def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     python_job = job(Rule(shellcmd=None))
     with pytest.raises(BadInput, match="--osgpilot-runtime-image"):
-        preparer()._check("r", python_job)
+        preparer()._check(python_job)
     with pytest.raises(BadInput, match="--shared-fs-usage none"):
-        preparer(image=RUNTIME, shared=["sources"])._check("r", python_job)
-    preparer(image=RUNTIME)._check("r", python_job)
+        preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
+    preparer(image=RUNTIME)._check(python_job)
+
+
+def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
+    own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
+    with pytest.raises(BadInput, match="--wrapper-prefix"):
+        preparer(image=RUNTIME)._check(own)
+    preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
+
+
+def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():
+    by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
+    elsewhere = InStorage("s3://bucket/x")
+    assert not preparer()._needs_snakemake(job(input=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[elsewhere]))
+    assert preparer()._needs_snakemake(job(output=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[by_url, same_name]))
+    assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
+
+
+def test_a_tmpdir_that_is_worked_out_there_needs_snakemake():
+    def computed(wildcards):
+        return "/x"
+
+    given = Resources({"tmpdir": Resource("tmpdir", "/x")})
+    assert not preparer()._needs_snakemake(job(Rule(resources=given)))
+    function = Resources({"tmpdir": Resource("tmpdir", computed)})
+    assert preparer()._needs_snakemake(job(Rule(resources=function)))
+    assert preparer()._needs_snakemake(job(params=["in <TBD>/x"]))

@@ -1,5 +1,7 @@
 """The queue: batches out, events in, nothing lost when an answer is."""
 
+from dataclasses import replace
+
 import pytest
 from doubles import FakeAccessPoint
 
@@ -34,7 +36,7 @@ def test_one_transaction_per_kind_of_job(queue, ap):
 
 
 def test_no_transaction_is_larger_than_an_access_point_takes(queue, ap, monkeypatch):
-    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.core.registry.TRANSACTION_MAX", 4)
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.queue.TRANSACTION_MAX", 4)
     queue.add([job(f"s{n}") for n in range(10)])
     assert queue.send() == 10
     assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]
@@ -356,6 +358,16 @@ def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, a
     queue.follow()
     assert not queue.run_again("a", "half of it is missing")
     assert not queue.any_left()
+
+
+def test_urls_go_out_with_their_jobs_each_time_these_are_submitted(queue, ap):
+    queue.add([replace(job("a"), urls=("https://h/x",)), job("b")])
+    queue.send()
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert queue.run_again("a", "half of it is missing")
+    queue.send()
+    assert [submission.urls for submission in ap.submissions] == [{"a": ("https://h/x",)}] * 2
 
 
 def test_giving_up_on_what_does_not_wait_changes_nothing(queue, ap):

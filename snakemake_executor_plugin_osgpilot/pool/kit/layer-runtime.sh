@@ -6,7 +6,7 @@ tree=/run/out/tmp/tree site=usr/local/lib/python3.13/dist-packages
 mkdir -p "$tree/$site"
 
 # libstdc++6 is for the solver of Snakemake's scheduler
-programs=(python3 bash coreutils dash findutils grep gzip hostname libc-bin libstdc++6 mawk procps sed tar)
+programs=(python3 bash coreutils dash findutils grep gzip hostname libc-bin libstdc++6 mawk procps rsync sed tar)
 only_to_install=(debconf dpkg init-system-helpers tzdata)
 not_read='^/usr/(share/(bash-completion|doc|info|lintian|locale|man)|lib/[^/]*/gconv)/'
 apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts --no-breaks \
@@ -19,7 +19,9 @@ tar -C / -c --no-recursion -T /tmp/files | tar -C "$tree" -x
 # with its bytecode, which no package lists
 cp -a /usr/lib/python3.13 "$tree/usr/lib/"
 
-/opt/venv/bin/python /run/kit/runtime-packages.py snakemake > /tmp/files
+# as `osgpilot runtime build` does: Snakemake and the storage plugins that are installed
+mapfile -t packages < <(/opt/venv/bin/pip list --format=freeze | grep -oE '^snakemake(-storage-plugin-[a-z0-9-]+)?==' | tr -d =)
+/opt/venv/bin/python /run/kit/runtime-packages.py "${packages[@]}" > /tmp/files
 tar -C "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
   -c --no-recursion -T /tmp/files | tar -C "$tree/$site" -x
 rm -rf "$tree"/usr/lib/python3.13/{test,pydoc_data} \

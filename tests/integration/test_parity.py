@@ -1,0 +1,315 @@
+"""The same rules by the local executor and by both payloads: the same files, byte by byte."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Workflow
+
+RUNTIME = "/opt/sif/runtime.sif"
+
+SNAKEFILE = r"""
+configfile: "config/config.yaml"
+shell.prefix("set -eu; export FROM_PREFIX=yes; ")
+localrules: all, here
+include: "rules/more.smk"
+module other:
+    snakefile: "modules/other.smk"
+use rule * from other as other_*
+
+rule all:
+    default_target: True
+    input:
+        "l/rel", "d", "executed", "tree", "long", "newlines", "sure", "tries", "gathered",
+        "shadowed", "sink", "prefix", "posix", "here", "timed", "wrapped", "wrapped_too",
+        "script.txt", "tmpdir", "unlogged", "other", "temps", "loaded"
+
+rule links:
+    output: "l/target", "l/rel", "l/abs", "l/in", link_to_folder=directory("l/folder")
+    input: "in/file"
+    shell:
+        "echo x > {output[0]}; ln -s target {output[1]}; ln -s $PWD/l/target {output[2]}; "
+        "ln -s ../in/file {output[3]}; ln -s ../in l/folder"
+
+rule folder:
+    output: directory("d")
+    shell:
+        "mkdir -p d/a/b/c d/empty; touch d/zero; echo 1 > d/a/b/c/deep; chmod +x d/a/b/c/deep; "
+        "ln -s ../zero d/a/up; ln -s a d/to_folder; ln -s nowhere d/dangling"
+
+rule executed:
+    input: "in/tool.sh"
+    output: "executed"
+    shell: "./{input} > {output}"
+
+rule tree:
+    input: "in"
+    output: "tree"
+    shell:
+        "cd in; find . -printf '%P %y %l\n' | LC_ALL=C sort > ../tree; "
+        "cat sub/to_file >> ../tree"
+
+rule long:
+    output: "long"
+    params: text="x" * 200_000
+    shell: "echo {params.text} | wc -c > {output}"
+
+rule newlines:
+    output: "newlines"
+    params: text="a\n\n b\n", several=["c d", "e\nf"]
+    shell: "printf '[%s]' {params.text:q} {params.several:q} > {output}"
+
+rule sure:
+    output:
+        ensure(
+            "sure",
+            sha256="98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4",
+        )
+    shell: "echo hi there > {output}; printf 'hi\n' > {output}"
+
+rule tries:
+    output: "tries"
+    retries: 2
+    resources: tries=lambda wildcards, attempt: attempt
+    shell: "echo {resources.tries} > {output}; [ {resources.tries} -ge 2 ]"
+
+checkpoint scatter:
+    output: directory("scattered")
+    shell: "mkdir -p {output}; for n in 1 2; do echo $n > {output}/$n.txt; done"
+
+rule each:
+    input: "scattered/{n}.txt"
+    output: "each/{n}.txt"
+    shell: "sed s/^/n/ {input} > {output}"
+
+def parts(wildcards):
+    folder = checkpoints.scatter.get().output[0]
+    return expand("each/{n}.txt", n=sorted(glob_wildcards(folder + "/{n}.txt").n))
+
+rule gathered:
+    input: parts
+    output: "gathered"
+    shell: "cat {input} > {output}"
+
+rule shadowed:
+    input: "in/file"
+    output: "shadowed"
+    shadow: "minimal"
+    shell: "touch litter; cp {input} {output}"
+
+rule source:
+    output: pipe("stream")
+    group: "piped"
+    shell: "seq 1000 > {output}"
+
+rule sink:
+    input: "stream"
+    output: "sink"
+    group: "piped"
+    shell: "md5sum < {input} > {output}"
+
+rule prefix:
+    output: "prefix"
+    shell: "echo $FROM_PREFIX ${{-//[^eux]/}} > {output}"
+
+rule posix:
+    output: "posix"
+    resources: shell_exec="sh"
+    shell: "echo ${{BASH_VERSION:-none}} > {output}"
+
+rule here:
+    output: "here"
+    shell: "echo here > {output}"
+
+rule timed:
+    output: "timed"
+    benchmark: "bench.tsv"
+    shell: "touch {output}"
+
+rule wrapped:
+    output: "wrapped"
+    params: word="hi"
+    wrapper: "greet"
+
+rule wrapped_too:
+    output: "wrapped_too"
+    params: word="ho"
+    wrapper: "file:wrappers/greet"
+
+rule tmpdir:
+    output: "tmpdir"
+    shell:
+        "cd {resources.tmpdir}; touch mine; cd - > /dev/null; "
+        "[ $TMPDIR = {resources.tmpdir} ]; [ $TMP$TEMP = $TEMPDIR$TEMPDIR ]; echo ok > {output}"
+
+rule unlogged:
+    output: "unlogged"
+    log: "logs/never_written.log"
+    shell: "touch {output}"
+
+rule temporary:
+    output: temp("passing")
+    shell: "echo passing > {output}"
+
+rule temps:
+    input: "passing"
+    output: "temps"
+    shell: "cp {input} {output}"
+
+rule loaded:
+    output: "loaded"
+    envmodules: "tools/1.0"
+    conda: "envs/tools.yaml"
+    shell: "echo loaded > {output}"
+"""
+
+MORE = r"""
+rule script:
+    input: "in/file", named="in/tool.sh"
+    output: "script.txt"
+    log: "logs/script.log"
+    params: text="it's $x\n'", several=["a b", "c"]
+    threads: 2
+    resources: extra="more"
+    script: "../scripts/report.sh"
+"""
+
+OTHER = r"""
+rule made:
+    output: "other"
+    script: "../scripts/other.sh"
+"""
+
+REPORT = r"""#!/usr/bin/env bash
+{
+    cat "${snakemake_input[0]}" "${snakemake_input[named]}"
+    printf '<%s>' "${snakemake_params[text]}" "${snakemake_params[several]}" "$FROM_PREFIX" "$-"
+    printf '<%s>' "${snakemake[threads]}" "${snakemake_resources[extra]}" "${snakemake[rule]}"
+    printf '<%s>' "${snakemake_config[greeting]}" "$OMP_NUM_THREADS"
+    [ -d "${snakemake_resources[tmpdir]}" ]; echo "tmpdir $?"
+    [ -e "${snakemake[scriptdir]}/report.sh" ]; echo "scriptdir $?"
+    false; echo "goes on after $?"
+} > "${snakemake_output[0]}"
+echo done > "${snakemake_log[0]}"
+"""
+
+
+def prepare(folder: Path) -> None:
+    files = {
+        "workflow/Snakefile": SNAKEFILE,
+        "workflow/rules/more.smk": MORE,
+        "workflow/modules/other.smk": OTHER,
+        "workflow/scripts/report.sh": REPORT,
+        "workflow/scripts/other.sh": "echo other > ${snakemake_output[0]}\n",
+        "workflow/envs/tools.yaml": "dependencies: [tools]\n",
+        "wrappers/greet/wrapper.py": (
+            "from snakemake.shell import shell\n"
+            "shell('echo {snakemake.params.word} > {snakemake.output}')\n"
+        ),
+        "wrappers/greet/environment.yaml": "dependencies: [tools]\n",
+        "config/config.yaml": "greeting: hello\n",
+        "in/file": "content\n",
+        "in/tool.sh": "#!/bin/bash\necho run\n",
+        "in/sub/deep": "deep\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "in/tool.sh").chmod(0o755)
+    (folder / "in/hollow").mkdir()
+    for link, to in {"to_file": "../file", "to_folder": "..", "dangling": "nowhere"}.items():
+        (folder / "in/sub" / link).symlink_to(to)
+
+
+def found(folder: Path) -> dict[str, object]:
+    """All that a run left behind: kind, executable bit and content, link targets as they are."""
+    content: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if name.startswith((".snakemake", "said", "site.yaml", "bench.tsv")):
+            continue
+        if path.is_symlink():
+            content[name] = ("link", str(path.readlink()).replace(str(folder), "WORKDIR"))
+        elif path.is_dir():
+            content[name] = "folder"
+        else:
+            content[name] = (bool(path.stat().st_mode & 0o100), path.read_bytes())
+    content["bench.tsv"] = (folder / "bench.tsv").read_text().splitlines()[0]
+    return content
+
+
+def wrappers(folder: Path) -> list[str]:
+    return ["--wrapper-prefix", f"file://{folder}/wrappers/"]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local")
+    prepare(folder)
+    subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *wrappers(folder)],
+        cwd=folder, check=True,
+    )  # fmt: skip
+    return found(folder)
+
+
+@pytest.mark.parametrize("payload", ["auto", "snakemake"])
+def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, payload):
+    prepare(workflow.folder)
+    options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
+    assert workflow.run(*options, *wrappers(workflow.folder)) == 0, workflow.said
+    assert found(workflow.folder) == expected
+
+
+def test_what_snakemake_would_not_take_costs_that_job_only(workflow: Workflow, shared: Path):
+    """Some of it would make Snakemake end the whole workflow: it checks outputs once more."""
+    workflow.snakefile(f"""
+rule all:
+    input: "fine", "empty", "dangling", "folder", "file", "never", "a,b.made", "{shared}/unseen"
+
+rule fine:
+    output: "fine"
+    shell: "sleep 1; echo fine > {{output}}"
+
+rule empty:
+    output: ensure("empty", non_empty=True)
+    shell: "touch {{output}}"
+
+rule dangling:
+    output: "dangling"
+    shell: "echo left > behind; ln -s behind {{output}}"
+
+rule folder:
+    output: "folder"
+    shell: "mkdir {{output}}"
+
+rule file:
+    output: directory("file")
+    shell: "touch {{output}}"
+
+rule never:
+    output: "never"
+    shell: "true"
+
+rule comma:
+    output: "{{name}}.made"
+    resources: osgpilot_payload="snakemake"
+    shell: "touch {{output:q}}"
+
+rule unseen:
+    output: "{shared}/unseen"
+    shell: "true"
+""")
+    options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
+    assert workflow.run(*options, "--keep-going", "--latency-wait", "2") == 1
+    assert (workflow.folder / "fine").read_text() == "fine\n"
+    assert "unexpected empty output files" in workflow.said
+    assert "dangling is a link to behind, which is not there" in workflow.said
+    assert "folder is a folder; declare it as directory('folder')" in workflow.said
+    assert "file is declared as directory() and is none" in workflow.said
+    assert "the command succeeded but did not make never" in workflow.said
+    assert "wildcard name is 'a,b'; a comma" in workflow.said
+    assert f"{shared}/unseen cannot be seen here after 2 s" in workflow.said
+    made = {path.name for path in workflow.folder.iterdir()}
+    assert not made & {"empty", "dangling", "folder", "file", "never", "a,b.made"}

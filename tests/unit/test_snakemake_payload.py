@@ -1,0 +1,37 @@
+"""The command that starts Snakemake on the execution point."""
+
+import shlex
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
+
+
+def spec(**wildcards):
+    return SimpleNamespace(rulename="r", wildcards_dict=wildcards)
+
+
+@pytest.mark.parametrize("value", ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&"])
+def test_wildcards_and_configuration_arrive_as_they_are(value):
+    specs, config = [spec(w=value), spec()], [f"key={value}"]
+    theirs = " ".join(
+        (
+            "python -m snakemake",
+            format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)),
+            format_cli_arg("--config", config),
+            "--cores 1",
+        )
+    )
+    assert shlex.split(requoted(theirs, specs, config)) == [
+        *("python", "-m", "snakemake", "--target-jobs", f"r:w={value}", "r:"),
+        *("--config", f"key={value}", "--cores", "1"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["a,b", "'a", 'a"'])
+def test_wildcards_that_snakemake_loses_are_refused(value):
+    with pytest.raises(BadInput, match="wildcard w is"):
+        requoted("", [spec(w=value)], [])
