@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
-from snakemake_executor_plugin_osgpilot.core.model import Gate, Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters

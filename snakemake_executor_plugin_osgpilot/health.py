@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.breaker import CLOSED, EXCUSED, Breaker, Strikes
-from snakemake_executor_plugin_osgpilot.core.model import Gate, Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 LOG_TAIL = 400
 

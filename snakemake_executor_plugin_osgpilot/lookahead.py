@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Soon
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.snapshot import Soon
 from snakemake_executor_plugin_osgpilot.ports import Clock
 
 WALK_SHARE = 0.02

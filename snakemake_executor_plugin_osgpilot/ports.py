@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
 from snakemake_executor_plugin_osgpilot.core.model import Request, Shape
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Running, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
+from snakemake_executor_plugin_osgpilot.core.snapshot import Running
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
 
@@ -112,7 +113,7 @@ class Queue:
         """Return what scaling looks at, and what was learned since the last call."""
         with self._lock:
             ledger = self._registry.ledger
-            learned, self._registry.runtimes_s = self._registry.runtimes_s, []
+            learned, ledger.runtimes_s = ledger.runtimes_s, []
             executing = tuple(ledger.executing.values())
             return View(ledger.waiting.copy(), executing, dict(ledger.served), learned)
 

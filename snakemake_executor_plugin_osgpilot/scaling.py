@@ -6,8 +6,9 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
-from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move, Signs
 from snakemake_executor_plugin_osgpilot.lookahead import Ahead

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered

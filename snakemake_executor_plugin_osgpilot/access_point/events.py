@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
 _KINDS = {

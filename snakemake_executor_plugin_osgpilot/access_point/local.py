@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     resource_attributes,
 )
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
-from snakemake_executor_plugin_osgpilot.core.jobs import Event
+from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from snakemake_executor_plugin_osgpilot.core.model import Gate
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 FAILURES_MAX = 4
 """Starts in a row that have to fail. If one node in five is bad, four failures come about by chance

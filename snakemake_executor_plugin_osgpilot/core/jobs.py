@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-
-VACATE_CODES = 1000
-"""Reason codes below this are HoldReasonCodes (HTCondor manual, Vacate Reason Codes)."""
 
 
 class JobState(Enum):
@@ -20,44 +18,6 @@ class JobState(Enum):
     HELD = "held"
     ENDED = "ended"
     REMOVED = "removed"
-
-
-class EventKind(Enum):
-    """The events that change a job; all others are of no consequence to us."""
-
-    SUBMIT = "submit"
-    EXECUTE = "execute"
-    USAGE = "usage"
-    EVICTED = "evicted"
-    NOT_STARTED = "not started"
-    TERMINATED = "terminated"
-    ABORTED = "aborted"
-    HELD = "held"
-    RELEASED = "released"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event. `pilot`, `allocation_id` and `node` come with EXECUTE, `exit_status` with
-    TERMINATED, `memory_mb` with USAGE. `code` and `subcode` are HoldReasonCode and
-    HoldReasonSubCode, and with EVICTED those or the codes of a vacate (VACATE_CODES and above).
-    """
-
-    kind: EventKind
-    at_s: float
-    pilot: str = ""
-    allocation_id: str = ""
-    node: str = ""
-    exit_status: int | None = None
-    code: int = 0
-    subcode: int = 0
-    memory_mb: int = 0
-    text: str = ""
-
-    @property
-    def before_hold(self) -> bool:
-        """Whether it is an eviction after which the job is held."""
-        return self.kind is EventKind.EVICTED and 0 < self.code < VACATE_CODES
 
 
 def place(allocation_id: str, node: str) -> str:
@@ -123,6 +83,11 @@ class Job:
     def over(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.state in (JobState.ENDED, JobState.REMOVED)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end, and well."""
+        return self.state is JobState.ENDED and self.exit_status == 0
 
     @property
     def waits(self) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits
-from snakemake_executor_plugin_osgpilot.core.model import Gate, JobClass, Offer, Policy
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
 from snakemake_executor_plugin_osgpilot.core.outlook import Outlook, hosted
 from snakemake_executor_plugin_osgpilot.core.packing import Room, largest_first, open_pilots
 from snakemake_executor_plugin_osgpilot.core.rules import admit
 from snakemake_executor_plugin_osgpilot.core.sizing import walltime_s
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 WAIT_TOLERANCE = 1.25
 """A larger pilot is preferred only if the smaller one is expected to wait this much longer."""

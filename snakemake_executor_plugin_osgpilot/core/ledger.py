@@ -37,7 +37,8 @@ class RuleSums:
 class Ledger:
     """Jobs by key, waiting jobs by class, jobs in execution, sums by rule.
 
-    `served` has the pilots on which a job was ever started, with the time of the first start.
+    `served` has the pilots on which a job was ever started, with the time of the first start,
+    `runtimes_s` what jobs took that succeeded; who reads it empties it.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Ledger:
         self.executing: dict[str, Job] = {}
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
+        self.runtimes_s: list[tuple[JobClass, float]] = []
 
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
@@ -65,6 +67,8 @@ class Ledger:
             self._count(before, -1)
         self._jobs[job.key] = job
         self._count(job, 1)
+        if job.succeeded and job.started_s is not None and job.ended_s is not None:
+            self.runtimes_s.append((job.job_class, job.ended_s - job.started_s))
         if job.pilot:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
@@ -80,10 +84,9 @@ class Ledger:
             else:
                 del self.executing[job.key]
         cores, sums = job.job_class.shape.cores, self.rules[job.rule]
-        succeeded = job.state is JobState.ENDED and job.exit_status == 0
         sums.jobs += by
-        sums.done += by * succeeded
-        sums.failed += by * (job.over and not succeeded)
+        sums.done += by * job.succeeded
+        sums.failed += by * (job.over and not job.succeeded)
         sums.past_core_s += by * job.busy_s * cores
         if job.state is JobState.RUNNING and job.started_s is not None:
             sums.running_cores += by * cores

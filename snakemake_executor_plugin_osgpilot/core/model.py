@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -163,45 +162,3 @@ class Policy:
     patience_s: float = 60.0
     stale_s: float = 60.0
     launches_max: int = 3
-
-
-class Running(NamedTuple):
-    """Jobs of one class on one pilot; `since_s` is the mean of their starts."""
-
-    job_class: JobClass
-    jobs: int
-    since_s: float
-
-
-class Soon(NamedTuple):
-    """Jobs that become ready at about `ready_s`; None: when the jobs now waiting are through."""
-
-    job_class: JobClass
-    jobs: int
-    ready_s: float | None
-
-
-class Gate(NamedTuple):
-    """How many pilots of an offer may be started now, and why not more."""
-
-    launches_max: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All that a plan may know, as of the answers we had at `looked_s`.
-
-    `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
-    next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
-    how many pilots may be started at most, and why not more.
-    """
-
-    now_s: float
-    waiting: Mapping[JobClass, int]
-    pilots: tuple[Pilot, ...] = ()
-    running: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
-    soon: tuple[Soon, ...] = ()
-    later: int = 0
-    gates: Mapping[str, Gate] = field(default_factory=dict)
-    looked_s: float | None = None

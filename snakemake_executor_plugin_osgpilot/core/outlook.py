@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from snakemake_executor_plugin_osgpilot.core.actions import Forecast, Unfit
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits, unfit
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, largest_first
 from snakemake_executor_plugin_osgpilot.core.rules import Commitment, commitment
 from snakemake_executor_plugin_osgpilot.core.sizing import cores_worth_having
+from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
 
 Demand = Mapping[JobClass, int]

@@ -7,10 +7,11 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.launching import launches
-from snakemake_executor_plugin_osgpilot.core.model import Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.model import Policy
 from snakemake_executor_plugin_osgpilot.core.outlook import Outlook
 from snakemake_executor_plugin_osgpilot.core.releasing import releases
 from snakemake_executor_plugin_osgpilot.core.rules import stale
+from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
 
 
 def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core import holds
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
@@ -17,8 +18,7 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `avoid` are pilots that were lost and may still be
     offered. `removals` are jobs that were given up, `withdrawals` ones to be submitted anew: keys
-    by job id, until the access point has answered. `runtimes_s` are those of jobs that succeeded,
-    `span_s` the times of the first and the last event.
+    by job id, until the access point has answered. `span_s`: times of the first and last event.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -26,7 +26,6 @@ class Registry:
         self.ledger = Ledger()
         self.over: dict[str, Job] = {}
         self.notices: Counter[str] = Counter()
-        self.runtimes_s: list[tuple[JobClass, float]] = []
         self.span_s: tuple[float, float] | None = None
         self.unsent: list[str] = []
         self.in_doubt: list[str] = []
@@ -85,13 +84,11 @@ class Registry:
         before = self.ledger[key]
         if before.over or before.job_id != job_id:
             return
-        first_s, last_s = self.span_s or (event.at_s, event.at_s)
+        first_s, last_s = self.span_s or (event.at_s,) * 2
         self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
             self._tell(key)
-            if job.exit_status == 0 and before.started_s is not None:
-                self.runtimes_s.append((job.job_class, event.at_s - before.started_s))
         elif event.kind is EventKind.HELD:
             self._judge(job, event.at_s)
         elif len(job.setbacks) > len(before.setbacks):

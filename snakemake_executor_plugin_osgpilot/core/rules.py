@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
-from snakemake_executor_plugin_osgpilot.core.model import Gate, Offer, Pilot, Policy, Snapshot
+from snakemake_executor_plugin_osgpilot.core.model import Offer, Pilot, Policy
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 
 
 @dataclass(frozen=True)

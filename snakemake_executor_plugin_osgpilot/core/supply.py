@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import (
-    JobClass,
-    Pilot,
-    PilotState,
-    Policy,
-    Running,
-    Shape,
-    Snapshot,
-)
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.packing import Room
+from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
 
 _NEAREST_FIRST = {
     PilotState.READY: 0,

@@ -16,11 +16,10 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Pilot,
     PilotState,
     Policy,
-    Running,
     Shape,
-    Snapshot,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
 
 CLASSES, PILOTS, REPEATS = 50, 1000, 200
 OFFERS = tuple(

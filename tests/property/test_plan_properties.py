@@ -11,20 +11,17 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits
 from snakemake_executor_plugin_osgpilot.core.model import (
-    Gate,
     JobClass,
     Offer,
     Pilot,
     PilotState,
     Policy,
-    Running,
     Shape,
-    Snapshot,
-    Soon,
 )
 from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, open_pilots
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.rules import commitment
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Running, Snapshot, Soon
 
 OFFERS = (
     Offer("small", Shape(4, 8000, 10**6), (1800, 3600, 7200)),

@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.registry import Registry

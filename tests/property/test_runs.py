@@ -14,12 +14,11 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Pilot,
     PilotState,
     Policy,
-    Running,
     Shape,
-    Snapshot,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.rules import commitment
+from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
 
 TICK_S = 20.0
 TICKS_MAX = 5000

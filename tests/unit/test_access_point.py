@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     runtime_bucket_s,
 )
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
-from snakemake_executor_plugin_osgpilot.core.jobs import EventKind
+from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission

@@ -8,7 +8,8 @@ from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
 from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
-from snakemake_executor_plugin_osgpilot.core.jobs import EventKind, Job
+from snakemake_executor_plugin_osgpilot.core.events import EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered

@@ -1,6 +1,7 @@
 """What the event log says about a job."""
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
 JOB = Job("000001", "map", Request(JobClass(Shape(1, 500))))

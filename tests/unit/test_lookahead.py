@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 from doubles import HandClock
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape, Soon
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.snapshot import Soon
 from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 
 SMALL = JobClass(Shape(1, 500))

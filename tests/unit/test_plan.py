@@ -8,18 +8,15 @@ import pytest
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.model import (
-    Gate,
     JobClass,
     Offer,
     Pilot,
     PilotState,
     Policy,
-    Running,
     Shape,
-    Snapshot,
-    Soon,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Running, Snapshot, Soon
 
 OFFER = Offer("compute", Shape(4, 3800), (3600,))
 POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_max=1000)

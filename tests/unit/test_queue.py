@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from doubles import FakeAccessPoint
 
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
-from snakemake_executor_plugin_osgpilot.core.jobs import Event, EventKind, Job, JobState
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
