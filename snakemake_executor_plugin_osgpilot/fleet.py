@@ -115,6 +115,11 @@ class Fleet:
         self._end_mute(signs, now_s)
         return moves
 
+    def shun(self, name: str, why: str) -> None:
+        """Have no more jobs on a pilot, whose node seems to be bad."""
+        if pilot := self._pilots.get(name):
+            self.health.shun(pilot, why, self._clock.now_s())
+
     def note_unneeded(self, names: Iterable[str]) -> None:
         """Remember since when plans have had no use for these pilots, and forget it for others."""
         unneeded, now_s = set(names), self._clock.now_s()

@@ -6,7 +6,13 @@ import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.breaker import CLOSED, EXCUSED, Breaker, Strikes
+from snakemake_executor_plugin_osgpilot.core.breaker import (
+    CLOSED,
+    EXCUSED,
+    NODE_STRIKES_MAX,
+    Breaker,
+    Strikes,
+)
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
@@ -14,11 +20,12 @@ LOG_TAIL = 400
 
 
 class Health:
-    """The breakers of a site's offers, and the strikes against its nodes."""
+    """The breakers of a site's offers, the strikes against its nodes, and pilots to be shunned."""
 
     def __init__(self, offers: Iterable[str]) -> None:
         self._breakers: dict[str, Breaker] = dict.fromkeys(offers, CLOSED)
         self._strikes = Strikes({})
+        self.shunned: dict[str, str] = {}
 
     def gates(self, live: Mapping[str, int], now_s: float) -> dict[str, Gate]:
         """Return what may be started, by offer in trouble; `live` counts its pilots under way."""
@@ -32,6 +39,13 @@ class Health:
     def held_back(self, now_s: float) -> tuple[str, ...]:
         """Return the offers of which a pilot that starts now should leave at once."""
         return tuple(sorted(o for o, b in self._breakers.items() if now_s < b.probe_s))
+
+    def shun(self, pilot: Pilot, why: str, now_s: float) -> None:
+        """Have no more jobs on `pilot`, and no more pilots on its node for a while."""
+        if pilot.name not in self.shunned:
+            self.shunned[pilot.name] = why
+            for _ in range(NODE_STRIKES_MAX):
+                self._strikes = self._strikes.struck(pilot.node, now_s)
 
     def is_permanent(self, offer: str) -> bool:
         """Whether Slurm refuses this offer for good."""

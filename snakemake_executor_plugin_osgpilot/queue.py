@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
+from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
@@ -27,13 +27,15 @@ class View:
     """The jobs as scaling sees them.
 
     `waiting` counts by class, `served` has pilots and when the first job started there,
-    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view.
+    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
+    jobs ended on each pilot.
     """
 
     waiting: Counter[JobClass]
     executing: tuple[Job, ...]
     served: dict[str, float]
     runtimes_s: list[tuple[JobClass, float]]
+    outcomes: dict[str, Outcomes]
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""
@@ -115,7 +117,8 @@ class Queue:
             ledger = self._registry.ledger
             learned, ledger.runtimes_s = ledger.runtimes_s, []
             executing = tuple(ledger.executing.values())
-            return View(ledger.waiting.copy(), executing, dict(ledger.served), learned)
+            outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
+            return View(ledger.waiting.copy(), executing, dict(ledger.served), learned, outcomes)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
@@ -50,6 +51,8 @@ class Scaling:
         """
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
+        for name, why in black_holes(view.outcomes).items():
+            self._fleet.shun(name, why)
         self._ask_pool()
         signs = Signs(view.served, self._known, self._asked_s, jobs_wait=bool(view.waiting))
         moves = self._fleet.look(signs)
@@ -76,6 +79,7 @@ class Scaling:
             soon=self.ahead.soon(ends_s),
             later=self.ahead.later,
             gates=self._fleet.gates(),
+            shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
         )
         self.last = plan(snapshot, self.estimates, self.policy)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 
+QUICK_S = 60.0
+"""A job that fails sooner than this may have met a node on which every job fails."""
+
 
 @dataclass(slots=True)
 class RuleSums:
@@ -34,11 +37,20 @@ class RuleSums:
         return self.past_core_s + max(0.0, running)
 
 
+@dataclass(slots=True)
+class Outcomes:
+    """How jobs ended on one pilot."""
+
+    ended: int = 0
+    failed_quickly: int = 0
+
+
 class Ledger:
     """Jobs by key, waiting jobs by class, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
-    `runtimes_s` what jobs took that succeeded; who reads it empties it.
+    `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded; who reads it
+    empties it.
     """
 
     def __init__(self) -> None:
@@ -48,6 +60,7 @@ class Ledger:
         self.executing: dict[str, Job] = {}
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
+        self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
         self.runtimes_s: list[tuple[JobClass, float]] = []
 
     def __getitem__(self, key: str) -> Job:
@@ -67,12 +80,23 @@ class Ledger:
             self._count(before, -1)
         self._jobs[job.key] = job
         self._count(job, 1)
-        if job.succeeded and job.started_s is not None and job.ended_s is not None:
-            self.runtimes_s.append((job.job_class, job.ended_s - job.started_s))
+        if job.state is JobState.ENDED and (before is None or not before.over):
+            self._learn(job)
         if job.pilot:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
+
+    def _learn(self, job: Job) -> None:
+        if job.started_s is None or job.ended_s is None:
+            return
+        runtime_s = job.ended_s - job.started_s
+        outcomes = self.outcomes[job.pilot]
+        outcomes.ended += 1
+        if job.succeeded:
+            self.runtimes_s.append((job.job_class, runtime_s))
+        elif runtime_s < QUICK_S:
+            outcomes.failed_quickly += 1
 
     def _count(self, job: Job, by: int) -> None:
         self._states[job.state] += by

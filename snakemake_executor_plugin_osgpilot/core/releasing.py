@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.core.outlook import Outlook
@@ -19,7 +21,17 @@ def releases(outlook: Outlook) -> tuple[frozenset[str], list[Cancel | Drain]]:
         and not outlook.snapshot.running.get(pilot.name)
     ]  # fmt: skip
     decided = [action for pilot in unneeded if (action := _release(pilot, outlook))]
+    done = {action.pilot for action in decided}
+    decided += [action for action in _shunned(outlook) if action.pilot not in done]
     return frozenset(pilot.name for pilot in unneeded), decided
+
+
+def _shunned(outlook: Outlook) -> Iterator[Drain]:
+    """Drain the pilots that are to get no more jobs, busy or not: what runs there may go on."""
+    for pilot in outlook.snapshot.pilots:
+        why = outlook.snapshot.shunned.get(pilot.name)
+        if why and pilot.state.serves and not pilot.state.waits:
+            yield Drain(pilot.name, why)
 
 
 def _release(pilot: Pilot, outlook: Outlook) -> Cancel | Drain | None:

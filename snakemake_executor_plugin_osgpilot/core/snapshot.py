@@ -38,7 +38,8 @@ class Snapshot:
 
     `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
     next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
-    how many pilots may be started at most, and why not more.
+    how many pilots may be started at most, and why not more, `shunned` of pilots why they are to
+    get no more jobs.
     """
 
     now_s: float
@@ -48,4 +49,5 @@ class Snapshot:
     soon: tuple[Soon, ...] = ()
     later: int = 0
     gates: Mapping[str, Gate] = field(default_factory=dict)
+    shunned: Mapping[str, str] = field(default_factory=dict)
     looked_s: float | None = None

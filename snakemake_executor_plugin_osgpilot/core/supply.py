@@ -93,7 +93,7 @@ def supply(
     hosts: set[tuple[Shape, float]] = set()
     cores, busy_core_s, coming_core_s = 0, 0.0, 0.0
     for pilot in snapshot.pilots:
-        if not pilot.state.serves or hopeless(pilot):
+        if not pilot.state.serves or hopeless(pilot) or pilot.name in snapshot.shunned:
             continue
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())

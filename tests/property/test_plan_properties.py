@@ -96,6 +96,7 @@ def snapshots(draw):
         running=running,
         soon=draw(soons),
         later=draw(st.integers(0, 5)),
+        shunned={p.name: "jobs fail there" for p in listed if draw(st.integers(0, 9)) == 0},
         gates=draw(st.sampled_from([{}, {"small": Gate(0, "it fails")}])),
     )
 
@@ -170,9 +171,11 @@ def test_no_pilot_that_runs_a_job_or_is_needed_is_let_go(snapshot, known, policy
         if isinstance(action, Launch):
             continue
         pilot = by_name[action.pilot]
+        assert pilot.state.serves
+        if action.pilot in snapshot.shunned and isinstance(action, Drain):
+            continue  # it finishes what it runs
         assert action.pilot in decided.unneeded
         assert not snapshot.running.get(action.pilot)
-        assert pilot.state.serves
         assert pilot.state.waits == isinstance(action, Cancel)
 
 

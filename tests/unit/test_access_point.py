@@ -38,6 +38,12 @@ def test_a_job_carries_project_workflow_and_key():
     assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
 
 
+def test_every_run_has_a_log_of_its_own():
+    """Nothing of earlier runs is read, and two workflows in one folder do not meet."""
+    logs = {describe(submission(), SEAT, Path(f"/w/{run}"))["log"] for run in ("r1", "r2")}
+    assert logs == {"/w/r1/jobs.log", "/w/r2/jobs.log"}
+
+
 def test_a_failing_rule_never_misses_its_output_folder():
     text = describe(submission(), SEAT, FOLDER)
     assert text["transfer_output_files"] == "osgpilot-out"

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
 from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -205,6 +205,25 @@ def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
     world.tick(after_s=LOOK_SOONEST_S)
     assert world.slurm.drained == ["1"]
+
+
+def test_a_pilot_that_swallows_jobs_is_drained_and_its_node_left_out(world):
+    world.add(*(f"{n}" for n in range(8)))
+    world.tick()
+    for name, node in (("osgpilot-r1-1", "n1"), ("osgpilot-r1-2", "n2")):
+        row = world.slurm.rows[name]
+        world.slurm.rows[name] = Row(row.allocation_id, name, Seen.RUNNING, node=node)
+    for number in range(8):
+        name = f"osgpilot-r1-{1 + number % 2}"
+        world.ap.tell(str(number), EventKind.EXECUTE, at_s=1000.0, pilot=name)
+    world.tick()
+    for number in range(8):
+        world.ap.tell(str(number), EventKind.TERMINATED, at_s=1001.0, exit_status=1 - number % 2)
+    world.add("more")
+    world.tick()
+    assert world.slurm.drained == ["1"]
+    assert any("4 of 4 jobs failed there at once, elsewhere 0 of 4" in t for t in world.said)
+    assert world.fleet.health.excluded(world.clock.at_s) == ("n1",)
 
 
 def test_many_pilots_are_started_a_few_at_a_time(world):

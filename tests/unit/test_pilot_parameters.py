@@ -80,6 +80,12 @@ def test_missing_and_empty_tokens_are_refused(tmp_path, token):
 
 
 FAKE_RUNTIME = """#!/bin/bash
+if [ "$1" = pull ]; then
+    echo "$4" >> "$FOLDER_OUT/pulls"
+    [ -z "${PULL_FAILS:-}" ] || exit 1
+    echo sif > "$3"
+    exit
+fi
 printf '%s\\n' "$@" > "$FOLDER_OUT/argv"
 env > "$FOLDER_OUT/env"
 for a in "$@"; do
@@ -250,6 +256,56 @@ def test_a_pilot_whose_kind_is_held_back_leaves_at_once(pilot_sh, tmp_path):
     assert process.returncode == 0
     assert "held back" in said
     assert not (tmp_path / "argv").exists()
+
+
+@pytest.fixture
+def fetched(tmp_path):
+    """Have the pilot's image come by URL; returns what the container runtime was asked to fetch."""
+
+    def use(url="docker://registry/pilot:1"):
+        path = tmp_path / "p1" / "parameters"
+        text = re.sub("option image=.*", f"option image={url}", path.read_text())
+        text = re.sub("option image_cache=.*", f"option image_cache={tmp_path}/cache", text)
+        path.write_text(text)
+
+    def asked():
+        return (tmp_path / "pulls").read_text().splitlines()
+
+    use.asked = asked
+    return use
+
+
+def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
+    pilot_sh, fetched, tmp_path
+):
+    fetched()
+    for _ in range(2):
+        said, _ = (process := pilot_sh()).communicate(timeout=30)
+        assert process.returncode == 0, said
+    assert fetched.asked() == ["docker://registry/pilot:1"]
+    (kept,) = (tmp_path / "cache").glob("*.sif")
+    assert str(kept) in (tmp_path / "argv").read_text()
+    os.utime(kept, (time.time() - 73 * 3600,) * 2)
+    pilot_sh().communicate(timeout=30)
+    assert len(fetched.asked()) == 2
+    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+
+
+def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
+    fetched()
+    pilot_sh().communicate(timeout=30)
+    (kept,) = (tmp_path / "cache").glob("*.sif")
+    os.utime(kept, (time.time() - 73 * 3600,) * 2)
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=30)
+    assert process.returncode == 0
+    assert "cannot renew docker://registry/pilot:1" in said
+
+
+def test_an_image_that_cannot_be_fetched_ends_the_pilot_with_the_reason(pilot_sh, fetched):
+    fetched()
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=30)
+    assert process.returncode == 1
+    assert "cannot fetch docker://registry/pilot:1" in said
 
 
 def test_a_container_that_fails_fails_the_allocation(pilot_sh, tmp_path):

@@ -310,6 +310,15 @@ def test_running_pilots_are_filled_before_pending_ones():
     assert decide({SMALL: 4}, pilots=pilots).unneeded == {"a"}
 
 
+def test_a_pilot_that_is_shunned_is_drained_though_busy_and_is_no_supply():
+    running = {"p1": (Running(SMALL, 1, 0.0),)}
+    decided = decide(
+        {SMALL: 3}, pilots=[pilot("p1")], running=running, shunned={"p1": "jobs fail there"}
+    )
+    assert released(decided, Drain) == ["p1"]
+    assert sum(isinstance(a, Launch) for a in decided.actions) == 1
+
+
 def test_every_action_has_a_reason_and_the_plan_its_forecast():
     decided = decide({SMALL: 3})
     assert all(action.reason for action in decided.actions)
