@@ -20,6 +20,10 @@ LOOK_SOONEST_S = 3.0
 """Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S. With
 `Policy.launches_max` of 3, that is one sbatch a second at most: slurmctld serves everybody."""
 
+PATIENCE_S = 5.0
+"""How long the end of a workflow waits for a request that is under way: a submission to an access
+point that hangs would take minutes."""
+
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
 Say = Callable[[str], None]
@@ -68,6 +72,9 @@ class Controller:
         self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
+            self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            self._queue.interrupt()
             self._thread.join()
         unfinished = self._queue.any_left()
         if unfinished:

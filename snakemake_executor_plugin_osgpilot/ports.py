@@ -91,6 +91,9 @@ class AccessPoint(Protocol):
     def removal_hint(self) -> str:
         """The command that removes the jobs of this run by hand."""
 
+    def interrupt(self) -> None:
+        """Have the request that another thread waits for end as unanswered, at once."""
+
     def pilots(self) -> frozenset[str]:
         """Return the names of this run's pilots that the pool knows."""
 

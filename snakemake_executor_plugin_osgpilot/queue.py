@@ -198,6 +198,10 @@ class Queue:
         """Return how many jobs of this run the access point still has. Raises `Unanswered`."""
         return len(self._access_point.find())
 
+    def interrupt(self) -> None:
+        """Do not wait any longer for the access point to answer what it is being asked."""
+        self._access_point.interrupt()
+
     @property
     def removal_hint(self) -> str:
         """The command that takes the jobs of this run out of the queue by hand."""

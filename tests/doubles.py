@@ -134,6 +134,9 @@ class FakeAccessPoint:
 
     removal_hint = "condor_rm -constraint 'OSGPilotWorkflow == \"r1\"'"
 
+    def interrupt(self) -> None:
+        """Nothing hangs here."""
+
     def pilots(self) -> frozenset[str]:
         self.pool_asked += 1
         return self.known

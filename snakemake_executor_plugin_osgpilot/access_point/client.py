@@ -54,6 +54,11 @@ class Worker:
             raise kind(f"access point, `{request['do']}`: {answer['error']}")
         return answer["ok"]
 
+    def interrupt(self) -> None:
+        """End a request that another thread waits for; it is left without an answer."""
+        if process := self._process:
+            process.kill()
+
     def close(self) -> None:
         """End the worker process."""
         with self._lock:

@@ -91,6 +91,9 @@ class LocalAccessPoint:
             self._log = EventLog(self._folder / "jobs.log")
         return self._log.read()
 
+    def interrupt(self) -> None:
+        self._worker.interrupt()
+
     def close(self) -> None:
         """End the worker process and close the log."""
         self._worker.close()

@@ -1,6 +1,7 @@
 """Submit descriptions, event logs as HTCondor writes them, and the worker process."""
 
 import sys
+import threading
 from pathlib import Path
 
 import classad2
@@ -207,6 +208,15 @@ def test_a_worker_that_hangs_is_replaced_after_the_deadline(worker):
     first = worker.ask({"do": "pid"}, timeout_s=20)
     with pytest.raises(Unanswered, match="did not answer `sleep`"):
         worker.ask({"do": "sleep"}, timeout_s=0.2)
+    assert worker.ask({"do": "pid"}, timeout_s=20) != first
+
+
+def test_a_request_that_hangs_can_be_ended_from_another_thread(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    timer = threading.Timer(0.3, worker.interrupt)
+    timer.start()
+    with pytest.raises(Unanswered):
+        worker.ask({"do": "sleep"}, timeout_s=50)
     assert worker.ask({"do": "pid"}, timeout_s=20) != first
 
 
