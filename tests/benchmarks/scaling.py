@@ -18,6 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE
+from test_scaling import ROUNDS
 
 from snakemake_executor_plugin_osgpilot import run as runs
 
@@ -28,24 +29,6 @@ rule nap:
     output: "out/{n}"
     resources: runtime=5
     shell: "sleep 3; touch {output}"
-"""
-ROUNDS = """
-rule all:
-    input: expand("second/{n}", n=range(32))
-rule scatter:
-    output: "first/{n}"
-    resources: runtime=5
-    shell: "sleep 4; touch {output}"
-rule gather:
-    input: expand("first/{n}", n=range(48))
-    output: "gathered"
-    resources: runtime=5
-    shell: "sleep 4; touch {output}"
-rule again:
-    input: "gathered"
-    output: "second/{n}"
-    resources: runtime=5
-    shell: "sleep 4; touch {output}"
 """
 MIXED = """
 rule all:

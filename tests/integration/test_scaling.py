@@ -39,6 +39,9 @@ rule again:
 """
 
 
+BLOCK = ("sbatch", "--parsable", "--cpus-per-task=4", "--output=/dev/null")
+
+
 def used(record):
     return [pilot for pilot in record["pilots"] if pilot["charged_s"] > 0]
 
@@ -142,10 +145,7 @@ rule there:
     output: "out"
     shell: "touch {output}"
 """)
-    blockers = [
-        tool("sbatch", "--parsable", "--cpus-per-task=4", "--wrap", "sleep 600").strip()
-        for _ in range(4)
-    ]
+    blockers = [tool(*BLOCK, "--wrap", "sleep 600").strip() for _ in range(4)]
     process = workflow.start("--keep-going")
     until(lambda: any("osgpilot" in line for line in pilots_in_slurm()), "a pending pilot")
     tool("condor_rm", "-all")
