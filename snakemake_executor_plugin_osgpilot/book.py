@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
+
 from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
@@ -44,6 +47,9 @@ class RunBook:
             self._yardstick(),
             self._clock.now_s(),
         )
+        forecast = asdict(self._scaling.last.forecast)
+        # JSON has no infinity
+        content["forecast"] = {k: v if math.isfinite(v) else None for k, v in forecast.items()}
         runs.write(self._folder, content)
 
     def _yardstick(self) -> Yardstick:

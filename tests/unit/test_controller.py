@@ -149,6 +149,8 @@ def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
     assert record["project"] == "MyProject"
     assert record["rules"]["map"]["jobs"] == 2
     assert record["pilots"][0]["state"] == "cancelled"
+    assert record["forecast"]["work_core_s"] > 0
+    assert record["forecast"]["wanted_cores"] is None, "as many as there are jobs for"
 
 
 def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
