@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move
@@ -23,6 +24,9 @@ LOOK_SOONEST_S = 3.0
 PATIENCE_S = 5.0
 """How long the end of a workflow waits for a request that is under way: a submission to an access
 point that hangs would take minutes."""
+
+PASSING_RULES = ("launches_max", DOUBT)
+"""Rules that hold pilots back for a moment only, which is not worth a line."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
@@ -178,7 +182,7 @@ class Controller:
 
     def _tell_refusals(self, decided: Plan) -> None:
         """Say what holds pilots back when it begins to, not again while it lasts."""
-        refused = {r.rule: r.reason for r in decided.refusals if r.rule != "launches_max"}
+        refused = {r.rule: r.reason for r in decided.refusals if r.rule not in PASSING_RULES}
         for rule, reason in refused.items():
             if rule not in self._refused:
                 say = self._warn if rule == "breaker" else self._say

@@ -24,6 +24,9 @@ TRIES_MAX = 8
 NODE_STRIKES_MAX, NODE_STRIKE_S = 2, 7200.0
 """A node on which so many starts failed within so many seconds is left out."""
 
+DOUBT = "doubt"
+"""The rule by which pilots are held back after failures that are too few to open the breaker."""
+
 EXCUSED = frozenset({"NODE_FAIL", "PREEMPTED", "TIMEOUT", "DEADLINE", "REVOKED"})
 """Ends of an allocation that say nothing against its kind (squeue(1), JOB STATE CODES)."""
 
@@ -76,7 +79,7 @@ class Breaker:
         if self.opened_s is None:
             # until one has proved to be of use, no more at risk than it takes to know
             room = FAILURES_MAX - self.failures - live
-            return Gate(room, self._reason("")) if self.failures else None
+            return Gate(room, self._reason(""), DOUBT) if self.failures else None
         if self.permanent:
             return Gate(0, self._reason("; given up"))
         if now_s < self.probe_s:

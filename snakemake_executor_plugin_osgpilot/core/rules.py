@@ -147,6 +147,6 @@ def _allowed(
 ) -> tuple[float, tuple[str, str]]:
     verdicts = [(*rule(taken, policy, offer, walltime_s), rule.__name__) for rule in RULES]
     if gate := gates.get(offer.name):
-        verdicts.append((gate.launches_max, gate.reason, "breaker"))
+        verdicts.append((gate.launches_max, gate.reason, gate.rule))
     room, why, name = min(verdicts, key=lambda verdict: verdict[0])
     return room, (name, why)

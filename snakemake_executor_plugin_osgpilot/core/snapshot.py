@@ -26,10 +26,11 @@ class Soon(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """How many pilots of an offer may be started now, and why not more."""
+    """How many pilots of an offer may be started now, by which rule, and why not more."""
 
     launches_max: int
     reason: str
+    rule: str = "breaker"
 
 
 @dataclass(frozen=True)

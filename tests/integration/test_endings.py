@@ -82,6 +82,8 @@ def test_an_interrupted_workflow_leaves_nothing(workflow, sign):
 
 
 def test_a_killed_snakemake_leaves_pilots_that_end_by_themselves(workflow):
+    soon = {**SITE["condor"], "STARTD_NOCLAIM_SHUTDOWN": 10}
+    workflow.write_site({**SITE, "condor": soon})
     workflow.snakefile("""
 rule all:
     output: "out"

@@ -23,19 +23,19 @@ rule all:
 rule scatter:
     output: "first/{n}"
     resources: runtime=5
-    shell: "sleep 6; touch {output}"
+    shell: "sleep 3; touch {output}"
 
 rule gather:
     input: expand("first/{n}", n=range(12))
     output: "gathered"
     resources: runtime=5
-    shell: "sleep 4; touch {output}"
+    shell: "sleep 2; touch {output}"
 
 rule again:
     input: "gathered"
     output: "second/{n}"
     resources: runtime=5
-    shell: "sleep 4; touch {output}"
+    shell: "sleep 2; touch {output}"
 """
 
 
@@ -91,7 +91,7 @@ rule all:
     input: "one", "two"
 rule one:
     output: "one"
-    shell: "echo $_CONDOR_SLOT >> starts; sleep 25; touch {output}"
+    shell: "echo $_CONDOR_SLOT >> starts; sleep 12; touch {output}"
 rule two:
     input: "one"
     output: "two"
@@ -119,7 +119,7 @@ rule all:
 rule nap:
     output: "out/{n}"
     threads: 4
-    shell: "sleep 20; touch {output}"
+    shell: "sleep 10; touch {output}"
 """)
     process = workflow.start("--osgpilot-economy", "0")
     until(lambda: sum(line.split()[2] == "2" for line in jobs_in_queue()) == 2, "two running jobs")

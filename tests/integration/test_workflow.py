@@ -137,7 +137,7 @@ rule slow:
     input: expand("out/{n}", n=range(6))
     output: "last"
     threads: 1
-    shell: "sleep 45; touch {output}"
+    shell: "sleep 20; touch {output}"
 """)
     assert workflow.run("--osgpilot-max-pilots", "6") == 0, workflow.said
     states = [pilot["state"] for pilot in workflow.record()["pilots"]]

@@ -5,7 +5,7 @@ from doubles import SEAT, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import fleet as fleet_module
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.core.breaker import FAILURES_MAX, NODE_STRIKES_MAX
+from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT, FAILURES_MAX, NODE_STRIKES_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
@@ -137,10 +137,12 @@ def fail_one(fleet, slurm, *, served=False, **row):
 
 def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
     for _ in range(FAILURES_MAX):
-        assert fleet.gates().get(KIND, None) is None or fleet.gates()[KIND].launches_max > 0
+        gate = fleet.gates().get(KIND)
+        assert gate is None or (gate.rule, gate.launches_max > 0) == (DOUBT, True)
         fail_one(fleet, slurm)
     gate = fleet.gates()[KIND]
     assert gate.launches_max == 0
+    assert gate.rule == "breaker"
     assert f"{FAILURES_MAX} pilot(s) in a row were of no use" in gate.reason
     assert "no fuse" in gate.reason
     assert fleet.health.hopeless == ""
