@@ -166,7 +166,9 @@ def describe(
     }
     many = len(submission.keys) > 1
     description |= _gpus(request) | _container(request, common=common_images and many)
-    return merge(description, request.extras)
+    # the largest jobs first, as they are planned: small ones that come first leave no slot whole
+    default = {"priority": str(shape.cores)}
+    return default | merge(description, request.extras)
 
 
 def _gpus(request: Request) -> dict[str, str]:

@@ -39,6 +39,12 @@ def test_a_job_carries_project_workflow_and_key():
     assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
 
 
+def test_larger_jobs_come_first_unless_the_rule_says_otherwise():
+    assert describe(submission(), SEAT, FOLDER)["priority"] == "2"
+    own = submission(extras=(("priority", "-5"),))
+    assert describe(own, SEAT, FOLDER)["priority"] == "-5"
+
+
 def test_every_run_has_a_log_of_its_own():
     """Nothing of earlier runs is read, and two workflows in one folder do not meet."""
     logs = {describe(submission(), SEAT, Path(f"/w/{run}"))["log"] for run in ("r1", "r2")}
