@@ -28,7 +28,6 @@ END_WAIT_S = 20.0
 
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
-LOG_TAIL = 400
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,6 @@ class Fleet:
     @property
     def live(self) -> tuple[Pilot, ...]:
         return tuple(p for p in self.pilots if not p.state.over)
-
-    @property
-    def served(self) -> frozenset[str]:
-        """Names of the pilots on which a job was ever started."""
-        return self._served
 
     def gates(self) -> dict[str, Gate]:
         """Return what the breakers allow now, by offer."""
@@ -223,7 +217,7 @@ class Fleet:
         parameters.write(self._folder.pilot(name), self._site, values)
         self._pilots[name] = pilot
         try:
-            allocation_id = self._slurm.submit(self._allocation(pilot))
+            allocation_id = self._submit(self._allocation(pilot))
         except Refused as refusal:
             now_s = self._clock.now_s()
             self._pilots[name] = replace(
@@ -234,6 +228,16 @@ class Fleet:
             self._pilots[name] = replace(
                 pilot, allocation_id=allocation_id, state=PilotState.PENDING
             )
+
+    def _submit(self, allocation: Allocation) -> str:
+        try:
+            return self._slurm.submit(allocation)
+        except Refused:
+            if not allocation.exclude:
+                raise
+            # perhaps too few nodes are left: a bad one is better than none
+            self.health.forgive_nodes()
+            return self._slurm.submit(replace(allocation, exclude=()))
 
     def _end_mute(self, signs: Signs, now_s: float) -> None:
         """End pilots that run but have not come to the pool, if the pool has told so since."""

@@ -47,6 +47,10 @@ class Health:
             for _ in range(NODE_STRIKES_MAX):
                 self._strikes = self._strikes.struck(pilot.node, now_s)
 
+    def forgive_nodes(self) -> None:
+        """Leave out no node any more."""
+        self._strikes = Strikes({})
+
     def is_permanent(self, offer: str) -> bool:
         """Whether Slurm refuses this offer for good."""
         return self._breakers[offer].permanent
@@ -76,6 +80,9 @@ class Health:
             return
         if pilot.state is PilotState.FAILED or pilot.failure:
             cause = f"{pilot.failure or 'failed'} on {pilot.node}, said: {_tail(log)}"
+        elif pilot.offer in self.held_back(now_s):
+            # it left because we said so
+            return
         elif pilot.state is PilotState.DONE and jobs_wait and pilot.unneeded_since_s is None:
             cause = (
                 "left without a job although jobs wait; ask HTCondor why: condor_q -better-analyze"
@@ -88,6 +95,9 @@ class Health:
         self._breakers[pilot.offer] = self._breakers[pilot.offer].failed(
             now_s, cause, chance=chance
         )
+        if self._breakers[pilot.offer].opened_s is not None:
+            # where all fail, no node is to blame
+            self.forgive_nodes()
 
 
 def _tail(log: Path) -> str:

@@ -101,6 +101,8 @@ class Scaling:
         hints = {}
         for offer in self.policy.offers[:HINTS_MAX]:
             wait_s = self._fleet.expected_wait_s(offer.name, offer.walltimes_s[0])
-            if wait_s is not None:
-                hints[offer.name] = wait_s
+            if wait_s is None:
+                # a slurmctld that hangs is not to be waited for once for each offer
+                break
+            hints[offer.name] = wait_s
         self.estimates = self.estimates.with_hints(hints)

@@ -47,7 +47,12 @@ class Breaker:
     chance: float = 1.0
 
     def failed(self, now_s: float, cause: str, *, chance: float = 1.0) -> Breaker:
-        """Return this after a start that came to nothing."""
+        """Return this after a start that came to nothing.
+
+        What fails before a try is due was started before the breaker opened, and teaches nothing.
+        """
+        if self.opened_s is not None and now_s < self.probe_s:
+            return self
         failures = self.failures + 1
         if failures < FAILURES_MAX:
             return replace(self, failures=failures, cause=cause)

@@ -182,6 +182,42 @@ def test_a_node_on_which_pilots_fail_is_left_out(fleet, slurm):
     assert slurm.submitted[-1].exclude == ("n3",)
 
 
+def test_pilots_that_leave_because_they_are_held_back_are_not_held_against_anything(fleet, slurm):
+    """They started before the breaker opened and found that out when their turn came."""
+    late = FAILURES_MAX + 2
+    for _ in range(late):
+        fleet.apply(ONE)
+    for number in range(1, FAILURES_MAX + 1):
+        show_one(slurm, number, Seen.FAILED, node=f"n{number}")
+    fleet.look(JOBS_WAIT)
+    before = fleet.gates()[KIND]
+    for number in (FAILURES_MAX + 1, late):
+        show_one(slurm, number, Seen.COMPLETED, node="n9")
+    fleet.look(JOBS_WAIT)
+    assert fleet.gates()[KIND] == before
+
+
+def show_one(slurm, number, seen, **row):
+    name = f"osgpilot-r1-{number}"
+    slurm.rows[name] = Row(str(number), name, seen, **row)
+
+
+def test_when_pilots_fail_everywhere_no_node_is_to_blame(fleet, slurm):
+    for _ in range(FAILURES_MAX + 1):
+        fail_one(fleet, slurm, node="n1")
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ()
+
+
+def test_a_pilot_is_asked_for_on_any_node_when_no_other_is_left(fleet, slurm):
+    for _ in range(NODE_STRIKES_MAX):
+        fail_one(fleet, slurm, node="n1")
+    slurm.fails = Refused("sbatch: Requested node configuration is not available")
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ()
+    assert fleet.health.hopeless == ""
+
+
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT"])
 def test_what_slurm_did_to_a_pilot_is_not_held_against_it(fleet, slurm, state):
     for _ in range(FAILURES_MAX + 1):
