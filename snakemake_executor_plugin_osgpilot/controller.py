@@ -178,7 +178,8 @@ class Controller:
         why = f" ({pilot.failure})" if pilot.failure else ""
         self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
         if pilot.state.over:
-            self._queue.pilot_ended(pilot.name, self._clock.now_s())
+            vanished = pilot.started_s is not None and pilot.state is not PilotState.DONE
+            self._queue.pilot_ended(pilot.name, self._clock.now_s(), vanished=vanished)
 
     def _tell_refusals(self, decided: Plan) -> None:
         """Say what holds pilots back when it begins to, not again while it lasts."""

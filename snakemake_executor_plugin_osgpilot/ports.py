@@ -103,6 +103,9 @@ class AccessPoint(Protocol):
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         """Let held jobs run again, with the memory and disk of `shape` from now on if given."""
 
+    def avoid(self, pilots: Iterable[str]) -> None:
+        """Have the jobs of this run not matched with these pilots, nor those named before."""
+
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""
 

@@ -169,18 +169,22 @@ class Queue:
         """
         with self._lock:
             self._registry.lose(now_s)
+        self._warn_of_lost()
         self._take_out()
         self._release(now_s)
         self._withdraw()
 
-    def pilot_ended(self, pilot: str, at_s: float) -> None:
+    def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
         """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.
 
         HTCondor tries to reconnect until the job lease ends; neither condor_vacate_job nor another
-        lease makes it stop earlier (25.14). But what Slurm ended is gone for certain.
+        lease makes it stop earlier (25.14). But what Slurm ended is gone for certain. One that
+        `vanished` could not say so to the pool; jobs have to be kept off it.
         """
         with self._lock:
-            self._registry.pilot_ended(pilot, at_s)
+            self._registry.lost.ended(pilot, at_s)
+            if vanished:
+                self._registry.lost.vanished(pilot)
 
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
         """Give up on waiting jobs of these classes (None: of all) with a reason."""
@@ -214,7 +218,7 @@ class Queue:
     def _send_part(self, request: Request, keys: list[str]) -> int:
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
-        submission = Submission(tuple(keys), request, self._registry.avoid, urls)
+        submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
         try:
             ids = self._access_point.submit(submission)
         except Unanswered:
@@ -229,6 +233,12 @@ class Queue:
         with self._lock:
             self._registry.learn(ids)
         return len(ids)
+
+    def _warn_of_lost(self) -> None:
+        lost = self._registry.lost
+        if lost.untold:
+            self._access_point.avoid(lost.avoid)
+            lost.untold = False
 
     def _take_out(self) -> None:
         if ids := tuple(self._registry.removals):

@@ -119,6 +119,7 @@ class FakeAccessPoint:
         self.forgotten = False
         self.known: frozenset[str] = frozenset()
         self.pool_asked = 0
+        self.avoided: list[tuple[str, ...]] = []
 
     def submit(self, submission: Submission) -> dict[str, str]:
         if self.fails:
@@ -154,6 +155,9 @@ class FakeAccessPoint:
                 self.queued.clear()
         else:
             self.removed += list(job_ids)
+
+    def avoid(self, pilots: Iterable[str]) -> None:
+        self.avoided.append(tuple(pilots))
 
     def forget(self, job_ids: Iterable[str] | None) -> None:
         if job_ids is None:

@@ -30,6 +30,9 @@ gone, `Queue.rescue` is quicker."""
 PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
 """Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
 
+AVOID = "OSGPilotAvoid"
+"""Attribute of a job: the pilots that are gone but may still be offered."""
+
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
@@ -86,17 +89,22 @@ def duration_category(life_s: int) -> str:
     return "Long" if life_s >= LONG_NEEDS_S else "Medium"
 
 
-def requirements(runtime_s: int, avoid: Iterable[str] = ()) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish, and off `avoid`.
+def requirements(runtime_s: int) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish, or are gone.
 
     The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
-    negotiator matches the same job to it again and again.
+    negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
     """
-    clauses = [f'TARGET.OSGPILOT_PILOT_ID =!= "{safe_name(pilot, "pilot")}"' for pilot in avoid]
-    if runtime_s:
-        left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
-        clauses.append(f"(isUndefined(TARGET.GLIDEIN_ToDie) || {left})")
-    return " && ".join(clauses) or "true"
+    there = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
+    if not runtime_s:
+        return there
+    left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+    return f"{there} && (isUndefined(TARGET.GLIDEIN_ToDie) || {left})"
+
+
+def avoided(pilots: Iterable[str]) -> str:
+    """Return the value of `AVOID` that keeps jobs off these pilots."""
+    return '"' + ",".join(safe_name(pilot, "pilot") for pilot in pilots) + '"'
 
 
 def resource_attributes(shape: Shape) -> dict[str, str]:
@@ -155,7 +163,8 @@ def describe(
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
         "request_disk": f"{shape.disk_mb}MB",
-        "requirements": requirements(request.job_class.runtime_s, submission.avoid),
+        "requirements": requirements(request.job_class.runtime_s),
+        f"My.{AVOID}": avoided(submission.avoid),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
 from snakemake_executor_plugin_osgpilot.access_point.description import (
+    AVOID,
+    avoided,
     describe,
     items,
     resource_attributes,
@@ -85,6 +87,12 @@ class LocalAccessPoint:
         edits = {} if shape is None else resource_attributes(shape)
         request = {"do": "release", "ids": list(job_ids), "edits": edits}
         self._worker.ask(request, timeout_s=QUERY_S)
+
+    def avoid(self, pilots: Iterable[str]) -> None:
+        edits = {AVOID: avoided(pilots)}
+        self._worker.ask(
+            {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
+        )
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

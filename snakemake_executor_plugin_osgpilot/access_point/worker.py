@@ -66,9 +66,22 @@ def _release(htcondor: Any, request: Request) -> None:
         # by constraint: naming one job that is gone would undo the whole transaction
         listed = ", ".join(f'"{job_id}"' for job_id in ids)
         held = f'JobStatus == 5 && member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
-        for attribute, value in request["edits"].items():
-            schedd.edit(held, attribute, value)
+        _edit_all(htcondor, schedd, held, request["edits"])
     _act(htcondor, htcondor.JobAction.Release, request)
+
+
+def _edit(htcondor: Any, request: Request) -> None:
+    _edit_all(htcondor, htcondor.Schedd(), request["constraint"], request["edits"])
+
+
+def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
+    """Set attributes of the jobs that `constraint` selects; that there are none is no error."""
+    for attribute, value in edits.items():
+        try:
+            schedd.edit(constraint, attribute, value)
+        except htcondor.HTCondorException:
+            if schedd.query(constraint=constraint, projection=["ClusterId"], limit=1):
+                raise
 
 
 def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
@@ -99,6 +112,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "remove": _remove,
     "forget": _forget,
     "release": _release,
+    "edit": _edit,
 }
 
 if __name__ == "__main__":

@@ -16,12 +16,6 @@ SETBACKS_MAX = 10
 20 shadow exceptions in 20 minutes (the negotiator's submitter constraint) and holds jobs after 30
 starts: one job must not bring its owner near either."""
 
-LOST_AFTER_S = 20.0
-"""How long after the end of a pilot's allocation the event log may still tell of its jobs."""
-
-AVOID_MAX = 20
-"""New jobs avoid so many of the pilots that were lost last; older ones are offered no more."""
-
 TRANSFERS_MAX = 5
 """File transfers that may fail before a job is given up: each may have cost a whole execution."""
 

@@ -10,15 +10,16 @@ from snakemake_executor_plugin_osgpilot.core import holds
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
+from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
 
 class Registry:
     """Every job ends in `over` once, and only when it has left the access point's queue.
 
-    `largest` is what the biggest pilot offers. `avoid` are pilots that were lost and may still be
-    offered. `removals` are jobs that were given up, `withdrawals` ones to be submitted anew: keys
-    by job id, until the access point has answered. `span_s`: times of the first and last event.
+    `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
+    `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
+    `span_s`: times of the first and last event.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -32,10 +33,9 @@ class Registry:
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
         self._releases: dict[str, tuple[float, Shape | None]] = {}
-        self._ended_pilots: dict[str, float] = {}
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
-        self.avoid: tuple[str, ...] = ()
+        self.lost = LostPilots()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take new jobs in."""
@@ -129,21 +129,12 @@ class Registry:
         for job_id in job_ids:
             self._tell(self.removals.pop(job_id))
 
-    def pilot_ended(self, pilot: str, at_s: float) -> None:
-        """Take in that a pilot's allocation is over."""
-        self._ended_pilots[pilot] = at_s
-
     def lose(self, now_s: float) -> None:
         """Prepare jobs anew whose pilot ended a while ago without a word about them."""
-        due = {
-            p: at_s for p, at_s in self._ended_pilots.items() if now_s - at_s >= holds.LOST_AFTER_S
-        }
-        for pilot in due:
-            del self._ended_pilots[pilot]
-        if lost := [job for job in self.ledger.executing.values() if job.pilot in due]:
-            self.avoid = (*self.avoid, *sorted({job.pilot for job in lost}))[-holds.AVOID_MAX :]
-            for job in lost:
-                self._lose(job, due[job.pilot])
+        due = self.lost.take_due(now_s)
+        for job in [job for job in self.ledger.executing.values() if job.pilot in due]:
+            self.lost.vanished(job.pilot)
+            self._lose(job, due[job.pilot])
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:
         """Take in that jobs which are to be submitted anew have been taken out of the queue."""

@@ -116,7 +116,7 @@ def applied(snapshot: Snapshot, decided) -> Snapshot:
     ]
     new = [
         Pilot(f"~{n:05}", shapes[a.offer], PilotState.PENDING, a.offer, a.walltime_s)
-        for n, a in enumerate(launched(decided))
+        for n, a in enumerate(launched(decided), start=len(snapshot.pilots))
     ]
     return replace(snapshot, pilots=(*kept, *new))
 
@@ -133,8 +133,8 @@ def test_planning_again_after_launching_launches_nothing(snapshot, known, policy
 
 @given(snapshots(), estimates, policies)
 def test_plans_come_to_rest(snapshot, known, policy):
-    """A pilot taken back may make room for one of another kind; then there is nothing to do."""
-    for _ in range(2):
+    """Pilots taken back may make room for some of another kind, and these for others in turn."""
+    for _ in range(len(OFFERS) + 1):
         snapshot = applied(snapshot, plan(snapshot, known, policy))
     assert plan(snapshot, known, policy).actions == ()
 

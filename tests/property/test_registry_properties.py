@@ -113,7 +113,7 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(pilot=PILOTS, at_s=TIMES, later_s=TIMES)
     def end_pilot(self, pilot, at_s, later_s):
-        self.registry.pilot_ended(pilot, at_s)
+        self.registry.lost.ended(pilot, at_s)
         self.registry.lose(at_s + later_s)
 
     @rule(at_s=TIMES)

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import classad2
@@ -149,7 +150,17 @@ def test_runtimes_share_few_requirements():
     assert runtime_bucket_s(0) == 0
     assert runtime_bucket_s(100_000) == 100_000
     assert "GLIDEIN_ToDie" in requirements(300)
-    assert requirements(0) == "true"
+    assert "GLIDEIN_ToDie" not in requirements(0)
+
+
+def test_jobs_keep_off_pilots_that_are_gone():
+    vanished = replace(submission(), avoid=("run-1", "run-3"))
+    described = describe(vanished, SEAT, FOLDER)
+    ad = classad2.ClassAd({"OSGPilotAvoid": classad2.ExprTree(described["My.OSGPilotAvoid"])})
+    clause = classad2.ExprTree(described["requirements"])
+    offered = [classad2.ClassAd({"OSGPILOT_PILOT_ID": f"run-{n}"}) for n in (1, 2, 3)]
+    offered.append(classad2.ClassAd({"Name": "slot1@of-somebody-else"}))
+    assert [clause.eval(scope=ad, target=slot) for slot in offered] == [False, True, False, True]
 
 
 LOG = (Path(__file__).parent / "event_log.txt").read_text()

@@ -305,7 +305,17 @@ def start_on_a_pilot_that_ends(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     queue.follow()
-    queue.pilot_ended("p1", 2100.0)
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+
+
+def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    queue.pilot_ended("gone", 2100.0, vanished=True)
+    queue.pilot_ended("left", 2100.0, vanished=False)
+    for _ in range(2):
+        queue.mend(2100.0)
+    assert ap.avoided == [("gone",)]
 
 
 def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
