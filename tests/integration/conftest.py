@@ -110,6 +110,7 @@ class Workflow:
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
+            print("still running when the test ended, had said:", self.said, sep="\n")
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
@@ -146,6 +147,7 @@ def sweep(patience_s: float = 120) -> None:
     """Take away what a failed test left behind, so that the next one starts clean."""
     if nothing_left():
         return
+    print("left behind:", *pilots_in_slurm(), tool("condor_q", "-allusers", "-nobatch"), sep="\n")
     subprocess.run(["condor_rm", "-all"], check=False, capture_output=True)
     subprocess.run(["scancel", "--me"], check=False, capture_output=True)
     until(
