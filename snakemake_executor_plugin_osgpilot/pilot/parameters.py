@@ -67,6 +67,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "ACCEPT_IDLE_MINUTES": str(site.pilot.idle_min),
         "NUM_CPUS": str(pilot.shape.cores),
         "MEMORY": str(pilot.shape.memory_mb),
+        "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }

@@ -37,6 +37,7 @@ class PilotOptions:
 
     memory_headroom_mb: int = 200
     idle_min: int = 5
+    remote_log: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
     return site
 
 
-_SHARED_KEYS = ("memory_headroom_mb", "idle_min")
+_SHARED_KEYS = ("memory_headroom_mb", "idle_min", "remote_log")
 
 
 def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
+from snakemake_executor_plugin_osgpilot.site.load import Partition, PilotOptions, Site
 
 SEAT = Seat("alice", "MyProject", "r1")
 
@@ -37,6 +37,13 @@ def test_the_contract_of_the_pilot_container(tmp_path):
     assert values["env GLIDEIN_Start_Extra"] == (
         '((TARGET.Owner == "alice") && (TARGET.OSGPilotWorkflow =?= "r1"))'
     )
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(True, "true"), (False, "false")])
+def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
+    quiet = site(tmp_path, pilot=PilotOptions(remote_log=wanted))
+    values = parameters.parameters(quiet, SEAT, PILOT, tmp_path)
+    assert values["env ENABLE_REMOTE_SYSLOG"] == said
 
 
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])
