@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
@@ -226,6 +226,9 @@ class Fleet:
         self._pilots[name] = pilot
         try:
             allocation_id = self._submit(replace(self._allocation(pilot), files=files))
+        except Unreached:
+            del self._pilots[name]
+            raise
         except Refused as refusal:
             now_s = self._clock.now_s()
             self._pilots[name] = replace(

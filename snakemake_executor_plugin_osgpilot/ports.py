@@ -42,7 +42,10 @@ class Slurm(Protocol):
     """The batch system. Every method raises `Unanswered` or `Refused`."""
 
     def submit(self, allocation: Allocation) -> str:
-        """Write the pilot's files and queue it; return its allocation id."""
+        """Write the pilot's files and queue it; return its allocation id.
+
+        Raises `Unreached` when nothing was queued for certain.
+        """
 
     def look(self) -> dict[str, Row]:
         """Return the user's allocations by name, in one query; ended ones while Slurm has them."""

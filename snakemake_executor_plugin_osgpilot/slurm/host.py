@@ -21,7 +21,7 @@ class Connection(Protocol):
     """A way to a shell."""
 
     def shell(self) -> list[str]:
-        """Return the argument list of a `sh` on the host. Raises `Unanswered`."""
+        """Return the argument list of a `sh` on the host. Raises `Unreached`."""
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -50,7 +50,8 @@ class Host:
     ) -> Answer:  # fmt: skip
         """Write `files` (text by path), then run a command; return what it said.
 
-        Raises `Unanswered` when it is not known how it ended; after `timeout_s` it has.
+        Raises `Unreached` when it did not begin, `Unanswered` when it is not known how it ended;
+        that it has ended after `timeout_s` is certain.
         """
         shell, mark = self._connection.shell(), f"osgpilot-{secrets.token_hex(8)}"
         deadline_s = None

@@ -12,7 +12,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    Unanswered,
+    Unavailable,
+    Unreached,
+)
 from snakemake_executor_plugin_osgpilot.programs import converse, detach, has_terminal, run
 
 LIFE_S = 3600
@@ -79,7 +84,7 @@ class SshConnection:
     def shell(self) -> list[str]:
         """Return the argument list of a remote `sh`; connects anew if no prompt is needed for it.
 
-        Raises `Unanswered`, also when the user has to log in again.
+        Raises `Unreached`, also when the user has to log in again.
         """
         if not self._is_open():
             self._reopen()
@@ -100,14 +105,14 @@ class SshConnection:
 
     def _reopen(self) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
-            raise Unanswered(self._failed[1])
+            raise Unreached(self._failed[1])
         said = self._open()
         self._failed = None
         if said:
             why = self._explained(said)
             pause_s = RETRY_DENIED_S if _is_denied(said) else RETRY_S
             self._failed = time.monotonic() + pause_s, why
-            raise Unanswered(why)
+            raise Unreached(why)
 
     def _open(self) -> str:
         """Log in without asking anybody; return what ssh said if that failed."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import Unanswered, Unavailable, Unreached
 from snakemake_executor_plugin_osgpilot.slurm import ssh
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
@@ -141,7 +141,7 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
     lose_master(connection)
     network.denies("ssh: connect to host login port 22: Connection refused\n")
     for _ in range(2):
-        with pytest.raises(Unanswered, match="Connection refused"):
+        with pytest.raises(Unreached, match="Connection refused"):
             host.run(["true"])
     assert len(network.calls("-N")) == 2
     network.denies("")
