@@ -10,14 +10,6 @@ from contextlib import suppress
 
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
-FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_")
-"""Variables that change what Slurm's commands do when Snakemake itself runs in an allocation."""
-
-
-def clean_environment() -> dict[str, str]:
-    """Return our environment without what would leak from an enclosing allocation."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-
 
 def run(
     argv: Sequence[str], *, timeout_s: float, stdin: bytes = b""
@@ -40,7 +32,7 @@ def detach(argv: Sequence[str], *, timeout_s: float) -> int:
 
 def converse(argv: Sequence[str]) -> int:
     """Run a program that talks to the user on the terminal; return its exit status."""
-    return subprocess.run(argv, env=clean_environment(), check=False).returncode
+    return subprocess.run(argv, check=False).returncode
 
 
 def has_terminal() -> bool:
@@ -61,7 +53,6 @@ def _finished(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=clean_environment(),
             # Ctrl-C belongs to Snakemake: a submission under way must not be torn in two
             start_new_session=True,
         )

@@ -16,6 +16,13 @@ from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
 UNWRITTEN, LATE = "unwritten", "late"
 
+_UNSET = (
+    "unset $(env | sed -nE 's/^((SLURM|SBATCH|SQUEUE|SCANCEL)_[A-Z0-9_]+)=.*/\\1/p'"
+    " | grep -vx SLURM_CONF)"
+)
+"""Forgets variables that change what Slurm's commands do: those of an allocation in which Snakemake
+runs, and a user's own. Where its configuration is stays known."""
+
 _NOT_RUN = {
     LATE: "the command came too late",
     UNWRITTEN: "files could not be written",
@@ -54,6 +61,7 @@ def script(
     """
     left = f"{within_s}" if deadline_s is None else f"$(( {deadline_s} - now ))"
     return f"""{{
+{_UNSET}
 now=$(date +%s)
 printf '\\n%s %s\\n' {mark} "$now"
 left={left}

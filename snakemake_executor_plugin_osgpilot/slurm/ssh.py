@@ -6,7 +6,9 @@ a folder of its own. The user's configuration holds: user, port, keys, jump host
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -55,6 +57,14 @@ class SshConnection:
         self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
         self._failed: tuple[float, str] | None = None
 
+    def _has_folder(self) -> bool:
+        """Whether our folder is still there: /tmp is swept, and then anybody can take the name."""
+        try:
+            found = self._folder.lstat()
+        except OSError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
     @property
     def _socket(self) -> Path:
         return self._folder / "master"
@@ -96,10 +106,11 @@ class SshConnection:
         """End the master and remove its socket."""
         with suppress(OsgpilotError):
             run(self._ssh("-O", "exit"), timeout_s=LOCAL_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._has_folder():
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_open(self) -> bool:
-        if not self._socket.exists():
+        if not self._has_folder() or not self._socket.exists():
             return False
         return run(self._ssh("-O", "check"), timeout_s=LOCAL_S).returncode == 0
 
@@ -131,8 +142,7 @@ class SshConnection:
 
     def _forget_socket(self) -> None:
         """Remove the socket of a master that is gone: the next would not replace it."""
-        if not self._folder.exists():
-            # cleaners of /tmp
+        if not self._has_folder():
             self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
         self._socket.unlink(missing_ok=True)
 

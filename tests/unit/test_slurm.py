@@ -149,14 +149,17 @@ def test_trouble_that_passes_is_no_refusal(fake_sbatch, text):
 def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "99")
     monkeypatch.setenv("SBATCH_PARTITION", "gpu")
-    slurm = fake_sbatch('env | grep -q "^SLURM_\\|^SBATCH_" && exit 3; echo 42')
+    monkeypatch.setenv("SQUEUE_FORMAT", "a b\nc")
+    monkeypatch.setenv("SLURM_CONF", "/etc/my-slurm.conf")
+    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_"'
+    slurm = fake_sbatch(f'[ "$({left})" = SLURM_CONF=/etc/my-slurm.conf ] && echo 42')
     assert slurm.submit(ALLOCATION) == "42"
 
 
 def test_a_missing_command_is_no_answer(fake_sbatch, tmp_path, monkeypatch):
     slurm = fake_sbatch("echo 42")
     (tmp_path / "bin").mkdir()
-    for tool in ("sh", "date", "timeout", "mkdir"):
+    for tool in ("sh", "date", "timeout", "env", "sed", "grep"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with pytest.raises(Unanswered, match="sbatch"):

@@ -102,6 +102,18 @@ def test_the_socket_is_in_a_folder_of_our_own_with_a_short_path(network, connect
     assert network.calls("-O")
 
 
+def test_a_folder_that_somebody_else_put_in_place_of_ours_is_not_used(connection, tmp_path):
+    connection.log_in()
+    gone, theirs = connection._socket.parent, tmp_path / "theirs"
+    gone.rename(theirs)
+    gone.symlink_to(theirs)
+    try:
+        assert Host(connection).run(["echo", "safe"]).out == "safe\n"
+        assert connection._socket.parent not in (gone, theirs)
+    finally:
+        gone.unlink()
+
+
 @pytest.mark.parametrize(
     "how", ["exit 255", "head -c 9 > /dev/null; exit 255", "sh | head -c 60; exit 255"]
 )
