@@ -35,8 +35,8 @@ class RunBook:
         """Renew the lease, and say which offers are held back."""
         held_back = self._fleet.health.held_back(self._clock.now_s())
         text = "".join(f"{offer}\n" for offer in held_back)
-        (self._folder.path / HELD_BACK).write_text(text, encoding="utf-8")
-        (self._folder.path / LEASE).touch()
+        # what is in the lease does not matter, but that it is new does
+        self._fleet.tell({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
 
     def write(self) -> None:
         """Write the record."""

@@ -90,6 +90,11 @@ class Controller:
             self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
 
+    @property
+    def pilots_gone(self) -> bool:
+        """Whether no pilot of the run is left in Slurm, as far as Slurm has told."""
+        return not self._fleet.live
+
     def _remove_jobs(self) -> None:
         """Remove all jobs; let the pilots confirm it before they are told to end themselves.
 

@@ -4,6 +4,7 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 ├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
+│   └── Unreached    it did not even leave: nothing was done, and the same can be asked again
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
 
@@ -22,6 +23,10 @@ class Unavailable(OsgpilotError):
 
 class Unanswered(OsgpilotError):
     """The question failed. Nothing is known; nothing may be concluded."""
+
+
+class Unreached(Unanswered):
+    """The question did not leave this machine, so that nothing was done."""
 
 
 class Refused(OsgpilotError):

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
@@ -108,6 +109,13 @@ class Fleet:
                     self._judge(after, jobs_wait=signs.jobs_wait)
         self._end_mute(signs, now_s)
         return moves
+
+    def tell(self, files: Mapping[str, str]) -> None:
+        """Write files (text by name) where pilots look, into the run's folder.
+
+        Raises `Unanswered`.
+        """
+        self._slurm.write({self._folder.path / name: text for name, text in files.items()})
 
     def shun(self, name: str, why: str) -> None:
         """Have no more jobs on a pilot, whose node seems to be bad."""
@@ -214,10 +222,13 @@ class Fleet:
         name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
         pilot = self._new_pilot(name, action)
         values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
-        parameters.write(self._folder.pilot(name), self._site, values)
+        files = parameters.pilot_files(self._site, values)
         self._pilots[name] = pilot
         try:
-            allocation_id = self._submit(self._allocation(pilot))
+            allocation_id = self._submit(replace(self._allocation(pilot), files=files))
+        except Unreached:
+            del self._pilots[name]
+            raise
         except Refused as refusal:
             now_s = self._clock.now_s()
             self._pilots[name] = replace(
@@ -259,5 +270,12 @@ class Fleet:
 
     def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
         if pilot.name not in self._served:
-            log = self._folder.pilot(pilot.name) / "slurm.log"
-            self.health.judge(pilot, jobs_wait, log, self._clock.now_s())
+            log_tail = partial(self._log_tail, pilot.name)
+            self.health.judge(pilot, jobs_wait, log_tail, self._clock.now_s())
+
+    def _log_tail(self, name: str) -> str:
+        folder = self._folder.pilot(name)
+        with suppress(Unanswered, Refused):
+            if said := " ".join(self._slurm.log_tail(folder).split()):
+                return said
+        return f"nothing (no log in {folder})"

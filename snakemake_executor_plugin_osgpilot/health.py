@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.core.breaker import (
     CLOSED,
@@ -15,8 +14,6 @@ from snakemake_executor_plugin_osgpilot.core.breaker import (
 )
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-
-LOG_TAIL = 400
 
 
 class Health:
@@ -70,7 +67,9 @@ class Health:
         """Note that Slurm refused a pilot of `offer` for good."""
         self._breakers[offer] = self._breakers[offer].refused(now_s, why)
 
-    def judge(self, pilot: Pilot, jobs_wait: bool, log: Path, now_s: float) -> None:
+    def judge(
+        self, pilot: Pilot, jobs_wait: bool, log_tail: Callable[[], str], now_s: float
+    ) -> None:
         """Hold it against offer and node if a pilot that never served ended as it should not.
 
         That is if it failed, or if it found nothing to do while jobs were waiting: something keeps
@@ -79,7 +78,7 @@ class Health:
         if pilot.failure in EXCUSED:
             return
         if pilot.state is PilotState.FAILED or pilot.failure:
-            cause = f"{pilot.failure or 'failed'} on {pilot.node}, said: {_tail(log)}"
+            cause = f"{pilot.failure or 'failed'} on {pilot.node}, said: {log_tail()}"
         elif pilot.offer in self.held_back(now_s):
             # it left because we said so
             return
@@ -98,11 +97,3 @@ class Health:
         if self._breakers[pilot.offer].opened_s is not None:
             # where all fail, no node is to blame
             self.forgive_nodes()
-
-
-def _tail(log: Path) -> str:
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return f"nothing (no log at {log})"
-    return " ".join(text[-LOG_TAIL:].split())

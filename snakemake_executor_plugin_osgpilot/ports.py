@@ -20,7 +20,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Allocation:
-    """What to ask Slurm for. `folder` holds the pilot's parameters and takes its log.
+    """What to ask Slurm for. `folder` takes the pilot's log and its `files`, text by name.
 
     `memory_mb` has the pilot's own share in it; `exclude` names nodes that have proved bad.
     """
@@ -35,13 +35,17 @@ class Allocation:
     gpus: int = 0
     gpu_type: str = ""
     exclude: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Slurm(Protocol):
     """The batch system. Every method raises `Unanswered` or `Refused`."""
 
     def submit(self, allocation: Allocation) -> str:
-        """Queue one pilot; return its allocation id."""
+        """Write the pilot's files and queue it; return its allocation id.
+
+        Raises `Unreached` when nothing was queued for certain.
+        """
 
     def look(self) -> dict[str, Row]:
         """Return the user's allocations by name, in one query; ended ones while Slurm has them."""
@@ -60,6 +64,12 @@ class Slurm(Protocol):
 
     def kill(self, allocation_ids: Sequence[str]) -> None:
         """Remove allocations at once; the last resort."""
+
+    def write(self, files: Mapping[Path, str]) -> None:
+        """Write files (text by path) where pilots see them."""
+
+    def log_tail(self, folder: Path) -> str:
+        """Return the end of the log in a pilot's folder."""
 
 
 @dataclass(frozen=True)

@@ -3,40 +3,83 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
-FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_")
-"""Variables that change what Slurm's commands do when Snakemake itself runs in an allocation."""
 
-
-def clean_environment() -> dict[str, str]:
-    """Return our environment without what would leak from an enclosing allocation."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-
-
-def run(argv: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], *, timeout_s: float, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its exit status and output.
 
     Raises `Unanswered` when it cannot be started or does not end within `timeout_s`.
     """
+    out, err, status = _finished(argv, subprocess.PIPE, timeout_s=timeout_s, stdin=stdin)
+    return subprocess.CompletedProcess(argv, status, _text(out), _text(err))
+
+
+def detach(argv: Sequence[str], *, timeout_s: float) -> int:
+    """Run a program that goes on in the background; return its exit status when it has gone there.
+
+    It is given no pipe of ours, which it would keep open. Raises `Unanswered` like `run`.
+    """
+    return _finished(argv, subprocess.DEVNULL, timeout_s=timeout_s, stdin=b"")[2]
+
+
+def converse(argv: Sequence[str]) -> int:
+    """Run a program that talks to the user on the terminal; return its exit status."""
+    return subprocess.run(argv, check=False).returncode
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal on which the user can be asked."""
     try:
-        return subprocess.run(
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _finished(
+    argv: Sequence[str], output: int, *, timeout_s: float, stdin: bytes
+) -> tuple[bytes, bytes, int]:
+    try:
+        process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            env=clean_environment(),
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C belongs to Snakemake: a submission under way must not be torn in two
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise Unanswered(f"`{argv[0]}` gave no answer within {timeout_s:.0f} s") from None
     except OSError as error:
         raise Unanswered(f"`{argv[0]}` could not be started: {error.strerror}") from error
+    try:
+        out, err = process.communicate(stdin, timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Unanswered(f"`{argv[0]}` gave no answer within {timeout_s:.0f} s") from None
+    finally:
+        if process.poll() is None:
+            _kill_with_children(process)
+    return out or b"", err or b"", process.returncode
+
+
+def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", errors="replace")
 
 
 def start_worker(argv: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import getpass
 import secrets
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,25 +17,18 @@ from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.pilot.parameters import (
-    check_token,
-    install_script,
-    parameters,
-    safe_name,
-)
+from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
 from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, Site, load
-from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
+from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may ask it (osg-flock,
 95_security_osgflockgit.config)."""
-
-_SLURM_COMMANDS = ("sbatch", "squeue", "scancel")
 
 
 class SystemClock:
@@ -60,6 +53,7 @@ class Run:
     scaling: Scaling
     book: RunBook
     access_point: LocalAccessPoint
+    cluster: Cluster
     clock: SystemClock
     say: Callable[[str], None]
     warn: Callable[[str], None]
@@ -74,6 +68,14 @@ class Run:
         """End jobs, pilots and helper processes of this run."""
         self.controller.close()
         self.access_point.close()
+        try:
+            if self.controller.pilots_gone:
+                self.cluster.leave(self.folder)
+        except OsgpilotError as error:
+            there = self.cluster.folder(self.folder).path
+            self.warn(f"could not remove {there} from the cluster: {error}")
+        finally:
+            self.cluster.host.close()
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,25 @@ def start(
     seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), run_id)
     wishes.limits.check()
     _check(site, seat, state_folder)
-    folder = RunFolder.create(state_folder.absolute(), run_id)
-    access_point = _access_point(seat, folder, site)
+    with ExitStack() as undo:
+        cluster = reach(site)
+        undo.callback(cluster.host.close)
+        folder = RunFolder.create(state_folder.absolute(), run_id)
+        access_point = _access_point(seat, folder, site)
+        undo.callback(access_point.close)
+        slurm = cluster.client(folder)
+        undo.pop_all()
     clock, policy = SystemClock(), _policy(site, wishes.limits)
-    slurm = LocalSlurm(seat.owner, site.slurm, install_script(folder.path))
-    fleet = Fleet(slurm, clock, site, seat, folder)
+    fleet = Fleet(slurm, clock, cluster.site, seat, cluster.folder(folder))
     queue = Queue(access_point, _largest(policy))
     scaling = Scaling(fleet, access_point, clock, policy)
     book = RunBook(folder, seat, queue, fleet, scaling, clock)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
     controller.start()
     return Run(
-        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn
-    )
+        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, cluster, clock,
+        say, warn,
+    )  # fmt: skip
 
 
 def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint:
@@ -166,13 +174,5 @@ def _largest(policy: Policy) -> Shape:
 
 
 def _check(site: Site, seat: Seat, state_folder: Path) -> None:
-    check_token(site.token)
-    for command in _SLURM_COMMANDS:
-        if shutil.which(command) is None:
-            raise Unavailable(
-                f"`{command}` was not found; run Snakemake where Slurm's commands work"
-            )
-    if "://" not in site.image and not Path(site.image).exists():
-        raise BadInput(f"pilot image {site.image} does not exist; see `image` in the site file")
     plain_path(state_folder.absolute())
     parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Shape
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
 from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
 
@@ -57,6 +57,7 @@ class FakeSlurm:
 
     def submit(self, allocation: Allocation) -> str:
         self._maybe_fail()
+        self.write({allocation.folder / name: text for name, text in allocation.files.items()})
         self.submitted.append(allocation)
         number = str(len(self.submitted))
         self.rows[allocation.name] = Row(number, allocation.name, Seen.QUEUED)
@@ -100,6 +101,17 @@ class FakeSlurm:
     def kill(self, allocation_ids: Sequence[str]) -> None:
         self.killed += allocation_ids
         self._drop(allocation_ids, None)
+
+    def write(self, files: Mapping[Path, str]) -> None:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def log_tail(self, folder: Path) -> str:
+        try:
+            return (folder / "slurm.log").read_text()
+        except OSError as error:
+            raise Refused(f"tail: {error}") from error
 
 
 class FakeAccessPoint:

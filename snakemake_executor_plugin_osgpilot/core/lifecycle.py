@@ -19,6 +19,9 @@ from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 ABSENT_LOOKS_TO_BELIEVE = 3
 """Answered looks without a row before an allocation counts as gone: one may be a partial list."""
 
+SUBMISSION_S = 90.0
+"""An `sbatch` whose answer got lost has ended for certain by then, one way or the other."""
+
 
 class Seen(Enum):
     """What one answered look at Slurm, or at the pool, says about one pilot."""
@@ -91,7 +94,8 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
         return pilot
     if row is None:
         looks = pilot.absent_looks + 1
-        if looks < ABSENT_LOOKS_TO_BELIEVE:
+        coming = pilot.state is _S.INTENDED and at_s - pilot.asked_s < SUBMISSION_S
+        if looks < ABSENT_LOOKS_TO_BELIEVE or coming:
             return replace(pilot, absent_looks=looks)
         return _move(pilot, Seen.ABSENT, at_s)
     known = replace(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.site.load import Site
+
+SCRIPT = "pilot.sh"
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names that end in a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and
@@ -51,7 +52,6 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "walltime_s": str(pilot.walltime_s),
         "gpus": str(pilot.shape.gpus),
         "offer": pilot.offer,
-        "image_cache": str(Path.home() / ".cache" / "osgpilot" / "pilot-images"),
         "run_folder": str(run_folder),
         "shared_folders": ":".join(site.shared_folders),
     }
@@ -78,9 +78,8 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
     return tagged | {f"env {name}": value for name, value in env.items()}
 
 
-def write(folder: Path, site: Site, values: Mapping[str, str]) -> None:
-    """Write a pilot's folder: its parameters, one a line, and the site's set-up lines."""
-    folder.mkdir(parents=True, mode=0o700)
+def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
+    """Return a pilot's files by name: its parameters, one a line, and the site's set-up lines."""
     lines = []
     for key, value in values.items():
         if "\n" in value or "\r" in value:
@@ -88,32 +87,9 @@ def write(folder: Path, site: Site, values: Mapping[str, str]) -> None:
                 f"site file: the value of `{key.split()[-1]}` may not contain a line break"
             )
         lines.append(f"{key}={value}\n")
-    (folder / "parameters").write_text("".join(lines), encoding="utf-8")
-    (folder / "setup").write_text("".join(f"{line}\n" for line in site.setup), encoding="utf-8")
+    return {"parameters": "".join(lines), "setup": "".join(f"{line}\n" for line in site.setup)}
 
 
-def install_script(run_folder: Path) -> Path:
-    """Copy pilot.sh into the run's folder, where compute nodes can read it; return its path."""
-    target = run_folder / "pilot.sh"
-    with as_file(files(__package__).joinpath("pilot.sh")) as source:
-        target.write_bytes(source.read_bytes())
-    target.chmod(0o700)
-    return target
-
-
-def check_token(path: Path) -> None:
-    """Raise `BadInput` unless the token is a readable file that only its owner can read."""
-    try:
-        mode = path.stat().st_mode
-        with path.open("rb") as opened:
-            empty = not opened.read(1)
-    except OSError as error:
-        raise BadInput(
-            f"token file {path}: {error.strerror}; see `token` in the site file"
-        ) from error
-    if mode & 0o077:
-        raise BadInput(f"token file {path} can be read by others; run: chmod 600 {path}")
-    if empty:
-        raise BadInput(f"token file {path} is empty; ask your OSG contact for a token")
-    if path.stat().st_uid != os.geteuid():
-        raise BadInput(f"token file {path} belongs to another user; make a copy of your own")
+def script() -> str:
+    """Return the batch script of pilots."""
+    return files(__package__).joinpath(SCRIPT).read_text(encoding="utf-8")

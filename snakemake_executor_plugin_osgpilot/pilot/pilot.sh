@@ -90,7 +90,7 @@ check_node() {
 
 # An image that has to be fetched is kept in a cache, by one pilot at a time, and renewed when it is old.
 find_image() {
-    local cache=${option[image_cache]} image=${option[image]} kept
+    local cache=~/.cache/osgpilot/pilot-images image=${option[image]} kept
     case $image in *://*) ;; *) return ;; esac
     kept=$cache/$(printf %s "$image" | sha256sum | cut -c1-16).sif
     mkdir -p "$cache" || die "cannot make the image cache $cache"

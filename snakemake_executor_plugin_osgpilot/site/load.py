@@ -21,7 +21,11 @@ WALLTIMES_MIN = (30, 60, 120, 240, 480, 720, 1440, 2880, 4320, 10080)
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What the site wants on every sbatch call; empty means the cluster's default."""
+    """Where Slurm is, and what the site wants on every sbatch call; empty means the default.
+
+    `ssh` is the host on which Slurm's commands work (empty: this one), `folder` the one there that
+    takes the files of pilots.
+    """
 
     partition: str = ""
     account: str = ""
@@ -29,6 +33,8 @@ class SlurmOptions:
     constraint: str = ""
     reservation: str = ""
     gpu_type: str = ""
+    ssh: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,9 @@ def schema() -> dict[str, Any]:
 def load(path: Path) -> Site:
     """Return the site described by the YAML file `path`.
 
-    `~` in paths means the home folder; relative paths are relative to the site file. Raises
-    `BadInput` with file, line and key.
+    `~` in paths means the home folder; relative paths are relative to the site file. Where Slurm
+    is behind SSH, paths are the cluster's and `~` is left to it. Raises `BadInput` with file, line
+    and key.
     """
     import yaml
     from jsonschema import Draft202012Validator
@@ -155,8 +162,18 @@ def _line(node: Any, keys: Iterable[Any]) -> int:
 
 
 def _site(content: dict[str, Any], path: Path) -> Site:
-    def here(value: str) -> Path:
-        return path.parent.absolute() / Path(value).expanduser()
+    remote = bool(content.get("slurm", {}).get("ssh"))
+
+    def place(key: str) -> Path:
+        value = Path(content[key])
+        if not remote:
+            return path.parent.absolute() / value.expanduser()
+        if value.parts[:1] not in (("/",), ("~",)):
+            raise BadInput(
+                f"site file {path}: `{key}` is a path on the cluster, because of `slurm.ssh`; "
+                "begin it with / or ~/"
+            )
+        return value
 
     image = content["image"]
     known = {
@@ -165,8 +182,8 @@ def _site(content: dict[str, Any], path: Path) -> Site:
     shared = {k: v for k, v in content.get("pilot", {}).items() if k in _SHARED_KEYS}
     site = Site(
         **known,
-        token=here(content["token"]),
-        image=image if "://" in image else str(here(image)),
+        token=place("token"),
+        image=image if "://" in image else str(place("image")),
         partitions=_partitions(content, path),
         pilot=PilotOptions(**shared),
         slurm=SlurmOptions(**content.get("slurm", {})),
@@ -203,6 +220,8 @@ def _partition(entry: dict[str, Any]) -> Partition:
 
 
 def _check(site: Site, path: Path) -> None:
+    if site.slurm.folder and not site.slurm.ssh:
+        raise BadInput(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
     if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
         raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
     for partition in site.partitions:

@@ -1,1 +1,1 @@
-"""The Slurm adapter: argument lists and parsers are pure, `local` runs them."""
+"""The Slurm adapter: argument lists and parsers are pure, `client` runs them, through `host`."""

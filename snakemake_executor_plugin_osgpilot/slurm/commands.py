@@ -8,6 +8,9 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.ports import Allocation
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 
+LOG = "slurm.log"
+"""The log of a pilot, in its folder."""
+
 WARNING_S = 180
 """Slurm warns the pilot this long before the walltime. It may do so up to 60 s early (sbatch(1),
 --signal), and the pilot ends itself before, so this is the second line of defence."""
@@ -31,7 +34,7 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
         f"--mem={allocation.memory_mb}",
         f"--time={allocation.walltime_min}",
         f"--signal=B:TERM@{WARNING_S}",
-        f"--output={_filename_pattern(allocation.folder / 'slurm.log')}",
+        f"--output={_filename_pattern(allocation.folder / LOG)}",
         f"--chdir={allocation.folder}",
     ]
     if allocation.gpus:

@@ -23,11 +23,10 @@ from conftest import SITE, sweep  # noqa: F401
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.pilot.parameters import install_script
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.site.load import load
-from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
+from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
 from snakemake_executor_plugin_osgpilot.wiring import SystemClock
 
 PROJECT = "TestProject"
@@ -177,7 +176,7 @@ def pilots(folder: Path, seat: Seat, count: int) -> Iterator[None]:
     """Have `count` pilots started for the jobs of `seat`, as osgpilot starts its own."""
     site = load(folder / "site.yaml")
     run = RunFolder.create(folder / "pilots", seat.run)
-    slurm = LocalSlurm(seat.owner, site.slurm, install_script(run.path))
+    slurm = reach(site).client(run)
     fleet = Fleet(slurm, SystemClock(), site, seat, run)
     fleet.apply(Plan((Launch(KIND, 3600, "benchmark"),) * count))
     try:

@@ -8,7 +8,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT, FAILURES_MAX, NODE_STRIKES_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import BOOT_DEADLINE_S, Fleet, Signs
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
@@ -79,6 +79,15 @@ def test_a_pilot_whose_sbatch_answer_got_lost_is_found_by_name(fleet, slurm):
     fleet.look(Signs())
     assert states(fleet) == [PilotState.PENDING]
     assert fleet.pilots[0].allocation_id == "1"
+
+
+def test_a_pilot_that_could_not_be_asked_for_is_none(fleet, slurm):
+    slurm.fails = Unreached("ssh login: Connection refused")
+    with pytest.raises(Unreached):
+        fleet.apply(ONE)
+    assert fleet.pilots == ()
+    fleet.apply(ONE)
+    assert states(fleet) == [PilotState.PENDING]
 
 
 def test_a_cancelled_plan_takes_back_the_pending_pilot_only(fleet, slurm):

@@ -5,6 +5,7 @@ import itertools
 from snakemake_executor_plugin_osgpilot.core.lifecycle import (
     ABSENT_LOOKS_TO_BELIEVE,
     NEXT,
+    SUBMISSION_S,
     Row,
     Seen,
     advance,
@@ -32,6 +33,14 @@ def test_one_missing_row_is_not_the_end():
         looked = advance(looked, None, at_s=1.0)
         assert looked.state is PilotState.READY
     assert advance(looked, None, at_s=2.0).state is PilotState.DONE
+
+
+def test_an_sbatch_that_may_still_be_under_way_is_waited_for():
+    looked = pilot(PilotState.INTENDED)
+    for at_s in range(10):
+        looked = advance(looked, None, at_s=float(at_s))
+    assert looked.state is PilotState.INTENDED
+    assert advance(looked, None, at_s=SUBMISSION_S).state is PilotState.CANCELLED
 
 
 def test_a_row_that_comes_back_resets_the_doubt():

@@ -54,36 +54,9 @@ def test_a_project_that_would_change_the_start_expression_is_refused(tmp_path, b
 
 def test_the_token_itself_is_nowhere_in_a_pilots_folder(tmp_path):
     (tmp_path / "token").write_text("SECRET")
-    folder = tmp_path / "pilots" / "p1"
     values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
-    parameters.write(folder, site(tmp_path), values)
-    assert "SECRET" not in "".join(p.read_text() for p in folder.iterdir())
-
-
-@pytest.fixture
-def token(tmp_path):
-    path = tmp_path / "token"
-    path.write_text("secret\n")
-    path.chmod(0o600)
-    return path
-
-
-def test_a_private_token_is_fine(token):
-    parameters.check_token(token)
-
-
-def test_a_token_that_others_can_read_is_refused_with_the_cure(token):
-    token.chmod(0o644)
-    with pytest.raises(BadInput, match="chmod 600"):
-        parameters.check_token(token)
-
-
-def test_missing_and_empty_tokens_are_refused(tmp_path, token):
-    with pytest.raises(BadInput, match="No such file"):
-        parameters.check_token(tmp_path / "none")
-    token.write_text("")
-    with pytest.raises(BadInput, match="empty"):
-        parameters.check_token(token)
+    files = parameters.pilot_files(site(tmp_path), values)
+    assert "SECRET" not in "".join(files.values())
 
 
 FAKE_RUNTIME = """#!/bin/bash
@@ -109,7 +82,7 @@ exit "${RUNTIME_STATUS:-0}"
 
 
 @pytest.fixture
-def pilot_sh(tmp_path, token):
+def pilot_sh(tmp_path):
     """Start pilot.sh in an allocation that is not one, with a container runtime that only looks."""
     bin_folder, scratch = tmp_path / "bin", tmp_path / "scratch"
     bin_folder.mkdir()
@@ -129,14 +102,18 @@ def pilot_sh(tmp_path, token):
     folder = tmp_path / "p1"
     values = parameters.parameters(here, SEAT, PILOT, tmp_path)
     values["env TRICKY"] = "a=b $(touch pwned) `id` \"quoted\" 'single' \\ end "
-    parameters.write(folder, here, values)
-    script = parameters.install_script(tmp_path)
+    folder.mkdir()
+    for name, text in parameters.pilot_files(here, values).items():
+        (folder / name).write_text(text)
+    script = tmp_path / parameters.SCRIPT
+    script.write_text(parameters.script())
 
     def start(**env):
         return subprocess.Popen(
-            [str(script), str(folder)],
+            ["bash", str(script), str(folder)],
             env={
                 "PATH": f"{bin_folder}:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
                 "SLURM_JOB_ID": "4711",
                 "SLURM_JOB_END_TIME": "2000000000",
                 "FOLDER_OUT": str(tmp_path),
@@ -272,7 +249,6 @@ def fetched(tmp_path):
     def use(url="docker://registry/pilot:1"):
         path = tmp_path / "p1" / "parameters"
         text = re.sub("option image=.*", f"option image={url}", path.read_text())
-        text = re.sub("option image_cache=.*", f"option image_cache={tmp_path}/cache", text)
         path.write_text(text)
 
     def asked():
@@ -290,18 +266,18 @@ def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
         said, _ = (process := pilot_sh()).communicate(timeout=30)
         assert process.returncode == 0, said
     assert fetched.asked() == ["docker://registry/pilot:1"]
-    (kept,) = (tmp_path / "cache").glob("*.sif")
+    (kept,) = (tmp_path / ".cache").rglob("*.sif")
     assert str(kept) in (tmp_path / "argv").read_text()
     os.utime(kept, (time.time() - 73 * 3600,) * 2)
     pilot_sh().communicate(timeout=30)
     assert len(fetched.asked()) == 2
-    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+    assert (tmp_path / ".cache" / "osgpilot" / "pilot-images").stat().st_mode & 0o077 == 0
 
 
 def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
     fetched()
     pilot_sh().communicate(timeout=30)
-    (kept,) = (tmp_path / "cache").glob("*.sif")
+    (kept,) = (tmp_path / ".cache").rglob("*.sif")
     os.utime(kept, (time.time() - 73 * 3600,) * 2)
     said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=30)
     assert process.returncode == 0

@@ -63,6 +63,33 @@ def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
         load(site_file(GOOD + "slurm:\n  gpu_type: a100\n"))
 
 
+BEHIND_SSH = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "/images/pilot.sif")
+
+
+def test_where_slurm_is_behind_ssh_paths_are_left_to_the_cluster(site_file):
+    site = load(site_file(BEHIND_SSH + "slurm:\n  ssh: me@login\n"))
+    assert (site.slurm.ssh, str(site.token), site.image) == ("me@login", "~/t", "/images/pilot.sif")
+    with pytest.raises(BadInput, match="`token` is a path on the cluster"):
+        load(site_file(GOOD + "slurm:\n  ssh: login\n"))
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "a;b", "$(id)", "@a", "a@-b", "''"])
+def test_a_host_that_ssh_could_misread_is_refused(site_file, host):
+    with pytest.raises(BadInput, match=r"`slurm\.ssh`"):
+        load(site_file(BEHIND_SSH + f"slurm:\n  ssh: {host!r}\n"))
+
+
+@pytest.mark.parametrize("folder", ["relative", "~you/x", "/a b", "/", "/a//b"])
+def test_a_folder_on_the_cluster_is_absolute_or_at_home(site_file, folder):
+    with pytest.raises(BadInput, match=r"`slurm\.folder`"):
+        load(site_file(BEHIND_SSH + f"slurm:\n  ssh: login\n  folder: {folder}\n"))
+
+
+def test_a_folder_on_the_cluster_needs_its_host(site_file):
+    with pytest.raises(BadInput, match=r"`slurm\.folder` needs `slurm\.ssh`"):
+        load(site_file(GOOD + "slurm:\n  folder: ~/x\n"))
+
+
 def test_home_and_images_that_are_fetched(site_file):
     text = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "docker://a/b:1")
     site = load(site_file(text))

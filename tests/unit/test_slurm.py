@@ -1,5 +1,6 @@
 """The arguments we give to Slurm's commands and how their answers are read."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
-from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
+from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 
 ALLOCATION = Allocation("osgpilot-r1-1", "r1", 4, 3900, 60, Path("/w/100%/pilots/x"))
 
@@ -119,7 +121,7 @@ def fake_sbatch(tmp_path, monkeypatch):
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        return LocalSlurm("me", SlurmOptions(), Path("/w/pilot.sh"))
+        return SlurmClient(Host(Here()), "me", SlurmOptions(), Path("/w/pilot.sh"))
 
     return install
 
@@ -147,12 +149,18 @@ def test_trouble_that_passes_is_no_refusal(fake_sbatch, text):
 def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "99")
     monkeypatch.setenv("SBATCH_PARTITION", "gpu")
-    slurm = fake_sbatch('env | grep -q "^SLURM_\\|^SBATCH_" && exit 3; echo 42')
+    monkeypatch.setenv("SQUEUE_FORMAT", "a b\nc")
+    monkeypatch.setenv("SLURM_CONF", "/etc/my-slurm.conf")
+    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_"'
+    slurm = fake_sbatch(f'[ "$({left})" = SLURM_CONF=/etc/my-slurm.conf ] && echo 42')
     assert slurm.submit(ALLOCATION) == "42"
 
 
-def test_a_missing_command_is_no_answer(fake_sbatch, monkeypatch):
+def test_a_missing_command_is_no_answer(fake_sbatch, tmp_path, monkeypatch):
     slurm = fake_sbatch("echo 42")
-    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "date", "timeout", "env", "sed", "grep"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with pytest.raises(Unanswered, match="sbatch"):
         slurm.submit(ALLOCATION)

@@ -1,0 +1,132 @@
+"""The cluster of a run: how it is reached, what has to be there, and what is left behind."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.pilot.parameters import SCRIPT, script
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.site.load import Site
+from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+
+FOLDER = "~/.local/state/osgpilot"
+LOGS = "pilots.log"
+LOG_KEPT = 20_000
+"""How much of each pilot's log is brought home from a cluster behind SSH, in bytes."""
+
+PROBE = """
+home() { case $1 in "~/"*) printf %s "$HOME/${1#??}" ;; *) printf %s "$1" ;; esac; }
+printf 'home=%s\\nuser=%s\\nuid=%s\\n' "$HOME" "$(id -un)" "$(id -u)"
+for each in sbatch squeue scancel; do
+    command -v "$each" > /dev/null || printf 'missing=%s\\n' "$each"
+done
+token=$(home "$1") image=$(home "$2")
+if why=$(LC_ALL=C head -c 1 -- "$token" 2>&1 > /dev/null); then
+    stat -L --printf='mode=%a\\nowner=%u\\nsize=%s\\n' -- "$token"
+else
+    printf 'unreadable=%s\\n' "${why##*: }"
+fi
+case $2 in *://*) ;; *) [ -e "$image" ] || echo image=absent ;; esac
+"""
+"""Says in lines NAME=VALUE what a run needs to know; its arguments are token and image."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Slurm on its host. `site` has paths as they are there; `user` and `home` are ours there."""
+
+    host: Host
+    site: Site
+    user: str
+    home: Path
+
+    def folder(self, run: RunFolder) -> RunFolder:
+        """Return where pilots see the files of `run`."""
+        if not self.site.slurm.ssh:
+            return run
+        folder = self.site.slurm.folder or FOLDER
+        return RunFolder(_at_home(folder, self.home) / run.path.name)
+
+    def client(self, run: RunFolder) -> SlurmClient:
+        """Return Slurm as a run uses it, with the pilots' script in place. Raises `Unavailable`."""
+        path = self.folder(run).path / SCRIPT
+        client = SlurmClient(self.host, self.user, self.site.slurm, path)
+        try:
+            client.write({path: script()})
+        except OsgpilotError as error:
+            remedy = "; see `slurm.folder` in the site file" if self.site.slurm.ssh else ""
+            raise Unavailable(f"{error}{remedy}") from error
+        return client
+
+    def leave(self, run: RunFolder) -> None:
+        """Bring the pilots' logs home and remove the run's folder from a cluster behind SSH."""
+        there = self.folder(run).path
+        if there == run.path:
+            return
+        tails = 'cd "$1" && tail -v -c "$2" pilots/*/slurm.log'
+        with suppress(OsgpilotError):
+            logs = self.host.run(["sh", "-c", tails, "-", str(there), str(LOG_KEPT)])
+            (run.path / LOGS).write_text(logs.out, encoding="utf-8")
+        self.host.run(["rm", "-rf", str(there)])
+
+
+def reach(site: Site) -> Cluster:
+    """Connect to the site's cluster and check what is needed there.
+
+    Asks the user on the terminal if the login takes a password or a second factor. Raises an
+    `OsgpilotError` with what to do; then nothing was left behind.
+    """
+    if not site.slurm.ssh:
+        return checked(Host(Here()), site)
+    connection = SshConnection(site.slurm.ssh)
+    try:
+        connection.log_in()
+        return checked(Host(connection), site)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def checked(host: Host, site: Site) -> Cluster:
+    """Return the cluster on `host`. Raises `BadInput` or `Unavailable` for what is not there."""
+    told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
+    facts = dict(line.split("=", 1) for line in told.out.splitlines() if "=" in line)
+    where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
+    if not {"home", "user", "uid"} <= facts.keys() or not facts.keys() & {"size", "unreadable"}:
+        raise Unavailable(f"the first look{where} failed: {' '.join(told.err.split())}")
+    if "missing" in facts:
+        remedy = (
+            f"make `ssh {site.slurm.ssh} {facts['missing']} --version` work"
+            if where
+            else "run Snakemake where Slurm's commands work, or name that host in the site file's "
+            "`slurm.ssh`"
+        )
+        raise Unavailable(f"`{facts['missing']}` was not found{where}; {remedy}")
+    home = Path(facts["home"])
+    image = site.image if "://" in site.image else str(_at_home(site.image, home))
+    there = replace(site, token=_at_home(str(site.token), home), image=image)
+    _check_token(f"token file {there.token}{where}", there.token, facts)
+    if "image" in facts:
+        raise BadInput(f"pilot image {image} does not exist{where}; see `image` in the site file")
+    return Cluster(host, there, facts["user"], home)
+
+
+def _at_home(path: str, home: Path) -> Path:
+    return home / path[2:] if path == "~" or path.startswith("~/") else Path(path)
+
+
+def _check_token(name: str, path: Path, facts: dict[str, str]) -> None:
+    """Raise `BadInput` unless the token is a readable file that only its owner can read."""
+    if "unreadable" in facts:
+        raise BadInput(f"{name}: {facts['unreadable']}; see `token` in the site file")
+    if int(facts["mode"], 8) & 0o077:
+        raise BadInput(f"{name} can be read by others; run: chmod 600 {path}")
+    if facts["size"] == "0":
+        raise BadInput(f"{name} is empty; ask your OSG contact for a token")
+    if facts["owner"] != facts["uid"]:
+        raise BadInput(f"{name} belongs to another user; make a copy of your own")

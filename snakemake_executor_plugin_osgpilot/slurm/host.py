@@ -1,0 +1,74 @@
+"""The host where Slurm's commands work and where pilots see the files of a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from snakemake_executor_plugin_osgpilot.programs import run
+from snakemake_executor_plugin_osgpilot.slurm.script import Answer, answer, script
+
+TIMEOUT_S = 60
+SPARE_S = 10.0
+"""What the way there and back may take; by then, the command has ended by itself."""
+
+
+class Connection(Protocol):
+    """A way to a shell."""
+
+    def shell(self) -> list[str]:
+        """Return the argument list of a `sh` on the host. Raises `Unreached`."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Here:
+    """Implements `Connection` for this machine."""
+
+    def shell(self) -> list[str]:
+        return ["sh"]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Host:
+    """Runs commands over a connection, each with a deadline, one at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ahead_s: float | None = None
+
+    def run(
+        self, argv: Sequence[str], *, files: Mapping[Path, str] | None = None,
+        timeout_s: int = TIMEOUT_S,
+    ) -> Answer:  # fmt: skip
+        """Write `files` (text by path), then run a command; return what it said.
+
+        Raises `Unreached` when it did not begin, `Unanswered` when it is not known how it ended;
+        that it has ended after `timeout_s` is certain.
+        """
+        shell, mark = self._connection.shell(), f"osgpilot-{secrets.token_hex(8)}"
+        deadline_s = None
+        if self._ahead_s is not None:
+            deadline_s = int(time.time() + self._ahead_s) + timeout_s
+        text = script(argv, files or {}, mark=mark, deadline_s=deadline_s, within_s=timeout_s)
+        began_s = time.time()
+        done = run(shell, stdin=os.fsencode(text), timeout_s=timeout_s + SPARE_S)
+        self._learn_time(done.stdout, mark, began_s)
+        return answer(done.stdout, done.stderr, mark=mark, what=argv[0])
+
+    def _learn_time(self, out: str, mark: str, began_s: float) -> None:
+        """Learn how far the host's clock is ahead of ours."""
+        told = out.partition(f"\n{mark} ")[2].partition("\n")[0]
+        if told.isascii() and told.isdigit():
+            self._ahead_s = int(told) - began_s
+
+    def close(self) -> None:
+        """Leave the host."""
+        self._connection.close()

@@ -1,0 +1,172 @@
+"""A connection over OpenSSH's own client: logged in once, kept open, opened anew when it broke.
+
+All commands of a run go through one master connection (ssh_config(5), ControlMaster) on a socket in
+a folder of its own. The user's configuration holds: user, port, keys, jump hosts, host keys.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    Unanswered,
+    Unavailable,
+    Unreached,
+)
+from snakemake_executor_plugin_osgpilot.programs import converse, detach, has_terminal, run
+
+LIFE_S = 3600
+"""How long an idle master lives when nobody closes it. It is used every 20 s during a run."""
+
+LOGIN_S, LOCAL_S = 60.0, 10.0
+RETRY_S, RETRY_DENIED_S = 10.0, 600.0
+"""How long after a failed login the next is tried. One that was denied is a failed attempt in the
+eyes of the cluster, which may lock out who has many."""
+
+_KEPT = {
+    # a dead connection is noticed within 30 s
+    "ServerAliveInterval": "10",
+    "ServerAliveCountMax": "3",
+    "ConnectTimeout": "15",
+    # nothing but our commands
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+}
+
+_DENIED = ("permission denied", "too many authentication failures", "no more authentication")
+
+
+class SshConnection:
+    """Implements `slurm.host.Connection` for a host of the user's SSH configuration."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        # unix sockets have short paths (unix(7): 108 bytes), and mkdtemp makes what nobody else
+        # can have made before; the folder of the login session goes when the user logs out
+        self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
+        self._failed: tuple[float, str] | None = None
+
+    def _has_folder(self) -> bool:
+        """Whether our folder is still there: /tmp is swept, and then anybody can take the name."""
+        try:
+            found = self._folder.lstat()
+        except OSError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "master"
+
+    def _ssh(self, *options: str, **config: str) -> list[str]:
+        given = {"ControlPath": str(self._socket), **_KEPT, **config}
+        pairs = (item for key, value in given.items() for item in ("-o", f"{key}={value}"))
+        return ["ssh", *pairs, *options, "--", self._host]
+
+    def _master(self, *options: str, **config: str) -> list[str]:
+        """The call that logs in and goes to the background."""
+        life = {"ControlMaster": "yes", "ControlPersist": str(LIFE_S)}
+        return self._ssh("-f", "-N", *options, **life, **config)
+
+    def log_in(self) -> None:
+        """Open the connection; the user may be asked for a password or a second factor.
+
+        Raises `Unavailable` with what to do.
+        """
+        said = self._open()
+        if said and _is_denied(said) and has_terminal():
+            self._forget_socket()
+            said = "" if converse(self._master()) == 0 and self._is_open() else said
+        if said:
+            raise Unavailable(self._explained(said))
+
+    def shell(self) -> list[str]:
+        """Return the argument list of a remote `sh`; connects anew if no prompt is needed for it.
+
+        Raises `Unreached`, also when the user has to log in again.
+        """
+        if not self._is_open():
+            self._reopen()
+        # without its master, this call must not connect by itself
+        config = {"ControlMaster": "no", "ProxyCommand": "false", "BatchMode": "yes"}
+        return [*self._ssh("-T", **config, LogLevel="ERROR"), "exec sh"]
+
+    def close(self) -> None:
+        """End the master and remove its socket."""
+        with suppress(OsgpilotError):
+            run(self._ssh("-O", "exit"), timeout_s=LOCAL_S)
+        if self._has_folder():
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_open(self) -> bool:
+        if not self._has_folder() or not self._socket.exists():
+            return False
+        return run(self._ssh("-O", "check"), timeout_s=LOCAL_S).returncode == 0
+
+    def _reopen(self) -> None:
+        if self._failed and time.monotonic() < self._failed[0]:
+            raise Unreached(self._failed[1])
+        said = self._open()
+        self._failed = None
+        if said:
+            why = self._explained(said)
+            pause_s = RETRY_DENIED_S if _is_denied(said) else RETRY_S
+            self._failed = time.monotonic() + pause_s, why
+            raise Unreached(why)
+
+    def _open(self) -> str:
+        """Log in without asking anybody; return what ssh said if that failed."""
+        self._forget_socket()
+        log = self._folder / "log"
+        log.unlink(missing_ok=True)
+        argv = self._master("-E", str(log), BatchMode="yes", LogLevel="ERROR")
+        try:
+            status = detach(argv, timeout_s=LOGIN_S)
+        except Unanswered as silence:
+            return str(silence)
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        if status == 0 and self._is_open():
+            return ""
+        return said or f"exit status {status}"
+
+    def _forget_socket(self) -> None:
+        """Remove the socket of a master that is gone: the next would not replace it."""
+        if not self._has_folder():
+            self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
+        self._socket.unlink(missing_ok=True)
+
+    def _explained(self, said: str) -> str:
+        """Return one line with what to do about ssh's complaint."""
+        host = self._host
+        if "IDENTIFICATION HAS CHANGED" in said:
+            return (
+                f"ssh {host}: the host key is not the one that is known; ask the cluster's "
+                f"administrators whether it was changed, then: ssh-keygen -R, and ssh {host} once"
+            )
+        if "host key verification failed" in said.lower():
+            return (
+                f"ssh {host}: the host key is not known yet; run `ssh {host}` once and compare it"
+            )
+        last = said.strip().splitlines()[-1].removeprefix("ssh: ")
+        if _is_denied(said):
+            command = f"ssh -fNM -o ControlPath={self._socket} -o ControlPersist={LIFE_S} {host}"
+            return (
+                f"ssh {host}: {last}; if it asks for a password or a second factor, start "
+                f"Snakemake in a terminal; if it runs already, log in from another one: {command}"
+            )
+        return f"ssh {host}: {last}; `ssh {host}` has to work here"
+
+
+def _is_denied(said: str) -> bool:
+    return any(word in said.lower() for word in _DENIED)

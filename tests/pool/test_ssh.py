@@ -1,0 +1,166 @@
+"""Snakemake runs on the access point, Slurm is behind SSH: nothing is shared between the two."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from .conftest import Pool, until
+from .test_node_failure import SITE, SNAKEMAKE
+
+HERE = "/home/alice/workflow"
+BEHIND_SSH = {**SITE, "slurm": {"ssh": "login"}}
+SNAKEFILE = """
+rule all:
+    input: expand("out/{n}", n=range(4))
+rule one:
+    output: "out/{n}"
+    retries: 0
+    shell: "echo start >> {output}; sleep 25; echo end >> {output}"
+"""
+
+PATH = "export PATH=/home/alice/bin:/usr/bin:/bin\n"
+SBATCH = """#!/bin/bash
+# Slurm takes the first pilot; then its answer, and the connection that it comes by, are lost.
+case $1 in --test-only) exec /usr/bin/sbatch "$@" ;; esac
+[ ! -e ~/cut ] || exec /usr/bin/sbatch "$@"
+/usr/bin/sbatch "$@" > ~/answer
+touch ~/cut
+while [ -e /run/sshd.pid ]; do sleep 0.1; done
+pkill -KILL -u alice sshd-session
+"""
+PROMPTED = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execvp(sys.argv[1], sys.argv[1:])
+said = b""
+while True:
+    try:
+        more = os.read(terminal, 1024)
+    except OSError:
+        break
+    said += more
+    if said.count(b"passphrase") == 1 and more.rstrip().endswith(b":"):
+        os.write(terminal, b"correct horse\\n")
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+"""Runs a command on a terminal and types the passphrase there, once."""
+
+
+def put(pool: Pool, path: str, text: str, *, host: str = "ap") -> None:
+    done = pool.run("sh", "-c", 'mkdir -p "${1%/*}"; cat > "$1"', "-", path, host=host, stdin=text)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def ap(pool: Pool) -> Iterator[Pool]:
+    """The pool, with a workflow in a folder that the cluster does not see."""
+    put(pool, f"{HERE}/Snakefile", SNAKEFILE)
+    put(pool, f"{HERE}/site.yaml", yaml.safe_dump(BEHIND_SSH))
+    assert pool.run("ls", HERE).returncode != 0
+    yield pool
+    pool.say("rm", "-rf", HERE, host="ap")
+
+
+@contextmanager
+def started(pool: Pool) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the workflow; its output goes to the file `said` there."""
+    line = f"{' '.join(SNAKEMAKE)} > said 2>&1"
+    with subprocess.Popen(pool.argv("sh", "-c", line, host="ap", folder=HERE)) as workflow:
+        try:
+            yield workflow
+        finally:
+            workflow.kill()
+
+
+def said(pool: Pool) -> str:
+    return pool.run("cat", f"{HERE}/said", host="ap").stdout
+
+
+def in_run(pool: Pool, name: str) -> str:
+    """Return a file of the run's folder."""
+    return pool.say("sh", "-c", f"cat {HERE}/.snakemake/osgpilot/*/{name}", host="ap")
+
+
+def nothing_left(pool: Pool) -> bool:
+    queued = pool.say("squeue", "--noheader", "--me")
+    folders = pool.say("find", "/home/alice/.local/state/osgpilot", "-mindepth", "1")
+    masters = pool.run("pgrep", "-u", "alice", "-x", "ssh", host="ap").stdout
+    sockets = pool.say("find", "/tmp", "-maxdepth", "1", "-name", "osgpilot-*", host="ap")
+    return not (queued or folders or masters or sockets)
+
+
+def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(ap: Pool):
+    put(ap, "/home/alice/.bashrc", PATH, host="login")
+    put(ap, "/home/alice/bin/sbatch", SBATCH, host="login")
+    ap.say("chmod", "755", "/home/alice/bin/sbatch")
+    with started(ap) as workflow:
+        until(lambda: ap.run("test", "-e", "/home/alice/cut").returncode == 0, 60, "a submission")
+        ap.say("pool-svc", "sshd", "stop", user="root")
+        until(lambda: "Connection refused" in said(ap), 60, "a failed login")
+        ap.say("pool-svc", "sshd", "start", user="root")
+        assert workflow.wait(150) == 0, said(ap)
+    for n in range(4):
+        assert ap.say("cat", f"{HERE}/out/{n}", host="ap") == "start\nend"
+    told, lost = said(ap), ap.say("cat", "/home/alice/answer")
+    assert f"pilot {lost} on" in told, "the one whose answer got lost was found by its name"
+    assert "could look after the pilots again" in told
+    names = ap.say("squeue", "--noheader", "--me", "--states=all", "--format=%j").splitlines()
+    recorded = json.loads(in_run(ap, "record.json"))["pilots"]
+    assert sorted(names) == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
+    assert f"in allocation {lost} on" in in_run(ap, "pilots.log")
+    until(lambda: nothing_left(ap), 30, "an empty cluster")
+
+
+KNOWN = "/home/alice/.ssh/known_hosts"
+
+
+@pytest.mark.parametrize(
+    ("ssh", "known_hosts", "line"),
+    [
+        ("login", "another", "the host key is not the one"),
+        ("login", "none", "not known yet; run `ssh login` once"),
+        ("bob@login", "right", "Permission denied (publickey)"),
+    ],
+)
+def test_a_login_that_fails_is_one_line_before_anything_is_submitted(
+    ap: Pool, ssh: str, known_hosts: str, line: str
+):
+    put(ap, f"{HERE}/site.yaml", yaml.safe_dump({**SITE, "slurm": {"ssh": ssh}}))
+    kept = ap.say("cat", KNOWN, host="ap")
+    keygen = "ssh-keygen -q -t ed25519 -N '' -f k; cat k.pub; rm k k.pub"
+    known = {"none": "", "another": f"login {ap.say('sh', '-c', keygen, host='ap')}\n"}
+    try:
+        put(ap, KNOWN, known.get(known_hosts, kept))
+        with started(ap) as workflow:
+            assert workflow.wait(60) == 1
+    finally:
+        put(ap, KNOWN, f"{kept}\n")
+    (told,) = [each for each in said(ap).splitlines() if "osgpilot:" in each]
+    assert line in told
+    assert "Traceback" not in said(ap)
+    assert not ap.say("squeue", "--noheader", "--me")
+    assert not ap.say("find", "/tmp", "-maxdepth", "1", "-name", "osgpilot-*", host="ap")
+
+
+def test_who_has_to_be_asked_is_asked_once_before_anything_is_submitted(ap: Pool):
+    put(ap, f"{HERE}/site.yaml", yaml.safe_dump({**BEHIND_SSH, "image": "/nowhere.sif"}))
+    put(ap, f"{HERE}/prompted.py", PROMPTED)
+    key = "/home/alice/.ssh/id_ed25519"
+    change = ("ssh-keygen", "-q", "-p", "-f", key)
+    ap.say(*change, "-N", "correct horse", host="ap")
+    try:
+        done = ap.run("python", "prompted.py", *SNAKEMAKE, host="ap", folder=HERE)
+        alone = ap.run(*SNAKEMAKE, host="ap", folder=HERE)
+    finally:
+        ap.say(*change, "-P", "correct horse", "-N", "", host="ap")
+    assert done.stdout.count("Enter passphrase") == 1
+    # that far it comes only after the login
+    assert "pilot image /nowhere.sif does not exist on login" in done.stdout
+    assert "if it asks for a password or a second factor" in alone.stdout + alone.stderr
+    until(lambda: nothing_left(ap), 30, "an empty cluster")
