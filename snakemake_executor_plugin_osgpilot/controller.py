@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
@@ -25,8 +26,8 @@ PATIENCE_S = 5.0
 """How long the end of a workflow waits for a request that is under way: a submission to an access
 point that hangs would take minutes."""
 
-PASSING_RULES = ("launches_max", DOUBT)
-"""Rules that hold pilots back for a moment only, which is not worth a line."""
+PASSING_RULES = ("launches_max", DOUBT, BRAKE)
+"""Rules that are not worth a line: they hold pilots back for a moment, or are told anyway."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 

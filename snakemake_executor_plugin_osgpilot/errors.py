@@ -4,6 +4,7 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 ├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
+├── Full             the access point has no room for so many jobs: fewer, or later
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
 
@@ -22,6 +23,17 @@ class Unavailable(OsgpilotError):
 
 class Unanswered(OsgpilotError):
     """The question failed. Nothing is known; nothing may be concluded."""
+
+
+class Full(OsgpilotError):
+    """The access point has no room for so many jobs, and took none: fewer, or later.
+
+    `room` is how many it would have taken, `at_once` whether of one submission or in all.
+    """
+
+    def __init__(self, text: str, room: int, *, at_once: bool) -> None:
+        super().__init__(text)
+        self.room, self.at_once = room, at_once
 
 
 class Refused(OsgpilotError):

@@ -79,7 +79,10 @@ class AccessPoint(Protocol):
     """The queue of the access point. Every method raises `Unanswered` or `Refused`."""
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        """Queue all jobs of `submission` or none; return job key → `cluster.proc`."""
+        """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
+
+        Raises `Full`, too.
+        """
 
     def find(self) -> dict[str, str]:
         """Return job key → `cluster.proc` of the jobs of this run that are in the queue."""
@@ -105,6 +108,9 @@ class AccessPoint(Protocol):
 
     def avoid(self, pilots: Iterable[str]) -> None:
         """Have the jobs of this run not matched with these pilots, nor those named before."""
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Have no waiting job of this run started, or let them start again."""
 
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     AVOID,
+    PAUSED,
     avoided,
     describe,
     items,
@@ -90,6 +91,12 @@ class LocalAccessPoint:
 
     def avoid(self, pilots: Iterable[str]) -> None:
         edits = {AVOID: avoided(pilots)}
+        self._worker.ask(
+            {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
+        )
+
+    def set_paused(self, *, paused: bool) -> None:
+        edits = {PAUSED: str(paused).lower()}
         self._worker.ask(
             {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
         )
