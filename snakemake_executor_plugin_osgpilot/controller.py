@@ -86,7 +86,7 @@ class Controller:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
             self._say(f"ending {len(self._fleet.live)} pilot(s)")
-        self._attempt("end the pilots", self._fleet.end)
+        self._attempt("end the pilots", self._end_pilots)
         if unfinished:
             self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
@@ -101,6 +101,11 @@ class Controller:
             if not self._queue.remaining():
                 return
             self._pause.wait(REMOVAL_PAUSE_S)
+
+    def _end_pilots(self) -> None:
+        self._fleet.end()
+        if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
+            self._say(f"Slurm job(s) {left} end when the jobs of others in them have finished")
 
     def _queue_emptied(self) -> None:
         if self._queue.remaining():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -116,6 +117,19 @@ class AccessPoint(Protocol):
         """Return what the event log has to tell since the last call, by `cluster.proc`."""
 
 
+class Scope(StrEnum):
+    """Whose jobs may run on our pilots: those of this run, of this user, of the whole project."""
+
+    WORKFLOW = "workflow"
+    OWNER = "owner"
+    PROJECT = "project"
+
+    @property
+    def shared(self) -> bool:
+        """Whether others' jobs may be on our pilots."""
+        return self is not Scope.WORKFLOW
+
+
 @dataclass(frozen=True)
 class Seat:
     """Who we are at the access point: the names that restrict our pilots to our jobs."""
@@ -123,3 +137,4 @@ class Seat:
     owner: str
     project: str
     run: str
+    scope: Scope = Scope.WORKFLOW

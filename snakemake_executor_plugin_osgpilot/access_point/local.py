@@ -36,11 +36,17 @@ class LocalAccessPoint:
         self._worker = Worker()
         self._log: EventLog | None = None
         self._version = (0, 0)
+        self._checked = False
 
     @property
     def common_images(self) -> bool:
         """Whether the schedd sends an image once for many jobs; known after `ping`."""
         return self._version >= COMMON_IMAGES_SINCE
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What pilots know the jobs of this run by."""
+        return {"ProjectName": self._seat.project, "OSGPilotWorkflow": self._seat.run}
 
     @property
     def _mine(self) -> str:
@@ -65,8 +71,14 @@ class LocalAccessPoint:
         description = describe(
             submission, self._seat, self._folder, common_images=self.common_images
         )
-        request = {"do": "submit", "description": description, "items": items(submission)}
+        request = {
+            "do": "submit",
+            "description": description,
+            "items": items(submission),
+            "expected": {} if self._checked else self._names,
+        }
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
+        self._checked = True
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 

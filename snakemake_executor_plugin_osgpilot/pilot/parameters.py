@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Site
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -30,9 +29,18 @@ def safe_name(value: str, what: str) -> str:
 
 
 def start_extra(seat: Seat) -> str:
-    """Return the START clause that admits only this workflow's jobs of this owner."""
+    """Return the START clause that admits only jobs within the seat's scope, besides the project.
+
+    Projects are what jobs say they belong to, so with the scope `project` anybody's jobs may come.
+    """
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
-    return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+    match seat.scope:
+        case Scope.WORKFLOW:
+            return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+        case Scope.OWNER:
+            return f'(TARGET.Owner == "{owner}")'
+        case Scope.PROJECT:
+            return "(True)"
 
 
 def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:
@@ -98,21 +106,3 @@ def install_script(run_folder: Path) -> Path:
         target.write_bytes(source.read_bytes())
     target.chmod(0o700)
     return target
-
-
-def check_token(path: Path) -> None:
-    """Raise `BadInput` unless the token is a readable file that only its owner can read."""
-    try:
-        mode = path.stat().st_mode
-        with path.open("rb") as opened:
-            empty = not opened.read(1)
-    except OSError as error:
-        raise BadInput(
-            f"token file {path}: {error.strerror}; see `token` in the site file"
-        ) from error
-    if mode & 0o077:
-        raise BadInput(f"token file {path} can be read by others; run: chmod 600 {path}")
-    if empty:
-        raise BadInput(f"token file {path} is empty; ask your OSG contact for a token")
-    if path.stat().st_uid != os.geteuid():
-        raise BadInput(f"token file {path} belongs to another user; make a copy of your own")

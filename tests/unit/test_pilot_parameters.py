@@ -6,14 +6,16 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import classad2
 import pytest
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot import parameters
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
 
 SEAT = Seat("alice", "MyProject", "r1")
@@ -39,6 +41,28 @@ def test_the_contract_of_the_pilot_container(tmp_path):
     )
 
 
+def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
+    seats = [replace(SEAT, scope=scope) for scope in Scope]
+    clauses = [parameters.start_extra(seat) for seat in seats]
+    jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2")]
+    assert [[admits(clause, *job) for job in jobs] for clause in clauses] == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [True, True, True, True],
+    ]
+
+
+def admits(clause, owner, run):
+    job = classad2.ClassAd({"Owner": owner, "OSGPilotWorkflow": run})
+    return classad2.ExprTree(clause).eval(scope=classad2.ClassAd({}), target=job)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_no_scope_lets_a_name_through_that_would_change_the_expression(tmp_path, scope):
+    with pytest.raises(BadInput, match="owner"):
+        parameters.start_extra(Seat('a" || true || "', "MyProject", "r1", scope))
+
+
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])
 def test_a_project_that_would_change_the_start_expression_is_refused(tmp_path, bad):
     with pytest.raises(BadInput, match="project"):
@@ -59,24 +83,6 @@ def token(tmp_path):
     path.write_text("secret\n")
     path.chmod(0o600)
     return path
-
-
-def test_a_private_token_is_fine(token):
-    parameters.check_token(token)
-
-
-def test_a_token_that_others_can_read_is_refused_with_the_cure(token):
-    token.chmod(0o644)
-    with pytest.raises(BadInput, match="chmod 600"):
-        parameters.check_token(token)
-
-
-def test_missing_and_empty_tokens_are_refused(tmp_path, token):
-    with pytest.raises(BadInput, match="No such file"):
-        parameters.check_token(tmp_path / "none")
-    token.write_text("")
-    with pytest.raises(BadInput, match="empty"):
-        parameters.check_token(token)
 
 
 FAKE_RUNTIME = """#!/bin/bash
