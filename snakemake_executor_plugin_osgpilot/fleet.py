@@ -26,6 +26,9 @@ BOOT_DEADLINE_S = 900.0
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
 
+LEAVE_WAIT_S = 10.0
+"""How long to watch pilots leave that others may use; what is busy then is left to itself."""
+
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 
@@ -149,10 +152,12 @@ class Fleet:
         """
         shared = self._seat.scope.shared
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
-            (self._end_later if shared else self._end_gently, wait_s),
+            (self._end_gently, wait_s),
             (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
         )
-        for ask, patience_s in steps[: 1 if shared else 2]:
+        if shared:
+            steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
+        for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
             asked: set[tuple[str, PilotState]] = set()
             while self.live and self._clock.now_s() <= deadline:

@@ -20,13 +20,13 @@ BRAKE = "brake"
 
 @dataclass(frozen=True)
 class Brake:
-    """Times of shadow exceptions of all jobs of the run, and whether they stop it."""
+    """Times of failed starts of all jobs of the run, and whether they stop it."""
 
     times_s: tuple[float, ...] = ()
     on: bool = False
 
     def struck(self, at_s: float) -> Brake:
-        """Return the brake after one more exception."""
+        """Return the brake after one more failed start."""
         return replace(self, times_s=(*self.times_s, at_s)[-_KEPT:])
 
     def at(self, now_s: float) -> Brake:
@@ -41,7 +41,7 @@ class Brake:
         if not self.on:
             return ""
         return (
-            f"{len(self.times_s)} starts of jobs failed within {WINDOW_S / 60:.0f} min (shadow "
-            "exceptions); the OSPool stops serving you after 20, so no job is started until most "
-            "of them are that long ago. `condor_q -l JOB` and the run's jobs.log have the causes"
+            f"{len(self.times_s)} starts of jobs failed within {WINDOW_S / 60:.0f} min. The OSPool "
+            "serves nobody who has more than 20 shadow exceptions in that time, so no job is "
+            "started until most of them are that long ago"
         )

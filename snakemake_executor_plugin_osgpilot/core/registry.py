@@ -90,7 +90,7 @@ class Registry:
         before = self.ledger[key]
         if before.over or before.job_id != job_id:
             return
-        if event.kind is EventKind.NOT_STARTED:
+        if event.failed_start:
             self.brake = self.brake.struck(event.at_s)
         first_s, last_s = self.span_s or (event.at_s,) * 2
         self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)

@@ -7,6 +7,7 @@ from snakemake_executor_plugin_osgpilot.access_point.refusals import failure
 from snakemake_executor_plugin_osgpilot.core.brake import EXCEPTIONS_MAX, WINDOW_S, Brake
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.feeding import ASK_AGAIN_S
+from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
@@ -132,8 +133,11 @@ def test_what_may_pass_is_no_answer():
 
 
 def strike(ap, queue, count, at_s):
-    for n in range(count):
+    """As a pilot's check before a job ends, by HTCondor's version: event 007, or 004 with 1007."""
+    for n in range(count // 2):
         ap.tell(f"s{n % 2}", EventKind.NOT_STARTED, at_s=at_s, text="hook failed")
+    for n in range(count - count // 2):
+        ap.tell(f"s{n % 2}", EventKind.EVICTED, at_s=at_s, code=1007, text="hook failed")
     queue.follow()
 
 
@@ -166,3 +170,14 @@ def test_the_brake_is_released_when_few_are_left_not_when_the_first_is_forgotten
     assert brake.on
     assert brake.at(WINDOW_S + 60.0).on
     assert not brake.at(WINDOW_S + 60.0 * (EXCEPTIONS_MAX - 4)).on
+
+
+def test_a_job_that_never_starts_is_given_up_after_a_while(ap):
+    queue = Queue(ap, Shape(4, 3800))
+    queue.add(jobs(1))
+    queue.send()
+    for _ in range(SETBACKS_MAX):
+        ap.tell("s0", EventKind.EVICTED, code=1007, text="no default image")
+    queue.follow()
+    queue.mend(3000.0)
+    assert queue.over()["s0"].text == "it was started 10 times in vain"
