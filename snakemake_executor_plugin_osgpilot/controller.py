@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
@@ -25,8 +26,8 @@ PATIENCE_S = 5.0
 """How long the end of a workflow waits for a request that is under way: a submission to an access
 point that hangs would take minutes."""
 
-PASSING_RULES = ("launches_max", DOUBT)
-"""Rules that hold pilots back for a moment only, which is not worth a line."""
+PASSING_RULES = ("launches_max", DOUBT, BRAKE)
+"""Rules that are not worth a line: they hold pilots back for a moment, or are told anyway."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
@@ -85,7 +86,7 @@ class Controller:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
             self._say(f"ending {len(self._fleet.live)} pilot(s)")
-        self._attempt("end the pilots", self._fleet.end)
+        self._attempt("end the pilots", self._end_pilots)
         if unfinished:
             self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
@@ -105,6 +106,11 @@ class Controller:
             if not self._queue.remaining():
                 return
             self._pause.wait(REMOVAL_PAUSE_S)
+
+    def _end_pilots(self) -> None:
+        self._fleet.end()
+        if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
+            self._say(f"Slurm job(s) {left} end when the jobs of others in them have finished")
 
     def _queue_emptied(self) -> None:
         if self._queue.remaining():

@@ -5,6 +5,7 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
 │   └── Unreached    it did not even leave: nothing was done, and the same can be asked again
+├── Full             the access point has no room for so many jobs: fewer, or later
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
 
@@ -27,6 +28,17 @@ class Unanswered(OsgpilotError):
 
 class Unreached(Unanswered):
     """The question did not leave this machine, so that nothing was done."""
+
+
+class Full(OsgpilotError):
+    """The access point has no room for so many jobs, and took none: fewer, or later.
+
+    `room` is how many it would have taken, `at_once` whether of one submission or in all.
+    """
+
+    def __init__(self, text: str, room: int, *, at_once: bool) -> None:
+        super().__init__(text)
+        self.room, self.at_once = room, at_once
 
 
 class Refused(OsgpilotError):

@@ -55,12 +55,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
         said = workflow.executor_settings
         limits = Limits(
-            said.max_pilots, said.max_pending, said.max_cores, said.max_core_hours, said.economy
-        )
+            said.max_pilots, said.max_pending, said.max_cores, said.max_core_hours, said.economy,
+            said.max_queued,
+        )  # fmt: skip
         try:
             shared = shared_prefixes(said.shared_prefixes)
             return start(
-                Wishes(said.project or "", Path(said.site or ""), limits, shared),
+                Wishes(said.project, Path(said.site or ""), limits, shared, said.scope),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),

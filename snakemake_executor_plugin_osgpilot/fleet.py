@@ -27,6 +27,9 @@ BOOT_DEADLINE_S = 900.0
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
 
+LEAVE_WAIT_S = 10.0
+"""How long to watch pilots leave that others may use; what is busy then is left to itself."""
+
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 
@@ -137,11 +140,7 @@ class Fleet:
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
         self._quietly(self._slurm.cancel_pending, cancelled)
-        self._quietly(self._slurm.drain_running, drained)
-        for pilot in drained:
-            self._pilots[pilot.name] = replace(
-                pilot, state=PilotState.DRAINING, since_s=self._clock.now_s()
-            )
+        self._drain(drained)
         for action in plan.actions:
             if isinstance(action, Launch) and not self.health.is_permanent(action.offer):
                 self._launch(action)
@@ -156,12 +155,16 @@ class Fleet:
     def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
         """End every pilot: pending ones at once, running ones gently, what stays by force.
 
-        Raises `Unanswered` if Slurm did not say that all are gone.
+        Where jobs of others may run, pilots are asked to finish these first: they are not waited
+        for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone.
         """
+        shared = self._seat.scope.shared
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gently, wait_s),
             (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
         )
+        if shared:
+            steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
         for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
             asked: set[tuple[str, PilotState]] = set()
@@ -174,13 +177,25 @@ class Fleet:
                     asked |= {(p.name, p.state) for p in new}
                 if self.live:
                     time.sleep(LOOK_PAUSE_S)
-        if self.live:
-            names = ", ".join(p.allocation_id or p.name for p in self.live)
+        left = [p for p in self.live if not (shared and p.state is PilotState.DRAINING)]
+        if left:
+            names = ", ".join(p.allocation_id or p.name for p in left)
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
 
     def _end_gently(self, pilots: list[Pilot]) -> None:
         self._quietly(self._slurm.end_running, [p for p in pilots if not p.state.waits])
         self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+
+    def _end_later(self, pilots: list[Pilot]) -> None:
+        self._drain([p for p in pilots if p.state.serves and not p.state.waits])
+        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+
+    def _drain(self, pilots: list[Pilot]) -> None:
+        self._quietly(self._slurm.drain_running, pilots)
+        for pilot in pilots:
+            self._pilots[pilot.name] = replace(
+                pilot, state=PilotState.DRAINING, since_s=self._clock.now_s()
+            )
 
     @staticmethod
     def _quietly(act: Callable[[list[str]], None], pilots: list[Pilot]) -> None:
@@ -269,6 +284,8 @@ class Fleet:
             )
 
     def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
+        # one that may have served others is not to blame for having left none of ours a place
+        jobs_wait = jobs_wait and not self._seat.scope.shared
         if pilot.name not in self._served:
             log_tail = partial(self._log_tail, pilot.name)
             self.health.judge(pilot, jobs_wait, log_tail, self._clock.now_s())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -89,7 +90,10 @@ class AccessPoint(Protocol):
     """The queue of the access point. Every method raises `Unanswered` or `Refused`."""
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        """Queue all jobs of `submission` or none; return job key → `cluster.proc`."""
+        """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
+
+        Raises `Full`, too.
+        """
 
     def find(self) -> dict[str, str]:
         """Return job key → `cluster.proc` of the jobs of this run that are in the queue."""
@@ -116,8 +120,24 @@ class AccessPoint(Protocol):
     def avoid(self, pilots: Iterable[str]) -> None:
         """Have the jobs of this run not matched with these pilots, nor those named before."""
 
+    def set_paused(self, *, paused: bool) -> None:
+        """Have no waiting job of this run started, or let them start again."""
+
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""
+
+
+class Scope(StrEnum):
+    """Whose jobs may run on our pilots: those of this run, of this user, of the whole project."""
+
+    WORKFLOW = "workflow"
+    OWNER = "owner"
+    PROJECT = "project"
+
+    @property
+    def shared(self) -> bool:
+        """Whether others' jobs may be on our pilots."""
+        return self is not Scope.WORKFLOW
 
 
 @dataclass(frozen=True)
@@ -127,3 +147,4 @@ class Seat:
     owner: str
     project: str
     run: str
+    scope: Scope = Scope.WORKFLOW

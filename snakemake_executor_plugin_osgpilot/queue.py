@@ -9,17 +9,14 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
-
-TRANSACTION_MAX = 5000
-"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
-and does nothing else meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class View:
 
     `waiting` counts by class, `served` has pilots and when the first job started there,
     `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
-    jobs ended on each pilot.
+    jobs ended on each pilot, `brake` why no job is started now (empty: they are).
     """
 
     waiting: Counter[JobClass]
@@ -36,6 +33,7 @@ class View:
     served: dict[str, float]
     runtimes_s: list[tuple[JobClass, float]]
     outcomes: dict[str, Outcomes]
+    brake: str = ""
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""
@@ -55,10 +53,14 @@ class Queue:
     lock is never held while the access point is asked.
     """
 
-    def __init__(self, access_point: AccessPoint, largest: Shape) -> None:
+    def __init__(
+        self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX
+    ) -> None:
         self._access_point = access_point
         self._lock = threading.Lock()
         self._registry = Registry(largest)
+        self._feeder = Feeder(queued_max)
+        self._paused = False
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
@@ -87,10 +89,11 @@ class Queue:
         return bool(self._registry.over)
 
     def notices(self) -> list[str]:
-        """Return what there is to say about jobs in trouble since the last call, by kind."""
+        """Return what there is to say about jobs since the last call, those in trouble by kind."""
         with self._lock:
             said, self._registry.notices = self._registry.notices, Counter()
-        return [f"{count} job(s) of rule {text}" for text, count in said.items()]
+            fed, self._feeder.notices = self._feeder.notices, []
+        return fed + [f"{count} job(s) of rule {text}" for text, count in said.items()]
 
     def rules(self) -> dict[str, RuleSums]:
         """Return the sums over the jobs of each rule as they are now."""
@@ -118,7 +121,8 @@ class Queue:
             learned, ledger.runtimes_s = ledger.runtimes_s, []
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
-            return View(ledger.waiting.copy(), executing, dict(ledger.served), learned, outcomes)
+            waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
+            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""
@@ -130,29 +134,28 @@ class Queue:
             return {job.pilot for job in self._registry.ledger.executing.values()}
 
     def send(self) -> int:
-        """Submit what was added, by kinds of job; return how many went out.
+        """Submit what was added, by kinds of job, as far as there is room; return how many went.
 
-        A batch whose answer got lost is looked for in the queue before it is sent again. Raises
-        `Unanswered`; nothing is lost then, the next call goes on.
+        What there is no room for waits here. A batch whose answer got lost is looked for in the
+        queue before it is sent again. Raises `Unanswered`; nothing is lost then, the next call goes
+        on.
         """
         if self._registry.in_doubt:
             found = self._access_point.find()
             with self._lock:
                 self._registry.settle(found)
         with self._lock:
-            kinds = self._registry.take_unsent()
-        parts = [
-            (request, keys[start : start + TRANSACTION_MAX])
-            for request, keys in kinds.items()
-            for start in range(0, len(keys), TRANSACTION_MAX)
-        ]
+            parts = self._parts()
         sent = 0
         try:
             while parts:
                 sent += self._send_part(*parts.pop(0))
+        except Full:
+            pass
         finally:
             with self._lock:
                 self._registry.unsent += [key for _, keys in parts for key in keys]
+                self._feeder.sent(len(self._registry.unsent))
         return sent
 
     def follow(self) -> None:
@@ -169,6 +172,9 @@ class Queue:
         """
         with self._lock:
             self._registry.lose(now_s)
+            self._registry.brake = self._registry.brake.at(now_s)
+            self._feeder.tick(now_s)
+        self._pause()
         self._warn_of_lost()
         self._take_out()
         self._release(now_s)
@@ -215,6 +221,14 @@ class Queue:
         """Drop removed jobs that wait for a word from a pilot that is gone."""
         self._access_point.forget(None)
 
+    def _parts(self) -> list[tuple[Request, list[str]]]:
+        """Return what is to be submitted now, in transactions."""
+        registry = self._registry
+        if registry.brake.on or not registry.unsent:
+            return []
+        room = self._feeder.room(registry.queued, len(registry.unsent))
+        return self._feeder.batches(registry.take_unsent(room)) if room else []
+
     def _send_part(self, request: Request, keys: list[str]) -> int:
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
@@ -225,6 +239,12 @@ class Queue:
             with self._lock:
                 self._registry.in_doubt += keys
             raise
+        except Full as full:
+            with self._lock:
+                self._registry.unsent += keys
+                queued = self._registry.queued
+                self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
+            raise
         except Refused as refusal:
             with self._lock:
                 for key in keys:
@@ -233,6 +253,14 @@ class Queue:
         with self._lock:
             self._registry.learn(ids)
         return len(ids)
+
+    def _pause(self) -> None:
+        """Keep the jobs in the queue from starting while the brake is on."""
+        brake = self._registry.brake
+        if brake.on is not self._paused:
+            self._access_point.set_paused(paused=brake.on)
+            self._paused = brake.on
+            self._feeder.notices.append(brake.reason or "jobs are started again")
 
     def _warn_of_lost(self) -> None:
         lost = self._registry.lost

@@ -6,10 +6,11 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
+from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move, Signs
 from snakemake_executor_plugin_osgpilot.lookahead import Ahead
@@ -54,7 +55,9 @@ class Scaling:
         for name, why in black_holes(view.outcomes).items():
             self._fleet.shun(name, why)
         self._ask_pool()
-        signs = Signs(view.served, self._known, self._asked_s, jobs_wait=bool(view.waiting))
+        signs = Signs(
+            view.served, self._known, self._asked_s, jobs_wait=bool(view.waiting) and not view.brake
+        )
         moves = self._fleet.look(signs)
         self._looked_s = self._clock.now_s()
         for move in moves:
@@ -78,12 +81,17 @@ class Scaling:
             view.running(),
             soon=self.ahead.soon(ends_s),
             later=self.ahead.later,
-            gates=self._fleet.gates(),
+            gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
         )
         self.last = plan(snapshot, self.estimates, self.policy)
         return self.last
+
+    def _gates(self, view: View) -> dict[str, Gate]:
+        if view.brake:
+            return {offer.name: Gate(0, view.brake, BRAKE) for offer in self.policy.offers}
+        return self._fleet.gates()
 
     def _ask_pool(self) -> None:
         """Ask the pool whom it knows while a pilot is on its way there; no answer is no news."""

@@ -35,9 +35,18 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     project: Optional[str] = field(
         default=None,
         metadata={
-            "help": "Project (OSG_PROJECT_NAME) that jobs and pilots are accounted to, "
-            "as your access point knows it.",
-            "required": True,
+            "help": "Project that jobs and pilots are accounted to, as your access point knows it. "
+            "[default: the environment variable OSG_PROJECT_NAME, then `project` of the site file]",
+            "env_var": False,
+        },
+    )
+    scope: Optional[str] = field(
+        default="workflow",
+        metadata={
+            "help": "Whose jobs may run on the pilots, besides being of the project: those of this "
+            "run (workflow), all of yours (owner), anybody's (project). Jobs of others could read "
+            "the pilot's token.",
+            "choices": ["workflow", "owner", "project"],
             "env_var": False,
         },
     )
@@ -102,6 +111,14 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata={
             "help": "Budget of the run in core-hours. Every pilot counts with its whole walltime "
             "until it has ended, so the budget holds whatever happens to this process.",
+            "env_var": False,
+        },
+    )
+    max_queued: int = field(
+        default=10_000,
+        metadata={
+            "help": "Most jobs of the run in the access point's queue at a time; further ones wait "
+            "with Snakemake. The OSPool allows 10,000 for each user.",
             "env_var": False,
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from snakemake_executor_plugin_osgpilot.access_point.description import plain_pa
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
+from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters
+from snakemake_executor_plugin_osgpilot.pilot.token import check_token
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
+from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
@@ -87,10 +91,15 @@ class Limits:
     cores_max: int | None
     core_h_max: float | None
     economy: float
+    queued_max: int = QUEUED_MAX
 
     def check(self) -> None:
         """Raise `BadInput` naming the first setting that makes no sense."""
-        whole = {"max-pilots": self.pilots_max, "max-pending": self.pending_max}
+        whole = {
+            "max-pilots": self.pilots_max,
+            "max-pending": self.pending_max,
+            "max-queued": self.queued_max,
+        }
         if self.cores_max is not None:
             whole["max-cores"] = self.cores_max
         for name, value in whole.items():
@@ -104,12 +113,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user said about a run. Pilots let jobs see `shared_folders` of their node."""
+    """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
 
-    project: str
+    `scope` says whose jobs they take, see `ports.Scope`.
+    """
+
+    project: str | None
     site_file: Path
     limits: Limits
     shared_folders: tuple[str, ...] = ()
+    scope: str | None = None
 
 
 def start(
@@ -121,20 +134,23 @@ def start(
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), run_id)
+    project = choose(wishes.project, os.environ, site.project)
+    seat = Seat(getpass.getuser(), project, run_id, _scope(wishes.scope))
     wishes.limits.check()
+    clock, policy = SystemClock(), _policy(site, wishes.limits)
     _check(site, seat, state_folder)
     with ExitStack() as undo:
         cluster = reach(site)
         undo.callback(cluster.host.close)
+        life_s = max(offer.walltime_max_s for offer in policy.offers)
+        check_token(cluster.claims, str(cluster.site.token), clock.now_s(), life_s, say, warn)
         folder = RunFolder.create(state_folder.absolute(), run_id)
         access_point = _access_point(seat, folder, site)
         undo.callback(access_point.close)
         slurm = cluster.client(folder)
         undo.pop_all()
-    clock, policy = SystemClock(), _policy(site, wishes.limits)
     fleet = Fleet(slurm, clock, cluster.site, seat, cluster.folder(folder))
-    queue = Queue(access_point, _largest(policy))
+    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max)
     scaling = Scaling(fleet, access_point, clock, policy)
     book = RunBook(folder, seat, queue, fleet, scaling, clock)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
@@ -156,6 +172,13 @@ def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint
             f"{error}; is this an access point? `condor_q` has to work here"
         ) from error
     return access_point
+
+
+def _scope(said: str | None) -> Scope:
+    try:
+        return Scope(said or Scope.WORKFLOW)
+    except ValueError as error:
+        raise BadInput(f"--osgpilot-scope is {said!r}; it can be {', '.join(Scope)}") from error
 
 
 def _policy(site: Site, limits: Limits) -> Policy:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Shape
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
 from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
 
@@ -117,6 +117,8 @@ class FakeSlurm:
 class FakeAccessPoint:
     """A queue in memory; events are told by the test."""
 
+    room = at_once = 10**9
+
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
         self.queued: dict[str, str] = {}
@@ -132,11 +134,16 @@ class FakeAccessPoint:
         self.known: frozenset[str] = frozenset()
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
+        self.paused = False
 
     def submit(self, submission: Submission) -> dict[str, str]:
         if self.fails:
             error, self.fails = self.fails, None
             raise error
+        room = self.room - len(self.queued)
+        if len(submission.keys) > min(room, self.at_once):
+            at_once = self.at_once < room
+            raise Full("no room", self.at_once if at_once else max(0, room), at_once=at_once)
         self.submissions.append(submission)
         ids = {key: f"{len(self.submissions)}.{n}" for n, key in enumerate(submission.keys)}
         self.queued |= ids
@@ -170,6 +177,9 @@ class FakeAccessPoint:
 
     def avoid(self, pilots: Iterable[str]) -> None:
         self.avoided.append(tuple(pilots))
+
+    def set_paused(self, *, paused: bool) -> None:
+        self.paused = paused
 
     def forget(self, job_ids: Iterable[str] | None) -> None:
         if job_ids is None:

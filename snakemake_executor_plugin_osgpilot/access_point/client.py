@@ -10,14 +10,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.access_point.refusals import failure
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.programs import start_worker
 
 if TYPE_CHECKING:
     import subprocess
-
-_PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
-"""Words in HTCondor's messages after which the same request may succeed later."""
 
 
 class Worker:
@@ -31,7 +29,7 @@ class Worker:
         """Return the answer to `request`.
 
         Raises `Unanswered` when none came within `timeout_s` or the access point was not reached,
-        `Refused` when it said no.
+        `Full` when it has no room for so many jobs, `Refused` when it said no.
         """
         with self._lock:
             process = self._running()
@@ -50,8 +48,7 @@ class Worker:
             )
         answer = json.loads(line)
         if "error" in answer:
-            kind = Unanswered if _passes(answer["error"]) else Refused
-            raise kind(f"access point, `{request['do']}`: {answer['error']}")
+            raise failure(request["do"], answer["error"])
         return answer["ok"]
 
     def interrupt(self) -> None:
@@ -82,10 +79,6 @@ class Worker:
                 if stream is not None:
                     stream.close()
         self._process = None
-
-
-def _passes(message: str) -> bool:
-    return any(word in message.lower() for word in _PASSING)
 
 
 def _line(process: subprocess.Popen[str], timeout_s: float) -> str:

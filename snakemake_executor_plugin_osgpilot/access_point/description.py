@@ -33,6 +33,9 @@ PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE
 AVOID = "OSGPilotAvoid"
 """Attribute of a job: the pilots that are gone but may still be offered."""
 
+PAUSED = "OSGPilotPaused"
+"""Attribute of a job: whether it is not to start for now."""
+
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
@@ -90,12 +93,14 @@ def duration_category(life_s: int) -> str:
 
 
 def requirements(runtime_s: int) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish, or are gone.
+    """Return the clause that keeps a job off pilots that die before it can finish, or are gone, and
+    off all while it is paused.
 
     The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
     negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
     """
-    there = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
+    avoids = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
+    there = f"MY.{PAUSED} =!= true && {avoids}"
     if not runtime_s:
         return there
     left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"

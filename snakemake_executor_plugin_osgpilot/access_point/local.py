@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     AVOID,
+    PAUSED,
     avoided,
     describe,
     items,
@@ -35,11 +36,17 @@ class LocalAccessPoint:
         self._worker = Worker()
         self._log: EventLog | None = None
         self._version = (0, 0)
+        self._checked = False
 
     @property
     def common_images(self) -> bool:
         """Whether the schedd sends an image once for many jobs; known after `ping`."""
         return self._version >= COMMON_IMAGES_SINCE
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What pilots know the jobs of this run by."""
+        return {"ProjectName": self._seat.project, "OSGPilotWorkflow": self._seat.run}
 
     @property
     def _mine(self) -> str:
@@ -64,8 +71,14 @@ class LocalAccessPoint:
         description = describe(
             submission, self._seat, self._folder, common_images=self.common_images
         )
-        request = {"do": "submit", "description": description, "items": items(submission)}
+        request = {
+            "do": "submit",
+            "description": description,
+            "items": items(submission),
+            "expected": {} if self._checked else self._names,
+        }
         answer = self._worker.ask(request, timeout_s=SUBMIT_S)
+        self._checked = True
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
@@ -90,6 +103,12 @@ class LocalAccessPoint:
 
     def avoid(self, pilots: Iterable[str]) -> None:
         edits = {AVOID: avoided(pilots)}
+        self._worker.ask(
+            {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
+        )
+
+    def set_paused(self, *, paused: bool) -> None:
+        edits = {PAUSED: str(paused).lower()}
         self._worker.ask(
             {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
         )

@@ -40,9 +40,25 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
 
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
-    submit = htcondor.Submit(request["description"])
-    result = htcondor.Schedd().submit(submit, itemdata=iter(request["items"]))
+    submit, schedd = htcondor.Submit(request["description"]), htcondor.Schedd()
+    result = schedd.submit(submit, itemdata=iter(request["items"]))
+    if expected := request.get("expected"):
+        _check(htcondor, schedd, result.cluster(), expected)
     return {"cluster": result.cluster(), "first_proc": result.first_proc()}
+
+
+def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -> None:
+    """Take the jobs back if the access point has changed what pilots know them by."""
+    of_cluster = f"ClusterId == {cluster}"
+    for ad in schedd.query(constraint=of_cluster, projection=list(expected), limit=1):
+        for name, value in expected.items():
+            if ad.get(name) != value:
+                reason = ("osgpilot: its pilots would not know it", 1)
+                schedd.act(htcondor.JobAction.Remove, of_cluster, reason=reason)
+                raise htcondor.HTCondorException(
+                    f"it changes {name} of jobs from {value!r} to {ad.get(name)!r}, so that no "
+                    "pilot of this run would take them; ask its administrators"
+                )
 
 
 def _find(htcondor: Any, request: Request) -> dict[str, str]:

@@ -9,6 +9,11 @@ VACATE_CODES = 1000
 """Reason codes below this are HoldReasonCodes (HTCondor manual, Vacate Reason Codes)."""
 
 
+_START_FAILED = (1003, 1006, 1007)
+"""Vacate codes JobNotStarted, FailedToActivateClaim and StarterError (condor_holdcodes.h, 25.14). A
+pilot's own check before a job (PREPARE_JOB) ends with the last one."""
+
+
 class EventKind(Enum):
     """The events that change a job; all others are of no consequence to us."""
 
@@ -40,6 +45,15 @@ class Event:
     subcode: int = 0
     memory_mb: int = 0
     text: str = ""
+
+    @property
+    def failed_start(self) -> bool:
+        """Whether something on the way, not the job, ended an attempt: a shadow exception or alike.
+
+        The vacate code ShadowException comes with an event of its own and is not counted twice.
+        """
+        evicted = self.kind is EventKind.EVICTED and self.code in _START_FAILED
+        return self.kind is EventKind.NOT_STARTED or evicted
 
     @property
     def before_hold(self) -> bool:

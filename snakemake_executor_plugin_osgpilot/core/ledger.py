@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+
+QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
+"""The states of a job that is in the access point's queue."""
 
 QUICK_S = 60.0
 """A job that fails sooner than this may have met a node on which every job fails."""
+
+
+_Kind = TypeVar("_Kind", JobClass, Request)
 
 
 @dataclass(slots=True)
@@ -46,7 +53,7 @@ class Outcomes:
 
 
 class Ledger:
-    """Jobs by key, waiting jobs by class, jobs in execution, sums by rule.
+    """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
     `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded; who reads it
@@ -57,6 +64,7 @@ class Ledger:
         self._jobs: dict[str, Job] = {}
         self._states: Counter[JobState] = Counter()
         self.waiting: Counter[JobClass] = Counter()
+        self.queued: Counter[Request] = Counter()
         self.executing: dict[str, Job] = {}
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
@@ -100,6 +108,8 @@ class Ledger:
 
     def _count(self, job: Job, by: int) -> None:
         self._states[job.state] += by
+        if job.state in QUEUED:
+            _add(self.queued, job.request, by)
         if job.waits:
             _add(self.waiting, job.job_class, by)
         elif job.state is JobState.RUNNING:
@@ -117,7 +127,7 @@ class Ledger:
             sums.running_since_core_s += by * job.started_s * cores
 
 
-def _add(counter: Counter[JobClass], job_class: JobClass, by: int) -> None:
-    counter[job_class] += by
-    if not counter[job_class]:
-        del counter[job_class]
+def _add(counter: Counter[_Kind], kind: _Kind, by: int) -> None:
+    counter[kind] += by
+    if not counter[kind]:
+        del counter[kind]

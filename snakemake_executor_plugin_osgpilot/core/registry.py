@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.core import holds
+from snakemake_executor_plugin_osgpilot.core import feeding, holds
+from snakemake_executor_plugin_osgpilot.core.brake import Brake
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
-from snakemake_executor_plugin_osgpilot.core.ledger import Ledger
+from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
 from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, JobClass, Request, Shape
 
 
 class Registry:
@@ -36,24 +37,30 @@ class Registry:
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
+        self.brake = Brake()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take new jobs in."""
         self.unsent += [self.ledger.put(job).key for job in jobs]
 
     def any_left(self) -> bool:
-        """Whether the access point's queue may still have a job of ours."""
-        there = self.ledger.count(JobState.WAITING, JobState.RUNNING, JobState.HELD)
-        return bool(there or self.in_doubt or self.removals or self.withdrawals)
+        """Whether the access point's queue may have a job of ours."""
+        return bool(self.queued or self.in_doubt)
 
-    def take_unsent(self) -> dict[Request, list[str]]:
-        """Return the keys of the jobs to send, by what they ask for."""
+    @property
+    def queued(self) -> int:
+        """How many jobs of ours the access point has, for all we know."""
+        return self.ledger.count(*QUEUED) + len(self.removals) + len(self.withdrawals)
+
+    def take_unsent(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
+        """Return the keys of the jobs to send, by what they ask for; `room` at most."""
         kinds: defaultdict[Request, list[str]] = defaultdict(list)
-        for key in self.unsent:
-            if self.ledger[key].state is JobState.PREPARED:
-                kinds[self.ledger[key].request].append(key)
-        self.unsent = []
-        return kinds
+        unsent = [key for key in self.unsent if self.ledger[key].state is JobState.PREPARED]
+        for key in unsent:
+            kinds[self.ledger[key].request].append(key)
+        taken = feeding.shares(kinds, self.ledger.queued, room)
+        self.unsent = feeding.without(unsent, taken)
+        return taken
 
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
@@ -75,15 +82,16 @@ class Registry:
         self._send_or_tell(key for key in doubtful if key not in found)
 
     def apply(self, job_id: str, event: Event) -> None:
-        """Take in one event of the log."""
+        """Take in one event of the log, which can be quicker than the answer to a submission."""
         key = self._key_by_id.get(job_id)
         if key is None:
-            # the log can be quicker than the answer to our submission
             self._early[job_id].append(event)
             return
         before = self.ledger[key]
         if before.over or before.job_id != job_id:
             return
+        if event.failed_start:
+            self.brake = self.brake.struck(event.at_s)
         first_s, last_s = self.span_s or (event.at_s,) * 2
         self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
         job = self.ledger.put(fold(before, event))

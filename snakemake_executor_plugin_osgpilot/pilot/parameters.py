@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Site
 
 SCRIPT = "pilot.sh"
@@ -31,9 +31,18 @@ def safe_name(value: str, what: str) -> str:
 
 
 def start_extra(seat: Seat) -> str:
-    """Return the START clause that admits only this workflow's jobs of this owner."""
+    """Return the START clause that admits only jobs within the seat's scope, besides the project.
+
+    Projects are what jobs say they belong to, so with the scope `project` anybody's jobs may come.
+    """
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
-    return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+    match seat.scope:
+        case Scope.WORKFLOW:
+            return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+        case Scope.OWNER:
+            return f'(TARGET.Owner == "{owner}")'
+        case Scope.PROJECT:
+            return "(True)"
 
 
 def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:

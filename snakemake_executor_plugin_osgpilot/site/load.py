@@ -66,7 +66,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Site:
-    """A Slurm cluster as a place where pilots run.
+    """A Slurm cluster as a place where pilots run. `project` is the default of runs with it.
 
     `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's.
     """
@@ -83,6 +83,7 @@ class Site:
     setup: tuple[str, ...] = ()
     condor: dict[str, str] = field(default_factory=dict)
     shared_folders: tuple[str, ...] = ()
+    project: str = ""
 
 
 @cache
@@ -176,9 +177,8 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         return value
 
     image = content["image"]
-    known = {
-        k: content[k] for k in ("site", "resource", "central_manager", "scratch") if k in content
-    }
+    names = ("site", "resource", "central_manager", "scratch", "project")
+    known = {k: content[k] for k in names if k in content}
     shared = {k: v for k, v in content.get("pilot", {}).items() if k in _SHARED_KEYS}
     site = Site(
         **known,

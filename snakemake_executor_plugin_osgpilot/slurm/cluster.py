@@ -28,22 +28,31 @@ done
 token=$(home "$1") image=$(home "$2")
 if why=$(LC_ALL=C head -c 1 -- "$token" 2>&1 > /dev/null); then
     stat -L --printf='mode=%a\\nowner=%u\\nsize=%s\\n' -- "$token"
+    sed -e '/^[[:space:]]*\\(#.*\\)*$/d' \
+        -e 's/^[[:space:]]*\\([^.]*\\.[^.]*\\)\\..*$/claims=\\1./; t' \
+        -e 's/.*/claims=?/' -- "$token"
+    echo
 else
     printf 'unreadable=%s\\n' "${why##*: }"
 fi
 case $2 in *://*) ;; *) [ -e "$image" ] || echo image=absent ;; esac
 """
-"""Says in lines NAME=VALUE what a run needs to know; its arguments are token and image."""
+"""Says in lines NAME=VALUE what a run needs to know; its arguments are token and image. Of tokens,
+one a line in the file, it says what they claim and never the signature that makes them good."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Slurm on its host. `site` has paths as they are there; `user` and `home` are ours there."""
+    """Slurm on its host. `site` has paths as they are there; `user` and `home` are ours there.
+
+    `claims` are the pilots' tokens without their signatures, one a line.
+    """
 
     host: Host
     site: Site
     user: str
     home: Path
+    claims: str = ""
 
     def folder(self, run: RunFolder) -> RunFolder:
         """Return where pilots see the files of `run`."""
@@ -95,7 +104,9 @@ def reach(site: Site) -> Cluster:
 def checked(host: Host, site: Site) -> Cluster:
     """Return the cluster on `host`. Raises `BadInput` or `Unavailable` for what is not there."""
     told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
-    facts = dict(line.split("=", 1) for line in told.out.splitlines() if "=" in line)
+    lines = [line.split("=", 1) for line in told.out.splitlines() if "=" in line]
+    facts = dict(lines)
+    claims = "\n".join(value for name, value in lines if name == "claims")
     where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
     if not {"home", "user", "uid"} <= facts.keys() or not facts.keys() & {"size", "unreadable"}:
         raise Unavailable(f"the first look{where} failed: {' '.join(told.err.split())}")
@@ -113,7 +124,7 @@ def checked(host: Host, site: Site) -> Cluster:
     _check_token(f"token file {there.token}{where}", there.token, facts)
     if "image" in facts:
         raise BadInput(f"pilot image {image} does not exist{where}; see `image` in the site file")
-    return Cluster(host, there, facts["user"], home)
+    return Cluster(host, there, facts["user"], home, claims)
 
 
 def _at_home(path: str, home: Path) -> Path:

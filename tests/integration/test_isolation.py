@@ -4,7 +4,7 @@ import time
 
 import htcondor2
 import pytest
-from conftest import pilots_in_slurm, tool, until
+from conftest import nothing_left, pilots_in_slurm, tool, until
 
 LONG = """
 rule all:
@@ -13,7 +13,7 @@ rule all:
 """
 
 STRANGER = {
-    "executable": "/bin/true",
+    "executable": "/bin/sh",
     "transfer_executable": "false",
     "request_cpus": "1",
     "request_memory": "100",
@@ -21,9 +21,10 @@ STRANGER = {
 }
 
 
-def submit(**attributes: str) -> int:
+def submit(command: str = "true", **attributes: str) -> int:
     named = {f"My.{name}": f'"{value}"' for name, value in attributes.items()}
-    return htcondor2.Schedd().submit(htcondor2.Submit({**STRANGER, **named})).cluster()
+    argv = {"arguments": f"\"-c '{command}'\""}
+    return htcondor2.Schedd().submit(htcondor2.Submit({**STRANGER, **argv, **named})).cluster()
 
 
 def starts(cluster: int) -> int:
@@ -57,3 +58,29 @@ def test_only_jobs_of_project_and_workflow_run_on_the_pilots(run_id):
     time.sleep(10)
     strangers = (other_project, no_project, wrong_case, other_workflow)
     assert [starts(cluster) for cluster in strangers] == [0, 0, 0, 0]
+
+
+def test_pilots_for_all_runs_of_their_owner_outlive_this_run_for_the_jobs_of_another(
+    workflow, shared
+):
+    workflow.snakefile(f"""
+rule all:
+    output: "out"
+    shell: "until [ -e {shared}/go ]; do sleep 0.2; done; touch {{output}}"
+""")
+    options = ["--osgpilot-scope", "owner", "--osgpilot-shared-prefixes", str(shared)]
+    process = workflow.start("--osgpilot-max-pilots", "1", *options)
+    ours = ["condor_q", "-allusers", "-af", "JobStatus"]
+    until(lambda: tool(*ours).split() == ["2"], "the workflow's job to run")
+    waits = f"until [ -e {shared}/done ]; do sleep 0.2; done"
+    other = submit(waits, ProjectName="TestProject", OSGPilotWorkflow="another")
+    status = ["condor_q", str(other), "-af", "JobStatus"]
+    until(lambda: tool(*status).split() == ["2"], "the job of another run")
+    (shared / "go").touch()
+    assert process.wait(90) == 0, workflow.said
+    assert "end when the jobs of others in them have finished" in workflow.said
+    assert len(pilots_in_slurm()) == 1
+    (shared / "done").touch()
+    until(nothing_left, "the job and the pilot to end by themselves")
+    said = tool("condor_history", str(other), "-limit", "1", "-af", "NumJobStarts", "ExitCode")
+    assert said.split() == ["1", "0"]

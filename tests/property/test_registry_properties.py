@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
+from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 
@@ -150,6 +150,7 @@ class AnyStory(RuleBasedStateMachine):
         waiting, running, rules = recount(ledger)
         assert ledger.waiting == waiting
         assert ledger.executing == running
+        assert ledger.queued == Counter(j.request for j in ledger if j.state in QUEUED)
         for name, sums in rules.items():
             sums.allocations = ledger.rules[name].allocations
         assert ledger.rules == rules

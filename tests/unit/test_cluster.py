@@ -63,6 +63,11 @@ def test_missing_and_empty_tokens_are_refused(site):
         check(site)
 
 
+def test_of_tokens_only_what_they_claim_is_read(site):
+    site.token.write_text("# a comment\n\nhead.claims.signature\n  head.more.signature\nhunter2\n")
+    assert check(site).claims.splitlines() == ["head.claims.", "head.more.", "?"]
+
+
 def test_a_missing_image_is_named_and_one_that_is_fetched_is_not_looked_for(site):
     with pytest.raises(BadInput, match=r"pilot image /nowhere\.sif does not exist;"):
         check(replace(site, image="/nowhere.sif"))

@@ -1,5 +1,7 @@
 """The fleet: what is launched, what is believed, and that nothing stays behind."""
 
+from dataclasses import replace
+
 import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
 
@@ -10,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import BOOT_DEADLINE_S, Fleet, Signs
+from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
 KIND = "default/4c"
@@ -322,3 +325,27 @@ def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
     slurm.fails = Unanswered("slurmctld restarts")
     fleet.end()
     assert fleet.live == ()
+
+
+def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
+    seat = replace(SEAT, scope=Scope.OWNER)
+    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet.apply(TWO)
+    slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
+    fleet.look(Signs(served={"osgpilot-r1-1": 1.0}))
+    fleet.end(wait_s=3)
+    assert (slurm.ended, slurm.killed) == ([], [])
+    assert (slurm.drained, slurm.cancelled) == (["1"], ["2"])
+    assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
+
+
+def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ours(
+    slurm, clock, tmp_path
+):
+    seat = replace(SEAT, scope=Scope.PROJECT)
+    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    for _ in range(FAILURES_MAX):
+        fleet.apply(ONE)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(JOBS_WAIT)
+    assert not fleet.gates()

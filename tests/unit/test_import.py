@@ -13,9 +13,9 @@ PROBE = """
 import builtins, io, json, sys, time
 import snakemake_interface_executor_plugins
 before = set(sys.modules)
-begun = time.perf_counter()
+begun = time.process_time()
 import snakemake_executor_plugin_osgpilot
-spent_ms = 1000 * (time.perf_counter() - begun)
+spent_ms = 1000 * (time.process_time() - begun)
 print(json.dumps([spent_ms, sorted(set(sys.modules) - before)]))
 """
 
@@ -26,7 +26,7 @@ def probe():
 
 
 def test_importing_the_plugin_is_light():
-    # the quickest of several: the machine may be busy with other things
+    # processor time, the least of several: the machine may be busy with other things
     assert min(probe()[0] for _ in range(5)) < BUDGET_MS
 
 

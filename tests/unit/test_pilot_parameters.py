@@ -6,14 +6,16 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import classad2
 import pytest
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot import parameters
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Partition, PilotOptions, Site
 
 SEAT = Seat("alice", "MyProject", "r1")
@@ -44,6 +46,28 @@ def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
     quiet = site(tmp_path, pilot=PilotOptions(remote_log=wanted))
     values = parameters.parameters(quiet, SEAT, PILOT, tmp_path)
     assert values["env ENABLE_REMOTE_SYSLOG"] == said
+
+
+def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
+    seats = [replace(SEAT, scope=scope) for scope in Scope]
+    clauses = [parameters.start_extra(seat) for seat in seats]
+    jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2")]
+    assert [[admits(clause, *job) for job in jobs] for clause in clauses] == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [True, True, True, True],
+    ]
+
+
+def admits(clause, owner, run):
+    job = classad2.ClassAd({"Owner": owner, "OSGPilotWorkflow": run})
+    return classad2.ExprTree(clause).eval(scope=classad2.ClassAd({}), target=job)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_no_scope_lets_a_name_through_that_would_change_the_expression(tmp_path, scope):
+    with pytest.raises(BadInput, match="owner"):
+        parameters.start_extra(Seat('a" || true || "', "MyProject", "r1", scope))
 
 
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])

@@ -36,8 +36,9 @@ def test_one_transaction_per_kind_of_job(queue, ap):
     assert sorted(len(s.keys) for s in ap.submissions) == [1, 1, 100]
 
 
-def test_no_transaction_is_larger_than_an_access_point_takes(queue, ap, monkeypatch):
-    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.queue.TRANSACTION_MAX", 4)
+def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.core.feeding.BATCH_MAX", 4)
+    queue = Queue(ap, Shape(4, 3800))
     queue.add([job(f"s{n}") for n in range(10)])
     assert queue.send() == 10
     assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]

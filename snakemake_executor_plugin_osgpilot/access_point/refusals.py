@@ -1,0 +1,37 @@
+"""What HTCondor's messages mean: which of our errors a request that failed ends with."""
+
+from __future__ import annotations
+
+import re
+
+from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
+
+_PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
+"""Words in HTCondor's messages after which the same request may succeed later."""
+
+_LIMIT = re.compile(r"expected next ProcId to be (\d+), but Schedd says -([234])\b")
+"""The schedd took so many jobs of the transaction and then none, which undoes all of it. In 25.14
+-3 is MAX_JOBS_PER_OWNER, -4 MAX_JOBS_PER_SUBMISSION; -2 is MAX_JOBS_SUBMITTED (`NewProc`)."""
+
+_ALL_FULL = "MAX_JOBS_SUBMITTED exceeded"
+_RULE = re.compile(r"Unable to commit transaction,? *\w+:\d+: *(.+)")
+"""A SUBMIT_REQUIREMENT of the administrators; its own reason follows."""
+
+_WHOSE = {"2": "altogether", "3": "of yours"}
+
+
+def failure(request: str, message: str) -> OsgpilotError:
+    """Return the error for a `message` of HTCondor about a request."""
+    if found := _LIMIT.search(message):
+        room, limit = int(found[1]), found[2]
+        if limit == "4":
+            text = f"the access point takes {room} jobs in one submission"
+            return Full(text, room, at_once=True)
+        return Full(f"the access point takes no more jobs {_WHOSE[limit]}", room, at_once=False)
+    if _ALL_FULL in message:
+        return Full(f"the access point takes no more jobs {_WHOSE['2']}", 0, at_once=False)
+    if found := _RULE.search(message):
+        return Refused(f"a rule of the access point's administrators refuses it: {found[1]}")
+    passes = any(word in message.lower() for word in _PASSING)
+    kind = Unanswered if passes else Refused
+    return kind(f"access point, `{request}`: {message}")

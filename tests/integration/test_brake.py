@@ -1,0 +1,47 @@
+"""Starts that fail again and again are stopped before the pool loses its patience with the user."""
+
+import os
+import signal
+import time
+
+from conftest import SITE, nothing_left, tool, until
+
+HOOK = """#!/bin/sh
+echo 'HookStatusCode = 310'
+echo 'HookStatusMessage = "no default image"'
+"""
+"""As the pilots of the OSPool end a job before it starts (osg-flock, prepare-hook)."""
+
+
+def in_queue(attribute):
+    return tool("condor_q", "-allusers", "-af", attribute).split()
+
+
+def test_no_job_is_started_after_many_failed_starts(workflow, shared):
+    hook = shared / "hook"
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
+    knobs = {"STARTER_DEFAULT_JOB_HOOK_KEYWORD": "BAD", "BAD_HOOK_PREPARE_JOB": str(hook)}
+    workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
+    workflow.snakefile("""
+rule all:
+    input: expand("out/{n}", n=range(16))
+
+rule touch:
+    output: "out/{n}"
+    shell: "touch {output}"
+""")
+    options = ["--osgpilot-max-pilots", "4", "--osgpilot-economy", "0"]
+    process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
+    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
+    until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be told")
+    until(lambda: set(in_queue("JobStatus")) == {"1"}, "the last starts to fail")
+    before = in_queue("NumShadowStarts")
+    # several negotiation cycles later (one takes 2 s here) nothing was started
+    time.sleep(6)
+    assert in_queue("NumShadowStarts") == before
+    assert sum(map(int, before)) <= 20
+    assert workflow.said.count("starts of jobs failed within 20 min") == 1
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    assert nothing_left()

@@ -1,0 +1,110 @@
+"""What is said about tokens before anything depends on them."""
+
+import base64
+import json
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, SUBMIT_JOBS, examine
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.pilot.token import check_token
+
+NOW_S, LIFE_S = 1_795_000_000.0, 12 * 3600.0
+ALL = "condor:/READ condor:/ADVERTISE_STARTD condor:/ADVERTISE_MASTER"
+
+
+def part(content):
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def token(**claims):
+    content = {"iss": "pool.example", "sub": "pilot@pool.example", "scope": ALL, **claims}
+    head = part({"alg": "HS256", "kid": "POOL"})
+    return f"{head}.{part({k: v for k, v in content.items() if v is not None})}.c2ln"
+
+
+def look(text, needs=JOIN_POOL):
+    return examine(text, needs, NOW_S, LIFE_S)
+
+
+def test_a_good_token_is_told_in_a_few_words():
+    found = look(token(exp=NOW_S + 30 * 86400))
+    assert found.summary == (
+        "pilot@pool.example at pool.example, may ADVERTISE_MASTER ADVERTISE_STARTD READ, "
+        "ends in 30 d"
+    )
+    assert not found.error
+    assert not found.warning
+
+
+def test_a_token_without_an_end_or_a_scope_is_good_for_all():
+    found = look(token(scope=None))
+    assert "may anything, has no end" in found.summary
+    assert not found.error
+    assert not found.warning
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (token(exp=NOW_S - 7200), "ended 2 h ago"),
+        (token(exp=NOW_S), "ended 0 min ago"),
+        (token(scope="condor:/READ"), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
+        (token(scope=""), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
+        (token(scope="condor:/DAEMON condor:/ADVERTISE_STARTD"), "does not allow ADVERTISE_MASTER"),
+        ("secret\n", "is not a token (a JSON Web Token)"),
+        ("a.b.c", "is not a token (a JSON Web Token)"),
+        (f"{part({})}.{part(['list'])}.x", "is not a token (a JSON Web Token)"),
+        (f"{part({})}.{part(b'[' * 100_000)}.x", "is not a token (a JSON Web Token)"),
+        (token(exp="tomorrow"), "is not a token (a JSON Web Token)"),
+        (token(exp=True), "is not a token (a JSON Web Token)"),
+        (token(exp=10**400), "is not a token (a JSON Web Token)"),
+        (token(exp=float("nan")), "is not a token (a JSON Web Token)"),
+        ("", "is empty"),
+        ("\n# nothing here\n", "is empty"),
+    ],
+)
+def test_a_token_that_is_of_no_use_is_told_why(text, error):
+    assert look(text).error == error
+
+
+def test_a_token_that_ends_before_the_longest_pilot_is_worth_a_warning():
+    found = look(token(exp=NOW_S + 6 * 3600))
+    assert not found.error
+    assert found.warning == "ends in 6 h, before 12 h are over"
+
+
+def test_what_a_token_must_allow_depends_on_its_use():
+    assert look(token(), SUBMIT_JOBS).error == "does not allow WRITE"
+
+
+def test_of_several_tokens_in_a_file_the_best_counts():
+    text = f"# mine\n{token(exp=NOW_S - 1)}\n\n{token(exp=NOW_S + 60)}\n{token()}\n"
+    assert "has no end" in look(text).summary
+
+
+def test_a_token_cannot_write_lines_of_its_own():
+    found = look(token(iss="pool\nerror: \x1b[31m", scope=f"{ALL} x\x07y"))
+    assert found.summary.isprintable()
+
+
+def told(text, life_s=LIFE_S):
+    lines = []
+    check_token(text, "/t", NOW_S, life_s, lines.append, lines.append)
+    return lines
+
+
+def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
+    assert told(token()) == [f"token of the pilots: {look(token()).summary}"]
+    _, warning = told(token(exp=NOW_S + 60))
+    assert "the token in /t ends in 1 min" in warning
+    assert "condor_token_fetch" in warning
+
+
+@pytest.mark.parametrize("text", ["hunter2", token(exp=1)])
+def test_a_refusal_says_what_to_do_and_nothing_of_the_token(text):
+    with pytest.raises(BadInput, match="ask support@osg-htc") as caught:
+        told(text)
+    assert text not in str(caught.value)
+    assert "\n" not in str(caught.value)
