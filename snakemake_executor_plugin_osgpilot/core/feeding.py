@@ -9,7 +9,7 @@ from snakemake_executor_plugin_osgpilot.core.model import Request
 
 QUEUED_MAX = 10_000
 """Jobs that one user may have in the queue of an access point of the OSPool (OSPool documentation,
-Policies for Using the OSPool)."""
+overview/references/policy.md)."""
 
 BATCH_MAX = 5000
 """Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)

@@ -75,7 +75,7 @@ def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
 def test_two_users_of_a_project_never_run_on_each_others_pilots(pool: Pool):
     pool.say("install", "-d", "-m", "1777", MEET, user="root")
     wait = f"until [ -e {MEET}/go ]; do sleep 0.2; done"
-    runs = [Run(pool, user, "isolated", 12, wait) for user in ("alice", "bob")]
+    runs = [Run(pool, user, "isolated", 8, wait) for user in ("alice", "bob")]
     processes = [run.start("--osgpilot-shared-prefixes", MEET) for run in runs]
     running = ["condor_q", "-allusers", "-constraint", "JobStatus == 2", "-af", "Owner"]
     try:
@@ -88,7 +88,7 @@ def test_two_users_of_a_project_never_run_on_each_others_pilots(pool: Pool):
         assert status == 0, said
     for run in runs:
         places = run.places()
-        assert len(places) == 12
+        assert len(places) == 8
         assert {pilot for _, pilot in places} == {f"osgpilot-{places[0][0]}-1"}
 
 
@@ -110,7 +110,7 @@ def limits(pool: Pool) -> Iterator[object]:
 
 def test_a_full_access_point_makes_jobs_wait_and_not_fail(pool: Pool, limits):
     limits("MAX_JOBS_PER_OWNER = 6\nMAX_JOBS_PER_SUBMISSION = 4\n")
-    status, said = end(Run(pool, "alice", "full", 16).start())
+    status, said = end(Run(pool, "alice", "full", 12).start())
     assert status == 0, said
     assert said.count("the access point takes no more jobs of yours") == 1
     assert said.count("the access point has room for all jobs again") <= 1
@@ -131,7 +131,8 @@ def test_a_rule_of_the_administrators_is_told_in_their_words(pool: Pool, limits)
 def test_a_project_that_the_access_point_changes_is_told_before_jobs_wait_for_ever(
     pool: Pool, limits
 ):
-    limits('JOB_TRANSFORM_NAMES = Own\nJOB_TRANSFORM_Own = [ set_ProjectName = "Another"; ]\n')
+    rewrite = 'JOB_TRANSFORM_Own @=end\nSET ProjectName "Another"\n@end\n'
+    limits(f"JOB_TRANSFORM_NAMES = Own\n{rewrite}")
     status, said = end(Run(pool, "alice", "changed", 2).start())
     assert status == 1
     assert "it changes ProjectName of jobs from 'TestProject' to 'Another'" in said
