@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
-from snakemake_executor_plugin_osgpilot.run import RunFolder, Yardstick
+from snakemake_executor_plugin_osgpilot.run import LEASE, RunFolder, Yardstick
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-
-LEASE = "lease"
-"""Its age tells a pilot that starts whether the workflow is still there (see pilot.sh)."""
 
 HELD_BACK = "held-back"
 """Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
@@ -24,11 +23,11 @@ class RunBook:
 
     def __init__(
         self, folder: RunFolder, seat: Seat, queue: Queue, fleet: Fleet, scaling: Scaling,
-        clock: Clock,
+        clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat
         self._queue, self._fleet, self._scaling = queue, fleet, scaling
-        self._clock = clock
+        self._clock, self._record = clock, record
         self.critical_path_s = 0.0
 
     def keep_alive(self) -> None:
@@ -39,7 +38,9 @@ class RunBook:
         (self._folder.path / LEASE).touch()
 
     def write(self) -> None:
-        """Write the record."""
+        """Write the record, and what is new about pilots into the journal."""
+        if self._record:
+            self._record(self._fleet.pilots)
         content = runs.record(
             self._seat,
             self._queue.rules(),

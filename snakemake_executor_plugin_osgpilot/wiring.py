@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +16,11 @@ from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.journal.ending import Ending
+from snakemake_executor_plugin_osgpilot.journal.intake import Intake
+from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.pilot.parameters import (
     check_token,
     install_script,
@@ -34,6 +38,8 @@ from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may ask it (osg-flock,
 95_security_osgflockgit.config)."""
+
+Say = Callable[[str], None]
 
 _SLURM_COMMANDS = ("sbatch", "squeue", "scancel")
 
@@ -63,6 +69,9 @@ class Run:
     clock: SystemClock
     say: Callable[[str], None]
     warn: Callable[[str], None]
+    journal: Journal
+    intake: Intake
+    ending: Ending
 
     @property
     def pilot_life_s(self) -> int:
@@ -70,10 +79,9 @@ class Run:
         policy = self.scaling.policy
         return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
 
-    def close(self) -> None:
-        """End jobs, pilots and helper processes of this run."""
-        self.controller.close()
-        self.access_point.close()
+    def close(self, *, detach: bool) -> None:
+        """End jobs, pilots and helper processes of this run; see `Ending.end`."""
+        self.ending.end(detach=detach)
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ class Wishes:
     site_file: Path
     limits: Limits
     shared_folders: tuple[str, ...] = ()
+    on_exit: str = "cancel"
 
 
 def start(
@@ -118,23 +127,47 @@ def start(
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), run_id)
+    seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), "check")
     wishes.limits.check()
     _check(site, seat, state_folder)
-    folder = RunFolder.create(state_folder.absolute(), run_id)
+    taken = take(state_folder.absolute(), seat.owner, seat.project, say)
+    try:
+        return _start(taken, site, wishes, say, warn)
+    except BaseException:
+        taken.give_back()
+        raise
+
+
+def _start(taken: Taken, site: Site, wishes: Wishes, say: Say, warn: Say) -> Run:
+    seat, folder, journal = taken.seat, taken.folder, taken.journal
     access_point = _access_point(seat, folder, site)
     clock, policy = SystemClock(), _policy(site, wishes.limits)
     slurm = LocalSlurm(seat.owner, site.slurm, install_script(folder.path))
-    fleet = Fleet(slurm, clock, site, seat, folder)
-    queue = Queue(access_point, _largest(policy))
+    fleet = Fleet(slurm, clock, site, seat, folder, journal.pilots_are)
+    queue = Queue(access_point, _largest(policy), journal)
     scaling = Scaling(fleet, access_point, clock, policy)
-    book = RunBook(folder, seat, queue, fleet, scaling, clock)
+    book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
+    intake = Intake(queue, journal, folder, count=folder.last_number("jobs"))
+    if taken.resumed:
+        fleet.recall(journal.pilots())
+        try:
+            intake.left = dict(recall(taken, access_point, queue).entries)
+        except OsgpilotError:
+            access_point.close()
+            raise
+        # until the first jobs are handed over, pilots are to be kept
+        scaling.ahead = Ahead(later=1)
+        say(
+            f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
+            f"{len(fleet.live)} pilot(s)"
+        )
+    ending = Ending(controller, access_point, taken, fleet, wishes.on_exit, say)
     controller.start()
     return Run(
-        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn
-    )
+        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
+        journal, intake, ending,
+    )  # fmt: skip
 
 
 def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint:

@@ -33,6 +33,10 @@ PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE
 AVOID = "OSGPilotAvoid"
 """Attribute of a job: the pilots that are gone but may still be offered."""
 
+NOTE = "osgpilot "
+"""Stands before the job's key in what the event log notes about a submission
+(`submit_event_notes`), so that the log alone tells which job has which id."""
+
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
@@ -154,6 +158,7 @@ def describe(
         "arguments": JOB_FILE,
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
         "log": f"{folder}/jobs.log",
+        "submit_event_notes": f"{NOTE}$(OSGPilotKey)",
         "output": JOB_OUTPUT,
         "error": JOB_OUTPUT,
         "should_transfer_files": "YES",

@@ -87,6 +87,10 @@ class Ledger:
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
 
+    def drop(self, key: str) -> None:
+        """Forget a job that has no part in the run any more."""
+        self._count(self._jobs.pop(key), -1)
+
     def _learn(self, job: Job) -> None:
         if job.started_s is None or job.ended_s is None:
             return

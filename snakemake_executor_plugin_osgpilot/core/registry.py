@@ -19,7 +19,8 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
-    `span_s`: times of the first and last event.
+    `strays` are ids of jobs of an earlier life that are of no use. `span_s`: times of the first and
+    last event.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -32,6 +33,7 @@ class Registry:
         self.in_doubt: list[str] = []
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
+        self.strays: set[str] = set()
         self._releases: dict[str, tuple[float, Shape | None]] = {}
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
@@ -44,7 +46,45 @@ class Registry:
     def any_left(self) -> bool:
         """Whether the access point's queue may still have a job of ours."""
         there = self.ledger.count(JobState.WAITING, JobState.RUNNING, JobState.HELD)
-        return bool(there or self.in_doubt or self.removals or self.withdrawals)
+        leaving = self.removals or self.withdrawals or self.strays
+        return bool(there or self.in_doubt or leaving)
+
+    def recall(
+        self, jobs: Iterable[Job], strays: Iterable[str], told: Iterable[tuple[str, Event]]
+    ) -> None:
+        """Take in what is left of an earlier life of the run, and what the log has told of it."""
+        self.strays |= set(strays)
+        for job in jobs:
+            self._key_by_id[self.ledger.put(job).job_id] = job.key
+        for job_id, event in told:
+            if event.pilot:
+                self.ledger.served.setdefault(event.pilot, event.at_s)
+            if job_id in self._key_by_id:
+                self.apply(job_id, event)
+        # old news
+        self.notices.clear()
+
+    def claim(self, job: Job) -> None:
+        """Take in what a job of an earlier life asks for; if it is over, that is told once more."""
+        known = self.ledger[job.key]
+        known = self.ledger.put(replace(known, request=job.request, urls=job.urls))
+        if known.over and job.key not in self.removals.values():
+            self._tell(job.key)
+
+    def add_instead(self, job: Job, old_key: str) -> None:
+        """Take a new job in that is sent once an old one has left the queue."""
+        old = self.ledger[old_key]
+        if not old.job_id or old.over:
+            if not old.over:
+                self.give_up(old, "it was replaced")
+            self.add([job])
+            return
+        self.ledger.put(job)
+        self.ledger.drop(old_key)
+        del self._key_by_id[old.job_id]
+        self.removals.pop(old.job_id, None)
+        self._releases.pop(old_key, None)
+        self.withdrawals[old.job_id] = job.key
 
     def take_unsent(self) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for."""

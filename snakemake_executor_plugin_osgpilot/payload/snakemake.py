@@ -5,6 +5,7 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -86,7 +87,18 @@ def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
         if values:
             ours = join_cli_args([flag, *map(shlex.quote, values)])
             command = command.replace(format_cli_arg(flag, values), ours, 1)
-    return command
+    return _UNORDERED.sub(_ordered, command)
+
+
+_UNORDERED = re.compile(
+    r"(?<= )(--(?:allowed-rules|rerun-triggers|software-deployment-method|shared-fs-usage)) "
+    r"([A-Za-z0-9_-]+(?: (?!-)[A-Za-z0-9_-]+)*)"
+)
+"""Options that Snakemake writes from sets, in another order in every process."""
+
+
+def _ordered(option: re.Match[str]) -> str:
+    return " ".join((option[1], *sorted(option[2].split())))
 
 
 def _check_wildcards(specs: Iterable[Any]) -> None:

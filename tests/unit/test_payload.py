@@ -32,7 +32,7 @@ class Bench:
         sources.bundle_sources(self.run / sources.WITHOUT_SNAKEFILES, names, self.workdir)
 
     def execute(self, payload: Payload) -> int:
-        stage.stage(payload, self.job, self.run, self.workdir)
+        stage.pack(payload, self.run, self.workdir).write(self.job)
         return self.run_there()
 
     def run_there(self) -> int:
@@ -222,7 +222,7 @@ def test_sources_are_packed_once_and_unpacked_there(bench):
 
 def test_a_missing_input_is_named_before_anything_is_sent(bench):
     with pytest.raises(BadInput, match=r"nowhere\.txt"):
-        stage.stage(job("true", inputs=("nowhere.txt",)), bench.job, bench.run, bench.workdir)
+        stage.pack(job("true", inputs=("nowhere.txt",)), bench.run, bench.workdir).write(bench.job)
 
 
 def test_a_shell_that_is_not_there_is_said(bench):
@@ -329,7 +329,7 @@ def test_many_files_are_listed(bench):
 def test_an_input_that_did_not_arrive_fails_the_job_with_its_name(bench):
     (bench.workdir / "big").write_bytes(b"x" * 100_000)
     payload = job("touch a", inputs=("big",), outputs=("a",))
-    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    stage.pack(payload, bench.run, bench.workdir).write(bench.job)
     shutil.copytree(bench.job / "in", bench.node)
     (bench.node / "big").unlink()
     done = subprocess.run(
@@ -433,7 +433,7 @@ def test_a_log_that_was_not_written_is_empty(bench):
 def test_what_was_fetched_lands_where_the_command_expects_it(bench):
     url = "https://h/data/x.txt"
     payload = job("cp deep/er/x out", outputs=("out",), urls=((url, "deep/er/x"),))
-    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    stage.pack(payload, bench.run, bench.workdir).write(bench.job)
     (bench.job / "in" / "x.txt").write_text("fetched")  # as HTCondor does
     bench.run_there()
     bench.commit(payload)
