@@ -163,13 +163,12 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
 
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     Journal(path, SEAT).close()
-    broken = (
-        *store.MIGRATIONS,
-        "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere",
-    )
-    with monkeypatch.context() as patch, pytest.raises(Unavailable):
-        patch.setattr(store, "MIGRATIONS", broken)
+    right = store.MIGRATIONS
+    half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
+    monkeypatch.setattr(store, "MIGRATIONS", (*right, half))
+    with pytest.raises(Unavailable):
         Journal(path)
+    monkeypatch.setattr(store, "MIGRATIONS", right)
     with later(path) as found:
         assert found._read("PRAGMA user_version") == [(1,)]
         assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}

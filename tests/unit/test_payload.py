@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -454,3 +455,52 @@ def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
         bench.commit(payload)
     shared.touch()
     bench.commit(payload)
+
+
+def tree(folder):
+    files = [p for p in folder.rglob("*") if ".snakemake" not in p.parts]
+    told = {p: str(p.readlink()) for p in files if p.is_symlink()}
+    told |= {p: p.read_text() for p in files if p.is_file() and not p.is_symlink()}
+    return {str(path.relative_to(folder)): text for path, text in told.items()}
+
+
+class Killed(BaseException):
+    """Nothing is undone after it."""
+
+
+def test_outputs_can_be_put_in_place_again_after_a_kill_at_any_moment(bench, monkeypatch):
+    made = job(
+        "mkdir -p d/e; echo a > a; echo b > d/b; echo c > d/e/c; ln -s b d/l; ln -s a link; "
+        "echo x > log",
+        outputs=("a", "d", "link"), folders=("d",), logs=("log",), protected=("a",),
+    )  # fmt: skip
+    bench.execute(made)
+    bench.commit(made)
+    whole = {"a": "a\n", "d/b": "b\n", "d/e/c": "c\n", "d/l": "b", "link": "a", "log": "x\n"}
+    assert tree(bench.workdir) == whole
+    rename = Path.rename
+    for moment in range(7):
+        steps = iter(range(moment))
+
+        def or_killed(path, target, steps=steps):
+            if next(steps, None) is None:
+                raise Killed
+            return rename(path, target)
+
+        with suppress(Killed), monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", or_killed)
+            patch.setattr(commit.ExitStack, "__exit__", lambda self, *_: None)
+            bench.commit(made)
+    bench.commit(made)
+    assert tree(bench.workdir) == whole
+
+
+def test_without_hard_links_outputs_are_moved(bench, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = job("mkdir -p d; echo a > a; echo b > d/b", outputs=("a", "d"), folders=("d",))
+    bench.execute(made)
+    bench.commit(made)
+    assert tree(bench.workdir) == {"a": "a\n", "d/b": "b\n"}
