@@ -184,7 +184,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _environment(self) -> dict[str, str]:
         """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
         # settings the user gave as variables are passed on as given; Snakemake writes some out anew
-        return {name: os.environ.get(name, value) for name, value in self.envvars().items()}
+        given = sorted(self.envvars().items())
+        return {name: os.environ.get(name, value) for name, value in given}
 
     def _prepare(self, job: Any) -> Job:
         from snakemake_executor_plugin_osgpilot.core.jobs import Job

@@ -106,7 +106,9 @@ class Preparer:
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            payload = snakemake.build(job, command, self.environment, self.traffic)
+            payload = snakemake.build(
+                job, snakemake.in_order(command), self.environment, self.traffic
+            )
         else:
             payload = direct.build(job, self.environment, self.traffic)
         request = self.requests.of(job, image)
