@@ -49,7 +49,7 @@ def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None
     damaged.
     """
     me = this_process()
-    with _starting(state_folder):
+    with starting(state_folder / "osgpilot"):
         taken = None
         for folder, journal in reversed(_cut_short(state_folder, me)):
             seat = journal.seat
@@ -138,8 +138,8 @@ def _in_use(folder: RunFolder, holder: Holder, me: Holder) -> str:
 
 
 @contextmanager
-def _starting(state_folder: Path) -> Iterator[None]:
-    place = state_folder / "osgpilot"
+def starting(place: Path) -> Iterator[None]:
+    """Have nobody else take up or remove a run in `place` meanwhile."""
     place.mkdir(parents=True, exist_ok=True)
     with (place / STARTING).open("w") as lock:
         # released when the file is closed, also by a kill

@@ -44,6 +44,10 @@ class LocalSlurm:
     def look(self) -> dict[str, Row]:
         return parse.rows(_answer(commands.squeue(self._user)))
 
+    def folders(self) -> list[tuple[str, str, Path]]:
+        """Return id, name and working folder of each allocation of the user that has not ended."""
+        return parse.folders(_answer(commands.squeue_folders(self._user)))
+
     def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
         _answer(commands.scancel_pending(allocation_ids))
 

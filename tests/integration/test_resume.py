@@ -1,12 +1,14 @@
 """Snakemake dies or is sent away, and is started again: nothing is lost, nothing is done twice."""
 
 import os
+import shutil
 import signal
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import jobs_in_queue, nothing_left, pilots_in_slurm, until
+from conftest import Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, until
 
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.run import JOURNAL
@@ -99,3 +101,61 @@ def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, s
     (shared / "go").touch()
     assert counted.run(*detach) == 0, counted.said
     all_went_well(counted, shared)
+
+
+SLEEPERS = """
+rule all:
+    input: expand("out/{n}", n=range(3))
+
+rule sleep:
+    output: "out/{n}"
+    shell: "sleep 300; touch {output}"
+"""
+
+
+def reap(*options: str) -> str:
+    wide = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(
+        ["osgpilot", "reap", *options], capture_output=True, text=True, timeout=120, env=wide
+    )
+    return done.stdout + done.stderr
+
+
+def killed(folder: Path, busy) -> Workflow:
+    """Return a workflow whose Snakemake was killed as soon as `busy`."""
+    folder.mkdir()
+    made = Workflow(folder)
+    made.snakefile(SLEEPERS)
+    process = made.start("--osgpilot-max-pilots", "1")
+    until(busy, "jobs of the run that is killed")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return made
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, shared):
+    running = lambda: [line for line in jobs_in_queue() if line.endswith(" 2")]  # noqa: E731
+    dead = killed(shared / "dead", running)
+    deleted = killed(shared / "deleted", lambda: len(jobs_in_queue()) == 6)
+    dead_run, deleted_run = run_folder(dead).name, run_folder(deleted).name
+    shutil.rmtree(deleted.folder)
+    live = counted.start(*options(shared))
+    until(lambda: len(executions(shared)) == 6, "six executions of the live run")
+
+    shown = reap()
+    assert "say --yes" in shown
+    lines = {line.split()[1]: line for line in shown.splitlines() if "20" in line}
+    assert "was cut short" in lines[dead_run]
+    assert "its journal is gone" in lines[deleted_run]
+    assert "goes on" in lines[run_folder(counted).name]
+    assert len(jobs_in_queue()) == 12
+
+    assert "removed what 2 run(s) had left" in reap("--yes")
+    assert len(jobs_in_queue()) == 6
+    assert len(pilots_in_slurm()) == 1
+    assert not (run_folder(dead) / "jobs").exists()
+    assert live.poll() is None
+    (shared / "go").touch()
+    assert live.wait(120) == 0, counted.said
+    all_went_well(counted, shared)
+    assert "nothing is left" in reap()
