@@ -148,7 +148,9 @@ def _start(taken: Taken, site: Site, wishes: Wishes, say: Say, warn: Say) -> Run
     scaling = Scaling(fleet, access_point, clock, policy)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
-    intake = Intake(queue, journal, folder, count=folder.last_number("jobs"))
+    # folders that were never written down, keys whose folders are gone
+    count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
+    intake = Intake(queue, journal, folder, count=count)
     if taken.resumed:
         fleet.recall(journal.pilots())
         try:

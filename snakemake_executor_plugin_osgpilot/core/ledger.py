@@ -66,6 +66,9 @@ class Ledger:
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._jobs
+
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
 

@@ -118,6 +118,10 @@ class Registry:
         """Take in one event of the log."""
         key = self._key_by_id.get(job_id)
         if key is None:
+            if event.key and event.key not in self.ledger:
+                # submitted by an earlier life in its last moment, and counted as lost since
+                self.strays.add(job_id)
+                return
             # the log can be quicker than the answer to our submission
             self._early[job_id].append(event)
             return

@@ -452,6 +452,18 @@ def test_strays_are_removed_and_count_until_then(queue, ap):
     assert not queue.any_left()
 
 
+def test_what_a_dead_snakemake_submitted_in_its_last_moment_is_a_stray(queue, ap):
+    queue.recall(Left({"a": entry("1", "a")}), RAN)
+    queue.add([job("3")])
+    ap.told += [
+        event("8.0", EventKind.SUBMIT, key="2"),
+        event("9.0", EventKind.SUBMIT, key="3"),
+    ]
+    queue.follow()
+    queue.mend(NOW_S)
+    assert ap.removed == ["8.0"]
+
+
 class Full:
     """A journal on a disk that is full, for as long as it says so."""
 
