@@ -98,8 +98,8 @@ class Trial:
         return found
 
 
-def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float) -> None:
-    """Kill `kills` lives of the workflow, each at a random moment."""
+def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float) -> bool:
+    """Kill `kills` lives of the workflow, each at a random moment; return whether one ended."""
     for number in range(kills):
         process = trial.start()
         after_s = chance.uniform(SKEW_S, longest_s)
@@ -112,7 +112,8 @@ def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float
             print(f"kill {number + 1} after {after_s:.1f} s, {made} first outputs", flush=True)
         else:
             print(f"life {number + 1} ended by itself with {status}", flush=True)
-            return
+            return True
+    return False
 
 
 def main() -> None:
@@ -128,8 +129,10 @@ def main() -> None:
         calm.run()
         trial = Trial(place, "killed", arguments.jobs)
         begun_s = time.monotonic()
-        kill_often(trial, arguments.kills, random.Random(arguments.seed), arguments.longest_s)
-        trial.run()
+        if not kill_often(
+            trial, arguments.kills, random.Random(arguments.seed), arguments.longest_s
+        ):
+            trial.run()
         said = (trial.folder / "said").read_text()
         ran, once = trial.executions(), calm.executions()
         more = {job: count for job, count in ran.items() if count != once[job]}
