@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
-from snakemake_executor_plugin_osgpilot.run import RunFolder, Yardstick
+from snakemake_executor_plugin_osgpilot.run import LEASE, RunFolder, Yardstick
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-
-LEASE = "lease"
-"""Its age tells a pilot that starts whether the workflow is still there (see pilot.sh)."""
 
 HELD_BACK = "held-back"
 """Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
@@ -24,22 +23,26 @@ class RunBook:
 
     def __init__(
         self, folder: RunFolder, seat: Seat, queue: Queue, fleet: Fleet, scaling: Scaling,
-        clock: Clock,
+        clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat
         self._queue, self._fleet, self._scaling = queue, fleet, scaling
-        self._clock = clock
+        self._clock, self._record = clock, record
         self.critical_path_s = 0.0
 
     def keep_alive(self) -> None:
         """Renew the lease, and say which offers are held back."""
         held_back = self._fleet.health.held_back(self._clock.now_s())
         text = "".join(f"{offer}\n" for offer in held_back)
+        # for other starts in this folder, if pilots see another one
+        (self._folder.path / LEASE).touch()
         # what is in the lease does not matter, but that it is new does
         self._fleet.tell({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
 
     def write(self) -> None:
-        """Write the record."""
+        """Write the record, and what is new about pilots into the journal."""
+        if self._record:
+            self._record(self._fleet.pilots)
         content = runs.record(
             self._seat,
             self._queue.rules(),

@@ -72,8 +72,8 @@ class Controller:
         """Have the next tick at once; called when jobs were added."""
         self._wake.set()
 
-    def close(self) -> None:
-        """Stop ticking, empty the queue of this run, end its pilots, write the record."""
+    def stop(self) -> None:
+        """Stop ticking; jobs and pilots stay where they are."""
         self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -81,20 +81,23 @@ class Controller:
         if self._thread.is_alive():
             self._queue.interrupt()
             self._thread.join()
+
+    def close(self) -> bool:
+        """Stop ticking, empty the queue of this run, end its pilots, write the record.
+
+        Return whether nothing is left.
+        """
+        self.stop()
         unfinished = self._queue.any_left()
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
             self._say(f"ending {len(self._fleet.live)} pilot(s)")
-        self._attempt("end the pilots", self._end_pilots)
+        over = self._attempt("end the pilots", self._end_pilots)
         if unfinished:
-            self._attempt("empty the queue", self._queue_emptied)
+            over &= self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
-
-    @property
-    def pilots_gone(self) -> bool:
-        """Whether no pilot of the run is left in Slurm, as far as Slurm has told."""
-        return not self._fleet.live
+        return over
 
     def _remove_jobs(self) -> None:
         """Remove all jobs; let the pilots confirm it before they are told to end themselves.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import AsyncGenerator, Iterable
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +43,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
-        self._runtimes_s: dict[Any, float] = {}
-        self._count = 0
+        self._ended: dict[Any, tuple[str, float]] = {}
+        self._done: deque[str] = deque()
         self._closed = False
         self._run = self._start(workflow, logger)
         self._ahead = self._lookahead(workflow)
@@ -51,7 +53,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
         from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
-        from snakemake_executor_plugin_osgpilot.wiring import Limits, Wishes, start
+        from snakemake_executor_plugin_osgpilot.wiring import start
+        from snakemake_executor_plugin_osgpilot.wishes import Limits, Wishes
 
         said = workflow.executor_settings
         limits = Limits(
@@ -61,7 +64,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         try:
             shared = shared_prefixes(said.shared_prefixes)
             return start(
-                Wishes(said.project, Path(said.site or ""), limits, shared, said.scope),
+                Wishes(
+                    said.project, Path(said.site or ""), limits, shared, said.scope, said.on_exit
+                ),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
@@ -78,6 +83,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
+        self._run.ending.listen()
         jobs = list(jobs)
         for start in range(0, len(jobs), BATCH):
             self._hand_over(jobs[start : start + BATCH])
@@ -101,7 +107,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
-        self._run.queue.add(ready)
+        if known := self._run.intake.hand_over(ready):
+            self._run.say(f"{known} job(s) are there from before and are followed")
         self._run.controller.wake()
 
     def run_job(self, job: Any) -> None:
@@ -111,7 +118,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def handle_job_success(self, job: Any) -> None:
         """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
         super().handle_job_success(job)
-        self._ahead.finished(job, self._runtimes_s.pop(job, 0.0))
+        key, runtime_s = self._ended.pop(job, ("", 0.0))
+        if key:
+            # from now on, Snakemake itself knows that the job is done
+            self._done.append(key)
+        self._ahead.finished(job, runtime_s)
         self._run.book.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
 
@@ -177,27 +188,38 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _environment(self) -> dict[str, str]:
         """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
         # settings the user gave as variables are passed on as given; Snakemake writes some out anew
-        return {name: os.environ.get(name, value) for name, value in self.envvars().items()}
+        given = sorted(self.envvars().items())
+        return {name: os.environ.get(name, value) for name, value in given}
 
     def _prepare(self, job: Any) -> Job:
         from snakemake_executor_plugin_osgpilot.core.jobs import Job
+        from snakemake_executor_plugin_osgpilot.payload.identity import digest, identity
 
         self._preparer = self._preparer or self._begin()
-        self._count += 1
-        key = f"{self._count:06}"
-        prepared = self._preparer.prepare(job, self._run.folder.job(key))
-        self._payloads[key] = prepared.payload.without_what_left()
+        prepared, intake = self._preparer.prepare(job), self._run.intake
+        which, how = identity(job), digest(prepared)
+        key, is_there = intake.key_for(which, how)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        return Job(key, job.name, prepared.request, urls)
+        own = Job(key, job.name, prepared.request, urls)
+        if not is_there:
+            prepared.parcel.write(self._run.folder.job(key))
+            intake.note(own, which, how)
+        self._payloads[key] = prepared.payload.without_what_left()
+        return own
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
         self._run.controller.news.clear()
+        failed = {}
         for key, job in self._run.queue.over().items():
-            if info := self._active.pop(key, None):
-                self._finish(info, job)
+            if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
+                failed[key] = (info, text)
+        # before Snakemake hears of it: when it hands the job over again, that is another try
+        self._settle([*failed, *self._drained()])
+        for info, text in failed.values():
+            self._report_failure(info, text)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
@@ -207,7 +229,25 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         while self.wait and not self._run.controller.news.is_set():
             await asyncio.sleep(POLL_S)
 
-    def _finish(self, info: SubmittedJobInfo, job: Job) -> None:
+    def _drained(self) -> Iterator[str]:
+        """Return the jobs that Snakemake is done with, and remove their folders."""
+        from snakemake_executor_plugin_osgpilot.payload.commit import discard
+
+        while self._done:
+            key = self._done.popleft()
+            discard(self._run.folder.job(key))
+            yield key
+
+    def _settle(self, keys: list[str]) -> None:
+        try:
+            if keys:
+                self._run.journal.settled(keys)
+        except OsgpilotError as error:
+            # after a kill, these jobs would be looked at once more
+            self._run.warn(str(error))
+
+    def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
+        """Bring home what a job made and report success, or return why it failed."""
         from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
         from snakemake_executor_plugin_osgpilot.payload.failure import explain
 
@@ -217,13 +257,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         except Exception as error:
             if isinstance(error, Incomplete) and self._run.queue.run_again(job.key, str(error)):
                 self._active[job.key] = info
-                return
+                return ""
             # whatever it is, it is this job's trouble and not the end of the workflow
-            self._report_failure(info, explain(error, job, folder))
+            text = explain(error, job, folder)
         else:
-            self._runtimes_s[info.job] = (job.ended_s or 0.0) - (job.started_s or 0.0)
+            text = ""
+            runtime_s = (job.ended_s or 0.0) - (job.started_s or 0.0)
+            self._ended[info.job] = job.key, runtime_s
             self.report_job_success(info)
         self._payloads.pop(job.key, None)
+        return text
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         if info.job.is_group():
@@ -238,21 +281,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         latency_wait_s = self.workflow.execution_settings.latency_wait
         payload, workdir = self._payloads[job.key], self._run.workdir
         commit.commit(payload, folder, workdir, job.exit_status, latency_wait_s)
-        commit.discard(folder)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`."""
-        self._close()
+        """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.
+
+        With `--osgpilot-on-exit detach`, Ctrl-C leaves them where they are; an error does not.
+        """
+        self._close(detach=isinstance(sys.exception(), KeyboardInterrupt | SystemExit))
 
     def shutdown(self) -> None:
         """Leave nothing behind; called at every end of a workflow, also after an internal error."""
         self._close()
         super().shutdown()
 
-    def _close(self) -> None:
+    def _close(self, *, detach: bool = False) -> None:
         if not self._closed:
             self._closed = True
-            self._run.close()
+            self._settle(list(self._drained()))
+            self._run.close(detach=detach)
 
 
 def _check_ended(job: Job) -> None:

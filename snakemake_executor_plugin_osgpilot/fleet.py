@@ -61,17 +61,27 @@ class Fleet:
     """All pilots of one run, by name. Used by one thread at a time."""
 
     def __init__(
-        self, slurm: Slurm, clock: Clock, site: Site, seat: Seat, folder: RunFolder
-    ) -> None:
+        self, slurm: Slurm, clock: Clock, site: Site, seat: Seat, folder: RunFolder,
+        record: Callable[[Iterable[Pilot]], None] | None = None,
+    ) -> None:  # fmt: skip
         self._slurm = slurm
         self._clock = clock
         self._site = site
         self._seat = seat
         self._folder = folder
         self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
+        self._record = record
         self._pilots: dict[str, Pilot] = {}
+        self._count = folder.last_number("pilots")
         self._served: frozenset[str] = frozenset()
         self.health = Health(self._kinds)
+
+    def recall(self, pilots: Iterable[Pilot]) -> None:
+        """Take in the pilots of an earlier life of the run; the next look tells what they are."""
+        for pilot in pilots:
+            self._pilots[pilot.name] = replace(pilot, absent_looks=0)
+            self._count = max(self._count, int(pilot.name.rpartition("-")[2]))
+        self.health.know(pilot.offer for pilot in self.pilots)
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
@@ -234,8 +244,11 @@ class Fleet:
         )
 
     def _launch(self, action: Launch) -> None:
-        name = f"osgpilot-{self._seat.run}-{len(self._pilots) + 1}"
+        name = f"osgpilot-{self._seat.run}-{self._count + 1}"
         pilot = self._new_pilot(name, action)
+        if self._record:
+            self._record([pilot])
+        self._count += 1
         values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
         files = parameters.pilot_files(self._site, values)
         self._pilots[name] = pilot

@@ -24,6 +24,10 @@ class Health:
         self._strikes = Strikes({})
         self.shunned: dict[str, str] = {}
 
+    def know(self, offers: Iterable[str]) -> None:
+        """Take in offers of pilots that were started when the site file was another one."""
+        self._breakers = dict.fromkeys(offers, CLOSED) | self._breakers
+
     def gates(self, live: Mapping[str, int], now_s: float) -> dict[str, Gate]:
         """Return what may be started, by offer in trouble; `live` counts its pilots under way."""
         gates = {o: b.gate(now_s, live.get(o, 0)) for o, b in self._breakers.items()}

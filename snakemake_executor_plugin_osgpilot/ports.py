@@ -140,6 +140,16 @@ class Scope(StrEnum):
         return self is not Scope.WORKFLOW
 
 
+class JobJournal(Protocol):
+    """Where jobs are written down before they are submitted. Every method raises `Unanswered`."""
+
+    def intend(self, keys: Iterable[str]) -> None:
+        """Write down that these jobs are about to be submitted; without that, they must not be."""
+
+    def submitted(self, ids: Mapping[str, str]) -> None:
+        """Write down job key → `cluster.proc`."""
+
+
 @dataclass(frozen=True)
 class Seat:
     """Who we are at the access point: the names that restrict our pilots to our jobs."""

@@ -9,14 +9,16 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Submission
+from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class Queue:
     """
 
     def __init__(
-        self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX
+        self,
+        access_point: AccessPoint,
+        largest: Shape,
+        queued_max: int = QUEUED_MAX,
+        journal: JobJournal | None = None,
     ) -> None:
         self._access_point = access_point
+        self._journal = journal
         self._lock = threading.Lock()
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
@@ -66,6 +73,28 @@ class Queue:
         """Take jobs over; they are sent at the next tick."""
         with self._lock:
             self._registry.add(jobs)
+
+    def recall(self, left: Left, told: Iterable[tuple[str, Event]]) -> None:
+        """Take over what is left of an earlier life of this run, and the log as far as it is."""
+        with self._lock:
+            self._registry.recall(left.jobs, left.strays, told)
+
+    def claim(self, jobs: Iterable[Job]) -> None:
+        """Go on with recalled jobs that Snakemake has handed over again."""
+        with self._lock:
+            for job in jobs:
+                self._registry.claim(job)
+
+    def add_instead(self, jobs: Iterable[tuple[Job, str]]) -> None:
+        """Take jobs over that are sent once old ones (their keys) have left the queue."""
+        with self._lock:
+            for job, old_key in jobs:
+                self._registry.add_instead(job, old_key)
+
+    def ended(self, key: str) -> bool:
+        """Whether a job is over."""
+        with self._lock:
+            return self._registry.ledger[key].over
 
     def run_again(self, key: str, why: str) -> bool:
         """Submit a job anew that ended but did not come back whole; False if it has had its turns.
@@ -234,6 +263,8 @@ class Queue:
         urls = {job.key: job.urls for job in jobs if job.urls}
         submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
         try:
+            if self._journal:
+                self._journal.intend(keys)
             ids = self._access_point.submit(submission)
         except Unanswered:
             with self._lock:
@@ -252,6 +283,10 @@ class Queue:
             return 0
         with self._lock:
             self._registry.learn(ids)
+        if self._journal:
+            # without it, event log and queue tell the ids; the next write has them, too
+            with suppress(Unanswered):
+                self._journal.submitted(ids)
         return len(ids)
 
     def _pause(self) -> None:
@@ -275,10 +310,15 @@ class Queue:
                 self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
             with self._lock:
                 self._registry.removed(ids)
+        if ids := tuple(self._registry.strays):
+            with suppress(Refused):
+                self._access_point.remove(ids, "osgpilot: left from before, of no use any more")
+            with self._lock:
+                self._registry.strays -= set(ids)
 
     def _withdraw(self) -> None:
         if ids := tuple(self._registry.withdrawals):
-            self._access_point.remove(ids, "osgpilot: its pilot was lost, it runs again")
+            self._access_point.remove(ids, "osgpilot: it is submitted anew")
             self._access_point.forget(ids)
             with self._lock:
                 self._registry.withdrawn(ids)

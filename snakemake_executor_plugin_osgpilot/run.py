@@ -14,6 +14,11 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
 RECORD = "record.json"
+JOURNAL = "journal.sqlite"
+
+LEASE = "lease"
+"""Its age tells pilots, and other starts, whether the workflow is still there (see pilot.sh)."""
+
 RECORD_VERSION = 2
 
 
@@ -29,6 +34,11 @@ class RunFolder:
     def pilot(self, name: str) -> Path:
         return self.path / "pilots" / name
 
+    def last_number(self, kind: str) -> int:
+        """Return the highest number there is among folders of `jobs` or `pilots`, 0 if none."""
+        names = (path.name.rpartition("-")[2] for path in (self.path / kind).glob("*"))
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
     @classmethod
     def create(cls, state_folder: Path, run: str) -> RunFolder:
         """Make the folder of a new run, private to its owner."""
@@ -37,6 +47,11 @@ class RunFolder:
         (folder.path / "pilots").mkdir()
         folder.path.chmod(0o700)
         return folder
+
+
+def runs_in(state_folder: Path) -> list[RunFolder]:
+    """Return the runs with a journal in a working folder's state folder, oldest first."""
+    return [RunFolder(path.parent) for path in sorted(state_folder.glob(f"osgpilot/*/{JOURNAL}"))]
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,15 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "env_var": False,
         },
     )
+    on_exit: str = field(
+        default="cancel",
+        metadata={
+            "help": "What Ctrl-C and SIGTERM mean: take jobs and pilots back (cancel), or leave "
+            "them; the same command then goes on with them (detach).",
+            "choices": ["cancel", "detach"],
+            "env_var": False,
+        },
+    )
     max_pilots: int = field(
         default=20,
         metadata={"help": "Most pilots at the same time, pending ones included.", "env_var": False},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,24 +14,30 @@ from snakemake_executor_plugin_osgpilot.access_point.description import plain_pa
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
-from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.journal.ending import Ending
+from snakemake_executor_plugin_osgpilot.journal.intake import Intake
+from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
-from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
+from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.site.kinds import kinds
 from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
+from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may ask it (osg-flock,
 95_security_osgflockgit.config)."""
+
+Say = Callable[[str], None]
 
 
 class SystemClock:
@@ -57,10 +62,12 @@ class Run:
     scaling: Scaling
     book: RunBook
     access_point: LocalAccessPoint
-    cluster: Cluster
     clock: SystemClock
-    say: Callable[[str], None]
-    warn: Callable[[str], None]
+    say: Say
+    warn: Say
+    journal: Journal
+    intake: Intake
+    ending: Ending
 
     @property
     def pilot_life_s(self) -> int:
@@ -68,96 +75,67 @@ class Run:
         policy = self.scaling.policy
         return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
 
-    def close(self) -> None:
-        """End jobs, pilots and helper processes of this run."""
-        self.controller.close()
-        self.access_point.close()
-        try:
-            if self.controller.pilots_gone:
-                self.cluster.leave(self.folder)
-        except OsgpilotError as error:
-            there = self.cluster.folder(self.folder).path
-            self.warn(f"could not remove {there} from the cluster: {error}")
-        finally:
-            self.cluster.host.close()
+    def close(self, *, detach: bool) -> None:
+        """End jobs, pilots and helper processes of this run; see `Ending.end`."""
+        self.ending.end(detach=detach)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the user allows; see the settings of the executor."""
-
-    pilots_max: int
-    pending_max: int
-    cores_max: int | None
-    core_h_max: float | None
-    economy: float
-    queued_max: int = QUEUED_MAX
-
-    def check(self) -> None:
-        """Raise `BadInput` naming the first setting that makes no sense."""
-        whole = {
-            "max-pilots": self.pilots_max,
-            "max-pending": self.pending_max,
-            "max-queued": self.queued_max,
-        }
-        if self.cores_max is not None:
-            whole["max-cores"] = self.cores_max
-        for name, value in whole.items():
-            if value < 1:
-                raise BadInput(f"--osgpilot-{name} is {value}; it has to be 1 or more")
-        if self.core_h_max is not None and not self.core_h_max > 0:
-            raise BadInput(f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be above 0")
-        if not 0 <= self.economy <= 1:
-            raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
-
-    `scope` says whose jobs they take, see `ports.Scope`.
-    """
-
-    project: str | None
-    site_file: Path
-    limits: Limits
-    shared_folders: tuple[str, ...] = ()
-    scope: str | None = None
-
-
-def start(
-    wishes: Wishes, state_folder: Path, say: Callable[[str], None], warn: Callable[[str], None]
-) -> Run:
+def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
     """Check everything a run needs, then start its controller.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     project = choose(wishes.project, os.environ, site.project)
-    seat = Seat(getpass.getuser(), project, run_id, _scope(wishes.scope))
+    seat = Seat(getpass.getuser(), project, "check", wishes.whose)
     wishes.limits.check()
-    clock, policy = SystemClock(), _policy(site, wishes.limits)
     _check(site, seat, state_folder)
     with ExitStack() as undo:
         cluster = reach(site)
         undo.callback(cluster.host.close)
+        policy = policy_of(site, wishes.limits)
         life_s = max(offer.walltime_max_s for offer in policy.offers)
-        check_token(cluster.claims, str(cluster.site.token), clock.now_s(), life_s, say, warn)
-        folder = RunFolder.create(state_folder.absolute(), run_id)
-        access_point = _access_point(seat, folder, site)
+        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
+        taken = take(state_folder.absolute(), seat.owner, project, say)
+        undo.callback(taken.give_back)
+        taken = replace(taken, seat=replace(taken.seat, scope=seat.scope))
+        access_point = _access_point(taken.seat, taken.folder, site)
         undo.callback(access_point.close)
-        slurm = cluster.client(folder)
+        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn))
         undo.pop_all()
-    fleet = Fleet(slurm, clock, cluster.site, seat, cluster.folder(folder))
-    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max)
+    run.controller.start()
+    return run
+
+
+def _assemble(
+    taken: Taken, cluster: Cluster, access_point: LocalAccessPoint, policy: Policy,
+    wishes: Wishes, heard: tuple[Say, Say],
+) -> Run:  # fmt: skip
+    seat, folder, journal = taken.seat, taken.folder, taken.journal
+    clock, (say, warn) = SystemClock(), heard
+    slurm = cluster.client(folder)
+    there = cluster.folder(folder)
+    fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
+    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
     scaling = Scaling(fleet, access_point, clock, policy)
-    book = RunBook(folder, seat, queue, fleet, scaling, clock)
+    book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
-    controller.start()
+    # folders that were never written down, keys whose folders are gone
+    count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
+    intake = Intake(queue, journal, folder, count=count)
+    if taken.resumed:
+        fleet.recall(journal.pilots())
+        intake.left = dict(recall(taken, access_point, queue).entries)
+        # until the first jobs are handed over, pilots are to be kept
+        scaling.ahead = Ahead(later=1)
+        say(
+            f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
+            f"{len(fleet.live)} pilot(s)"
+        )
+    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard)
     return Run(
-        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, cluster, clock,
-        say, warn,
+        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
+        journal, intake, ending,
     )  # fmt: skip
 
 
@@ -172,24 +150,6 @@ def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint
             f"{error}; is this an access point? `condor_q` has to work here"
         ) from error
     return access_point
-
-
-def _scope(said: str | None) -> Scope:
-    try:
-        return Scope(said or Scope.WORKFLOW)
-    except ValueError as error:
-        raise BadInput(f"--osgpilot-scope is {said!r}; it can be {', '.join(Scope)}") from error
-
-
-def _policy(site: Site, limits: Limits) -> Policy:
-    return Policy(
-        offers=tuple(kind.offer for kind in kinds(site)),
-        pilots_max=limits.pilots_max,
-        pending_max=limits.pending_max,
-        cores_max=limits.cores_max,
-        core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
-        economy=limits.economy,
-    )
 
 
 def _largest(policy: Policy) -> Shape:

@@ -36,6 +36,10 @@ AVOID = "OSGPilotAvoid"
 PAUSED = "OSGPilotPaused"
 """Attribute of a job: whether it is not to start for now."""
 
+NOTE = "osgpilot "
+"""Stands before the job's key in what the event log notes about a submission
+(`submit_event_notes`), so that the log alone tells which job has which id."""
+
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
@@ -159,6 +163,7 @@ def describe(
         "arguments": JOB_FILE,
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
         "log": f"{folder}/jobs.log",
+        "submit_event_notes": f"{NOTE}$(OSGPilotKey)",
         "output": JOB_OUTPUT,
         "error": JOB_OUTPUT,
         "should_transfer_files": "YES",

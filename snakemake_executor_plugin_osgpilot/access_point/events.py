@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.access_point.description import NOTE
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
@@ -62,6 +63,7 @@ def event(raw: Any) -> Event:
     """Return what an event of the bindings says, in our words."""
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
+    note = str(raw.get("LogNotes", ""))
     return Event(
         kind,
         float(raw.timestamp),
@@ -75,6 +77,7 @@ def event(raw: Any) -> Event:
         text=" ".join(
             str(raw.get("HoldReason") or raw.get("Reason") or raw.get("Message") or "").split()
         ),
+        key=note.removeprefix(NOTE) if note.startswith(NOTE) else "",
     )
 
 

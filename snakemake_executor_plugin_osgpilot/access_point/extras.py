@@ -43,7 +43,7 @@ _OUR_COMMANDS = (
     ),
     (
         r"in|out|err|error|stream.*|log.*|userlog.*|dagman.*|ulog.*|(remote)?initialdir"
-        r"|(job|remote)?iwd|appendfiles|copytospool|skipfilechecks|checkpoint.*|skipifdataflow",
+        r"|(job|remote)?iwd|appendfiles|copytospool|skipfilechecks|checkpoint.*|skipifdataflow|submitevent.*",
         "osgpilot follows its jobs by it",
     ),
     (

@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 COMMON_IMAGES_SINCE = (25, 14)
@@ -117,6 +118,13 @@ class LocalAccessPoint:
         if self._log is None:
             self._log = EventLog(self._folder / "jobs.log")
         return self._log.read()
+
+    def folders_of_jobs(self) -> list[tuple[str, Path]]:
+        """Return run and job folder of each job that runs of this owner have in the queue."""
+        owner = safe_name(self._seat.owner, "owner")
+        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
+        found = self._worker.ask({"do": "tagged", "constraint": clause}, timeout_s=QUERY_S)
+        return [(run, Path(folder)) for run, folder in found]
 
     def interrupt(self) -> None:
         self._worker.interrupt()

@@ -67,6 +67,12 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
+def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
+    attributes = ["OSGPilotWorkflow", "Iwd"]
+    ads = htcondor.Schedd().query(constraint=request["constraint"], projection=attributes)
+    return [[ad["OSGPilotWorkflow"], ad["Iwd"]] for ad in ads]
+
+
 def _remove(htcondor: Any, request: Request) -> None:
     # (reason, code): a bare string is dropped by the bindings
     _act(htcondor, htcondor.JobAction.Remove, request, reason=(request["reason"], 1))
@@ -125,6 +131,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "pilots": _pilots,
     "submit": _submit,
     "find": _find,
+    "tagged": _tagged,
     "remove": _remove,
     "forget": _forget,
     "release": _release,

@@ -30,9 +30,10 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `pilot`, `allocation_id` and `node` come with EXECUTE, `exit_status` with
-    TERMINATED, `memory_mb` with USAGE. `code` and `subcode` are HoldReasonCode and
-    HoldReasonSubCode, and with EVICTED those or the codes of a vacate (VACATE_CODES and above).
+    """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id` and `node`
+    come with EXECUTE, `exit_status` with TERMINATED, `memory_mb` with USAGE. `code` and `subcode`
+    are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the codes of a vacate
+    (VACATE_CODES and above).
     """
 
     kind: EventKind
@@ -45,6 +46,7 @@ class Event:
     subcode: int = 0
     memory_mb: int = 0
     text: str = ""
+    key: str = ""
 
     @property
     def failed_start(self) -> bool:

@@ -74,6 +74,9 @@ class Ledger:
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._jobs
+
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
 
@@ -94,6 +97,10 @@ class Ledger:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
+
+    def drop(self, key: str) -> None:
+        """Forget a job that has no part in the run any more."""
+        self._count(self._jobs.pop(key), -1)
 
     def _learn(self, job: Job) -> None:
         if job.started_s is None or job.ended_s is None:

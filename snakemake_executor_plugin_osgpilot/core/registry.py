@@ -20,7 +20,8 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
-    `span_s`: times of the first and last event.
+    `strays` are ids of jobs of an earlier life that are of no use. `span_s`: times of the first and
+    last event.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -33,6 +34,7 @@ class Registry:
         self.in_doubt: list[str] = []
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
+        self.strays: set[str] = set()
         self._releases: dict[str, tuple[float, Shape | None]] = {}
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
@@ -47,10 +49,51 @@ class Registry:
         """Whether the access point's queue may have a job of ours."""
         return bool(self.queued or self.in_doubt)
 
+    def recall(
+        self, jobs: Iterable[Job], strays: Iterable[str], told: Iterable[tuple[str, Event]]
+    ) -> None:
+        """Take in what is left of an earlier life of the run, and what the log has told of it."""
+        self.strays |= set(strays)
+        for job in jobs:
+            self._key_by_id[self.ledger.put(job).job_id] = job.key
+        for job_id, event in told:
+            if event.pilot:
+                self.ledger.served.setdefault(event.pilot, event.at_s)
+            if job_id in self._key_by_id:
+                self.apply(job_id, event)
+        # old news
+        self.notices.clear()
+
+    def claim(self, job: Job) -> None:
+        """Take in what a job of an earlier life asks for; if it is over, that is told once more."""
+        known = self.ledger[job.key]
+        known = self.ledger.put(replace(known, request=job.request, urls=job.urls))
+        if known.over and job.key not in self.removals.values():
+            self._tell(job.key)
+
+    def add_instead(self, job: Job, old_key: str) -> None:
+        """Take a new job in that is sent once an old one has left the queue."""
+        old = self.ledger[old_key]
+        if not old.job_id or old.over:
+            if not old.over:
+                self.give_up(old, "it was replaced")
+            self.add([job])
+            return
+        self.ledger.put(job)
+        self.ledger.drop(old_key)
+        del self._key_by_id[old.job_id]
+        self.removals.pop(old.job_id, None)
+        self._releases.pop(old_key, None)
+        self.withdrawals[old.job_id] = job.key
+
     @property
     def queued(self) -> int:
         """How many jobs of ours the access point has, for all we know."""
-        return self.ledger.count(*QUEUED) + len(self.removals) + len(self.withdrawals)
+        return self.ledger.count(*QUEUED) + self._leaving
+
+    @property
+    def _leaving(self) -> int:
+        return len(self.removals) + len(self.withdrawals) + len(self.strays)
 
     def take_unsent(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for; `room` at most."""
@@ -85,6 +128,10 @@ class Registry:
         """Take in one event of the log, which can be quicker than the answer to a submission."""
         key = self._key_by_id.get(job_id)
         if key is None:
+            if event.key and event.key not in self.ledger:
+                # submitted by an earlier life in its last moment, and counted as lost since
+                self.strays.add(job_id)
+                return
             self._early[job_id].append(event)
             return
         before = self.ledger[key]

@@ -1,4 +1,8 @@
-"""Move what a job brought back to where Snakemake wants it: all of it, or nothing."""
+"""Put what a job brought back to where Snakemake wants it: all of it, or nothing.
+
+What came stays in the job's folder as well, so that it can be done again after a kill in the
+middle, or before Snakemake noted that the job is done.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,9 @@ LATENCY_POLL_S = 0.2
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
 
-REPLACED = "replaced"
-"""Folder of a job for what lay where its outputs go, until they are there."""
+REPLACED, PLACING = "replaced", "placing"
+"""Folders of a job: for what lay where its outputs go, until they are there, and for second links
+to what came, on their way there."""
 
 
 class JobFailed(OsgpilotError):
@@ -41,9 +46,11 @@ def commit(
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
     Outputs on a shared file system may take `latency_wait_s` to be seen here. Raises `JobFailed` or
-    `Incomplete` with the cause; no output is touched then.
+    `Incomplete` with the cause; no output is touched then. Can be done more than once.
     """
     back = job_folder / OUTPUT_FOLDER
+    for left_over in (REPLACED, PLACING):
+        shutil.rmtree(job_folder / left_over, ignore_errors=True)
     try:
         if exit_status == 0:
             _check_whole(back)
@@ -51,7 +58,7 @@ def commit(
         links = restore(back, workdir)
     finally:
         for log in payload.logs:
-            _bring_log(back / log, workdir / log)
+            _bring_log(back / log, workdir / log, job_folder / PLACING / "log")
     if exit_status != 0:
         raise JobFailed(f"the command failed with exit status {exit_status}")
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
@@ -62,7 +69,8 @@ def commit(
     try:
         with ExitStack() as undo:
             for number, path in enumerate(payload.outputs):
-                _place(back / path, workdir / path, job_folder / REPLACED / str(number), undo)
+                aside, by = job_folder / REPLACED / str(number), job_folder / PLACING / str(number)
+                _place(_linked(back / path, by), workdir / path, aside, undo)
             undo.pop_all()
         for path in payload.protected:
             _protect(workdir / path)
@@ -70,7 +78,7 @@ def commit(
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
 
-def _bring_log(came: Path, log: Path) -> None:
+def _bring_log(came: Path, log: Path, by: Path) -> None:
     """Put a log in place; one that was not written is empty, as Snakemake has it."""
     if not os.path.lexists(came):
         came.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +86,24 @@ def _bring_log(came: Path, log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.is_dir() and not log.is_symlink():
         shutil.rmtree(log)
-    came.replace(log)
+    _linked(came, by).replace(log)
+
+
+def _linked(came: Path, by: Path) -> Path:
+    """Return `by`, a second set of links to the files at `came`; `came` itself where that fails.
+
+    Some file systems have no hard links, or few to one file.
+    """
+    by.parent.mkdir(exist_ok=True)
+    try:
+        if came.is_dir() and not came.is_symlink():
+            shutil.copytree(came, by, symlinks=True, copy_function=os.link)
+        else:
+            os.link(came, by, follow_symlinks=False)
+    except OSError:
+        shutil.rmtree(by, ignore_errors=True)
+        return came
+    return by
 
 
 def _await_shared(paths: tuple[str, ...], latency_wait_s: float) -> None:

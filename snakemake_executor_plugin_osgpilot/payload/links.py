@@ -45,7 +45,6 @@ def restore(back: Path, workdir: Path) -> dict[str, str]:
     if not listing.exists():
         return {}
     fields = os.fsdecode(listing.read_bytes()).split("\0")[:-1]
-    listing.unlink()
     links = {}
     # of a job that failed, it may be the list of an attempt before, whose transfer was cut off
     for path, to in zip(fields[::2], fields[1::2], strict=False):

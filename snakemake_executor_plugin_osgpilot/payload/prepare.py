@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     bundle_sources,
     list_sources,
 )
-from snakemake_executor_plugin_osgpilot.payload.stage import stage
+from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
@@ -31,10 +31,11 @@ KIND = "osgpilot_payload is snakemake"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a job became: its payload, and what it asks of a slot."""
+    """What a job became: its payload, how that travels, and what it asks of a slot."""
 
     payload: Payload
     request: Request
+    parcel: Parcel
 
 
 @dataclass(frozen=True)
@@ -98,20 +99,21 @@ class Preparer:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
 
-    def prepare(self, job: Any, job_folder: Path) -> Prepared:
-        """Write `job_folder`. Raises `BadInput` naming what is wrong with the job."""
+    def prepare(self, job: Any) -> Prepared:
+        """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            payload = snakemake.build(job, command, self.environment, self.traffic)
+            payload = snakemake.build(
+                job, snakemake.in_order(command), self.environment, self.traffic
+            )
         else:
             payload = direct.build(job, self.environment, self.traffic)
         request = self.requests.of(job, image)
         self._classes[str(members(job)[0].rule)] = request.job_class
-        stage(payload, job_folder, self.run_folder, self.workdir)
-        return Prepared(payload, request)
+        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""

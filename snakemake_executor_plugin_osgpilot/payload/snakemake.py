@@ -5,6 +5,7 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -84,9 +85,25 @@ def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
     options = {"--target-jobs": encode_target_jobs_cli_args(specs), "--config": list(config)}
     for flag, values in options.items():
         if values:
-            ours = join_cli_args([flag, *map(shlex.quote, values)])
+            # jobs of a group come in any order
+            kept = values if flag == "--config" else sorted(values)
+            ours = join_cli_args([flag, *map(shlex.quote, kept)])
             command = command.replace(format_cli_arg(flag, values), ours, 1)
     return command
+
+
+_UNORDERED = re.compile(
+    r"(?<= )(--(?:allowed-rules|rerun-triggers|deployment-method|shared-fs-usage"
+    r"|default-resources)) (\w[\w/+=-]*(?: \w[\w/+=-]*)*)"
+)
+"""Options that Snakemake writes from sets, in another order in every process."""
+
+
+def in_order(command: str) -> str:
+    """Return `command` such that it is the same at every start of a workflow."""
+    return _UNORDERED.sub(
+        lambda option: f"{option[1]} {' '.join(sorted(option[2].split()))}", command
+    )
 
 
 def _check_wildcards(specs: Iterable[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import tarfile
 from collections.abc import Iterable
@@ -78,6 +79,12 @@ def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) ->
     inside = sorted(path for path in paths if path.is_relative_to(workdir) and path.is_file())
     if not inside:
         return
-    with tarfile.open(archive_path, "w") as archive:
+    part = archive_path.with_suffix(".part")
+    with tarfile.open(part, "w") as archive:
         for path in inside:
             archive.add(path, arcname=str(path.relative_to(workdir)))
+    # jobs of an earlier life of the run may just be taking it
+    if archive_path.exists() and filecmp.cmp(part, archive_path, shallow=False):
+        part.unlink()
+    else:
+        part.replace(archive_path)

@@ -16,7 +16,9 @@ import io
 import os
 import tarfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
@@ -36,11 +38,36 @@ PACKED_MAX_BYTES = 64 * 1024
 every waiting job is no burden for the access point's disk."""
 
 
-def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -> None:
-    """Make `job_folder` complete. Raises `BadInput` if an input is not there."""
-    entry = job_folder / INPUT_FOLDER
-    job_folder.mkdir(parents=True)
-    entry.mkdir()
+@dataclass(frozen=True)
+class Parcel:
+    """A job as it will lie in its folder: its file, and what is linked beside it."""
+
+    content: bytes
+    linked: Mapping[str, Path]
+
+    @property
+    def digest(self) -> str:
+        """What tells this parcel from others, in any process; of linked files size and time."""
+        digest = blake2b(self.content, digest_size=16)
+        for name, source in self.linked.items():
+            for path in (source, *sorted(source.rglob("*"))) if source.is_dir() else (source,):
+                status = path.lstat() if path.is_symlink() else path.stat()
+                told = f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+                digest.update(os.fsencode(told))
+        return digest.hexdigest()
+
+    def write(self, job_folder: Path) -> None:
+        """Make `job_folder`."""
+        entry = job_folder / INPUT_FOLDER
+        job_folder.mkdir(parents=True)
+        entry.mkdir()
+        for name, source in self.linked.items():
+            _link(source, entry / name)
+        _write_private(entry / JOB_FILE, self.content)
+
+
+def pack(payload: Payload, run_folder: Path, workdir: Path) -> Parcel:
+    """Return what travels for a job. Raises `BadInput` if an input is not there."""
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     if archive.exists():
@@ -49,9 +76,11 @@ def stage(payload: Payload, job_folder: Path, run_folder: Path, workdir: Path) -
     links: dict[str, str] = {}
     if packed is None:
         for name, source in travelling.items():
-            _link(source, entry / name)
+            if not source.exists():
+                raise BadInput(f"the input {source} is not there")
             links |= {f"{name}/{path}": to for path, to in links_within(source).items()}
-    _write_private(entry / JOB_FILE, _wrapper() + b"\0" + _records(payload, packed, links))
+    content = _wrapper() + b"\0" + _records(payload, packed, links)
+    return Parcel(content, travelling if packed is None else {})
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -7,6 +7,8 @@ set -u
 
 readonly END_MARGIN_S=240      # HTCondor looks at its end of life once per MASTER_UPDATE_INTERVAL (60 s)
 readonly LEASE_S=900           # a workflow that has not been heard of for so long is gone
+readonly LEASE_LOOK_S=30       # how often a running pilot looks; one call of stat
+readonly LEASE_LOOKS=3         # so many in a row in which nothing was found: the run's folder is gone
 readonly IMAGE_AGE_H=72        # the OSG asks for pilots with images no older (site documentation)
 readonly SCRATCH_MIN_GB=5      # with less, the pilot takes no container jobs (osg-flock, default-image)
 
@@ -29,12 +31,20 @@ read_parameters() {
     done < "$folder/parameters" || die "cannot read $folder/parameters"
 }
 
+# Seconds since the workflow was heard of last; fails if there is no telling.
+lease_age_s() {
+    local seen
+    seen=$(stat -c %Y "${option[run_folder]}/lease" 2>/dev/null) || return 1
+    echo $(( $(date +%s) - seen ))
+}
+
 # A pilot that waited for long may find its workflow gone, or its kind held back since: it costs seconds then.
 leave_if_unwanted() {
-    local lease=${option[run_folder]}/lease seen
-    seen=$(stat -c %Y "$lease" 2>/dev/null) || return 0
-    if (( $(date +%s) - seen > LEASE_S )); then
-        say "the workflow has not been heard of for $(( ($(date +%s) - seen) / 60 )) min: leaving"
+    local age
+    age=$(lease_age_s) || return 0
+    has_lease=yes
+    if (( age > LEASE_S )); then
+        say "the workflow has not been heard of for $(( age / 60 )) min: leaving"
         exit 0
     fi
     if grep -qxF -- "${option[offer]}" "${option[run_folder]}/held-back" 2>/dev/null; then
@@ -179,6 +189,22 @@ runs_a_job() {
         }'
 }
 
+# Have this shell drain when the workflow is gone; where no lease was to be seen, there is nothing to watch.
+watch_lease() {
+    local age missed=0 nothing
+    [ -n "$has_lease" ] || return 0
+    # waits without a process of its own that would outlive the pilot
+    exec {nothing}<> <(:)
+    while ! read -r -t "$LEASE_LOOK_S" -u "$nothing"; do
+        if age=$(lease_age_s); then missed=0; else missed=$((missed + 1)) age=0; fi
+        if (( age > LEASE_S || missed >= LEASE_LOOKS )); then
+            say "the workflow has not been heard of: taking no new jobs"
+            kill -USR1 $$
+            return 0
+        fi
+    done
+}
+
 wait_for_container() {
     local status=0
     while kill -0 "$container" 2>/dev/null; do
@@ -199,10 +225,11 @@ wait_for_container() {
 
 # shellcheck disable=SC2317
 clean_up() {
+    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
     [ -z "${scratch:-}" ] || rm -rf "$scratch"
 }
 
-runtime='' container='' scratch='' ended_by_us='' draining=''
+runtime='' container='' scratch='' ended_by_us='' draining='' has_lease='' watcher=''
 trap clean_up EXIT
 trap 'exit 0' TERM USR1
 read_parameters
@@ -216,5 +243,7 @@ write_attributes
 trap end_gently TERM
 trap drain USR1
 run_container
+watch_lease &
+watcher=$!
 wait_for_container
 exit $?

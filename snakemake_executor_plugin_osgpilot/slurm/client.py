@@ -46,6 +46,10 @@ class SlurmClient:
     def look(self) -> dict[str, Row]:
         return parse.rows(self._answer(commands.squeue(self._user)))
 
+    def folders(self) -> list[tuple[str, str, Path]]:
+        """Return id, name and working folder of each allocation of the user that has not ended."""
+        return parse.folders(self._answer(commands.squeue_folders(self._user)))
+
     def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
         self._answer(commands.scancel_pending(allocation_ids))
 

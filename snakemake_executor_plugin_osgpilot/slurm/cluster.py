@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.pilot.parameters import SCRIPT, script
-from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.run import LEASE, RunFolder
 from snakemake_executor_plugin_osgpilot.site.load import Site
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
@@ -71,6 +71,13 @@ class Cluster:
             remedy = "; see `slurm.folder` in the site file" if self.site.slurm.ssh else ""
             raise Unavailable(f"{error}{remedy}") from error
         return client
+
+    def lend(self, run: RunFolder, until_s: float) -> None:
+        """Have pilots take jobs until then without a sign of life. Raises an `OsgpilotError`."""
+        lease = str(self.folder(run).path / LEASE)
+        done = self.host.run(["touch", f"--date=@{until_s:.0f}", lease])
+        if done.status:
+            raise Unavailable(f"{lease} cannot be dated: {done.err.strip()}")
 
     def leave(self, run: RunFolder) -> None:
         """Bring the pilots' logs home and remove the run's folder from a cluster behind SSH."""

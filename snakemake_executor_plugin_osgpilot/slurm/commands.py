@@ -16,6 +16,7 @@ WARNING_S = 180
 --signal), and the pilot ends itself before, so this is the second line of defence."""
 
 FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N")
+PLACE_FIELDS = ("%A", "%j", "%Z")
 SEPARATOR = "\x1f"
 
 
@@ -69,6 +70,11 @@ def squeue(user: str) -> list[str]:
         "--states=all",
         f"--format={SEPARATOR.join(FIELDS)}",
     ]
+
+
+def squeue_folders(user: str) -> list[str]:
+    """Return the query for id, name and working folder of the allocations that have not ended."""
+    return ["squeue", "--noheader", f"--user={user}", f"--format={SEPARATOR.join(PLACE_FIELDS)}"]
 
 
 def scancel_pending(allocation_ids: Sequence[str]) -> list[str]:

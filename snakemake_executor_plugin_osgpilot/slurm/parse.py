@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
-from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS, SEPARATOR
+from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS, PLACE_FIELDS, SEPARATOR
 
 _QUEUED = "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT"
 _RUNNING = "RUNNING SUSPENDED STOPPED RESIZING SIGNALING"
@@ -56,6 +57,17 @@ def rows(squeue_output: str) -> dict[str, Row]:
         known = found.get(row.name)
         if known is None or int(known.allocation_id) < int(row.allocation_id):
             found[row.name] = row
+    return found
+
+
+def folders(squeue_output: str) -> list[tuple[str, str, Path]]:
+    """Return id, name and working folder of allocations."""
+    found = []
+    for line in filter(str.strip, squeue_output.splitlines()):
+        parts = line.split(SEPARATOR)
+        if len(parts) != len(PLACE_FIELDS):
+            raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
+        found.append((parts[0].strip(), parts[1].strip(), Path(parts[2].strip())))
     return found
 
 

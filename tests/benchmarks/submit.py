@@ -34,7 +34,7 @@ from contenders import (
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
-from snakemake_executor_plugin_osgpilot.payload.stage import stage
+from snakemake_executor_plugin_osgpilot.payload.stage import pack
 
 PATIENCE_S, SWEEP_PATIENCE_S = 1800, 600
 LOOK_EVERY_S = 0.05
@@ -110,7 +110,7 @@ def wrapper_cpu_ms(folder: Path, inputs: tuple[str, ...]) -> float:
     for name in inputs:
         (folder / name).write_text("x" * 1000)
     payload = Payload((":\n",), "bash", inputs, outputs=("out/result",), logs=())
-    stage(payload, folder / "job", folder, folder)
+    pack(payload, folder, folder).write(folder / "job")
     before = os.times()
     for number in range(WRAPPER_RUNS):
         scratch = folder / f"scratch-{number}"

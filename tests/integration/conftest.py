@@ -101,6 +101,14 @@ class Workflow:
     def run(self, *extra: str, **named: str | None) -> int:
         return self.start(*extra, **named).wait(PATIENCE_S)
 
+    def run_beside(self, *extra: str) -> str:
+        """Start another Snakemake in the same folder; return what it says, as it has to fail."""
+        done = subprocess.run(
+            self.argv(*extra), cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+        assert done.returncode != 0
+        return done.stderr
+
     @property
     def said(self) -> str:
         return (self.folder / "said").read_text()

@@ -27,7 +27,7 @@ def travel(payload: Payload, workdir: Path) -> None:
     """Stage, run as HTCondor would, and commit."""
     run, node = workdir / ".run", workdir / ".node"
     job = run / "jobs" / "1"
-    stage.stage(payload, job, run, workdir)
+    stage.pack(payload, run, workdir).write(job)
     shutil.copytree(job / "in", node)
     status = subprocess.run(["/bin/bash", "osgpilot-job"], cwd=node, timeout=60, check=False)
     shutil.copytree(node / "osgpilot-out", job / "osgpilot-out")

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ class Bench:
         sources.bundle_sources(self.run / sources.WITHOUT_SNAKEFILES, names, self.workdir)
 
     def execute(self, payload: Payload) -> int:
-        stage.stage(payload, self.job, self.run, self.workdir)
+        stage.pack(payload, self.run, self.workdir).write(self.job)
         return self.run_there()
 
     def run_there(self) -> int:
@@ -222,7 +223,7 @@ def test_sources_are_packed_once_and_unpacked_there(bench):
 
 def test_a_missing_input_is_named_before_anything_is_sent(bench):
     with pytest.raises(BadInput, match=r"nowhere\.txt"):
-        stage.stage(job("true", inputs=("nowhere.txt",)), bench.job, bench.run, bench.workdir)
+        stage.pack(job("true", inputs=("nowhere.txt",)), bench.run, bench.workdir).write(bench.job)
 
 
 def test_a_shell_that_is_not_there_is_said(bench):
@@ -329,7 +330,7 @@ def test_many_files_are_listed(bench):
 def test_an_input_that_did_not_arrive_fails_the_job_with_its_name(bench):
     (bench.workdir / "big").write_bytes(b"x" * 100_000)
     payload = job("touch a", inputs=("big",), outputs=("a",))
-    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    stage.pack(payload, bench.run, bench.workdir).write(bench.job)
     shutil.copytree(bench.job / "in", bench.node)
     (bench.node / "big").unlink()
     done = subprocess.run(
@@ -433,7 +434,7 @@ def test_a_log_that_was_not_written_is_empty(bench):
 def test_what_was_fetched_lands_where_the_command_expects_it(bench):
     url = "https://h/data/x.txt"
     payload = job("cp deep/er/x out", outputs=("out",), urls=((url, "deep/er/x"),))
-    stage.stage(payload, bench.job, bench.run, bench.workdir)
+    stage.pack(payload, bench.run, bench.workdir).write(bench.job)
     (bench.job / "in" / "x.txt").write_text("fetched")  # as HTCondor does
     bench.run_there()
     bench.commit(payload)
@@ -454,3 +455,52 @@ def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
         bench.commit(payload)
     shared.touch()
     bench.commit(payload)
+
+
+def tree(folder):
+    files = [p for p in folder.rglob("*") if ".snakemake" not in p.parts]
+    told = {p: str(p.readlink()) for p in files if p.is_symlink()}
+    told |= {p: p.read_text() for p in files if p.is_file() and not p.is_symlink()}
+    return {str(path.relative_to(folder)): text for path, text in told.items()}
+
+
+class Killed(BaseException):
+    """Nothing is undone after it."""
+
+
+def test_outputs_can_be_put_in_place_again_after_a_kill_at_any_moment(bench, monkeypatch):
+    made = job(
+        "mkdir -p d/e; echo a > a; echo b > d/b; echo c > d/e/c; ln -s b d/l; ln -s a link; "
+        "echo x > log",
+        outputs=("a", "d", "link"), folders=("d",), logs=("log",), protected=("a",),
+    )  # fmt: skip
+    bench.execute(made)
+    bench.commit(made)
+    whole = {"a": "a\n", "d/b": "b\n", "d/e/c": "c\n", "d/l": "b", "link": "a", "log": "x\n"}
+    assert tree(bench.workdir) == whole
+    rename = Path.rename
+    for moment in range(7):
+        steps = iter(range(moment))
+
+        def or_killed(path, target, steps=steps):
+            if next(steps, None) is None:
+                raise Killed
+            return rename(path, target)
+
+        with suppress(Killed), monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", or_killed)
+            patch.setattr(commit.ExitStack, "__exit__", lambda self, *_: None)
+            bench.commit(made)
+    bench.commit(made)
+    assert tree(bench.workdir) == whole
+
+
+def test_without_hard_links_outputs_are_moved(bench, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = job("mkdir -p d; echo a > a; echo b > d/b", outputs=("a", "d"), folders=("d",))
+    bench.execute(made)
+    bench.commit(made)
+    assert tree(bench.workdir) == {"a": "a\n", "d/b": "b\n"}

@@ -227,6 +227,28 @@ def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path)
     assert (tmp_path / "term").read_text() == "ended\n"
 
 
+@pytest.mark.parametrize("gone", ["old", "deleted"])
+def test_a_running_pilot_drains_when_its_workflow_is_not_heard_of_any_more(
+    pilot_sh, tmp_path, gone
+):
+    script, lease = tmp_path / "pilot.sh", tmp_path / "lease"
+    script.write_text(script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1"))
+    lease.touch()
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    time.sleep(0.5)
+    assert process.poll() is None
+    if gone == "old":
+        os.utime(lease, (time.time() - 3600,) * 2)
+    else:
+        lease.unlink()
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "has not been heard of: taking no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
 def test_the_log_tells_what_was_found_on_the_node(pilot_sh):
     said, _ = pilot_sh().communicate(timeout=30)
     checks = dict(

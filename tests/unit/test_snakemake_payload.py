@@ -7,7 +7,7 @@ import pytest
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
+from snakemake_executor_plugin_osgpilot.payload.snakemake import in_order, requoted
 
 
 def spec(**wildcards):
@@ -26,7 +26,7 @@ def test_wildcards_and_configuration_arrive_as_they_are(value):
         )
     )
     assert shlex.split(requoted(theirs, specs, config)) == [
-        *("python", "-m", "snakemake", "--target-jobs", f"r:w={value}", "r:"),
+        *("python", "-m", "snakemake", "--target-jobs", "r:", f"r:w={value}"),
         *("--config", f"key={value}", "--cores", "1"),
     ]
 
@@ -35,3 +35,15 @@ def test_wildcards_and_configuration_arrive_as_they_are(value):
 def test_wildcards_that_snakemake_loses_are_refused(value):
     with pytest.raises(BadInput, match="wildcard w is"):
         requoted("", [spec(w=value)], [])
+
+
+def test_the_command_is_the_same_at_every_start():
+    """Snakemake writes some options from sets, whose order differs from process to process."""
+    first = (
+        "s --x b a --rerun-triggers mtime code --default-resources base64//bQ== base64//YQ== --y"
+    )
+    other = (
+        "s --x b a --rerun-triggers code mtime --default-resources base64//YQ== base64//bQ== --y"
+    )
+    assert in_order(first) == in_order(other) == other
+    assert in_order("s --cores 'all' b a --mode 'x'") == "s --cores 'all' b a --mode 'x'"

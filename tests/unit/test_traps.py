@@ -70,13 +70,14 @@ class Run:
         self.queue = self
         self.clock = HandClock()
         self.scaling, self.book = SimpleNamespace(ahead=None), SimpleNamespace(critical_path_s=0.0)
-        self.ended, self.closed = {}, 0
+        self.ended, self.closed, self.settled = {}, 0, []
+        self.journal = SimpleNamespace(settled=self.settled.extend)
 
     def over(self):
         ended, self.ended = self.ended, {}
         return ended
 
-    def close(self):
+    def close(self, *, detach):
         self.closed += 1
 
 
@@ -226,6 +227,7 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start):
     run.ended = ended("000002")
     run.controller.news.set()
     until(lambda: flow.scheduler.failed == [first, second])
+    assert run.settled == ["000001", "000002"]
     assert flow.scheduler.crashed == []
     assert ours.wait_thread.is_alive()
 

@@ -1,0 +1,116 @@
+"""A run that was cut short is taken up again: what became of its jobs, and what each of them needs.
+
+Known are the journal's entries, what the access point's queue had, and the event log, read after
+the queue was asked. Only what neither knows is submitted anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job that was about to be submitted, as the journal has it.
+
+    `identity` says which job of the workflow it is, `digest` all that it was submitted with.
+    `job_id` is empty where the answer to the submission is not known.
+    """
+
+    key: str
+    identity: str
+    digest: str
+    rule: str
+    job_class: JobClass
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What an earlier life of the run left at the access point.
+
+    `entries` are jobs in the queue, or that ended there, by identity; `strays` the ids of jobs in
+    the queue that are of no use any more.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs to be followed again; what they ask for in detail is said when they are used."""
+        return [
+            Job(e.key, e.rule, Request(e.job_class), state=JobState.WAITING, job_id=e.job_id)
+            for e in self.entries.values()
+        ]
+
+
+@dataclass(frozen=True)
+class Submit:
+    """The job is not there: submit it."""
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """The job is there as it would be submitted now: use it."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Replace:
+    """The job is there, but not as it would be submitted now: take it out first."""
+
+    key: str
+
+
+Verdict = Submit | Adopt | Replace
+
+
+def left(
+    entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
+) -> Left:
+    """Return what is left of a run.
+
+    `found` has the queue's jobs (key → id), `told` the whole event log. Where a key was submitted
+    more than once, the latest id counts. A job that the log does not end and that is not in the
+    queue is lost; one that was removed has to be submitted anew, too.
+    """
+    ids: dict[str, str] = {}
+    ends: dict[str, EventKind] = {}
+    for job_id, event in told:
+        if event.kind is EventKind.SUBMIT and event.key:
+            ids[event.key] = job_id
+            ends.pop(job_id, None)
+        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
+            ends.setdefault(job_id, event.kind)
+    kept: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.key):
+        job_id = found.get(entry.key) or ids.get(entry.key) or entry.job_id
+        end = ends.get(job_id)
+        if end is EventKind.TERMINATED or (end is None and entry.key in found):
+            kept[entry.identity] = _with_id(entry, job_id)
+    used = {entry.key for entry in kept.values()}
+    return Left(kept, tuple(job_id for key, job_id in found.items() if key not in used))
+
+
+def decide(entry: Entry | None, digest: str, *, complete: bool, ended: bool) -> Verdict:
+    """Return what to do with a job that would be submitted with `digest` now.
+
+    `entry` is what is left of the same job, `complete` says whether its job folder is there,
+    `ended` whether it is over.
+    """
+    if entry is None:
+        return Submit()
+    if entry.digest == digest and complete:
+        return Adopt(entry.key)
+    return Submit() if ended else Replace(entry.key)
+
+
+def _with_id(entry: Entry, job_id: str) -> Entry:
+    return Entry(entry.key, entry.identity, entry.digest, entry.rule, entry.job_class, job_id)

@@ -1,0 +1,97 @@
+"""The ends of a run that we see coming: nothing left, or all left as it is to go on later."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from snakemake_executor_plugin_osgpilot.controller import Controller
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.journal.resume import Taken
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
+
+Say = Callable[[str], None]
+
+DETACH = "detach"
+
+DETACHED_FOR_S = 7 * 24 * 3600.0
+"""How long pilots of a detached run go on without a sign of life from it."""
+
+
+def finish(folder: RunFolder, journal: Journal) -> None:
+    """Remove the folders of jobs that came to no end, and write down that nothing is left.
+
+    Those of failed jobs stay, to be looked at. Raises `Unanswered`.
+    """
+    for entry in journal.entries():
+        shutil.rmtree(folder.job(entry.key), ignore_errors=True)
+    journal.finish()
+
+
+class Closable(Protocol):
+    """What has a process or a file to close."""
+
+    def close(self) -> None: ...
+
+
+class Ending:
+    """Ends one run. `on_exit` is what the user wishes for Ctrl-C: `cancel` or `detach`."""
+
+    def __init__(
+        self, controller: Controller, access_point: Closable, cluster: Cluster, taken: Taken,
+        fleet: Fleet, on_exit: str, heard: tuple[Say, Say],
+    ) -> None:  # fmt: skip
+        self._controller, self._access_point, self._taken = controller, access_point, taken
+        self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
+        self._say, self._warn = heard
+
+    def listen(self) -> None:
+        """Have SIGTERM act as Ctrl-C if that detaches; Snakemake would wait for running jobs."""
+        if self._on_exit == DETACH and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def end(self, *, detach: bool) -> None:
+        """End jobs and pilots; leave them if the user wishes so and it is an end to `detach`."""
+        if detach and self._on_exit == DETACH:
+            self._leave()
+        elif self._controller.close():
+            with suppress(OsgpilotError):
+                finish(self._taken.folder, self._taken.journal)
+        else:
+            self._let_go()
+        if not self._fleet.live:
+            self._clear_cluster()
+        self._cluster.host.close()
+        self._access_point.close()
+        self._taken.journal.close()
+
+    def _clear_cluster(self) -> None:
+        try:
+            self._cluster.leave(self._taken.folder)
+        except OsgpilotError as error:
+            there = self._cluster.folder(self._taken.folder).path
+            self._warn(f"could not remove {there} from the cluster: {error}")
+
+    def _leave(self) -> None:
+        self._controller.stop()
+        with suppress(OsgpilotError):
+            self._cluster.lend(self._taken.folder, time.time() + DETACHED_FOR_S)
+        with suppress(OsgpilotError):
+            self._taken.journal.pilots_are(self._fleet.pilots)
+        self._let_go()
+        self._say(
+            f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} go on "
+            "without Snakemake: the same command goes on with them, `osgpilot reap` ends them"
+        )
+
+    def _let_go(self) -> None:
+        with suppress(OsgpilotError):
+            self._taken.journal.hold(None)

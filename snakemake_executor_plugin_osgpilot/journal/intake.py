@@ -1,0 +1,66 @@
+"""Jobs on their way to the queue: new ones, and those that an earlier life of the run has there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.recovery import Adopt, Entry, Replace, decide
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+
+
+@dataclass
+class Intake:
+    """Gives jobs their keys and hands them to the queue; used by Snakemake's main thread.
+
+    `left` has the jobs of an earlier life by identity.
+    """
+
+    queue: Queue
+    journal: Journal
+    folder: RunFolder
+    left: dict[str, Entry] = field(default_factory=dict)
+    count: int = 0
+    _instead: dict[str, str] = field(default_factory=dict)
+    _adopted: set[str] = field(default_factory=set)
+
+    def key_for(self, identity: str, digest: str) -> tuple[str, bool]:
+        """Return the key of a job, and whether it is there already and only has to be followed."""
+        entry = self.left.pop(identity, None)
+        complete = (
+            entry is not None and (self.folder.job(entry.key) / INPUT_FOLDER / JOB_FILE).exists()
+        )
+        ended = entry is not None and self.queue.ended(entry.key)
+        verdict = decide(entry, digest, complete=complete, ended=ended)
+        if isinstance(verdict, Adopt):
+            self._adopted.add(verdict.key)
+            return verdict.key, True
+        self.count += 1
+        key = f"{self.count:06}"
+        if isinstance(verdict, Replace):
+            self._instead[key] = verdict.key
+        return key, False
+
+    def note(self, job: Job, identity: str, digest: str) -> None:
+        """Have the journal know a new job by the time it is submitted."""
+        self.journal.note(job, identity, digest)
+
+    def hand_over(self, jobs: Iterable[Job]) -> int:
+        """Give jobs to the queue; return how many of them were there already."""
+        new, instead, known = [], [], []
+        for job in jobs:
+            if job.key in self._adopted:
+                known.append(job)
+            elif old_key := self._instead.pop(job.key, ""):
+                instead.append((job, old_key))
+            else:
+                new.append(job)
+        self._adopted.clear()
+        self.queue.claim(known)
+        self.queue.add_instead(instead)
+        self.queue.add(new)
+        return len(known)

@@ -1,0 +1,49 @@
+"""This process and others, as the holder of a run is known by."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.core.ownership import Holder
+
+_START_FIELD = 22
+"""Of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the name before it may have
+blanks and brackets."""
+
+
+def this_process() -> Holder:
+    """Return what tells this process from all others."""
+    return Holder(
+        os.uname().nodename,
+        _boot_id(),
+        _pid_space(),
+        os.getpid(),
+        started(os.getpid()),
+        time.time(),
+    )
+
+
+def started(pid: int) -> str:
+    """Return when a process was started, empty if there is none; zombies do not count."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[_START_FIELD - 3]
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _pid_space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""

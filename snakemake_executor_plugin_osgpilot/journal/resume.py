@@ -1,0 +1,147 @@
+"""Find a run that was cut short in a working folder, and take it up; or begin a new one."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
+from snakemake_executor_plugin_osgpilot.core.recovery import Left, left
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
+from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder, runs_in
+
+STARTING = "starting"
+"""Locked while a start looks for other runs, so that two starts see each other."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A run that is ours now; `resumed` says whether it has an earlier life."""
+
+    folder: RunFolder
+    seat: Seat
+    journal: Journal
+    resumed: bool
+
+    def give_back(self) -> None:
+        """Undo the taking, after a start that failed; a new run has nothing that could be left."""
+        with suppress(OsgpilotError):
+            if self.resumed:
+                self.journal.hold(None)
+            else:
+                self.journal.finish()
+        self.journal.close()
+
+
+def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None]) -> Taken:
+    """Take up the latest run of `project` that was cut short, or begin a new one.
+
+    Raises `Unavailable` if a live process has a run in this folder, `BadInput` if a journal is
+    damaged.
+    """
+    me = this_process()
+    with starting(state_folder / "osgpilot"):
+        taken = None
+        for folder, journal in reversed(_cut_short(state_folder, me)):
+            seat = journal.seat
+            if taken is None and (seat.owner, seat.project) == (owner, project):
+                taken = Taken(folder, seat, journal, resumed=True)
+                continue
+            journal.close()
+            say(
+                f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
+                "what it left"
+            )
+        taken = taken or _begin(state_folder, owner, project)
+        taken.journal.hold(me)
+        (taken.folder.path / LEASE).touch()
+    return taken
+
+
+def _cut_short(state_folder: Path, me: Holder) -> list[tuple[RunFolder, Journal]]:
+    """Return the runs that nobody works on and that did not come to their end, oldest first."""
+    found = []
+    for folder in runs_in(state_folder):
+        journal = Journal(folder.path / JOURNAL)
+        holder = journal.holder
+        if journal.is_finished or (holder and _is_same(holder, me)):
+            journal.close()
+        elif holder and is_alive_in(folder, holder):
+            journal.close()
+            raise Unavailable(_in_use(folder, holder, me))
+        else:
+            journal.check()
+            found.append((folder, journal))
+    return found
+
+
+def _begin(state_folder: Path, owner: str, project: str) -> Taken:
+    seat = Seat(owner, project, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+    folder = RunFolder.create(state_folder, seat.run)
+    return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+
+
+def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
+    """Ask what became of the jobs of a run that was cut short, and have `queue` go on with them.
+
+    Raises `Unanswered` if the access point does not say: nothing may be submitted then.
+    """
+    found = access_point.find()
+    # only now: what left the queue before is in the log
+    told = access_point.events()
+    what = left(taken.journal.entries(), found, told)
+    queue.recall(what, told)
+    return what
+
+
+def is_alive_in(folder: RunFolder, holder: Holder) -> bool:
+    """Whether the holder of a run is still there."""
+    return is_alive(holder, this_process(), started(holder.pid), lease_age_s(folder))
+
+
+def lease_age_s(folder: RunFolder) -> float:
+    """Return how long ago the run gave a sign of life; infinity if it never did.
+
+    A new file tells the time: the file server's clock may differ from ours.
+    """
+    probe = folder.path / f"{LEASE}.now"
+    try:
+        seen_s = (folder.path / LEASE).stat().st_mtime
+        probe.touch()
+        now_s = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:
+        return float("inf")
+    return now_s - seen_s
+
+
+def _is_same(holder: Holder, me: Holder) -> bool:
+    return me.sees(holder) and (holder.pid, holder.started) == (me.pid, me.started)
+
+
+def _in_use(folder: RunFolder, holder: Holder, me: Holder) -> str:
+    age_min = max(0.0, me.since_s - holder.since_s) / 60
+    return (
+        f"another Snakemake works in this folder: run {folder.path.name}, process {holder.pid} on "
+        f"{holder.host}, for {age_min:.0f} min, last heard of {lease_age_s(folder):.0f} s ago; end "
+        "it first, or use another working folder"
+    )
+
+
+@contextmanager
+def starting(place: Path) -> Iterator[None]:
+    """Have nobody else take up or remove a run in `place` meanwhile."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / STARTING).open("w") as lock:
+        # released when the file is closed, also by a kill
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield

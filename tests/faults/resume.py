@@ -1,0 +1,151 @@
+"""Kills Snakemake again and again in one workflow, and compares the end with a run left alone.
+
+Runs inside the local pool, by hand. Each kill comes at a random moment after the start of a life
+(with a seed, so that it can be repeated). Told are the kills, what every job did, and whether all
+outputs are as they have to be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from conftest import SITE, nothing_left
+
+WORKFLOW = """
+rule all:
+    input: "sum"
+
+rule one:
+    output: "one/{{n}}"
+    log: "log/{{n}}"
+    shell: "echo one-{{wildcards.n}} >> {place}/ran; sleep 0.$((RANDOM % 10)); "
+           "echo note > {{log}}; seq {{wildcards.n}} 1000 > {{output}}"
+
+rule two:
+    input: "one/{{n}}"
+    output: directory("two/{{n}}"), touch("done/{{n}}")
+    shell: "echo two-{{wildcards.n}} >> {place}/ran; mkdir -p {{output[0]}}; "
+           "sort {{input}} > {{output[0]}}/sorted; ln -s sorted {{output[0]}}/link"
+
+rule three:
+    input: expand("two/{{n}}", n=range({jobs}))
+    output: "sum"
+    shell: "echo three >> {place}/ran; cat two/*/sorted > {{output}}"
+"""
+
+PATIENCE_S = 600
+SKEW_S = 1.0
+
+
+class Trial:
+    """One workflow in a folder of its own; `lives` counts its starts."""
+
+    def __init__(self, place: Path, name: str, jobs: int) -> None:
+        self.folder, self.place = place / name, place / f"{name}-shared"
+        self.folder.mkdir()
+        self.place.mkdir()
+        (self.folder / "Snakefile").write_text(WORKFLOW.format(place=self.place, jobs=jobs))
+        (self.folder / "site.yaml").write_text(yaml.safe_dump(SITE))
+        self.lives = 0
+
+    def start(self) -> subprocess.Popen[bytes]:
+        self.lives += 1
+        with (self.folder / "said").open("ab") as said:
+            return subprocess.Popen(
+                [
+                    sys.executable, "-m", "snakemake", "--executor", "osgpilot", "--nolock",
+                    "--rerun-incomplete", "--jobs", "unlimited", "--shared-fs-usage", "none",
+                    "--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1",
+                    "--osgpilot-project", "TestProject", "--osgpilot-site", "site.yaml",
+                    "--osgpilot-shared-prefixes", str(self.place), "--osgpilot-max-pilots", "1",
+                    "--default-resources", "mem_mb=500", "disk_mb=100",
+                ],
+                cwd=self.folder, stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+
+    def run(self) -> None:
+        """Run to the end."""
+        if self.start().wait(PATIENCE_S) != 0:
+            raise SystemExit((self.folder / "said").read_text()[-3000:])
+
+    def executions(self) -> Counter[str]:
+        return Counter((self.place / "ran").read_text().split())
+
+    def outputs(self) -> dict[str, str]:
+        """Return a digest of every file of the workflow, and where links lead."""
+        found = {}
+        for name in ("one", "two", "done", "log", "sum"):
+            top = self.folder / name
+            for path in (top, *sorted(top.rglob("*"))):
+                if path.is_symlink():
+                    found[str(path.relative_to(self.folder))] = str(path.readlink())
+                elif path.is_file() and path.name != ".snakemake_timestamp":
+                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[str(path.relative_to(self.folder))] = digest
+        return found
+
+
+def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float) -> bool:
+    """Kill `kills` lives of the workflow, each at a random moment; return whether one ended."""
+    for number in range(kills):
+        process = trial.start()
+        after_s = chance.uniform(SKEW_S, longest_s)
+        try:
+            status = process.wait(after_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            made = len(list((trial.folder / "one").glob("*")))
+            print(f"kill {number + 1} after {after_s:.1f} s, {made} first outputs", flush=True)
+        else:
+            print(f"life {number + 1} ended by itself with {status}", flush=True)
+            return True
+    return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--longest-s", type=float, default=8.0, help="of a life that is killed")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path.home()) as temporary:
+        place = Path(temporary)
+        calm = Trial(place, "calm", arguments.jobs)
+        calm.run()
+        trial = Trial(place, "killed", arguments.jobs)
+        begun_s = time.monotonic()
+        if not kill_often(
+            trial, arguments.kills, random.Random(arguments.seed), arguments.longest_s
+        ):
+            trial.run()
+        said = (trial.folder / "said").read_text()
+        ran, once = trial.executions(), calm.executions()
+        more = {job: count for job, count in ran.items() if count != once[job]}
+        same = trial.outputs() == calm.outputs()
+        runs = len(list((trial.folder / ".snakemake" / "osgpilot").glob("2*/")))
+        print(f"lives {trial.lives}, runs {runs}, {time.monotonic() - begun_s:.0f} s")
+        print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
+        print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}")
+        good = same and not more and ran.keys() == once.keys() and nothing_left()
+        if not good:
+            print(said[-6000:])
+        raise SystemExit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

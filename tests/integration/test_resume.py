@@ -1,0 +1,161 @@
+"""Snakemake dies or is sent away, and is started again: nothing is lost, nothing is done twice."""
+
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, until
+
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.run import JOURNAL
+
+COUNTED = """
+rule all:
+    input: "sum"
+
+rule one:
+    output: "out/{{n}}"
+    log: "log/{{n}}"
+    shell:
+        "echo {{wildcards.n}} >> {place}/ran; "
+        "mkdir {place}/first 2> /dev/null || mkdir {place}/second 2> /dev/null || "
+        "until [ -e {place}/go ]; do sleep 0.2; done; "
+        "echo said > {{log}}; echo {{wildcards.n}} > {{output}}"
+
+rule gather:
+    input: expand("out/{{n}}", n=range({jobs}))
+    output: "sum"
+    localrule: True
+    shell: "cat {{input}} > {{output}}"
+"""
+"""Two jobs end at once, the others when they are told to; each counts its executions."""
+
+JOBS = 8
+
+
+@pytest.fixture
+def counted(workflow, shared):
+    workflow.snakefile(COUNTED.format(place=shared, jobs=JOBS))
+    return workflow
+
+
+def options(place):
+    return ("--osgpilot-shared-prefixes", str(place), "--osgpilot-max-pilots", "1", "--nolock")
+
+
+def executions(place: Path) -> list[str]:
+    ran = place / "ran"
+    return sorted(ran.read_text().split()) if ran.exists() else []
+
+
+def run_folder(workflow) -> Path:
+    (found,) = (workflow.folder / ".snakemake" / "osgpilot").glob("*/")
+    return found
+
+
+def all_went_well(workflow, place):
+    assert (workflow.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
+    assert (workflow.folder / "log/5").read_text() == "said\n"
+    assert executions(place) == [str(n) for n in range(JOBS)]
+    with closing(Journal(run_folder(workflow) / JOURNAL)) as journal:
+        assert journal.is_finished
+    assert not list((run_folder(workflow) / "jobs").iterdir())
+    assert nothing_left()
+
+
+def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
+    first = counted.start(*options(shared))
+    # two are done, four run, two wait
+    until(lambda: len(list(counted.folder.glob("out/*"))) == 2, "two outputs")
+    until(lambda: len(executions(shared)) == 6, "six executions")
+    refused = counted.run_beside(*options(shared))
+    assert f"another Snakemake works in this folder: run {run_folder(counted).name}" in refused
+    assert f"process {first.pid} on " in refused
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    (shared / "go").touch()
+    until(lambda: not jobs_in_queue(), "the jobs to end while nobody looks")
+    pilots = pilots_in_slurm()
+
+    assert counted.run(*options(shared)) == 0, counted.said
+    assert "6 job(s) are there from before" in counted.said
+    assert [pilot["allocation"] for pilot in counted.record()["pilots"]] == [
+        line.split()[0] for line in pilots
+    ]
+    all_went_well(counted, shared)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, sign):
+    detach = (*options(shared), "--osgpilot-on-exit", "detach")
+    first = counted.start(*detach)
+    until(lambda: len(executions(shared)) == 6, "six executions")
+    os.kill(first.pid, sign)
+    assert first.wait(60) != 0
+    assert "the same command goes on with them" in counted.said
+    assert len(jobs_in_queue()) == 6
+    (shared / "go").touch()
+    assert counted.run(*detach) == 0, counted.said
+    all_went_well(counted, shared)
+
+
+SLEEPERS = """
+rule all:
+    input: expand("out/{n}", n=range(3))
+
+rule sleep:
+    output: "out/{n}"
+    shell: "sleep 300; touch {output}"
+"""
+
+
+def reap(*options: str) -> str:
+    wide = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(
+        ["osgpilot", "reap", *options], capture_output=True, text=True, timeout=120, env=wide
+    )
+    return done.stdout + done.stderr
+
+
+def killed(folder: Path, busy) -> Workflow:
+    """Return a workflow whose Snakemake was killed as soon as `busy`."""
+    folder.mkdir()
+    made = Workflow(folder)
+    made.snakefile(SLEEPERS)
+    process = made.start("--osgpilot-max-pilots", "1")
+    until(busy, "jobs of the run that is killed")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return made
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, shared):
+    running = lambda: [line for line in jobs_in_queue() if line.endswith(" 2")]  # noqa: E731
+    dead = killed(shared / "dead", running)
+    deleted = killed(shared / "deleted", lambda: len(jobs_in_queue()) == 6)
+    dead_run, deleted_run = run_folder(dead).name, run_folder(deleted).name
+    shutil.rmtree(deleted.folder)
+    live = counted.start(*options(shared))
+    until(lambda: len(executions(shared)) == 6, "six executions of the live run")
+
+    shown = reap()
+    assert "say --yes" in shown
+    lines = {line.split()[1]: line for line in shown.splitlines() if "20" in line}
+    assert "was cut short" in lines[dead_run]
+    assert "its journal is gone" in lines[deleted_run]
+    assert "goes on" in lines[run_folder(counted).name]
+    assert len(jobs_in_queue()) == 12
+
+    assert "removed what 2 run(s) had left" in reap("--yes")
+    assert len(jobs_in_queue()) == 6
+    assert len(pilots_in_slurm()) == 1
+    assert not (run_folder(dead) / "jobs").exists()
+    assert live.poll() is None
+    (shared / "go").touch()
+    assert live.wait(120) == 0, counted.said
+    all_went_well(counted, shared)
+    assert "nothing is left" in reap()

@@ -1,0 +1,182 @@
+"""The journal: written before anything is asked for, read by the next life of the run."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.model import (
+    JobClass,
+    Pilot,
+    PilotState,
+    Request,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.journal import store
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.ports import Seat
+
+SEAT = Seat("alice", "MyProject", "r1")
+CLASS = JobClass(Shape(2, 512, 100, 1), 600)
+PILOT = Pilot("osgpilot-r1-1", Shape(4, 3800), offer="normal/4c", walltime_s=3600, asked_s=5.0)
+
+
+def job(key):
+    return Job(key, "map", Request(CLASS))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path):
+    made = Journal(path, SEAT)
+    yield made
+    made.close()
+
+
+def note(journal, *keys, identity=None):
+    for key in keys:
+        journal.note(job(key), identity or f"identity-{key}", f"digest-{key}")
+
+
+def later(path):
+    """Open the journal as the next life does; nothing was closed before."""
+    return closing(Journal(path))
+
+
+def test_what_is_intended_is_known_to_the_next_life_without_an_id(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    with later(path) as found:
+        assert found.entries() == [Entry("1", "identity-1", "digest-1", "map", CLASS)]
+        assert found.seat == SEAT
+
+
+def test_ids_are_known_once_they_were_answered(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1", "2"])
+    journal.submitted({"2": "7.1"})
+    with later(path) as found:
+        assert [entry.job_id for entry in found.entries()] == ["", "7.1"]
+
+
+def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1", "2"])
+    journal.settled(["1"])
+    with later(path) as found:
+        assert [entry.key for entry in found.entries()] == ["2"]
+
+
+def test_a_job_has_one_entry_the_latest(journal):
+    note(journal, "1", identity="same")
+    journal.intend(["1"])
+    note(journal, "2", identity="same")
+    journal.intend(["2"])
+    assert [entry.key for entry in journal.entries()] == ["2"]
+
+
+def test_a_key_is_submitted_again_without_a_new_entry(journal):
+    note(journal, "1")
+    journal.intend(["1"])
+    journal.intend(["1"])
+    assert [entry.key for entry in journal.entries()] == ["1"]
+
+
+def test_pilots_come_back_as_they_were_seen_last(journal, path):
+    seen = replace(PILOT, state=PilotState.DONE, allocation_id="4", started_s=9.5, ended_s=60.0)
+    journal.pilots_are([PILOT])
+    journal.pilots_are([seen, replace(PILOT, name="osgpilot-r1-2")])
+    with later(path) as found:
+        assert found.pilots() == [seen, replace(PILOT, name="osgpilot-r1-2")]
+
+
+def test_holder_and_end_are_written_down(journal, path):
+    me = this_process()
+    journal.hold(me)
+    with later(path) as found:
+        assert found.holder == me
+        assert not found.is_finished
+    journal.finish()
+    with later(path) as found:
+        assert found.holder is None
+        assert found.is_finished
+
+
+def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unanswered, match="cannot be written"):
+            journal.intend(["2"])
+        with pytest.raises(Unanswered):
+            journal.submitted({"1": "3.0"})
+        other.execute("ROLLBACK")
+    journal.intend(["2"])
+    assert {e.key: e.job_id for e in journal.entries()} == {"1": "3.0", "2": ""}
+
+
+def test_a_damaged_journal_is_one_clear_error(path):
+    path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
+    with pytest.raises(BadInput, match=r"is damaged.*osgpilot reap"):
+        Journal(path)
+
+
+def test_a_journal_whose_pages_are_damaged_is_found_out(path):
+    with closing(Journal(path, SEAT)) as journal:
+        note(journal, *(f"{n:06}" for n in range(500)))
+        journal.intend([f"{n:06}" for n in range(500)])
+    content = bytearray(path.read_bytes())
+    content[5 * 4096 : 6 * 4096] = b"x" * 4096
+    path.write_bytes(content)
+    with later(path) as found, pytest.raises(BadInput, match="is damaged"):
+        found.check()
+
+
+def test_a_journal_that_is_not_there_or_cannot_be_written_is_one_clear_error(path, tmp_path):
+    with pytest.raises(Unavailable, match="cannot be used"):
+        Journal(path)
+    with pytest.raises(Unavailable, match="cannot be used"):
+        Journal(tmp_path / "no-such-folder" / "journal.sqlite", SEAT)
+
+
+def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
+    with closing(Journal(path, SEAT)) as journal:
+        note(journal, "1")
+        journal.intend(["1"])
+    more = (*store.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
+    monkeypatch.setattr(store, "MIGRATIONS", more)
+    with later(path) as found:
+        assert found._read("SELECT note FROM jobs") == [("old",)]
+        assert found._read("PRAGMA user_version") == [(2,)]
+
+
+def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+    Journal(path, SEAT).close()
+    right = store.MIGRATIONS
+    half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
+    monkeypatch.setattr(store, "MIGRATIONS", (*right, half))
+    with pytest.raises(Unavailable):
+        Journal(path)
+    monkeypatch.setattr(store, "MIGRATIONS", right)
+    with later(path) as found:
+        assert found._read("PRAGMA user_version") == [(1,)]
+        assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(path):
+    Journal(path, SEAT).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {len(store.MIGRATIONS) + 1}")
+    with pytest.raises(BadInput, match="newer version"):
+        Journal(path)
