@@ -33,7 +33,10 @@ def refused(workflow):
 
 
 def test_no_project(refused):
-    assert "osgpilot-project" in refused(project=None)
+    said = refused(project=None)
+    assert (
+        "say --osgpilot-project, or put it into the environment variable OSG_PROJECT_NAME" in said
+    )
 
 
 def test_a_project_that_cannot_be_one(refused):
@@ -65,6 +68,13 @@ def test_a_token_that_others_can_read(refused, workflow):
     said = refused()
     assert f"chmod 600 {token}" in said
     assert "secret" not in said
+
+
+def test_a_token_that_is_for_something_else(refused, workflow):
+    workflow.write_site({**SITE, "token": "~/.condor/tokens.d/ap"})
+    said = refused()
+    assert "tokens.d/ap does not allow ADVERTISE_STARTD and ADVERTISE_MASTER; ask" in said
+    assert "eyJ" not in said
 
 
 def test_no_pilot_image(refused, workflow):

@@ -38,7 +38,7 @@ rule touch:
     until(lambda: set(in_queue("JobStatus")) == {"1"}, "the last starts to fail")
     before = in_queue("NumShadowStarts")
     # several negotiation cycles later (one takes 2 s here) nothing was started
-    time.sleep(6)
+    time.sleep(5)
     assert in_queue("NumShadowStarts") == before
     assert sum(map(int, before)) <= 20
     assert workflow.said.count("starts of jobs failed within 20 min") == 1
