@@ -156,8 +156,10 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            for executor in self._in_ospool():
-                executor.begin()
+            for decision in self._routes.by_rule.values():
+                executor = self._lane(decision)
+                if executor in self._in_ospool():
+                    executor.begin()
 
     def run_job(self, job: Any) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""

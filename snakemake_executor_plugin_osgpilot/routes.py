@@ -248,7 +248,8 @@ def _runtime_s(job: Any) -> int:
 def _input_mb(job: Any) -> float:
     """Return the size of the inputs that are there already and would travel."""
     local = (Path(str(file)) for file in job.input if not getattr(file, "is_storage", False))
-    return sum(path.stat().st_size for path in local if path.is_file()) / _MB
+    paths = (path for path in local if not path.is_absolute() and path.is_file())
+    return sum(path.stat().st_size for path in paths) / _MB
 
 
 def _mean(values: Iterable[float]) -> float:

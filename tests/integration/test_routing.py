@@ -124,13 +124,19 @@ def test_a_failure_in_slurm_is_told_with_its_log_and_ctrl_c_ends_jobs_everywhere
 
 HERE = """
 rule all:
-    input: "out1", "out2", "slow"
-rule work:
-    output: "out{n}"
+    input: "slow", "made"
+rule half:
+    output: temp("half")
+    group: "whole"
+    shell: "echo $TMPDIR > {output}"
+rule make:
+    input: "half"
+    output: "made"
+    group: "whole"
     threads: 2
-    shell: "echo $(hostname -s) {threads} $TMPDIR > {output}"
+    shell: "echo $(cat {input}) {threads} ${{_CONDOR_JOB_AD:-}} ${{SLURM_JOB_ID:-}} > {output}"
 rule slow:
-    input: "out1", "out2"
+    input: "made"
     output: "slow"
     shell: "echo $$ > pid; exec sleep 300"
 """
@@ -143,8 +149,8 @@ def test_this_machine_can_take_them_too(workflow):
     )
     pid = workflow.folder / "pid"
     until(lambda: pid.exists() and pid.read_text(), "the last job")
-    assert read(workflow.folder / "out1") == ["login 2 /tmp"]
-    assert "rule work -> local: --osgpilot-when never; 2 jobs" in workflow.said
+    assert read(workflow.folder / "made") == ["/tmp 2"]
+    assert "rules half and make (grouped) -> local: --osgpilot-when never; 2 jobs" in workflow.said
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 1
     with pytest.raises(ProcessLookupError):

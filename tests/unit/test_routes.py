@@ -1,6 +1,7 @@
 """From the DAG to decisions: which rules there are, what they say, and that it stays decided."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -113,11 +114,13 @@ def test_what_a_rule_took_before_comes_from_the_record(tmp_path):
     assert core_s_seen(tmp_path / "elsewhere") == {}
 
 
-def test_big_inputs_do_not_suit_the_ospool(tmp_path):
-    big = tmp_path / "big"
-    with big.open("wb") as file:
-        file.truncate(11 * 1024**3)
-    found = routes(*(FakeJob("map", n, input=(str(big),)) for n in range(200)))
+def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("big", "shared"):
+        with Path(name).open("wb") as file:
+            file.truncate(11 * 1024**3)
+    stays = str(tmp_path / "shared")
+    found = routes(*(FakeJob("map", n, input=("big", "not there", stays)) for n in range(200)))
     found.decide()
     assert "11264 MB of input (up to 10240)" in found.by_rule["map"].route.reason
 
