@@ -8,15 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor import Executor
+    from snakemake_executor_plugin_osgpilot.dispatch import Dispatcher as Executor
     from snakemake_executor_plugin_osgpilot.settings import ExecutorSettings, common_settings
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
-_HOME = {"Executor": "executor", "ExecutorSettings": "settings", "common_settings": "settings"}
+_HOME = {
+    "Executor": ("dispatch", "Dispatcher"),
+    "ExecutorSettings": ("settings", "ExecutorSettings"),
+    "common_settings": ("settings", "common_settings"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    module, attribute = _HOME[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)

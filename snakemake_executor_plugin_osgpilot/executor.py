@@ -1,4 +1,4 @@
-"""Snakemake's callbacks, and nothing else: jobs in, results out."""
+"""Jobs of one project through the OSPool: Snakemake's callbacks, jobs in and results out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,17 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
-    passes an empty list while its thread is checking.
+    passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
+    here.
     """
 
-    def __init__(self, workflow: Any, logger: Any) -> None:
+    def __init__(
+        self,
+        workflow: Any,
+        logger: Any,
+        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+    ) -> None:
+        self._serves = serves
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
@@ -79,7 +86,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 
         keep_going = workflow.execution_settings.keep_going
-        return Lookahead(workflow.dag, self._run.clock, self._class_of, keep_going=keep_going)
+        return Lookahead(
+            workflow.dag,
+            self._run.clock,
+            self._class_of,
+            keep_going=keep_going,
+            serves=self._serves,
+        )
+
+    @property
+    def run(self) -> Run:
+        """The run that serves these jobs."""
+        return self._run
+
+    def begin(self) -> None:
+        """Refuse what cannot run at all, before the first job goes out anywhere."""
+        self._preparer = self._preparer or self._begin()
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
@@ -159,7 +181,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _begin(self) -> Preparer:
-        """Refuse what cannot run at all, and pack the sources, before the first job goes out."""
         from snakemake_executor_plugin_osgpilot.payload.image import Images
         from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
         from snakemake_executor_plugin_osgpilot.payload.request import Requests
@@ -180,7 +201,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:
-            preparer.begin(job for job in self.dag.needrun_jobs() if not job.is_local)
+            preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
         except OsgpilotError as error:
             raise ApiError(f"osgpilot: {error}") from error
         return preparer

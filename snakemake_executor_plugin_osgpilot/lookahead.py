@@ -62,7 +62,10 @@ def _less(groups: Iterable[Soon], gone: Counter[JobClass]) -> Iterator[Soon]:
 
 
 class Lookahead:
-    """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown."""
+    """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown.
+
+    Only jobs that it `serves` come here; the others run elsewhere.
+    """
 
     def __init__(
         self,
@@ -71,8 +74,10 @@ class Lookahead:
         class_of: Callable[[Any], JobClass | None],
         *,
         keep_going: bool = False,
+        serves: Callable[[Any], bool] = lambda job: not job.is_local,
     ) -> None:
         self._dag = dag
+        self._serves = serves
         self._clock = clock
         self._class_of = class_of
         self._keep_going = keep_going
@@ -136,7 +141,7 @@ class Lookahead:
         gathered: Counter[JobClass] = Counter()
         later = 0
         for job in to_do:
-            if job in self._keys or job.is_local:
+            if job in self._keys or not self._serves(job):
                 continue
             keys = frontier.waits_for(job)
             job_class = self._class_of(job) if keys is not None else None

@@ -95,3 +95,13 @@ def start_worker(argv: Sequence[str], environment: dict[str, str]) -> subprocess
         # Ctrl-C belongs to Snakemake; it decides what happens to the queue
         start_new_session=True,
     )
+
+
+def start_shell(command: str) -> subprocess.Popen[bytes]:
+    """Start a command line of Snakemake's own making; it writes where we write."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        # its process group is ended as a whole; Ctrl-C belongs to Snakemake
+        start_new_session=True,
+    )

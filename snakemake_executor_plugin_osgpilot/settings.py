@@ -139,3 +139,23 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "env_var": False,
         },
     )
+    when: Optional[str] = field(
+        default="always",
+        metadata={
+            "help": "Which rules go to the OSPool that do not say so themselves (resource ospool): "
+            "all that a pilot can run (always), those that suit it and are worth pilots (auto), "
+            "or none (never).",
+            "choices": ["auto", "always", "never"],
+            "env_var": False,
+        },
+    )
+    fallback: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "Where jobs run that do not go to the OSPool: as plain Slurm jobs (slurm, by "
+            "snakemake-executor-plugin-slurm), on this machine (local), or nowhere (none). "
+            "[default: slurm if that plugin is installed, else local]",
+            "choices": ["slurm", "local", "none"],
+            "env_var": False,
+        },
+    )

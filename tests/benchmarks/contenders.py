@@ -1,7 +1,8 @@
 """The ways to run the same short jobs that the benchmarks compare, and what each of them needs.
 
-Everything here runs inside the local pool. The plugins of others come from the folder named by
-OSGPILOT_BENCH_PEERS, which `tests/run` fills; they run with the Snakemake that the pool has.
+Everything here runs inside the local pool. The plugins of others run with the Snakemake and the
+Slurm plugin that the pool has; the folder named by OSGPILOT_BENCH_PEERS, which `tests/run` fills,
+adds the HTCondor plugin and hides the storage plugins.
 """
 
 from __future__ import annotations

@@ -128,3 +128,29 @@ def test_an_absolute_path_that_nobody_shares(refused, workflow):
 
 def test_shared_prefixes_that_cannot_be_any(refused):
     assert "--osgpilot-shared-prefixes 'data'" in refused("--osgpilot-shared-prefixes", "data")
+
+
+@pytest.mark.parametrize(
+    ("resources", "line"),
+    [
+        ('ospool="maybe"', "rule all: the resource ospool is 'maybe'; it has to be True, False"),
+        ("ospool=True, mem_mb=99000", "lacks 95272 MB of memory"),
+        ('osg_project="a b"', "rule all: the resource osg_project 'a b' cannot be used: letters"),
+    ],
+)
+def test_wishes_that_cannot_be_met(refused, workflow, resources, line):
+    workflow.snakefile(SNAKEFILE.replace("    shell", f"    resources: {resources}\n    shell"))
+    assert line in refused()
+
+
+def test_no_other_place_for_a_rule_that_wants_one(refused, workflow):
+    workflow.snakefile(SNAKEFILE.replace("    shell", "    resources: ospool=False\n    shell"))
+    line = "rule all: it says ospool=False, but --osgpilot-fallback none leaves the OSPool alone"
+    assert line in refused("--osgpilot-fallback", "none")
+
+
+@pytest.mark.parametrize("setting", ["when", "fallback"])
+def test_a_choice_that_is_none(workflow, setting):
+    workflow.snakefile(SNAKEFILE)
+    assert workflow.run(f"--osgpilot-{setting}", "maybe") == 2
+    assert f"argument --osgpilot-{setting}: invalid choice: 'maybe'" in workflow.said

@@ -59,6 +59,7 @@ def test_a_job_that_fits_no_pilot_fails_and_starts_none(workflow):
 rule all:
     output: "out"
     threads: 16
+    resources: ospool=True
     shell: "touch {output}"
 """)
     assert workflow.run() == 1

@@ -1,0 +1,158 @@
+"""Some rules in the OSPool, some in plain Slurm, some here: each where it belongs."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import nothing_left, pilots_in_slurm, until
+
+SAY_WHERE = (
+    'echo "{rule} ${{SLURM_JOB_ID:-none}} '
+    "$(sed -n 's/^OSG_PROJECT_NAME = //p' ${{_CONDOR_MACHINE_AD:-/dev/null}})\""
+)
+
+THREE_PLACES = f"""
+rule all:
+    input: "report"
+rule fetch:
+    output: "reads"
+    resources: slurm_partition="short", runtime=5
+    shell: '''{SAY_WHERE} > {{output}}'''
+rule map:
+    input: "reads"
+    output: "map{{n}}"
+    resources: osg_project="OtherProject"
+    shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+rule count:
+    input: "reads"
+    output: "count"
+    shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+rule sort:
+    input: "map1", "map2"
+    output: temp("sorted")
+    group: "merge"
+    shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+rule merge:
+    input: "sorted", "count"
+    output: "merged"
+    group: "merge"
+    shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+rule report:
+    input: "merged"
+    output: "report"
+    localrule: True
+    shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+"""
+
+PROFILE = {
+    "set-resources": {
+        "map": {"ospool": True},
+        "count": {"ospool": True},
+        "sort": {"ospool": False},
+        "merge": {"ospool": False},
+    },
+}
+
+
+def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
+    workflow.snakefile(THREE_PLACES)
+    profile = workflow.folder / "profile"
+    profile.mkdir()
+    (profile / "profile.v9+.yaml").write_text(yaml.safe_dump(PROFILE))
+    defaults = ("mem_mb=500", "disk_mb=100", "ospool=auto")
+    ran = workflow.run("--profile", str(profile), "--default-resources", *defaults)
+    assert ran == 0, workflow.said
+    said = workflow.said
+    rows = {line.split()[0]: line.split()[1:] for line in read(workflow.folder / "report")}
+    for rule in ("fetch", "sort", "merge"):
+        (slurm_job,) = rows[rule]
+        assert f"has been submitted with SLURM jobid {slurm_job} " in said
+    assert rows["map"][1:] == ['"OtherProject"']
+    assert rows["count"][1:] == ['"TestProject"']
+    assert rows["report"] == ["none"]
+    assert "rule fetch -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
+    assert "rule map -> OSPool (OtherProject): 2 jobs, 0.33 core-hours; it says ospool=True" in said
+    assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
+    assert not (workflow.folder / "sorted").exists()
+    assert not (workflow.folder / ".snakemake" / "slurm_logs").exists()
+    assert nothing_left()
+
+
+def read(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+ALL_IN_TROUBLE = """
+rule all:
+    input: "bad", "slow", "far", "here"
+rule bad:
+    output: "bad"
+    resources: ospool=False
+    shell: "echo this went wrong >&2; exit 3"
+rule slow:
+    output: "slow"
+    resources: ospool=False
+    shell: "sleep 300; touch {output}"
+rule far:
+    output: "far"
+    shell: "sleep 300; touch {output}"
+rule here:
+    output: "here"
+    localrule: True
+    shell: "touch {output}"
+"""
+
+
+def test_a_failure_in_slurm_is_told_with_its_log_and_ctrl_c_ends_jobs_everywhere(workflow):
+    workflow.snakefile(ALL_IN_TROUBLE)
+    process = workflow.start("--keep-going")
+    until(lambda: "Error in rule bad" in workflow.said, "the failure")
+    until(lambda: "jobs: 0 waiting, 1 running" in workflow.said, "the job on the pilot")
+    assert len(pilots_in_slurm()) == 2, "one plain job, one pilot"
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(120) == 1
+    said = workflow.said
+    assert "SLURM status is: 'FAILED'" in said
+    logs = list((workflow.folder / ".snakemake" / "slurm_logs" / "rule_bad").glob("*.log"))
+    assert len(logs) == 1
+    assert str(logs[0]) in said
+    assert "this went wrong" in logs[0].read_text()
+    until(nothing_left, "Slurm and HTCondor to be empty", 30)
+
+
+HERE = """
+rule all:
+    input: "slow", "made"
+rule half:
+    output: temp("half")
+    group: "whole"
+    shell: "echo $TMPDIR > {output}"
+rule make:
+    input: "half"
+    output: "made"
+    group: "whole"
+    threads: 2
+    shell: "echo $(cat {input}) {threads} ${{_CONDOR_JOB_AD:-}} ${{SLURM_JOB_ID:-}} > {output}"
+rule slow:
+    input: "made"
+    output: "slow"
+    shell: "echo $$ > pid; exec sleep 300"
+"""
+
+
+def test_this_machine_can_take_them_too(workflow):
+    workflow.snakefile(HERE)
+    process = workflow.start(
+        "--osgpilot-when", "never", "--osgpilot-fallback", "local", "--local-cores", "2"
+    )
+    pid = workflow.folder / "pid"
+    until(lambda: pid.exists() and pid.read_text(), "the last job")
+    assert read(workflow.folder / "made") == ["/tmp 2"]
+    assert "rules half and make (grouped) -> local: --osgpilot-when never; 2 jobs" in workflow.said
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert workflow.record()["pilots"] == []
