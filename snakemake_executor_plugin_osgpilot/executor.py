@@ -6,8 +6,7 @@ import asyncio
 import os
 import shlex
 import sys
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
         self._ended: dict[Any, tuple[str, float]] = {}
-        self._done: deque[str] = deque()
         self._closed = False
         self._run = self._start(workflow, logger)
         self._ahead = self._lookahead(workflow)
@@ -143,7 +141,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         key, runtime_s = self._ended.pop(job, ("", 0.0))
         if key:
             # from now on, Snakemake itself knows that the job is done
-            self._done.append(key)
+            self._run.intake.done(key)
         self._ahead.finished(job, runtime_s)
         self._run.book.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
@@ -237,8 +235,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         for key, job in self._run.queue.over().items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
-        # before Snakemake hears of it: when it hands the job over again, that is another try
-        self._settle([*failed, *self._drained()])
+        self._run.intake.settle(failed)
         for info, text in failed.values():
             self._report_failure(info, text)
         for info in active_jobs:
@@ -249,23 +246,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
         while self.wait and not self._run.controller.news.is_set():
             await asyncio.sleep(POLL_S)
-
-    def _drained(self) -> Iterator[str]:
-        """Return the jobs that Snakemake is done with, and remove their folders."""
-        from snakemake_executor_plugin_osgpilot.payload.commit import discard
-
-        while self._done:
-            key = self._done.popleft()
-            discard(self._run.folder.job(key))
-            yield key
-
-    def _settle(self, keys: list[str]) -> None:
-        try:
-            if keys:
-                self._run.journal.settled(keys)
-        except OsgpilotError as error:
-            # after a kill, these jobs would be looked at once more
-            self._run.warn(str(error))
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
         """Bring home what a job made and report success, or return why it failed."""
@@ -318,7 +298,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _close(self, *, detach: bool = False) -> None:
         if not self._closed:
             self._closed = True
-            self._settle(list(self._drained()))
+            self._run.intake.settle()
             self._run.close(detach=detach)
 
 

@@ -14,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, recall
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
@@ -77,24 +78,19 @@ class Queue:
     def recall(self, left: Left, told: Iterable[tuple[str, Event]]) -> None:
         """Take over what is left of an earlier life of this run, and the log as far as it is."""
         with self._lock:
-            self._registry.recall(left.jobs, left.strays, told)
+            recall(self._registry, left, told)
 
-    def claim(self, jobs: Iterable[Job]) -> None:
-        """Go on with recalled jobs that Snakemake has handed over again."""
+    def claim(self, jobs: Iterable[Job], instead: Iterable[tuple[Job, str]] = ()) -> None:
+        """Go on with recalled jobs; send those that come `instead` when the old ones left."""
         with self._lock:
             for job in jobs:
-                self._registry.claim(job)
-
-    def add_instead(self, jobs: Iterable[tuple[Job, str]]) -> None:
-        """Take jobs over that are sent once old ones (their keys) have left the queue."""
-        with self._lock:
-            for job, old_key in jobs:
-                self._registry.add_instead(job, old_key)
+                claim(self._registry, job)
+            for job, old_key in instead:
+                add_instead(self._registry, job, old_key)
 
     def ended(self, key: str) -> bool:
         """Whether a job is over."""
-        with self._lock:
-            return self._registry.ledger[key].over
+        return self._registry.ledger[key].over
 
     def run_again(self, key: str, why: str) -> bool:
         """Submit a job anew that ended but did not come back whole; False if it has had its turns.
@@ -283,9 +279,9 @@ class Queue:
             return 0
         with self._lock:
             self._registry.learn(ids)
-        if self._journal:
-            # without it, event log and queue tell the ids; the next write has them, too
-            with suppress(Unanswered):
+        # event log and queue tell the ids, too, and the next write has them
+        with suppress(Unanswered):
+            if self._journal:
                 self._journal.submitted(ids)
         return len(ids)
 
@@ -307,14 +303,9 @@ class Queue:
         if ids := tuple(self._registry.removals):
             # what cannot be removed must not stop the workflow; its outputs go nowhere any more
             with suppress(Refused):
-                self._access_point.remove(ids, "osgpilot: given up on, see the rule's error")
+                self._access_point.remove(ids, "osgpilot: given up on, or left over from before")
             with self._lock:
                 self._registry.removed(ids)
-        if ids := tuple(self._registry.strays):
-            with suppress(Refused):
-                self._access_point.remove(ids, "osgpilot: left from before, of no use any more")
-            with self._lock:
-                self._registry.strays -= set(ids)
 
     def _withdraw(self) -> None:
         if ids := tuple(self._registry.withdrawals):

@@ -122,7 +122,7 @@ def _assemble(
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(queue, journal, folder, count=count)
+    intake = Intake(queue, journal, folder, count=count, warn=warn)
     if taken.resumed:
         fleet.recall(journal.pilots())
         intake.left = dict(recall(taken, access_point, queue).entries)

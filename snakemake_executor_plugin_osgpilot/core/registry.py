@@ -19,9 +19,8 @@ class Registry:
     """Every job ends in `over` once, and only when it has left the access point's queue.
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
-    `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered.
-    `strays` are ids of jobs of an earlier life that are of no use. `span_s`: times of the first and
-    last event.
+    `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
+    (no key: left from an earlier life, of no use). `span_s`: times of the first and last event.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -34,9 +33,8 @@ class Registry:
         self.in_doubt: list[str] = []
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
-        self.strays: set[str] = set()
-        self._releases: dict[str, tuple[float, Shape | None]] = {}
-        self._key_by_id: dict[str, str] = {}
+        self.releases: dict[str, tuple[float, Shape | None]] = {}
+        self.key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
         self.brake = Brake()
@@ -49,51 +47,10 @@ class Registry:
         """Whether the access point's queue may have a job of ours."""
         return bool(self.queued or self.in_doubt)
 
-    def recall(
-        self, jobs: Iterable[Job], strays: Iterable[str], told: Iterable[tuple[str, Event]]
-    ) -> None:
-        """Take in what is left of an earlier life of the run, and what the log has told of it."""
-        self.strays |= set(strays)
-        for job in jobs:
-            self._key_by_id[self.ledger.put(job).job_id] = job.key
-        for job_id, event in told:
-            if event.pilot:
-                self.ledger.served.setdefault(event.pilot, event.at_s)
-            if job_id in self._key_by_id:
-                self.apply(job_id, event)
-        # old news
-        self.notices.clear()
-
-    def claim(self, job: Job) -> None:
-        """Take in what a job of an earlier life asks for; if it is over, that is told once more."""
-        known = self.ledger[job.key]
-        known = self.ledger.put(replace(known, request=job.request, urls=job.urls))
-        if known.over and job.key not in self.removals.values():
-            self._tell(job.key)
-
-    def add_instead(self, job: Job, old_key: str) -> None:
-        """Take a new job in that is sent once an old one has left the queue."""
-        old = self.ledger[old_key]
-        if not old.job_id or old.over:
-            if not old.over:
-                self.give_up(old, "it was replaced")
-            self.add([job])
-            return
-        self.ledger.put(job)
-        self.ledger.drop(old_key)
-        del self._key_by_id[old.job_id]
-        self.removals.pop(old.job_id, None)
-        self._releases.pop(old_key, None)
-        self.withdrawals[old.job_id] = job.key
-
     @property
     def queued(self) -> int:
         """How many jobs of ours the access point has, for all we know."""
-        return self.ledger.count(*QUEUED) + self._leaving
-
-    @property
-    def _leaving(self) -> int:
-        return len(self.removals) + len(self.withdrawals) + len(self.strays)
+        return self.ledger.count(*QUEUED) + len(self.removals) + len(self.withdrawals)
 
     def take_unsent(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for; `room` at most."""
@@ -108,7 +65,7 @@ class Registry:
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
         for key, job_id in ids.items():
-            self._key_by_id[job_id] = key
+            self.key_by_id[job_id] = key
             job = replace(self.ledger[key], job_id=job_id)
             if job.over:
                 self.removals[job_id] = key
@@ -126,11 +83,11 @@ class Registry:
 
     def apply(self, job_id: str, event: Event) -> None:
         """Take in one event of the log, which can be quicker than the answer to a submission."""
-        key = self._key_by_id.get(job_id)
+        key = self.key_by_id.get(job_id)
         if key is None:
             if event.key and event.key not in self.ledger:
                 # submitted by an earlier life in its last moment, and counted as lost since
-                self.strays.add(job_id)
+                self.removals[job_id] = ""
                 return
             self._early[job_id].append(event)
             return
@@ -143,7 +100,7 @@ class Registry:
         self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
-            self._tell(key)
+            self.tell(key)
         elif event.kind is EventKind.HELD:
             self._judge(job, event.at_s)
         elif len(job.setbacks) > len(before.setbacks):
@@ -177,12 +134,13 @@ class Registry:
         if job.job_id:
             self.removals[job.job_id] = job.key
         elif job.key not in self.in_doubt and job.key not in self.withdrawals.values():
-            self._tell(job.key)
+            self.tell(job.key)
 
     def removed(self, job_ids: Iterable[str]) -> None:
         """Take in that jobs which were given up have been taken out of the queue."""
         for job_id in job_ids:
-            self._tell(self.removals.pop(job_id))
+            if key := self.removals.pop(job_id):
+                self.tell(key)
 
     def lose(self, now_s: float) -> None:
         """Prepare jobs anew whose pilot ended a while ago without a word about them."""
@@ -198,9 +156,9 @@ class Registry:
     def due_releases(self, now_s: float) -> dict[Shape | None, list[Job]]:
         """Return held jobs that may run again, by what they are to ask for (None: as before)."""
         alike: defaultdict[Shape | None, list[Job]] = defaultdict(list)
-        for key, (due_s, shape) in list(self._releases.items()):
+        for key, (due_s, shape) in list(self.releases.items()):
             if self.ledger[key].state is not JobState.HELD:
-                del self._releases[key]
+                del self.releases[key]
             elif due_s <= now_s:
                 alike[shape].append(self.ledger[key])
         return alike
@@ -208,7 +166,7 @@ class Registry:
     def released(self, jobs: Iterable[Job], shape: Shape | None) -> None:
         """Take in that held jobs were released, and ask for `shape` now."""
         for job in jobs:
-            del self._releases[job.key]
+            del self.releases[job.key]
             if shape is not None:
                 self.ledger.put(job.asking_for(shape))
 
@@ -218,9 +176,9 @@ class Registry:
             case holds.GiveUp(why):
                 self.give_up(job, why)
             case holds.Release(after_s):
-                self._releases[job.key] = (at_s + after_s, None)
+                self.releases[job.key] = (at_s + after_s, None)
             case holds.Grow(shape):
-                self._releases[job.key] = (at_s, shape)
+                self.releases[job.key] = (at_s, shape)
         if verdict.why and not isinstance(verdict, holds.GiveUp):
             self._note(job, verdict.why)
 
@@ -236,11 +194,12 @@ class Registry:
     def _send_or_tell(self, keys: Iterable[str]) -> None:
         for key in keys:
             if self.ledger[key].over:
-                self._tell(key)
+                self.tell(key)
             else:
                 self.unsent.append(key)
 
-    def _tell(self, key: str) -> None:
+    def tell(self, key: str) -> None:
+        """Have a job told that is over."""
         self.over[key] = self.ledger[key]
 
     def _note(self, job: Job, text: str) -> None:

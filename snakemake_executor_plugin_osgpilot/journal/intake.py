@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.recovery import Adopt, Entry, Replace, decide
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.payload.commit import discard
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 
 
 @dataclass
 class Intake:
-    """Gives jobs their keys and hands them to the queue; used by Snakemake's main thread.
+    """Gives jobs their keys and hands them to the queue; used by Snakemake's threads.
 
     `left` has the jobs of an earlier life by identity.
     """
@@ -25,6 +28,8 @@ class Intake:
     folder: RunFolder
     left: dict[str, Entry] = field(default_factory=dict)
     count: int = 0
+    warn: Callable[[str], None] = print
+    _done: deque[str] = field(default_factory=deque)
     _instead: dict[str, str] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
 
@@ -60,7 +65,26 @@ class Intake:
             else:
                 new.append(job)
         self._adopted.clear()
-        self.queue.claim(known)
-        self.queue.add_instead(instead)
+        self.queue.claim(known, instead)
         self.queue.add(new)
         return len(known)
+
+    def done(self, key: str) -> None:
+        """Note that Snakemake's own books have a job as done."""
+        self._done.append(key)
+
+    def settle(self, failed: Iterable[str] = ()) -> None:
+        """Write down that jobs are done or have failed; remove the folders of those done.
+
+        Call it before Snakemake hears of a failure: what it hands over again is another try.
+        """
+        keys = list(failed)
+        while self._done:
+            keys.append(self._done.popleft())
+            discard(self.folder.job(keys[-1]))
+        try:
+            if keys:
+                self.journal.settled(keys)
+        except OsgpilotError as error:
+            # after a kill, these jobs would be looked at once more
+            self.warn(str(error))

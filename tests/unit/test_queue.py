@@ -421,7 +421,7 @@ def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queu
 
 def test_a_job_that_changed_is_sent_when_the_old_one_has_left(queue, ap):
     queue.recall(Left({"a": entry("1", "a")}), RAN)
-    queue.add_instead([(job("2"), "1")])
+    queue.claim([], [(job("2"), "1")])
     assert queue.send() == 0
     ap.remove_fails = Unanswered("away")
     with pytest.raises(Unanswered):
@@ -437,7 +437,7 @@ def test_a_job_that_changed_is_sent_when_the_old_one_has_left(queue, ap):
 def test_a_job_that_changed_and_was_held_is_replaced_all_the_same(queue, ap):
     held = event("5.1", EventKind.HELD, code=1, text="by the user")
     queue.recall(Left({"a": entry("1", "a")}), (*RAN, held))
-    queue.add_instead([(job("2"), "1")])
+    queue.claim([], [(job("2"), "1")])
     queue.mend(NOW_S)
     queue.send()
     assert "5.1" in ap.removed

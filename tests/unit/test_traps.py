@@ -71,7 +71,7 @@ class Run:
         self.clock = HandClock()
         self.scaling, self.book = SimpleNamespace(ahead=None), SimpleNamespace(critical_path_s=0.0)
         self.ended, self.closed, self.settled = {}, 0, []
-        self.journal = SimpleNamespace(settled=self.settled.extend)
+        self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
 
     def over(self):
         ended, self.ended = self.ended, {}

@@ -1,0 +1,48 @@
+"""What an earlier life of a run left, in the registry of the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.core.events import Event
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.recovery import Left
+from snakemake_executor_plugin_osgpilot.core.registry import Registry
+
+
+def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) -> None:
+    """Take in what is left, and what the log has told of it."""
+    registry.removals |= dict.fromkeys(left.strays, "")
+    for job in left.jobs:
+        registry.key_by_id[registry.ledger.put(job).job_id] = job.key
+    for job_id, event in told:
+        if event.pilot:
+            registry.ledger.served.setdefault(event.pilot, event.at_s)
+        if job_id in registry.key_by_id:
+            registry.apply(job_id, event)
+    # old news
+    registry.notices.clear()
+
+
+def claim(registry: Registry, job: Job) -> None:
+    """Take in what a recalled job asks for; if it is over, that is told once more."""
+    known = registry.ledger[job.key]
+    known = registry.ledger.put(replace(known, request=job.request, urls=job.urls))
+    if known.over and job.key not in registry.removals.values():
+        registry.tell(job.key)
+
+
+def add_instead(registry: Registry, job: Job, old_key: str) -> None:
+    """Take a new job in that is sent once a recalled one has left the queue."""
+    old = registry.ledger[old_key]
+    if not old.job_id or old.over:
+        if not old.over:
+            registry.give_up(old, "it was replaced")
+        registry.add([job])
+        return
+    registry.ledger.put(job)
+    registry.ledger.drop(old_key)
+    del registry.key_by_id[old.job_id]
+    registry.releases.pop(old_key, None)
+    registry.withdrawals[old.job_id] = job.key

@@ -1,0 +1,179 @@
+"""Which run a start goes on with, which it leaves alone, and when it refuses to start."""
+
+import os
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from doubles import FakeAccessPoint
+
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.remains import Fate, Remains, run_of
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s, recall, take
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder
+from snakemake_executor_plugin_osgpilot.slurm import parse
+from snakemake_executor_plugin_osgpilot.slurm.commands import SEPARATOR
+
+SMALL = JobClass(Shape(1, 500))
+
+
+def begin(folder, project="P", holder=None):
+    """Leave a run as a process that ended at once would; return its folder."""
+    taken = take(folder, "alice", project, print)
+    taken.journal.hold(holder)
+    taken.journal.close()
+    return taken.folder
+
+
+def again(folder, project="P", said=None):
+    taken = take(folder, "alice", project, (said if said is not None else []).append)
+    taken.journal.close()
+    return taken
+
+
+def dead():
+    return replace(this_process(), started="1")
+
+
+def elsewhere():
+    return replace(this_process(), host="login2", boot="other")
+
+
+@pytest.mark.parametrize("holder", [None, dead(), replace(dead(), boot="before")])
+def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
+    first = begin(tmp_path, holder=holder)
+    taken = again(tmp_path)
+    assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
+    with closing(Journal(first.path / JOURNAL)) as journal:
+        assert journal.holder.pid == os.getpid()
+
+
+def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
+    first = begin(tmp_path)
+    with closing(Journal(first.path / JOURNAL)) as journal:
+        journal.finish()
+    taken = again(tmp_path)
+    assert not taken.resumed
+    assert taken.folder != first
+
+
+def test_a_live_process_elsewhere_is_named_and_nothing_is_begun(tmp_path):
+    first = begin(tmp_path, holder=elsewhere())
+    with pytest.raises(
+        Unavailable, match=rf"run {first.path.name}, process {os.getpid()} on login2"
+    ):
+        again(tmp_path)
+    assert [path.parent.name for path in tmp_path.glob(f"osgpilot/*/{JOURNAL}")] == [
+        first.path.name
+    ]
+
+
+def test_a_process_elsewhere_that_is_not_heard_of_any_more_is_taken_for_dead(tmp_path):
+    first = begin(tmp_path, holder=elsewhere())
+    os.utime(first.path / LEASE, (time.time() - 3600,) * 2)
+    assert again(tmp_path).resumed
+
+
+def test_runs_of_this_process_do_not_get_in_each_others_way(tmp_path):
+    taken = take(tmp_path, "alice", "P", print)
+    other = again(tmp_path, project="Q")
+    assert not other.resumed
+    taken.journal.close()
+
+
+def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
+    first = begin(tmp_path, project="Other")
+    said = []
+    assert not again(tmp_path, said=said).resumed
+    (line,) = said
+    assert f"run {first.path.name} of project Other was cut short" in line
+    assert "osgpilot reap" in line
+
+
+def test_a_damaged_journal_stops_the_start(tmp_path):
+    first = begin(tmp_path)
+    (first.path / JOURNAL).write_bytes(b"x" * 5000)
+    with pytest.raises(BadInput, match="is damaged"):
+        again(tmp_path)
+
+
+def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
+    new = take(tmp_path, "alice", "P", print)
+    new.give_back()
+    assert not again(tmp_path).resumed
+    first = begin(tmp_path / "second")
+    take(tmp_path / "second", "alice", "P", print).give_back()
+    assert again(tmp_path / "second").folder == first
+
+
+def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
+    class Silent(FakeAccessPoint):
+        def find(self):
+            raise Unanswered("the access point is away")
+
+    taken = take(tmp_path, "alice", "P", print)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    with pytest.raises(Unanswered):
+        recall(taken, Silent(), Queue(Silent(), Shape(4, 4000)))
+    there = FakeAccessPoint()
+    there.queued = {"1": "5.0", "7": "6.0"}
+    there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert (left.entries["who"].job_id, left.strays) == ("5.0", ("6.0",))
+    assert queue.busy_pilots() == {"p1"}
+    taken.journal.close()
+
+
+def test_a_process_is_known_by_its_start():
+    assert started(os.getpid()) == this_process().started != ""
+    assert started(2**22 + 1) == ""
+
+
+def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert lease_age_s(folder) == float("inf")
+    (tmp_path / LEASE).touch()
+    assert lease_age_s(folder) < 60
+    os.utime(tmp_path / LEASE, (time.time() + 3600,) * 2)
+    assert lease_age_s(folder) < 0
+    assert [path.name for path in tmp_path.iterdir()] == [LEASE]
+
+
+@pytest.mark.parametrize(
+    ("fate", "named", "goes"),
+    [
+        (Fate.ALIVE, True, False),
+        (Fate.ALIVE, False, False),
+        (Fate.DETACHED, False, False),
+        (Fate.DETACHED, True, True),
+        (Fate.UNSEEN, False, False),
+        (Fate.DEAD, False, True),
+        (Fate.GONE, False, True),
+    ],
+)
+def test_what_may_be_alive_is_not_reaped(fate, named, goes):
+    assert Remains("r", "f", fate).may_go(named=named) is goes
+
+
+def test_pilots_are_told_by_their_name():
+    assert run_of("osgpilot-20261122-101010-abc123-12") == "20261122-101010-abc123"
+    assert run_of("somebody-elses-job-1") == ""
+
+
+def test_allocations_and_their_folders_are_read():
+    line = SEPARATOR.join(("7", "osgpilot-r-1", "/home/a b/pilots/osgpilot-r-1"))
+    assert parse.folders(line + "\n") == [
+        ("7", "osgpilot-r-1", Path("/home/a b/pilots/osgpilot-r-1"))
+    ]
+    with pytest.raises(Unanswered):
+        parse.folders("garbage\n")
