@@ -60,7 +60,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         try:
             shared = shared_prefixes(said.shared_prefixes)
             return start(
-                Wishes(said.project or "", Path(said.site or ""), limits, shared),
+                Wishes(
+                    said.project or "", Path(said.site or ""), limits, shared, said.access_point
+                ),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),

@@ -107,7 +107,14 @@ class AccessPoint(Protocol):
         """Have the jobs of this run not matched with these pilots, nor those named before."""
 
     def events(self) -> list[tuple[str, Event]]:
-        """Return what the event log has to tell since the last call, by `cluster.proc`."""
+        """Return what is new of the jobs since the last call, by `cluster.proc`.
+
+        What ended has left its outputs in the job's folder by then.
+        """
+
+    @property
+    def told_until_s(self) -> float:
+        """The time up to which `events` has told everything; infinite if that is always all."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
@@ -28,12 +29,15 @@ from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
-from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, Site, load
+from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, RemoteSchedd, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.local import LocalSlurm
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may ask it (osg-flock,
 95_security_osgflockgit.config)."""
+
+LOCAL = "local"
+"""The value of --osgpilot-access-point for the schedd of this machine."""
 
 _SLURM_COMMANDS = ("sbatch", "squeue", "scancel")
 
@@ -59,7 +63,7 @@ class Run:
     controller: Controller
     scaling: Scaling
     book: RunBook
-    access_point: LocalAccessPoint
+    access_point: LocalAccessPoint | RemoteAccessPoint
     clock: SystemClock
     say: Callable[[str], None]
     warn: Callable[[str], None]
@@ -102,12 +106,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user said about a run. Pilots let jobs see `shared_folders` of their node."""
+    """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
+
+    `access_point` replaces what the site file says: the name of a schedd, or `LOCAL`.
+    """
 
     project: str
     site_file: Path
     limits: Limits
     shared_folders: tuple[str, ...] = ()
+    access_point: str | None = None
 
 
 def start(
@@ -119,13 +127,17 @@ def start(
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    seat = Seat(getpass.getuser(), safe_name(wishes.project, "--osgpilot-project"), run_id)
+    user = getpass.getuser()
+    seat = Seat(user, safe_name(wishes.project, "--osgpilot-project"), run_id)
     wishes.limits.check()
     _check(site, seat, state_folder)
+    there = _schedd(wishes.access_point, site)
     folder = RunFolder.create(state_folder.absolute(), run_id)
-    access_point = _access_point(seat, folder, site)
     clock, policy = SystemClock(), _policy(site, wishes.limits)
-    slurm = LocalSlurm(seat.owner, site.slurm, install_script(folder.path))
+    access_point = _access_point(seat, folder, _manager(site), there, clock)
+    # pilots take the jobs of this user, who may have another name there than here
+    seat = replace(seat, owner=_greeted(access_point))
+    slurm = LocalSlurm(user, site.slurm, install_script(folder.path))
     fleet = Fleet(slurm, clock, site, seat, folder)
     queue = Queue(access_point, _largest(policy))
     scaling = Scaling(fleet, access_point, clock, policy)
@@ -137,17 +149,35 @@ def start(
     )
 
 
-def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint:
-    manager = OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
-    access_point = LocalAccessPoint(seat, folder.path, manager)
+def _manager(site: Site) -> str:
+    return OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
+
+
+def _schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
+    """Return the access point on another host that is meant, None if it is the one here."""
+    if not wish:
+        return site.access_point
+    if wish == LOCAL:
+        return None
+    known = site.access_point or RemoteSchedd(wish)
+    return replace(known, schedd=safe_name(wish, "--osgpilot-access-point"))
+
+
+def _access_point(
+    seat: Seat, folder: RunFolder, manager: str, there: RemoteSchedd | None, clock: SystemClock
+) -> LocalAccessPoint | RemoteAccessPoint:
+    if there is None:
+        return LocalAccessPoint(seat, folder.path, manager)
+    address = Address(there.schedd, there.collector or manager)
+    return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)
+
+
+def _greeted(access_point: LocalAccessPoint | RemoteAccessPoint) -> str:
     try:
-        access_point.ping()
-    except OsgpilotError as error:
+        return safe_name(access_point.ping(), "user name")
+    except OsgpilotError:
         access_point.close()
-        raise Unavailable(
-            f"{error}; is this an access point? `condor_q` has to work here"
-        ) from error
-    return access_point
+        raise
 
 
 def _policy(site: Site, limits: Limits) -> Policy:

@@ -16,7 +16,10 @@ from snakemake_executor_plugin_osgpilot.programs import start_worker
 if TYPE_CHECKING:
     import subprocess
 
-_PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
+_PASSING = (
+    *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),
+    *("session", "performing action", "start command"),
+)
 """Words in HTCondor's messages after which the same request may succeed later."""
 
 
