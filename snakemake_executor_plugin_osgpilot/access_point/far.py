@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from snakemake_executor_plugin_osgpilot.core.holds import SPOOLING
+
+RELEASE_LOOKS, RELEASE_PAUSE_S = 50, 0.2
+"""A schedd releases jobs a moment after their inputs have arrived."""
 
 Address = dict[str, str]
 """`schedd` is its name, `collector` a host and port that know it (empty: the configured ones)."""
@@ -96,16 +102,25 @@ def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, s
             ("osgpilot: its inputs did not arrive", 1),
         )
         raise
+    _await_release(schedd, result.cluster())
     return result
+
+
+def _await_release(schedd: Any, cluster: int) -> None:
+    """Wait until the schedd has taken note of the inputs, so that `sweep` spares these jobs."""
+    for _ in range(RELEASE_LOOKS):
+        waiting = f"ClusterId == {cluster} && JobStatus == 5 && HoldReasonCode == {SPOOLING}"
+        if not schedd.query(constraint=waiting, projection=["ProcId"], limit=1):
+            return
+        time.sleep(RELEASE_PAUSE_S)
 
 
 def sweep(htcondor: Any, schedd: Any, constraint: str) -> str:
     """Remove the jobs whose inputs have not arrived; return a constraint that leaves them out.
 
-    They are those of a submission that was cut off, and would wait for ever
-    (HoldReasonCode 16, SpoolingInput).
+    They are those of a submission that was cut off, and would wait for ever.
     """
-    half = f"({constraint}) && JobStatus == 5 && HoldReasonCode == 16"
+    half = f"({constraint}) && JobStatus == 5 && HoldReasonCode == {SPOOLING}"
     schedd.act(htcondor.JobAction.Remove, half, ("osgpilot: its inputs did not arrive", 1))
     return f"({constraint}) && (JobStatus =!= 3 || StageInFinish =!= undefined)"
 

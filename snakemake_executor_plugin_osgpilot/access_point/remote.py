@@ -67,9 +67,10 @@ class RemoteAccessPoint(CondorQueue):
         self._watch = Watch()
         self._look_due_s = float("-inf")
         self._looked_s = self.told_until_s = float("-inf")
-        self._trouble: OsgpilotError | None = None
+        self._trouble = ""
         self._to_fetch: dict[str, Sight] = {}
         self._tries: Counter[str] = Counter()
+        self._complaint = ""
         self._to_clear: list[str] = []
         self._news: Told = []
 
@@ -98,8 +99,10 @@ class RemoteAccessPoint(CondorQueue):
         return spooled(super()._describe(submission))
 
     def find(self) -> dict[str, str]:
+        # an ended job that ran again has the same key as the one in its place
+        self._clear()
         found = super().find()
-        self._watch.follow(set(found.values()) - set(self._to_clear))
+        self._watch.follow(found.values())
         return found
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
@@ -112,26 +115,26 @@ class RemoteAccessPoint(CondorQueue):
     def events(self) -> list[tuple[str, Event]]:
         """Return what a look at the queue tells, where one is due, and ends whose outputs came.
 
-        Raises `Unanswered` from a look that failed until one succeeds.
+        Raises `Unanswered` from a look that failed until one succeeds, and once for outputs that
+        could not be fetched.
         """
         now_s = self._clock.now_s()
-        due = bool(self._watch) and now_s >= self._look_due_s
-        if due:
-            self._look_due_s = now_s + self._poll_s
+        due = bool(self._watch or self._to_clear) and now_s >= self._look_due_s
         try:
-            if due or not self._trouble:
-                self._trouble = None
-                self._clear()
-                if due:
-                    self._look(now_s)
+            if due:
+                self._look_due_s = now_s + self._poll_s
+                self._trouble = ""
+                self._look(now_s)
+            if not self._trouble:
                 self._fetch(now_s)
         except OsgpilotError as error:
-            self._trouble = error
+            self._trouble = str(error)
         told, self._news = self._news, []
-        if self._trouble and not told:
-            raise Unanswered(str(self._trouble))
         if not (self._trouble or self._to_fetch or self._tries):
             self.told_until_s = self._looked_s
+        if not told and (why := self._trouble or self._complaint):
+            self._complaint = ""
+            raise Unanswered(why)
         return told
 
     def close(self) -> None:
@@ -140,15 +143,27 @@ class RemoteAccessPoint(CondorQueue):
             self._clear()
         super().close()
 
-    def _clear(self) -> None:
-        """Take jobs out of the queue whose end has been told: nobody needs them there any more."""
-        if self._to_clear:
-            super().remove(self._to_clear, "osgpilot: its outputs were fetched")
-            self._to_clear = []
+    def _clear(self) -> set[str]:
+        """Take jobs out of the queue whose end was told; return them.
+
+        That is done some time after the telling: until then they show who comes after us, should we
+        die, where their outputs belong.
+        """
+        cleared, self._to_clear = self._to_clear, []
+        if cleared:
+            try:
+                super().remove(cleared, "osgpilot: its outputs were fetched")
+            except Unanswered:
+                self._to_clear = cleared
+                raise
+        return set(cleared)
 
     def _look(self, now_s: float) -> None:
+        cleared = self._clear()
+        if not self._watch:
+            return
         rows = self._ask("look", constraint=self._mine, attributes=ATTRIBUTES)
-        seen = {job_id: sight(ad) for job_id, ad in rows.items()}
+        seen = {job_id: sight(ad) for job_id, ad in rows.items() if job_id not in cleared}
         missing = self._watch.missing(seen)
         past = self._ask("history", ids=missing, attributes=ATTRIBUTES) if missing else {}
         self._looked_s = now_s
@@ -175,7 +190,7 @@ class RemoteAccessPoint(CondorQueue):
             self._news += self._watch.tell(here)
             self._to_clear += here
             if failed:
-                raise Unanswered(f"outputs cannot be fetched: {answer['why']}")
+                self._complaint = f"outputs cannot be fetched: {answer['why']}"
 
     def _fetch_printed(self, told: Told) -> None:
         """Fetch what jobs printed that are held now; there may be nothing."""

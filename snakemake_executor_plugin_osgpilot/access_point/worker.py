@@ -64,6 +64,8 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     if request["at"]:
         constraint = far.sweep(htcondor, schedd, constraint)
     ads = schedd.query(constraint=constraint, projection=attributes)
+    # one that ended may still be there beside the one that runs in its place
+    ads.sort(key=lambda ad: (ad["ClusterId"], ad["ProcId"]))
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
