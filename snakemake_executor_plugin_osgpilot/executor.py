@@ -166,7 +166,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self.format_job_exec,
             self._environment(),
             traffic,
-            Images(run.workdir, run.say, run.access_point.common_images, traffic.shared_prefixes),
+            Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
             Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:

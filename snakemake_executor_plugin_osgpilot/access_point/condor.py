@@ -25,11 +25,12 @@ class CondorQueue:
     """Jobs of one run in a schedd's queue.
 
     `address` says which schedd (see `worker`), None the one of this machine; `manager` is the
-    central manager, empty for the configured one.
+    central manager, empty for the configured one. `image_way` says how an image travels, to a user.
     """
 
     submit_s = SUBMIT_S
     common_images = False
+    image_way = "with each job"
 
     def __init__(
         self, seat: Seat, run_folder: Path, manager: str = "", address: dict[str, str] | None = None

@@ -36,7 +36,9 @@ class LocalAccessPoint(CondorQueue):
                 f"{error}; is this an access point? `condor_q` has to work here; one on another "
                 "host is named by `access_point` in the site file"
             ) from error
-        self.common_images = version(answer["version"]) >= COMMON_IMAGES_SINCE
+        if version(answer["version"]) >= COMMON_IMAGES_SINCE:
+            self.common_images = True
+            self.image_way = "once to a pilot for all jobs submitted together"
         return self._seat.owner
 
     def events(self) -> list[tuple[str, Event]]:

@@ -57,6 +57,10 @@ class RemoteAccessPoint(CondorQueue):
     """
 
     submit_s = TRANSFER_S
+    image_way = (
+        "to the access point and from there to a pilot with each job; name it by URL or put it "
+        "into a shared folder to spare that"
+    )
 
     def __init__(
         self, seat: Seat, run_folder: Path, manager: str, address: Address, clock: Clock,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import classad2
+import htcondor2  # noqa: F401  # with it, ClassAd functions answer as daemons do
 import pytest
 
 from snakemake_executor_plugin_osgpilot.access_point import client
