@@ -131,7 +131,7 @@ def start(
     seat = Seat(user, safe_name(wishes.project, "--osgpilot-project"), run_id)
     wishes.limits.check()
     _check(site, seat, state_folder)
-    there = _schedd(wishes.access_point, site)
+    there = chosen_schedd(wishes.access_point, site)
     folder = RunFolder.create(state_folder.absolute(), run_id)
     clock, policy = SystemClock(), _policy(site, wishes.limits)
     access_point = _access_point(seat, folder, _manager(site), there, clock)
@@ -153,7 +153,7 @@ def _manager(site: Site) -> str:
     return OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
 
 
-def _schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
+def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
     """Return the access point on another host that is meant, None if it is the one here."""
     if not wish:
         return site.access_point

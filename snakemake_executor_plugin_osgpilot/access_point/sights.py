@@ -17,7 +17,8 @@ ATTRIBUTES = (
     *("JobStatus", "ServerTime", "QDate", "EnteredCurrentStatus", "NumShadowStarts", "NumHolds"),
     *("JobCurrentStartDate", "JobCurrentStartExecutingDate", PILOT, ALLOCATION, NODE),
     *("ExitCode", "ExitBySignal", "ExitSignal", "ResidentSetSize"),
-    *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "VacateReason", "RemoveReason"),
+    *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
+    *("VacateReasonCode", "VacateReason"),
 )
 """HTCondor manual, Job ClassAd Attributes. ServerTime comes with every answer of a schedd."""
 
@@ -36,7 +37,9 @@ def sight(ad: Mapping[str, Any]) -> Sight:
     status = Status(ad["JobStatus"])
     code = int(ad.get("HoldReasonCode", 0))
     if status is Status.HELD and code == SPOOLING:
-        status, code = Status.IDLE, 0
+        status = Status.IDLE
+    if status is Status.IDLE:
+        code = int(ad.get("VacateReasonCode", 0))
     since_s = float(ad.get("EnteredCurrentStatus", 0))
     claimed_s, began_s = (
         ad.get(name) for name in ("JobCurrentStartDate", "JobCurrentStartExecutingDate")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import VACATE_CODES, Event, EventKind
 
 
 class Status(IntEnum):
@@ -81,7 +81,7 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
     if before.status is Status.HELD and moved:
         told.append(Event(EventKind.RELEASED, before.seen_s))
     if anew and before.active:
-        told.append(_interrupted(before, before.seen_s, UNSEEN))
+        told.append(_interrupted(before, before.seen_s, text=UNSEEN))
     for _ in range(anew - 1):
         told.append(Event(EventKind.EXECUTE, before.seen_s))
         told.append(Event(EventKind.EVICTED, before.seen_s, text=UNSEEN))
@@ -90,7 +90,7 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
     if now.memory_mb > before.memory_mb:
         told.append(Event(EventKind.USAGE, now.seen_s, memory_mb=now.memory_mb))
     if now.status is Status.IDLE and (anew or before.active):
-        told.append(_interrupted(now, now.since_s, now.text))
+        told.append(_interrupted(now, now.since_s, code=now.code, text=now.text))
     elif now.status is Status.HELD and moved:
         told.append(
             Event(EventKind.HELD, now.since_s, code=now.code, subcode=now.subcode, text=now.text)
@@ -115,9 +115,10 @@ def _executed(sight: Sight, at_s: float) -> Event:
     )
 
 
-def _interrupted(sight: Sight, at_s: float, text: str) -> Event:
-    ran = sight.started_s is not None
-    return Event(EventKind.EVICTED if ran else EventKind.NOT_STARTED, at_s, text=text)
+def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Event:
+    kind = EventKind.NOT_STARTED if sight.started_s is None else EventKind.EVICTED
+    # a lower code would announce a hold, which is not what followed
+    return Event(kind, at_s, code=code if code >= VACATE_CODES else 0, text=text)
 
 
 def _ended(sight: Sight) -> Event:

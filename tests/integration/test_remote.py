@@ -110,22 +110,23 @@ def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
     assert not pilots_in_slurm()
 
 
-BAD_ADDRESSES = {
-    "knows no access point `elsewhere`; it knows ap.localpool, login.localpool": {
-        "schedd": "elsewhere"
-    },
-    "the collector ap.localpool:1 does not answer": {
-        "schedd": "ap.localpool", "collector": "ap.localpool:1"
-    },
-}  # fmt: skip
+RULE = "rule all:\n    output: 'out'\n    shell: 'touch out'"
 
 
-@pytest.mark.parametrize("complaint", BAD_ADDRESSES)
-def test_an_access_point_that_is_not_there_is_told_at_once(remote, complaint):
-    remote.write_site({**SITE, "access_point": BAD_ADDRESSES[complaint]})
-    remote.snakefile("rule all:\n    output: 'out'\n    shell: 'touch out'")
+def test_an_access_point_that_is_not_known_is_told_with_those_that_are(remote):
+    remote.snakefile(RULE)
+    assert remote.run("--osgpilot-access-point", "elsewhere") == 1
+    knows = "knows no access point `elsewhere`; it knows ap.localpool, login.localpool"
+    assert knows in remote.said
+    assert "Traceback" not in remote.said
+
+
+def test_a_collector_that_does_not_answer_is_told_at_once(remote):
+    address = {"schedd": "ap.localpool", "collector": "ap.localpool:1"}
+    remote.write_site({**SITE, "access_point": address})
+    remote.snakefile(RULE)
     assert remote.run() == 1
-    assert complaint in remote.said
+    assert "the collector ap.localpool:1 does not answer" in remote.said
     assert "Traceback" not in remote.said
 
 
@@ -137,7 +138,7 @@ def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, tokens, m
         (folder / "token").write_text("abc")
         (folder / "token").chmod(0o600)
     monkeypatch.setenv("_CONDOR_SEC_TOKEN_DIRECTORY", str(folder))
-    remote.snakefile("rule all:\n    output: 'out'\n    shell: 'touch out'")
+    remote.snakefile(RULE)
     assert remote.run() == 1
     assert "access point ap.localpool does not let you submit" in remote.said
     assert "condor_token_fetch -authz READ -authz WRITE" in remote.said

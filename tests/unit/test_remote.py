@@ -242,6 +242,17 @@ def test_a_job_whose_inputs_are_on_their_way_waits():
     assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
 
 
+def test_an_interruption_is_told_with_its_reason(there, worker, clock):
+    worker.queue["1.0"] = RUNNING
+    told(there, clock)
+    again = {"JobStatus": 1, "VacateReasonCode": 1007, "VacateReason": "starter died"}
+    worker.queue["1.0"] = {**RUNNING, **again, "EnteredCurrentStatus": 1100}
+    clock.at_s += 60
+    ((_, event),) = there.events()
+    assert (event.kind, event.code, event.text) == (EventKind.EVICTED, 1007, "starter died")
+    assert event.at_s == 1100
+
+
 def test_a_start_that_has_not_begun_is_told_from_the_one_before():
     again = {**RUNNING, "NumShadowStarts": 2, "JobCurrentStartDate": 1040}
     assert sight(again).started_s is None
