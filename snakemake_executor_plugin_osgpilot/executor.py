@@ -70,7 +70,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             shared = shared_prefixes(said.shared_prefixes)
             return start(
                 Wishes(
-                    said.project, Path(said.site or ""), limits, shared, said.scope, said.on_exit
+                    said.project,
+                    Path(said.site or ""),
+                    limits,
+                    shared,
+                    said.scope,
+                    said.on_exit,
+                    said.access_point,
                 ),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
@@ -195,7 +201,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self.format_job_exec,
             self._environment(),
             traffic,
-            Images(run.workdir, run.say, run.access_point.common_images, traffic.shared_prefixes),
+            Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
             Requests(run.pilot_life_s, run.say, run.warn),
         )
         try:

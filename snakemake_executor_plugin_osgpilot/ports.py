@@ -124,7 +124,14 @@ class AccessPoint(Protocol):
         """Have no waiting job of this run started, or let them start again."""
 
     def events(self) -> list[tuple[str, Event]]:
-        """Return what the event log has to tell since the last call, by `cluster.proc`."""
+        """Return what is new of the jobs since the last call, by `cluster.proc`.
+
+        What ended has left its outputs in the job's folder by then.
+        """
+
+    @property
+    def told_until_s(self) -> float:
+        """The time up to which `events` has told everything; infinite if that is always all."""
 
 
 class Scope(StrEnum):

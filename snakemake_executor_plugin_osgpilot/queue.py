@@ -196,7 +196,8 @@ class Queue:
         Raises `Unanswered` or `Refused`; what was not done is said again at the next call.
         """
         with self._lock:
-            self._registry.lose(now_s)
+            # what was not looked at since a pilot ended may have ended well on it
+            self._registry.lose(min(now_s, self._access_point.told_until_s))
             self._registry.brake = self._registry.brake.at(now_s)
             self._feeder.tick(now_s)
         self._pause()

@@ -58,6 +58,14 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "env_var": False,
         },
     )
+    access_point: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "Access point that jobs are sent to: the name of a schedd on another host, or "
+            "`local`. In place of what the site file says. [default: the site file's, else local]",
+            "env_var": False,
+        },
+    )
     payload: Optional[str] = field(
         default="auto",
         metadata={

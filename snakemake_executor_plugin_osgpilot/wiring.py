@@ -10,32 +10,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.access_point.choose import (
+    AnyAccessPoint,
+    access_point_of,
+    chosen_schedd,
+)
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
-from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.lookahead import Ahead
-from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters
+from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, Site, load
+from snakemake_executor_plugin_osgpilot.site.load import Site, load
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
-
-OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
-"""One of the OSPool's central managers; anybody may ask it (osg-flock,
-95_security_osgflockgit.config)."""
 
 Say = Callable[[str], None]
 
@@ -61,7 +60,7 @@ class Run:
     controller: Controller
     scaling: Scaling
     book: RunBook
-    access_point: LocalAccessPoint
+    access_point: AnyAccessPoint
     clock: SystemClock
     say: Say
     warn: Say
@@ -89,6 +88,7 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
     project = choose(wishes.project, os.environ, site.project)
     seat = Seat(getpass.getuser(), project, "check", wishes.whose)
     wishes.limits.check()
+    there = chosen_schedd(wishes.access_point, site)
     _check(site, seat, state_folder)
     with ExitStack() as undo:
         cluster = reach(site)
@@ -98,9 +98,12 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
         check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
         taken = take(state_folder.absolute(), seat.owner, project, say)
         undo.callback(taken.give_back)
-        taken = replace(taken, seat=replace(taken.seat, scope=seat.scope))
-        access_point = _access_point(taken.seat, taken.folder, site)
+        seat = replace(taken.seat, scope=seat.scope)
+        access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
         undo.callback(access_point.close)
+        # pilots take the jobs of this user, who may have another name there than here
+        seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
+        taken = replace(taken, seat=seat)
         run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn))
         undo.pop_all()
     run.controller.start()
@@ -108,7 +111,7 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
 
 
 def _assemble(
-    taken: Taken, cluster: Cluster, access_point: LocalAccessPoint, policy: Policy,
+    taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
     wishes: Wishes, heard: tuple[Say, Say],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
@@ -137,19 +140,6 @@ def _assemble(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending,
     )  # fmt: skip
-
-
-def _access_point(seat: Seat, folder: RunFolder, site: Site) -> LocalAccessPoint:
-    manager = OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
-    access_point = LocalAccessPoint(seat, folder.path, manager)
-    try:
-        access_point.ping()
-    except OsgpilotError as error:
-        access_point.close()
-        raise Unavailable(
-            f"{error}; is this an access point? `condor_q` has to work here"
-        ) from error
-    return access_point
 
 
 def _largest(policy: Policy) -> Shape:

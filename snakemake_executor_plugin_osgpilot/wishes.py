@@ -47,7 +47,7 @@ class Wishes:
     """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
 
     `scope` says whose jobs they take, see `ports.Scope`; `on_exit` what Ctrl-C means, see
-    `journal.ending`.
+    `journal.ending`; `access_point` replaces what the site file says, see `access_point.choose`.
     """
 
     project: str | None
@@ -56,6 +56,7 @@ class Wishes:
     shared_folders: tuple[str, ...] = ()
     scope: str | None = None
     on_exit: str = "cancel"
+    access_point: str | None = None
 
     @property
     def whose(self) -> Scope:

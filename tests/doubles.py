@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,8 @@ class FakeAccessPoint:
         return ids
 
     removal_hint = "condor_rm -constraint 'OSGPilotWorkflow == \"r1\"'"
+
+    told_until_s = math.inf
 
     def interrupt(self) -> None:
         """Nothing hangs here."""

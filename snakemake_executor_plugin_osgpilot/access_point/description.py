@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
-INPUT_FOLDER = "in"
+INPUT_FOLDER = "osgpilot-in"
 OUTPUT_FOLDER = "osgpilot-out"
 JOB_OUTPUT = "output"
 JOB_FILE = "osgpilot-job"
@@ -26,6 +26,10 @@ JOB_LEASE_S = 600
 """How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
 (JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
 gone, `Queue.rescue` is quicker."""
+
+KEPT_S = 10 * 24 * 3600
+"""How long a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
+default for spooled jobs)."""
 
 PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
 """Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
@@ -188,6 +192,23 @@ def describe(
     # the largest jobs first, as they are planned: small ones that come first leave no slot whole
     default = {"priority": str(shape.cores)}
     return default | merge(description, request.extras)
+
+
+def spooled(description: dict[str, str]) -> dict[str, str]:
+    """Return the description as a schedd on another host takes it, whose event log is out of reach.
+
+    A job that ended stays in its queue until its outputs have been fetched and it is removed. The
+    input folder travels as one: the names in it would be read as a list otherwise, and `wrapper.sh`
+    unpacks it.
+    """
+    kept = {k: v for k, v in description.items() if k not in ("log", "ulog_execute_attrs")}
+    inputs = description["transfer_input_files"].replace(f"{INPUT_FOLDER}/", INPUT_FOLDER, 1)
+    return kept | {
+        "arguments": f"{INPUT_FOLDER}/{JOB_FILE}",
+        "transfer_input_files": inputs,
+        "leave_in_queue": f"JobStatus == 4 && time() - (CompletionDate ?: time()) < {KEPT_S}",
+        "job_machine_attrs": ",".join(PILOT_ATTRIBUTES),
+    }
 
 
 def _gpus(request: Request) -> dict[str, str]:

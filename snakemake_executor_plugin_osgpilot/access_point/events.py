@@ -81,7 +81,13 @@ def event(raw: Any) -> Event:
     )
 
 
+def exit_status(code: Any, signal: Any = None) -> int:
+    """Return the exit status of a job as a shell tells it; `signal` is None if it ended itself."""
+    return int(code) if signal is None else SIGNALLED + int(signal)
+
+
 def _exit_status(raw: Any) -> int:
-    if raw.get("TerminatedNormally", True):
-        return int(raw.get("ReturnValue", 0))
-    return SIGNALLED + int(raw.get("TerminatedBySignal", 0))
+    by_itself = raw.get("TerminatedNormally", True)
+    return exit_status(
+        raw.get("ReturnValue", 0), None if by_itself else raw.get("TerminatedBySignal", 0)
+    )

@@ -2,117 +2,45 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import math
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.client import Worker
-from snakemake_executor_plugin_osgpilot.access_point.description import (
-    AVOID,
-    PAUSED,
-    avoided,
-    describe,
-    items,
-    resource_attributes,
-)
+from snakemake_executor_plugin_osgpilot.access_point.condor import PING_S, CondorQueue, version
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.events import Event
-from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
-from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+from snakemake_executor_plugin_osgpilot.ports import Seat
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first HTCondor with which `container_is_common` was seen to work as documented."""
 
-PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 
+class LocalAccessPoint(CondorQueue):
+    """Jobs of one run, in the local schedd's queue, followed by the run's event log."""
 
-class LocalAccessPoint:
-    """Jobs of one run, in the local schedd's queue."""
+    told_until_s = math.inf
 
     def __init__(self, seat: Seat, run_folder: Path, central_manager: str = "") -> None:
-        self._seat = seat
-        self._folder = run_folder
-        self._manager = central_manager
-        self._worker = Worker()
+        super().__init__(seat, run_folder, central_manager)
         self._log: EventLog | None = None
-        self._version = (0, 0)
-        self._checked = False
 
-    @property
-    def common_images(self) -> bool:
-        """Whether the schedd sends an image once for many jobs; known after `ping`."""
-        return self._version >= COMMON_IMAGES_SINCE
+    def ping(self) -> str:
+        """Learn what the schedd can do; return the user name that it knows us by.
 
-    @property
-    def _names(self) -> dict[str, str]:
-        """What pilots know the jobs of this run by."""
-        return {"ProjectName": self._seat.project, "OSGPilotWorkflow": self._seat.run}
-
-    @property
-    def _mine(self) -> str:
-        return f'OSGPilotWorkflow =?= "{self._seat.run}"'
-
-    @property
-    def removal_hint(self) -> str:
-        return f"condor_rm -constraint 'OSGPilotWorkflow == \"{self._seat.run}\"'"
-
-    def pilots(self) -> frozenset[str]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}" && PartitionableSlot =?= true'
-        request = {"do": "pilots", "manager": self._manager, "constraint": clause}
-        return frozenset(self._worker.ask(request, timeout_s=QUERY_S))
-
-    def ping(self) -> None:
-        """Raise `Unanswered` unless the schedd answers a query."""
-        answer = self._worker.ask({"do": "ping"}, timeout_s=PING_S)
-        if found := re.search(r"(\d+)\.(\d+)\.", answer["version"]):
-            self._version = int(found[1]), int(found[2])
-
-    def submit(self, submission: Submission) -> dict[str, str]:
-        description = describe(
-            submission, self._seat, self._folder, common_images=self.common_images
-        )
-        request = {
-            "do": "submit",
-            "description": description,
-            "items": items(submission),
-            "expected": {} if self._checked else self._names,
-        }
-        answer = self._worker.ask(request, timeout_s=SUBMIT_S)
-        self._checked = True
-        cluster, first = answer["cluster"], answer["first_proc"]
-        return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
-
-    def find(self) -> dict[str, str]:
-        found = self._worker.ask({"do": "find", "constraint": self._mine}, timeout_s=QUERY_S)
-        return {key.rpartition("/")[2]: job_id for key, job_id in found.items()}
-
-    def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
-        ids = None if job_ids is None else list(job_ids)
-        request = {"do": "remove", "ids": ids, "constraint": self._mine, "reason": reason}
-        self._worker.ask(request, timeout_s=QUERY_S)
-
-    def forget(self, job_ids: Iterable[str] | None) -> None:
-        ids = None if job_ids is None else list(job_ids)
-        request = {"do": "forget", "ids": ids, "constraint": self._mine}
-        self._worker.ask(request, timeout_s=QUERY_S)
-
-    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
-        edits = {} if shape is None else resource_attributes(shape)
-        request = {"do": "release", "ids": list(job_ids), "edits": edits}
-        self._worker.ask(request, timeout_s=QUERY_S)
-
-    def avoid(self, pilots: Iterable[str]) -> None:
-        edits = {AVOID: avoided(pilots)}
-        self._worker.ask(
-            {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
-        )
-
-    def set_paused(self, *, paused: bool) -> None:
-        edits = {PAUSED: str(paused).lower()}
-        self._worker.ask(
-            {"do": "edit", "constraint": self._mine, "edits": edits}, timeout_s=QUERY_S
-        )
+        Raises `Unavailable` unless it answers a query.
+        """
+        try:
+            answer = self._ask("ping", PING_S)
+        except OsgpilotError as error:
+            raise Unavailable(
+                f"{error}; is this an access point? `condor_q` has to work here; one on another "
+                "host is named by `access_point` in the site file"
+            ) from error
+        if version(answer["version"]) >= COMMON_IMAGES_SINCE:
+            self.common_images = True
+            self.image_way = "once to a pilot for all jobs submitted together"
+        return self._seat.owner
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
@@ -123,14 +51,10 @@ class LocalAccessPoint:
         """Return run and job folder of each job that runs of this owner have in the queue."""
         owner = safe_name(self._seat.owner, "owner")
         clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
-        found = self._worker.ask({"do": "tagged", "constraint": clause}, timeout_s=QUERY_S)
-        return [(run, Path(folder)) for run, folder in found]
-
-    def interrupt(self) -> None:
-        self._worker.interrupt()
+        return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def close(self) -> None:
         """End the worker process and close the log."""
-        self._worker.close()
+        super().close()
         if self._log is not None:
             self._log.close()

@@ -6,7 +6,10 @@ import re
 
 from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
 
-_PASSING = ("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica")
+_PASSING = (
+    *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),
+    *("session", "performing action", "start command"),
+)
 """Words in HTCondor's messages after which the same request may succeed later."""
 
 _LIMIT = re.compile(r"expected next ProcId to be (\d+), but Schedd says -([234])\b")

@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.access_point import far
+
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
 Request = dict[str, Any]
+"""What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here."""
 
 
 def main() -> None:
@@ -26,10 +29,17 @@ def main() -> None:
         try:
             answer = {"ok": OPERATIONS[request["do"]](htcondor2, request)}
         except htcondor2.HTCondorException as error:
+            # a schedd that was started anew has another address
+            far.forget()
             answer = {"error": " ".join(str(error).split())}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
+
+
+def _schedd(htcondor: Any, request: Request) -> Any:
+    address = request["at"]
+    return htcondor.Schedd(far.location(htcondor, address)) if address else htcondor.Schedd()
 
 
 def _ping(htcondor: Any, request: Request) -> dict[str, str]:
@@ -40,9 +50,12 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
 
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
-    submit, schedd = htcondor.Submit(request["description"]), htcondor.Schedd()
-    result = schedd.submit(submit, itemdata=iter(request["items"]))
-    if expected := request.get("expected"):
+    submit, schedd = htcondor.Submit(request["description"]), _schedd(htcondor, request)
+    if request["at"]:
+        result = far.submit(htcondor, schedd, submit, request["items"])
+    else:
+        result = schedd.submit(submit, itemdata=iter(request["items"]))
+    if expected := request["expected"]:
         _check(htcondor, schedd, result.cluster(), expected)
     return {"cluster": result.cluster(), "first_proc": result.first_proc()}
 
@@ -63,13 +76,18 @@ def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -
 
 def _find(htcondor: Any, request: Request) -> dict[str, str]:
     attributes = ["ClusterId", "ProcId", "OSGPilotJobKey"]
-    ads = htcondor.Schedd().query(constraint=request["constraint"], projection=attributes)
+    schedd, constraint = _schedd(htcondor, request), request["constraint"]
+    if request["at"]:
+        constraint = far.sweep(htcondor, schedd, constraint)
+    ads = schedd.query(constraint=constraint, projection=attributes)
+    # one that ended may still be there beside the one that runs in its place
+    ads.sort(key=lambda ad: (ad["ClusterId"], ad["ProcId"]))
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
 def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
     attributes = ["OSGPilotWorkflow", "Iwd"]
-    ads = htcondor.Schedd().query(constraint=request["constraint"], projection=attributes)
+    ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
     return [[ad["OSGPilotWorkflow"], ad["Iwd"]] for ad in ads]
 
 
@@ -83,7 +101,7 @@ def _forget(htcondor: Any, request: Request) -> None:
 
 
 def _release(htcondor: Any, request: Request) -> None:
-    schedd = htcondor.Schedd()
+    schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
         # by constraint: naming one job that is gone would undo the whole transaction
         listed = ", ".join(f'"{job_id}"' for job_id in ids)
@@ -93,7 +111,7 @@ def _release(htcondor: Any, request: Request) -> None:
 
 
 def _edit(htcondor: Any, request: Request) -> None:
-    _edit_all(htcondor, htcondor.Schedd(), request["constraint"], request["edits"])
+    _edit_all(htcondor, _schedd(htcondor, request), request["constraint"], request["edits"])
 
 
 def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
@@ -108,7 +126,7 @@ def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]
 
 def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
     """Act on the jobs named by `ids`, on all that `constraint` selects if that is None."""
-    schedd, ids = htcondor.Schedd(), request["ids"]
+    schedd, ids = _schedd(htcondor, request), request["ids"]
     for spec in [request["constraint"]] if ids is None else _chunks(ids):
         schedd.act(action, spec, **more)
 
@@ -126,6 +144,25 @@ def _pilots(htcondor: Any, request: Request) -> list[str]:
     return sorted({ad["OSGPILOT_PILOT_ID"] for ad in ads if "OSGPILOT_PILOT_ID" in ad})
 
 
+def _greet(htcondor: Any, request: Request) -> dict[str, str]:
+    try:
+        return {"user": far.greet(htcondor, request["at"])}
+    except far.NotReady as why:
+        return {"problem": str(why)}
+
+
+def _look(htcondor: Any, request: Request) -> far.Rows:
+    return far.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
+
+
+def _history(htcondor: Any, request: Request) -> far.Rows:
+    return far.history(_schedd(htcondor, request), request["ids"], request["attributes"])
+
+
+def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
+    return far.retrieve(htcondor, _schedd(htcondor, request), request["ids"])
+
+
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "ping": _ping,
     "pilots": _pilots,
@@ -136,6 +173,10 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "forget": _forget,
     "release": _release,
     "edit": _edit,
+    "greet": _greet,
+    "look": _look,
+    "history": _history,
+    "retrieve": _retrieve,
 }
 
 if __name__ == "__main__":

@@ -35,13 +35,13 @@ NO_IMAGE = Image()
 class Images:
     """Images of one workflow, each looked at once.
 
-    `common` says that the access point sends an image once for many jobs; below `shared_prefixes`
-    pilots see the same files as we do.
+    `way` says how images that are files travel; below `shared_prefixes` pilots see the same files
+    as we do.
     """
 
     workdir: Path
     say: Callable[[str], None]
-    common: bool = False
+    way: str = "with each job"
     shared_prefixes: tuple[str, ...] = ()
     _known: dict[str, Image] = field(default_factory=dict)
 
@@ -70,10 +70,7 @@ class Images:
             self.say(f"image {path} is read where it is")
             return Image(str(path), transferred=False)
         size_mb = _size_mb(path)
-        often = (
-            "once to a pilot for all jobs submitted together" if self.common else "with each job"
-        )
-        self.say(f"image {path} ({size_mb} MB) is sent {often}")
+        self.say(f"image {path} ({size_mb} MB) is sent {self.way}")
         return Image(str(path), size_mb=size_mb)
 
 

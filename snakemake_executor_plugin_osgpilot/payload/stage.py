@@ -1,8 +1,8 @@
 """Write a job's folder, from which HTCondor takes what travels.
 
-    jobs/KEY/in/osgpilot-job     what runs there: wrapper, scripts, lists, small inputs, in one file
-    jobs/KEY/in/...              other inputs at their relative paths, as links
-    jobs/KEY/osgpilot-out/...    what came back (see `payload.commit`)
+    jobs/KEY/osgpilot-in/osgpilot-job   wrapper, scripts, lists, small inputs, in one file
+    jobs/KEY/osgpilot-in/...            other inputs at their relative paths, as links
+    jobs/KEY/osgpilot-out/...           what came back (see `payload.commit`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
 folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has

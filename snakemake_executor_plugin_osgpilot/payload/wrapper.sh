@@ -8,6 +8,10 @@ out=osgpilot-out manifest=.osgpilot-manifest script=osgpilot-script tmp=osgpilot
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; exit 125; }
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
+# from an access point on another host, inputs come in a folder; some of its folders may be there already
+case $0 in osgpilot-in/*)
+    { cp -al osgpilot-in/. . && rm -r osgpilot-in; } || fail "cannot unpack the inputs" ;;
+esac
 at=1    # the first record is this script
 next_list() {
     local count=${record[at]}

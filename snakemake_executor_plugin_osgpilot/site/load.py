@@ -46,6 +46,19 @@ class PilotOptions:
     remote_log: bool = True
 
 
+POLL_S = 60.0
+"""HTCondor's advice: a schedd is asked once a minute at most (Scalable Job Tracking)."""
+
+
+@dataclass(frozen=True)
+class RemoteSchedd:
+    """An access point on another host, found through a collector (empty: the central manager)."""
+
+    schedd: str
+    collector: str = ""
+    poll_s: float = POLL_S
+
+
 @dataclass(frozen=True)
 class Partition:
     """A Slurm partition (no name: the cluster's default) and the largest pilot in it.
@@ -82,6 +95,7 @@ class Site:
     scratch: str = "/var/tmp"
     setup: tuple[str, ...] = ()
     condor: dict[str, str] = field(default_factory=dict)
+    access_point: RemoteSchedd | None = None
     shared_folders: tuple[str, ...] = ()
     project: str = ""
 
@@ -189,6 +203,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         slurm=SlurmOptions(**content.get("slurm", {})),
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
+        access_point=RemoteSchedd(**there) if (there := content.get("access_point")) else None,
     )
     _check(site, path)
     return site
@@ -222,6 +237,12 @@ def _partition(entry: dict[str, Any]) -> Partition:
 def _check(site: Site, path: Path) -> None:
     if site.slurm.folder and not site.slurm.ssh:
         raise BadInput(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
+    there = site.access_point
+    if there and there.poll_s < POLL_S and site.central_manager == OSPOOL:
+        raise BadInput(
+            f"site file {path}: `access_point.poll_s` is {there.poll_s:g}; access points of the "
+            f"Open Science Pool are asked every {POLL_S:.0f} s at most"
+        )
     if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
         raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
     for partition in site.partitions:

@@ -28,7 +28,7 @@ def travel(payload: Payload, workdir: Path) -> None:
     run, node = workdir / ".run", workdir / ".node"
     job = run / "jobs" / "1"
     stage.pack(payload, run, workdir).write(job)
-    shutil.copytree(job / "in", node)
+    shutil.copytree(job / "osgpilot-in", node)
     status = subprocess.run(["/bin/bash", "osgpilot-job"], cwd=node, timeout=60, check=False)
     shutil.copytree(node / "osgpilot-out", job / "osgpilot-out")
     commit.commit(payload, job, workdir, status.returncode)

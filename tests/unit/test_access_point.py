@@ -72,7 +72,7 @@ def test_urls_are_listed_for_the_job_that_wants_them():
         {"OSGPilotKey": "1", "OSGPilotUrls": ""},
         {"OSGPilotKey": "2", "OSGPilotUrls": ",https://h/a,osdf:///b"},
     ]
-    assert describe(both, SEAT, FOLDER)["transfer_input_files"] == "in/$(OSGPilotUrls)"
+    assert describe(both, SEAT, FOLDER)["transfer_input_files"] == "osgpilot-in/$(OSGPilotUrls)"
 
 
 @pytest.mark.parametrize("bad", ["https://h/a,b", "https://h/$(X)", "https://h/a b", "a", "h://\n"])

@@ -52,10 +52,10 @@ def test_a_file_is_found_from_the_working_folder_and_told_once(images, said, tmp
     assert images.find("") == NO_IMAGE
 
 
-def test_where_the_access_point_can_an_image_travels_once_for_many_jobs(images, said):
-    images.common = True
+def test_it_is_told_how_an_image_travels_to_pilots_from_this_access_point(images, said):
+    images.way = "once to a pilot"
     images.find("tools.sif")
-    assert said[0].endswith("is sent once to a pilot for all jobs submitted together")
+    assert said[0].endswith("is sent once to a pilot")
 
 
 def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):

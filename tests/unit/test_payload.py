@@ -37,7 +37,7 @@ class Bench:
         return self.run_there()
 
     def run_there(self) -> int:
-        shutil.copytree(self.job / "in", self.node)
+        shutil.copytree(self.job / "osgpilot-in", self.node)
         with (self.job / "output").open("w") as said:
             done = subprocess.run(
                 ["/bin/bash", "osgpilot-job"],
@@ -183,7 +183,7 @@ def test_small_inputs_and_sources_travel_in_the_jobs_own_file(bench):
     payload = job("bash tool.sh > out", inputs=("data/small",), outputs=("out",))
     bench.execute(payload)
     bench.commit(payload)
-    assert [path.name for path in (bench.job / "in").iterdir()] == ["osgpilot-job"]
+    assert [path.name for path in (bench.job / "osgpilot-in").iterdir()] == ["osgpilot-job"]
     assert (bench.workdir / "out").read_text() == "s"
 
 
@@ -194,7 +194,7 @@ def test_big_inputs_travel_as_links_and_executable_bits_stay(bench):
     payload = job("./tool > out", inputs=("big", "tool"), outputs=("out",))
     bench.execute(payload)
     bench.commit(payload)
-    assert (bench.job / "in" / "big").is_symlink()
+    assert (bench.job / "osgpilot-in" / "big").is_symlink()
     assert int((bench.workdir / "out").read_text()) == stage.PACKED_MAX_BYTES + 1
 
 
@@ -246,7 +246,7 @@ def test_the_environment_reaches_the_command_and_is_private_on_the_way(bench):
     bench.execute(payload)
     bench.commit(payload)
     assert (bench.workdir / "out").read_text() == secret
-    assert (bench.job / "in" / "osgpilot-job").stat().st_mode & 0o077 == 0
+    assert (bench.job / "osgpilot-in" / "osgpilot-job").stat().st_mode & 0o077 == 0
     assert (bench.node / "osgpilot-script").stat().st_mode & 0o077 == 0
 
 
@@ -331,7 +331,7 @@ def test_an_input_that_did_not_arrive_fails_the_job_with_its_name(bench):
     (bench.workdir / "big").write_bytes(b"x" * 100_000)
     payload = job("touch a", inputs=("big",), outputs=("a",))
     stage.pack(payload, bench.run, bench.workdir).write(bench.job)
-    shutil.copytree(bench.job / "in", bench.node)
+    shutil.copytree(bench.job / "osgpilot-in", bench.node)
     (bench.node / "big").unlink()
     done = subprocess.run(
         ["/bin/bash", "osgpilot-job"], cwd=bench.node, capture_output=True, text=True, check=False
@@ -435,7 +435,7 @@ def test_what_was_fetched_lands_where_the_command_expects_it(bench):
     url = "https://h/data/x.txt"
     payload = job("cp deep/er/x out", outputs=("out",), urls=((url, "deep/er/x"),))
     stage.pack(payload, bench.run, bench.workdir).write(bench.job)
-    (bench.job / "in" / "x.txt").write_text("fetched")  # as HTCondor does
+    (bench.job / "osgpilot-in" / "x.txt").write_text("fetched")  # as HTCondor does
     bench.run_there()
     bench.commit(payload)
     assert (bench.workdir / "out").read_text() == "fetched"

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from snakemake_executor_plugin_osgpilot.access_point.choose import chosen_schedd
 from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
-from snakemake_executor_plugin_osgpilot.site.load import load, schema
+from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, load, schema
 
 GOOD = """\
 site: Home
@@ -144,3 +145,39 @@ def test_partitions_offer_the_largest_pilot_and_halves_of_it(site_file):
     assert offers[4].shape == Shape(4, 16000 - 200, UNLIMITED_MB, 1)
     assert offers[0].walltimes_s == (1800, 3600, 7200, 14400, 28800, 36000)
     assert offers[3].walltimes_s == (1800, 3600)
+
+
+ELSEWHERE = """\
+access_point:
+  schedd: ap40.example.org
+  poll_s: 5
+"""
+
+
+def test_jobs_can_be_sent_to_an_access_point_elsewhere(site_file):
+    assert load(site_file(GOOD)).access_point is None
+    own = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
+    assert own.access_point == RemoteSchedd("ap40.example.org", poll_s=5)
+
+
+def test_an_access_point_of_the_ospool_is_not_asked_more_often_than_it_wants(site_file):
+    with pytest.raises(BadInput, match=r"`access_point.poll_s` is 5; .* every 60 s at most"):
+        load(site_file(GOOD + ELSEWHERE))
+
+
+@pytest.mark.parametrize("bad", ["schedd: a b", "schedd: '$(X)'", "collector: cm.example.org"])
+def test_an_access_point_needs_a_name_that_can_be_one(site_file, bad):
+    with pytest.raises(BadInput, match=r"`access_point\.schedd`"):
+        load(site_file(f"{GOOD}access_point:\n  {bad}\n"))
+
+
+def test_the_user_can_name_another_access_point_or_the_one_here(site_file):
+    elsewhere = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
+    here = load(site_file(GOOD))
+    assert chosen_schedd(None, elsewhere) == RemoteSchedd("ap40.example.org", poll_s=5)
+    assert chosen_schedd("ap41", elsewhere) == RemoteSchedd("ap41", poll_s=5)
+    assert chosen_schedd("ap41", here) == RemoteSchedd("ap41")
+    assert chosen_schedd("local", elsewhere) is None
+    assert chosen_schedd(None, here) is None
+    with pytest.raises(BadInput, match="--osgpilot-access-point"):
+        chosen_schedd("a b", here)

@@ -1,0 +1,45 @@
+"""Which access point a run uses: the one of this machine, or one on another host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.site.load import OSPOOL, RemoteSchedd, Site
+
+OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
+"""One of the OSPool's central managers; anybody may ask it (osg-flock,
+95_security_osgflockgit.config)."""
+
+LOCAL = "local"
+"""The value of --osgpilot-access-point for the schedd of this machine."""
+
+AnyAccessPoint = LocalAccessPoint | RemoteAccessPoint
+
+
+def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
+    """Return the access point on another host that is meant, None if it is the one here.
+
+    `wish` replaces what the site file says. Raises `BadInput`.
+    """
+    if not wish:
+        return site.access_point
+    if wish == LOCAL:
+        return None
+    known = site.access_point or RemoteSchedd(wish)
+    return replace(known, schedd=safe_name(wish, "--osgpilot-access-point"))
+
+
+def access_point_of(
+    seat: Seat, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
+) -> AnyAccessPoint:
+    """Return the access point, not asked anything yet."""
+    manager = OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
+    if there is None:
+        return LocalAccessPoint(seat, folder.path, manager)
+    address = Address(there.schedd, there.collector or manager)
+    return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)

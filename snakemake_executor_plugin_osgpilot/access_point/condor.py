@@ -1,0 +1,119 @@
+"""What an access point on this machine and one on another host have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.access_point.client import Worker
+from snakemake_executor_plugin_osgpilot.access_point.description import (
+    AVOID,
+    PAUSED,
+    avoided,
+    describe,
+    items,
+    resource_attributes,
+)
+from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+
+PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
+
+
+class CondorQueue:
+    """Jobs of one run in a schedd's queue.
+
+    `address` says which schedd (see `worker`), None the one of this machine; `manager` is the
+    central manager, empty for the configured one. `image_way` says how an image travels, to a user.
+    """
+
+    submit_s = SUBMIT_S
+    common_images = False
+    image_way = "with each job"
+
+    def __init__(
+        self, seat: Seat, run_folder: Path, manager: str = "", address: dict[str, str] | None = None
+    ) -> None:
+        self._seat = seat
+        self._folder = run_folder
+        self._manager = manager
+        self._address = address
+        self._worker = Worker()
+        self._checked = False
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What pilots know the jobs of this run by."""
+        return {"ProjectName": self._seat.project, "OSGPilotWorkflow": self._seat.run}
+
+    @property
+    def _mine(self) -> str:
+        return f'OSGPilotWorkflow =?= "{self._seat.run}"'
+
+    @property
+    def removal_hint(self) -> str:
+        where = ""
+        if self._address:
+            where = f"-name {self._address['schedd']} "
+            where += f"-pool {self._address['collector']} " if self._address["collector"] else ""
+        return f"condor_rm {where}-constraint 'OSGPilotWorkflow == \"{self._seat.run}\"'"
+
+    def pilots(self) -> frozenset[str]:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}" && PartitionableSlot =?= true'
+        return frozenset(self._ask("pilots", manager=self._manager, constraint=clause))
+
+    def submit(self, submission: Submission) -> dict[str, str]:
+        answer = self._ask(
+            "submit",
+            self.submit_s,
+            description=self._describe(submission),
+            items=items(submission),
+            expected={} if self._checked else self._names,
+        )
+        self._checked = True
+        cluster, first = answer["cluster"], answer["first_proc"]
+        return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
+
+    def _describe(self, submission: Submission) -> dict[str, str]:
+        return describe(submission, self._seat, self._folder, common_images=self.common_images)
+
+    def find(self) -> dict[str, str]:
+        found = self._ask("find", constraint=self._mine)
+        return {key.rpartition("/")[2]: job_id for key, job_id in found.items()}
+
+    def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
+        ids = None if job_ids is None else list(job_ids)
+        self._ask("remove", ids=ids, constraint=self._mine, reason=reason)
+
+    def forget(self, job_ids: Iterable[str] | None) -> None:
+        ids = None if job_ids is None else list(job_ids)
+        self._ask("forget", ids=ids, constraint=self._mine)
+
+    def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
+        edits = {} if shape is None else resource_attributes(shape)
+        self._ask("release", ids=list(job_ids), edits=edits)
+
+    def avoid(self, pilots: Iterable[str]) -> None:
+        self._ask("edit", constraint=self._mine, edits={AVOID: avoided(pilots)})
+
+    def set_paused(self, *, paused: bool) -> None:
+        self._ask("edit", constraint=self._mine, edits={PAUSED: str(paused).lower()})
+
+    def interrupt(self) -> None:
+        self._worker.interrupt()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._worker.close()
+
+    def _ask(self, do: str, timeout_s: float = QUERY_S, **more: Any) -> Any:
+        request = {"do": do, "at": self._address, **more}
+        return self._worker.ask(request, timeout_s=timeout_s)
+
+
+def version(text: str) -> tuple[int, int]:
+    """Return the release in a daemon's CondorVersion, (0, 0) if there is none."""
+    found = re.search(r"(\d+)\.(\d+)\.", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

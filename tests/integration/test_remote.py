@@ -1,0 +1,186 @@
+"""Snakemake on login, jobs in the queue of the access point `ap` on another host."""
+
+import subprocess
+from dataclasses import replace
+
+import htcondor2
+import pytest
+from conftest import PATIENCE_S, SITE, Workflow, pilots_in_slurm, tool, until
+from test_trouble import WATCHFUL, errors
+
+from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+from snakemake_executor_plugin_osgpilot.wiring import SystemClock
+
+AP = ("-name", "ap.localpool", "-pool", "ap.localpool:9618")
+REMOTE = {
+    **SITE,
+    "access_point": {"schedd": "ap.localpool", "poll_s": 2},
+    "condor": WATCHFUL,
+}
+
+
+def queue_there(*asked: str) -> list[str]:
+    return tool("condor_q", *AP, "-allusers", *asked).splitlines()
+
+
+def there(constraint: str) -> list[str]:
+    return queue_there("-af:j", "JobStatus", "-constraint", constraint)
+
+
+def jobs_there() -> list[str]:
+    return queue_there("-af:j", "JobStatus")
+
+
+@pytest.fixture
+def remote(workflow: Workflow):
+    workflow.write_site(REMOTE)
+    yield workflow
+    workflow.stop()
+    if jobs_there():
+        subprocess.run(["condor_rm", *AP, "-all"], check=False, capture_output=True)
+        subprocess.run(["condor_rm", *AP, "-forcex", "-all"], check=False, capture_output=True)
+
+
+SNAKEFILE = """
+rule all:
+    input: "by-snakemake", "from-big", "folder", "grows", "removed", "fails"
+
+rule big:
+    output: "strange, name"
+    shell: "head -c 200000 /dev/zero > '{output}'"
+rule direct:
+    input: "strange, name", "tmp/given"
+    output: "from-big", directory("folder"), link="l"
+    threads: 2
+    container: "/opt/sif/job.sif"
+    shell:
+        "wc -c < '{input[0]}' > {output[0]}; mkdir -p folder/empty; cat {input[1]} > folder/x; "
+        "ln -s from-big {output.link}"
+rule by_snakemake:
+    input: "from-big"
+    output: "by-snakemake"
+    run:
+        with open(output[0], "w") as made:
+            made.write(open(input[0]).read())
+rule grows:
+    output: "grows"
+    resources: mem_mb=128
+    shell:
+        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 60) |"
+        " tail -c 300M | wc -c > grows"
+rule fails:
+    output: "fails"
+    shell: "echo so far so good; exit 7"
+rule removed:
+    output: "removed"
+    threads: 3
+    shell: "sleep 300; touch removed"
+"""
+
+
+def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
+    remote.snakefile(SNAKEFILE)
+    (remote.folder / "tmp").mkdir()
+    (remote.folder / "tmp/given").write_text("given\n" * 20_000)
+    process = remote.start(
+        "--keep-going", "--osgpilot-runtime-image", "/opt/sif/runtime.sif",
+        "--software-deployment-method", "apptainer",
+    )  # fmt: skip
+    until(lambda: there("RequestCpus == 3") or process.poll(), "the job")
+    tool("condor_rm", *AP, "-constraint", "RequestCpus == 3")
+    assert process.wait(PATIENCE_S) == 1
+    print(remote.said)
+    told = errors(remote.said)
+    assert set(told) == {"fails", "removed"}
+    assert "exit status 7 (in Slurm job" in told["fails"]
+    assert "so far so good" in told["fails"]
+    assert "somebody removed it from the queue" in told["removed"]
+    assert "condor_rm (by user alice)" in told["removed"]
+    for name in ("from-big", "by-snakemake", "l"):
+        assert (remote.folder / name).read_text() == "200000\n"
+    assert (remote.folder / "l").is_symlink()
+    assert (remote.folder / "folder/empty").is_dir()
+    assert (remote.folder / "folder/x").read_text() == "given\n" * 20_000
+    assert (remote.folder / "grows").read_text() == f"{300 * 2**20}\n"
+    assert "rule grows: took more than 128 MB of memory; asking for" in remote.said
+    assert not jobs_there()
+    assert not pilots_in_slurm()
+
+
+RULE = "rule all:\n    output: 'out'\n    shell: 'touch out'"
+
+
+def test_an_access_point_that_is_not_known_is_told_with_those_that_are(remote):
+    remote.snakefile(RULE)
+    assert remote.run("--osgpilot-access-point", "elsewhere") == 1
+    knows = "knows no access point `elsewhere`; it knows ap.localpool, login.localpool"
+    assert knows in remote.said
+    assert "Traceback" not in remote.said
+
+
+def test_a_collector_that_does_not_answer_is_told_at_once(remote):
+    address = {"schedd": "ap.localpool", "collector": "ap.localpool:1"}
+    remote.write_site({**SITE, "access_point": address})
+    remote.snakefile(RULE)
+    assert remote.run() == 1
+    assert "the collector ap.localpool:1 does not answer" in remote.said
+    assert "Traceback" not in remote.said
+
+
+@pytest.mark.parametrize("tokens", ["none", "of a stranger"])
+def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, tokens, monkeypatch):
+    folder = remote.folder / "tokens"
+    folder.mkdir(mode=0o700)
+    if tokens == "of a stranger":
+        (folder / "token").write_text("abc")
+        (folder / "token").chmod(0o600)
+    monkeypatch.setenv("_CONDOR_SEC_TOKEN_DIRECTORY", str(folder))
+    remote.snakefile(RULE)
+    assert remote.run() == 1
+    assert "access point ap.localpool does not let you submit" in remote.said
+    assert "condor_token_fetch -authz READ -authz WRITE" in remote.said
+    assert "Traceback" not in remote.said
+    assert not jobs_there()
+
+
+@pytest.fixture
+def seat_there(tmp_path):
+    """An access point on the other host, and a run of its own."""
+    seat = Seat("alice", "TestProject", f"test-{tmp_path.name}")
+    address = Address("ap.localpool", "ap.localpool:9618")
+    made = RemoteAccessPoint(seat, tmp_path, "ap.localpool:9618", address, SystemClock(), 1.0)
+    yield made
+    made.remove(None, "end of the test")
+    made.close()
+
+
+def job_folder(folder, key):
+    (folder / "jobs" / key / "osgpilot-in").mkdir(parents=True)
+    (folder / "jobs" / key / "osgpilot-in/osgpilot-job").write_text("exit 0")
+
+
+def test_jobs_whose_inputs_did_not_arrive_are_taken_back(seat_there, tmp_path):
+    """As when the process dies between the submission and the transfer."""
+    submission = Submission(("whole", "half"), Request(JobClass(Shape(1, 100, 100))))
+    for key in submission.keys:
+        job_folder(tmp_path, key)
+    whole = seat_there.submit(replace(submission, keys=("whole",)))
+    collector = htcondor2.Collector("ap.localpool:9618")
+    schedd = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, "ap.localpool"))
+    description = htcondor2.Submit(seat_there._describe(submission))
+    items = iter([{"OSGPilotKey": "half", "OSGPilotUrls": ""}])
+    schedd.submit(description, spool=True, itemdata=items)
+    assert there("HoldReasonCode == 16")
+    assert seat_there.find() == whole
+    assert not there("HoldReasonCode == 16")
+
+
+def test_a_submission_whose_inputs_are_gone_leaves_nothing_behind(seat_there, tmp_path):
+    submission = Submission(("there", "gone"), Request(JobClass(Shape(1, 100, 100))))
+    job_folder(tmp_path, "there")
+    with pytest.raises(OsgpilotError):
+        seat_there.submit(submission)
+    assert seat_there.find() == {}

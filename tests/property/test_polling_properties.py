@@ -1,0 +1,165 @@
+"""However seldom somebody looks, looks tell in sum what an event log would have told."""
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.polling import Sight, Status, derive
+from snakemake_executor_plugin_osgpilot.core.watch import BELIEVED_AFTER, Watch
+
+JOB = Job("1", "rule", Request(JobClass(Shape(1, 500))), state=JobState.WAITING)
+STATES = {
+    Status.IDLE: JobState.WAITING,
+    Status.HELD: JobState.HELD,
+    Status.COMPLETED: JobState.ENDED,
+    Status.REMOVED: JobState.REMOVED,
+}
+
+STEPS = st.sampled_from(
+    ["start", "begin", "vacate", "hold", "release", "complete", "kill", "remove", "grow"]
+)
+
+
+def _under_way(step, now, at_s):
+    """Return what changes while a start goes on, None if the step is not possible."""
+    if now.status is not Status.RUNNING:
+        return None
+    if step == "begin" and now.started_s is None:
+        return {"started_s": at_s}
+    if step == "grow":
+        return {"memory_mb": now.memory_mb + 100}
+    return None
+
+
+def _moved(step, now):
+    """Return what changes when a job comes into another state, None if it does not."""
+    status = now.status
+    if step == "start" and status is Status.IDLE:
+        place = {"pilot": f"p{now.starts}", "allocation_id": f"{now.starts}"}
+        return {"status": Status.RUNNING, "starts": now.starts + 1, "started_s": None, **place}
+    if step == "vacate" and status is Status.RUNNING:
+        return {"status": Status.IDLE, "text": "vacated"}
+    if step == "hold" and status in (Status.IDLE, Status.RUNNING):
+        return {"status": Status.HELD, "holds": now.holds + 1, "code": 13, "text": "held"}
+    if step == "release" and status is Status.HELD:
+        return {"status": Status.IDLE, "code": 0}
+    if step in ("complete", "kill") and status is Status.RUNNING and now.started_s is not None:
+        return {"status": Status.COMPLETED, "exit_status": 0 if step == "complete" else 137}
+    if step == "remove":
+        return {"status": Status.REMOVED, "text": "removed"}
+    return None
+
+
+def story(steps):
+    """Return what a schedd has of a job after each step that is possible, and its setbacks."""
+    at_s, setbacks = 100.0, 0
+    sights = [Sight(Status.IDLE, at_s, at_s, at_s)]
+    for step in steps:
+        now, at_s = sights[-1], at_s + 10
+        if now.over:
+            break
+        if changed := _under_way(step, now, at_s):
+            sights.append(replace(now, seen_s=at_s, **changed))
+        elif changed := _moved(step, now):
+            sights.append(replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed}))
+            setbacks += step in ("vacate", "hold")
+    return sights, setbacks
+
+
+@given(steps=st.lists(STEPS, max_size=40), data=st.data())
+def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
+    sights, setbacks = story(steps)
+    chosen = data.draw(st.sets(st.integers(0, len(sights) - 1)).map(sorted))
+    looks = [sights[i] for i in chosen if i != len(sights) - 1] + [sights[-1]]
+    every_look = len(looks) == len(sights)
+    told, before = [], None
+    for sight in looks:
+        told += derive(before, sight)
+        before = sight
+    job = JOB
+    for event in told:
+        job = fold(job, event)
+
+    last = sights[-1]
+    began = last.started_s is not None
+    want = STATES.get(last.status, JobState.RUNNING if began else JobState.WAITING)
+    assert job.state is want
+    assert job.exit_status == last.exit_status
+    kinds = Counter(event.kind for event in told)
+    assert kinds[EventKind.SUBMIT] == 1
+    assert kinds[EventKind.TERMINATED] + kinds[EventKind.ABORTED] == last.over
+    if last.over:
+        assert told[-1].kind in (EventKind.TERMINATED, EventKind.ABORTED)
+    assert job.used_mb == last.memory_mb
+    # every start is known of, and none is invented
+    ran_to_the_end = last.active or last.status is Status.COMPLETED
+    assert job.attempts <= last.starts
+    assert len(job.setbacks) <= setbacks
+    assert len(job.setbacks) >= last.starts - ran_to_the_end - (last.status is Status.REMOVED)
+    if began:
+        assert (job.pilot, job.allocation_id) == (last.pilot, last.allocation_id)
+        assert job.started_s == last.started_s
+    if every_look:
+        assert len(job.setbacks) == setbacks
+
+
+@given(steps=st.lists(STEPS, max_size=40))
+def test_looking_twice_tells_nothing_new(steps):
+    for sight in story(steps)[0]:
+        assert derive(sight, replace(sight, seen_s=sight.seen_s + 60)) == []
+
+
+@given(
+    st.lists(st.sampled_from(["queue", "history", "neither", "no answer"]), max_size=12),
+    st.lists(STEPS, max_size=20),
+)
+def test_a_job_ends_once_and_only_when_an_answer_says_so(answers, steps):
+    sights, _ = story(steps)
+    watch, told, gone = Watch(), [], 0
+    watch.follow(["1.0"])
+    for n, answer in enumerate(answers):
+        if not watch:
+            break
+        sight = sights[min(n, len(sights) - 1)]
+        missing = watch.missing(["1.0"] if answer == "queue" else [])
+        if answer == "queue" and not sight.over:
+            told += watch.tell({"1.0": sight})
+            gone = 0
+        elif answer == "history" and sight.over and missing:
+            told += watch.tell({"1.0": sight})
+        elif answer == "neither":
+            told += watch.miss(missing, 1000.0 + n)
+            gone += bool(missing)
+    ends = [e for _, e in told if e.kind in (EventKind.TERMINATED, EventKind.ABORTED)]
+    assert len(ends) <= 1
+    assert bool(ends) == (not watch)
+    if ends and ends[0].text.startswith("the access point has it neither"):
+        assert gone >= BELIEVED_AFTER
+
+
+def test_a_start_between_two_looks_is_told_without_a_place():
+    idle = Sight(Status.IDLE, 100, 100, 100)
+    again = replace(idle, seen_s=160, starts=2, status=Status.RUNNING, started_s=150, pilot="p2")
+    assert [(e.kind, e.pilot) for e in derive(idle, again)] == [
+        (EventKind.EXECUTE, ""),
+        (EventKind.EVICTED, ""),
+        (EventKind.EXECUTE, "p2"),
+    ]
+
+
+def test_a_job_that_ran_and_ended_between_two_looks_has_its_whole_story():
+    idle = Sight(Status.IDLE, 100, 100, 100)
+    done = Sight(
+        Status.COMPLETED, 160, 100, 150, starts=1, started_s=120.0, pilot="p", allocation_id="7",
+        node="n1", exit_status=3, memory_mb=20,
+    )  # fmt: skip
+    assert derive(idle, done) == [
+        Event(EventKind.EXECUTE, 120, pilot="p", allocation_id="7", node="n1"),
+        Event(EventKind.USAGE, 160, memory_mb=20),
+        Event(EventKind.TERMINATED, 150, exit_status=3),
+    ]
