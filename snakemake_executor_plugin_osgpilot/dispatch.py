@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +183,10 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
 
     def cancel(self) -> None:
         """Take all jobs back, wherever they are."""
+        # Snakemake calls this while it handles what stopped it
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
+        for executor in self._in_ospool():
+            executor.interrupted = interrupted
         self._together(lambda executor: executor.cancel())
 
     def shutdown(self) -> None:

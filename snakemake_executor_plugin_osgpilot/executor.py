@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
     passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here.
+    here; `interrupted` is set when it is the user who has them cancelled.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._preparer: Preparer | None = None
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
+        self.interrupted = False
         self._run = self._start(workflow, logger)
         self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
@@ -294,7 +294,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
         With `--osgpilot-on-exit detach`, Ctrl-C leaves them where they are; an error does not.
         """
-        self._close(detach=isinstance(sys.exception(), KeyboardInterrupt | SystemExit))
+        self._close(detach=self.interrupted)
 
     def shutdown(self) -> None:
         """Leave nothing behind; called at every end of a workflow, also after an internal error."""
