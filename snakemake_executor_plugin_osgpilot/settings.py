@@ -148,11 +148,11 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         },
     )
     when: Optional[str] = field(
-        default="always",
+        default="auto",
         metadata={
             "help": "Which rules go to the OSPool that do not say so themselves (resource ospool): "
-            "all that a pilot can run (always), those that suit it and are worth pilots (auto), "
-            "or none (never).",
+            "those that suit it and are worth pilots (auto), all that a pilot can run (always), "
+            "or none (never). Without plain Slurm to fall back to, auto is as always.",
             "choices": ["auto", "always", "never"],
             "env_var": False,
         },

@@ -112,7 +112,14 @@ _SUBMIT_EVENT = "000 ("
 _OSGPILOT_LOG = ".snakemake/osgpilot/*/jobs.log"
 _OSGPILOT = (
     *("--executor", "osgpilot", "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml"),
-    *("--osgpilot-project", "{project}", "--osgpilot-max-pilots", "{pilots}"),
+    *(
+        "--osgpilot-when",
+        "always",
+        "--osgpilot-project",
+        "{project}",
+        "--osgpilot-max-pilots",
+        "{pilots}",
+    ),
     *("--default-resources", "mem_mb=512", "disk_mb=100"),
 )
 

@@ -62,7 +62,8 @@ def measure(snakefile: str, folder: Path, options: list[str]) -> dict[str, Any]:
     done = subprocess.run(
         [
             sys.executable, "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited",
-            "--osgpilot-project", "TestProject", "--osgpilot-site", "site.yaml",
+            "--osgpilot-when", "always", "--osgpilot-project", "TestProject",
+            "--osgpilot-site", "site.yaml",
             "--osgpilot-max-pilots", "4", "--shared-fs-usage", "none",
             "--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1",
             "--default-resources", "mem_mb=500", "disk_mb=100", *options,

@@ -82,7 +82,9 @@ def dispatcher(*given, said=None, **settings):
     failed = []
     workflow = SimpleNamespace(
         dag=FakeDag(list(given)),
-        executor_settings=ExecutorSettings(project="Mine", site="site.yaml", **settings),
+        executor_settings=ExecutorSettings(
+            **{"project": "Mine", "site": "site.yaml", "when": "always", **settings}
+        ),
         resource_settings=SimpleNamespace(local_cores=1),
         scheduler=SimpleNamespace(error_callback=failed.append),
         failed=failed,
