@@ -80,7 +80,7 @@ class Controller:
         if self._thread.is_alive():
             self._queue.interrupt()
             self._thread.join()
-        unfinished = self._queue.any_left()
+        unfinished = self._queue.any_left() or self._came_back()
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
@@ -89,6 +89,17 @@ class Controller:
         if unfinished:
             self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
+
+    def _came_back(self) -> bool:
+        """Whether the queue has jobs whose end we know, or may have them.
+
+        A schedd that was killed between a job's last event and its own note of it runs the job once
+        more when it starts again.
+        """
+        try:
+            return self._queue.span_s() is not None and self._queue.remaining() > 0
+        except OsgpilotError:
+            return True
 
     def _remove_jobs(self) -> None:
         """Remove all jobs; let the pilots confirm it before they are told to end themselves.
