@@ -109,6 +109,9 @@ class AccessPoint(Protocol):
     def events(self) -> list[tuple[str, Event]]:
         """Return what the event log has to tell since the last call, by `cluster.proc`."""
 
+    def missed_events(self) -> bool:
+        """Whether the log had events that could not be read, since this was asked last."""
+
 
 @dataclass(frozen=True)
 class Seat:

@@ -59,6 +59,7 @@ class Queue:
         self._access_point = access_point
         self._lock = threading.Lock()
         self._registry = Registry(largest)
+        self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
@@ -156,11 +157,24 @@ class Queue:
         return sent
 
     def follow(self) -> None:
-        """Read the event log; it tells of all jobs at once."""
-        told = self._access_point.events()
+        """Read the event log; it tells of all jobs at once.
+
+        Where it is damaged, the queue is asked which jobs are still there. What the others brought
+        back tells whether they succeeded: without a list of outputs they run again. Raises
+        `Unanswered`; what was not done is done at the next call.
+        """
+        try:
+            told = self._access_point.events()
+        finally:
+            self._missed |= self._access_point.missed_events()
         with self._lock:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
+        if self._missed:
+            there = frozenset(self._access_point.find().values())
+            with self._lock:
+                self._registry.missed(there)
+            self._missed = False
 
     def mend(self, now_s: float) -> None:
         """Take out, release or submit anew what is due among the jobs in trouble.

@@ -99,6 +99,13 @@ class LocalAccessPoint:
             self._log = EventLog(self._folder / "jobs.log")
         return self._log.read()
 
+    def missed_events(self) -> bool:
+        log = self._log
+        missed = log is not None and log.missed
+        if log is not None:
+            log.missed = False
+        return missed
+
     def interrupt(self) -> None:
         self._worker.interrupt()
 
