@@ -23,7 +23,7 @@ exec "$real" "$@"
 """
 FAILS = """
 ((RANDOM % 100 >= 30)) || {
-    said=('Socket timed out on send/recv operation' 'Unspecified error')
+    said=('Socket timed out on send/recv operation' 'Unable to contact slurm controller')
     echo "sbatch: error: Batch job submission failed: ${said[RANDOM % 2]}" >&2
     exit 1
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import fault
+from .fault import NotStruckError, fault
 from .world import World
 
 ENDS_WITHIN_S, NOTHING_LEFT_WITHIN_S = 200.0, 30.0
@@ -30,7 +30,8 @@ time.time = stepped
 def end_and_start_again(world: World, signal: str, target: str) -> None:
     """Send a signal, wait for an end that leaves nothing, and start once more."""
     world.root('kill "-$1" -- "$2"', signal, target)
-    world.await_end(ENDS_WITHIN_S)
+    if world.await_end(ENDS_WITHIN_S) == 0:
+        raise NotStruckError(f"SIG{signal} came after the last job")
     world.remained += world.left_after(NOTHING_LEFT_WITHIN_S)
     world.start()
 

@@ -74,7 +74,10 @@ def one_run(each: Fault | None, asked: argparse.Namespace, number: int, place: P
         chance = random.Random(f"{asked.seed}/{name}/{number}")
         world = World(pool, folder, asked.jobs, chance)
         world.short = asked.short
-        return harmed(world, each)
+        try:
+            return harmed(world, each)
+        finally:
+            world.stop_watching()
 
 
 def harmed(world: World, each: Fault | None) -> Verdict:

@@ -17,8 +17,8 @@ from pool.conftest import SITE, SNAKEMAKE, Pool
 
 from .workflow import SHARED, finished, snakefile, twice, wanted
 
-PATIENCE_S = 1500.0
-"""How long one start of Snakemake may take; the longest fault lasts 300 s."""
+PATIENCE_S = 450.0
+"""How long Snakemake may go on without a new output; the longest fault lasts 300 s."""
 
 LEFT_WITHIN_S = 150.0
 """How long after the end pilots that nobody tells to end may take: idle_min is one minute, and they
@@ -158,18 +158,22 @@ class World:
             time.sleep(WATCH_EVERY_S / 2)
         return answer
 
-    def await_end(self, within_s: float = PATIENCE_S) -> int:
-        """Wait until Snakemake has ended, by force if it takes too long; return its status."""
+    def await_end(self, patience_s: float = PATIENCE_S) -> int:
+        """Wait until Snakemake has ended, by force if it makes nothing new; return its status."""
         assert self._process is not None
-        try:
-            status = self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-            self.note(f"killed by the fault suite after {within_s:.0f} s")
-        self.statuses.append(status)
+        since_s, before = time.monotonic(), self.done()
+        while self.running:
+            if self.done() != before:
+                since_s, before = time.monotonic(), self.done()
+            if time.monotonic() - since_s > patience_s:
+                self.note(
+                    f"killed by the fault suite after {patience_s:.0f} s without a new output"
+                )
+                self._process.kill()
+            time.sleep(WATCH_EVERY_S / 2)
+        self.statuses.append(self._process.returncode)
         self._ended_s = time.monotonic()
-        return status
+        return self._process.returncode
 
     def left(self) -> list[str]:
         """Return what of the workflow is still there, one line each."""
@@ -188,8 +192,7 @@ class World:
         while status != 0 and start_again and len(self._said) < STARTS_MAX:
             self.start()
             status = self.await_end()
-        self._over.set()
-        self._watcher.join()
+        self.stop_watching()
         with suppress(AssertionError):
             self._look()
         here = dict(
@@ -207,6 +210,12 @@ class World:
             makespan_s=self._ended_s - self._begun_s,
             statuses=self.statuses,
         )
+
+    def stop_watching(self) -> None:
+        """Look at outputs no more."""
+        self._over.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
 
     def _watch(self) -> None:
         while not self._over.wait(WATCH_EVERY_S):
