@@ -65,6 +65,8 @@ def bad_node(world: World) -> None:
     """Every job fails on one of the nodes from now on; rules have three retries."""
     _, name = running_pilot(world)
     world.write(f"{SHARED}/bad-node", f'^OSGPILOT_NODE = "{name}"$\n')
+    if not world.wait_until(lambda: "Error in rule" in world.said, 120):
+        raise NotStruckError(f"no job met {name}")
 
 
 TOKEN = "/home/alice/osg-token/flock.opensciencegrid.org"

@@ -9,7 +9,7 @@ from .world import World
 
 KILL_DAEMONS = """
 for daemon; do
-    pkill -KILL --parent "$(cat /run/condor/condor_master.pid)" "$daemon" || exit 1
+    pkill -KILL --parent "$(cat /run/condor/condor_master.pid)" --full "$daemon" || exit 1
 done
 """
 """Only those that the host's own master started: pilots on login run daemons of the same names."""

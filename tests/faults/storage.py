@@ -52,9 +52,9 @@ def small_scratch(world: World) -> None:
     world.site["scratch"] = "/scratch"
 
 
-@fault(prepare=small_scratch)
+@fault(prepare=small_scratch, start_again=True)
 def full_scratch(world: World) -> None:
-    """The pilots' scratch disk is full for a while."""
+    """The pilots' scratch disk is full for a while; commands that cannot write fail."""
     world.root("cat /dev/zero > /scratch/filler 2> /dev/null; true")
     time.sleep(world.lasts_s(60, short_s=15))
     world.root("rm /scratch/filler")

@@ -42,7 +42,7 @@ def main() -> int:
         for each in chosen:
             try:
                 verdict = one_run(each, asked, number, place)
-            except NotStruckError as error:
+            except (NotStruckError, AssertionError) as error:
                 verdict = Verdict(left=[f"the fault could not be made: {error}"])
             verdicts[each.name].append(verdict)
             print(f"{each.name} {number + 1}/{asked.runs}: {describe(verdict)}", flush=True)

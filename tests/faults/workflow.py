@@ -22,7 +22,7 @@ rule each:
     output: "out/each/{{n}}"
     params: seconds=lambda w: 0.5 + int(w.n) % 4 / 2
     shell: '''
-        ! grep -qsf {SHARED}/bad-node "$_CONDOR_MACHINE_AD"
+        if grep -qf {SHARED}/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
         sleep {{params.seconds}}
         seq {{wildcards.n}} $(( {{wildcards.n}} + {LINES - 1} )) > {{output}}
         echo ended >> {SHARED}/each-{{wildcards.n}}
@@ -32,7 +32,7 @@ rule gather:
     input: lambda w: [f"out/each/{{{FAN_IN} * int(w.n) + i}}" for i in range({FAN_IN})]
     output: "out/gather/{{n}}"
     shell: '''
-        ! grep -qsf {SHARED}/bad-node "$_CONDOR_MACHINE_AD"
+        if grep -qf {SHARED}/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
         sleep 0.5
         cat {{input}} > {{output}}
         echo ended >> {SHARED}/gather-{{wildcards.n}}
