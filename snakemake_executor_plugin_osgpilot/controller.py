@@ -54,7 +54,7 @@ class Controller:
         self._clock, self._say, self._warn = clock, say, warn
         self._looked_s = float("-inf")
         self._look_soon = False
-        self._idle: frozenset[str] = frozenset()
+        self._idle = self._shunned = frozenset[str]()
         self._said = ""
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -174,6 +174,9 @@ class Controller:
             self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
         self._tell_refusals(decided)
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
+        shunned = self._fleet.health.shunned.keys()
+        self._queue.avoid(sorted(shunned - self._shunned))
+        self._shunned = frozenset(shunned)
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
         if self._fleet.health.hopeless and not self._fleet.live:

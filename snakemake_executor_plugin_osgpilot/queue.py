@@ -200,6 +200,12 @@ class Queue:
             if vanished:
                 self._registry.lost.vanished(pilot)
 
+    def avoid(self, pilots: Iterable[str]) -> None:
+        """Keep jobs off pilots that ruin them; a slot that is claimed takes the next at once."""
+        with self._lock:
+            for pilot in pilots:
+                self._registry.lost.vanished(pilot)
+
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
         """Give up on waiting jobs of these classes (None: of all) with a reason."""
         with self._lock:

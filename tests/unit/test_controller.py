@@ -162,6 +162,16 @@ def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
     assert world.warned == []
 
 
+def test_jobs_in_the_queue_are_kept_off_a_pilot_on_which_jobs_fail(world):
+    """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
+    world.add("a")
+    world.tick()
+    world.fleet.shun("osgpilot-r1-1", "3 of 3 jobs failed there at once")
+    world.tick()
+    world.tick()
+    assert world.ap.avoided == [("osgpilot-r1-1",)]
+
+
 def test_jobs_that_a_killed_schedd_took_up_again_after_their_end_are_removed(world):
     world.add("a")
     world.tick()
