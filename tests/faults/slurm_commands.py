@@ -88,6 +88,6 @@ def sbatch_garbage(world: World) -> None:
 
 @fault(prepare=breaking("squeue", LEAVES_OUT))
 def squeue_partial(world: World) -> None:
-    """The answers of squeue lack three of ten rows until half of the outputs are there."""
+    """The answers of squeue lack three of ten rows until most of the outputs are there."""
     world.wait_for(0.6)
     world.alice("rm $1/squeue-breaks", SHIMS)

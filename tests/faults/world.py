@@ -17,8 +17,8 @@ from pool.conftest import SITE, SNAKEMAKE, Pool
 
 from .workflow import SHARED, finished, snakefile, twice, wanted
 
-PATIENCE_S = 450.0
-"""How long Snakemake may go on without a new output; the longest fault lasts 300 s."""
+PATIENCE_S = 750.0
+"""How long Snakemake may go on without a new output; a job lease lasts 600 s."""
 
 LEFT_WITHIN_S = 150.0
 """How long after the end pilots that nobody tells to end may take: idle_min is one minute, and they
@@ -114,7 +114,8 @@ class World:
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         command = (*SNAKEMAKE, *self.options, "--osgpilot-shared-prefixes", SHARED)
         # in a session of its own: a signal to its process group has to find nobody else
-        argv = self.pool.argv("setsid", "--wait", "env", *variables, *command, folder=self.folder)
+        env = ("setsid", "--wait", "env", "--default-signal=INT", *variables)
+        argv = self.pool.argv(*env, *command, folder=self.folder)
         with said.open("ab") as file:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
