@@ -55,7 +55,7 @@ class Controller:
         self._clock, self._say, self._warn = clock, say, warn
         self._looked_s = float("-inf")
         self._look_soon = False
-        self._idle: frozenset[str] = frozenset()
+        self._idle = self._shunned = frozenset[str]()
         self._said = ""
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -88,7 +88,7 @@ class Controller:
         Return whether nothing is left.
         """
         self.stop()
-        unfinished = self._queue.any_left()
+        unfinished = self._queue.any_left() or self._came_back()
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
@@ -98,6 +98,17 @@ class Controller:
             over &= self._attempt("empty the queue", self._queue_emptied)
         self._attempt("write the record", self._book.write)
         return over
+
+    def _came_back(self) -> bool:
+        """Whether the queue has jobs whose end we know, or may have them.
+
+        A schedd that was killed between a job's last event and its own note of it runs the job once
+        more when it starts again.
+        """
+        try:
+            return self._queue.span_s() is not None and self._queue.remaining() > 0
+        except OsgpilotError:
+            return True
 
     def _remove_jobs(self) -> None:
         """Remove all jobs; let the pilots confirm it before they are told to end themselves.
@@ -177,6 +188,9 @@ class Controller:
             self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
         self._tell_refusals(decided)
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
+        shunned = self._fleet.health.shunned.keys()
+        self._queue.avoid(sorted(shunned - self._shunned))
+        self._shunned = frozenset(shunned)
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
         if self._fleet.health.hopeless and not self._fleet.live:

@@ -156,6 +156,9 @@ class JobJournal(Protocol):
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Write down job key → `cluster.proc`."""
 
+    def missed_events(self) -> bool:
+        """Whether the log had events that could not be read, since this was asked last."""
+
 
 @dataclass(frozen=True)
 class Seat:

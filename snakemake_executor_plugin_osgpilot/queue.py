@@ -69,6 +69,7 @@ class Queue:
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
         self._paused = False
+        self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
@@ -184,11 +185,24 @@ class Queue:
         return sent
 
     def follow(self) -> None:
-        """Read the event log; it tells of all jobs at once."""
-        told = self._access_point.events()
+        """Read the event log; it tells of all jobs at once.
+
+        Where it is damaged, the queue is asked which jobs are still there. What the others brought
+        back tells whether they succeeded: without a list of outputs they run again. Raises
+        `Unanswered`; what was not done is done at the next call.
+        """
+        try:
+            told = self._access_point.events()
+        finally:
+            self._missed |= self._access_point.missed_events()
         with self._lock:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
+        if self._missed:
+            there = frozenset(self._access_point.find().values())
+            with self._lock:
+                self._registry.missed(there)
+            self._missed = False
 
     def mend(self, now_s: float) -> None:
         """Take out, release or submit anew what is due among the jobs in trouble.
@@ -216,6 +230,12 @@ class Queue:
         with self._lock:
             self._registry.lost.ended(pilot, at_s)
             if vanished:
+                self._registry.lost.vanished(pilot)
+
+    def avoid(self, pilots: Iterable[str]) -> None:
+        """Keep jobs off pilots that ruin them; a slot that is claimed takes the next at once."""
+        with self._lock:
+            for pilot in pilots:
                 self._registry.lost.vanished(pilot)
 
     def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:

@@ -131,6 +131,7 @@ class FakeAccessPoint:
         self.fails: OsgpilotError | None = None
         self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
+        self.missed = False
         self.forgotten = False
         self.known: frozenset[str] = frozenset()
         self.pool_asked = 0
@@ -200,6 +201,10 @@ class FakeAccessPoint:
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
         self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]
+
+    def missed_events(self) -> bool:
+        missed, self.missed = self.missed, False
+        return missed
 
     def events(self) -> list[tuple[str, Event]]:
         told, self.told = self.told, []

@@ -101,6 +101,9 @@ class CondorQueue:
     def set_paused(self, *, paused: bool) -> None:
         self._ask("edit", constraint=self._mine, edits={PAUSED: str(paused).lower()})
 
+    def missed_events(self) -> bool:
+        return False
+
     def interrupt(self) -> None:
         self._worker.interrupt()
 

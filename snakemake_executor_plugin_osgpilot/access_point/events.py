@@ -30,13 +30,20 @@ SIGNALLED = 128
 
 
 class EventLog:
-    """Reads one log file incrementally; the file is made if it does not exist."""
+    """Reads one log file incrementally; the file is made if it does not exist.
+
+    `missed` says that there may have been events that could not be read; who acts on it takes it
+    back.
+    """
 
     def __init__(self, path: Path) -> None:
         import htcondor2
 
         path.touch(mode=0o600)
+        self._path = path
+        self._seen = path.stat()
         self._log = htcondor2.JobEventLog(str(path))
+        self.missed = False
 
     def read(self) -> list[tuple[str, Event]]:
         """Return new events as (`cluster.proc`, event), oldest first, without waiting.
@@ -45,15 +52,38 @@ class EventLog:
         """
         import htcondor2
 
-        found = []
+        self._begin_anew_if_cut()
+        found: list[tuple[str, Event]] = []
+        try:
+            while not self._read_on(found):
+                pass
+        except htcondor2.HTCondorException as error:
+            # the reader goes on after the next mark between events: what is before it is lost
+            self.missed = True
+            if not found:
+                raise Unanswered(f"the event log cannot be read: {error}") from error
+        return found
+
+    def _read_on(self, found: list[tuple[str, Event]]) -> bool:
+        """Add events to `found`; False after one of a kind that the bindings do not know."""
         try:
             for raw in self._log.events(stop_after=0):
                 if int(raw.type) in _KINDS:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
-        except htcondor2.HTCondorException as error:
-            if not found:
-                raise Unanswered(f"the event log cannot be read: {error}") from error
-        return found
+        except ValueError:
+            return False
+        return True
+
+    def _begin_anew_if_cut(self) -> None:
+        """Read from the start a file that became shorter or is another one now."""
+        import htcondor2
+
+        before, now = self._seen, self._path.stat()
+        self._seen = now
+        if now.st_size < before.st_size or now.st_ino != before.st_ino:
+            self._log.close()
+            self._log = htcondor2.JobEventLog(str(self._path))
+            self.missed = True
 
     def close(self) -> None:
         self._log.close()

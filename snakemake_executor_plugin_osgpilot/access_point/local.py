@@ -47,6 +47,13 @@ class LocalAccessPoint(CondorQueue):
             self._log = EventLog(self._folder / "jobs.log")
         return self._log.read()
 
+    def missed_events(self) -> bool:
+        log = self._log
+        missed = log is not None and log.missed
+        if log is not None:
+            log.missed = False
+        return missed
+
     def folders_of_jobs(self) -> list[tuple[str, Path]]:
         """Return run and job folder of each job that runs of this owner have in the queue."""
         owner = safe_name(self._seat.owner, "owner")

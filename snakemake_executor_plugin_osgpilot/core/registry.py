@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core import feeding, holds
@@ -107,6 +107,12 @@ class Registry:
             self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
             if end := holds.interrupted(job):
                 self.give_up(job, end.why)
+
+    def missed(self, there: Collection[str]) -> None:
+        """Take in that events were lost, and that all but the jobs (ids) that are `there` ended."""
+        end = Event(EventKind.TERMINATED, (self.span_s or (0.0, 0.0))[1], exit_status=0)
+        for job_id in {job.job_id for job in self.ledger} - {"", *there}:
+            self.apply(job_id, end)
 
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,32 @@ from snakemake_executor_plugin_osgpilot.pool.state import Running, find
 KINDS = ("mnt", "net", "pid", "user", "uts", "ipc")
 REPOSITORY = Path(__file__).parents[2]
 MAIN = "from snakemake_executor_plugin_osgpilot.cli import main; main(prog_name='osgpilot')"
+
+SITE = {
+    "site": "LocalPool",
+    "resource": "LocalPool-Slurm",
+    "central_manager": "ap.localpool:9618",
+    "token": "~/osg-token/flock.opensciencegrid.org",
+    "image": "/opt/sif/pilot.sif",
+    "pilot": {"cores": 4, "memory_mb": 3900, "walltime_min": 60, "idle_min": 1},
+    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
+}
+SNAKEMAKE = (
+    *("python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited"),
+    *("--shared-fs-usage", "none", "--osgpilot-project", "TestProject"),
+    *("--osgpilot-when", "always"),
+    *("--osgpilot-site", "site.yaml", "--default-resources", "mem_mb=500", "disk_mb=100"),
+)
+
+POWER_LOSS = """
+family() {
+    local child
+    for child in $(pgrep -P "$1"); do family "$child"; done
+    echo "$1"
+}
+kill -KILL $(cat "/run/slurmd-$1.pid") $(family "$2")
+"""
+"""Kills the slurmd of a node and the batch script of the pilot there, all at once."""
 
 
 def osgpilot(*arguments: str, cwd: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
@@ -105,14 +132,19 @@ def built() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def pool(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    """A pool with a working folder of its own."""
-    name, work = f"test-{os.getpid()}", tmp_path_factory.mktemp("work")
+@contextmanager
+def started(name: str, work: Path) -> Iterator[Pool]:
+    """A pool that is up for as long as it is needed."""
     try:
         done = osgpilot("pool", "up", "--name", name, "--work", str(work))
         assert done.returncode == 0, done.stderr
-        print(done.stdout)
         yield Pool(name, work)
     finally:
         osgpilot("pool", "down", "--name", name)
+
+
+@pytest.fixture(scope="module")
+def pool(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """A pool with a working folder of its own."""
+    with started(f"test-{os.getpid()}", tmp_path_factory.mktemp("work")) as pool:
+        yield pool

@@ -4,39 +4,14 @@ import subprocess
 
 import yaml
 
-from .conftest import Pool, until
+from .conftest import POWER_LOSS, SITE, SNAKEMAKE, Pool, until
 
-SITE = {
-    "site": "LocalPool",
-    "resource": "LocalPool-Slurm",
-    "central_manager": "ap.localpool:9618",
-    "token": "~/osg-token/flock.opensciencegrid.org",
-    "image": "/opt/sif/pilot.sif",
-    "pilot": {"cores": 4, "memory_mb": 3900, "walltime_min": 60, "idle_min": 1},
-    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
-}
 SNAKEFILE = """
 rule all:
     output: "out"
     retries: 0
     shell: "echo start >> {output}; sleep 20; echo end >> {output}"
 """
-SNAKEMAKE = (
-    *("python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited"),
-    *("--shared-fs-usage", "none", "--osgpilot-project", "TestProject"),
-    *("--osgpilot-when", "always"),
-    *("--osgpilot-site", "site.yaml", "--default-resources", "mem_mb=500", "disk_mb=100"),
-)
-
-POWER_LOSS = """
-family() {
-    local child
-    for child in $(pgrep -P "$1"); do family "$child"; done
-    echo "$1"
-}
-kill -KILL $(cat "/run/slurmd-$1.pid") $(family "$(pgrep -o -f slurm_script)")
-"""
-"""Kills a node's slurmd and the only pilot there is, all at once."""
 
 
 def node_of_the_job(pool: Pool) -> str:
@@ -55,7 +30,8 @@ def test_a_failed_node_costs_no_job_and_no_retry(pool: Pool):
     )
     until(lambda: node_of_the_job(pool), 90, "a running job")
     node = node_of_the_job(pool)
-    pool.say("bash", "-c", POWER_LOSS, "-", node, user="root")
+    pilot = pool.say("pgrep", "-o", "-f", "slurm_script", user="root")
+    pool.say("bash", "-c", POWER_LOSS, "-", node, pilot, user="root")
     # what slurmctld does by itself after SlurmdTimeout, a minute here
     pool.say("scontrol", "update", f"nodename={node}", "state=down", "reason=dead", user="root")
     said, _ = workflow.communicate(timeout=200)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import Pool, until
-from .test_node_failure import SITE, SNAKEMAKE
+from .conftest import SITE, SNAKEMAKE, Pool, until
 
 USERS = ("alice", "bob")
 SECRET = "pr1vate-en0ugh"

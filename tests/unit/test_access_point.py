@@ -194,6 +194,41 @@ def test_an_event_log_is_read_once_and_in_order(tmp_path):
     log.close()
 
 
+def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text("098 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n" + LOG)
+    assert len(log.read()) == 6
+    with path.open("a") as opened:
+        opened.write("099 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n")
+    assert log.read() == []
+    assert not log.missed
+    log.close()
+
+
+def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text("005 (\n" + LOG)
+    with pytest.raises(Unanswered, match="cannot be read"):
+        log.read()
+    assert log.missed
+    assert len(log.read()) == 5
+    log.close()
+
+
+def test_a_log_that_was_cut_is_read_from_its_start(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text(LOG + LOG)
+    assert len(log.read()) == 12
+    assert not log.missed
+    path.write_text(LOG)
+    assert len(log.read()) == 6
+    assert log.missed
+    log.close()
+
+
 FAKE_WORKER = """
 import json, os, sys, time
 for line in sys.stdin:

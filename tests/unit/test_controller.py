@@ -162,6 +162,27 @@ def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
     assert world.warned == []
 
 
+def test_jobs_in_the_queue_are_kept_off_a_pilot_on_which_jobs_fail(world):
+    """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
+    world.add("a")
+    world.tick()
+    world.fleet.shun("osgpilot-r1-1", "3 of 3 jobs failed there at once")
+    world.tick()
+    world.tick()
+    assert world.ap.avoided == [("osgpilot-r1-1",)]
+
+
+def test_jobs_that_a_killed_schedd_took_up_again_after_their_end_are_removed(world):
+    world.add("a")
+    world.tick()
+    world.ap.tell("a", EventKind.EXECUTE)
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.tick()
+    assert world.queue.over()["a"].succeeded
+    world.controller.close()
+    assert world.ap.queued == {}
+
+
 def test_jobs_that_stay_in_the_queue_are_named(world):
     world.add("a")
     world.tick()

@@ -311,6 +311,15 @@ def test_a_list_that_came_back_short_is_found(bench):
         bench.commit(payload)
 
 
+def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(bench):
+    """As on a node whose disk is full."""
+    made = job("echo x > a; mkdir -p osgpilot-out/.osgpilot-manifest", outputs=("a",))
+    assert bench.execute(made) == 0
+    assert "cannot list the outputs" in (bench.job / "output").read_text()
+    with pytest.raises(Incomplete):
+        bench.commit(made)
+
+
 def test_what_an_earlier_attempt_left_behind_is_no_output(bench):
     payload = job("true", outputs=("a",))
     bench.execute(payload)

@@ -64,6 +64,37 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     }
 
 
+def test_jobs_whose_end_the_log_has_lost_are_over_when_the_queue_has_them_no_more(queue, ap):
+    queue.add([job("a"), job("b")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1")
+    del ap.queued["a"]
+    queue.follow()
+    assert queue.over() == {}, "absence alone is no end"
+    ap.missed = True
+    queue.follow()
+    assert [job.key for job in queue.over().values()] == ["a"]
+    assert queue.any_left()
+    assert queue.run_again("a", "the list of its outputs did not come back")
+
+
+def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue, ap, monkeypatch):
+    queue.add([job("a")])
+    queue.send()
+    ap.queued.clear()
+    ap.missed = True
+    with monkeypatch.context() as patch:
+        patch.setattr(ap, "find", no_answer)
+        with pytest.raises(Unanswered):
+            queue.follow()
+    queue.follow()
+    assert set(queue.over()) == {"a"}
+
+
+def no_answer():
+    raise Unanswered("the access point did not answer")
+
+
 def test_the_end_is_reported_once(queue, ap):
     queue.add([job("a")])
     queue.send()

@@ -1,0 +1,94 @@
+"""Faults of files: event log, outputs on their way, full disks."""
+
+from __future__ import annotations
+
+import time
+
+from .fault import NotStruckError, fault
+from .world import World
+
+EVENT_LOG = '"$(ls -td .snakemake/osgpilot/*/ | head -1)"jobs.log'
+UNKNOWN_EVENTS = (
+    "098 (001.000.000) 2026-01-01 00:00:00 Something that nobody has heard of\n"
+    "\tDetails: none\n...\n"
+    "099 (999.000.000) 2026-01-01 00:00:00 Something else\n...\n"
+)
+
+
+@fault()
+def event_log_truncated(world: World) -> None:
+    """The run's event log is cut to nothing."""
+    world.alice(f"truncate -s 0 {EVENT_LOG}")
+
+
+@fault()
+def unknown_events(world: World) -> None:
+    """The event log has events of kinds that are not known."""
+    world.alice(f'printf %s "$1" >> {EVENT_LOG}', UNKNOWN_EVENTS)
+
+
+@fault()
+def garbled_event_log(world: World) -> None:
+    """The event log has lines that are no events."""
+    world.alice(f"printf 'no event at all\\n...\\n005 (\\n' >> {EVENT_LOG}")
+
+
+def small_working_folder(world: World) -> None:
+    world.root(
+        "mount -t tmpfs -o size=$2,uid=2001,gid=2001,mode=755 tmpfs $1", str(world.folder), "48m"
+    )
+
+
+@fault(prepare=small_working_folder, start_again=True)
+def full_disk(world: World) -> None:
+    """The disk of the working folder, with the run's folder on it, is full for a while."""
+    world.alice("cat /dev/zero > filler 2> /dev/null; true")
+    time.sleep(world.lasts_s(60, short_s=15))
+    world.alice("rm filler")
+
+
+def small_scratch(world: World) -> None:
+    world.root("mkdir /scratch; mount -t tmpfs -o size=$1,mode=1777 tmpfs /scratch", "700m")
+    world.site["scratch"] = "/scratch"
+
+
+@fault(prepare=small_scratch, start_again=True)
+def full_scratch(world: World) -> None:
+    """The pilots' scratch disk is full for a while; commands that cannot write fail."""
+    world.root("cat /dev/zero > /scratch/filler 2> /dev/null; true")
+    time.sleep(world.lasts_s(60, short_s=15))
+    world.root("rm /scratch/filler")
+
+
+CUTTER = r"""
+import os, pathlib, sys, time
+
+cut = 0
+deadline_s = time.monotonic() + 30
+runs = pathlib.Path(".snakemake/osgpilot").iterdir()
+jobs = max(runs, key=lambda run: run.stat().st_mtime) / "jobs"
+seen = set()
+while cut < int(sys.argv[1]) and time.monotonic() < deadline_s:
+    for job in os.listdir(jobs):
+        back = jobs / job / "osgpilot-out"
+        try:
+            size, name, end, _ = (back / ".osgpilot-manifest").read_bytes().split(b"\0")
+            output = back / os.fsdecode(name)
+            if job not in seen and output.stat().st_size == int(size):
+                os.truncate(output, int(size) // 2)
+                cut += 1
+                seen.add(job)
+        except (OSError, ValueError):
+            continue
+    time.sleep(0.001)
+print(cut)
+"""
+"""Cuts outputs to their half when they have come whole, before they are put in place."""
+
+
+@fault()
+def short_output(world: World) -> None:
+    """Outputs that came back are cut to their half before they are put in place."""
+    cut = world.pool.say("python3", "-c", CUTTER, "4", folder=world.folder)
+    if cut == "0" or not world.wait_until(lambda: "did not come back whole" in world.said, 60):
+        raise NotStruckError("all outputs were in place too quickly")
