@@ -62,10 +62,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.wishes import Limits, Wishes
 
         said = workflow.executor_settings
-        limits = Limits(
-            said.max_pilots, said.max_pending, said.max_cores, said.max_core_hours, said.economy,
-            said.max_queued,
-        )  # fmt: skip
         try:
             shared = shared_prefixes(said.shared_prefixes)
             return start(

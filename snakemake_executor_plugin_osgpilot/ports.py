@@ -129,6 +129,9 @@ class AccessPoint(Protocol):
         What ended has left its outputs in the job's folder by then.
         """
 
+    def missed_events(self) -> bool:
+        """Whether the log had events that could not be read, since this was asked last."""
+
     @property
     def told_until_s(self) -> float:
         """The time up to which `events` has told everything; infinite if that is always all."""
@@ -155,9 +158,6 @@ class JobJournal(Protocol):
 
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Write down job key → `cluster.proc`."""
-
-    def missed_events(self) -> bool:
-        """Whether the log had events that could not be read, since this was asked last."""
 
 
 @dataclass(frozen=True)

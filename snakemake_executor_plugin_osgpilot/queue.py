@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, r
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
+from snakemake_executor_plugin_osgpilot.errands import Errands
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
 
@@ -68,7 +69,7 @@ class Queue:
         self._lock = threading.Lock()
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
-        self._paused = False
+        self._errands = Errands(access_point, self._registry, self._feeder, self._lock)
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -214,11 +215,7 @@ class Queue:
             self._registry.lose(min(now_s, self._access_point.told_until_s))
             self._registry.brake = self._registry.brake.at(now_s)
             self._feeder.tick(now_s)
-        self._pause()
-        self._warn_of_lost()
-        self._take_out()
-        self._release(now_s)
-        self._withdraw()
+        self._errands.run(now_s)
 
     def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
         """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.
@@ -305,46 +302,3 @@ class Queue:
             if self._journal:
                 self._journal.submitted(ids)
         return len(ids)
-
-    def _pause(self) -> None:
-        """Keep the jobs in the queue from starting while the brake is on."""
-        brake = self._registry.brake
-        if brake.on is not self._paused:
-            self._access_point.set_paused(paused=brake.on)
-            self._paused = brake.on
-            self._feeder.notices.append(brake.reason or "jobs are started again")
-
-    def _warn_of_lost(self) -> None:
-        lost = self._registry.lost
-        if lost.untold:
-            self._access_point.avoid(lost.avoid)
-            lost.untold = False
-
-    def _take_out(self) -> None:
-        if ids := tuple(self._registry.removals):
-            # what cannot be removed must not stop the workflow; its outputs go nowhere any more
-            with suppress(Refused):
-                self._access_point.remove(ids, "osgpilot: given up on, or left over from before")
-            with self._lock:
-                self._registry.removed(ids)
-
-    def _withdraw(self) -> None:
-        if ids := tuple(self._registry.withdrawals):
-            self._access_point.remove(ids, "osgpilot: it is submitted anew")
-            self._access_point.forget(ids)
-            with self._lock:
-                self._registry.withdrawn(ids)
-
-    def _release(self, now_s: float) -> None:
-        with self._lock:
-            due = self._registry.due_releases(now_s)
-        for shape, jobs in due.items():
-            try:
-                self._access_point.release([job.job_id for job in jobs], shape)
-            except Refused as refusal:
-                with self._lock:
-                    for job in jobs:
-                        self._registry.give_up(job, f"it cannot be released: {refusal}")
-            else:
-                with self._lock:
-                    self._registry.released(jobs, shape)

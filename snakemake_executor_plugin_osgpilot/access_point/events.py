@@ -19,11 +19,12 @@ _KINDS = {
     9: EventKind.ABORTED,
     12: EventKind.HELD,
     13: EventKind.RELEASED,
+    22: EventKind.ADRIFT,
     24: EventKind.EVICTED,
 }
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
 a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
-in the queue."""
+in the queue; 022 says that its pilot cannot be reached."""
 
 SIGNALLED = 128
 """Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""

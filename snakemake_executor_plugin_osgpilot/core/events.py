@@ -26,6 +26,7 @@ class EventKind(Enum):
     ABORTED = "aborted"
     HELD = "held"
     RELEASED = "released"
+    ADRIFT = "adrift"
 
 
 @dataclass(frozen=True, slots=True)

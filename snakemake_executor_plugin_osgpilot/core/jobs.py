@@ -136,6 +136,8 @@ def fold(job: Job, event: Event) -> Job:
     """
     if job.over or (event.kind is EventKind.SUBMIT and job.state is not JobState.PREPARED):
         return job
+    if event.kind is EventKind.ADRIFT:
+        return job
     if event.kind is EventKind.USAGE:
         return replace(job, used_mb=max(job.used_mb, event.memory_mb))
     was_running = job.state is JobState.RUNNING

@@ -5,6 +5,9 @@ from __future__ import annotations
 LOST_AFTER_S = 20.0
 """How long after the end of a pilot's allocation the event log may still tell of its jobs."""
 
+NEAR_S = 60.0
+"""A job that loses its pilot so soon before or after the end of one was on it, for all we know."""
+
 AVOID_MAX = 20
 """Jobs avoid so many of the pilots that vanished last; older ones are offered no more."""
 
@@ -17,12 +20,15 @@ class LostPilots:
 
     def __init__(self) -> None:
         self._ended: dict[str, float] = {}
+        self._adrift: dict[str, float] = {}
+        self._last_s = float("-inf")
         self.avoid: tuple[str, ...] = ()
         self.untold = False
 
     def ended(self, pilot: str, at_s: float) -> None:
         """Take in that the allocation of `pilot` is over."""
         self._ended[pilot] = at_s
+        self._last_s = max(self._last_s, at_s)
 
     def vanished(self, pilot: str) -> None:
         """Take in that `pilot` ended without a word to the pool."""
@@ -36,3 +42,21 @@ class LostPilots:
         for pilot in due:
             del self._ended[pilot]
         return due
+
+    def drifts(self, key: str, at_s: float | None) -> None:
+        """Take in when a job lost touch with a pilot that was not told yet; None: it did not."""
+        if at_s is not None:
+            self._adrift[key] = at_s
+        elif self._adrift:
+            self._adrift.pop(key, None)
+
+    def take_adrift(self, now_s: float) -> list[str]:
+        """Return the keys of jobs that went down with a pilot, by all appearances; once."""
+        gone = [
+            key
+            for key, at_s in self._adrift.items()
+            if now_s - max(at_s, self._last_s) >= LOST_AFTER_S and self._last_s >= at_s - NEAR_S
+        ]
+        for key in gone:
+            del self._adrift[key]
+        return gone

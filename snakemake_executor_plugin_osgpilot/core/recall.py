@@ -44,5 +44,5 @@ def add_instead(registry: Registry, job: Job, old_key: str) -> None:
     registry.ledger.put(job)
     registry.ledger.drop(old_key)
     del registry.key_by_id[old.job_id]
-    registry.releases.pop(old_key, None)
+    registry.releases.drop(old_key)
     registry.withdrawals[old.job_id] = job.key

@@ -13,6 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
 from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
 from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.releases import Releases
 
 
 class Registry:
@@ -33,7 +34,7 @@ class Registry:
         self.in_doubt: list[str] = []
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
-        self.releases: dict[str, tuple[float, Shape | None]] = {}
+        self.releases = Releases(self.ledger)
         self.key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
@@ -94,6 +95,9 @@ class Registry:
         before = self.ledger[key]
         if before.over or before.job_id != job_id:
             return
+        # with a pilot that is known, its end tells
+        adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
+        self.lost.drifts(key, event.at_s if adrift else None)
         if event.failed_start:
             self.brake = self.brake.struck(event.at_s)
         first_s, last_s = self.span_s or (event.at_s,) * 2
@@ -104,9 +108,7 @@ class Registry:
         elif event.kind is EventKind.HELD:
             self._judge(job, event.at_s)
         elif len(job.setbacks) > len(before.setbacks):
-            self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
-            if end := holds.interrupted(job):
-                self.give_up(job, end.why)
+            self._interrupted(job)
 
     def missed(self, there: Collection[str]) -> None:
         """Take in that events were lost, and that all but the jobs (ids) that are `there` ended."""
@@ -154,27 +156,18 @@ class Registry:
         for job in [job for job in self.ledger.executing.values() if job.pilot in due]:
             self.lost.vanished(job.pilot)
             self._lose(job, due[job.pilot])
+        for key in self.lost.take_adrift(now_s):
+            if self.ledger[key].state is JobState.WAITING:
+                self._lose(self.ledger[key], now_s)
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:
         """Take in that jobs which are to be submitted anew have been taken out of the queue."""
         self._send_or_tell(self.withdrawals.pop(job_id) for job_id in job_ids)
 
-    def due_releases(self, now_s: float) -> dict[Shape | None, list[Job]]:
-        """Return held jobs that may run again, by what they are to ask for (None: as before)."""
-        alike: defaultdict[Shape | None, list[Job]] = defaultdict(list)
-        for key, (due_s, shape) in list(self.releases.items()):
-            if self.ledger[key].state is not JobState.HELD:
-                del self.releases[key]
-            elif due_s <= now_s:
-                alike[shape].append(self.ledger[key])
-        return alike
-
-    def released(self, jobs: Iterable[Job], shape: Shape | None) -> None:
-        """Take in that held jobs were released, and ask for `shape` now."""
-        for job in jobs:
-            del self.releases[job.key]
-            if shape is not None:
-                self.ledger.put(job.asking_for(shape))
+    def _interrupted(self, job: Job) -> None:
+        self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
+        if end := holds.interrupted(job):
+            self.give_up(job, end.why)
 
     def _judge(self, job: Job, at_s: float) -> None:
         verdict = holds.judge(job, self._largest)
@@ -182,9 +175,9 @@ class Registry:
             case holds.GiveUp(why):
                 self.give_up(job, why)
             case holds.Release(after_s):
-                self.releases[job.key] = (at_s + after_s, None)
+                self.releases.plan(job.key, at_s + after_s)
             case holds.Grow(shape):
-                self.releases[job.key] = (at_s, shape)
+                self.releases.plan(job.key, at_s, shape)
         if verdict.why and not isinstance(verdict, holds.GiveUp):
             self._note(job, verdict.why)
 

@@ -118,8 +118,8 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(at_s=TIMES)
     def release(self, at_s):
-        for shape, jobs in self.registry.due_releases(at_s).items():
-            self.registry.released(jobs, shape)
+        for shape, jobs in self.registry.releases.due(at_s).items():
+            self.registry.releases.done(jobs, shape)
 
     @rule()
     def take_out(self):

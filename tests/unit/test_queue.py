@@ -367,6 +367,32 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     assert [(j.exit_status, len(j.setbacks)) for j in queue.over().values()] == [(0, 1)]
 
 
+def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    queue.follow()
+    queue.mend(2120.0)
+    assert ap.removed == []  # its pilot may be alive behind a network that is cut
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2110.0)
+    assert ap.removed == []
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+    assert queue.view().waiting == {SMALL: 1}
+
+
+def test_a_job_that_was_found_again_is_left_alone(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.EXECUTE, at_s=2095.0, pilot="p2", allocation_id="8")
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == []
+
+
 def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)

@@ -1,0 +1,80 @@
+"""What is to be done at the access point about jobs in trouble, many jobs in one call."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from snakemake_executor_plugin_osgpilot.core.feeding import Feeder
+from snakemake_executor_plugin_osgpilot.core.registry import Registry
+from snakemake_executor_plugin_osgpilot.errors import Refused
+from snakemake_executor_plugin_osgpilot.ports import AccessPoint
+
+
+class Errands:
+    """Does what `registry` wants done; what was not answered is done again.
+
+    `lock` guards the registry, and is never held while the access point is asked.
+    """
+
+    def __init__(
+        self,
+        access_point: AccessPoint,
+        registry: Registry,
+        feeder: Feeder,
+        lock: threading.Lock,
+    ) -> None:
+        self._access_point, self._registry = access_point, registry
+        self._feeder, self._lock = feeder, lock
+        self._paused = False
+
+    def run(self, now_s: float) -> None:
+        """Do what is due. Raises `Unanswered` or `Refused`."""
+        self._pause()
+        self._warn_of_lost()
+        self._take_out()
+        self._release(now_s)
+        self._withdraw()
+
+    def _pause(self) -> None:
+        """Keep the jobs in the queue from starting while the brake is on."""
+        brake = self._registry.brake
+        if brake.on is not self._paused:
+            self._access_point.set_paused(paused=brake.on)
+            self._paused = brake.on
+            self._feeder.notices.append(brake.reason or "jobs are started again")
+
+    def _warn_of_lost(self) -> None:
+        lost = self._registry.lost
+        if lost.untold:
+            self._access_point.avoid(lost.avoid)
+            lost.untold = False
+
+    def _take_out(self) -> None:
+        if ids := tuple(self._registry.removals):
+            # what cannot be removed must not stop the workflow; its outputs go nowhere any more
+            with suppress(Refused):
+                self._access_point.remove(ids, "osgpilot: given up on, or left over from before")
+            with self._lock:
+                self._registry.removed(ids)
+
+    def _withdraw(self) -> None:
+        if ids := tuple(self._registry.withdrawals):
+            self._access_point.remove(ids, "osgpilot: it is submitted anew")
+            self._access_point.forget(ids)
+            with self._lock:
+                self._registry.withdrawn(ids)
+
+    def _release(self, now_s: float) -> None:
+        with self._lock:
+            due = self._registry.releases.due(now_s)
+        for shape, jobs in due.items():
+            try:
+                self._access_point.release([job.job_id for job in jobs], shape)
+            except Refused as refusal:
+                with self._lock:
+                    for job in jobs:
+                        self._registry.give_up(job, f"it cannot be released: {refusal}")
+            else:
+                with self._lock:
+                    self._registry.releases.done(jobs, shape)
