@@ -11,10 +11,11 @@ from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
+from snakemake_executor_plugin_osgpilot.signs import Move
 
 TICK_S = 0.5
 LOOK_EVERY_S = 20.0

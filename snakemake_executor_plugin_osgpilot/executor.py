@@ -57,23 +57,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     @staticmethod
     def _start(workflow: Any, logger: Any) -> Run:
-        from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
         from snakemake_executor_plugin_osgpilot.wiring import start
-        from snakemake_executor_plugin_osgpilot.wishes import Limits, Wishes
+        from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
-        said = workflow.executor_settings
         try:
-            shared = shared_prefixes(said.shared_prefixes)
             return start(
-                Wishes(
-                    said.project,
-                    Path(said.site or ""),
-                    limits,
-                    shared,
-                    said.scope,
-                    said.on_exit,
-                    said.access_point,
-                ),
+                wishes_of(workflow.executor_settings),
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.site.kinds import Kind, kinds
 from snakemake_executor_plugin_osgpilot.site.load import Site
 
@@ -32,29 +33,6 @@ LEAVE_WAIT_S = 10.0
 
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
-
-
-@dataclass(frozen=True)
-class Signs:
-    """What is known of pilots besides Slurm's view.
-
-    `served` has those on which a job was started and when the first was, `known` those that the
-    pool knew at `asked_s` (None: the pool has not answered). `jobs_wait` says whether there are
-    jobs for more.
-    """
-
-    served: Mapping[str, float] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
-    asked_s: float | None = None
-    jobs_wait: bool = False
-
-
-@dataclass(frozen=True)
-class Move:
-    """A pilot that changed its state."""
-
-    before: Pilot
-    after: Pilot
 
 
 class Fleet:

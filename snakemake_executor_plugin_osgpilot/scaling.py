@@ -12,10 +12,11 @@ from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
-from snakemake_executor_plugin_osgpilot.fleet import Fleet, Move, Signs
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import View
+from snakemake_executor_plugin_osgpilot.signs import Move, Signs
 
 ASK_POOL_EVERY_S = 60.0
 """The collector serves everybody; HTCondor's advice is once a minute at most

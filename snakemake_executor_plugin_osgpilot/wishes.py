@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX
 from snakemake_executor_plugin_osgpilot.core.model import Policy
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload.traffic import shared_prefixes
 from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
 from snakemake_executor_plugin_osgpilot.site.load import Site
@@ -66,6 +68,26 @@ class Wishes:
         except ValueError as error:
             known = ", ".join(Scope)
             raise BadInput(f"--osgpilot-scope is {self.scope!r}; it can be {known}") from error
+
+
+def wishes_of(settings: Any) -> Wishes:
+    """Return what the executor's `settings` say. Raises `BadInput`."""
+    return Wishes(
+        settings.project,
+        Path(settings.site or ""),
+        Limits(
+            settings.max_pilots,
+            settings.max_pending,
+            settings.max_cores,
+            settings.max_core_hours,
+            settings.economy,
+            settings.max_queued,
+        ),
+        shared_prefixes(settings.shared_prefixes),
+        settings.scope,
+        settings.on_exit,
+        settings.access_point,
+    )
 
 
 def policy_of(site: Site, limits: Limits) -> Policy:

@@ -4,8 +4,7 @@ import subprocess
 
 import yaml
 
-from .conftest import Pool, until
-from .test_node_failure import SITE, SNAKEMAKE
+from .conftest import SITE, SNAKEMAKE, Pool, until
 
 REMOTE = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
 SNAKEFILE = """

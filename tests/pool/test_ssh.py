@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from .conftest import Pool, until
-from .test_node_failure import SITE, SNAKEMAKE
+from .conftest import SITE, SNAKEMAKE, Pool, until
 
 HERE = "/home/alice/workflow"
 BEHIND_SSH = {**SITE, "slurm": {"ssh": "login"}}

@@ -1,0 +1,31 @@
+"""What is learned of pilots: signs of life besides Slurm's view, and how they moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.core.model import Pilot
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of pilots besides Slurm's view.
+
+    `served` has those on which a job was started and when the first was, `known` those that the
+    pool knew at `asked_s` (None: the pool has not answered). `jobs_wait` says whether there are
+    jobs for more.
+    """
+
+    served: Mapping[str, float] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    asked_s: float | None = None
+    jobs_wait: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """A pilot that changed its state."""
+
+    before: Pilot
+    after: Pilot
