@@ -49,8 +49,9 @@ class Run:
     def start(self, *extra: str) -> "subprocess.Popen[str]":
         argv = self.pool.argv(
             "python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited",
-            "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml", "--osgpilot-when", "always",
-            "--osgpilot-max-pilots", "1", "--default-resources", "mem_mb=500", "disk_mb=100",
+            "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml",
+            "--osgpilot-when", "always", "--osgpilot-max-pilots", "1",
+            "--default-resources", "mem_mb=500", "disk_mb=100",
             *extra, user=self.user, folder=self.folder,
         )  # fmt: skip
         return subprocess.Popen(
