@@ -25,7 +25,7 @@ SHELL = "/bin/bash"
 JOB_LEASE_S = 600
 """How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
 (JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
-gone, `Queue.rescue` is quicker."""
+gone, `Queue.pilot_ended` is quicker."""
 
 KEPT_S = 10 * 24 * 3600
 """How long a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
