@@ -61,7 +61,7 @@ class Run:
     def places(self) -> list[tuple[str, str]]:
         """Run and pilot of every start of a job, from the run's event log."""
         found = self.pool.say(
-            "sh", "-c", "cat .snakemake/osgpilot/*/jobs.log; ls .snakemake/osgpilot",
+            "sh", "-c", "cat .snakemake/osgpilot/*/jobs.log; basename .snakemake/osgpilot/*/",
             user=self.user, folder=self.folder,
         )  # fmt: skip
         run = found.splitlines()[-1]
