@@ -17,6 +17,10 @@ def in_queue(attribute):
     return tool("condor_q", "-allusers", "-af", attribute).split()
 
 
+def starts():
+    return [0 if text == "undefined" else int(text) for text in in_queue("NumShadowStarts")]
+
+
 def test_no_job_is_started_after_many_failed_starts(workflow, shared):
     hook = shared / "hook"
     hook.write_text(HOOK)
@@ -31,16 +35,16 @@ rule touch:
     output: "out/{n}"
     shell: "touch {output}"
 """)
-    options = ["--osgpilot-max-pilots", "4", "--osgpilot-economy", "0"]
+    options = ["--osgpilot-max-pilots", "3", "--osgpilot-economy", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
     until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
     until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be told")
     until(lambda: set(in_queue("JobStatus")) == {"1"}, "the last starts to fail")
-    before = in_queue("NumShadowStarts")
+    before = starts()
     # several negotiation cycles later (one takes 2 s here) nothing was started
     time.sleep(5)
-    assert in_queue("NumShadowStarts") == before
-    assert sum(map(int, before)) <= 20
+    assert starts() == before
+    assert 12 <= sum(before) <= 20
     assert workflow.said.count("starts of jobs failed within 20 min") == 1
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) != 0
