@@ -130,7 +130,10 @@ class AccessPoint(Protocol):
         """
 
     def missed_events(self) -> bool:
-        """Whether the log had events that could not be read, since this was asked last."""
+        """Whether there may be events that `events` did not tell, since this was asked last."""
+
+    def held(self) -> dict[str, Event]:
+        """Return why jobs of this run are held in the queue now, by `cluster.proc`."""
 
     @property
     def told_until_s(self) -> float:

@@ -188,9 +188,9 @@ class Queue:
     def follow(self) -> None:
         """Read the event log; it tells of all jobs at once.
 
-        Where it is damaged, the queue is asked which jobs are still there. What the others brought
-        back tells whether they succeeded: without a list of outputs they run again. Raises
-        `Unanswered`; what was not done is done at the next call.
+        Where it is damaged, or silent for long, the queue is asked which jobs are there, and which
+        are held. What the others brought back tells whether they succeeded: without a list of
+        outputs they run again. Raises `Unanswered`; what was not done is done at the next call.
         """
         try:
             told = self._access_point.events()
@@ -199,11 +199,20 @@ class Queue:
         with self._lock:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
-        if self._missed:
-            there = frozenset(self._access_point.find().values())
-            with self._lock:
-                self._registry.missed(there)
-            self._missed = False
+        if self._missed and self._registry.queued:
+            self._ask_instead()
+        self._missed = False
+
+    def _ask_instead(self) -> None:
+        """Learn from the queue what the log may not have told."""
+        there = frozenset(self._access_point.find().values())
+        held = self._access_point.held()
+        # what the log has told meanwhile is better than what we conclude
+        told = self._access_point.events()
+        with self._lock:
+            for job_id, event in told:
+                self._registry.apply(job_id, event)
+            self._registry.missed(there, held)
 
     def mend(self, now_s: float) -> None:
         """Take out, release or submit anew what is due among the jobs in trouble.

@@ -132,6 +132,7 @@ class FakeAccessPoint:
         self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
         self.missed = False
+        self.held_now: dict[str, Event] = {}
         self.forgotten = False
         self.known: frozenset[str] = frozenset()
         self.pool_asked = 0
@@ -201,6 +202,9 @@ class FakeAccessPoint:
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
         self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]
+
+    def held(self) -> dict[str, Event]:
+        return {self.queued[key]: event for key, event in self.held_now.items()}
 
     def missed_events(self) -> bool:
         missed, self.missed = self.missed, False

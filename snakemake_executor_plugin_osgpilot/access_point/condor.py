@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     items,
     resource_attributes,
 )
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
@@ -100,6 +101,10 @@ class CondorQueue:
 
     def set_paused(self, *, paused: bool) -> None:
         self._ask("edit", constraint=self._mine, edits={PAUSED: str(paused).lower()})
+
+    def held(self) -> dict[str, Event]:
+        found = self._ask("held", constraint=self._mine)
+        return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
 
     def missed_events(self) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,15 @@ SIGNALLED = 128
 """Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
 
 
+SILENCE_S = 60.0
+"""After so long without an event the queue is asked what has become of its jobs. A schedd may be
+asked once a minute (Scalable Job Tracking, Access Point policy configuration)."""
+
+
 class EventLog:
     """Reads one log file incrementally; the file is made if it does not exist.
 
-    `missed` says that there may have been events that could not be read; who acts on it takes it
-    back.
+    Where the disk is full, HTCondor leaves events out, and nothing in the file tells.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +49,16 @@ class EventLog:
         self._path = path
         self._seen = path.stat()
         self._log = htcondor2.JobEventLog(str(path))
-        self.missed = False
+        self._missed = False
+        self._heard_s = time.monotonic()
+
+    def take_missed(self) -> bool:
+        """Return whether there may be events that were not read; after a long silence there may."""
+        now_s = time.monotonic()
+        missed = self._missed or now_s - self._heard_s >= SILENCE_S
+        if missed:
+            self._missed, self._heard_s = False, now_s
+        return missed
 
     def read(self) -> list[tuple[str, Event]]:
         """Return new events as (`cluster.proc`, event), oldest first, without waiting.
@@ -60,9 +74,11 @@ class EventLog:
                 pass
         except htcondor2.HTCondorException as error:
             # the reader goes on after the next mark between events: what is before it is lost
-            self.missed = True
+            self._missed = True
             if not found:
                 raise Unanswered(f"the event log cannot be read: {error}") from error
+        if found:
+            self._heard_s = time.monotonic()
         return found
 
     def _read_on(self, found: list[tuple[str, Event]]) -> bool:
@@ -84,7 +100,7 @@ class EventLog:
         if now.st_size < before.st_size or now.st_ino != before.st_ino:
             self._log.close()
             self._log = htcondor2.JobEventLog(str(self._path))
-            self.missed = True
+            self._missed = True
 
     def close(self) -> None:
         self._log.close()

@@ -48,11 +48,7 @@ class LocalAccessPoint(CondorQueue):
         return self._log.read()
 
     def missed_events(self) -> bool:
-        log = self._log
-        missed = log is not None and log.missed
-        if log is not None:
-            log.missed = False
-        return missed
+        return self._log is not None and self._log.take_missed()
 
     def folders_of_jobs(self) -> list[tuple[str, Path]]:
         """Return run and job folder of each job that runs of this owner have in the queue."""

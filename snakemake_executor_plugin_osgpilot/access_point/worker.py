@@ -85,6 +85,22 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
+def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
+    attributes = ["ClusterId", "ProcId", "EnteredCurrentStatus", "HoldReason"]
+    attributes += ["HoldReasonCode", "HoldReasonSubCode"]
+    held = f"({request['constraint']}) && JobStatus == 5"
+    ads = _schedd(htcondor, request).query(constraint=held, projection=attributes)
+    return {
+        f"{ad['ClusterId']}.{ad['ProcId']}": {
+            "at_s": float(ad.get("EnteredCurrentStatus", 0)),
+            "code": int(ad.get("HoldReasonCode", 0)),
+            "subcode": int(ad.get("HoldReasonSubCode", 0)),
+            "text": " ".join(str(ad.get("HoldReason", "")).split()),
+        }
+        for ad in ads
+    }
+
+
 def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
     attributes = ["OSGPilotWorkflow", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
@@ -168,6 +184,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "pilots": _pilots,
     "submit": _submit,
     "find": _find,
+    "held": _held,
     "tagged": _tagged,
     "remove": _remove,
     "forget": _forget,

@@ -110,11 +110,18 @@ class Registry:
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
 
-    def missed(self, there: Collection[str]) -> None:
-        """Take in that events were lost, and that all but the jobs (ids) that are `there` ended."""
+    def missed(self, there: Collection[str], held: Mapping[str, Event]) -> None:
+        """Take in that events may be lost, and that all but the jobs (ids) that are `there` ended.
+
+        `held` are those among them that are held, with the reason.
+        """
         end = Event(EventKind.TERMINATED, (self.span_s or (0.0, 0.0))[1], exit_status=0)
         for job_id in {job.job_id for job in self.ledger} - {"", *there}:
             self.apply(job_id, end)
+        for job_id, event in held.items():
+            key = self.key_by_id.get(job_id)
+            if key and self.ledger[key].state is not JobState.HELD:
+                self.apply(job_id, event)
 
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""

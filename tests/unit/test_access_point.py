@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     requirements,
     runtime_bucket_s,
 )
-from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
+from snakemake_executor_plugin_osgpilot.access_point.events import SILENCE_S, EventLog
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
@@ -202,7 +202,7 @@ def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
     with path.open("a") as opened:
         opened.write("099 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n")
     assert log.read() == []
-    assert not log.missed
+    assert not log.take_missed()
     log.close()
 
 
@@ -212,8 +212,23 @@ def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
     path.write_text("005 (\n" + LOG)
     with pytest.raises(Unanswered, match="cannot be read"):
         log.read()
-    assert log.missed
+    assert log.take_missed()
     assert len(log.read()) == 5
+    log.close()
+
+
+def test_a_log_that_is_silent_for_long_may_have_lost_something(tmp_path, monkeypatch):
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    log = EventLog(tmp_path / "jobs.log")
+    (tmp_path / "jobs.log").write_text(LOG)
+    now_s += SILENCE_S
+    log.read()
+    assert not log.take_missed()
+    now_s += SILENCE_S
+    assert log.read() == []
+    assert log.take_missed()
+    assert not log.take_missed(), "asked once a minute"
     log.close()
 
 
@@ -222,10 +237,10 @@ def test_a_log_that_was_cut_is_read_from_its_start(tmp_path):
     log = EventLog(path)
     path.write_text(LOG + LOG)
     assert len(log.read()) == 12
-    assert not log.missed
+    assert not log.take_missed()
     path.write_text(LOG)
     assert len(log.read()) == 6
-    assert log.missed
+    assert log.take_missed()
     log.close()
 
 

@@ -1,5 +1,6 @@
 """The queue: batches out, events in, nothing lost when an answer is."""
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,21 @@ def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue,
             queue.follow()
     queue.follow()
     assert set(queue.over()) == {"a"}
+
+
+def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
+    queue.add([job("a"), job("b")])
+    queue.send()
+    full = {"code": 7, "subcode": errno.ENOSPC, "text": "No space left on device"}
+    ap.held_now["a"] = Event(EventKind.HELD, 2000.0, **full)
+    queue.follow()
+    assert queue.over() == {}
+    ap.missed = True
+    queue.follow()
+    queue.mend(NOW_S)
+    (given_up,) = queue.over().values()
+    assert "is its disk full?" in given_up.text
+    assert ap.removed == ["1.0"]
 
 
 def no_answer():
