@@ -121,11 +121,12 @@ def test_jobs_run_in_the_container_of_their_rule(workflow: Workflow):
     image = workflow.folder / "images" / "job.sif"
     assert workflow.said.count(f"image {image} (80 MB) is sent once to a pilot") == 1
     assert workflow.said.count("rule timed needs Snakemake on the execution point") == 1
-    # HTCondor sends an image for many jobs once per pilot, apart from the jobs' own files
+    # HTCondor sends an image for many jobs apart from the jobs' own files: once per pilot, and
+    # again where a pilot did not keep it
     many = [ad for ad in ads(workflow) if ad["TotalSubmitProcs"] > 1]
     log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
     pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in many}
-    assert log.count("Started transferring common files") == len(pilots) < len(many)
+    assert len(pilots) <= log.count("Started transferring common files") < len(many)
     assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
 
 
