@@ -1,11 +1,15 @@
 """Snakemake on login, jobs in the queue of the access point `ap` on another host."""
 
+import os
+import signal
 import subprocess
 from dataclasses import replace
 
 import htcondor2
 import pytest
 from conftest import PATIENCE_S, SITE, Workflow, pilots_in_slurm, tool, until
+from test_resume import COUNTED, JOBS, executions
+from test_resume import options as resuming
 from test_trouble import WATCHFUL, errors
 
 from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
@@ -184,3 +188,21 @@ def test_a_submission_whose_inputs_are_gone_leaves_nothing_behind(seat_there, tm
     with pytest.raises(OsgpilotError):
         seat_there.submit(submission)
     assert seat_there.find() == {}
+
+
+def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote, shared):
+    remote.write_site({**REMOTE, "access_point": {"schedd": "ap.localpool", "poll_s": 20}})
+    remote.snakefile(COUNTED.format(place=shared, jobs=JOBS))
+    first = remote.start(*resuming(shared))
+    until(lambda: len(there("JobStatus == 4")) == 2, "two jobs whose outputs nobody has fetched")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not list(remote.folder.glob("out/*"))
+    (shared / "go").touch()
+    until(lambda: len(there("JobStatus == 4")) > 2, "more jobs that end with nobody there")
+    remote.write_site(REMOTE)
+    assert remote.run(*resuming(shared)) == 0, remote.said
+    assert "taking up run" in remote.said
+    assert (remote.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
+    assert executions(shared) == [str(n) for n in range(JOBS)]
+    assert not jobs_there()
