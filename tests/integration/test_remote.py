@@ -191,7 +191,7 @@ def test_a_submission_whose_inputs_are_gone_leaves_nothing_behind(seat_there, tm
 
 
 def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote, shared):
-    remote.write_site({**REMOTE, "access_point": {"schedd": "ap.localpool", "poll_s": 20}})
+    remote.write_site({**REMOTE, "access_point": {"schedd": "ap.localpool", "poll_s": 120}})
     remote.snakefile(COUNTED.format(place=shared, jobs=JOBS))
     first = remote.start(*resuming(shared))
     until(lambda: len(there("JobStatus == 4")) == 2, "two jobs whose outputs nobody has fetched")

@@ -44,7 +44,9 @@ def counted(workflow, shared):
 
 
 def options(place):
-    return ("--osgpilot-shared-prefixes", str(place), "--osgpilot-max-pilots", "1", "--nolock")
+    # Snakemake may be stopped between an output's coming and its own note of that
+    snakemake = ("--nolock", "--rerun-incomplete")
+    return ("--osgpilot-shared-prefixes", str(place), "--osgpilot-max-pilots", "1", *snakemake)
 
 
 def executions(place: Path) -> list[str]:
