@@ -7,17 +7,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from .conftest import Pool, until
+from .conftest import SITE, Pool, until
 
-SITE = {
-    "site": "LocalPool",
-    "resource": "LocalPool-Slurm",
-    "central_manager": "ap.localpool:9618",
-    "token": "~/osg-token/flock.opensciencegrid.org",
-    "image": "/opt/sif/pilot.sif",
-    "pilot": {"cores": 4, "memory_mb": 3900, "memory_headroom_mb": 100, "walltime_min": 60},
-    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
-}
 MEET = "/home/meet"
 """A folder that all pilots see."""
 
