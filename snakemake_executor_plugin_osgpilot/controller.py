@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
-from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.queue import Queue, View
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 from snakemake_executor_plugin_osgpilot.signs import Move
 
@@ -45,15 +45,26 @@ class Book(Protocol):
         """Tell pilots that have not started yet whether they are still wanted."""
 
 
+class Chronicler(Protocol):
+    """Where what happens is kept for those who look at it."""
+
+    def planned(self, view: View) -> None:
+        """Keep what was just planned for `view`."""
+
+    def follow(self) -> None:
+        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""
+
+
 class Controller:
     """Runs ticks in a thread of its own until `close`; never raises there."""
 
     def __init__(
         self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
-        say: Say, warn: Say,
+        say: Say, warn: Say, chronicle: Chronicler | None = None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
         self._clock, self._say, self._warn = clock, say, warn
+        self._chronicle = chronicle
         self._looked_s = float("-inf")
         self._look_soon = False
         self._idle = self._shunned = frozenset[str]()
@@ -159,6 +170,8 @@ class Controller:
             self._attempt("look after the pilots", self._scale)
             self._attempt("tell the pilots that we are here", self._book.keep_alive)
             self._attempt("write the record", self._book.write)
+        if self._chronicle:
+            self._attempt("write the history of the run", self._chronicle.follow)
 
     def _send(self) -> None:
         if self._queue.send():
@@ -182,6 +195,8 @@ class Controller:
         for move in self._scaling.look(view):
             self._tell(move)
         decided = self._scaling.plan(view)
+        if self._chronicle:
+            self._chronicle.planned(view)
         for unfit in decided.unfit:
             self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
         for action in dict.fromkeys(decided.actions):

@@ -101,7 +101,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        ready = []
+        from snakemake_executor_plugin_osgpilot.payload.label import label
+
+        ready, told = [], []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -118,6 +120,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
+            told.append((own, label(job)))
+        self._run.chronicle.handed_over(told)
         if known := self._run.intake.hand_over(ready):
             self._run.say(f"{known} job(s) are there from before and are followed")
         self._run.controller.wake()
@@ -135,6 +139,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._run.intake.done(key)
         self._ahead.finished(job, runtime_s)
         self._run.book.critical_path_s = self._ahead.critical_path_s
+        self._run.chronicle.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
 
     def handle_job_error(self, job: Any) -> None:
@@ -176,6 +181,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
 
         settings, run = self.workflow.executor_settings, self._run
+        run.chronicle.secrets = tuple(self._environment().values())
         traffic = traffic_of(settings, self.workflow.storage_settings.shared_fs_usage)
         preparer = Preparer(
             self.workflow,
@@ -227,6 +233,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
         self._run.intake.settle(failed)
+        for key, (_, text) in failed.items():
+            self._run.chronicle.failed(key, text)
         for info, text in failed.values():
             self._report_failure(info, text)
         for info in active_jobs:

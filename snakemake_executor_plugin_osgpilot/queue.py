@@ -122,6 +122,12 @@ class Queue:
             fed, self._feeder.notices = self._feeder.notices, []
         return fed + [f"{count} job(s) of rule {text}" for text, count in said.items()]
 
+    def changes(self) -> list[Job]:
+        """Return each job as it was when it came to another state, since the last call."""
+        with self._lock:
+            told, self._registry.ledger.changes = self._registry.ledger.changes, []
+        return told
+
     def rules(self) -> dict[str, RuleSums]:
         """Return the sums over the jobs of each rule as they are now."""
         with self._lock:

@@ -17,10 +17,12 @@ from snakemake_executor_plugin_osgpilot.access_point.choose import (
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.book import RunBook
+from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
+from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
@@ -67,6 +69,7 @@ class Run:
     journal: Journal
     intake: Intake
     ending: Ending
+    chronicle: Chronicle
 
     @property
     def pilot_life_s(self) -> int:
@@ -77,6 +80,7 @@ class Run:
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)
+        self.chronicle.end()
 
 
 def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
@@ -122,7 +126,9 @@ def _assemble(
     queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
     scaling = Scaling(fleet, access_point, clock, policy)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
-    controller = Controller(queue, fleet, scaling, book, clock, say, warn)
+    chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
+    chronicle.begin(seat, policy)
+    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(queue, journal, folder, count=count, warn=warn)
@@ -138,7 +144,7 @@ def _assemble(
     ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard)
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
-        journal, intake, ending,
+        journal, intake, ending, chronicle,
     )  # fmt: skip
 
 
