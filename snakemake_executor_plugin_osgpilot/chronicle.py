@@ -79,10 +79,11 @@ class Chronicle:
             self._put_plan(line)
 
     def _put_plan(self, line: Line) -> None:
+        eta_s = None if self.scaling.eta_s is None else round(self.scaling.eta_s)
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
-        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s}
+        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta_s": eta_s}
         self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
 
     def follow(self) -> None:
@@ -102,11 +103,12 @@ class Chronicle:
         self._pilots |= {pilot.name: pilot for pilot in new}
         self.history.flush()
 
-    def end(self) -> None:
-        """Write down the end of this life, and close the file."""
+    def end(self, *, detached: bool) -> None:
+        """Write down the end of this life, and close the file; `detached` if it is to go on."""
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
-        end = {"kind": "end", "at_s": now_s, "critical_path_s": self.critical_path_s, "live": live}
+        end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
+        end["critical_path_s"] = self.critical_path_s
         try:
             self._follow(now_s)
             self.history.put([end])

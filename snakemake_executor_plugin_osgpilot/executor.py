@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -51,12 +52,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
         self.interrupted = False
-        self._run = self._start(workflow, logger)
+        self._teller = Teller(logger, lambda text: logger.info(f"osgpilot: {text}"))
+        self._run = self._start(workflow, logger, self._teller.show)
         self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
 
     @staticmethod
-    def _start(workflow: Any, logger: Any) -> Run:
+    def _start(workflow: Any, logger: Any, show: Callable[[Any], None]) -> Run:
         from snakemake_executor_plugin_osgpilot.wiring import start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
@@ -66,6 +68,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
+                show=show,
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -299,6 +302,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._closed = True
             self._run.intake.settle()
             self._run.close(detach=detach)
+            self._teller.close()
 
 
 def _check_ended(job: Job) -> None:

@@ -5,118 +5,17 @@ Lines may come twice and late (`core.history`); of the same thing, the latest co
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Usage
+from snakemake_executor_plugin_osgpilot.core.events import Usage
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.report.facts import Attempt, Failure, Job, Pilot
 
 OVER = ("done", "failed")
 PLANS_MAX = 2000
 """Plans kept for charts; the latest is always there."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One start of a job. `how` is `running`, `done`, `failed` or `interrupted`."""
-
-    job: Job
-    pilot: str
-    slot: str
-    started_s: float
-    stopped_s: float | None = None
-    how: str = "running"
-    allocation: str = ""
-    node: str = ""
-
-    def core_s(self, now_s: float) -> float:
-        """Return cores × time."""
-        ended_s = now_s if self.stopped_s is None else self.stopped_s
-        return max(0.0, ended_s - self.started_s) * self.job.job_class.shape.cores
-
-
-@dataclass(slots=True)
-class Job:
-    """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
-    `done` or `failed`; `text` says why it is held, waits again, or failed.
-    """
-
-    key: str
-    rule: str
-    job_class: JobClass
-    label: str = ""
-    queued_s: float = 0.0
-    sent_s: float | None = None
-    job_id: str = ""
-    state: str = "queued"
-    since_s: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list)
-    exit_status: int | None = None
-    usage: Usage = NO_USAGE
-    text: str = ""
-
-    @property
-    def waits(self) -> bool:
-        """Whether it would start if there were room."""
-        return self.state in ("queued", "waiting")
-
-    @property
-    def last(self) -> Attempt | None:
-        """The latest start."""
-        return self.attempts[-1] if self.attempts else None
-
-
-@dataclass(slots=True)
-class Pilot:
-    """A pilot as it is known; times in seconds since the epoch, None if not known.
-
-    `moves` has the times at which it came to its states, `ready_s` when it was first of use.
-    """
-
-    name: str
-    shape: Shape
-    offer: str = ""
-    state: str = ""
-    allocation: str = ""
-    node: str = ""
-    pending_reason: str = ""
-    failure: str = ""
-    walltime_s: int = 0
-    asked_s: float = 0.0
-    started_s: float | None = None
-    ends_s: float | None = None
-    ended_s: float | None = None
-    moves: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def waits(self) -> bool:
-        return self.state in ("intended", "pending")
-
-    @property
-    def over(self) -> bool:
-        return self.state in ("done", "failed", "cancelled")
-
-    @property
-    def ready_s(self) -> float | None:
-        return self.moves.get("ready")
-
-    def until_s(self, now_s: float) -> float:
-        """Return until when its allocation is known to have lasted."""
-        return now_s if self.ended_s is None else self.ended_s
-
-    def charged_s(self, now_s: float) -> float:
-        """Return how long the allocation has been running."""
-        return 0.0 if self.started_s is None else max(0.0, self.until_s(now_s) - self.started_s)
-
-
-@dataclass(slots=True)
-class Failure:
-    """Why a job failed, as the user was told, and when."""
-
-    job: Job
-    at_s: float
-    text: str
 
 
 class Story:
@@ -138,6 +37,8 @@ class Story:
         self.first_s = 0.0
         self.last_s = 0.0
         self.critical_path_s = 0.0
+        self._latest: dict[tuple[str, str], str] = {}
+        self._running: defaultdict[str, dict[str, Job]] = defaultdict(dict)
         self._kinds: dict[str, Callable[[Line], None]] = {
             "life": self._life, "queued": self._queued, "sent": self._sent,
             "started": self._started, "ended": self._ended, "removed": self._removed,
@@ -165,6 +66,16 @@ class Story:
         """Whether the latest life said that it ended."""
         return self.end is not None
 
+    def state_of(self, job: Job) -> str:
+        """Return the state of a job as a user sees it: one that failed may have been `retried`."""
+        if job.state == "failed" and self._latest.get((job.rule, job.label), job.key) != job.key:
+            return "retried"
+        return "waiting" if job.waits else job.state
+
+    def running_on(self, pilot: str) -> list[Job]:
+        """Return the jobs that run on a pilot now."""
+        return list(self._running[pilot].values())
+
     def _at(self, at_s: float) -> None:
         self.first_s = min(self.first_s or at_s, at_s)
         self.last_s = max(self.last_s, at_s)
@@ -178,12 +89,20 @@ class Story:
         self.end = line
         self.critical_path_s = max(self.critical_path_s, line.get("critical_path_s", 0.0))
         self._at(line["at_s"])
+        for job in self.jobs.values() if not line["detached"] else ():
+            if job.state not in OVER:
+                self._stop(job, line["at_s"], "cancelled")
+                job.state, job.since_s = "cancelled", line["at_s"]
 
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))
         job_class = JobClass(shape, line["runtime_s"])
         for key, label in line["jobs"]:
-            if key not in self.jobs:
+            self._latest[line["rule"], label] = key
+            known = self.jobs.get(key)
+            if known is not None and known.state == "cancelled":
+                self._moved(known, "waiting", line["at_s"])
+            elif known is None:
                 at_s = line["at_s"]
                 self.jobs[key] = Job(
                     key, line["rule"], job_class, label, queued_s=at_s, since_s=at_s
@@ -200,10 +119,15 @@ class Story:
     def _started(self, line: Line) -> None:
         for key, at_s, pilot, slot, allocation, node in line["jobs"]:
             job = self.jobs[key]
-            if any(attempt.started_s == at_s for attempt in job.attempts):
+            same = next((a for a in job.attempts if a.started_s == at_s), None)
+            if same is not None and same.how != "cancelled":
                 continue
+            if same is not None:
+                # the end of a life did not end it after all
+                job.attempts.remove(same)
             self._stop(job, at_s, "interrupted")
             job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))
+            self._running[pilot][key] = job
             self._moved(job, "running", at_s)
 
     def _ended(self, line: Line) -> None:
@@ -238,6 +162,7 @@ class Story:
     def _stop(self, job: Job, at_s: float, how: str) -> None:
         attempt = job.last
         if attempt is not None and attempt.stopped_s is None:
+            self._running[attempt.pilot].pop(job.key, None)
             attempt.stopped_s, attempt.how = max(at_s, attempt.started_s), how
 
     def _moved(self, job: Job, state: str, at_s: float) -> None:

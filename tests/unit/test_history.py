@@ -89,7 +89,7 @@ def test_a_pilot_is_told_with_the_times_of_its_states(told):
     told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, node="c1")
     told.tick()
     told.controller.close()
-    told.chronicle.end()
+    told.chronicle.end(detached=False)
     (pilot,) = told.story.pilots.values()
     assert list(pilot.moves) == ["pending", "booting", "cancelled"]
     assert pilot.node == "c1"
