@@ -33,14 +33,13 @@ class Progress:
     @property
     def line(self) -> str:
         """The run in one line, for a user who waits."""
-        failed = f", {self.failed} failed" if self.failed else ""
-        to_come = f", {self.to_come} to come" if self.to_come else ""
+        counts = (("failed", self.failed), ("to come", self.to_come))
+        more = "".join(f", {count} {name}" for name, count in counts if count)
+        states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
+        pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
         eta = "" if self.eta_s is None else f"; about {duration(self.eta_s)} to go"
-        return (
-            f"jobs: {self.waiting} waiting, {self.running} running, {self.done} done{failed}"
-            f"{to_come}; pilots: {self.pending} pending, {self.booting} booting, "
-            f"{self.ready} ready{eta}"
-        )
+        jobs = f"{self.waiting} waiting, {self.running} running, {self.done} done{more}"
+        return f"jobs: {jobs}; pilots: {pilots}{eta}"
 
     @property
     def is_idle(self) -> bool:

@@ -21,10 +21,13 @@ class Attempt:
     allocation: str = ""
     node: str = ""
 
+    def until_s(self, now_s: float) -> float:
+        """Return until when it is known to have lasted."""
+        return max(self.started_s, now_s if self.stopped_s is None else self.stopped_s)
+
     def core_s(self, now_s: float) -> float:
         """Return cores × time."""
-        ended_s = now_s if self.stopped_s is None else self.stopped_s
-        return max(0.0, ended_s - self.started_s) * self.job.job_class.shape.cores
+        return (self.until_s(now_s) - self.started_s) * self.job.job_class.shape.cores
 
 
 @dataclass(slots=True)
@@ -51,6 +54,19 @@ class Job:
     def waits(self) -> bool:
         """Whether it would start if there were room."""
         return self.state in ("queued", "waiting")
+
+    def waits_s(self, now_s: float) -> list[tuple[float, float]]:
+        """Return from when until when it waited for a pilot."""
+        starts = [attempt.started_s for attempt in self.attempts]
+        stops = [attempt.until_s(now_s) for attempt in self.attempts]
+        over_s = now_s if self.waits else self.since_s
+        if self.state == "running":
+            over_s = stops[-1] if stops else now_s
+        return [
+            (from_s, until_s)
+            for from_s, until_s in zip([self.queued_s, *stops], [*starts, over_s], strict=True)
+            if until_s > from_s
+        ]
 
     @property
     def last(self) -> Attempt | None:
@@ -95,6 +111,11 @@ class Pilot:
     def until_s(self, now_s: float) -> float:
         """Return until when its allocation is known to have lasted."""
         return now_s if self.ended_s is None else self.ended_s
+
+    def serves_s(self, now_s: float) -> float:
+        """Return when it was first of use; its end, if it never was."""
+        ready_s = self.ready_s
+        return self.until_s(now_s) if ready_s is None else min(ready_s, self.until_s(now_s))
 
     def charged_s(self, now_s: float) -> float:
         """Return how long the allocation has been running."""

@@ -18,6 +18,9 @@ ENDED = ("done", "failed", "cancelled")
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
           "failed": "red"}  # fmt: skip
 BAR_WIDTH = 24
+ALWAYS = ("waiting", "running", "done")
+RECENT = 8
+"""Decisions and failures that are shown."""
 
 
 def screen(view: View, pilots_max: int | None = None) -> Group:
@@ -33,26 +36,27 @@ def _head(view: View) -> RenderableType:
     jobs = view.progress
     total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
     state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
+    named = f"[bold]run {escape(view.run)}[/], project {escape(view.project)}: "
+    title = Text.from_markup(f"{named}[{state}]{view.state}[/]")
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
-        Text.from_markup(f"[bold]run {escape(view.run)}[/], project {escape(view.project)}"),
-        Text.from_markup(f"[{state}]{view.state}[/]"),
-        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH),
-        Text(f"{jobs.done}/{total}"),
+        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH), Text(f"{jobs.done} of {total} jobs")
     )
     lasted = f"for {duration(view.at_s - view.begun_s)}"
     lives = f", life {view.lives}" if view.lives > 1 else ""
-    return Group(grid, Text(f"{jobs.line} ({lasted}{lives})", style="dim"))
+    return Group(title, grid, Text(f"{jobs.line} ({lasted}{lives})", style="dim"))
 
 
 def _rules(view: View) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rule", "jobs", "waiting", "running", "held", "done", "failed", "retried",
-                 "cancelled", "core-hours"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "rule" else "right")
+    # in a terminal of 80 columns, what is nowhere is not worth a column
+    shown = [s for s in STATES if s in ALWAYS or any(getattr(r, s) for r in view.rules.values())]
+    table.add_column("rule", overflow="fold")
+    for name in ("jobs", *shown, "core-hours"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("ran in Slurm jobs", overflow="fold")
     for name, rule in view.rules.items():
-        numbers = [rule.jobs, *(getattr(rule, state) for state in STATES)]
+        numbers = [rule.jobs, *(getattr(rule, state) for state in shown)]
         table.add_row(
             escape(name),
             *(str(number) if number else "·" for number in numbers),
@@ -116,14 +120,14 @@ def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
 def _decisions(view: View) -> Iterable[str]:
     if view.decisions:
         yield "[bold]last decisions[/]"
-    for decision in view.decisions:
+    for decision in view.decisions[-RECENT:]:
         yield f"[dim]{_clock(decision.at_s)}[/] {escape(decision.text)}"
 
 
 def _failures(view: View) -> Iterable[str]:
     if view.failures:
         yield "[bold red]failed jobs[/]"
-    for failure in view.failures:
+    for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
         yield f"[dim]{_clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}')}"

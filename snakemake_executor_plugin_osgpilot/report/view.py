@@ -13,9 +13,6 @@ from snakemake_executor_plugin_osgpilot.report.story import Story
 
 STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled")
 
-RECENT = 8
-"""Decisions and failures that are shown."""
-
 
 class RunState(StrEnum):
     """How a run stands. `LOST`: nobody works on it, and it did not say that it ended."""
@@ -259,13 +256,16 @@ def _never_used(story: Story) -> int:
 
 def _decisions(story: Story) -> list[Decision]:
     told: list[Decision] = []
+    refused: set[str] = set()
     for plan in story.decisions:
         for action in plan["actions"]:
             text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
             told.append(Decision(plan["at_s"], text))
-        for refusal in plan["refusals"]:
+        news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
+        refused = {refusal["rule"] for refusal in plan["refusals"]}
+        for refusal in news:
             told.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
-    return told[-RECENT:]
+    return told
 
 
 def _failures(story: Story) -> list[FailureView]:
@@ -276,4 +276,4 @@ def _failures(story: Story) -> list[FailureView]:
         told.append(
             FailureView(failure.at_s, job.rule, job.key, job.label, *where, text=failure.text)
         )
-    return told[-RECENT:]
+    return told
