@@ -149,7 +149,7 @@ def test_the_keyboard_reaches_all_of_it(show):
     for _ in range(20):
         shown.press(Keys.TAB)
         seen.append(shown.focused())
-    assert "Slurm job 101 on n1: done, 4 cores, 5 jobs, charged 6 min" in " ".join(seen)
+    assert "Slurm job 101 on n1: done, 4 cores, 5 jobs, charged 6 min 40 s" in " ".join(seen)
     assert {"Pilots", "Timeline of pilots", "The pilots as a table", "Copy"} <= set(seen)
     shown.run("document.querySelector('g.pilot').focus()")
     shown.press(Keys.ARROW_DOWN)

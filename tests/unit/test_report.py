@@ -175,9 +175,9 @@ def test_jobs_lie_in_lanes_beside_each_other():
 
 
 def test_marks_of_time_are_round_and_few():
-    assert [tick.text for tick in ticks(0, 400)] == [
-        f"{n} min" if n > 1 else f"{60 * n} s" for n in range(7)
-    ]
+    assert [tick.text for tick in ticks(0, 400)] == ["0 s", *(f"{n} min" for n in range(1, 7))]
+    assert [tick.text for tick in ticks(0, 200)][:4] == ["0 s", "30 s", "1:00 min", "1:30 min"]
+    assert [tick.text for tick in ticks(0, 3 * 3600)][-1] == "3:00 h"
     assert len(ticks(0, 9e6)) <= 11
 
 

@@ -38,7 +38,8 @@ def test_the_line_names_what_there_is_and_nothing_that_is_not():
     assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
     more = replace(BEGUN, failed=1, to_come=9, pending=0, eta_s=90.0)
     assert more.line == (
-        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; about 90 s to go"
+        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
+        "about 1 min 30 s to go"
     )
 
 
@@ -46,8 +47,8 @@ def test_the_line_names_what_there_is_and_nothing_that_is_not():
     ("seconds", "text"),
     [
         (5, "5 s"),
-        (119, "119 s"),
-        (150, "2 min"),
+        (119, "1 min 59 s"),
+        (600, "10 min"),
         (3600, "1 h"),
         (5400, "1 h 30 min"),
         (90000, "1 d 1 h"),
