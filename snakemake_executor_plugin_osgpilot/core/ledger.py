@@ -85,6 +85,15 @@ class Ledger:
         """Return how many jobs are in one of these states."""
         return sum(self._states[state] for state in states)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs wait (also on hold), run, came to a good end, and failed."""
+        return {
+            "waiting": self.waiting.total() + self.count(JobState.HELD),
+            "running": len(self.executing),
+            "done": sum(sums.done for sums in self.rules.values()),
+            "failed": sum(sums.failed for sums in self.rules.values()),
+        }
+
     def put(self, job: Job) -> Job:
         """Take `job` in, in place of what is known under its key; return it."""
         before = self._jobs.get(job.key)

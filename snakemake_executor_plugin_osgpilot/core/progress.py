@@ -63,7 +63,7 @@ def eta_s(snapshot: Snapshot, estimates: Estimates, forecast: Forecast) -> float
     Work over cores, and never less than the longest job; jobs that are further off are taken to be
     like those in sight. Without a pilot that serves, the first one has to come.
     """
-    work = Counter(dict(snapshot.waiting))
+    work = Counter({c: n for c, n in snapshot.waiting.items() if n})
     for soon in snapshot.soon:
         work[soon.job_class] += soon.jobs
     rests = [

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from snakemake_executor_plugin_osgpilot.core.progress import duration
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, Balance, balance
@@ -61,8 +62,7 @@ def page(story: Story, view: View) -> str:
     used = uses(story)
     spent = waste(story, view.at_s)
     cores = balance(story, begun_s, ended_s)
-    text = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
-    return _environment().from_string(text).render(
+    return _template().render(
         view=view,
         life=story.life,
         scale=scale,
@@ -85,12 +85,14 @@ def page(story: Story, view: View) -> str:
     )  # fmt: skip
 
 
-def _environment() -> Environment:
+@cache
+def _template() -> Template:
+    text = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {"duration": duration, "clock": _clock, "date": _date, "hours": _hours}
-    return made
+    return made.from_string(text)
 
 
 def _chart(cores: Balance) -> dict[str, str]:

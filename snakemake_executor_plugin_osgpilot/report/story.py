@@ -197,8 +197,10 @@ class Story:
         job = self.jobs[line["job"]]
         self.failures[job.key] = Failure(job, line["at_s"], line["text"])
         if job.state not in ("waiting", "running"):
-            job.text = line["text"]
-            job.state = "failed"
+            job.text, job.state = line["text"], "failed"
+            if job.last is not None and job.last.how == "done":
+                # it ended well, but what it made was not whole
+                job.last.how = "failed"
 
 
 def fold(lines: Iterable[Line]) -> Story:

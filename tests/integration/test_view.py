@@ -21,7 +21,7 @@ rule spin:
     resources: attempt=lambda wildcards, attempt: attempt
     retries: 1
     shell:
-        "for ((i = 0; i < 800000; i++)); do :; done; sleep 5; "
+        "for ((i = 0; i < 2000000; i++)); do :; done; sleep 5; "
         "if [ {wildcards.n} = 3 ] && [ {resources.attempt} = 1 ]; then "
         "echo 'reference is missing, password=opensesame' >&2; exit 3; fi; touch {output}"
 """
@@ -68,6 +68,6 @@ def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
     assert "set-resources:" in page
     assert "opensesame" not in page
     jobs = Watched(find(workflow.folder)).look().jobs.values()
-    # counting to 800,000 takes bash more than a second
+    # counting to two million takes bash more than a second
     assert all(job.usage.cpu_s >= 1 and job.usage.memory_mb for job in jobs)
     assert "jobs: " in workflow.said
