@@ -242,6 +242,14 @@ def test_a_job_whose_inputs_are_on_their_way_waits():
     assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
 
 
+def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
+    took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
+    worker.queue["1.0"] = {**DONE, **took}
+    clock.at_s += 60
+    (ended,) = (e for _, e in there.events() if e.kind is EventKind.TERMINATED)
+    assert ended.usage == (31.5, 3, 1)
+
+
 def test_an_interruption_is_told_with_its_reason(there, worker, clock):
     worker.queue["1.0"] = RUNNING
     told(there, clock)
