@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S
 from snakemake_executor_plugin_osgpilot.core.remains import Fate, Remains, run_of
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.journal.ending import finish
+from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import is_alive_in, lease_age_s, starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
@@ -84,6 +85,7 @@ class Reaper:
         if journal is not None:
             finish(folder, journal)
             journal.close()
+            _tell_end(folder)
         elif path.exists():
             # it is damaged; nothing is left that it could tell of
             path.rename(path.with_suffix(".damaged"))
@@ -145,6 +147,16 @@ def _claimed(folder: RunFolder) -> Journal | None:
             raise Unanswered(f"run {folder.path.name} has just been taken up; it is left alone")
         journal.hold(this_process())
     return journal
+
+
+def _tell_end(folder: RunFolder) -> None:
+    """Have who looks at the run see that it is over."""
+    path = folder.path / HISTORY
+    if path.exists():
+        history = History(path)
+        history.put([{"kind": "end", "at_s": time.time(), "detached": False, "live": 0}])
+        with suppress(OSError):
+            history.close()
 
 
 def _fate(folder: RunFolder, *, is_here: bool) -> Fate:

@@ -131,7 +131,8 @@ def _failures(view: View) -> Iterable[str]:
     for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
-        yield f"[dim]{_clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}')}"
+        again = "; tried again" if failure.retried else ""
+        yield f"[dim]{_clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}{again}')}"
 
 
 def _clock(at_s: float) -> str:

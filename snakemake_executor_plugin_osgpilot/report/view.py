@@ -67,7 +67,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class FailureView:
-    """Why a job failed."""
+    """Why a job failed; `retried` says that Snakemake handed it over again."""
 
     at_s: float
     rule: str
@@ -76,6 +76,7 @@ class FailureView:
     allocation: str
     node: str
     text: str
+    retried: bool
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,8 @@ def _failures(story: Story) -> list[FailureView]:
     for failure in sorted(story.failures.values(), key=lambda failure: failure.at_s):
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
+        retried = story.state_of(job) == "retried"
         told.append(
-            FailureView(failure.at_s, job.rule, job.key, job.label, *where, text=failure.text)
+            FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
         )
     return told

@@ -123,6 +123,10 @@ def reap(*options: str) -> str:
     return done.stdout + done.stderr
 
 
+def status(workflow: Workflow) -> int:
+    return subprocess.run(["osgpilot", "status", "--dir", str(workflow.folder)]).returncode
+
+
 def killed(folder: Path, busy) -> Workflow:
     """Return a workflow whose Snakemake was killed as soon as `busy`."""
     folder.mkdir()
@@ -151,10 +155,12 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     assert "its journal is gone" in lines[deleted_run]
     assert "goes on" in lines[run_folder(counted).name]
     assert len(jobs_in_queue()) == 12
+    assert (status(dead), status(counted)) == (4, 0)
 
     assert "removed what 2 run(s) had left" in reap("--yes")
     assert len(jobs_in_queue()) == 6
     assert len(pilots_in_slurm()) == 1
+    assert status(dead) == 3, "jobs were cancelled"
     assert not (run_folder(dead) / "jobs").exists()
     assert live.poll() is None
     (shared / "go").touch()
