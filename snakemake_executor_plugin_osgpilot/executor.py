@@ -52,13 +52,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
         self.interrupted = False
-        self._teller = Teller(logger, lambda text: logger.info(f"osgpilot: {text}"))
-        self._run = self._start(workflow, logger, self._teller.show)
+        self._teller = Teller(logger)
+        self._run = self._start(workflow, self._teller)
         self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
 
     @staticmethod
-    def _start(workflow: Any, logger: Any, show: Callable[[Any], None]) -> Run:
+    def _start(workflow: Any, teller: Teller) -> Run:
         from snakemake_executor_plugin_osgpilot.wiring import start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
@@ -66,9 +66,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             return start(
                 wishes_of(workflow.executor_settings),
                 Path(workflow.persistence.path),
-                say=lambda text: logger.info(f"osgpilot: {text}"),
-                warn=lambda text: logger.warning(f"osgpilot: {text}"),
-                show=show,
+                teller.say,
+                teller.warn,
+                teller.show,
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took

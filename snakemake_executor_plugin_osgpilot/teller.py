@@ -77,14 +77,20 @@ class Footer:
 class Teller:
     """Tells of one run through Snakemake's logger, until it is closed."""
 
-    def __init__(
-        self, logger: Any, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._say, self._now_s = say, now_s
+    def __init__(self, logger: Any, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._logger, self._now_s = logger, now_s
         self._footer = _footer(logger)
         self._begun_s = self._now_s()
         self._told_s = float("-inf")
         self._told = ""
+
+    def say(self, text: str) -> None:
+        """Tell what happened."""
+        self._logger.info(f"osgpilot: {text}")
+
+    def warn(self, text: str) -> None:
+        """Tell what the user should look at."""
+        self._logger.warning(f"osgpilot: {text}")
 
     def show(self, progress: Progress) -> None:
         """Tell how far the run is, if there is something new and the time has come."""
@@ -96,7 +102,7 @@ class Teller:
         if self._footer:
             self._footer.show(self, text and f"osgpilot: {text}")
         elif text:
-            self._say(text)
+            self.say(text)
 
     def close(self) -> None:
         """Take our line off the terminal."""

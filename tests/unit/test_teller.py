@@ -27,11 +27,22 @@ def now(monkeypatch):
     return {"s": 0.0}
 
 
+class Listening(logging.Handler):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
 def teller(stream, now):
-    logger = logging.Logger("test")
+    logger, listening = logging.Logger("test"), Listening()
     logger.addHandler(ColorizingTextHandler(stream))
-    said = []
-    return Teller(logger, said.append, lambda: now["s"]), logger, said
+    logger.addHandler(listening)
+    return Teller(logger, lambda: now["s"]), logger, listening.said
 
 
 def test_the_line_names_what_there_is_and_nothing_that_is_not():
@@ -67,7 +78,7 @@ def test_on_a_terminal_one_line_changes_and_the_log_goes_above_it(now):
     told.show(replace(BEGUN, done=1))
     told.close()
     lines = terminal.getvalue().split("\n")
-    assert said == []
+    assert said == ["hello"]
     assert lines[0].endswith("\r\r\x1b[2Khello"), "the line was taken away first"
     assert "1 done" in lines[1]
     assert lines[-1].endswith("\x1b[2K"), "and at the end"
@@ -87,7 +98,7 @@ def test_several_runs_share_the_last_line(now):
     terminal = Terminal()
     logger = logging.Logger("test")
     logger.addHandler(ColorizingTextHandler(terminal))
-    first, second = (Teller(logger, print, lambda: 0.0) for _ in range(2))
+    first, second = (Teller(logger, lambda: 0.0) for _ in range(2))
     first.show(BEGUN)
     second.show(replace(BEGUN, waiting=7))
     last = terminal.getvalue().split("\x1b[2K")[-1]
