@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, JobClass
 from snakemake_executor_plugin_osgpilot.simulate.clock import MS
+from snakemake_executor_plugin_osgpilot.simulate.followers import Followers
 from snakemake_executor_plugin_osgpilot.simulate.model import Step, Workload
 
 
@@ -70,12 +71,16 @@ class Jobs:
         self.lines = [Line() for _ in self.classes]
         self.left = len(workload)
         self.in_sight = [0] * len(self.classes)
+        self.followers = Followers()
         self.later = 0
         self._submissions = 0
         self._count_parents()
 
     def _count_parents(self) -> None:
-        """Count for each job what it waits for; an arrival that is yet to come is like a parent."""
+        """Count for each job what it waits for; an arrival that is yet to come is like a parent.
+
+        The exclusive or of the parents that are open is the last one when only one is.
+        """
         offsets = self._workload.parents.offsets
         known_from_start = self._workload.arrivals_s is None
         extra = 0 if known_from_start else 1
@@ -84,6 +89,11 @@ class Jobs:
         if known_from_start:
             self.later = sum(count > 0 for count in self._open)
         self._unsent = self._open[:]
+        self._rest = array("I", bytes(len(self._open) * self._open.itemsize))
+        if self.has_followers:
+            for job in range(len(self._open)):
+                for parent in self._workload.parents[job]:
+                    self._rest[job] ^= parent
 
     def roots(self) -> array[int]:
         """Return the jobs that wait for nothing."""
@@ -100,7 +110,7 @@ class Jobs:
             elif self._unsent[job]:
                 self.later += 1
             else:
-                self.in_sight[self.class_of(job)] += 1
+                self._comes_in_sight(job)
         return ready
 
     def class_of(self, job: int) -> int:
@@ -125,7 +135,7 @@ class Jobs:
                     self._unsent[child] -= 1
                     if not self._unsent[child]:
                         self.later -= 1
-                        self.in_sight[self.class_of(child)] += 1
+                        self._comes_in_sight(child)
         for line, chunk in zip(self.lines, chunks, strict=True):
             if chunk:
                 line.add(self._submissions, chunk)
@@ -134,24 +144,41 @@ class Jobs:
     def ended(self, job: int) -> Iterable[int]:
         """Take in that a job came to its end; return those that are ready now."""
         self.left -= 1
+        if not self.has_followers:
+            return ()
+        self.followers.stopped(job, self._own_followers(job))
         ready: list[int] = []
-        for child in self._children[job] if self.has_followers else ():
+        for child in self._children[job]:
             self._open[child] -= 1
+            self._rest[child] ^= job
             if not self._open[child]:
                 self.in_sight[self.class_of(child)] -= 1
                 ready.append(child)
+            elif self._open[child] == 1 and not self._unsent[child]:
+                self.followers.joined(self._rest[child], self.class_of(child))
         return ready
 
-    def followers(self, job: int) -> Counter[int]:
-        """Count, by class, the jobs that wait for this job alone."""
-        open_now, unsent = self._open, self._unsent
-        return Counter(
-            self.class_of(child)
-            for child in self._children[job]
-            if open_now[child] == 1 and not unsent[child]
-        )
+    def started(self, job: int, number: int, executes_ms: int) -> None:
+        """Take in that a job of class `number` is in execution from then on."""
+        if self.has_followers:
+            self.followers.started(job, number, executes_ms, self._own_followers(job))
 
     def cut_short(self, job: int) -> None:
         """Take in that a job has to run again; it may be quicker elsewhere."""
+        if self.has_followers:
+            self.followers.stopped(job, self._own_followers(job))
         self._stragglers[job] = 0
         self.lines[self.class_of(job)].add_first(job)
+
+    def _own_followers(self, job: int) -> list[int]:
+        """Return the classes of the jobs that wait for this job alone."""
+        return [
+            self.class_of(child)
+            for child in self._children[job]
+            if self._open[child] == 1 and not self._unsent[child]
+        ]
+
+    def _comes_in_sight(self, job: int) -> None:
+        self.in_sight[self.class_of(job)] += 1
+        if self._open[job] == 1:
+            self.followers.joined(self._rest[job], self.class_of(job))

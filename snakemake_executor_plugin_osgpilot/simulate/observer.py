@@ -65,14 +65,11 @@ class Observer:
         ends_s: dict[str, float] = {}
         after: dict[str, dict[JobClass, int]] = {}
         others = list(jobs.in_sight)
-        for pilot in self._farm.pilots.values() if any(others) else ():
-            for slot in pilot.slots:
-                if followers := jobs.followers(slot.job):
-                    took_s = estimates.runtime_s(classes[slot.number])
-                    key = str(slot.job)
-                    ends_s[key] = slot.executes_ms / MS + took_s
-                    after[key] = {classes[number]: n for number, n in followers.items()}
-                    for number, count in followers.items():
-                        others[number] -= count
+        for number, executes_ms, followers in jobs.followers.groups():
+            key = f"{number}/{executes_ms}"
+            ends_s[key] = executes_ms / MS + estimates.runtime_s(classes[number])
+            after[key] = {classes[follower]: count for follower, count in followers.items()}
+            for follower, count in followers.items():
+                others[follower] -= count
         gathered = {classes[number]: count for number, count in enumerate(others) if count}
         return Ahead(after, gathered, jobs.later), ends_s

@@ -168,6 +168,7 @@ class Farm:
         else:
             group[0] += 1
             group[1] += executes_ms
+        self._jobs.started(job, slot.number, executes_ms)
         ends_in_ms = executes_ms - self._clock.now + self._jobs.runtime_ms(job)
         self._clock.tell(ends_in_ms, self._job_ended, slot)
 
