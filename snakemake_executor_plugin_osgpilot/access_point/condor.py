@@ -109,6 +109,14 @@ class CondorQueue:
     def missed_events(self) -> bool:
         return False
 
+    def gate(self) -> tuple[str, str]:
+        """Return the access point's host and port, and the user as whom it lets us submit.
+
+        Raises `Unanswered` or `Refused` if it does not.
+        """
+        answer = self._ask("gate", PING_S)
+        return host_and_port(answer["address"]), answer["user"]
+
     def interrupt(self) -> None:
         self._worker.interrupt()
 
@@ -125,3 +133,9 @@ def version(text: str) -> tuple[int, int]:
     """Return the release in a daemon's CondorVersion, (0, 0) if there is none."""
     found = re.search(r"(\d+)\.(\d+)\.", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def host_and_port(address: str) -> str:
+    """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if not told."""
+    found = re.match(r"<(\[[0-9A-Fa-f:]+\]|[^:?<>]+):(\d+)", address)
+    return f"{found[1]}:{found[2]}" if found else ""

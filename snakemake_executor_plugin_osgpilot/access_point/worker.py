@@ -167,6 +167,16 @@ def _greet(htcondor: Any, request: Request) -> dict[str, str]:
         return {"problem": str(why)}
 
 
+def _gate(htcondor: Any, request: Request) -> dict[str, str]:
+    address = request["at"]
+    if address:
+        there = far.location(htcondor, address)
+    else:
+        there = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    user = htcondor.ping(there, "WRITE")["MyRemoteUserName"]
+    return {"address": str(there.get("MyAddress", "")), "user": str(user)}
+
+
 def _look(htcondor: Any, request: Request) -> far.Rows:
     return far.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
 
@@ -191,6 +201,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "release": _release,
     "edit": _edit,
     "greet": _greet,
+    "gate": _gate,
     "look": _look,
     "history": _history,
     "retrieve": _retrieve,

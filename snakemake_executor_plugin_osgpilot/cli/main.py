@@ -2,9 +2,11 @@
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
+from snakemake_executor_plugin_osgpilot.cli.site import site
 from snakemake_executor_plugin_osgpilot.cli.status import status
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
@@ -25,7 +27,9 @@ def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow."""
 
 
+main.add_command(doctor)
 main.add_command(pool)
 main.add_command(reap)
 main.add_command(runtime)
+main.add_command(site)
 main.add_command(status)
