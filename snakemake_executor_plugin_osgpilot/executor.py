@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.late import Late
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -53,6 +54,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.interrupted = False
         self._run = self._start(workflow, logger)
         self._ahead = self._lookahead(workflow)
+        self._late = Late(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
     @staticmethod
@@ -151,13 +153,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Return what a job to come will ask for, as far as its rule tells."""
         return self._preparer.class_of(job) if self._preparer else None
 
-    def format_job_exec(self, job: Any) -> str:
-        """Return Snakemake's command for one job, quoted for the shell. Raises `BadInput`."""
-        from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
-
-        config = self.workflow.config_settings.config_args or ()
-        return requoted(super().format_job_exec(job), job.get_target_spec(), config)
-
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
 
@@ -223,7 +218,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
         self._run.controller.news.clear()
         failed = {}
-        for key, job in self._run.queue.over().items():
+        over = self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
         self._run.intake.settle(failed)
@@ -235,15 +231,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
-        while self.wait and not self._run.controller.news.is_set():
+        news, clock = self._run.controller.news, self._run.clock
+        while self.wait and not news.is_set() and not self._late.is_due(clock.now_s()):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
-        """Bring home what a job made and report success, or return why it failed."""
+        """Bring home what a job made and report success, or return why it failed.
+
+        A job whose outputs on a shared file system are not seen here yet stays active.
+        """
         from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
         from snakemake_executor_plugin_osgpilot.payload.failure import explain
 
         folder = self._run.folder.job(job.key)
+        shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
+        if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
+            self._active[job.key] = info
+            return ""
         try:
             self._bring_home(job, folder)
         except Exception as error:
@@ -269,10 +273,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _bring_home(self, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.payload import commit
 
-        _check_ended(job)
-        latency_wait_s = self.workflow.execution_settings.latency_wait
+        commit.check_ended(job)
         payload, workdir = self._payloads[job.key], self._run.workdir
-        commit.commit(payload, folder, workdir, job.exit_status, latency_wait_s)
+        commit.commit(payload, folder, workdir, job.exit_status, self._late.wait_s)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.
@@ -291,11 +294,3 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._closed = True
             self._run.intake.settle()
             self._run.close(detach=detach)
-
-
-def _check_ended(job: Job) -> None:
-    from snakemake_executor_plugin_osgpilot.core.jobs import JobState
-    from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
-
-    if job.state is JobState.REMOVED:
-        raise JobFailed(job.text or "the job was removed from the queue")

@@ -106,9 +106,8 @@ class Preparer:
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            payload = snakemake.build(
-                job, snakemake.in_order(command), self.environment, self.traffic
-            )
+            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow)
+            payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self.environment, self.traffic)
         request = self.requests.of(job, image)

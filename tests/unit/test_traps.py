@@ -95,7 +95,7 @@ def workflow(interval_s=0.05):
         executor_settings=None,
         main_snakefile="Snakefile",
         remote_execution_settings=remote,
-        execution_settings=SimpleNamespace(keep_going=False),
+        execution_settings=SimpleNamespace(keep_going=False, latency_wait=5),
         storage_settings=SimpleNamespace(shared_fs_usage=SharedFSUsage.all()),
         executor_plugin=SimpleNamespace(common_settings=common),
         scheduler=None,
