@@ -1,0 +1,46 @@
+"""`osgpilot report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+
+@click.command()
+@with_run
+@click.option(
+    "--out",
+    type=NewFile,
+    default="osgpilot-report.html",
+    show_default=True,
+    help="The page to write.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print where the page is as JSON.")
+def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
+    """Write a page on a run: pilots and jobs over time, waste, what rules took, cost, failures.
+
+    It is one file that needs no network. Works while the run goes on and afterwards.
+    """
+    import json
+
+    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+    from snakemake_executor_plugin_osgpilot.report.page import page
+    from snakemake_executor_plugin_osgpilot.report.view import view
+
+    watched = Watched(find(workdir, run))
+    story = watched.look()
+    seen = view(story, time.time(), alive=watched.is_alive())
+    part = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        part.write_text(page(story, seen), encoding="utf-8")
+        part.replace(out)
+    except OSError as error:
+        raise BadInput(f"{out} cannot be written: {error}") from error
+    told = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
+    click.echo(json.dumps(told) if as_json else f"the report of run {seen.run} is in {out}")

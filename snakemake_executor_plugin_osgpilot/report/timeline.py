@@ -1,0 +1,207 @@
+"""Pilots and their jobs over time, as shapes to be drawn. Pure.
+
+With many jobs, those that follow each other within a pixel are drawn as one; with many cores, each
+pilot is drawn by how many of its cores are busy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.report.facts import Attempt, Pilot
+from snakemake_executor_plugin_osgpilot.report.series import POINTS, Series
+from snakemake_executor_plugin_osgpilot.report.story import Story
+
+WIDTH = 1000.0
+LANE, GAP, LANES_MAX = 7.0, 5.0, 400
+ROW = 16.0
+PILOTS_MAX = 300
+"""More are not drawn: those that were charged most are."""
+
+BOXES_MAX = 2500
+"""So many jobs are drawn one by one, with what they are; more are drawn together."""
+
+BAD = -1
+"""The colour of jobs that did not end well; others are numbers of their rules."""
+
+COLOURS = 7
+
+
+@dataclass
+class Box:
+    """A rectangle; `tip` says what it is."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    tip: str = ""
+
+
+@dataclass
+class Row:
+    """One pilot: where it is drawn, its phases, its jobs as boxes or as paths by colour."""
+
+    pilot: Pilot
+    y: float
+    height: float
+    jobs: int
+    phases: list[Box] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+    profile: str = ""
+
+
+@dataclass
+class Timeline:
+    """All rows, and how many pilots are not drawn."""
+
+    rows: list[Row]
+    height: float
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From times to places."""
+
+    begun_s: float
+    ended_s: float
+
+    def x(self, at_s: float) -> float:
+        """Return the place of a time, within the drawing."""
+        share = (at_s - self.begun_s) / max(1.0, self.ended_s - self.begun_s)
+        return round(WIDTH * min(1.0, max(0.0, share)), 1)
+
+
+def timeline(story: Story, scale: Scale, colours: dict[str, int]) -> Timeline:
+    """Return the drawing; `colours` has a number for each rule."""
+    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+    for job in story.jobs.values():
+        for attempt in job.attempts:
+            attempts[attempt.pilot].append(attempt)
+    listed = sorted(
+        story.pilots.values(), key=lambda p: -p.charged_s(scale.ended_s) * p.shape.cores
+    )
+    shown = sorted(listed[:PILOTS_MAX], key=lambda p: (p.started_s or p.asked_s, p.name))
+    lanes = sum(pilot.shape.cores for pilot in shown)
+    single = sum(len(attempts[pilot.name]) for pilot in shown) <= BOXES_MAX
+    rows, y = [], 0.0
+    for pilot in shown:
+        own = sorted(attempts[pilot.name], key=lambda a: a.started_s)
+        height = LANE * pilot.shape.cores if lanes <= LANES_MAX else ROW
+        row = Row(pilot, y, height, len(own), phases=_phases(pilot, y, height, scale))
+        if lanes > LANES_MAX:
+            row.profile = _profile(pilot, own, row, scale)
+        else:
+            _draw(row, own, scale, colours, single=single)
+        rows.append(row)
+        y += height + GAP
+    return Timeline(rows, y, len(listed) - len(shown))
+
+
+def _phases(pilot: Pilot, y: float, height: float, scale: Scale) -> list[Box]:
+    end_s = pilot.until_s(scale.ended_s)
+    begun_s = end_s if pilot.started_s is None else pilot.started_s
+    serves_s = max(begun_s, pilot.serves_s(scale.ended_s))
+    drain_s = max(serves_s, pilot.moves.get("draining", end_s))
+    spans = (
+        ("wait", pilot.asked_s, begun_s, "waits in Slurm's queue"),
+        ("boot", begun_s, serves_s, "boots"),
+        ("idle", serves_s, drain_s, "serves"),
+        ("drain", drain_s, end_s, "drains"),
+    )
+    return [
+        Box(
+            scale.x(a), y, round(scale.x(b) - scale.x(a), 1), height, kind, f"{what}, {b - a:.0f} s"
+        )
+        for kind, a, b, what in spans
+        if b > a
+    ]
+
+
+def _draw(
+    row: Row, attempts: Iterable[Attempt], scale: Scale, colours: dict[str, int], *, single: bool
+) -> None:
+    spans: defaultdict[tuple[int, int, int], list[list[float]]] = defaultdict(list)
+    for attempt, lane, cores in _lanes(attempts, row.pilot.shape.cores, scale.ended_s):
+        x, end = scale.x(attempt.started_s), scale.x(attempt.until_s(scale.ended_s))
+        bad = attempt.how in ("failed", "interrupted", "cancelled")
+        colour = BAD if bad else colours[attempt.job.rule]
+        y, height = row.y + lane * LANE, cores * LANE - 1
+        if single:
+            box = Box(
+                x, y, max(1.0, round(end - x, 1)), height, _name(colour), _tip(attempt, scale)
+            )
+            row.boxes.append(box)
+            continue
+        known = spans[colour, lane, cores]
+        if known and x - known[-1][1] < 1:
+            known[-1][1] = max(known[-1][1], end)
+        else:
+            known.append([x, max(end, x + 1)])
+    parts: defaultdict[int, list[str]] = defaultdict(list)
+    for (colour, lane, cores), found in spans.items():
+        y, height = row.y + lane * LANE, cores * LANE - 1
+        parts[colour] += [
+            f"M{x:g} {y:g}h{end - x:.4g}v{height:g}h-{end - x:.4g}z" for x, end in found
+        ]
+    row.paths = {colour: "".join(each) for colour, each in parts.items()}
+
+
+def _lanes(
+    attempts: Iterable[Attempt], cores: int, now_s: float
+) -> Iterable[tuple[Attempt, int, int]]:
+    """Give each job neighbouring lanes that are free, as many as it has cores."""
+    free_s = [float("-inf")] * max(1, cores)
+    for attempt in attempts:
+        width = min(max(1, attempt.job.job_class.shape.cores), len(free_s))
+        # the whole seconds of an event log let the next start before the last one's end
+        fits = (
+            lane
+            for lane in range(len(free_s) - width + 1)
+            if max(free_s[lane : lane + width]) <= attempt.started_s
+        )
+        lane = next(fits, None)
+        if lane is None:
+            lane = min(range(len(free_s) - width + 1), key=lambda n: max(free_s[n : n + width]))
+        end_s = attempt.until_s(now_s)
+        free_s[lane : lane + width] = [end_s] * width
+        yield attempt, lane, width
+
+
+def _profile(pilot: Pilot, attempts: Iterable[Attempt], row: Row, scale: Scale) -> str:
+    """Return the outline of the cores that were busy."""
+    step_s = max(1.0, scale.ended_s - scale.begun_s) / POINTS
+    busy = Series(scale.begun_s, step_s)
+    for attempt in attempts:
+        cores = attempt.job.job_class.shape.cores
+        busy.add(attempt.started_s, attempt.until_s(scale.ended_s), cores)
+    base, points = row.y + row.height, []
+    before = 0.0
+    for index, cores_busy in enumerate([*busy.values, 0.0]):
+        share = min(1.0, cores_busy / pilot.shape.cores)
+        if share != before:
+            points.append(f"H{WIDTH * index / POINTS:.5g}V{base - share * row.height:.5g}")
+            before = share
+    return f"M0 {base:g}{''.join(points)}V{base:g}z" if points else ""
+
+
+def _tip(attempt: Attempt, scale: Scale) -> str:
+    job = attempt.job
+    label = f" ({job.label})" if job.label else ""
+    seconds = attempt.until_s(scale.ended_s) - attempt.started_s
+    return f"{job.rule}{label}: {attempt.how}, {seconds:.0f} s, job {job.key}"
+
+
+def _name(colour: int) -> str:
+    return "bad" if colour == BAD else f"c{colour % COLOURS}"
+
+
+def colours_of(story: Story) -> dict[str, int]:
+    """Return a colour's number for each rule; the rules with most jobs differ for certain."""
+    rules = Counter(job.rule for job in story.jobs.values())
+    return {rule: number % COLOURS for number, (rule, _) in enumerate(rules.most_common())}
