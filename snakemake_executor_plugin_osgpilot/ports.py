@@ -45,7 +45,7 @@ class Slurm(Protocol):
     def submit(self, allocation: Allocation) -> str:
         """Write the pilot's files and queue it; return its allocation id.
 
-        Raises `Unreached` when nothing was queued for certain.
+        Raises `Unreached` when nothing was queued for certain, `NotNow` when Slurm said so.
         """
 
     def look(self) -> dict[str, Row]:

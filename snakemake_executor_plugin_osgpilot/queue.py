@@ -282,6 +282,10 @@ class Queue:
         return self._feeder.batches(registry.take_unsent(room)) if room else []
 
     def _send_part(self, request: Request, keys: list[str]) -> int:
+        with self._lock:
+            keys = self._registry.sending(keys)
+        if not keys:
+            return 0
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
         submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
@@ -289,20 +293,15 @@ class Queue:
             if self._journal:
                 self._journal.intend(keys)
             ids = self._access_point.submit(submission)
-        except Unanswered:
-            with self._lock:
-                self._registry.in_doubt += keys
-            raise
         except Full as full:
             with self._lock:
-                self._registry.unsent += keys
+                self._registry.not_sent(keys)
                 queued = self._registry.queued
                 self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
             raise
         except Refused as refusal:
             with self._lock:
-                for key in keys:
-                    self._registry.give_up(self._registry.ledger[key], str(refusal))
+                self._registry.not_sent(keys, str(refusal))
             return 0
         with self._lock:
             self._registry.learn(ids)

@@ -63,8 +63,23 @@ class Registry:
         self.unsent = feeding.without(unsent, taken)
         return taken
 
+    def sending(self, keys: Iterable[str]) -> list[str]:
+        """Return those of these jobs that are still to be sent; until the answer, they may be."""
+        now = [key for key in keys if self.ledger[key].state is JobState.PREPARED]
+        self.in_doubt += now
+        return now
+
+    def not_sent(self, keys: Collection[str], why: str = "") -> None:
+        """Take in that jobs were not taken, for good if there is a reason."""
+        self.in_doubt = [key for key in self.in_doubt if key not in keys]
+        for key in keys if why else ():
+            self.give_up(self.ledger[key], why)
+        if not why:
+            self._send_or_tell(keys)
+
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
+        self.in_doubt = [key for key in self.in_doubt if key not in ids]
         for key, job_id in ids.items():
             self.key_by_id[job_id] = key
             job = replace(self.ledger[key], job_id=job_id)

@@ -53,6 +53,37 @@ def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
     assert queue.view().waiting == {SMALL: 1}
 
 
+def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_queue(queue, ap):
+    submit = ap.submit
+
+    def meanwhile(submission):
+        queue.fail_waiting(None, "no pilots")
+        assert not set(queue.over()) & set(submission.keys)
+        return submit(submission)
+
+    ap.submit = meanwhile
+    queue.add([job("a"), job("b", BIG)])
+    assert queue.send() == 1, "the other was given up before it was sent"
+    (sent,) = ap.submissions[0].keys
+    queue.mend(NOW_S)
+    assert ap.removed == [ap.queued[sent]]
+    assert set(queue.over()) == {sent}
+
+
+def test_a_job_given_up_while_there_was_no_room_for_it_is_told(queue, ap):
+    ap.room = 0
+    submit = ap.submit
+
+    def meanwhile(submission):
+        queue.fail_waiting(None, "no pilots")
+        return submit(submission)
+
+    ap.submit = meanwhile
+    queue.add([job("a")])
+    assert queue.send() == 0
+    assert set(queue.over()) == {"a"}
+
+
 def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     queue.add([job("a"), job("b")])
     queue.send()
