@@ -6,7 +6,6 @@ A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -92,9 +91,8 @@ class Controller:
         self._wake.set()
         self._look_due.set()
         running = [thread for thread in self._threads if thread.is_alive()]
-        deadline_s = time.monotonic() + PATIENCE_S
         for thread in running:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+            thread.join(PATIENCE_S)
         if any(thread.is_alive() for thread in running):
             self._queue.interrupt()
         for thread in running:

@@ -90,6 +90,10 @@ class Queue:
             for job, old_key in instead:
                 add_instead(self._registry, job, old_key)
 
+    def jobs(self, keys: Iterable[str]) -> list[Job]:
+        """Return what is known of these jobs."""
+        return [self._registry.ledger[key] for key in keys]
+
     def ended(self, key: str) -> bool:
         """Whether a job is over."""
         return self._registry.ledger[key].over

@@ -30,16 +30,43 @@ class Entry:
     job_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the sums over a run need of a job of whose end Snakemake knows.
+
+    `job_class` is what it asked for in its last try. Times and place are those of its last start,
+    `busy_s` is the time in execution over all.
+    """
+
+    rule: str
+    job_class: JobClass
+    succeeded: bool
+    busy_s: float = 0.0
+    started_s: float | None = None
+    ended_s: float | None = None
+    pilot: str = ""
+    allocation_id: str = ""
+
+    @classmethod
+    def of(cls, job: Job) -> Past:
+        """Return what is to be kept of a job that is over."""
+        return cls(
+            job.rule, job.job_class, job.succeeded, job.busy_s, job.started_s, job.ended_s,
+            job.pilot, job.allocation_id,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Left:
-    """What an earlier life of the run left at the access point.
+    """What an earlier life of the run left at the access point, and what it had done.
 
     `entries` are jobs in the queue, or that ended there, by identity; `strays` the ids of jobs in
-    the queue that are of no use any more.
+    the queue that are of no use any more, `past` the jobs that Snakemake was told the end of.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
+    past: tuple[Past, ...] = ()
 
     @property
     def jobs(self) -> list[Job]:

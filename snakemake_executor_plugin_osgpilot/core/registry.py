@@ -115,8 +115,7 @@ class Registry:
         self.lost.drifts(key, event.at_s if adrift else None)
         if event.failed_start:
             self.brake = self.brake.struck(event.at_s)
-        first_s, last_s = self.span_s or (event.at_s,) * 2
-        self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
+        self.mark(event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
             self.tell(key)
@@ -124,6 +123,12 @@ class Registry:
             self._judge(job, event.at_s)
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
+
+    def mark(self, at_s: float | None) -> None:
+        """Take in when something happened to a job of this run."""
+        if at_s is not None:
+            first_s, last_s = self.span_s or (at_s, at_s)
+            self.span_s = min(first_s, at_s), max(last_s, at_s)
 
     def missed(self, there: Collection[str], held: Mapping[str, Event]) -> None:
         """Take in that events may be lost, and that all but the jobs (ids) that are `there` ended.

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
@@ -98,7 +98,7 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     found = access_point.find()
     # only now: what left the queue before is in the log
     told = access_point.events()
-    what = left(taken.journal.entries(), found, told)
+    what = replace(left(taken.journal.entries(), found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what
 

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left, Past
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
@@ -595,3 +595,26 @@ def test_what_cannot_be_written_down_is_not_submitted_and_not_lost(ap):
     assert queue.send() == 2
     assert journal.intended == ["a", "b"]
     assert journal.ids == ap.queued
+
+
+def test_jobs_of_earlier_lives_count_in_the_sums(ap):
+    whole = Queue(ap, Shape(4, 3800))
+    whole.add([job("a"), job("b"), job("c", BIG)])
+    whole.send()
+    ids = dict(ap.queued)
+    for n, key in enumerate("abc"):
+        place = {"pilot": f"p{n}", "allocation_id": str(n)}
+        ap.tell(key, EventKind.SUBMIT, 90.0 + n)
+        ap.tell(key, EventKind.EXECUTE, 100.0 + n, **place)
+        ap.tell(key, EventKind.TERMINATED, 110.0 + 2 * n, exit_status=n % 2)
+    told = list(ap.told)
+    whole.follow()
+
+    past = tuple(Past.of(each) for each in whole.jobs("ab"))
+    rest = Entry("c", "c", "", "map", BIG, ids["c"])
+    resumed = Queue(ap, Shape(4, 3800))
+    resumed.recall(Left({"c": rest}, past=past), told)
+    assert resumed.rules() == whole.rules()
+    assert resumed.rules()["map"].jobs == 3
+    assert resumed.served_s() == whole.served_s()
+    assert resumed.span_s() == whole.span_s() == (90.0, 114.0)
