@@ -135,6 +135,9 @@ class AccessPoint(Protocol):
     def held(self) -> dict[str, Event]:
         """Return why jobs of this run are held in the queue now, by `cluster.proc`."""
 
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        """Return how jobs ended that have left the queue, as far as its history has them."""
+
     @property
     def told_until_s(self) -> float:
         """The time up to which `events` has told everything; infinite if that is always all."""

@@ -16,8 +16,10 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     items,
     resource_attributes,
 )
+from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, sight
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.core.polling import ended
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
@@ -105,6 +107,11 @@ class CondorQueue:
     def held(self) -> dict[str, Event]:
         found = self._ask("held", constraint=self._mine)
         return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
+
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        past = self._ask("history", ids=list(job_ids), attributes=ATTRIBUTES)
+        seen = {job_id: sight(ad) for job_id, ad in past.items()}
+        return {job_id: ended(each) for job_id, each in seen.items() if each.over}
 
     def missed_events(self) -> bool:
         return False

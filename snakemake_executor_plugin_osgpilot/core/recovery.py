@@ -99,6 +99,15 @@ class Replace:
 Verdict = Submit | Adopt | Replace
 
 
+def untold(
+    entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
+) -> list[str]:
+    """Return the ids of jobs that are not in the queue and whose end the log does not tell."""
+    ids, ends = _by_log(told)
+    known = (ids.get(e.key) or e.job_id for e in entries if e.key not in found)
+    return sorted({job_id for job_id in known if job_id and job_id not in ends})
+
+
 def left(
     entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
 ) -> Left:
@@ -108,14 +117,7 @@ def left(
     more than once, the latest id counts. A job that the log does not end and that is not in the
     queue is lost; one that was removed has to be submitted anew, too.
     """
-    ids: dict[str, str] = {}
-    ends: dict[str, EventKind] = {}
-    for job_id, event in told:
-        if event.kind is EventKind.SUBMIT and event.key:
-            ids[event.key] = job_id
-            ends.pop(job_id, None)
-        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
-            ends.setdefault(job_id, event.kind)
+    ids, ends = _by_log(told)
     kept: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda entry: entry.key):
         job_id = found.get(entry.key) or ids.get(entry.key) or entry.job_id
@@ -124,6 +126,21 @@ def left(
             kept[entry.identity] = _with_id(entry, job_id)
     used = {entry.key for entry in kept.values()}
     return Left(kept, tuple(job_id for key, job_id in found.items() if key not in used))
+
+
+def _by_log(
+    told: Iterable[tuple[str, Event]],
+) -> tuple[dict[str, str], dict[str, EventKind]]:
+    """Return the latest id of each key, and how jobs (by id) ended."""
+    ids: dict[str, str] = {}
+    ends: dict[str, EventKind] = {}
+    for job_id, event in told:
+        if event.kind is EventKind.SUBMIT and event.key:
+            ids[event.key] = job_id
+            ends.pop(job_id, None)
+        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
+            ends.setdefault(job_id, event.kind)
+    return ids, ends
 
 
 def decide(entry: Entry | None, digest: str, *, complete: bool, ended: bool) -> Verdict:

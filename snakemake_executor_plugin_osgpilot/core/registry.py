@@ -130,19 +130,6 @@ class Registry:
             first_s, last_s = self.span_s or (at_s, at_s)
             self.span_s = min(first_s, at_s), max(last_s, at_s)
 
-    def missed(self, there: Collection[str], held: Mapping[str, Event]) -> None:
-        """Take in that events may be lost, and that all but the jobs (ids) that are `there` ended.
-
-        `held` are those among them that are held, with the reason.
-        """
-        end = Event(EventKind.TERMINATED, (self.span_s or (0.0, 0.0))[1], exit_status=0)
-        for job_id in {job.job_id for job in self.ledger} - {"", *there}:
-            self.apply(job_id, end)
-        for job_id, event in held.items():
-            key = self.key_by_id.get(job_id)
-            if key and self.ledger[key].state is not JobState.HELD:
-                self.apply(job_id, event)
-
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
         job = self.ledger[key].prepared_again(why)

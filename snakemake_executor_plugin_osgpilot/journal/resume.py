@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
-from snakemake_executor_plugin_osgpilot.core.recovery import Left, left
+from snakemake_executor_plugin_osgpilot.core.recovery import Left, left, untold
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
@@ -97,8 +97,12 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     """
     found = access_point.find()
     # only now: what left the queue before is in the log
-    told = access_point.events()
-    what = replace(left(taken.journal.entries(), found, told), past=tuple(taken.journal.past()))
+    told, entries = access_point.events(), taken.journal.entries()
+    if silent := untold(entries, found, told):
+        # what its history does not tell either is submitted anew
+        with suppress(OsgpilotError):
+            told = [*told, *access_point.ended(silent).items()]
+    what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what
 

@@ -1,6 +1,7 @@
 """The queue: batches out, events in, nothing lost when an answer is."""
 
 import errno
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left, Past
+from snakemake_executor_plugin_osgpilot.enquiry import HISTORY_TRIES
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
@@ -121,6 +123,38 @@ def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue,
             queue.follow()
     queue.follow()
     assert set(queue.over()) == {"a"}
+
+
+def test_how_jobs_ended_is_asked_where_the_log_has_lost_it(queue, ap):
+    """A job that somebody removed must not run again for that."""
+    queue.add([job("a"), job("b"), job("c")])
+    queue.send()
+    ids = dict(ap.queued)
+    ap.history[ids["a"]] = Event(EventKind.ABORTED, 2000.0, text="condor_rm (by user alice)")
+    ap.history[ids["b"]] = Event(EventKind.TERMINATED, 2000.0, exit_status=3)
+    ap.queued.clear()
+    ap.missed = True
+    queue.follow()
+    over = queue.over()
+    assert "condor_rm (by user alice)" in over["a"].text
+    assert over["a"].state is JobState.REMOVED
+    assert (over["b"].exit_status, over["c"].exit_status) == (3, 0)
+
+
+@pytest.mark.parametrize("why", [Refused("no history"), Unanswered("it takes too long")])
+def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap, why):
+    queue.add([job("a")])
+    queue.send()
+    ap.queued.clear()
+    ap.history_fails = why
+    ap.missed = True
+    tries = 0
+    while not (over := queue.over()):
+        with suppress(Unanswered):
+            queue.follow()
+        tries += 1
+    assert over["a"].exit_status == 0, "its list of outputs tells"
+    assert tries == (1 if isinstance(why, Refused) else HISTORY_TRIES)
 
 
 def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):

@@ -134,6 +134,26 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     taken.journal.close()
 
 
+def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
+    taken = take(tmp_path, "alice", "P", print)
+    for key in "123":
+        taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
+    taken.journal.intend("123")
+    taken.journal.submitted({"1": "5.0", "2": "5.1"})
+    there = FakeAccessPoint()
+    there.history = {
+        "5.0": Event(EventKind.TERMINATED, 3.0, exit_status=0),
+        "5.1": Event(EventKind.ABORTED, 3.0),
+    }
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert queue.ended("1")
+    there.history_fails = Unanswered("it takes too long")
+    assert recall(taken, there, Queue(there, Shape(4, 4000))).entries == {}
+    taken.journal.close()
+
+
 def test_a_process_is_known_by_its_start():
     assert started(os.getpid()) == this_process().started != ""
     assert started(2**22 + 1) == ""
