@@ -20,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, s
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.polling import ended
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
@@ -115,6 +116,12 @@ class CondorQueue:
 
     def missed_events(self) -> bool:
         return False
+
+    def folders_of_jobs(self) -> list[tuple[str, Path]]:
+        """Return run and job folder of each job that runs of this owner have in the queue."""
+        owner = safe_name(self._seat.owner, "owner")
+        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
+        return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def interrupt(self) -> None:
         self._worker.interrupt()

@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
@@ -39,7 +40,7 @@ MIGRATIONS = (
     """,
     """
     ALTER TABLE jobs ADD COLUMN past TEXT NOT NULL DEFAULT '';
-    ALTER TABLE run ADD COLUMN places TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN place TEXT NOT NULL DEFAULT '';
     """,
 )
 """Each brings a journal from the version before (its place) to the next; never changed later."""
@@ -195,6 +196,17 @@ class Journal:
     def seat(self) -> Seat:
         run, owner, project = self._read("SELECT run, owner, project FROM run")[0]
         return Seat(owner, project, run)
+
+    def works_at(self, place: Place) -> None:
+        """Write down where jobs and pilots of this run are. Raises `Unanswered`."""
+        with self._writing() as db:
+            db.execute("UPDATE run SET place = ?", (json.dumps(asdict(place)),))
+
+    @property
+    def place(self) -> Place:
+        """Where jobs and pilots of this run are; on the host of the run if that was not noted."""
+        text = self._read("SELECT place FROM run")[0][0]
+        return Place(**json.loads(text)) if text else Place()
 
     @property
     def is_finished(self) -> bool:
