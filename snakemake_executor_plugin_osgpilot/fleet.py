@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.roster import Roster, mute_text
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.errors import NotNow, Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -109,7 +109,8 @@ class Fleet:
         self._quietly(self._slurm.cancel_pending, cancelled)
         self._drain(drained)
         for action in plan.actions:
-            if isinstance(action, Launch) and not self.health.is_permanent(action.offer):
+            now_s = self._clock.now_s()
+            if isinstance(action, Launch) and self.health.may_start(action.offer, now_s):
                 self._launch(action)
 
     def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
@@ -211,13 +212,13 @@ class Fleet:
         except Unreached:
             self._roster.drop(name)
             raise
-        except Refused as refusal:
-            now_s = self._clock.now_s()
-            self._roster.put(
-                replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=str(refusal))
-            )
-            self.health.refused(pilot.offer, now_s, str(refusal))
+        except (Refused, NotNow) as refusal:
+            now_s, why = self._clock.now_s(), str(refusal)
+            self._roster.put(replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=why))
+            note = self.health.refused if isinstance(refusal, Refused) else self.health.put_off
+            note(pilot.offer, now_s, why)
         else:
+            self.health.accepted(pilot.offer)
             self._roster.put(replace(pilot, allocation_id=allocation_id, state=PilotState.PENDING))
 
     def _submit(self, allocation: Allocation) -> str:

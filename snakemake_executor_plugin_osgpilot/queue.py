@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, r
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
+from snakemake_executor_plugin_osgpilot.enquiry import Enquiry
 from snakemake_executor_plugin_osgpilot.errands import Errands
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
@@ -70,6 +71,7 @@ class Queue:
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
         self._errands = Errands(access_point, self._registry, self._feeder, self._lock)
+        self._enquiry = Enquiry(access_point, self._registry, self._lock)
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -89,6 +91,10 @@ class Queue:
                 claim(self._registry, job)
             for job, old_key in instead:
                 add_instead(self._registry, job, old_key)
+
+    def jobs(self, keys: Iterable[str]) -> list[Job]:
+        """Return what is known of these jobs."""
+        return [self._registry.ledger[key] for key in keys]
 
     def ended(self, key: str) -> bool:
         """Whether a job is over."""
@@ -206,8 +212,9 @@ class Queue:
         """Read the event log; it tells of all jobs at once.
 
         Where it is damaged, or silent for long, the queue is asked which jobs are there, and which
-        are held. What the others brought back tells whether they succeeded: without a list of
-        outputs they run again. Raises `Unanswered`; what was not done is done at the next call.
+        are held, and its history how the others ended. Of one that is not there either, what it
+        brought back tells: without a list of outputs it runs again. Raises `Unanswered`; what was
+        not done is done at the next call.
         """
         try:
             told = self._access_point.events()
@@ -217,19 +224,8 @@ class Queue:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
         if self._missed and self._registry.queued:
-            self._ask_instead()
+            self._enquiry.run()
         self._missed = False
-
-    def _ask_instead(self) -> None:
-        """Learn from the queue what the log may not have told."""
-        there = frozenset(self._access_point.find().values())
-        held = self._access_point.held()
-        # what the log has told meanwhile is better than what we conclude
-        told = self._access_point.events()
-        with self._lock:
-            for job_id, event in told:
-                self._registry.apply(job_id, event)
-            self._registry.missed(there, held)
 
     def mend(self, now_s: float) -> None:
         """Take out, release or submit anew what is due among the jobs in trouble.
@@ -299,6 +295,10 @@ class Queue:
         return self._feeder.batches(registry.take_unsent(room)) if room else []
 
     def _send_part(self, request: Request, keys: list[str]) -> int:
+        with self._lock:
+            keys = self._registry.sending(keys)
+        if not keys:
+            return 0
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
         submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
@@ -306,20 +306,15 @@ class Queue:
             if self._journal:
                 self._journal.intend(keys)
             ids = self._access_point.submit(submission)
-        except Unanswered:
-            with self._lock:
-                self._registry.in_doubt += keys
-            raise
         except Full as full:
             with self._lock:
-                self._registry.unsent += keys
+                self._registry.not_sent(keys)
                 queued = self._registry.queued
                 self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
             raise
         except Refused as refusal:
             with self._lock:
-                for key in keys:
-                    self._registry.give_up(self._registry.ledger[key], str(refusal))
+                self._registry.not_sent(keys, str(refusal))
             return 0
         with self._lock:
             self._registry.learn(ids)

@@ -14,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.access_point.choose import (
     AnyAccessPoint,
     access_point_of,
     chosen_schedd,
+    place_of,
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.book import RunBook
@@ -112,6 +113,8 @@ def start(
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
         taken = replace(taken, seat=seat)
+        pilots_at = str(cluster.folder(taken.folder).path) if site.slurm.ssh else ""
+        taken.settle_at(place_of(site, there, pilots_at))
         run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn, show))
         undo.pop_all()
     run.controller.start()

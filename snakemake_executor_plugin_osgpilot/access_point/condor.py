@@ -16,8 +16,11 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     items,
     resource_attributes,
 )
+from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, sight
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.core.polling import ended
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
@@ -106,6 +109,11 @@ class CondorQueue:
         found = self._ask("held", constraint=self._mine)
         return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
 
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        past = self._ask("history", ids=list(job_ids), attributes=ATTRIBUTES)
+        seen = {job_id: sight(ad) for job_id, ad in past.items()}
+        return {job_id: ended(each) for job_id, each in seen.items() if each.over}
+
     def missed_events(self) -> bool:
         return False
 
@@ -116,6 +124,12 @@ class CondorQueue:
         """
         answer = self._ask("gate", PING_S)
         return host_and_port(answer["address"]), answer["user"]
+
+    def folders_of_jobs(self) -> list[tuple[str, Path]]:
+        """Return run and job folder of each job that runs of this owner have in the queue."""
+        owner = safe_name(self._seat.owner, "owner")
+        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
+        return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def interrupt(self) -> None:
         self._worker.interrupt()

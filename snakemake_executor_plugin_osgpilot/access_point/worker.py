@@ -102,9 +102,10 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
-    attributes = ["OSGPilotWorkflow", "Iwd"]
+    # with inputs that were spooled, a job's Iwd is a folder of the schedd's own
+    attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
-    return [[ad["OSGPilotWorkflow"], ad["Iwd"]] for ad in ads]
+    return [[ad["OSGPilotWorkflow"], ad.get("SUBMIT_Iwd", ad["Iwd"])] for ad in ads]
 
 
 def _remove(htcondor: Any, request: Request) -> None:

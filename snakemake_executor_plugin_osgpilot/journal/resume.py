@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
-from snakemake_executor_plugin_osgpilot.core.recovery import Left, left
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.core.recovery import Left, left, untold
+from snakemake_executor_plugin_osgpilot.core.remains import Place
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
@@ -31,6 +32,21 @@ class Taken:
     seat: Seat
     journal: Journal
     resumed: bool
+
+    def settle_at(self, place: Place) -> None:
+        """Write down where the run has its jobs and pilots from now on.
+
+        Raises `BadInput` where an earlier life has some elsewhere: they would be run twice.
+        """
+        before = self.journal.place
+        if before != Place() and (elsewhere := place.differs(before)):
+            live = any(not pilot.state.over for pilot in self.journal.pilots())
+            if live or self.journal.entries():
+                raise BadInput(
+                    f"run {self.seat.run} was cut short, and {elsewhere}; go on with it there, or "
+                    "remove what it left with `osgpilot reap`"
+                )
+        self.journal.works_at(place)
 
     def give_back(self) -> None:
         """Undo the taking, after a start that failed; a new run has nothing that could be left."""
@@ -97,8 +113,12 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     """
     found = access_point.find()
     # only now: what left the queue before is in the log
-    told = access_point.events()
-    what = left(taken.journal.entries(), found, told)
+    told, entries = access_point.events(), taken.journal.entries()
+    if silent := untold(entries, found, told):
+        # what its history does not tell either is submitted anew
+        with suppress(OsgpilotError):
+            told = [*told, *access_point.ended(silent).items()]
+    what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what
 

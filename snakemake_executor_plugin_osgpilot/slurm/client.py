@@ -7,26 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
+from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
 
 LOG_TAIL = 400
-
-_PASSING = (
-    "unable to contact",
-    "timed out",
-    "timeout",
-    "temporarily",
-    "connection refused",
-    "communication",
-    "zero bytes",
-    "try again",
-    "send/recv",
-)
-"""Words of messages after which the same request may succeed (slurm_errno texts)."""
 
 
 class SlurmClient:
@@ -77,6 +64,4 @@ class SlurmClient:
         if done.status == 0:
             return done.out
         said = " ".join(done.err.split()) or f"exit status {done.status}"
-        if any(word in said.lower() for word in _PASSING):
-            raise Unanswered(f"{argv[0]}: {said}")
-        raise Refused(f"{argv[0]}: {said}")
+        raise failure(argv[0], said)

@@ -12,7 +12,13 @@ from doubles import FakeAccessPoint
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.remains import Fate, Remains, run_of
+from snakemake_executor_plugin_osgpilot.core.remains import (
+    Fate,
+    Place,
+    Remains,
+    is_folder_of,
+    run_of,
+)
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s, recall, take
@@ -134,6 +140,26 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     taken.journal.close()
 
 
+def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
+    taken = take(tmp_path, "alice", "P", print)
+    for key in "123":
+        taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
+    taken.journal.intend("123")
+    taken.journal.submitted({"1": "5.0", "2": "5.1"})
+    there = FakeAccessPoint()
+    there.history = {
+        "5.0": Event(EventKind.TERMINATED, 3.0, exit_status=0),
+        "5.1": Event(EventKind.ABORTED, 3.0),
+    }
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert queue.ended("1")
+    there.history_fails = Unanswered("it takes too long")
+    assert recall(taken, there, Queue(there, Shape(4, 4000))).entries == {}
+    taken.journal.close()
+
+
 def test_a_process_is_known_by_its_start():
     assert started(os.getpid()) == this_process().started != ""
     assert started(2**22 + 1) == ""
@@ -159,10 +185,76 @@ def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
         (Fate.UNSEEN, False, False),
         (Fate.DEAD, False, True),
         (Fate.GONE, False, True),
+        (Fate.OUT_OF_REACH, True, False),
     ],
 )
 def test_what_may_be_alive_is_not_reaped(fate, named, goes):
     assert Remains("r", "f", fate).may_go(named=named) is goes
+
+
+HERE = Place("login1")
+THERE = Place("login1", "ap", "cm")
+BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
+
+
+@pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
+@pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
+def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
+    taken = take(tmp_path, "alice", "P", print)
+    taken.settle_at(before)
+    taken.settle_at(now)
+    assert taken.journal.place == now, "as long as there are none"
+    taken.settle_at(before)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    if now == before:
+        taken.settle_at(now)
+    else:
+        with pytest.raises(BadInput, match=r"was cut short, and its .* `osgpilot reap`"):
+            taken.settle_at(now)
+        assert taken.journal.place == before
+    taken.journal.close()
+
+
+def test_what_is_reached_over_the_network_is_the_same_from_any_host():
+    assert replace(BEHIND, host="login2").differs(BEHIND) == ""
+    assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
+    assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "queues", "slurms", "seen"),
+    [
+        (Place(), "login1", {("", "")}, {""}, True),
+        (HERE, "login1", {("", "")}, {""}, True),
+        (HERE, "login2", {("", "")}, {""}, False),
+        (THERE, "login1", {("", "")}, {""}, False),
+        (THERE, "login1", {("ap", "cm")}, {""}, True),
+        (THERE, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {"cluster"}, True),
+    ],
+)
+def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
+    assert place.is_looked_at(host, queues, slurms) is seen
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("/home/alice/.local/state/osgpilot/20261122-101010-abc123", True),
+        ("/20261122-101010-abc123", False),
+        ("/home/alice", False),
+        ("20261122-101010-abc123", False),
+        ("/home/../20261122-101010-abc123", False),
+        ("/home/alice/20261122-101010-abc123/", False),
+        ("", False),
+    ],
+)
+def test_only_a_runs_own_folder_is_removed_from_a_cluster(path, is_one):
+    assert is_folder_of("20261122-101010-abc123", path) is is_one
+    assert not is_folder_of("", path)
+    assert not is_folder_of("alice", path)
 
 
 def test_pilots_are_told_by_their_name():
