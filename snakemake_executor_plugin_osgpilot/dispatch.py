@@ -54,10 +54,11 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
         project = self.workflow.executor_settings.project or ""
         ways_of = self._ways()
         main = self._ospool(project)
+        policy = main.run.scaling.policy
         routes = Routes(
             self.dag,
-            ways_of(main.run.scaling.policy),
-            Requests(main.run.pilot_life_s, say=_nothing, warn=_nothing),
+            ways_of(policy),
+            Requests(policy, say=_nothing, warn=_nothing),
             project,
             seen_core_s,
             main.run.say,

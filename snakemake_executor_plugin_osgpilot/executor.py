@@ -187,7 +187,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._environment(),
             traffic,
             Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
-            Requests(run.pilot_life_s, run.say, run.warn),
+            Requests(run.scaling.policy, run.say, run.warn),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))

@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.core.routing import (
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import NO_IMAGE
 from snakemake_executor_plugin_osgpilot.payload.model import members
+from snakemake_executor_plugin_osgpilot.payload.pins import PARTITION, SHAPE
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 
@@ -235,9 +236,10 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: Decision) -> 
 
 
 def _tied_to(job: Any) -> str:
-    """Return the first resource that only HTCondor honours."""
-    told = (name for name, value in job.resources.items() if value is not None)
-    return min((n for n in told if n == IMAGE or n.startswith((COMMAND, ATTRIBUTE))), default="")
+    """Return the first resource that only HTCondor and pilots honour."""
+    told = (name for name, value in job.resources.items() if value not in (None, ""))
+    tying = (IMAGE, PARTITION, SHAPE)
+    return min((n for n in told if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 
 def _runtime_s(job: Any) -> int:

@@ -68,12 +68,6 @@ class Run:
     intake: Intake
     ending: Ending
 
-    @property
-    def pilot_life_s(self) -> int:
-        """How long jobs can count on a new pilot, in seconds."""
-        policy = self.scaling.policy
-        return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
-
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)

@@ -230,12 +230,12 @@ class Journal:
 
 
 def _encoded(job_class: JobClass) -> str:
-    return json.dumps([*job_class.shape, job_class.runtime_s])
+    return json.dumps([*job_class.shape, job_class.runtime_s, *job_class.offers])
 
 
 def _decoded(text: str) -> JobClass:
-    *shape, runtime_s = json.loads(text)
-    return JobClass(Shape(*shape), runtime_s)
+    cores, memory_mb, disk_mb, gpus, runtime_s, *offers = json.loads(text)
+    return JobClass(Shape(cores, memory_mb, disk_mb, gpus), runtime_s, tuple(offers))
 
 
 def _pilot_text(pilot: Pilot) -> str:

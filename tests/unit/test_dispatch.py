@@ -17,9 +17,7 @@ class Inner:
 
     def __init__(self, workflow=None, logger=None, serves=None):
         self.workflow, self.logger, self.serves = workflow, logger, serves
-        self.run = SimpleNamespace(
-            scaling=SimpleNamespace(policy=SITE), pilot_life_s=10**6, say=logger.info
-        )
+        self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info)
         self.ran, self.succeeded, self.failed = [], [], []
         self.begun = self.ended = self.cancelled = 0
         self.trouble = None
