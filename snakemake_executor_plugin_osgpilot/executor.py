@@ -16,6 +16,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.allowance import Share
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.core.model import JobClass
     from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
@@ -35,16 +36,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
     passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here; `interrupted` is set when it is the user who has them cancelled.
+    here, `share` what they take of the limits; `interrupted` is set when it is the user who has
+    them cancelled.
     """
 
     def __init__(
         self,
         workflow: Any,
         logger: Any,
-        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+        serves: Callable[[Any], bool],
+        share: Share,
     ) -> None:
-        self._serves = serves
+        self._serves, self._share = serves, share
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
@@ -55,8 +58,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
 
-    @staticmethod
-    def _start(workflow: Any, logger: Any) -> Run:
+    def _start(self, workflow: Any, logger: Any) -> Run:
         from snakemake_executor_plugin_osgpilot.wiring import start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
@@ -66,6 +68,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
+                share=self._share,
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
-from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -36,7 +36,10 @@ class Pool(Protocol):
 class Scaling:
     """Looks and plans for one run; used by the controller's thread alone, but for `ahead`."""
 
-    def __init__(self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, share: Share | None = None
+    ) -> None:
+        self._share = share or Allowance().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
         self._known: frozenset[str] = frozenset()
         self._asked_s: float | None = None
@@ -86,7 +89,7 @@ class Scaling:
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
         )
-        self.last = plan(snapshot, self.estimates, self.policy)
+        self.last = self._share.plan(snapshot, self.estimates, self.policy)
         return self.last
 
     def _gates(self, view: View) -> dict[str, Gate]:

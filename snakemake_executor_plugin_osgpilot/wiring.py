@@ -10,12 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.access_point.choose import (
     AnyAccessPoint,
     access_point_of,
     chosen_schedd,
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
+from snakemake_executor_plugin_osgpilot.allowance import Share
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
@@ -73,8 +75,10 @@ class Run:
         self.ending.end(detach=detach)
 
 
-def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
+def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say, share: Share) -> Run:
     """Check everything a run needs, then start its controller.
+
+    `share` is what the run takes of the workflow's limits.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
@@ -90,15 +94,16 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
         policy = policy_of(site, wishes.limits)
         life_s = max(offer.walltime_max_s for offer in policy.offers)
         check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
-        taken = take(state_folder.absolute(), seat.owner, project, say)
+        taken = take(state_folder.absolute(), seat, say)
         undo.callback(taken.give_back)
-        seat = replace(taken.seat, scope=seat.scope)
+        seat = taken.seat
         access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
         undo.callback(access_point.close)
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
+        credentials.check_token(access_point.token, time.time(), life_s, say, warn)
         taken = replace(taken, seat=seat)
-        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn))
+        run = _assemble(taken, cluster, access_point, policy, wishes, share, (say, warn))
         undo.pop_all()
     run.controller.start()
     return run
@@ -106,15 +111,15 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
 
 def _assemble(
     taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: Wishes, heard: tuple[Say, Say],
+    wishes: Wishes, share: Share, heard: tuple[Say, Say],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     clock, (say, warn) = SystemClock(), heard
     slurm = cluster.client(folder)
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
-    scaling = Scaling(fleet, access_point, clock, policy)
+    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal, share)
+    scaling = Scaling(fleet, access_point, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn)
     # folders that were never written down, keys whose folders are gone

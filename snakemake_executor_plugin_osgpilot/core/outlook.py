@@ -11,9 +11,9 @@ from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits, unfit
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, largest_first
-from snakemake_executor_plugin_osgpilot.core.rules import Commitment, commitment
+from snakemake_executor_plugin_osgpilot.core.rules import commitment
 from snakemake_executor_plugin_osgpilot.core.sizing import cores_worth_having
-from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Snapshot
 from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
 
 Demand = Mapping[JobClass, int]
@@ -67,7 +67,16 @@ class Outlook:
             committed_core_s=taken.core_s,
         )
         return cls(
-            snapshot, estimates, policy, work, unmet, tuple(rooms), none_fits, have, taken, forecast
+            snapshot,
+            estimates,
+            policy,
+            work,
+            unmet,
+            tuple(rooms),
+            none_fits,
+            have,
+            taken + snapshot.elsewhere,
+            forecast,
         )
 
 

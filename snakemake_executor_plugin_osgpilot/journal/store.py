@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, Pilot
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 
 BUSY_S = 10.0
 
@@ -37,6 +37,7 @@ MIGRATIONS = (
     CREATE INDEX jobs_by_identity ON jobs (identity);
     CREATE TABLE pilots (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
     """,
+    "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
 )
 """Each brings a journal from the version before (its place) to the next; never changed later."""
 
@@ -79,8 +80,8 @@ class Journal:
             self._migrate(db)
             if seat is not None:
                 db.execute(
-                    "INSERT INTO run (one, run, owner, project) VALUES (1, ?, ?, ?)",
-                    (seat.run, seat.owner, seat.project),
+                    "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
+                    (seat.run, seat.owner, seat.project, seat.scope),
                 )
         except BaseException:
             db.close()
@@ -188,8 +189,8 @@ class Journal:
 
     @property
     def seat(self) -> Seat:
-        run, owner, project = self._read("SELECT run, owner, project FROM run")[0]
-        return Seat(owner, project, run)
+        run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
+        return Seat(owner, project, run, Scope(scope))
 
     @property
     def is_finished(self) -> bool:

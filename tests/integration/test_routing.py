@@ -1,5 +1,6 @@
 """Some rules in the OSPool, some in plain Slurm, some here: each where it belongs."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -46,7 +47,7 @@ rule merge:
 rule late:
     input: "reads"
     output: "late"
-    resources: ospool=True
+    resources: ospool=True, osgpilot_scope="owner"
     shell: '''{SAY_WHERE} > {{output}}'''
 rule later:
     input: "reads"
@@ -90,13 +91,17 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert rows["report"] == ["none"]
     assert "rule fetch -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
     assert "rule map -> OSPool (OtherProject): 2 jobs, 0.33 core-hours; it says ospool=True" in said
-    assert "rule late -> OSPool (TestProject): 1 job, 0.17 core-hours; it says ospool=True" in said
+    assert "rule late -> OSPool (TestProject, scope owner): 1 job, 0.17 core-hours; it says" in said
     assert "rule later -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
     assert said.index("rule later ->") > said.index("rule map ->")
-    assert (
-        "rule count -> OSPool (TestProject): 1 job, 0.17 core-hours; it has osgpilot" in said
-    )
+    assert "rule count -> OSPool (TestProject): 1 job, 0.17 core-hours; it has osgpilot" in said
     assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
+    records = (json.loads(path.read_text()) for path in workflow.folder.rglob("record.json"))
+    assert sorted((record["project"], record["scope"]) for record in records) == [
+        ("OtherProject", "workflow"),
+        ("TestProject", "owner"),
+        ("TestProject", "workflow"),
+    ]
     assert not (workflow.folder / "sorted").exists()
     assert not (workflow.folder / ".snakemake" / "slurm_logs").exists()
     assert nothing_left()
