@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.payload.late import Late
 from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.allowance import Share
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.core.model import JobClass
     from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
@@ -37,16 +38,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
     passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here; `interrupted` is set when it is the user who has them cancelled.
+    here, `share` what they take of the limits; `interrupted` is set when it is the user who has
+    them cancelled.
     """
 
     def __init__(
         self,
         workflow: Any,
         logger: Any,
-        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+        serves: Callable[[Any], bool],
+        share: Share,
     ) -> None:
-        self._serves = serves
+        self._serves, self._share = serves, share
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
@@ -54,23 +57,25 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._closed = False
         self.interrupted = False
         self._teller = Teller(logger, lambda text: logger.info(f"osgpilot: {text}"))
-        self._run = self._start(workflow, logger, self._teller.show)
+        self._run = self._start(workflow, logger)
         self._ahead = self._lookahead(workflow)
         self._late = Late(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
-    @staticmethod
-    def _start(workflow: Any, logger: Any, show: Callable[[Any], None]) -> Run:
-        from snakemake_executor_plugin_osgpilot.wiring import start
+    def _start(self, workflow: Any, logger: Any) -> Run:
+        from snakemake_executor_plugin_osgpilot.wiring import Voice, start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
         try:
             return start(
                 wishes_of(workflow.executor_settings),
                 Path(workflow.persistence.path),
-                say=lambda text: logger.info(f"osgpilot: {text}"),
-                warn=lambda text: logger.warning(f"osgpilot: {text}"),
-                show=show,
+                self._share,
+                Voice(
+                    lambda text: logger.info(f"osgpilot: {text}"),
+                    lambda text: logger.warning(f"osgpilot: {text}"),
+                    self._teller.show,
+                ),
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -191,7 +196,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._environment(),
             traffic,
             Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
-            Requests(run.pilot_life_s, run.say, run.warn),
+            Requests(run.scaling.policy, run.say, run.warn),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))

@@ -9,6 +9,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
@@ -64,9 +65,11 @@ class Queue:
         largest: Shape,
         queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None,
+        share: Share | None = None,
     ) -> None:
         self._access_point = access_point
         self._journal = journal
+        self._share = share or Allowance().share()
         self._lock = threading.Lock()
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
@@ -289,10 +292,10 @@ class Queue:
     def _parts(self) -> list[tuple[Request, list[str]]]:
         """Return what is to be submitted now, in transactions."""
         registry = self._registry
-        if registry.brake.on or not registry.unsent:
-            return []
-        room = self._feeder.room(registry.queued, len(registry.unsent))
-        return self._feeder.batches(registry.take_unsent(room)) if room else []
+        unsent = 0 if registry.brake.on else len(registry.unsent)
+        # told also when nothing is to be sent: others may have the room that was left
+        room = self._share.room(registry.queued, unsent, self._feeder.room)
+        return self._feeder.batches(registry.take_unsent(room)) if room and unsent else []
 
     def _send_part(self, request: Request, keys: list[str]) -> int:
         with self._lock:

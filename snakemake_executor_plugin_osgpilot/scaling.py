@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
-from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
@@ -34,7 +34,10 @@ class Pool(Protocol):
 class Scaling:
     """Looks and plans for one run; used by the controller's thread alone, but for `ahead`."""
 
-    def __init__(self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, share: Share | None = None
+    ) -> None:
+        self._share = share or Allowance().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
         self._known: frozenset[str] = frozenset()
         self._asked_s: float | None = None
@@ -85,7 +88,7 @@ class Scaling:
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
         )
-        self.last = plan(snapshot, self.estimates, self.policy)
+        self.last = self._share.plan(snapshot, self.estimates, self.policy)
         self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
         return self.last
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.access_point.choose import (
     AnyAccessPoint,
     access_point_of,
@@ -17,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.access_point.choose import (
     place_of,
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
+from snakemake_executor_plugin_osgpilot.allowance import Share
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
@@ -41,7 +44,14 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
 Say = Callable[[str], None]
-Show = Callable[[Progress], None]
+
+
+class Voice(NamedTuple):
+    """How a run reaches the user: news, warnings, and how far it is."""
+
+    say: Say
+    warn: Say
+    show: Callable[[Progress], None]
 
 
 class SystemClock:
@@ -74,22 +84,16 @@ class Run:
     ending: Ending
     chronicle: Chronicle
 
-    @property
-    def pilot_life_s(self) -> int:
-        """How long jobs can count on a new pilot, in seconds."""
-        policy = self.scaling.policy
-        return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
-
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)
         self.chronicle.end(detached=detach and self.ending.detaches)
 
 
-def start(
-    wishes: Wishes, state_folder: Path, say: Say, warn: Say, show: Show = lambda progress: None
-) -> Run:
-    """Check everything a run needs, then start its controller, which has `show` tell how far it is.
+def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run:
+    """Check everything a run needs, then start its controller.
+
+    `share` is what the run takes of the workflow's limits.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
@@ -104,18 +108,19 @@ def start(
         undo.callback(cluster.host.close)
         policy = policy_of(site, wishes.limits)
         life_s = max(offer.walltime_max_s for offer in policy.offers)
-        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
-        taken = take(state_folder.absolute(), seat.owner, project, say)
+        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, *voice[:2])
+        taken = take(state_folder.absolute(), seat, voice.say)
         undo.callback(taken.give_back)
-        seat = replace(taken.seat, scope=seat.scope)
+        seat = taken.seat
         access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
         undo.callback(access_point.close)
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
+        credentials.check_token(access_point.token, time.time(), life_s, *voice[:2])
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if site.slurm.ssh else ""
         taken.settle_at(place_of(site, there, pilots_at))
-        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn, show))
+        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.controller.start()
     return run
@@ -123,19 +128,19 @@ def start(
 
 def _assemble(
     taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: Wishes, heard: tuple[Say, Say, Show],
+    wishes: Wishes, share: Share, voice: Voice,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, (say, warn) = SystemClock(), heard[:2]
+    clock, say, warn = SystemClock(), voice.say, voice.warn
     slurm = cluster.client(folder)
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
-    scaling = Scaling(fleet, access_point, clock, policy)
+    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal, share)
+    scaling = Scaling(fleet, access_point, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
     chronicle.begin(seat, policy)
-    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, heard[2])
+    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(queue, journal, folder, count=count, warn=warn)
@@ -148,7 +153,7 @@ def _assemble(
             f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
             f"{len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard[:2])
+    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending, chronicle,

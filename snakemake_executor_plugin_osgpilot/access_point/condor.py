@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
@@ -35,6 +36,8 @@ class CondorQueue:
 
     submit_s = SUBMIT_S
     common_images = False
+    token: Mapping[str, str] = MappingProxyType({})
+    """What is known since `ping` of the token that the schedd took, see `credentials`."""
     image_way = "with each job"
 
     def __init__(

@@ -89,6 +89,7 @@ class RemoteAccessPoint(CondorQueue):
             raise Unavailable(f"{error}; see `access_point` in the site file") from error
         if problem := answer.get("problem"):
             raise Unavailable(problem)
+        self.token = answer["token"]
         return str(answer["user"]).partition("@")[0]
 
     def submit(self, submission: Submission) -> dict[str, str]:

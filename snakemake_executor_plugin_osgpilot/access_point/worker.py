@@ -161,9 +161,9 @@ def _pilots(htcondor: Any, request: Request) -> list[str]:
     return sorted({ad["OSGPILOT_PILOT_ID"] for ad in ads if "OSGPILOT_PILOT_ID" in ad})
 
 
-def _greet(htcondor: Any, request: Request) -> dict[str, str]:
+def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
     try:
-        return {"user": far.greet(htcondor, request["at"])}
+        return far.greet(htcondor, request["at"])
     except far.NotReady as why:
         return {"problem": str(why)}
 

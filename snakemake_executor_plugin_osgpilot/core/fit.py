@@ -13,7 +13,11 @@ _NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
 def fits(job_class: JobClass, offer: Offer, policy: Policy) -> bool:
     """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
     life_s = offer.walltime_max_s - policy.life_taken_s
-    return offer.shape.holds(job_class.shape) > 0 and job_class.runtime_s < life_s
+    return (
+        (not job_class.offers or offer.name in job_class.offers)
+        and offer.shape.holds(job_class.shape) > 0
+        and job_class.runtime_s < life_s
+    )
 
 
 def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
@@ -26,7 +30,8 @@ def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
 
 
 def _gap(job_class: JobClass, policy: Policy) -> str:
-    offers = [(_missing(job_class, offer, policy), offer) for offer in policy.offers]
+    wanted = [o for o in policy.offers if o.name in job_class.offers] or policy.offers
+    offers = [(_missing(job_class, offer, policy), offer) for offer in wanted]
     missing, nearest = min(offers, key=lambda pair: (len(pair[0]), pair[0], pair[1].name))
     return (
         f"it needs {_text(job_class)}; the nearest pilot ({nearest.name}: {nearest.shape}, "

@@ -58,8 +58,9 @@ class Taken:
         self.journal.close()
 
 
-def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None]) -> Taken:
-    """Take up the latest run of `project` that was cut short, or begin a new one.
+def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
+    """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
+    or begin a new one.
 
     Raises `Unavailable` if a live process has a run in this folder, `BadInput` if a journal is
     damaged.
@@ -69,7 +70,7 @@ def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None
         taken = None
         for folder, journal in reversed(_cut_short(state_folder, me)):
             seat = journal.seat
-            if taken is None and (seat.owner, seat.project) == (owner, project):
+            if taken is None and replace(seat, run=wanted.run) == wanted:
                 taken = Taken(folder, seat, journal, resumed=True)
                 continue
             journal.close()
@@ -77,7 +78,7 @@ def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None
                 f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
                 "what it left"
             )
-        taken = taken or _begin(state_folder, owner, project)
+        taken = taken or _begin(state_folder, wanted)
         taken.journal.hold(me)
         (taken.folder.path / LEASE).touch()
     return taken
@@ -100,8 +101,9 @@ def _cut_short(state_folder: Path, me: Holder) -> list[tuple[RunFolder, Journal]
     return found
 
 
-def _begin(state_folder: Path, owner: str, project: str) -> Taken:
-    seat = Seat(owner, project, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+def _begin(state_folder: Path, wanted: Seat) -> Taken:
+    number = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    seat = replace(wanted, run=number)
     folder = RunFolder.create(state_folder, seat.run)
     return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
 

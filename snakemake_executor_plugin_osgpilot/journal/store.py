@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.core.ownership import Holder
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 
 BUSY_S = 10.0
 
@@ -42,6 +42,7 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN past TEXT NOT NULL DEFAULT '';
     ALTER TABLE run ADD COLUMN place TEXT NOT NULL DEFAULT '';
     """,
+    "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
 )
 """Each brings a journal from the version before (its place) to the next; never changed later."""
 
@@ -84,8 +85,8 @@ class Journal:
             self._migrate(db)
             if seat is not None:
                 db.execute(
-                    "INSERT INTO run (one, run, owner, project) VALUES (1, ?, ?, ?)",
-                    (seat.run, seat.owner, seat.project),
+                    "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
+                    (seat.run, seat.owner, seat.project, seat.scope),
                 )
         except BaseException:
             db.close()
@@ -194,8 +195,8 @@ class Journal:
 
     @property
     def seat(self) -> Seat:
-        run, owner, project = self._read("SELECT run, owner, project FROM run")[0]
-        return Seat(owner, project, run)
+        run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
+        return Seat(owner, project, run, Scope(scope))
 
     def works_at(self, place: Place) -> None:
         """Write down where jobs and pilots of this run are. Raises `Unanswered`."""
@@ -252,12 +253,12 @@ class Journal:
 
 
 def _encoded(job_class: JobClass) -> str:
-    return json.dumps([*job_class.shape, job_class.runtime_s])
+    return json.dumps([*job_class.shape, job_class.runtime_s, *job_class.offers])
 
 
 def _decoded(text: str) -> JobClass:
-    *shape, runtime_s = json.loads(text)
-    return JobClass(Shape(*shape), runtime_s)
+    cores, memory_mb, disk_mb, gpus, runtime_s, *offers = json.loads(text)
+    return JobClass(Shape(cores, memory_mb, disk_mb, gpus), runtime_s, tuple(offers))
 
 
 def _past_text(past: Past) -> str:

@@ -135,6 +135,7 @@ GLIDEIN_ToDie = $die_at
 GLIDEIN_ToRetire = $die_at
 OSGPILOT_PILOT_ID = "${option[pilot_id]}"
 OSGPILOT_RUN_ID = "${option[run_id]}"
+OSGPILOT_OFFER = "${option[offer]}"
 OSGPILOT_SLURM_JOB_ID = "$SLURM_JOB_ID"
 OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
 END

@@ -34,7 +34,7 @@ class Negotiator:
         open_now.sort(key=lambda pilot: (pilot.free.cores, pilot.free.memory_mb, pilot.number))
         waiting = [number for number, line in enumerate(lines) if line.count]
         for number in sorted(waiting, key=lambda number: lines[number].number):
-            line, (shape, hint_s) = lines[number], self._jobs.classes[number]
+            line, (shape, hint_s, _) = lines[number], self._jobs.classes[number]
             for pilot in open_now:
                 if not line.count:
                     break

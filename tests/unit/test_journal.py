@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
 SEAT = Seat("alice", "MyProject", "r1")
-CLASS = JobClass(Shape(2, 512, 100, 1), 600)
+CLASS = JobClass(Shape(2, 512, 100, 1), 600, ("short/4c",))
 PILOT = Pilot("osgpilot-r1-1", Shape(4, 3800), offer="normal/4c", walltime_s=3600, asked_s=5.0)
 
 

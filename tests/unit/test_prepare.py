@@ -8,12 +8,15 @@ from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Images
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.payload.snakemake import without_containers
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
+
+POLICY = Policy((Offer("compute/4c", Shape(4, 16000), (4200,)),))
 
 
 class Rule(SimpleNamespace):
@@ -63,7 +66,7 @@ def preparer(kind="auto", image="", shared=(), sdm=()):
     )
     traffic = Traffic((), frozenset(["https"]), fetched_here=False, stored_here=False)
     images = Images(Path("/w"), said.append)
-    requests = Requests(3600, said.append, said.append)
+    requests = Requests(POLICY, said.append, said.append)
     return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests)
 
 

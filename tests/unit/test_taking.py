@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unav
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder
 from snakemake_executor_plugin_osgpilot.slurm import parse
@@ -31,16 +32,20 @@ from snakemake_executor_plugin_osgpilot.slurm.commands import SEPARATOR
 SMALL = JobClass(Shape(1, 500))
 
 
+def seat(project="P", scope=Scope.WORKFLOW):
+    return Seat("alice", project, "any", scope)
+
+
 def begin(folder, project="P", holder=None):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder, "alice", project, print)
+    taken = take(folder, seat(project), print)
     taken.journal.hold(holder)
     taken.journal.close()
     return taken.folder
 
 
-def again(folder, project="P", said=None):
-    taken = take(folder, "alice", project, (said if said is not None else []).append)
+def again(folder, project="P", said=None, scope=Scope.WORKFLOW):
+    taken = take(folder, seat(project, scope), (said if said is not None else []).append)
     taken.journal.close()
     return taken
 
@@ -60,6 +65,13 @@ def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
     assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
     with closing(Journal(first.path / JOURNAL)) as journal:
         assert journal.holder.pid == os.getpid()
+
+
+def test_a_run_whose_pilots_others_may_use_is_told_from_one_whose_pilots_are_ours_alone(tmp_path):
+    alone = begin(tmp_path)
+    shared = again(tmp_path, scope=Scope.OWNER)
+    assert (shared.resumed, shared.seat.scope) == (False, Scope.OWNER)
+    assert again(tmp_path).folder == alone
 
 
 def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
@@ -89,7 +101,7 @@ def test_a_process_elsewhere_that_is_not_heard_of_any_more_is_taken_for_dead(tmp
 
 
 def test_runs_of_this_process_do_not_get_in_each_others_way(tmp_path):
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     other = again(tmp_path, project="Q")
     assert not other.resumed
     taken.journal.close()
@@ -112,11 +124,11 @@ def test_a_damaged_journal_stops_the_start(tmp_path):
 
 
 def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
-    new = take(tmp_path, "alice", "P", print)
+    new = take(tmp_path, seat(), print)
     new.give_back()
     assert not again(tmp_path).resumed
     first = begin(tmp_path / "second")
-    take(tmp_path / "second", "alice", "P", print).give_back()
+    take(tmp_path / "second", seat(), print).give_back()
     assert again(tmp_path / "second").folder == first
 
 
@@ -125,7 +137,7 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
         def find(self):
             raise Unanswered("the access point is away")
 
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
     with pytest.raises(Unanswered):
