@@ -32,7 +32,7 @@ from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.site.load import Site, load
+from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
@@ -71,18 +71,32 @@ class Run:
     @property
     def pilot_life_s(self) -> int:
         """How long jobs can count on a new pilot, in seconds."""
-        policy = self.scaling.policy
-        return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
+        return self.scaling.policy.pilot_life_s
 
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)
 
 
-def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
-    """Check everything a run needs, then start its controller.
+@dataclass(frozen=True)
+class Ground:
+    """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
 
-    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    seat: Seat
+    site: Site
+    schedd: RemoteSchedd | None
+    cluster: Cluster
+    policy: Policy
+
+    def access_point(self, seat: Seat, folder: RunFolder) -> AnyAccessPoint:
+        """Return the access point as a run uses it, not asked anything yet."""
+        return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
+
+
+def survey(wishes: Wishes, state_folder: Path, heard: tuple[Say, Say], undo: ExitStack) -> Ground:
+    """Check all that can be known of a run before it is begun; `undo` closes what was opened.
+
+    Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     project = choose(wishes.project, os.environ, site.project)
@@ -90,16 +104,26 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
     wishes.limits.check()
     there = chosen_schedd(wishes.access_point, site)
     _check(site, seat, state_folder)
+    cluster = reach(site)
+    undo.callback(cluster.host.close)
+    policy = policy_of(site, wishes.limits)
+    life_s = max(offer.walltime_max_s for offer in policy.offers)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, *heard)
+    return Ground(seat, site, there, cluster, policy)
+
+
+def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
+    """Check everything a run needs, then start its controller.
+
+    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    """
     with ExitStack() as undo:
-        cluster = reach(site)
-        undo.callback(cluster.host.close)
-        policy = policy_of(site, wishes.limits)
-        life_s = max(offer.walltime_max_s for offer in policy.offers)
-        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
-        taken = take(state_folder.absolute(), seat.owner, project, say)
+        ground = survey(wishes, state_folder, (say, warn), undo)
+        cluster, policy = ground.cluster, ground.policy
+        taken = take(state_folder.absolute(), ground.seat.owner, ground.seat.project, say)
         undo.callback(taken.give_back)
-        seat = replace(taken.seat, scope=seat.scope)
-        access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
+        seat = replace(taken.seat, scope=ground.seat.scope)
+        access_point = ground.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
