@@ -10,10 +10,11 @@ from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
+from snakemake_executor_plugin_osgpilot.core.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
-from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.queue import Queue, View
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 from snakemake_executor_plugin_osgpilot.signs import Move
 
@@ -45,19 +46,30 @@ class Book(Protocol):
         """Tell pilots that have not started yet whether they are still wanted."""
 
 
+class Chronicler(Protocol):
+    """Where what happens is kept for those who look at it."""
+
+    def planned(self, view: View) -> None:
+        """Keep what was just planned for `view`."""
+
+    def follow(self) -> None:
+        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""
+
+
 class Controller:
     """Runs ticks in a thread of its own until `close`; never raises there."""
 
     def __init__(
         self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
-        say: Say, warn: Say,
+        say: Say, warn: Say, chronicle: Chronicler | None = None,
+        show: Callable[[Progress], None] = lambda progress: None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
         self._clock, self._say, self._warn = clock, say, warn
+        self._chronicle, self._show = chronicle, show
         self._looked_s = float("-inf")
         self._look_soon = False
         self._idle = self._shunned = frozenset[str]()
-        self._said = ""
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._wake = threading.Event()
@@ -159,6 +171,9 @@ class Controller:
             self._attempt("look after the pilots", self._scale)
             self._attempt("tell the pilots that we are here", self._book.keep_alive)
             self._attempt("write the record", self._book.write)
+        if self._chronicle:
+            self._attempt("write the history of the run", self._chronicle.follow)
+        self._show(self._progress())
 
     def _send(self) -> None:
         if self._queue.send():
@@ -182,6 +197,8 @@ class Controller:
         for move in self._scaling.look(view):
             self._tell(move)
         decided = self._scaling.plan(view)
+        if self._chronicle:
+            self._chronicle.planned(view)
         for unfit in decided.unfit:
             self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
         for action in dict.fromkeys(decided.actions):
@@ -199,7 +216,6 @@ class Controller:
                 None, f"no pilot can be started: {self._fleet.health.hopeless}"
             )
         self._signal_news()
-        self._report(view.waiting.total(), len(view.executing))
 
     def _tell(self, move: Move) -> None:
         pilot = move.after
@@ -223,16 +239,16 @@ class Controller:
         if self._queue.has_news():
             self.news.set()
 
-    def _report(self, waiting: int, running: int) -> None:
-        states = [p.state for p in self._fleet.live]
-        pending = sum(state.waits for state in states)
-        line = (
-            f"jobs: {waiting} waiting, {running} running; pilots: {pending} pending, "
-            f"{states.count(PilotState.BOOTING)} booting, {states.count(PilotState.READY)} ready"
+    def _progress(self) -> Progress:
+        ahead_s = self._scaling.eta_s
+        if ahead_s is not None:
+            ahead_s = max(0.0, ahead_s - (self._clock.now_s() - self._looked_s))
+        return Progress(
+            **self._queue.counts(),
+            **pilots_by_state(self._fleet.live),
+            to_come=self._scaling.ahead.later,
+            eta_s=ahead_s,
         )
-        if line != self._said and (waiting or running or states):
-            self._said = line
-            self._say(line)
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:
         """Do `act`; say once per cause if it failed, and once when it works again."""

@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -51,12 +52,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
         self.interrupted = False
-        self._run = self._start(workflow, logger)
+        self._teller = Teller(logger, lambda text: logger.info(f"osgpilot: {text}"))
+        self._run = self._start(workflow, logger, self._teller.show)
         self._ahead = self._lookahead(workflow)
         super().__init__(workflow, logger)
 
     @staticmethod
-    def _start(workflow: Any, logger: Any) -> Run:
+    def _start(workflow: Any, logger: Any, show: Callable[[Any], None]) -> Run:
         from snakemake_executor_plugin_osgpilot.wiring import start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
@@ -66,6 +68,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 Path(workflow.persistence.path),
                 say=lambda text: logger.info(f"osgpilot: {text}"),
                 warn=lambda text: logger.warning(f"osgpilot: {text}"),
+                show=show,
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -101,7 +104,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        ready = []
+        from snakemake_executor_plugin_osgpilot.payload.label import label
+
+        ready, told = [], []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -118,6 +123,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
+            told.append((own, label(job)))
+        self._run.chronicle.handed_over(told)
         if known := self._run.intake.hand_over(ready):
             self._run.say(f"{known} job(s) are there from before and are followed")
         self._run.controller.wake()
@@ -135,6 +142,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._run.intake.done(key)
         self._ahead.finished(job, runtime_s)
         self._run.book.critical_path_s = self._ahead.critical_path_s
+        self._run.chronicle.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
 
     def handle_job_error(self, job: Any) -> None:
@@ -176,6 +184,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
 
         settings, run = self.workflow.executor_settings, self._run
+        run.chronicle.secrets = tuple(self._environment().values())
         traffic = traffic_of(settings, self.workflow.storage_settings.shared_fs_usage)
         preparer = Preparer(
             self.workflow,
@@ -227,6 +236,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
         self._run.intake.settle(failed)
+        for key, (_, text) in failed.items():
+            self._run.chronicle.failed(key, text)
         for info, text in failed.values():
             self._report_failure(info, text)
         for info in active_jobs:
@@ -291,6 +302,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._closed = True
             self._run.intake.settle()
             self._run.close(detach=detach)
+            self._teller.close()
 
 
 def _check_ended(job: Job) -> None:

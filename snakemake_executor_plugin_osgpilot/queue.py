@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, recall
@@ -121,6 +121,23 @@ class Queue:
             said, self._registry.notices = self._registry.notices, Counter()
             fed, self._feeder.notices = self._feeder.notices, []
         return fed + [f"{count} job(s) of rule {text}" for text, count in said.items()]
+
+    def changes(self) -> list[Job]:
+        """Return each job as it was when it came to another state, since the last call."""
+        with self._lock:
+            told, self._registry.ledger.changes = self._registry.ledger.changes, []
+        return told
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs are in which state, as `Progress` has them."""
+        with self._lock:
+            ledger = self._registry.ledger
+            return {
+                "waiting": ledger.waiting.total() + ledger.count(JobState.HELD),
+                "running": len(ledger.executing),
+                "done": sum(sums.done for sums in ledger.rules.values()),
+                "failed": sum(sums.failed for sums in ledger.rules.values()),
+            }
 
     def rules(self) -> dict[str, RuleSums]:
         """Return the sums over the jobs of each rule as they are now."""

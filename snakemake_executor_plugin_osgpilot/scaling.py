@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -45,6 +46,7 @@ class Scaling:
         self.estimates = Estimates()
         self.ahead = Ahead()
         self.last = Plan()
+        self.eta_s: float | None = None
 
     def look(self, view: View) -> list[Move]:
         """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
@@ -87,6 +89,7 @@ class Scaling:
             looked_s=self._looked_s,
         )
         self.last = plan(snapshot, self.estimates, self.policy)
+        self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
         return self.last
 
     def _gates(self, view: View) -> dict[str, Gate]:

@@ -17,10 +17,13 @@ from snakemake_executor_plugin_osgpilot.access_point.choose import (
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
 from snakemake_executor_plugin_osgpilot.book import RunBook
+from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
+from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
@@ -37,6 +40,7 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
 Say = Callable[[str], None]
+Show = Callable[[Progress], None]
 
 
 class SystemClock:
@@ -67,6 +71,7 @@ class Run:
     journal: Journal
     intake: Intake
     ending: Ending
+    chronicle: Chronicle
 
     @property
     def pilot_life_s(self) -> int:
@@ -76,6 +81,7 @@ class Run:
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)
+        self.chronicle.end(detached=detach and self.ending.detaches)
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,10 @@ def survey(wishes: Wishes, state_folder: Path, heard: tuple[Say, Say], undo: Exi
     return Ground(seat, site, there, cluster, policy)
 
 
-def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
-    """Check everything a run needs, then start its controller.
+def start(
+    wishes: Wishes, state_folder: Path, say: Say, warn: Say, show: Show = lambda progress: None
+) -> Run:
+    """Check everything a run needs, then start its controller, which has `show` tell how far it is.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
@@ -128,7 +136,7 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
         taken = replace(taken, seat=seat)
-        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn))
+        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn, show))
         undo.pop_all()
     run.controller.start()
     return run
@@ -136,17 +144,19 @@ def start(wishes: Wishes, state_folder: Path, say: Say, warn: Say) -> Run:
 
 def _assemble(
     taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: Wishes, heard: tuple[Say, Say],
+    wishes: Wishes, heard: tuple[Say, Say, Show],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, (say, warn) = SystemClock(), heard
+    clock, (say, warn) = SystemClock(), heard[:2]
     slurm = cluster.client(folder)
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
     queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
     scaling = Scaling(fleet, access_point, clock, policy)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
-    controller = Controller(queue, fleet, scaling, book, clock, say, warn)
+    chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
+    chronicle.begin(seat, policy)
+    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, heard[2])
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(queue, journal, folder, count=count, warn=warn)
@@ -159,10 +169,10 @@ def _assemble(
             f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
             f"{len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard)
+    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
-        journal, intake, ending,
+        journal, intake, ending, chronicle,
     )  # fmt: skip
 
 

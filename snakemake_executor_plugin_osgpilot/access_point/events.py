@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.access_point.description import NOTE
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Event, EventKind, Usage
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
 _KINDS = {
@@ -26,6 +27,10 @@ _KINDS = {
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
 a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
 in the queue; 022 says that its pilot cannot be reached."""
+
+_CPU_TIME = re.compile(r"(\d+) (\d\d):(\d\d):(\d\d)")
+"""Days, hours, minutes and seconds; an event has user and system time, such as
+"Usr 0 00:01:02, Sys 0 00:00:01"."""
 
 SIGNALLED = 128
 """Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
@@ -125,7 +130,19 @@ def event(raw: Any) -> Event:
             str(raw.get("HoldReason") or raw.get("Reason") or raw.get("Message") or "").split()
         ),
         key=note.removeprefix(NOTE) if note.startswith(NOTE) else "",
+        slot=str(raw.get("SlotName", "")).partition("@")[0],
+        usage=_usage(raw) if kind is EventKind.TERMINATED else NO_USAGE,
     )
+
+
+def _usage(raw: Any) -> Usage:
+    # of the latest start: what was done in vain before is not what the job needs
+    cpu_s = sum(
+        int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+        for days, hours, minutes, seconds in _CPU_TIME.findall(str(raw.get("RunRemoteUsage", "")))
+    )
+    disk_kb = int(raw.get("DiskUsage") or 0)
+    return Usage(float(cpu_s), int(raw.get("MemoryUsage") or 0), -(-disk_kb // 1024))
 
 
 def exit_status(code: Any, signal: Any = None) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.access_point.description import PILOT_ATTRIBUTES
 from snakemake_executor_plugin_osgpilot.access_point.events import exit_status
+from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Usage
 from snakemake_executor_plugin_osgpilot.core.holds import SPOOLING
 from snakemake_executor_plugin_osgpilot.core.polling import Sight, Status
 
@@ -17,6 +18,7 @@ ATTRIBUTES = (
     *("JobStatus", "ServerTime", "QDate", "EnteredCurrentStatus", "NumShadowStarts", "NumHolds"),
     *("JobCurrentStartDate", "JobCurrentStartExecutingDate", PILOT, ALLOCATION, NODE),
     *("ExitCode", "ExitBySignal", "ExitSignal", "ResidentSetSize"),
+    *("RemoteUserCpu", "RemoteSysCpu", "DiskUsage"),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *("VacateReasonCode", "VacateReason"),
 )
@@ -60,8 +62,17 @@ def sight(ad: Mapping[str, Any]) -> Sight:
         code=code,
         subcode=int(ad.get("HoldReasonSubCode", 0)),
         memory_mb=-(-int(ad.get("ResidentSetSize", 0)) // 1024),
+        usage=_usage(ad) if status is Status.COMPLETED else NO_USAGE,
         text=" ".join(str(ad.get(_REASON.get(status, ""), "")).split()),
     )
+
+
+def _usage(ad: Mapping[str, Any]) -> Usage:
+    cpu_s = float(ad.get("RemoteUserCpu", 0)) + float(ad.get("RemoteSysCpu", 0))
+    memory_mb, disk_mb = (
+        -(-int(ad.get(name, 0)) // 1024) for name in ("ResidentSetSize", "DiskUsage")
+    )
+    return Usage(cpu_s, memory_mb, disk_mb)
 
 
 def _exit_status(ad: Mapping[str, Any]) -> int:

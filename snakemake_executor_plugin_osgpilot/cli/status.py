@@ -1,71 +1,134 @@
-"""`osgpilot status`: what a run did, from its record."""
+"""`osgpilot status`: how a run stands, from its history."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from snakemake_executor_plugin_osgpilot.report.find import Watched
+    from snakemake_executor_plugin_osgpilot.report.view import View
 
 Folder = click.Path(exists=True, file_okay=False, path_type=Path)
+NewFile = click.Path(dir_okay=False, path_type=Path)
+
+FAILED, CUT_SHORT = 3, 4
+"""Exit statuses of the command, besides 0, and 1 and 2 for its own mistakes."""
+
+run_options = (
+    click.option(
+        "--dir", "workdir", type=Folder, default=".", help="Working folder of the workflow."
+    ),
+    click.option("--run", default="", help="A run by its id.  [default: the one written last]"),
+)
+
+
+def with_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which run is meant."""
+    for option in reversed(run_options):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.option("--dir", "workdir", type=Folder, default=".", help="Working folder of the workflow.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-def status(workdir: Path, as_json: bool) -> None:
-    """Show jobs, pilots and core-hours of the latest run in a working folder."""
-    from snakemake_executor_plugin_osgpilot.run import newest
+@with_run
+@click.option("--watch", is_flag=True, help="Go on showing it until the run is over.")
+@click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
+              show_default=True, help="Seconds between two looks with --watch.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For programs; with --watch a line a look.")
+@click.option(
+    "--prometheus",
+    type=NewFile,
+    metavar="FILE",
+    help="Write the numbers to FILE, for the node exporter's textfile collector.",
+)
+def status(
+    workdir: Path, run: str, watch: bool, every_s: float, as_json: bool, prometheus: Path | None
+) -> None:
+    """Show jobs, pilots, cores and decisions of a run, while it goes on or afterwards.
 
-    record = newest(workdir)
-    if as_json:
-        click.echo(json.dumps(record, indent=1))
-        return
+    Reads what the run wrote; asks neither Slurm nor HTCondor. The exit status is 0 while the run
+    goes on and when all of its jobs came to a good end, 3 if some failed or were cancelled, 4 if
+    Snakemake is gone without having ended the run, 1 if there is no run.
+    """
+    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+
+    watched = Watched(find(workdir, run))
+    if prometheus:
+        seen = _follow(watched, lambda view: _write(prometheus, view), watch, every_s)
+    elif as_json:
+        seen = _follow(watched, lambda view: _print(view, indent=not watch), watch, every_s)
+    else:
+        seen = _show(watched, watch, every_s)
+    sys.exit(_exit_status(seen))
+
+
+def _look(watched: Watched) -> View:
+    from snakemake_executor_plugin_osgpilot.report.view import view
+
+    story = watched.look()
+    return view(story, time.time(), alive=watched.is_alive())
+
+
+def _follow(watched: Watched, tell: Callable[[View], None], watch: bool, every_s: float) -> View:
+    """Tell of a run once, or until it is over or the user has seen enough."""
+    from snakemake_executor_plugin_osgpilot.report.view import RunState
+
+    seen = _look(watched)
+    tell(seen)
+    with suppress(KeyboardInterrupt):
+        while watch and seen.state is RunState.RUNNING:
+            time.sleep(every_s)
+            seen = _look(watched)
+            tell(seen)
+    return seen
+
+
+def _show(watched: Watched, watch: bool, every_s: float) -> View:
     from rich.console import Console
+    from rich.live import Live
+
+    from snakemake_executor_plugin_osgpilot.report.terminal import screen
 
     console = Console()
-    console.print(_rules(record))
-    console.print(_pilots(record))
-    used, charged = record["used_core_h"], record["charged_core_h"]
-    share = f" ({used / charged:.0%})" if charged else ""
-    console.print(f"core-hours used {used:.3f} of {charged:.3f} charged{share}")
-    console.print(
-        f"makespan {record['makespan_s']:.0f} s, at best {record['bound_s']:.0f} s; "
-        f"pilots never used: {record['pilots_never_used']}"
-    )
-
-
-def _rules(record: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"run {record['run']}, project {record['project']}")
-    for name in ("rule", "jobs", "done", "failed", "core-hours", "ran in Slurm jobs"):
-        table.add_column(name, justify="left" if name.startswith("r") else "right")
-    for name, rule in record["rules"].items():
-        counts = [str(rule[key]) for key in ("jobs", "done", "failed")]
-        where = ", ".join(sorted(rule["allocations"], key=int))
-        table.add_row(name, *counts, f"{rule['core_h']:.3f}", where)
-    return table
-
-
-def _pilots(record: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table(title="pilots")
-    for name in ("Slurm job", "state", "node", "cores", "memory MB", "minutes", "core-hours"):
-        table.add_column(name, justify="left" if name in ("state", "node") else "right")
-    for pilot in record["pilots"]:
-        table.add_row(
-            pilot["allocation"],
-            pilot["state"],
-            pilot["node"],
-            str(pilot["cores"]),
-            str(pilot["memory_mb"]),
-            f"{pilot['charged_s'] / 60:.1f}",
-            f"{pilot['charged_s'] * pilot['cores'] / 3600:.3f}",
+    if not watch:
+        return _follow(watched, lambda view: console.print(screen(view)), False, every_s)
+    few = max(3, console.height // 3)
+    with Live(console=console, auto_refresh=False) as live:
+        return _follow(
+            watched, lambda view: live.update(screen(view, few), refresh=True), True, every_s
         )
-    return table
+
+
+def _print(view: View, *, indent: bool) -> None:
+    click.echo(json.dumps(view.plain(), indent=1 if indent else None))
+
+
+def _write(path: Path, view: View) -> None:
+    """Replace the file in one step: who reads it never sees half of it."""
+    from snakemake_executor_plugin_osgpilot.errors import BadInput
+    from snakemake_executor_plugin_osgpilot.report.prometheus import text
+
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text(view), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error}") from error
+
+
+def _exit_status(view: View) -> int:
+    from snakemake_executor_plugin_osgpilot.report.view import RunState
+
+    if view.state is RunState.LOST:
+        return CUT_SHORT
+    bad = any(rule.failed or rule.cancelled for rule in view.rules.values())
+    return FAILED if bad and view.state is RunState.ENDED else 0

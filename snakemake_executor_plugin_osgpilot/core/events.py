@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 VACATE_CODES = 1000
 """Reason codes below this are HoldReasonCodes (HTCondor manual, Vacate Reason Codes)."""
@@ -29,12 +30,23 @@ class EventKind(Enum):
     ADRIFT = "adrift"
 
 
+class Usage(NamedTuple):
+    """What a job took: CPU time, the most memory, disk. 0 where that was not measured."""
+
+    cpu_s: float = 0.0
+    memory_mb: int = 0
+    disk_mb: int = 0
+
+
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id` and `node`
-    come with EXECUTE, `exit_status` with TERMINATED, `memory_mb` with USAGE. `code` and `subcode`
-    are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the codes of a vacate
-    (VACATE_CODES and above).
+    """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id`, `node` and
+    `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
+    `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
+    codes of a vacate (VACATE_CODES and above).
     """
 
     kind: EventKind
@@ -48,6 +60,8 @@ class Event:
     memory_mb: int = 0
     text: str = ""
     key: str = ""
+    slot: str = ""
+    usage: Usage = NO_USAGE
 
     @property
     def failed_start(self) -> bool:

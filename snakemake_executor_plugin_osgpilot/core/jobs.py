@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Event, EventKind, Usage
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 
 
@@ -53,7 +53,8 @@ class Job:
 
     `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
     `busy_s` is the time in execution over all attempts, `started_s` the start of the present one,
-    `used_mb` the most memory seen in use.
+    `used_mb` the most memory seen in use. `since_s` is when it came to its state, None where no
+    event told that; `slot` is where it runs, `usage` what the end told.
     """
 
     key: str
@@ -73,6 +74,9 @@ class Job:
     setbacks: tuple[Setback, ...] = ()
     exit_status: int | None = None
     text: str = ""
+    since_s: float | None = None
+    slot: str = ""
+    usage: Usage = NO_USAGE
 
     @property
     def job_class(self) -> JobClass:
@@ -108,6 +112,7 @@ class Job:
     def prepared_again(self, text: str) -> Job:
         """Return this job as it was before it was submitted, with the reason as a setback."""
         blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
+        blank = replace(blank, since_s=None, usage=NO_USAGE)
         return blank.set_back(text)
 
     def asking_for(self, shape: Shape) -> Job:
@@ -141,13 +146,14 @@ def fold(job: Job, event: Event) -> Job:
     if event.kind is EventKind.USAGE:
         return replace(job, used_mb=max(job.used_mb, event.memory_mb))
     was_running = job.state is JobState.RUNNING
-    moved = replace(job, state=_STATE[event.kind], text=event.text)
+    moved = replace(job, state=_STATE[event.kind], text=event.text, since_s=event.at_s)
     if event.kind is EventKind.EXECUTE:
         return replace(
             moved,
             pilot=event.pilot,
             allocation_id=event.allocation_id,
             node=event.node,
+            slot=event.slot,
             started_s=event.at_s,
             attempts=job.attempts + 1,
         )
@@ -156,7 +162,7 @@ def fold(job: Job, event: Event) -> Job:
     if event.kind is EventKind.ABORTED:
         moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
     if moved.over:
-        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status)
+        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status, usage=event.usage)
     # an eviction before a hold has the hold's code; the hold tells the same again
     evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
     if evicted or event.failed_start or event.kind is EventKind.HELD:

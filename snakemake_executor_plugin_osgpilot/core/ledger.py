@@ -56,8 +56,8 @@ class Ledger:
     """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
-    `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded; who reads it
-    empties it.
+    `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded, `changes` each
+    job as it was when it came to another state; who reads them empties them.
     """
 
     def __init__(self) -> None:
@@ -70,6 +70,7 @@ class Ledger:
         self.served: dict[str, float] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
         self.runtimes_s: list[tuple[JobClass, float]] = []
+        self.changes: list[Job] = []
 
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
@@ -91,6 +92,8 @@ class Ledger:
             self._count(before, -1)
         self._jobs[job.key] = job
         self._count(job, 1)
+        if before is None or before.state is not job.state:
+            self.changes.append(job)
         if job.state is JobState.ENDED and (before is None or not before.over):
             self._learn(job)
         if job.pilot:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from snakemake_executor_plugin_osgpilot.core.events import VACATE_CODES, Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.events import (
+    NO_USAGE,
+    VACATE_CODES,
+    Event,
+    EventKind,
+    Usage,
+)
 
 
 class Status(IntEnum):
@@ -55,6 +61,7 @@ class Sight:
     subcode: int = 0
     memory_mb: int = 0
     text: str = ""
+    usage: Usage = NO_USAGE
 
     @property
     def active(self) -> bool:
@@ -124,4 +131,6 @@ def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Even
 def _ended(sight: Sight) -> Event:
     if sight.status is Status.REMOVED:
         return Event(EventKind.ABORTED, sight.since_s, text=sight.text)
-    return Event(EventKind.TERMINATED, sight.since_s, exit_status=sight.exit_status)
+    return Event(
+        EventKind.TERMINATED, sight.since_s, exit_status=sight.exit_status, usage=sight.usage
+    )

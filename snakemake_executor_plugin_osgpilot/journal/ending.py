@@ -53,14 +53,19 @@ class Ending:
         self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
         self._say, self._warn = heard
 
+    @property
+    def detaches(self) -> bool:
+        """Whether Ctrl-C leaves jobs and pilots where they are."""
+        return self._on_exit == DETACH
+
     def listen(self) -> None:
         """Have SIGTERM act as Ctrl-C if that detaches; Snakemake would wait for running jobs."""
-        if self._on_exit == DETACH and threading.current_thread() is threading.main_thread():
+        if self.detaches and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def end(self, *, detach: bool) -> None:
         """End jobs and pilots; leave them if the user wishes so and it is an end to `detach`."""
-        if detach and self._on_exit == DETACH:
+        if detach and self.detaches:
             self._leave()
         elif self._controller.close():
             with suppress(OsgpilotError):

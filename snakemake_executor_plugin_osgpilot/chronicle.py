@@ -1,0 +1,124 @@
+"""What a run is doing, written into its history as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+from snakemake_executor_plugin_osgpilot.core import history as lines
+from snakemake_executor_plugin_osgpilot.core.history import Line
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
+from snakemake_executor_plugin_osgpilot.core.redact import redacted
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.journal.history import History
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.lookahead import Ahead
+from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
+from snakemake_executor_plugin_osgpilot.queue import Queue, View
+from snakemake_executor_plugin_osgpilot.scaling import Scaling
+
+WRITE_EVERY_S = 1.0
+NUMBERS_EVERY_S = 60.0
+"""Plans that decide nothing new are kept no more often, for their numbers."""
+
+
+@dataclass
+class Chronicle:
+    """Follows one run. `handed_over` and `failed` are called by Snakemake's threads, all else by
+    the controller's. `secrets` are texts that must not be written down.
+    """
+
+    history: History
+    queue: Queue
+    fleet: Fleet
+    scaling: Scaling
+    clock: Clock
+    secrets: tuple[str, ...] = ()
+    critical_path_s: float = 0.0
+    _pilots: dict[str, Pilot] = field(default_factory=dict)
+    _planned: Line | None = None
+    _planned_s: float = float("-inf")
+    _written_s: float = float("-inf")
+
+    def begin(self, seat: Seat, policy: Policy) -> None:
+        """Write down that a life of the run begins, and what limits it."""
+        limits = asdict(policy)
+        for offer, plain in zip(policy.offers, limits["offers"], strict=True):
+            plain["shape"] = offer.shape._asdict()
+        self.history.put(
+            [
+                {
+                    "kind": "life",
+                    "version": lines.VERSION,
+                    "at_s": self.clock.now_s(),
+                    **asdict(seat),
+                    "holder": asdict(this_process()),
+                    "policy": limits,
+                }
+            ]
+        )
+
+    def handed_over(self, jobs: Iterable[tuple[Job, str]]) -> None:
+        """Write down that Snakemake handed jobs over, each with what tells it from others."""
+        self.history.put(lines.queued(jobs, self.clock.now_s()))
+
+    def failed(self, key: str, text: str) -> None:
+        """Write down why a job failed, as the user is told."""
+        text = redacted(text, self.secrets)[-lines.TEXT_MAX :]
+        self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
+
+    def planned(self, view: View) -> None:
+        """Write down what was just planned, if it says something new."""
+        ahead, decided = self.scaling.ahead, self.scaling.last
+        line = lines.plan(decided, view.waiting, len(view.executing), jobs_to_come(ahead))
+        now_s = self.clock.now_s()
+        changed = lines.differs(self._planned, line)
+        if changed or now_s - self._planned_s >= NUMBERS_EVERY_S:
+            self._planned, self._planned_s = line, now_s
+            self._put_plan(line)
+
+    def _put_plan(self, line: Line) -> None:
+        eta_s = None if self.scaling.eta_s is None else round(self.scaling.eta_s)
+        waits_s = {
+            o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
+        }
+        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta_s": eta_s}
+        self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
+
+    def follow(self) -> None:
+        """Write down what happened to jobs and pilots. Raises `OSError`; nothing is lost then."""
+        now_s = self.clock.now_s()
+        if now_s - self._written_s >= WRITE_EVERY_S:
+            self._written_s = now_s
+            self._follow(now_s)
+
+    def _follow(self, now_s: float) -> None:
+        self.history.put(lines.moved(self.queue.changes(), now_s))
+        known = self._pilots
+        new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
+        told = [lines.pilot(pilot) for pilot in new]
+        before = {name: lines.pilot(known[name]) for name in (p.name for p in new) if name in known}
+        self.history.put(line for line in told if before.get(line["name"]) != line)
+        self._pilots |= {pilot.name: pilot for pilot in new}
+        self.history.flush()
+
+    def end(self, *, detached: bool) -> None:
+        """Write down the end of this life, and close the file; `detached` if it is to go on."""
+        now_s = self.clock.now_s()
+        live = sum(not pilot.state.over for pilot in self.fleet.pilots)
+        end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
+        end["critical_path_s"] = self.critical_path_s
+        try:
+            self._follow(now_s)
+            self.history.put([end])
+            self.history.close()
+        except OSError:
+            # the run has ended, whether or not its history could be told
+            return
+
+
+def jobs_to_come(ahead: Ahead) -> int:
+    """Return how many jobs of the workflow are still to be handed over, as far as is known."""
+    soon = sum(group.jobs for group in ahead.soon({}))
+    return soon + ahead.later

@@ -1,0 +1,107 @@
+"""The history of a run: a file that only grows, one JSON object a line, for whoever looks at it.
+
+Not in the journal: that one is the truth a run is taken up from, each write waits for the disk, and
+a reader's lock could make a submission wait. This file has one writer and no lock, a reader takes
+what lines are complete, and losing it costs nothing but the view.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.core.history import Line
+
+HISTORY = "history.jsonl"
+
+SIZE_MAX = 256 * 1024 * 1024
+"""Nothing more is written then; 100,000 jobs take 20 MB."""
+
+
+class History:
+    """Appends lines to the file at `path`; safe from several threads.
+
+    Lines are kept until `flush`, which raises `OSError` where they cannot be written; they are
+    tried again then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._file = -1
+        self._torn = False
+
+    def put(self, lines: Iterable[Line]) -> None:
+        """Have lines written with the next `flush`."""
+        with self._lock:
+            self._lines += lines
+
+    def flush(self) -> None:
+        """Write what was put."""
+        with self._lock:
+            if not self._lines:
+                return
+            text = "".join(_encoded(line) for line in self._lines)
+            self._append(text.encode())
+            self._lines.clear()
+
+    def _append(self, content: bytes) -> None:
+        if self._file < 0:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+            self._torn = not _ends_in_line_break(self._file)
+        size = os.fstat(self._file).st_size
+        if size > SIZE_MAX:
+            return
+        if self._torn:
+            content = b"\n" + content
+        # until all of it is there, what is there may be half a line
+        self._torn = True
+        while content:
+            content = content[os.write(self._file, content) :]
+        self._torn = False
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        try:
+            self.flush()
+        finally:
+            with self._lock:
+                if self._file >= 0:
+                    os.close(self._file)
+                    self._file = -1
+
+
+def read(path: Path, offset: int = 0) -> tuple[list[Line], int]:
+    """Return the complete lines from `offset` on, and where to go on later.
+
+    What is damaged is left out. Raises `OSError`.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read()
+    end = content.rfind(b"\n") + 1
+    lines = (_decoded(line) for line in content[:end].splitlines())
+    return [line for line in lines if line is not None], offset + end
+
+
+def _encoded(line: Line) -> str:
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=False, default=str) + "\n"
+
+
+def _decoded(line: bytes) -> Line | None:
+    try:
+        content: Any = json.loads(line)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and "kind" in content else None
+
+
+def _ends_in_line_break(file: int) -> bool:
+    size = os.fstat(file).st_size
+    return not size or os.pread(file, 1, size - 1) == b"\n"

@@ -1,0 +1,27 @@
+"""What tells a job from the others of its rule, for people."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+LENGTH_MAX = 200
+
+
+def label(job: Any) -> str:
+    """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
+
+    A long one ends in a number that tells it from others with the same beginning.
+    """
+    if job.is_group():
+        parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in job.jobs)
+        text = "; ".join(parts)
+    else:
+        text = _wildcards(job)
+    if len(text) <= LENGTH_MAX:
+        return text
+    return f"{text[:LENGTH_MAX]}… {blake2b(text.encode(), digest_size=3).hexdigest()}"
+
+
+def _wildcards(job: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())

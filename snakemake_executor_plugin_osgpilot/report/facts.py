@@ -1,0 +1,110 @@
+"""What is known of jobs and pilots of a run, as `report.story` gathers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Usage
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One start of a job. `how` is `running`, `done`, `failed`, `interrupted` or `cancelled`."""
+
+    job: Job
+    pilot: str
+    slot: str
+    started_s: float
+    stopped_s: float | None = None
+    how: str = "running"
+    allocation: str = ""
+    node: str = ""
+
+    def core_s(self, now_s: float) -> float:
+        """Return cores × time."""
+        ended_s = now_s if self.stopped_s is None else self.stopped_s
+        return max(0.0, ended_s - self.started_s) * self.job.job_class.shape.cores
+
+
+@dataclass(slots=True)
+class Job:
+    """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
+    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed.
+    """
+
+    key: str
+    rule: str
+    job_class: JobClass
+    label: str = ""
+    queued_s: float = 0.0
+    sent_s: float | None = None
+    job_id: str = ""
+    state: str = "queued"
+    since_s: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    exit_status: int | None = None
+    usage: Usage = NO_USAGE
+    text: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it would start if there were room."""
+        return self.state in ("queued", "waiting")
+
+    @property
+    def last(self) -> Attempt | None:
+        """The latest start."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(slots=True)
+class Pilot:
+    """A pilot as it is known; times in seconds since the epoch, None if not known.
+
+    `moves` has the times at which it came to its states, `ready_s` when it was first of use.
+    """
+
+    name: str
+    shape: Shape
+    offer: str = ""
+    state: str = ""
+    allocation: str = ""
+    node: str = ""
+    pending_reason: str = ""
+    failure: str = ""
+    walltime_s: int = 0
+    asked_s: float = 0.0
+    started_s: float | None = None
+    ends_s: float | None = None
+    ended_s: float | None = None
+    moves: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        return self.state in ("intended", "pending")
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def ready_s(self) -> float | None:
+        return self.moves.get("ready")
+
+    def until_s(self, now_s: float) -> float:
+        """Return until when its allocation is known to have lasted."""
+        return now_s if self.ended_s is None else self.ended_s
+
+    def charged_s(self, now_s: float) -> float:
+        """Return how long the allocation has been running."""
+        return 0.0 if self.started_s is None else max(0.0, self.until_s(now_s) - self.started_s)
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why a job failed, as the user was told, and when."""
+
+    job: Job
+    at_s: float
+    text: str

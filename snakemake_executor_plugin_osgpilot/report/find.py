@@ -1,0 +1,57 @@
+"""Runs in a working folder, and their histories; everything is opened for reading only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, read
+from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s
+from snakemake_executor_plugin_osgpilot.report.story import Story
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+
+
+def find(workdir: Path, run: str = "") -> Path:
+    """Return the folder of a run in `workdir`; the one written last, if none is named.
+
+    Raises `BadInput` if there is none.
+    """
+    there = workdir / ".snakemake" / "osgpilot"
+    histories = [path for path in there.glob(f"*/{HISTORY}") if run in ("", path.parent.name)]
+    latest = max(histories, key=lambda path: path.stat().st_mtime, default=None)
+    if latest is None:
+        named = f"run {run}" if run else "no run of osgpilot"
+        missing = f"{named} is not" if run else f"there is {named}"
+        raise BadInput(f"{missing} in {workdir}; name the working folder with --dir")
+    return latest.parent
+
+
+@dataclass
+class Watched:
+    """A run that is looked at again and again; each look reads what is new."""
+
+    folder: Path
+    story: Story = field(default_factory=Story)
+    _offset: int = 0
+
+    def look(self) -> Story:
+        """Return what is known by now. Raises `BadInput` if the history cannot be read."""
+        try:
+            lines, self._offset = read(self.folder / HISTORY, self._offset)
+        except OSError as error:
+            raise BadInput(f"{self.folder / HISTORY} cannot be read: {error}") from error
+        self.story.take(lines)
+        if self.story.life.get("version", 1) != 1:
+            raise BadInput(f"{self.folder / HISTORY} was written by another version of osgpilot")
+        return self.story
+
+    def is_alive(self) -> bool:
+        """Whether a Snakemake works on the run."""
+        holder = self.story.life.get("holder")
+        if self.story.is_over or not holder:
+            return False
+        own, pid = Holder(**holder), int(holder["pid"])
+        return is_alive(own, this_process(), started(pid), lease_age_s(RunFolder(self.folder)))

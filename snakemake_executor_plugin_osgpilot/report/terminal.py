@@ -1,0 +1,133 @@
+"""A run in a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.report.view import STATES, PilotView, RunState, View
+
+ENDED = ("done", "failed", "cancelled")
+STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
+          "failed": "red"}  # fmt: skip
+BAR_WIDTH = 24
+
+
+def screen(view: View, pilots_max: int | None = None) -> Group:
+    """Return all of a run; of `pilots_max` pilots at most, those that serve first."""
+    parts: list[RenderableType] = [_head(view), _rules(view), _cores(view)]
+    if view.pilots:
+        parts.append(_pilots(view, pilots_max))
+    parts += [Text.from_markup(line) for line in (*_decisions(view), *_failures(view))]
+    return Group(*parts)
+
+
+def _head(view: View) -> RenderableType:
+    jobs = view.progress
+    total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
+    state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(
+        Text.from_markup(f"[bold]run {escape(view.run)}[/], project {escape(view.project)}"),
+        Text.from_markup(f"[{state}]{view.state}[/]"),
+        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH),
+        Text(f"{jobs.done}/{total}"),
+    )
+    lasted = f"for {duration(view.at_s - view.begun_s)}"
+    lives = f", life {view.lives}" if view.lives > 1 else ""
+    return Group(grid, Text(f"{jobs.line} ({lasted}{lives})", style="dim"))
+
+
+def _rules(view: View) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rule", "jobs", "waiting", "running", "held", "done", "failed", "retried",
+                 "cancelled", "core-hours"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "rule" else "right")
+    table.add_column("ran in Slurm jobs", overflow="fold")
+    for name, rule in view.rules.items():
+        numbers = [rule.jobs, *(getattr(rule, state) for state in STATES)]
+        table.add_row(
+            escape(name),
+            *(str(number) if number else "·" for number in numbers),
+            f"{rule.core_h:.3f}",
+            ", ".join(sorted(rule.allocations, key=_number)),
+        )
+    return table
+
+
+def _number(allocation: str) -> tuple[int, str]:
+    return int(allocation) if allocation.isdigit() else 0, allocation
+
+
+def _cores(view: View) -> Text:
+    share = f" ({view.used_core_h / view.charged_core_h:.0%})" if view.charged_core_h else ""
+    spent = f"core-hours used {view.used_core_h:.3f} of {view.charged_core_h:.3f} charged{share}"
+    if view.max_core_h is not None:
+        spent += f", {view.left_core_h:.3f} of {view.max_core_h:.3f} left"
+    now = f"cores: {view.demand_cores} waited for, {view.supply_cores} there or coming, "
+    now += f"{view.busy_cores} busy"
+    if view.queue_wait_s is not None and view.state is RunState.RUNNING:
+        now += f"; a new pilot waits about {duration(view.queue_wait_s)} in Slurm's queue"
+    measure = f"makespan {view.makespan_s:.0f} s, at best {view.bound_s:.0f} s; "
+    measure += f"pilots never used: {view.pilots_never_used}"
+    return Text("\n".join((now, spent, measure)) if not _is_over(view) else f"{spent}\n{measure}")
+
+
+def _is_over(view: View) -> bool:
+    return view.state in (RunState.ENDED, RunState.LOST)
+
+
+def _pilots(view: View, pilots_max: int | None) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
+                 "core-hours"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("state", "node") else "right")
+    table.add_column("why", overflow="fold")
+    listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
+    for pilot in listed[:pilots_max]:
+        table.add_row(*_pilot_row(pilot))
+    rest = len(listed) - len(listed[:pilots_max])
+    return Group(table, Text(f"and {rest} more pilots", style="dim")) if rest else table
+
+
+def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
+    over = pilot.state in ENDED
+    return (
+        pilot.allocation or "?",
+        Text(pilot.state, style=STYLES.get(pilot.state, "")),
+        "" if over else duration(pilot.for_s),
+        escape(pilot.node),
+        str(pilot.cores),
+        "" if over else f"{pilot.busy_cores}/{pilot.cores}",
+        str(pilot.memory_mb),
+        "" if pilot.left_s is None else duration(pilot.left_s),
+        f"{pilot.charged_s * pilot.cores / 3600:.3f}",
+        escape(pilot.why),
+    )
+
+
+def _decisions(view: View) -> Iterable[str]:
+    if view.decisions:
+        yield "[bold]last decisions[/]"
+    for decision in view.decisions:
+        yield f"[dim]{_clock(decision.at_s)}[/] {escape(decision.text)}"
+
+
+def _failures(view: View) -> Iterable[str]:
+    if view.failures:
+        yield "[bold red]failed jobs[/]"
+    for failure in view.failures:
+        first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
+        label = f" ({failure.label})" if failure.label else ""
+        yield f"[dim]{_clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}')}"
+
+
+def _clock(at_s: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
