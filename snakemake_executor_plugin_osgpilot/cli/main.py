@@ -2,6 +2,7 @@
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.explain import explain
 from snakemake_executor_plugin_osgpilot.cli.plan import plan
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
@@ -26,6 +27,7 @@ def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow."""
 
 
+main.add_command(explain)
 main.add_command(plan)
 main.add_command(pool)
 main.add_command(reap)

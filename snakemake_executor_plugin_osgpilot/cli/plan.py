@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snakemake_executor_plugin_osgpilot.core.progress import duration
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -88,7 +90,7 @@ def _show_project(project: ProjectPreview, console: object) -> None:
     low_s, high_s = project.expected.makespan_s
     low_h, high_h = project.expected.core_h
     console.print(
-        f"expected: {_duration(low_s)} to {_duration(high_s)}, {low_h:.3g} to {high_h:.3g} "
+        f"expected: {duration(low_s)} to {duration(high_s)}, {low_h:.3g} to {high_h:.3g} "
         f"core-hours of pilots ({project.expected.how})"
     )
 
@@ -103,15 +105,9 @@ def _starts(project: ProjectPreview) -> Table:
     for start in project.starts:
         shape = shapes[start.offer]
         numbers = (str(shape.cores), str(shape.memory_mb), str(start.walltime_s // 60))
-        times = (_duration(start.wait_s), _duration(start.after_s + start.lead_s))
-        table.add_row(_duration(start.after_s), str(start.count), start.offer, *numbers, *times)
+        times = (duration(start.wait_s), duration(start.after_s + start.lead_s))
+        table.add_row(duration(start.after_s), str(start.count), start.offer, *numbers, *times)
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _show_scripts(found: Preview) -> None:
