@@ -160,6 +160,7 @@ class Controller:
     def _tend_jobs(self) -> None:
         while not self._closing.is_set():
             self._safely(self.look_after_jobs)
+            self._safely(self._keep_informed)
             if self._is_look_due():
                 self._look_due.set()
             self._wake.wait(TICK_S)
@@ -184,6 +185,7 @@ class Controller:
         self.look_after_jobs()
         if self._is_look_due():
             self.look_after_pilots()
+        self._keep_informed()
 
     def look_after_jobs(self) -> None:
         """Send jobs, follow those at the access point, help those in trouble."""
@@ -192,6 +194,8 @@ class Controller:
             self._attempt("look after jobs in trouble", self._mend)
         self._signal_news()
         self._note_idle()
+
+    def _keep_informed(self) -> None:
         if self._chronicle:
             self._attempt("write the history of the run", self._chronicle.follow)
         self._show(self._progress())

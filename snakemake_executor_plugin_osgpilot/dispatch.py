@@ -17,8 +17,9 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.core.routing import Ways
+    from snakemake_executor_plugin_osgpilot.core.model import Policy
     from snakemake_executor_plugin_osgpilot.executor import Executor
+    from snakemake_executor_plugin_osgpilot.ports import Seat
     from snakemake_executor_plugin_osgpilot.routes import Decision, Routes
 
 Lane = tuple[str, str, str]
@@ -53,42 +54,16 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
             raise
 
     def _find_routes(self) -> Routes:
-        from snakemake_executor_plugin_osgpilot.payload.request import Requests
         from snakemake_executor_plugin_osgpilot.project import choose
-        from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
         from snakemake_executor_plugin_osgpilot.site.load import load
 
-        seen_core_s = core_s_seen(Path.cwd())
         settings = self.workflow.executor_settings
-        project = choose(settings.project, os.environ, load(Path(settings.site or "")).project)
-        ways_of = self._ways()
-        main = self._ospool(project)
-        policy = main.run.scaling.policy
-        routes = Routes(
-            self.dag,
-            ways_of(policy),
-            Requests(policy, say=_nothing, warn=_nothing),
-            project,
-            seen_core_s,
-            main.run.say,
-            main.run.seat.scope,
-        )
+        routes_of = finder(self.workflow)
+        own = load(Path(settings.site or "")).project
+        main = self._ospool(choose(settings.project, os.environ, own))
+        routes = routes_of(main.run.scaling.policy, main.run.seat, main.run.say)
         routes.decide()
         return routes
-
-    def _ways(self) -> Callable[[Any], Ways]:
-        """Return how jobs may go, given the pilots there may be; checked before a run is begun."""
-        from snakemake_executor_plugin_osgpilot import fallback
-        from snakemake_executor_plugin_osgpilot.core.routing import Ways, When
-
-        settings = self.workflow.executor_settings
-        choices = [when.value for when in When]
-        if settings.when not in choices:
-            raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
-        when = When(settings.when)
-        where, takes_any = fallback.choose(settings.fallback)
-        cores = fallback.local_cores(self.workflow)
-        return lambda policy: Ways(policy, when, where, takes_any, cores)
 
     def _open_lanes(self) -> None:
         for decision in set(self._routes.by_rule.values()):
@@ -216,6 +191,33 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
             ended = [pool.submit(end, executor) for executor in executors]
         for one in ended:
             one.result()
+
+
+def finder(workflow: Any) -> Callable[[Policy, Seat, Callable[[str], None]], Routes]:
+    """Return what finds where rules go, given the pilots, whose they are, and who is to be told.
+
+    Raises `BadInput` on settings that make no sense: before a run is begun.
+    """
+    from snakemake_executor_plugin_osgpilot import fallback
+    from snakemake_executor_plugin_osgpilot.core.routing import Ways, When
+    from snakemake_executor_plugin_osgpilot.payload.request import Requests
+    from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
+
+    settings = workflow.executor_settings
+    choices = [when.value for when in When]
+    if settings.when not in choices:
+        raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
+    when = When(settings.when)
+    where, takes_any = fallback.choose(settings.fallback)
+    cores = fallback.local_cores(workflow)
+    seen_core_s = core_s_seen(Path.cwd())
+
+    def routes_of(policy: Policy, seat: Seat, say: Callable[[str], None]) -> Routes:
+        ways = Ways(policy, when, where, takes_any, cores)
+        requests = Requests(policy, say=_nothing, warn=_nothing)
+        return Routes(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
+
+    return routes_of
 
 
 class _Telling:

@@ -19,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.allowance import Share
+    from snakemake_executor_plugin_osgpilot.core.history import Told
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.core.model import JobClass
     from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
@@ -111,9 +112,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        from snakemake_executor_plugin_osgpilot.payload.label import label
+        from snakemake_executor_plugin_osgpilot.payload.label import label, names
 
-        ready, told = [], []
+        ready: list[Job] = []
+        told: list[Told] = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -130,7 +132,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
-            told.append((own, label(job)))
+            told.append((own, label(job), names(job)))
         self._run.chronicle.handed_over(told)
         if known := self._run.intake.hand_over(ready):
             self._run.say(f"{known} job(s) are there from before and are followed")

@@ -198,17 +198,22 @@ class Fleet:
             exclude=self.health.excluded(self._clock.now_s()),
         )
 
+    def draft(self, action: Launch) -> tuple[Pilot, Allocation]:
+        """Return the next pilot and what Slurm is asked for it; nothing is asked."""
+        pilot = self._new_pilot(f"osgpilot-{self._seat.run}-{self._count + 1}", action)
+        values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
+        files = parameters.pilot_files(self._site, values)
+        return pilot, replace(self._allocation(pilot), files=files)
+
     def _launch(self, action: Launch) -> None:
-        name = f"osgpilot-{self._seat.run}-{self._count + 1}"
-        pilot = self._new_pilot(name, action)
+        pilot, allocation = self.draft(action)
+        name = pilot.name
         if self._record:
             self._record([pilot])
         self._count += 1
-        values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
-        files = parameters.pilot_files(self._site, values)
         self._roster.put(pilot)
         try:
-            allocation_id = self._submit(replace(self._allocation(pilot), files=files))
+            allocation_id = self._submit(allocation)
         except Unreached:
             self._roster.drop(name)
             raise

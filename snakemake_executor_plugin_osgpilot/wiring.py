@@ -39,7 +39,7 @@ from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.site.load import Site, load
+from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
@@ -90,12 +90,30 @@ class Run:
         self.chronicle.end(detached=detach and self.ending.detaches)
 
 
-def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run:
-    """Check everything a run needs, then start its controller.
+@dataclass(frozen=True)
+class Ground:
+    """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
 
-    `share` is what the run takes of the workflow's limits.
+    seat: Seat
+    site: Site
+    schedd: RemoteSchedd | None
+    cluster: Cluster
+    policy: Policy
 
-    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    @property
+    def life_s(self) -> int:
+        """Return how long the longest-lived pilot may be in Slurm."""
+        return max(offer.walltime_max_s for offer in self.policy.offers)
+
+    def access_point(self, seat: Seat, folder: RunFolder) -> AnyAccessPoint:
+        """Return the access point as a run uses it, not asked anything yet."""
+        return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
+
+
+def survey(wishes: Wishes, state_folder: Path, voice: Voice, undo: ExitStack) -> Ground:
+    """Check all that can be known of a run before it is begun; `undo` closes what was opened.
+
+    Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     project = choose(wishes.project, os.environ, site.project)
@@ -103,23 +121,37 @@ def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run
     wishes.limits.check()
     there = chosen_schedd(wishes.access_point, site)
     _check(site, seat, state_folder)
+    cluster = reach(site)
+    undo.callback(cluster.host.close)
+    policy = policy_of(site, wishes.limits)
+    ground = Ground(seat, site, there, cluster, policy)
+    heard = (voice.say, voice.warn)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *heard)
+    return ground
+
+
+def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run:
+    """Check everything a run needs, then start its controller.
+
+    `share` is what the run takes of the workflow's limits.
+
+    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    """
     with ExitStack() as undo:
-        cluster = reach(site)
-        undo.callback(cluster.host.close)
-        policy = policy_of(site, wishes.limits)
-        life_s = max(offer.walltime_max_s for offer in policy.offers)
-        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, *voice[:2])
-        taken = take(state_folder.absolute(), seat, voice.say)
+        ground = survey(wishes, state_folder, voice, undo)
+        cluster, policy = ground.cluster, ground.policy
+        taken = take(state_folder.absolute(), ground.seat, voice.say)
         undo.callback(taken.give_back)
         seat = taken.seat
-        access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
+        access_point = ground.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
-        credentials.check_token(access_point.token, time.time(), life_s, *voice[:2])
+        heard = (voice.say, voice.warn)
+        credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
         taken = replace(taken, seat=seat)
-        pilots_at = str(cluster.folder(taken.folder).path) if site.slurm.ssh else ""
-        taken.settle_at(place_of(site, there, pilots_at))
+        pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
+        taken.settle_at(place_of(ground.site, ground.schedd, pilots_at))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.controller.start()

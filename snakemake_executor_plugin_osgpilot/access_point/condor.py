@@ -75,7 +75,7 @@ class CondorQueue:
         answer = self._ask(
             "submit",
             self.submit_s,
-            description=self._describe(submission),
+            description=self.description(submission),
             items=items(submission),
             expected={} if self._checked else self._names,
         )
@@ -83,7 +83,8 @@ class CondorQueue:
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
-    def _describe(self, submission: Submission) -> dict[str, str]:
+    def description(self, submission: Submission) -> dict[str, str]:
+        """Return the submit description of `submission`, see `describe`."""
         return describe(submission, self._seat, self._folder, common_images=self.common_images)
 
     def find(self) -> dict[str, str]:

@@ -100,8 +100,8 @@ class RemoteAccessPoint(CondorQueue):
         self._watch.follow(ids.values())
         return ids
 
-    def _describe(self, submission: Submission) -> dict[str, str]:
-        return spooled(super()._describe(submission))
+    def description(self, submission: Submission) -> dict[str, str]:
+        return spooled(super().description(submission))
 
     def find(self) -> dict[str, str]:
         # an ended job that ran again has the same key as the one in its place

@@ -3,6 +3,8 @@
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
+from snakemake_executor_plugin_osgpilot.cli.explain import explain
+from snakemake_executor_plugin_osgpilot.cli.plan import plan
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.report import report
@@ -29,6 +31,8 @@ def main() -> None:
 
 
 main.add_command(doctor)
+main.add_command(explain)
+main.add_command(plan)
 main.add_command(pool)
 main.add_command(reap)
 main.add_command(report)

@@ -166,3 +166,8 @@ class Policy:
     patience_s: float = 60.0
     stale_s: float = 60.0
     launches_max: int = 3
+
+    @property
+    def pilot_life_s(self) -> int:
+        """How long jobs can count on a new pilot, in seconds."""
+        return max(offer.walltime_max_s for offer in self.offers) - self.life_taken_s

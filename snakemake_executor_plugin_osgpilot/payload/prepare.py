@@ -101,6 +101,14 @@ class Preparer:
 
     def prepare(self, job: Any) -> Prepared:
         """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
+        payload, request = self.draft(job)
+        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+
+    def draft(self, job: Any) -> tuple[Payload, Request]:
+        """Return what a job becomes before it is packed: its inputs need not be there yet.
+
+        Raises `BadInput` naming what is wrong with it.
+        """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
         if needing:
@@ -112,7 +120,7 @@ class Preparer:
             payload = direct.build(job, self.environment, self.traffic)
         request = self.requests.of(job, image)
         self._classes[str(members(job)[0].rule)] = request.job_class
-        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+        return payload, request
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""

@@ -44,6 +44,16 @@ class SlurmClient:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
         return parse.expected_wait_s(self._host.run(argv).err, now_s=time.time())
 
+    def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str]:
+        """Return whether Slurm would take this allocation, and in its words when or why not.
+
+        Nothing is queued and no file is written: `sbatch` reads `script` on its standard input.
+        """
+        argv = commands.sbatch_test_only(allocation, self._options, self._script)[:-2]
+        done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
+                               script, *argv])  # fmt: skip
+        return done.status == 0, " ".join(done.err.split())
+
     def drain_running(self, allocation_ids: Sequence[str]) -> None:
         self._answer(commands.scancel_batch_usr1(allocation_ids))
 

@@ -209,7 +209,7 @@ def test_jobs_whose_inputs_did_not_arrive_are_taken_back(seat_there, tmp_path):
     whole = seat_there.submit(replace(submission, keys=("whole",)))
     collector = htcondor2.Collector("ap.localpool:9618")
     schedd = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, "ap.localpool"))
-    description = htcondor2.Submit(seat_there._describe(submission))
+    description = htcondor2.Submit(seat_there.description(submission))
     items = iter([{"OSGPilotKey": "half", "OSGPilotUrls": ""}])
     schedd.submit(description, spool=True, itemdata=items)
     assert there("HoldReasonCode == 16")

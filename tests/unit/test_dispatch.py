@@ -18,7 +18,9 @@ class Inner:
     def __init__(self, workflow=None, logger=None, serves=None, share=None):
         self.workflow, self.logger, self.serves = workflow, logger, serves
         self.share = share
-        seat = SimpleNamespace(scope="workflow")
+        settings = getattr(workflow, "executor_settings", None)
+        project = getattr(settings, "project", None) or "Mine"
+        seat = SimpleNamespace(project=project, scope="workflow")
         self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info, seat=seat)
         self.ran, self.succeeded, self.failed = [], [], []
         self.begun = self.ended = self.cancelled = 0

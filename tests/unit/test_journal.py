@@ -82,13 +82,16 @@ def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
         assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42")
 
 
-def test_a_journal_of_the_first_version_goes_on(path, monkeypatch):
-    with monkeypatch.context() as before:
-        before.setattr(store, "MIGRATIONS", store.MIGRATIONS[:1])
-        with closing(Journal(path, SEAT)) as journal:
-            note(journal, "1", "2")
-            journal.intend(["1", "2"])
-            journal._db.execute("UPDATE jobs SET over = 1 WHERE key = '1'")
+def test_a_journal_of_the_first_version_goes_on(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{store.MIGRATIONS[0]}; PRAGMA user_version = 1")
+        db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
+        db.executemany(
+            "INSERT INTO jobs (key, identity, digest, rule, class, over) "
+            "VALUES (?, ?, 'd', 'map', '[1, 500, 100, 0, 60]', ?)",
+            [("1", "one", 1), ("2", "two", 0)],
+        )
+        db.commit()
     with later(path) as found:
         assert found.past() == [], "how jobs ended was not written down then"
         found.settled([replace(job("2"), state=JobState.REMOVED)])

@@ -153,7 +153,7 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
 
 
 def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     for key in "123":
         taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
     taken.journal.intend("123")
@@ -212,7 +212,7 @@ BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
 @pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
 @pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
 def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     taken.settle_at(before)
     taken.settle_at(now)
     assert taken.journal.place == now, "as long as there are none"
