@@ -37,7 +37,7 @@ class Progress:
         more = "".join(f", {count} {name}" for name, count in counts if count)
         states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
         pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
-        eta = "" if self.eta_s is None else f"; about {duration(self.eta_s)} to go"
+        eta = "" if self.eta_s is None else f"; about {duration(round(self.eta_s, -1))} to go"
         jobs = f"{self.waiting} waiting, {self.running} running, {self.done} done{more}"
         return f"jobs: {jobs}; pilots: {pilots}{eta}"
 
@@ -87,13 +87,19 @@ def eta_s(snapshot: Snapshot, estimates: Estimates, forecast: Forecast) -> float
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: the two largest units."""
+    """Return a time for people: the two largest units, whole minutes from ten on."""
     seconds = max(0, round(seconds))
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+    if 600 <= seconds < 3600:
+        return f"{seconds // 60} min"
+    for unit, size, smaller, part in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
         if seconds >= size:
             rest = seconds % size // part
             return f"{seconds // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{seconds // 60} min" if seconds >= 120 else f"{seconds} s"
+    return f"{seconds} s"
 
 
 def _core_s(job_class: JobClass, estimates: Estimates) -> float:

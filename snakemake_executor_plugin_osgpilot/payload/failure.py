@@ -18,11 +18,16 @@ def explain(error: Exception, job: Job, job_folder: Path) -> str:
     """Return why a job failed, where, what happened to it before, and what it printed last."""
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
     ran = job.exit_status is not None
-    where = f" ({place(job.allocation_id, job.node)})" if ran else ""
+    where = f" ({_where(job)})" if ran else ""
     before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
     tail = output_tail(job_folder)
     said = f"\nIts output ended with:\n{tail}" if tail else ""
     return f"osgpilot: {cause}{where}{before}{said}\n"
+
+
+def _where(job: Job) -> str:
+    pilot = f", pilot {job.pilot}" if job.pilot else ""
+    return f"{place(job.allocation_id, job.node)}{pilot}, HTCondor job {job.job_id}"
 
 
 def output_tail(job_folder: Path) -> str:

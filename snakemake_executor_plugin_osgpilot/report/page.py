@@ -35,7 +35,10 @@ KINDS = (
     ("useful", "in jobs that ended well or still run"),
     ("failed", "in jobs that failed or were interrupted"),
     ("boot", "before a pilot was of use"),
-    ("fragmentation", "free beside other jobs while jobs waited that did not fit in"),
+    (
+        "fragmentation",
+        "free beside other jobs while jobs waited that did not fit in, or were on their way",
+    ),
     ("idle", "free while no job waited, or in a pilot without a job"),
     ("tail", "free after the last job had found a place"),
 )
@@ -123,7 +126,15 @@ def ticks(begun_s: float, ended_s: float) -> list[Tick]:
     span_s = ended_s - begun_s
     step_s = next((step for step in TICKS if span_s / step <= TICKS_MAX), span_s / TICKS_MAX)
     marks = [step_s * number for number in range(int(span_s / step_s) + 1)]
-    return [Tick(round(WIDTH * mark / span_s, 1), duration(mark)) for mark in marks]
+    return [Tick(round(WIDTH * mark / span_s, 1), _mark(mark, step_s)) for mark in marks]
+
+
+def _mark(seconds: float, step_s: float) -> str:
+    if step_s < 60 and seconds >= 60:
+        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+    if step_s < 3600 and seconds >= 3600:
+        return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
+    return duration(seconds)
 
 
 def _clock(at_s: float) -> str:

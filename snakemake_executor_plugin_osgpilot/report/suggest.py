@@ -19,7 +19,7 @@ TIME_MARGIN = 1.5
 """A job that outlives its runtime may meet the end of its pilot."""
 
 DISK_QUANTUM_MB = 100
-CPU_MEASURED_S = 30.0
+CPU_MEASURED_S = 10.0
 """Shorter jobs say nothing about cores: CPU time comes in whole seconds, and starting counts."""
 
 SPARE_CORE = 0.2

@@ -40,7 +40,8 @@ def _head(view: View) -> RenderableType:
     title = Text.from_markup(f"{named}[{state}]{view.state}[/]")
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
-        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH), Text(f"{jobs.done} of {total} jobs")
+        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH, complete_style="cyan"),
+        Text(f"{jobs.done} of {total} jobs"),
     )
     lasted = f"for {duration(view.at_s - view.begun_s)}"
     lives = f", life {view.lives}" if view.lives > 1 else ""

@@ -26,7 +26,7 @@ BOXES_MAX = 2500
 BAD = -1
 """The colour of jobs that did not end well; others are numbers of their rules."""
 
-COLOURS = 7
+COLOURS = 6
 
 
 @dataclass

@@ -1,0 +1,125 @@
+"""Histories of runs that never were, as large as a test needs."""
+
+from __future__ import annotations
+
+import random
+
+from snakemake_executor_plugin_osgpilot.core.history import Line
+from snakemake_executor_plugin_osgpilot.report.story import Story
+
+BEGUN_S = 1_790_000_000.0
+BOOT_S, RUNTIME_S = 60, 600
+NASTY = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1">'
+LIFE: Line = {
+    "kind": "life", "version": 1, "at_s": BEGUN_S, "run": "20260921-141320-abcdef", "owner": "me",
+    "project": "TestProject", "holder": None,
+    "policy": {
+        "offers": [{"name": "compute/4c", "shape": {"cores": 4, "memory_mb": 4000, "disk_mb": 0,
+                    "gpus": 0}, "walltimes_s": [3600]}],
+        "pilots_max": 4, "cores_max": None, "core_s_max": 36000.0,
+    },
+}  # fmt: skip
+
+
+def pilot(number: int, state: str, since_s: float, cores: int = 4, **more: object) -> Line:
+    """Return that a pilot came to a state."""
+    return {
+        "kind": "pilot", "name": f"osgpilot-r-{number}", "state": state, "since_s": since_s,
+        "shape": {"cores": cores, "memory_mb": 1000 * cores, "disk_mb": 0, "gpus": 0},
+        "offer": "compute/4c", "walltime_s": 3600, "allocation_id": str(100 + number),
+        "asked_s": BEGUN_S, "started_s": None, "ends_s": None, "ended_s": None, "node": "",
+        "pending_reason": "", "failure": "", **more,
+    }  # fmt: skip
+
+
+def served(number: int, until_s: float, cores: int = 4) -> list[Line]:
+    """Return the life of a pilot that served."""
+    begun = {"started_s": BEGUN_S, "node": f"n{number}"}
+    return [
+        pilot(number, "pending", BEGUN_S, cores),
+        pilot(number, "booting", BEGUN_S, cores, **begun),
+        pilot(number, "ready", BEGUN_S + BOOT_S, cores, **begun),
+        pilot(number, "done", until_s, cores, **begun, ended_s=until_s),
+    ]
+
+
+def queued(rule: str, *keys: str, cores: int = 1, at_s: float = BEGUN_S) -> Line:
+    """Return that jobs were handed over."""
+    return {
+        "kind": "queued", "at_s": at_s, "rule": rule, "cores": cores, "memory_mb": 1024,
+        "disk_mb": 100, "gpus": 0, "runtime_s": 3600, "jobs": [[key, f"n={key}"] for key in keys],
+    }  # fmt: skip
+
+
+def ran(key: str, number: int, from_s: float, until_s: float, exit_status: int = 0) -> list[Line]:
+    """Return that a job ran on a pilot; times count from the beginning of the run."""
+    where = [f"osgpilot-r-{number}", "slot1_1", str(100 + number), f"n{number}"]
+    begun_s, ended_s = BEGUN_S + from_s, BEGUN_S + until_s
+    usage = [round((until_s - from_s) * 0.9, 1), 300, 10]
+    return [
+        {"kind": "sent", "jobs": [[key, BEGUN_S, f"1.{int(key)}"]]},
+        {"kind": "started", "jobs": [[key, begun_s, *where]]},
+        {"kind": "ended", "jobs": [[key, ended_s, exit_status, *usage]]},
+    ]
+
+
+def large(jobs: int, pilots: int, cores: int = 16) -> Story:
+    """Return a run of many jobs that kept its pilots busy."""
+    chance = random.Random(1)
+    rules = ("split", "map_reads", "sort", "call_variants", "merge", "annotate", "plot", "report")
+    keys = [f"{number:06}" for number in range(jobs)]
+    lines: list[Line] = [LIFE]
+    for index, rule in enumerate(rules):
+        lines.append(queued(rule, *keys[index :: len(rules)]))
+    free_s = [float(BOOT_S)] * (pilots * cores)
+    told: dict[str, list[list[object]]] = {"sent": [], "started": [], "ended": []}
+    for index, key in enumerate(keys):
+        lane = index % len(free_s)
+        begun_s, free_s[lane] = free_s[lane], free_s[lane] + chance.uniform(1, 60)
+        for line in ran(key, lane // cores, begun_s, free_s[lane], int(chance.random() < 0.01)):
+            told[line["kind"]] += line["jobs"]
+    lines += [{"kind": kind, "jobs": each} for kind, each in told.items()]
+    end_s = BEGUN_S + max(free_s)
+    for number in range(pilots):
+        lines += served(number, end_s, cores)
+    for key in keys[:200]:
+        lines.append({"kind": "failed", "at_s": end_s, "job": key, "text": "no luck\n" * 100})
+    lines.append({"kind": "end", "at_s": end_s, "detached": False, "live": 0})
+    return Story().take(lines)
+
+
+def nasty() -> Story:
+    """Return a run in which every text that a user or a node may give is an attack."""
+    lines = [
+        {**LIFE, "run": NASTY, "project": NASTY},
+        {**queued(NASTY, "000001"), "jobs": [["000001", NASTY]]},
+        *served(1, BEGUN_S + RUNTIME_S),
+        pilot(2, "failed", BEGUN_S, node=NASTY, failure=NASTY, ended_s=BEGUN_S + 1),
+        pilot(3, "pending", BEGUN_S, pending_reason=NASTY),
+        *ran("000001", 1, BOOT_S, BOOT_S + 100, exit_status=1),
+        {"kind": "failed", "at_s": BEGUN_S + 200, "job": "000001", "text": NASTY},
+        {
+            "kind": "plan", "at_s": BEGUN_S, "waiting": 1, "running": 0, "to_come": 0, "demand": [],
+            "actions": [{"action": NASTY, "count": 1, "reason": NASTY}], "unfit": [],
+            "refusals": [{"count": 1, "rule": NASTY, "reason": NASTY}], "forecast": {},
+        },
+    ]  # fmt: skip
+    return Story().take(lines)
+
+
+def small() -> Story:
+    """Return a run of eight jobs on two pilots, one of which failed and was tried again."""
+    keys = [f"{number:06}" for number in range(1, 9)]
+    lines: list[Line] = [LIFE, queued("map", *keys[:6]), queued("merge", *keys[6:], cores=2)]
+    for index, key in enumerate(keys):
+        begun_s = BOOT_S + 100 * (index // 4)
+        lines += ran(key, 1 + index % 2, begun_s, begun_s + 90, exit_status=int(key == "000002"))
+    lines += [
+        {"kind": "failed", "at_s": BEGUN_S + 150, "job": "000002", "text": "exit status 1"},
+        queued("map", "000009", at_s=BEGUN_S + 151) | {"jobs": [["000009", "n=000002"]]},
+        *ran("000009", 1, 260, 350),
+        *served(1, BEGUN_S + 400),
+        *served(2, BEGUN_S + 300),
+        {"kind": "end", "at_s": BEGUN_S + 400, "detached": False, "live": 0},
+    ]
+    return Story().take(lines)

@@ -1,0 +1,73 @@
+"""What a user sees of a run from another terminal, and afterwards."""
+
+import json
+import subprocess
+import sys
+
+from conftest import until
+
+from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+
+OSGPILOT = [
+    sys.executable, "-c", "from snakemake_executor_plugin_osgpilot.cli import main; main()",
+]  # fmt: skip
+
+WORKFLOW = """
+rule all:
+    input: expand("out/{n}", n=range(5))
+
+rule spin:
+    output: "out/{n}"
+    resources: attempt=lambda wildcards, attempt: attempt
+    retries: 1
+    shell:
+        "for ((i = 0; i < 800000; i++)); do :; done; sleep 5; "
+        "if [ {wildcards.n} = 3 ] && [ {resources.attempt} = 1 ]; then "
+        "echo 'reference is missing, password=opensesame' >&2; exit 3; fi; touch {output}"
+"""
+
+
+def osgpilot(workflow, *argv):
+    return subprocess.run(
+        [*OSGPILOT, *argv], cwd=workflow.folder, capture_output=True, text=True, check=False
+    )
+
+
+def status(workflow):
+    return json.loads(osgpilot(workflow, "status", "--json").stdout or "{}")
+
+
+def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
+    workflow.snakefile(WORKFLOW)
+    process = workflow.start("--osgpilot-max-pilots", "2", "--osgpilot-max-core-hours", "20")
+    until(lambda: status(workflow).get("progress", {}).get("running"), "jobs that run")
+    now = status(workflow)
+    assert now["state"] == "running"
+    busy = [pilot for pilot in now["pilots"] if pilot["busy_cores"]]
+    assert {pilot["allocation"] for pilot in busy} == set(now["rules"]["spin"]["allocations"])
+    assert now["busy_cores"] <= now["supply_cores"]
+    assert any(each["text"].startswith("launch") for each in now["decisions"])
+    watched = osgpilot(workflow, "status", "--watch", "--every", "0.5")
+    assert process.wait(60) == 0, workflow.said
+    assert watched.returncode == 0
+
+    over = status(workflow)
+    rule, record = over["rules"]["spin"], workflow.record()
+    assert (over["state"], over["progress"]["waiting"]) == ("ended", 0)
+    assert (rule["jobs"], rule["done"], rule["failed"], rule["retried"]) == (6, 5, 0, 1)
+    assert abs(over["used_core_h"] - record["used_core_h"]) < 1 / 3600
+    assert abs(over["charged_core_h"] - record["charged_core_h"]) < 10 / 3600
+    (failure,) = over["failures"]
+    assert "exit status 3 (in Slurm job" in failure["text"]
+    assert "reference is missing" in failure["text"]
+    assert "opensesame" not in json.dumps(over)
+
+    told = osgpilot(workflow, "report")
+    assert told.returncode == 0, told.stderr
+    page = (workflow.folder / "osgpilot-report.html").read_text()
+    assert "set-resources:" in page
+    assert "opensesame" not in page
+    jobs = Watched(find(workflow.folder)).look().jobs.values()
+    # counting to 800,000 takes bash more than a second
+    assert all(job.usage.cpu_s >= 1 and job.usage.memory_mb for job in jobs)
+    assert "jobs: " in workflow.said
