@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, label, members
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.scripts import needs_r
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -155,9 +156,10 @@ class Preparer:
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         own = str(job.resources.get("container_image", "")) or directive
-        if not with_snakemake:
-            return own
         runtime = str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image
+        if not with_snakemake:
+            # R is no more to be had everywhere than Snakemake is
+            return own or (runtime if needs_r(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own

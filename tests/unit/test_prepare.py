@@ -99,6 +99,7 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(output=[flagged("touch")]),
         Rule(output=[flagged("protected")]),
         Rule(shellcmd=None, script="x.sh"),
+        Rule(shellcmd=None, script="x.R"),
     ],
 )
 def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
@@ -133,6 +134,14 @@ def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
     assert image_of(preparer(image=RUNTIME), general, with_snakemake=True) == RUNTIME
     own = job(container_image=TOOLS, osgpilot_runtime_image=MINE)
     assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
+
+
+def test_a_script_in_r_runs_in_its_own_image_or_where_snakemake_would():
+    rule = Rule(shellcmd=None, script="x.R")
+    assert image_of(preparer(image=RUNTIME), job(rule)) == RUNTIME
+    assert image_of(preparer(image=RUNTIME), job(rule, osgpilot_runtime_image=MINE)) == MINE
+    assert image_of(preparer(image=RUNTIME), job(rule, container_image=TOOLS)) == TOOLS
+    assert image_of(preparer(), job(rule)) == ""
 
 
 def test_a_container_counts_when_snakemake_is_told_to_use_it_and_no_resource_says_otherwise():
