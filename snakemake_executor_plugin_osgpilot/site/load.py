@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -135,7 +136,28 @@ def load(path: Path) -> Site:
     problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_telling)
     if problems:
         raise BadInput(f"site file {path}, {_complaint(problems[0], tree)}")
+    if keys := next(_not_plain(content), ()):
+        raise BadInput(
+            f"site file {path}, line {_line(tree, keys)}: `{'.'.join(map(str, keys))}` has a line "
+            "break or another control character in it"
+        )
     return _site(content, path)
+
+
+def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Return where text is that is more than one line; only shell lines (`setup`) may be.
+
+    A pattern of JSON Schema does not tell: `$` matches before a line break at the end, too.
+    """
+    if isinstance(node, str) and _CONTROL.search(node):
+        yield keys
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if key != "setup":
+                yield from _not_plain(value, (*keys, key))
+
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]")
 
 
 def _telling(error: Any) -> tuple[bool, int, str]:
