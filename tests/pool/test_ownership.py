@@ -12,7 +12,9 @@ rule all:
     input: expand("out-{n}", n=range(2))
 rule wait:
     output: "out-{n}"
-    shell: "echo start >> /var/tmp/ran-{wildcards.n}; sleep 20; touch {output}"
+    shell:
+        "echo start >> /var/tmp/ran-{wildcards.n}; "
+        "until [ -e /var/tmp/go ]; do sleep 0.2; done; touch {output}"
 """
 AT_AP = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
 SITES = {"login": AT_AP, "ap": {**AT_AP, "slurm": {"ssh": "login"}}}
@@ -68,6 +70,7 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     # the lease is new again, but the host was started anew since
     pool.say("touch", str(lease(pool)))
     pool.say("bash", "-c", NEW_BOOT, user="root")
+    pool.say("touch", "/var/tmp/go")
     done = subprocess.run(argv(pool, "login"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "2 job(s) are there from before" in done.stderr
