@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.access_point.choose import AnyAccessPoin
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.core.remains import Place
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.site.load import POLL_S, SlurmOptions
@@ -63,15 +63,14 @@ class Grounds:
     def _enter(self, ssh: str) -> None:
         host = Host(_logged_in(ssh) if ssh else Here())
         try:
-            told = host.run(["sh", "-c", "id -un; command -v squeue"])
-            if told.status:
-                raise Unanswered("`squeue` was not found there")
-            user = safe_name(told.out.split()[0], "user name")
+            user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
+            slurm = SlurmClient(host, user, SlurmOptions(), Path())
+            # where Slurm's commands are, they need not work
+            slurm.folders()
         except BaseException:
             host.close()
             raise
-        self.hosts[ssh] = host
-        self.slurms[ssh] = SlurmClient(host, user, SlurmOptions(), Path())
+        self.hosts[ssh], self.slurms[ssh] = host, slurm
 
     def access_point(self, queue: tuple[str, str], run: str) -> AnyAccessPoint:
         """Return an access point that was reached, for the jobs of one run; close it."""

@@ -103,7 +103,7 @@ def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     """Return a pilot's files by name: its parameters, one a line, and the site's set-up lines."""
     lines = []
     for key, value in values.items():
-        if "\n" in value or "\r" in value:
+        if set(value) & set("\n\r\0"):
             raise BadInput(
                 f"site file: the value of `{key.split()[-1]}` may not contain a line break"
             )

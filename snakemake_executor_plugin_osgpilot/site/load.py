@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -169,7 +170,29 @@ def _complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
     from jsonschema import Draft202012Validator
 
     problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_telling)
-    return [f"site file {path}, {_complaint(problem, tree)}" for problem in problems]
+    found = [_complaint(problem, tree) for problem in problems]
+    found += [
+        f"line {_line(tree, keys)}: `{'.'.join(map(str, keys))}` has a line break or another "
+        "control character in it"
+        for keys in _not_plain(content)
+    ]
+    return [f"site file {path}, {what}" for what in found]
+
+
+def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Return where text is that is more than one line; only shell lines (`setup`) may be.
+
+    A pattern of JSON Schema does not tell: `$` matches before a line break at the end, too.
+    """
+    if isinstance(node, str) and _CONTROL.search(node):
+        yield keys
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if key != "setup":
+                yield from _not_plain(value, (*keys, key))
+
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]")
 
 
 def _telling(error: Any) -> tuple[bool, int, str]:

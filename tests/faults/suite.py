@@ -43,7 +43,7 @@ def main() -> int:
     to_do = [trial for trial in wanted if trial not in record.verdicts]
     place = Path(tempfile.mkdtemp(prefix="osgpilot-faults-"))
     pools = ThreadPoolExecutor(asked.pools)
-    runs = {pools.submit(one_run, trial, place / str(n)): trial for n, trial in enumerate(to_do)}
+    runs = {pools.submit(one_run, trial, place / f"run{n}"): trial for n, trial in enumerate(to_do)}
     try:
         for each in as_completed(runs):
             record.add(runs[each], each.result())
@@ -51,6 +51,7 @@ def main() -> int:
             said = describe(each.result())
             print(f"{runs[each].fault} {number}/{asked.runs}: {said}", flush=True)
     except KeyboardInterrupt:
+        pools.shutdown(wait=False, cancel_futures=True)
         give_up(record, wanted, place, len(to_do))
     bad = report(record.of(wanted))
     if bad:
@@ -87,8 +88,8 @@ def give_up(record: Record, wanted: list[Trial], place: Path, pools: int) -> Non
     report(record.of(wanted))
     print("interrupted", file=sys.stderr)
     for number in range(pools):
-        if (place / str(number)).exists():
-            osgpilot("pool", "down", "--name", pool_name(place / str(number)))
+        if (place / f"run{number}").exists():
+            osgpilot("pool", "down", "--name", pool_name(place / f"run{number}"))
     # threads wait for workflows whose pools are gone
     os._exit(130)
 
