@@ -5,6 +5,7 @@ import click
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
+from snakemake_executor_plugin_osgpilot.cli.simulate import simulate
 from snakemake_executor_plugin_osgpilot.cli.status import status
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
@@ -28,4 +29,5 @@ def main() -> None:
 main.add_command(pool)
 main.add_command(reap)
 main.add_command(runtime)
+main.add_command(simulate)
 main.add_command(status)
