@@ -120,12 +120,17 @@ class Waits(NamedTuple):
 
 
 class OtherJob(NamedTuple):
-    """A job of another user: when it is submitted, on how many cores, what it takes and asks."""
+    """A job of another user: when it is submitted, for how many cores, what it takes and asks.
+
+    `user` is 1 or more; 0 is who runs the workload. More than a node has are taken wherever
+    they are.
+    """
 
     submit_s: float
     cores: int
     runtime_s: float
     walltime_s: float
+    user: int = 1
 
 
 class Outage(NamedTuple):
@@ -160,8 +165,10 @@ class Site:
 
     With `waits` there is no queue: every pilot waits for itself and finds a node. Else pilots and
     `background` share `nodes` of `node_shape`: in order of submission, or with `fair_share` first
-    who has had least of late; with EASY backfill if `backfill` says so.
-    `boot` is the time from the start of an allocation to the first slot, `negotiation_s` the time
+    who has had least of late; with EASY backfill if `backfill` says so. Slurm looks at its queue
+    every `schedule_s` at most. With `hints`, it says how long a pilot would wait, if it is asked.
+    `hand_over_s` is the time between the end of a job and that its followers are in the queue,
+    `boot` that from the start of an allocation to the first slot, `negotiation_s` the time
     between two rounds of matchmaking, `start_s` what a job needs between its match and its first
     instruction, and `next_s` the same in a slot that is claimed already. `idle_s` is how long an
     idle pilot waits before it ends by itself, `end_s` what an orderly end takes of the walltime.
@@ -175,6 +182,9 @@ class Site:
     waits: Waits | None = None
     fair_share: bool = True
     backfill: bool = True
+    schedule_s: float = 5.0
+    hints: bool = True
+    hand_over_s: float = 2.0
     boot: Spread = BOOT
     negotiation_s: float = 60.0
     start_s: float = 2.0
@@ -259,7 +269,7 @@ class Outcome:
     charged: Charged
     pilots: tuple[Life, ...]
     series: tuple[Moment, ...]
-    plan_s: array[float]
+    plan_s: array[float] = field(compare=False)
     jobs_left: int = 0
     stopped: str = ""
 
