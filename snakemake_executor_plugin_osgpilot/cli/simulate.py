@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +87,8 @@ def simulate(
         return
     from rich.console import Console
 
-    console = Console()
     # a file or a pipe is as wide as it has to be
-    console.print(_table(rows), width=console.width if console.is_terminal else 200)
+    Console(width=None if sys.stdout.isatty() else 200).print(_table(rows))
     if out is not None:
         click.echo(f"written to {out}")
 
