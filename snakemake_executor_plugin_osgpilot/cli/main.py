@@ -9,6 +9,7 @@ from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.report import report
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
+from snakemake_executor_plugin_osgpilot.cli.simulate import simulate
 from snakemake_executor_plugin_osgpilot.cli.site import site
 from snakemake_executor_plugin_osgpilot.cli.status import status
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
@@ -38,4 +39,5 @@ main.add_command(reap)
 main.add_command(report)
 main.add_command(runtime)
 main.add_command(site)
+main.add_command(simulate)
 main.add_command(status)

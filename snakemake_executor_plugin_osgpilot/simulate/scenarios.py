@@ -25,7 +25,7 @@ NORMAL = Site("normal", OFFERS, waits=Waits(median_s=900.0))
 
 SLOW = replace(NORMAL, name="slow queue", waits=Waits(median_s=7200.0))
 OUTAGE = replace(
-    NORMAL, name="outage", faults=Faults(outages=(Outage(0.0, 7200.0),), fails_after_s=60.0)
+    NORMAL, name="outage", faults=Faults(outages=(Outage(0.0, 2400.0),), fails_after_s=60.0)
 )
 FAILING = replace(NORMAL, name="failing nodes", faults=Faults(failed_starts=0.2, bad_nodes=2))
 

@@ -164,14 +164,14 @@ def heavy(jobs: int, rng: random.Random) -> Iterator[Job]:
 
 Family = Callable[[int, random.Random], Iterator[Job]]
 FAMILIES: Mapping[str, tuple[Family, int]] = {
-    "bag": (bag, 4000),
+    "bag": (bag, 3000),
     "mixed": (mixed, 1500),
     "dag": (dag, 800),
     "rounds": (rounds, 1500),
-    "tail": (tail, 2500),
-    "tiny": (tiny, 20_000),
+    "tail": (tail, 1000),
+    "tiny": (tiny, 10_000),
     "bursts": (bursts, 2000),
-    "heavy": (heavy, 3000),
+    "heavy": (heavy, 2000),
 }
 """The families, each with the number of jobs of the standard comparison."""
 

@@ -49,6 +49,8 @@ class World:
         self, workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int
     ) -> None:
         self._workload, self._site, self._seed = workload, site, seed
+        # other systems have no breaker that could hold back pilots
+        self._heeds = getattr(planner, "heeds_gates", True)
         self.clock = Clock()
         luck = Luck(seed, site)
         stragglers = luck.stragglers(len(workload))
@@ -129,7 +131,8 @@ class World:
             self._negotiator.wake()
 
     def _held_back(self, offer: str) -> bool:
-        return offer in self.manager.roster.health.held_back(self.clock.now / MS)
+        health = self.manager.roster.health
+        return self._heeds and offer in health.held_back(self.clock.now / MS)
 
     def _arrivals(self, arrivals_s: array[float]) -> Generator[simpy.Event, None, None]:
         order = sorted(range(len(arrivals_s)), key=arrivals_s.__getitem__)
@@ -196,7 +199,7 @@ class World:
         live = bool(self.manager.roster.live)
         if live or self._to_arrive or self._ready or self._lost:
             self._alive_ms = now_ms
-        if not live and health.hopeless:
+        if self._heeds and not live and health.hopeless:
             self.stopped = f"no pilot can be started: {health.hopeless}"
         elif decided.unfit:
             self.stopped = f"no pilot can run a job: {decided.unfit[0].reason}"

@@ -19,8 +19,8 @@ class CobaldLinear(Rule):
     Source: MatterMiners/cobald 1b6ca11d414d, controller/linear.py:36-40, decorator/
     standardiser.py:22-63; composite/factory.py:89-134 (drones follow demand, the least used go
     first: booting ones at once, running ones drained). It does not see the queue; without a drone
-    both values are 1 (composite/weighted.py:75-88). Which resources count is for users to
-    say: cores, and memory with `memory_counts`.
+    both values are 1 (composite/weighted.py:75-88). Which resources count is for users to say:
+    cores, and memory with `memory_counts`.
     """
 
     rate: float = 1.0

@@ -37,25 +37,21 @@ RULES: Mapping[str, type[Rule]] = {
 }
 
 KNOBS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
-    "cobald": {
-        "rate": (0.1, 0.5, 2.0),
-        "surplus_cores": (32, 10**9),
-        "memory_counts": (False, True),
-    },
-    "dask": {"target_s": (300.0, 900.0, 1800.0, 3600.0), "hold_s": (3.0, 300.0)},
-    "glideinwms": {"attenuation": (1.0, 3.0), "queued_max": (10, 100)},
-    "hyperqueue": {"backlog": (1, 4, 10, 40)},
-    "parsl-htex": {"parallelism": (0.1, 0.3, 1.0), "cores_per_worker": (1, 2, 4)},
-    "parsl-simple": {"parallelism": (0.1, 0.3, 1.0), "cores_per_worker": (1, 2, 4)},
-    "pyglidein": {"whole": (False, True), "max_idle": (5, 20, 1000)},
-    "static": {"pilots": (5, 10, 20, 40, 80)},
-    "taskvine": {"per_cycle": (5, 20), "tasks_per_worker": (0, 32)},
-    "zslurm": {"share": (0.2, 0.5, 1.0), "pause_s": (100.0, 500.0)},
+    "cobald": {"rate": (0.1, 0.5, 2.0)},
+    "dask": {"target_s": (300.0, 900.0, 3600.0)},
+    "glideinwms": {"attenuation": (1.0, 3.0)},
+    "hyperqueue": {"backlog": (1, 10, 40)},
+    "parsl-htex": {"parallelism": (0.3, 1.0), "cores_per_worker": (1, 4)},
+    "parsl-simple": {"parallelism": (0.3, 1.0), "cores_per_worker": (1, 4)},
+    "pyglidein": {"whole": (False, True), "max_idle": (20, 1000)},
+    "static": {"pilots": (10, 20, 40, 80)},
+    "taskvine": {"per_cycle": (5, 20)},
+    "zslurm": {"share": (0.2, 1.0)},
 }
 """What its users can set, around each system's own default. All also choose pilots' shape and
 walltime."""
 
-WALLTIMES_S = (3600, 7200, 14_400, 28_800)
+WALLTIMES_S = (7200, 28_800)
 
 
 class Choice(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from snakemake_executor_plugin_osgpilot.core.actions import Action, Cancel, Drain, Plan
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
@@ -137,6 +137,9 @@ def pilots_for(demand: Mapping[JobClass, int], offer: Offer) -> int:
 @dataclass
 class Rule:
     """Base of all rules: pilots of one offer and one walltime. Remembers, so one for each run."""
+
+    heeds_gates: ClassVar[bool] = False
+    """Whether pilots that start leave at once while our breaker is open."""
 
     offer: Offer
     walltime_s: int
