@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core import history as lines
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.history import Line
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.core.redact import redacted
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.history import History
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
-from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue, View
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
@@ -59,7 +58,7 @@ class Chronicle:
             ]
         )
 
-    def handed_over(self, jobs: Iterable[tuple[Job, str]]) -> None:
+    def handed_over(self, jobs: Iterable[lines.Told]) -> None:
         """Write down that Snakemake handed jobs over, each with what tells it from others."""
         self.history.put(lines.queued(jobs, self.clock.now_s()))
 

@@ -1,4 +1,7 @@
-"""The tick: look, advance, plan, act. One thread drives the queue and the fleet of one run."""
+"""The tick: look, advance, plan, act. One thread drives the queue of a run, another the fleet.
+
+A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told all the same.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,15 @@ from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.core.progress import Progress, pilots_by_state
+from snakemake_executor_plugin_osgpilot.core.rhythm import look_after_s
+from snakemake_executor_plugin_osgpilot.core.signs import Move
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import Queue, View
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.signs import Move
 
 TICK_S = 0.5
-LOOK_EVERY_S = 20.0
-LOOK_SOONEST_S = 3.0
-"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S. With
-`Policy.launches_max` of 3, that is one sbatch a second at most: slurmctld serves everybody."""
 
 PATIENCE_S = 5.0
 """How long the end of a workflow waits for a request that is under way: a submission to an access
@@ -57,7 +57,11 @@ class Chronicler(Protocol):
 
 
 class Controller:
-    """Runs ticks in a thread of its own until `close`; never raises there."""
+    """Runs ticks in threads of its own until `close`; never raises there.
+
+    `queue` and `news` are safe from several threads; the fleet, the plan and the book are for the
+    thread that looks after the pilots alone, but that the other one asks which pilots there are.
+    """
 
     def __init__(
         self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
@@ -76,10 +80,15 @@ class Controller:
         self._closing = threading.Event()
         self._pause = threading.Event()
         self.news = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="osgpilot", daemon=True)
+        self._look_due = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._tend_jobs, name="osgpilot-jobs", daemon=True),
+            threading.Thread(target=self._tend_pilots, name="osgpilot-pilots", daemon=True),
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """Have the next tick at once; called when jobs were added."""
@@ -89,11 +98,14 @@ class Controller:
         """Stop ticking; jobs and pilots stay where they are."""
         self._closing.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE_S)
-        if self._thread.is_alive():
+        self._look_due.set()
+        running = [thread for thread in self._threads if thread.is_alive()]
+        for thread in running:
+            thread.join(PATIENCE_S)
+        if any(thread.is_alive() for thread in running):
             self._queue.interrupt()
-            self._thread.join()
+        for thread in running:
+            thread.join()
 
     def close(self) -> bool:
         """Stop ticking, empty the queue of this run, end its pilots, write the record.
@@ -145,35 +157,60 @@ class Controller:
         if self._queue.remaining():
             raise Unanswered(f"jobs are still there; remove them with: {self._queue.removal_hint}")
 
-    def _loop(self) -> None:
+    def _tend_jobs(self) -> None:
         while not self._closing.is_set():
-            try:
-                self.tick()
-            except Exception as error:
-                # a bug of ours must not end the thread: the jobs would wait for ever
-                self._warn(f"internal error, going on: {type(error).__name__}: {error}")
+            self._safely(self.look_after_jobs)
+            self._safely(self._keep_informed)
+            if self._is_look_due():
+                self._look_due.set()
             self._wake.wait(TICK_S)
             self._wake.clear()
 
+    def _tend_pilots(self) -> None:
+        while self._look_due.wait() and not self._closing.is_set():
+            # what was due while the last look went on may not be any more
+            self._look_due.clear()
+            if self._is_look_due():
+                self._safely(self.look_after_pilots)
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            # a bug of ours must not end the thread: the jobs would wait for ever
+            self._warn(f"internal error, going on: {type(error).__name__}: {error}")
+
     def tick(self) -> None:
-        """Do what is due: send, follow, look at Slurm, plan, act."""
+        """Do what is due, one after the other."""
+        self.look_after_jobs()
+        if self._is_look_due():
+            self.look_after_pilots()
+        self._keep_informed()
+
+    def look_after_jobs(self) -> None:
+        """Send jobs, follow those at the access point, help those in trouble."""
         self._attempt("submit jobs", self._send)
         if self._attempt("read the event log", self._queue.follow):
             self._attempt("look after jobs in trouble", self._mend)
         self._signal_news()
         self._note_idle()
-        age_s = self._clock.now_s() - self._looked_s
-        # without pilots there is nothing to ask Slurm about, and the first jobs need some at once
-        soonest_s = LOOK_SOONEST_S if self._fleet.live else 0.0
-        if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= soonest_s):
-            self._look_soon = False
-            self._looked_s = self._clock.now_s()
-            self._attempt("look after the pilots", self._scale)
-            self._attempt("tell the pilots that we are here", self._book.keep_alive)
-            self._attempt("write the record", self._book.write)
+
+    def _keep_informed(self) -> None:
         if self._chronicle:
             self._attempt("write the history of the run", self._chronicle.follow)
         self._show(self._progress())
+
+    def _is_look_due(self) -> bool:
+        age_s = self._clock.now_s() - self._looked_s
+        return age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live))
+
+    def look_after_pilots(self) -> None:
+        """Look at Slurm, plan, act; write down what came of it."""
+        self._look_soon = False
+        self._looked_s = self._clock.now_s()
+        self._attempt("look after the pilots", self._scale)
+        self._attempt("tell the pilots that we are here", self._book.keep_alive)
+        self._attempt("write the record", self._book.write)
 
     def _send(self) -> None:
         if self._queue.send():

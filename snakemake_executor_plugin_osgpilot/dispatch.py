@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -16,24 +17,30 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.core.routing import Ways
+    from snakemake_executor_plugin_osgpilot.core.model import Policy
     from snakemake_executor_plugin_osgpilot.executor import Executor
+    from snakemake_executor_plugin_osgpilot.ports import Seat
     from snakemake_executor_plugin_osgpilot.routes import Decision, Routes
 
-Lane = tuple[str, str]
-"""Where jobs go: the name of a place (`Where`), and the project that pays if it is the OSPool."""
+Lane = tuple[str, str, str]
+"""Where jobs go: the name of a place (`Where`), and if it is the OSPool the project that pays and
+the scope of the pilots (empty: the workflow's)."""
 
 
 class Dispatcher(AbstractExecutor):  # type: ignore[misc]
     """Hands jobs to executors of its own, and passes Snakemake's callbacks on to them.
 
-    There is one for each project in the OSPool, each with a run of its own, and at most one for
-    what runs elsewhere. They report to Snakemake's scheduler by themselves.
+    There is one for each project and scope in the OSPool, each with a run of its own and a share of
+    the same allowance, and at most one for what runs elsewhere. They report to Snakemake's
+    scheduler by themselves.
     """
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         super().__init__(workflow, logger)
+        from snakemake_executor_plugin_osgpilot.allowance import Allowance
+
         self._lanes: dict[Lane, Any] = {}
+        self._allowance = Allowance()
         self._begun = False
         try:
             self._routes = self._find_routes()
@@ -47,37 +54,16 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
             raise
 
     def _find_routes(self) -> Routes:
-        from snakemake_executor_plugin_osgpilot.payload.request import Requests
-        from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
-
-        seen_core_s = core_s_seen(Path.cwd())
-        project = self.workflow.executor_settings.project or ""
-        ways_of = self._ways()
-        main = self._ospool(project)
-        routes = Routes(
-            self.dag,
-            ways_of(main.run.scaling.policy),
-            Requests(main.run.pilot_life_s, say=_nothing, warn=_nothing),
-            project,
-            seen_core_s,
-            main.run.say,
-        )
-        routes.decide()
-        return routes
-
-    def _ways(self) -> Callable[[Any], Ways]:
-        """Return how jobs may go, given the pilots there may be; checked before a run is begun."""
-        from snakemake_executor_plugin_osgpilot import fallback
-        from snakemake_executor_plugin_osgpilot.core.routing import Ways, When
+        from snakemake_executor_plugin_osgpilot.project import choose
+        from snakemake_executor_plugin_osgpilot.site.load import load
 
         settings = self.workflow.executor_settings
-        choices = [when.value for when in When]
-        if settings.when not in choices:
-            raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
-        when = When(settings.when)
-        where, takes_any = fallback.choose(settings.fallback)
-        cores = fallback.local_cores(self.workflow)
-        return lambda policy: Ways(policy, when, where, takes_any, cores)
+        routes_of = finder(self.workflow)
+        own = load(Path(settings.site or "")).project
+        main = self._ospool(choose(settings.project, os.environ, own))
+        routes = routes_of(main.run.scaling.policy, main.run.seat, main.run.say)
+        routes.decide()
+        return routes
 
     def _open_lanes(self) -> None:
         for decision in set(self._routes.by_rule.values()):
@@ -92,8 +78,8 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
         where = decision.route.where
         assert where is not None
         if where is Where.OSPOOL:
-            return self._ospool(decision.project)
-        lane = (where.value, "")
+            return self._ospool(decision.project, decision.scope)
+        lane = (where.value, "", "")
         if lane not in self._lanes:
             if where is Where.SLURM:
                 options = load(Path(self.workflow.executor_settings.site)).slurm
@@ -103,18 +89,21 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
             self._lanes[lane] = made
         return self._lanes[lane]
 
-    def _ospool(self, project: str) -> Executor:
+    def _ospool(self, project: str, scope: str = "") -> Executor:
         from snakemake_executor_plugin_osgpilot.core.routing import Where
         from snakemake_executor_plugin_osgpilot.executor import Executor
         from snakemake_executor_plugin_osgpilot.fallback import StandIn
+        from snakemake_executor_plugin_osgpilot.routes import whose_text
 
-        lane = (Where.OSPOOL.value, project)
+        lane = (Where.OSPOOL.value, project, scope)
         if lane not in self._lanes:
             workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
             if self._lanes:
-                workflow = StandIn(workflow, executor_settings=replace(settings, project=project))
-                logger = _Telling(logger, project)
-            self._lanes[lane] = Executor(workflow, logger, self._served_by(lane))
+                own = replace(settings, project=project, scope=scope or settings.scope)
+                workflow = StandIn(workflow, executor_settings=own)
+                logger = _Telling(logger, whose_text(project, scope))
+            share = self._allowance.share()
+            self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
         ospool: Executor = self._lanes[lane]
         return ospool
 
@@ -125,7 +114,7 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
-        return decision.route.where.value, decision.project
+        return decision.route.where.value, decision.project, decision.scope
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Hand every job to where its rule goes; what goes to the OSPool is checked first."""
@@ -204,11 +193,38 @@ class Dispatcher(AbstractExecutor):  # type: ignore[misc]
             one.result()
 
 
-class _Telling:
-    """Snakemake's logger for one of several projects: every line of ours names it."""
+def finder(workflow: Any) -> Callable[[Policy, Seat, Callable[[str], None]], Routes]:
+    """Return what finds where rules go, given the pilots, whose they are, and who is to be told.
 
-    def __init__(self, logger: Any, project: str) -> None:
-        self._logger, self._project = logger, project
+    Raises `BadInput` on settings that make no sense: before a run is begun.
+    """
+    from snakemake_executor_plugin_osgpilot import fallback
+    from snakemake_executor_plugin_osgpilot.core.routing import Ways, When
+    from snakemake_executor_plugin_osgpilot.payload.request import Requests
+    from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
+
+    settings = workflow.executor_settings
+    choices = [when.value for when in When]
+    if settings.when not in choices:
+        raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
+    when = When(settings.when)
+    where, takes_any = fallback.choose(settings.fallback)
+    cores = fallback.local_cores(workflow)
+    seen_core_s = core_s_seen(Path.cwd())
+
+    def routes_of(policy: Policy, seat: Seat, say: Callable[[str], None]) -> Routes:
+        ways = Ways(policy, when, where, takes_any, cores)
+        requests = Requests(policy, say=_nothing, warn=_nothing)
+        return Routes(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
+
+    return routes_of
+
+
+class _Telling:
+    """Snakemake's logger for one of several runs: every line of ours says `whose` it is."""
+
+    def __init__(self, logger: Any, whose: str) -> None:
+        self._logger, self._whose = logger, whose
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._logger, name)
@@ -221,7 +237,7 @@ class _Telling:
 
     def _named(self, text: str) -> str:
         rest = text.removeprefix("osgpilot: ")
-        return f"osgpilot: {self._project}: {rest}" if rest != text else text
+        return f"osgpilot: {self._whose}: {rest}" if rest != text else text
 
 
 def _nothing(text: str) -> None:

@@ -5,6 +5,7 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
 │   └── Unreached    it did not even leave: nothing was done, and the same can be asked again
+├── NotNow           Slurm said no, and did nothing; time may cure it
 ├── Full             the access point has no room for so many jobs: fewer, or later
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
@@ -39,6 +40,10 @@ class Full(OsgpilotError):
     def __init__(self, text: str, room: int, *, at_once: bool) -> None:
         super().__init__(text)
         self.room, self.at_once = room, at_once
+
+
+class NotNow(OsgpilotError):
+    """The other side said no and did nothing. The same request may be granted later."""
 
 
 class Refused(OsgpilotError):

@@ -14,9 +14,12 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.late import Late
 from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.allowance import Share
+    from snakemake_executor_plugin_osgpilot.core.history import Told
     from snakemake_executor_plugin_osgpilot.core.jobs import Job
     from snakemake_executor_plugin_osgpilot.core.model import JobClass
     from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
@@ -36,16 +39,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
     passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here; `interrupted` is set when it is the user who has them cancelled.
+    here, `share` what they take of the limits; `interrupted` is set when it is the user who has
+    them cancelled.
     """
 
     def __init__(
         self,
         workflow: Any,
         logger: Any,
-        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+        serves: Callable[[Any], bool],
+        share: Share,
     ) -> None:
-        self._serves = serves
+        self._serves, self._share = serves, share
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
@@ -53,22 +58,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._closed = False
         self.interrupted = False
         self._teller = Teller(logger)
-        self._run = self._start(workflow, self._teller)
+        self._run = self._start(workflow)
         self._ahead = self._lookahead(workflow)
+        self._late = Late(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
-    @staticmethod
-    def _start(workflow: Any, teller: Teller) -> Run:
-        from snakemake_executor_plugin_osgpilot.wiring import start
+    def _start(self, workflow: Any) -> Run:
+        from snakemake_executor_plugin_osgpilot.wiring import Voice, start
         from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
+        teller = self._teller
         try:
             return start(
                 wishes_of(workflow.executor_settings),
                 Path(workflow.persistence.path),
-                teller.say,
-                teller.warn,
-                teller.show,
+                self._share,
+                Voice(teller.say, teller.warn, teller.show),
             )
         except OsgpilotError as error:
             # Snakemake shows this kind of error as one line, without the way it took
@@ -104,9 +109,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        from snakemake_executor_plugin_osgpilot.payload.label import label
+        from snakemake_executor_plugin_osgpilot.payload.label import label, names
 
-        ready, told = [], []
+        ready: list[Job] = []
+        told: list[Told] = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -123,7 +129,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ahead.handed_over(job, own.key, own.job_class)
             self.report_job_submission(info)
             ready.append(own)
-            told.append((own, label(job)))
+            told.append((own, label(job), names(job)))
         self._run.chronicle.handed_over(told)
         if known := self._run.intake.hand_over(ready):
             self._run.say(f"{known} job(s) are there from before and are followed")
@@ -159,13 +165,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Return what a job to come will ask for, as far as its rule tells."""
         return self._preparer.class_of(job) if self._preparer else None
 
-    def format_job_exec(self, job: Any) -> str:
-        """Return Snakemake's command for one job, quoted for the shell. Raises `BadInput`."""
-        from snakemake_executor_plugin_osgpilot.payload.snakemake import requoted
-
-        config = self.workflow.config_settings.config_args or ()
-        return requoted(super().format_job_exec(job), job.get_target_spec(), config)
-
     def additional_general_args(self) -> str:
         """Have Snakemake on the execution point work where it is started.
 
@@ -196,7 +195,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._environment(),
             traffic,
             Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
-            Requests(run.pilot_life_s, run.say, run.warn),
+            Requests(run.scaling.policy, run.say, run.warn),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -232,7 +231,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
         self._run.controller.news.clear()
         failed = {}
-        for key, job in self._run.queue.over().items():
+        over = self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
         self._run.intake.settle(failed)
@@ -246,15 +246,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
-        while self.wait and not self._run.controller.news.is_set():
+        news, clock = self._run.controller.news, self._run.clock
+        while self.wait and not news.is_set() and not self._late.is_due(clock.now_s()):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
-        """Bring home what a job made and report success, or return why it failed."""
+        """Bring home what a job made and report success, or return why it failed.
+
+        A job whose outputs on a shared file system are not seen here yet stays active.
+        """
         from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
         from snakemake_executor_plugin_osgpilot.payload.failure import explain
 
         folder = self._run.folder.job(job.key)
+        shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
+        if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
+            self._active[job.key] = info
+            return ""
         try:
             self._bring_home(job, folder)
         except Exception as error:
@@ -280,10 +288,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _bring_home(self, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.payload import commit
 
-        _check_ended(job)
-        latency_wait_s = self.workflow.execution_settings.latency_wait
+        commit.check_ended(job)
         payload, workdir = self._payloads[job.key], self._run.workdir
-        commit.commit(payload, folder, workdir, job.exit_status, latency_wait_s)
+        commit.commit(payload, folder, workdir, job.exit_status, self._late.wait_s)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.
@@ -303,11 +310,3 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._run.intake.settle()
             self._run.close(detach=detach)
             self._teller.close()
-
-
-def _check_ended(job: Job) -> None:
-    from snakemake_executor_plugin_osgpilot.core.jobs import JobState
-    from snakemake_executor_plugin_osgpilot.payload.commit import JobFailed
-
-    if job.state is JobState.REMOVED:
-        raise JobFailed(job.text or "the job was removed from the queue")

@@ -45,7 +45,7 @@ class Slurm(Protocol):
     def submit(self, allocation: Allocation) -> str:
         """Write the pilot's files and queue it; return its allocation id.
 
-        Raises `Unreached` when nothing was queued for certain.
+        Raises `Unreached` when nothing was queued for certain, `NotNow` when Slurm said so.
         """
 
     def look(self) -> dict[str, Row]:
@@ -134,6 +134,9 @@ class AccessPoint(Protocol):
 
     def held(self) -> dict[str, Event]:
         """Return why jobs of this run are held in the queue now, by `cluster.proc`."""
+
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        """Return how jobs ended that have left the queue, as far as its history has them."""
 
     @property
     def told_until_s(self) -> float:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -18,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, r
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
+from snakemake_executor_plugin_osgpilot.enquiry import Enquiry
 from snakemake_executor_plugin_osgpilot.errands import Errands
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
@@ -63,13 +65,16 @@ class Queue:
         largest: Shape,
         queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None,
+        share: Share | None = None,
     ) -> None:
         self._access_point = access_point
         self._journal = journal
+        self._share = share or Allowance().share()
         self._lock = threading.Lock()
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
         self._errands = Errands(access_point, self._registry, self._feeder, self._lock)
+        self._enquiry = Enquiry(access_point, self._registry, self._lock)
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -89,6 +94,10 @@ class Queue:
                 claim(self._registry, job)
             for job, old_key in instead:
                 add_instead(self._registry, job, old_key)
+
+    def jobs(self, keys: Iterable[str]) -> list[Job]:
+        """Return what is known of these jobs."""
+        return [self._registry.ledger[key] for key in keys]
 
     def ended(self, key: str) -> bool:
         """Whether a job is over."""
@@ -200,8 +209,9 @@ class Queue:
         """Read the event log; it tells of all jobs at once.
 
         Where it is damaged, or silent for long, the queue is asked which jobs are there, and which
-        are held. What the others brought back tells whether they succeeded: without a list of
-        outputs they run again. Raises `Unanswered`; what was not done is done at the next call.
+        are held, and its history how the others ended. Of one that is not there either, what it
+        brought back tells: without a list of outputs it runs again. Raises `Unanswered`; what was
+        not done is done at the next call.
         """
         try:
             told = self._access_point.events()
@@ -211,19 +221,8 @@ class Queue:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
         if self._missed and self._registry.queued:
-            self._ask_instead()
+            self._enquiry.run()
         self._missed = False
-
-    def _ask_instead(self) -> None:
-        """Learn from the queue what the log may not have told."""
-        there = frozenset(self._access_point.find().values())
-        held = self._access_point.held()
-        # what the log has told meanwhile is better than what we conclude
-        told = self._access_point.events()
-        with self._lock:
-            for job_id, event in told:
-                self._registry.apply(job_id, event)
-            self._registry.missed(there, held)
 
     def mend(self, now_s: float) -> None:
         """Take out, release or submit anew what is due among the jobs in trouble.
@@ -287,12 +286,16 @@ class Queue:
     def _parts(self) -> list[tuple[Request, list[str]]]:
         """Return what is to be submitted now, in transactions."""
         registry = self._registry
-        if registry.brake.on or not registry.unsent:
-            return []
-        room = self._feeder.room(registry.queued, len(registry.unsent))
-        return self._feeder.batches(registry.take_unsent(room)) if room else []
+        unsent = 0 if registry.brake.on else len(registry.unsent)
+        # told also when nothing is to be sent: others may have the room that was left
+        room = self._share.room(registry.queued, unsent, self._feeder.room)
+        return self._feeder.batches(registry.take_unsent(room)) if room and unsent else []
 
     def _send_part(self, request: Request, keys: list[str]) -> int:
+        with self._lock:
+            keys = self._registry.sending(keys)
+        if not keys:
+            return 0
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
         submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
@@ -300,20 +303,15 @@ class Queue:
             if self._journal:
                 self._journal.intend(keys)
             ids = self._access_point.submit(submission)
-        except Unanswered:
-            with self._lock:
-                self._registry.in_doubt += keys
-            raise
         except Full as full:
             with self._lock:
-                self._registry.unsent += keys
+                self._registry.not_sent(keys)
                 queued = self._registry.queued
                 self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
             raise
         except Refused as refusal:
             with self._lock:
-                for key in keys:
-                    self._registry.give_up(self._registry.ledger[key], str(refusal))
+                self._registry.not_sent(keys, str(refusal))
             return 0
         with self._lock:
             self._registry.learn(ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +23,43 @@ from snakemake_executor_plugin_osgpilot.core.routing import (
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import NO_IMAGE
 from snakemake_executor_plugin_osgpilot.payload.model import members
+from snakemake_executor_plugin_osgpilot.payload.pins import PARTITION, SHAPE
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.ports import Scope
 
 SAMPLE_MAX = 20
 """So many jobs of a rule stand for all: resources of 40,000 jobs take Snakemake 18 s."""
 
-HINT, PROJECT, IMAGE = "ospool", "osg_project", "container_image"
+HINT, PROJECT, SCOPE = "ospool", "osg_project", "osgpilot_scope"
+IMAGE = "container_image"
 
 _MB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Where the rules `names`, which run together, go; `project` pays if that is the OSPool."""
+    """Where the rules `names`, which run together, go.
+
+    `project` pays if that is the OSPool; `scope` is that of the pilots, empty for the workflow's.
+    """
 
     names: tuple[str, ...]
     route: Route
-    project: str
+    project: str = ""
+    scope: str = ""
 
     def __str__(self) -> str:
         where = self.route.where.value if self.route.where else "nowhere"
-        project = f" ({self.project})" if self.project else ""
+        whose = whose_text(self.project, self.scope)
+        project = f" ({whose})" if whose else ""
         return f"{_label(self.names)} -> {where}{project}: {self.route.reason}"
 
 
 @dataclass
 class Routes:
-    """Decides once per rule. `project` is the workflow's, `seen_core_s` what a job of a rule took
-    in an earlier run; `say` is told every decision. Used on Snakemake's main thread.
+    """Decides once per rule. `project` and `scope` are the workflow's, `seen_core_s` what a job of
+    a rule took in an earlier run; `say` is told every decision. Used on Snakemake's main thread.
     """
 
     dag: Any
@@ -60,6 +68,7 @@ class Routes:
     project: str
     seen_core_s: Mapping[str, float]
     say: Callable[[str], None]
+    scope: str = Scope.WORKFLOW
     by_rule: dict[str, Decision] = field(default_factory=dict)
     _samples: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -94,7 +103,7 @@ class Routes:
     def check(self, job: Any) -> None:
         """Raise `BadInput` if a job says something else than those that decided for its rule."""
         for part in members(job):
-            for resource in (HINT, PROJECT):
+            for resource in (HINT, PROJECT, SCOPE):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
 
     def of(self, job: Any) -> Decision | None:
@@ -111,14 +120,18 @@ class Routes:
         samples = {name: _sample(jobs_of[name]) for name in names}
         if known:
             _check_joins(new, _agreed(HINT, _hints(samples)), known[0])
-            yield Decision(new, known[0].route, known[0].project)
+            yield replace(known[0], names=new)
             return
         facts = self._facts(names, samples, {name: len(jobs_of[name]) for name in names})
         decided = route(facts, self.ways)
         if decided.where is None:
             raise BadInput(f"{_label(names)}: {decided.reason}")
         project = _agreed(PROJECT, _projects(samples)) or self.project
-        yield Decision(names, decided, project if decided.where is Where.OSPOOL else "")
+        scope = _agreed(SCOPE, _scopes(samples)) or self.scope
+        if decided.where is not Where.OSPOOL:
+            yield Decision(names, decided)
+        else:
+            yield Decision(names, decided, project, "" if scope == self.scope else scope)
 
     def _facts(
         self, names: tuple[str, ...], samples: Mapping[str, list[Any]], jobs: Mapping[str, int]
@@ -142,6 +155,11 @@ class Routes:
             next((tie for job in sampled if (tie := _tied_to(job))), ""),
             _agreed(HINT, _hints(samples)),
         )
+
+
+def whose_text(project: str, scope: str) -> str:
+    """Return project and scope as lines of several runs are told apart by; either may be empty."""
+    return ", ".join(filter(None, (project, scope and f"scope {scope}")))
 
 
 def core_s_seen(workdir: Path) -> dict[str, float]:
@@ -192,6 +210,17 @@ def _projects(samples: Mapping[str, list[Any]]) -> dict[str, str]:
     }
 
 
+def _scopes(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+    said = dict(_said(samples, SCOPE))
+    for name, value in said.items():
+        if value not in list(Scope):
+            raise BadInput(
+                f"rule {name}: the resource osgpilot_scope is {value!r}; it can be "
+                f"{', '.join(Scope)}"
+            )
+    return said
+
+
 def _said(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
     """Return what each rule says that names `resource`. Raises `BadInput` if its jobs differ."""
     for name, jobs in samples.items():
@@ -235,9 +264,10 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: Decision) -> 
 
 
 def _tied_to(job: Any) -> str:
-    """Return the first resource that only HTCondor honours."""
-    told = (name for name, value in job.resources.items() if value is not None)
-    return min((n for n in told if n == IMAGE or n.startswith((COMMAND, ATTRIBUTE))), default="")
+    """Return the first resource that only HTCondor and pilots honour."""
+    told = (name for name, value in job.resources.items() if value not in (None, ""))
+    tying = (IMAGE, PARTITION, SHAPE)
+    return min((n for n in told if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 
 def _runtime_s(job: Any) -> int:

@@ -9,16 +9,21 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.access_point.choose import (
     AnyAccessPoint,
     access_point_of,
     chosen_schedd,
+    place_of,
 )
 from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
+from snakemake_executor_plugin_osgpilot.allowance import Share
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -27,7 +32,6 @@ from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
 from snakemake_executor_plugin_osgpilot.ports import Seat
@@ -35,12 +39,19 @@ from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.site.load import Site, load
+from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, Site, load
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 from snakemake_executor_plugin_osgpilot.wishes import Wishes, policy_of
 
 Say = Callable[[str], None]
-Show = Callable[[Progress], None]
+
+
+class Voice(NamedTuple):
+    """How a run reaches the user: news, warnings, and how far it is."""
+
+    say: Say
+    warn: Say
+    show: Callable[[Progress], None]
 
 
 class SystemClock:
@@ -73,24 +84,36 @@ class Run:
     ending: Ending
     chronicle: Chronicle
 
-    @property
-    def pilot_life_s(self) -> int:
-        """How long jobs can count on a new pilot, in seconds."""
-        policy = self.scaling.policy
-        return max(offer.walltime_max_s for offer in policy.offers) - policy.life_taken_s
-
     def close(self, *, detach: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(detach=detach)
         self.chronicle.end(detached=detach and self.ending.detaches)
 
 
-def start(
-    wishes: Wishes, state_folder: Path, say: Say, warn: Say, show: Show = lambda progress: None
-) -> Run:
-    """Check everything a run needs, then start its controller, which has `show` tell how far it is.
+@dataclass(frozen=True)
+class Ground:
+    """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
 
-    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    seat: Seat
+    site: Site
+    schedd: RemoteSchedd | None
+    cluster: Cluster
+    policy: Policy
+
+    @property
+    def life_s(self) -> int:
+        """Return how long the longest-lived pilot may be in Slurm."""
+        return max(offer.walltime_max_s for offer in self.policy.offers)
+
+    def access_point(self, seat: Seat, folder: RunFolder) -> AnyAccessPoint:
+        """Return the access point as a run uses it, not asked anything yet."""
+        return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
+
+
+def survey(wishes: Wishes, state_folder: Path, voice: Voice, undo: ExitStack) -> Ground:
+    """Check all that can be known of a run before it is begun; `undo` closes what was opened.
+
+    Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     project = choose(wishes.project, os.environ, site.project)
@@ -98,21 +121,38 @@ def start(
     wishes.limits.check()
     there = chosen_schedd(wishes.access_point, site)
     _check(site, seat, state_folder)
+    cluster = reach(site)
+    undo.callback(cluster.host.close)
+    policy = policy_of(site, wishes.limits)
+    ground = Ground(seat, site, there, cluster, policy)
+    heard = (voice.say, voice.warn)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *heard)
+    return ground
+
+
+def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run:
+    """Check everything a run needs, then start its controller.
+
+    `share` is what the run takes of the workflow's limits.
+
+    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    """
     with ExitStack() as undo:
-        cluster = reach(site)
-        undo.callback(cluster.host.close)
-        policy = policy_of(site, wishes.limits)
-        life_s = max(offer.walltime_max_s for offer in policy.offers)
-        check_token(cluster.claims, str(cluster.site.token), time.time(), life_s, say, warn)
-        taken = take(state_folder.absolute(), seat.owner, project, say)
+        ground = survey(wishes, state_folder, voice, undo)
+        cluster, policy = ground.cluster, ground.policy
+        taken = take(state_folder.absolute(), ground.seat, voice.say)
         undo.callback(taken.give_back)
-        seat = replace(taken.seat, scope=seat.scope)
-        access_point = access_point_of(seat, taken.folder, site, there, SystemClock())
+        seat = taken.seat
+        access_point = ground.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots take the jobs of this user, who may have another name there than here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
+        heard = (voice.say, voice.warn)
+        credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
         taken = replace(taken, seat=seat)
-        run = _assemble(taken, cluster, access_point, policy, wishes, (say, warn, show))
+        pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
+        taken.settle_at(place_of(ground.site, ground.schedd, pilots_at))
+        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.controller.start()
     return run
@@ -120,19 +160,19 @@ def start(
 
 def _assemble(
     taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: Wishes, heard: tuple[Say, Say, Show],
+    wishes: Wishes, share: Share, voice: Voice,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, (say, warn) = SystemClock(), heard[:2]
+    clock, say, warn = SystemClock(), voice.say, voice.warn
     slurm = cluster.client(folder)
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal)
-    scaling = Scaling(fleet, access_point, clock, policy)
+    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal, share)
+    scaling = Scaling(fleet, access_point, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
     chronicle.begin(seat, policy)
-    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, heard[2])
+    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(queue, journal, folder, count=count, warn=warn)
@@ -145,7 +185,7 @@ def _assemble(
             f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
             f"{len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, heard[:2])
+    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending, chronicle,

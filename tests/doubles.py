@@ -133,6 +133,8 @@ class FakeAccessPoint:
         self.lost_answer = False
         self.missed = False
         self.held_now: dict[str, Event] = {}
+        self.history: dict[str, Event] = {}
+        self.history_fails: OsgpilotError | None = None
         self.forgotten = False
         self.known: frozenset[str] = frozenset()
         self.pool_asked = 0
@@ -205,6 +207,11 @@ class FakeAccessPoint:
 
     def held(self) -> dict[str, Event]:
         return {self.queued[key]: event for key, event in self.held_now.items()}
+
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        if self.history_fails:
+            raise self.history_fails
+        return {job_id: self.history[job_id] for job_id in job_ids if job_id in self.history}
 
     def missed_events(self) -> bool:
         missed, self.missed = self.missed, False

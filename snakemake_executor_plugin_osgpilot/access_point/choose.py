@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.access_point.remote import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -38,8 +40,18 @@ def access_point_of(
     seat: Seat, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
 ) -> AnyAccessPoint:
     """Return the access point, not asked anything yet."""
-    manager = OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager
+    manager = _manager(site)
     if there is None:
         return LocalAccessPoint(seat, folder.path, manager)
     address = Address(there.schedd, there.collector or manager)
     return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)
+
+
+def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:
+    """Return where a run has its jobs and pilots; `folder` as in `Place`."""
+    queue = ("", "") if there is None else (there.schedd, there.collector or _manager(site))
+    return Place(os.uname().nodename, *queue, site.slurm.ssh, folder)
+
+
+def _manager(site: Site) -> str:
+    return OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
@@ -16,8 +17,11 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     items,
     resource_attributes,
 )
+from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, sight
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.core.polling import ended
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
@@ -32,6 +36,8 @@ class CondorQueue:
 
     submit_s = SUBMIT_S
     common_images = False
+    token: Mapping[str, str] = MappingProxyType({})
+    """What is known since `ping` of the token that the schedd took, see `credentials`."""
     image_way = "with each job"
 
     def __init__(
@@ -69,7 +75,7 @@ class CondorQueue:
         answer = self._ask(
             "submit",
             self.submit_s,
-            description=self._describe(submission),
+            description=self.description(submission),
             items=items(submission),
             expected={} if self._checked else self._names,
         )
@@ -77,7 +83,8 @@ class CondorQueue:
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
-    def _describe(self, submission: Submission) -> dict[str, str]:
+    def description(self, submission: Submission) -> dict[str, str]:
+        """Return the submit description of `submission`, see `describe`."""
         return describe(submission, self._seat, self._folder, common_images=self.common_images)
 
     def find(self) -> dict[str, str]:
@@ -106,8 +113,27 @@ class CondorQueue:
         found = self._ask("held", constraint=self._mine)
         return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
 
+    def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
+        past = self._ask("history", ids=list(job_ids), attributes=ATTRIBUTES)
+        seen = {job_id: sight(ad) for job_id, ad in past.items()}
+        return {job_id: ended(each) for job_id, each in seen.items() if each.over}
+
     def missed_events(self) -> bool:
         return False
+
+    def gate(self) -> tuple[str, str]:
+        """Return the access point's host and port, and the user as whom it lets us submit.
+
+        Raises `Unanswered` or `Refused` if it does not.
+        """
+        answer = self._ask("gate", PING_S)
+        return host_and_port(answer["address"]), answer["user"]
+
+    def folders_of_jobs(self) -> list[tuple[str, Path]]:
+        """Return run and job folder of each job that runs of this owner have in the queue."""
+        owner = safe_name(self._seat.owner, "owner")
+        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
+        return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def interrupt(self) -> None:
         self._worker.interrupt()
@@ -125,3 +151,9 @@ def version(text: str) -> tuple[int, int]:
     """Return the release in a daemon's CondorVersion, (0, 0) if there is none."""
     found = re.search(r"(\d+)\.(\d+)\.", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def host_and_port(address: str) -> str:
+    """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if not told."""
+    found = re.match(r"<(\[[0-9A-Fa-f:]+\]|[^:?<>]+):(\d+)", address)
+    return f"{found[1]}:{found[2]}" if found else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.access_point.extras import merge
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, safe_offer
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
 INPUT_FOLDER = "osgpilot-in"
@@ -100,15 +100,18 @@ def duration_category(life_s: int) -> str:
     return "Long" if life_s >= LONG_NEEDS_S else "Medium"
 
 
-def requirements(runtime_s: int) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish, or are gone, and
-    off all while it is paused.
+def requirements(runtime_s: int, offers: tuple[str, ...] = ()) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish, or are gone, off
+    those of other offers if it wants certain ones, and off all while it is paused.
 
     The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
     negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
     """
     avoids = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
     there = f"MY.{PAUSED} =!= true && {avoids}"
+    if offers:
+        listed = ", ".join(f'"{safe_offer(offer)}"' for offer in offers)
+        there += f" && member(TARGET.OSGPILOT_OFFER, {{{listed}}}) =?= true"
     if not runtime_s:
         return there
     left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
@@ -177,7 +180,7 @@ def describe(
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
         "request_disk": f"{shape.disk_mb}MB",
-        "requirements": requirements(request.job_class.runtime_s),
+        "requirements": requirements(request.job_class.runtime_s, request.job_class.offers),
         f"My.{AVOID}": avoided(submission.avoid),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.core.holds import SPOOLING
 
 RELEASE_LOOKS, RELEASE_PAUSE_S = 50, 0.2
@@ -43,8 +43,11 @@ def forget() -> None:
     _located.clear()
 
 
-def greet(htcondor: Any, address: Address) -> str:
-    """Return the user that the schedd knows us as. Raises `NotReady` unless it lets us submit."""
+def greet(htcondor: Any, address: Address) -> dict[str, Any]:
+    """Return the `user` that the schedd knows us as, and the `token` by which (see `credentials`).
+
+    Raises `NotReady` unless it lets us submit.
+    """
     try:
         there = _collector(htcondor, address).locate(htcondor.DaemonType.Schedd, address["schedd"])
     except htcondor.HTCondorException as error:
@@ -59,9 +62,11 @@ def greet(htcondor: Any, address: Address) -> str:
     except htcondor.HTCondorException as error:
         raise NotReady(f"access point {address['schedd']} does not answer ({error})") from error
     try:
-        return str(htcondor.ping(there, "WRITE")["MyRemoteUserName"])
+        answer = htcondor.ping(there, "WRITE")
+        user = str(answer["MyRemoteUserName"])
     except (htcondor.HTCondorException, KeyError) as error:
-        raise NotReady(_no_token(htcondor, address["schedd"])) from error
+        raise NotReady(_no_token(htcondor, address["schedd"], there)) from error
+    return {"user": user, "token": credentials.taken(htcondor, answer)}
 
 
 def _collector(htcondor: Any, address: Address) -> Any:
@@ -79,14 +84,17 @@ def _known(htcondor: Any, address: Address) -> str:
     return f"it knows {', '.join(names[:10])}{' and others' if names[10:] else ''}"
 
 
-def _no_token(htcondor: Any, schedd: str) -> str:
-    folder = Path(htcondor.param.get("SEC_TOKEN_DIRECTORY", "~/.condor/tokens.d")).expanduser()
-    some = folder.is_dir() and any(folder.iterdir())
-    what = f"none of the tokens in {folder} is accepted there for WRITE" if some else "no token"
+def _no_token(htcondor: Any, schedd: str, there: Any) -> str:
+    try:
+        # what anybody may do tells whose tokens are taken there
+        domain = str(htcondor.ping(there, "READ").get("TrustDomain", ""))
+    except htcondor.HTCondorException:
+        domain = ""
     return (
-        f"access point {schedd} does not let you submit: {what}; get one there with "
-        f"`condor_token_fetch -authz READ -authz WRITE` and put it into a file in {folder} that "
-        "you alone can read"
+        f"access point {schedd} does not let you submit: "
+        f"{credentials.complaint(htcondor, domain)}; get a new one there with "
+        f"{credentials.RENEW} and put it into a file in {credentials.folder(htcondor)} that you "
+        "alone can read"
     )
 
 

@@ -9,7 +9,6 @@ from snakemake_executor_plugin_osgpilot.access_point.condor import PING_S, Condo
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
-from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
 COMMON_IMAGES_SINCE = (25, 14)
@@ -49,12 +48,6 @@ class LocalAccessPoint(CondorQueue):
 
     def missed_events(self) -> bool:
         return self._log is not None and self._log.take_missed()
-
-    def folders_of_jobs(self) -> list[tuple[str, Path]]:
-        """Return run and job folder of each job that runs of this owner have in the queue."""
-        owner = safe_name(self._seat.owner, "owner")
-        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
-        return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def close(self) -> None:
         """End the worker process and close the log."""

@@ -89,6 +89,7 @@ class RemoteAccessPoint(CondorQueue):
             raise Unavailable(f"{error}; see `access_point` in the site file") from error
         if problem := answer.get("problem"):
             raise Unavailable(problem)
+        self.token = answer["token"]
         return str(answer["user"]).partition("@")[0]
 
     def submit(self, submission: Submission) -> dict[str, str]:
@@ -99,8 +100,8 @@ class RemoteAccessPoint(CondorQueue):
         self._watch.follow(ids.values())
         return ids
 
-    def _describe(self, submission: Submission) -> dict[str, str]:
-        return spooled(super()._describe(submission))
+    def description(self, submission: Submission) -> dict[str, str]:
+        return spooled(super().description(submission))
 
     def find(self) -> dict[str, str]:
         # an ended job that ran again has the same key as the one in its place

@@ -102,9 +102,10 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
-    attributes = ["OSGPilotWorkflow", "Iwd"]
+    # with inputs that were spooled, a job's Iwd is a folder of the schedd's own
+    attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
-    return [[ad["OSGPilotWorkflow"], ad["Iwd"]] for ad in ads]
+    return [[ad["OSGPilotWorkflow"], ad.get("SUBMIT_Iwd", ad["Iwd"])] for ad in ads]
 
 
 def _remove(htcondor: Any, request: Request) -> None:
@@ -160,11 +161,21 @@ def _pilots(htcondor: Any, request: Request) -> list[str]:
     return sorted({ad["OSGPILOT_PILOT_ID"] for ad in ads if "OSGPILOT_PILOT_ID" in ad})
 
 
-def _greet(htcondor: Any, request: Request) -> dict[str, str]:
+def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
     try:
-        return {"user": far.greet(htcondor, request["at"])}
+        return far.greet(htcondor, request["at"])
     except far.NotReady as why:
         return {"problem": str(why)}
+
+
+def _gate(htcondor: Any, request: Request) -> dict[str, str]:
+    address = request["at"]
+    if address:
+        there = far.location(htcondor, address)
+    else:
+        there = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    user = htcondor.ping(there, "WRITE")["MyRemoteUserName"]
+    return {"address": str(there.get("MyAddress", "")), "user": str(user)}
 
 
 def _look(htcondor: Any, request: Request) -> far.Rows:
@@ -191,6 +202,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "release": _release,
     "edit": _edit,
     "greet": _greet,
+    "gate": _gate,
     "look": _look,
     "history": _history,
     "retrieve": _retrieve,

@@ -2,10 +2,15 @@
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
+from snakemake_executor_plugin_osgpilot.cli.explain import explain
+from snakemake_executor_plugin_osgpilot.cli.plan import plan
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.report import report
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
+from snakemake_executor_plugin_osgpilot.cli.simulate import simulate
+from snakemake_executor_plugin_osgpilot.cli.site import site
 from snakemake_executor_plugin_osgpilot.cli.status import status
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
@@ -26,8 +31,13 @@ def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow."""
 
 
+main.add_command(doctor)
+main.add_command(explain)
+main.add_command(plan)
 main.add_command(pool)
 main.add_command(reap)
 main.add_command(report)
 main.add_command(runtime)
+main.add_command(site)
+main.add_command(simulate)
 main.add_command(status)

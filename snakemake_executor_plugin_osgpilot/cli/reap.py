@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,8 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.core.remains import Remains
+    from snakemake_executor_plugin_osgpilot.core.remains import Place, Remains
+    from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
 
 
 @click.command()
@@ -24,19 +27,33 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Only runs in this working folder, detached ones included.  [default: all of yours]",
 )
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path),
+    help="Look where runs with this site file have their jobs and pilots, too.",
+)
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-def reap(workdir: Path | None, yes: bool) -> None:
+def reap(workdir: Path | None, site_file: Path | None, yes: bool) -> None:
     """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
 
-    Runs that go on, and whatever belongs to others, are not touched.
+    Looks at the access point and the Slurm of this host, and at those that journals in the working
+    folder and the site file name. Runs that go on, and whatever belongs to others, are not touched.
     """
-    from rich.console import Console
-
+    from snakemake_executor_plugin_osgpilot.journal.grounds import Grounds
     from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
 
-    reaper = Reaper(getpass.getuser(), workdir)
+    given = (_place(site_file),) if site_file else ()
+    warn = partial(click.echo, err=True)
+    with closing(Grounds(getpass.getuser(), warn)) as grounds:
+        _reap(Reaper(grounds, workdir, given), yes=yes)
+
+
+def _reap(reaper: Reaper, *, yes: bool) -> None:
+    from rich.console import Console
+
     found = reaper.find()
-    doomed = [each for each in found if each.may_go(named=workdir is not None)]
+    doomed = [each for each in found if each.may_go(named=reaper.workdir is not None)]
     if not found:
         click.echo("nothing is left of any run")
         return
@@ -52,17 +69,28 @@ def reap(workdir: Path | None, yes: bool) -> None:
     click.echo(f"removed what {len(doomed)} run(s) had left")
 
 
+def _place(site_file: Path) -> Place:
+    """Return where runs with this site file are."""
+    from snakemake_executor_plugin_osgpilot.access_point.choose import place_of
+    from snakemake_executor_plugin_osgpilot.site.load import load
+
+    site = load(site_file)
+    return place_of(site, site.access_point)
+
+
 def _table(found: list[Remains], doomed: list[Remains]) -> Table:
     from rich.table import Table
 
     table = Table(title="what is left of runs")
-    for name in ("run", "how it stands", "jobs", "pilots", "MB", "remove", "folder"):
+    for name in ("run", "how it stands", "jobs", "pilots", "MB", "remove", "where", "folder"):
         right = name in ("jobs", "pilots", "MB")
         table.add_column(
             name, justify="right" if right else "left", no_wrap=name == "run", overflow="fold"
         )
     for each in found:
-        numbers = (str(each.jobs), str(len(each.pilots)), f"{each.size_bytes / 1e6:.1f}")
+        numbers = (str(each.job_count), str(each.pilot_count), f"{each.size_bytes / 1e6:.1f}")
         mark = "yes" if each in doomed else "no"
-        table.add_row(each.run, each.fate.value, *numbers, mark, each.folder)
+        hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
+        where = ", ".join(host or "here" for host in hosts)
+        table.add_row(each.run, each.fate.value, *numbers, mark, where, each.folder)
     return table

@@ -37,9 +37,12 @@ class Feeder:
         self.batch_max = BATCH_MAX
         self.notices: list[str] = []
 
-    def room(self, queued: int, unsent: int) -> int:
-        """Return how many of `unsent` jobs may go in while `queued` of ours are there."""
-        most = self._queued_max
+    def room(self, queued: int, unsent: int, elsewhere: int = 0) -> int:
+        """Return how many of `unsent` jobs may go in while `queued` of ours are there.
+
+        `elsewhere` is how many other runs of the same workflow have in the queue.
+        """
+        most = self._queued_max - elsewhere
         if self._full_at is not None:
             most = min(most, self._full_at)
         room = max(0, most - queued)
@@ -48,7 +51,7 @@ class Feeder:
         if not self._held_back and not self._full:
             self._held_back = True
             self.notices.append(
-                f"the queue gets no more than {self._queued_max} jobs of this run at a time "
+                f"the queue gets no more than {self._queued_max} jobs of this workflow at a time "
                 f"(--osgpilot-max-queued): {unsent - room} wait here until others have left it"
             )
         return room if room >= max(1, most // STEP) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from snakemake_executor_plugin_osgpilot.core.actions import Unfit
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy, Shape
 
 _NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
 
@@ -13,7 +13,11 @@ _NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
 def fits(job_class: JobClass, offer: Offer, policy: Policy) -> bool:
     """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
     life_s = offer.walltime_max_s - policy.life_taken_s
-    return offer.shape.holds(job_class.shape) > 0 and job_class.runtime_s < life_s
+    return (
+        (not job_class.offers or offer.name in job_class.offers)
+        and offer.shape.holds(job_class.shape) > 0
+        and job_class.runtime_s < life_s
+    )
 
 
 def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
@@ -26,22 +30,29 @@ def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
 
 
 def _gap(job_class: JobClass, policy: Policy) -> str:
-    offers = [(_missing(job_class, offer, policy), offer) for offer in policy.offers]
+    wanted = [o for o in policy.offers if o.name in job_class.offers] or policy.offers
+    offers = [(_missing(job_class, offer, policy), offer) for offer in wanted]
     missing, nearest = min(offers, key=lambda pair: (len(pair[0]), pair[0], pair[1].name))
     return (
-        f"it needs {_text(job_class)}; the nearest pilot ({nearest.name}: {nearest.shape}, "
+        f"it needs {text(job_class)}; the nearest pilot ({nearest.name}: {nearest.shape}, "
         f"{(nearest.walltime_max_s - policy.life_taken_s) // 60} min for jobs) "
         f"lacks {' and '.join(missing)}"
     )
 
 
-def _text(job_class: JobClass) -> str:
+def text(job_class: JobClass) -> str:
+    """Return what jobs of a class ask for, for people."""
     minutes = f", {job_class.runtime_s // 60} min" if job_class.runtime_s else ""
     return f"{job_class.shape}{minutes}"
 
 
 def _missing(job_class: JobClass, offer: Offer, policy: Policy) -> list[str]:
-    gaps = zip(job_class.shape, offer.shape, _NAMES, strict=True)
+    return lacks(job_class, offer.shape, offer.walltime_max_s - policy.life_taken_s)
+
+
+def lacks(job_class: JobClass, room: Shape, life_s: float) -> list[str]:
+    """Return what is missing in `room`, which lives for `life_s`, for one job of this class."""
+    gaps = zip(job_class.shape, room, _NAMES, strict=True)
     missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
-    over_s = job_class.runtime_s - (offer.walltime_max_s - policy.life_taken_s)
-    return missing + ([f"{over_s // 60 + 1} min of life"] if over_s >= 0 else [])
+    over_s = job_class.runtime_s - life_s
+    return missing + ([f"{over_s // 60 + 1:.0f} min of life"] if over_s >= 0 else [])

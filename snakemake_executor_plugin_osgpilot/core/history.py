@@ -24,11 +24,15 @@ TEXT_MAX = 4000
 """Longer texts are cut: what a job printed last may be of any length."""
 
 
-def queued(jobs: Iterable[tuple[Job, str]], at_s: float) -> list[Line]:
+Told = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
+"""A job, what tells it from others of its rule, and further names that a user may call it by."""
+
+
+def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:
     """Return that jobs were handed over, each with what tells it from others of its rule."""
     alike: defaultdict[tuple[str, JobClass], list[list[str]]] = defaultdict(list)
-    for job, label in jobs:
-        alike[job.rule, job.job_class].append([job.key, label])
+    for job, label, *names in jobs:
+        alike[job.rule, job.job_class].append([job.key, label, *(names[0] if names else ())])
     return [
         {"kind": "queued", "at_s": at_s, "rule": rule, **asked(job_class), "jobs": listed}
         for (rule, job_class), listed in alike.items()

@@ -41,7 +41,7 @@ _NODE_IN_TROUBLE = (errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.ENODEV, errno
 """Errors at the start of a command that say something of the node. ENOTCONN comes when the pilot's
 own file system has just gone, as with a plain scancel of a running pilot."""
 
-_PLAIN = {
+PLAIN = {
     3: "a policy of the job stopped it",
     6: "its command could not be started; has the container image a /bin/bash, and is it made for "
     "this kind of machine?",
@@ -112,7 +112,7 @@ def judge(job: Job, largest: Shape) -> Verdict:
         return _transfer(job, hold)
     if hold.code == NOT_STARTED and hold.subcode in _NODE_IN_TROUBLE:
         return Release(BACK_OFF_S, "met a node in trouble; trying again")
-    plain = _PLAIN.get(hold.code, "HTCondor put it on hold")
+    plain = PLAIN.get(hold.code, "HTCondor put it on hold")
     return GiveUp(plain)
 
 

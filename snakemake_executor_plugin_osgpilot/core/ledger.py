@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+from snakemake_executor_plugin_osgpilot.core.recovery import Past
 
 QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
 """The states of a job that is in the access point's queue."""
@@ -109,6 +110,18 @@ class Ledger:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
+
+    def remember(self, past: Past) -> None:
+        """Count a job of an earlier life of the run, which is not followed any more."""
+        sums = self.rules[past.rule]
+        sums.jobs += 1
+        sums.done += past.succeeded
+        sums.failed += not past.succeeded
+        sums.past_core_s += past.busy_s * past.job_class.shape.cores
+        if past.pilot:
+            sums.allocations.add(past.allocation_id)
+            since_s = past.started_s or 0.0
+            self.served[past.pilot] = min(since_s, self.served.get(past.pilot, since_s))
 
     def drop(self, key: str) -> None:
         """Forget a job that has no part in the run any more."""

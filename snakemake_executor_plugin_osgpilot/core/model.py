@@ -56,10 +56,14 @@ class Shape(NamedTuple):
 
 
 class JobClass(NamedTuple):
-    """Jobs that are alike for scaling. `runtime_s` is 0 where the rule does not say."""
+    """Jobs that are alike for scaling. `runtime_s` is 0 where the rule does not say.
+
+    `offers` names those whose pilots alone may run them; none means that any may.
+    """
 
     shape: Shape
     runtime_s: int = 0
+    offers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -101,7 +105,7 @@ class PilotState(Enum):
 
 @dataclass(frozen=True)
 class Offer:
-    """A kind of pilot that the site lets us start.
+    """A kind of pilot that the site lets us start; the name is PARTITION/SHAPE.
 
     `shape` is what jobs get of it, `walltimes_s` the lives it can have, in increasing order.
     """
@@ -162,3 +166,8 @@ class Policy:
     patience_s: float = 60.0
     stale_s: float = 60.0
     launches_max: int = 3
+
+    @property
+    def pilot_life_s(self) -> int:
+        """How long jobs can count on a new pilot, in seconds."""
+        return max(offer.walltime_max_s for offer in self.offers) - self.life_taken_s

@@ -38,7 +38,7 @@ def fill(
     full: list[Room] = []
     open_now = list(rooms)
     for job_class, count in largest_first(demand):
-        shape, runtime_s = job_class
+        shape, runtime_s, wanted = job_class
         still_open: list[Room] = []
         for room in open_now:
             if (
@@ -46,6 +46,7 @@ def fill(
                 or room.free.cores < shape.cores
                 or room.free.memory_mb < shape.memory_mb
                 or room.life_s <= runtime_s
+                or (wanted and room.offer not in wanted)
             ):
                 still_open.append(room)
                 continue

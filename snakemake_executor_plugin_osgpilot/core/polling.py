@@ -103,7 +103,7 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
             Event(EventKind.HELD, now.since_s, code=now.code, subcode=now.subcode, text=now.text)
         )
     elif now.over and not before.over:
-        told.append(_ended(now))
+        told.append(ended(now))
     return told
 
 
@@ -128,7 +128,8 @@ def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Even
     return Event(kind, at_s, code=code if code >= VACATE_CODES else 0, text=text)
 
 
-def _ended(sight: Sight) -> Event:
+def ended(sight: Sight) -> Event:
+    """Return the end of a job that is over."""
     if sight.status is Status.REMOVED:
         return Event(EventKind.ABORTED, sight.since_s, text=sight.text)
     return Event(

@@ -12,11 +12,16 @@ from snakemake_executor_plugin_osgpilot.core.registry import Registry
 
 
 def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) -> None:
-    """Take in what is left, and what the log has told of it."""
+    """Take in what is left, what the log has told of it, and what was done before."""
     registry.removals |= dict.fromkeys(left.strays, "")
+    for past in left.past:
+        registry.ledger.remember(past)
+        for at_s in (past.started_s, past.ended_s):
+            registry.mark(at_s)
     for job in left.jobs:
         registry.key_by_id[registry.ledger.put(job).job_id] = job.key
     for job_id, event in told:
+        registry.mark(event.at_s)
         if event.pilot:
             registry.ledger.served.setdefault(event.pilot, event.at_s)
         if job_id in registry.key_by_id:

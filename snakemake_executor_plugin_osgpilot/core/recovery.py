@@ -30,16 +30,43 @@ class Entry:
     job_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the sums over a run need of a job of whose end Snakemake knows.
+
+    `job_class` is what it asked for in its last try. Times and place are those of its last start,
+    `busy_s` is the time in execution over all.
+    """
+
+    rule: str
+    job_class: JobClass
+    succeeded: bool
+    busy_s: float = 0.0
+    started_s: float | None = None
+    ended_s: float | None = None
+    pilot: str = ""
+    allocation_id: str = ""
+
+    @classmethod
+    def of(cls, job: Job) -> Past:
+        """Return what is to be kept of a job that is over."""
+        return cls(
+            job.rule, job.job_class, job.succeeded, job.busy_s, job.started_s, job.ended_s,
+            job.pilot, job.allocation_id,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Left:
-    """What an earlier life of the run left at the access point.
+    """What an earlier life of the run left at the access point, and what it had done.
 
     `entries` are jobs in the queue, or that ended there, by identity; `strays` the ids of jobs in
-    the queue that are of no use any more.
+    the queue that are of no use any more, `past` the jobs that Snakemake was told the end of.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
+    past: tuple[Past, ...] = ()
 
     @property
     def jobs(self) -> list[Job]:
@@ -72,6 +99,15 @@ class Replace:
 Verdict = Submit | Adopt | Replace
 
 
+def untold(
+    entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
+) -> list[str]:
+    """Return the ids of jobs that are not in the queue and whose end the log does not tell."""
+    ids, ends = _by_log(told)
+    known = (ids.get(e.key) or e.job_id for e in entries if e.key not in found)
+    return sorted({job_id for job_id in known if job_id and job_id not in ends})
+
+
 def left(
     entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
 ) -> Left:
@@ -81,14 +117,7 @@ def left(
     more than once, the latest id counts. A job that the log does not end and that is not in the
     queue is lost; one that was removed has to be submitted anew, too.
     """
-    ids: dict[str, str] = {}
-    ends: dict[str, EventKind] = {}
-    for job_id, event in told:
-        if event.kind is EventKind.SUBMIT and event.key:
-            ids[event.key] = job_id
-            ends.pop(job_id, None)
-        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
-            ends.setdefault(job_id, event.kind)
+    ids, ends = _by_log(told)
     kept: dict[str, Entry] = {}
     for entry in sorted(entries, key=lambda entry: entry.key):
         job_id = found.get(entry.key) or ids.get(entry.key) or entry.job_id
@@ -97,6 +126,21 @@ def left(
             kept[entry.identity] = _with_id(entry, job_id)
     used = {entry.key for entry in kept.values()}
     return Left(kept, tuple(job_id for key, job_id in found.items() if key not in used))
+
+
+def _by_log(
+    told: Iterable[tuple[str, Event]],
+) -> tuple[dict[str, str], dict[str, EventKind]]:
+    """Return the latest id of each key, and how jobs (by id) ended."""
+    ids: dict[str, str] = {}
+    ends: dict[str, EventKind] = {}
+    for job_id, event in told:
+        if event.kind is EventKind.SUBMIT and event.key:
+            ids[event.key] = job_id
+            ends.pop(job_id, None)
+        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
+            ends.setdefault(job_id, event.kind)
+    return ids, ends
 
 
 def decide(entry: Entry | None, digest: str, *, complete: bool, ended: bool) -> Verdict:

@@ -63,8 +63,23 @@ class Registry:
         self.unsent = feeding.without(unsent, taken)
         return taken
 
+    def sending(self, keys: Iterable[str]) -> list[str]:
+        """Return those of these jobs that are still to be sent; until the answer, they may be."""
+        now = [key for key in keys if self.ledger[key].state is JobState.PREPARED]
+        self.in_doubt += now
+        return now
+
+    def not_sent(self, keys: Collection[str], why: str = "") -> None:
+        """Take in that jobs were not taken, for good if there is a reason."""
+        self.in_doubt = [key for key in self.in_doubt if key not in keys]
+        for key in keys if why else ():
+            self.give_up(self.ledger[key], why)
+        if not why:
+            self._send_or_tell(keys)
+
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
+        self.in_doubt = [key for key in self.in_doubt if key not in ids]
         for key, job_id in ids.items():
             self.key_by_id[job_id] = key
             job = replace(self.ledger[key], job_id=job_id)
@@ -100,8 +115,7 @@ class Registry:
         self.lost.drifts(key, event.at_s if adrift else None)
         if event.failed_start:
             self.brake = self.brake.struck(event.at_s)
-        first_s, last_s = self.span_s or (event.at_s,) * 2
-        self.span_s = min(first_s, event.at_s), max(last_s, event.at_s)
+        self.mark(event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
             self.tell(key)
@@ -110,18 +124,11 @@ class Registry:
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
 
-    def missed(self, there: Collection[str], held: Mapping[str, Event]) -> None:
-        """Take in that events may be lost, and that all but the jobs (ids) that are `there` ended.
-
-        `held` are those among them that are held, with the reason.
-        """
-        end = Event(EventKind.TERMINATED, (self.span_s or (0.0, 0.0))[1], exit_status=0)
-        for job_id in {job.job_id for job in self.ledger} - {"", *there}:
-            self.apply(job_id, end)
-        for job_id, event in held.items():
-            key = self.key_by_id.get(job_id)
-            if key and self.ledger[key].state is not JobState.HELD:
-                self.apply(job_id, event)
+    def mark(self, at_s: float | None) -> None:
+        """Take in when something happened to a job of this run."""
+        if at_s is not None:
+            first_s, last_s = self.span_s or (at_s, at_s)
+            self.span_s = min(first_s, at_s), max(last_s, at_s)
 
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""

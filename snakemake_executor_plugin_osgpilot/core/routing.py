@@ -127,7 +127,7 @@ def work(rule: RuleFacts) -> str:
 def _elsewhere(rule: RuleFacts, ways: Ways, why: str) -> Route:
     if ways.fallback is None:
         return Route(None, f"{why}, but --osgpilot-fallback none leaves the OSPool alone")
-    ignored = f"; without its {rule.tied_to}, which is for HTCondor" if rule.tied_to else ""
+    ignored = f"; without its {rule.tied_to}, which is for pilots" if rule.tied_to else ""
     return Route(ways.fallback, f"{why}; {work(rule)}{ignored}")
 
 
@@ -146,7 +146,7 @@ def _without_pilot(rule: RuleFacts, ways: Ways, misfit: str) -> Route:
     if rule.tied_to:
         return Route(
             None,
-            f"no pilot can run it: {misfit}; it has {rule.tied_to}, which is for HTCondor: say "
+            f"no pilot can run it: {misfit}; it has {rule.tied_to}, which is for pilots: say "
             "ospool=False to have it run without",
         )
     return Route(ways.fallback, f"no pilot can run it: {misfit}")

@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
-from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
+from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan, Refusal
 from snakemake_executor_plugin_osgpilot.core.model import Offer, Pilot, Policy
-from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
-
-
-@dataclass(frozen=True)
-class Commitment:
-    """What the pilots there are take of the limits; grows with every launch that is admitted."""
-
-    pilots: int
-    pending: int
-    cores: int
-    core_s: float
-    launched: int = 0
-
-    def plus(self, offer: Offer, walltime_s: int, count: int) -> Commitment:
-        """Return this with `count` more pilots."""
-        cores = offer.shape.cores * count
-        return replace(
-            self,
-            pilots=self.pilots + count,
-            pending=self.pending + count,
-            cores=self.cores + cores,
-            core_s=self.core_s + cores * walltime_s,
-            launched=self.launched + count,
-        )
+from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Gate, Snapshot
 
 
 def commitment(snapshot: Snapshot) -> Commitment:
@@ -47,6 +24,15 @@ def commitment(snapshot: Snapshot) -> Commitment:
         cores=sum(pilot.shape.cores for pilot in live),
         core_s=sum(committed_core_s(pilot) for pilot in snapshot.pilots),
     )
+
+
+def committed(snapshot: Snapshot, decided: Plan, policy: Policy) -> Commitment:
+    """Return what is committed once the launches of a plan have been done."""
+    taken, offers = commitment(snapshot), {offer.name: offer for offer in policy.offers}
+    for action in decided.actions:
+        if isinstance(action, Launch):
+            taken = taken.plus(offers[action.offer], action.walltime_s, 1)
+    return replace(taken, launched=0)
 
 
 def committed_core_s(pilot: Pilot) -> float:

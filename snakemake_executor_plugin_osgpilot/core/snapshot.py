@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Pilot
 
 
 class Running(NamedTuple):
@@ -34,13 +34,38 @@ class Gate(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Commitment:
+    """What pilots take of the limits; grows with every launch that is admitted."""
+
+    pilots: int = 0
+    pending: int = 0
+    cores: int = 0
+    core_s: float = 0.0
+    launched: int = 0
+
+    def plus(self, offer: Offer, walltime_s: int, count: int) -> Commitment:
+        """Return this with `count` more pilots."""
+        cores = offer.shape.cores * count
+        return self + Commitment(count, count, cores, cores * walltime_s, count)
+
+    def __add__(self, other: Commitment) -> Commitment:
+        return Commitment(
+            self.pilots + other.pilots,
+            self.pending + other.pending,
+            self.cores + other.cores,
+            self.core_s + other.core_s,
+            self.launched + other.launched,
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that a plan may know, as of the answers we had at `looked_s`.
 
     `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
     next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
     how many pilots may be started at most, and why not more, `shunned` of pilots why they are to
-    get no more jobs.
+    get no more jobs. `elsewhere` is what other runs of the same workflow take of the limits.
     """
 
     now_s: float
@@ -52,3 +77,4 @@ class Snapshot:
     gates: Mapping[str, Gate] = field(default_factory=dict)
     shunned: Mapping[str, str] = field(default_factory=dict)
     looked_s: float | None = None
+    elsewhere: Commitment = Commitment()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
@@ -45,16 +45,17 @@ def hopeless(pilot: Pilot) -> bool:
 class Supply:
     """Free rooms, nearest first, and what there is beside them.
 
-    `hosts` has shape and life of every pilot that serves or will, `cores` their number in all.
-    `busy_core_s` is what the jobs that run still need, `coming_core_s` what the pilots can do until
-    the horizon beyond that, in core-seconds.
+    `hosts` has shape, life and offer of every pilot that serves or will, `cores` their number in
+    all. `busy_core_s` is what the jobs that run still need, `coming_core_s` what the pilots can do
+    until the horizon beyond that, in core-seconds, `coming_by_offer` the same for each offer.
     """
 
     rooms: tuple[Room, ...]
-    hosts: frozenset[tuple[Shape, float]]
+    hosts: frozenset[tuple[Shape, float, str]]
     cores: int
     busy_core_s: float
     coming_core_s: float
+    coming_by_offer: Mapping[str, float]
 
 
 def usable_s(
@@ -90,8 +91,9 @@ def supply(
     """Return what there is for jobs of `classes`, until `horizon_s` from now."""
     bounds = sorted({job_class.runtime_s for job_class in classes})
     grouped: defaultdict[tuple[_Order, Room], list[str]] = defaultdict(list)
-    hosts: set[tuple[Shape, float]] = set()
-    cores, busy_core_s, coming_core_s = 0, 0.0, 0.0
+    hosts: set[tuple[Shape, float, str]] = set()
+    cores, busy_core_s = 0, 0.0
+    coming_core_s: defaultdict[str, float] = defaultdict(float)
     for pilot in snapshot.pilots:
         if not pilot.state.serves or hopeless(pilot) or pilot.name in snapshot.shunned:
             continue
@@ -99,22 +101,24 @@ def supply(
         running = snapshot.running.get(pilot.name, ())
         life_s = _admits(life_s, bounds)
         free = pilot.shape
-        hosts.add((pilot.shape, life_s))
+        hosts.add((pilot.shape, life_s, pilot.offer))
         cores += pilot.shape.cores
-        coming_core_s += pilot.shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
+        coming_s = pilot.shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
         for group in running:
             free -= group.job_class.shape.times(group.jobs)
             rest_s = remaining_s(group, estimates, snapshot.now_s)
             taken = group.jobs * group.job_class.shape.cores
             busy_core_s += taken * rest_s
-            coming_core_s -= taken * min(rest_s, horizon_s)
+            coming_s -= taken * min(rest_s, horizon_s)
+        coming_core_s[pilot.offer] += coming_s
         if min(free.cores, free.memory_mb) > 0:
             kind = Room(free, life_s, (), pilot.offer)
             grouped[_order(pilot, running, delay_s), kind].append(pilot.name)
     rooms = tuple(
         kind._replace(pilots=tuple(sorted(grouped[order, kind]))) for order, kind in sorted(grouped)
     )
-    return Supply(rooms, frozenset(hosts), cores, busy_core_s, max(0.0, coming_core_s))
+    coming_s = max(0.0, sum(coming_core_s.values()))
+    return Supply(rooms, frozenset(hosts), cores, busy_core_s, coming_s, coming_core_s)
 
 
 _Order = tuple[int, bool, int]

@@ -30,12 +30,15 @@ _TIME_MAX_S = 1e15
 
 @dataclass(frozen=True)
 class Claims:
-    """Who made a token and for whom, what it allows (None: all), and when it ends (None: never)."""
+    """Who made a token and for whom, what it allows (None: all), when it ends (None: never), and by
+    what its issuer knows it.
+    """
 
     issuer: str
     subject: str
     scopes: frozenset[str] | None
     expires_s: float | None
+    identity: str = ""
 
     def describe(self, now_s: float) -> str:
         """Return the token in a few words."""
@@ -82,7 +85,8 @@ def claims(token: str) -> Claims:
     if not isinstance(scope, str | None) or not _is_time(expires_s):
         raise ValueError("claims of another kind")
     words = None if scope is None else frozenset(map(_scope, scope.split()))
-    return Claims(_plain(content.get("iss")), _plain(content.get("sub")), words, expires_s)
+    issuer, subject, identity = (_plain(content.get(name)) for name in ("iss", "sub", "jti"))
+    return Claims(issuer, subject, words, expires_s, identity)
 
 
 def span(seconds: float) -> str:

@@ -84,7 +84,7 @@ class Intake:
             discard(self.folder.job(keys[-1]))
         try:
             if keys:
-                self.journal.settled(keys)
+                self.journal.settled(self.queue.jobs(keys))
         except OsgpilotError as error:
             # after a kill, these jobs would be looked at once more
             self.warn(str(error))

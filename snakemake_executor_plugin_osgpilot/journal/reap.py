@@ -2,86 +2,138 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S
-from snakemake_executor_plugin_osgpilot.core.remains import Fate, Remains, run_of
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.core.remains import (
+    Fate,
+    Place,
+    Remains,
+    is_folder_of,
+    run_of,
+)
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.ending import finish
+from snakemake_executor_plugin_osgpilot.journal.grounds import Grounds
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import is_alive_in, lease_age_s, starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, RunFolder
-from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
-from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 
 STATE = Path(".snakemake") / "osgpilot"
+HERE = Place().queue
+ROUNDS = 2
 GENTLY_S, FORCE_S, PAUSE_S = 10.0, 30.0, 0.5
 """How long pilots, and then jobs, may take to leave before they are removed by force."""
 
 
+@dataclass
+class _Found:
+    """What was seen of one run: its folder, jobs by access point, pilots by Slurm's host."""
+
+    folder: Path | None = None
+    place: Place | None = None
+    jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pilots: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    cluster_folders: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Reaper:
-    """Looks after the runs of `owner`: those in `workdir`, or all if that is None."""
+    """Looks after runs of ours: those in `workdir`, or all if that is None.
 
-    owner: str
+    It looks here, in the places `given`, and where journals in the working folder say that their
+    runs are.
+    """
+
+    grounds: Grounds
     workdir: Path | None
+    given: tuple[Place, ...] = ()
 
     def find(self) -> list[Remains]:
         """Return all runs that left something. Raises `Unanswered`."""
-        jobs: Counter[str] = Counter()
-        pilots: defaultdict[str, list[str]] = defaultdict(list)
-        places: dict[str, Path] = {}
-        has_jobs_here = set()
-        access_point = self._access_point("none")
-        try:
-            for run, folder in access_point.folders_of_jobs():
-                jobs[run] += 1
-                has_jobs_here.add(run)
-                # RUN/jobs/KEY
-                places[run] = folder.parent.parent
-        finally:
-            access_point.close()
-        for allocation_id, name, folder in self._slurm().folders():
-            if run := run_of(name):
-                pilots[run].append(allocation_id)
-                # RUN/pilots/NAME
-                places.setdefault(run, folder.parent.parent)
-        for folder in (self.workdir or Path.cwd()).absolute().glob(f"{STATE}/*/"):
-            places.setdefault(folder.name, folder)
-        found = [
-            Remains(
-                run,
-                str(folder),
-                _fate(RunFolder(folder), is_here=run in has_jobs_here),
-                jobs[run],
-                tuple(pilots[run]),
-                _size_bytes(folder / "jobs"),
-            )
-            for run, folder in sorted(places.items())
-            if self._is_meant(folder)
-        ]
-        return [each for each in found if not each.is_empty]
+        runs: defaultdict[str, _Found] = defaultdict(_Found)
+        for path in (self.workdir or Path.cwd()).absolute().glob(f"{STATE}/*/"):
+            runs[path.name].folder = path
+        for place in (Place(), *self.given):
+            self.grounds.reach(place)
+        # what is found in one place may have a journal that names another
+        seen: set[tuple[str, str] | str] = set()
+        for _ in range(ROUNDS):
+            for found in runs.values():
+                if found.place is None and found.folder:
+                    found.place = _place(RunFolder(found.folder))
+                if found.place:
+                    self.grounds.reach(found.place)
+            self._look_at_queues(runs, seen)
+            self._look_at_slurms(runs, seen)
+        left = (self._remains(run, found) for run, found in sorted(runs.items()))
+        return [each for each in left if each is not None and not each.is_empty]
+
+    def _look_at_queues(
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+    ) -> None:
+        for queue in self.grounds.users.keys() - seen:
+            seen.add(queue)
+            with closing(self.grounds.access_point(queue, "none")) as access_point:
+                for run, folder in access_point.folders_of_jobs():
+                    found = runs[run]
+                    found.jobs[queue] += 1
+                    # RUN/jobs/KEY
+                    found.folder = found.folder or folder.parent.parent
+
+    def _look_at_slurms(
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+    ) -> None:
+        for ssh in self.grounds.slurms.keys() - seen:
+            seen.add(ssh)
+            for allocation_id, name, folder in self.grounds.slurms[ssh].folders():
+                if run := run_of(name):
+                    found = runs[run]
+                    found.pilots[ssh].append(allocation_id)
+                    # RUN/pilots/NAME
+                    found.folder = found.folder or folder.parent.parent
+                    if ssh:
+                        found.cluster_folders[ssh] = str(folder.parent.parent)
+
+    def _remains(self, run: str, found: _Found) -> Remains | None:
+        if found.folder is None or not self._is_meant(found.folder):
+            return None
+        folder = RunFolder(found.folder)
+        place = found.place
+        if place and place.folder:
+            found.cluster_folders[place.ssh] = place.folder
+        pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
+        return Remains(
+            run,
+            str(folder.path),
+            self._fate(folder, place, is_here=bool(found.jobs[HERE])),
+            dict(+found.jobs),
+            pilots,
+            _size_bytes(folder.path / "jobs"),
+            found.cluster_folders,
+        )
 
     def remove(self, what: Remains, say: Callable[[str], None]) -> None:
         """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
         journal = _claimed(folder) if path.exists() else None
-        if what.jobs:
-            self._remove_jobs(what.run, say)
-        if what.pilots:
-            self._end_pilots(what, say)
+        for queue in what.jobs:
+            self._remove_jobs(queue, what.run, say)
+        for ssh in what.pilots:
+            self._end_pilots(ssh, what, say)
+        for ssh, there in what.cluster_folders.items():
+            if ssh in self.grounds.hosts and is_folder_of(what.run, there):
+                self.grounds.hosts[ssh].run(["rm", "-rf", there])
         if journal is not None:
             finish(folder, journal)
             journal.close()
@@ -94,26 +146,25 @@ class Reaper:
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
 
-    def _access_point(self, run: str) -> LocalAccessPoint:
-        return LocalAccessPoint(Seat(self.owner, "none", run), Path())
+    def _fate(self, folder: RunFolder, place: Place | None, *, is_here: bool) -> Fate:
+        fate = _fate(folder, is_here=is_here)
+        if place is None or fate not in (Fate.DEAD, Fate.DETACHED):
+            return fate
+        queues, slurms = self.grounds.users, self.grounds.slurms
+        is_seen = place.is_looked_at(os.uname().nodename, queues, slurms)
+        return fate if is_seen else Fate.OUT_OF_REACH
 
-    def _slurm(self) -> SlurmClient:
-        return SlurmClient(Host(Here()), self.owner, SlurmOptions(), Path())
-
-    def _remove_jobs(self, run: str, say: Callable[[str], None]) -> None:
-        access_point = self._access_point(run)
-        try:
+    def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
+        with closing(self.grounds.access_point(queue, run)) as access_point:
             access_point.remove(None, "osgpilot reap")
             if not _until(lambda: not access_point.find(), GENTLY_S):
                 access_point.forget(None)
             if not _until(lambda: not access_point.find(), FORCE_S):
                 raise Unanswered(f"jobs are still there; try: {access_point.removal_hint}")
-        finally:
-            access_point.close()
-        say(f"run {run}: its jobs are out of the queue")
+        say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
 
-    def _end_pilots(self, what: Remains, say: Callable[[str], None]) -> None:
-        slurm, ids = self._slurm(), list(what.pilots)
+    def _end_pilots(self, ssh: str, what: Remains, say: Callable[[str], None]) -> None:
+        slurm, ids = self.grounds.slurms[ssh], list(what.pilots[ssh])
 
         def are_gone() -> bool:
             return not {each for each, _, _ in slurm.folders()} & set(ids)
@@ -126,8 +177,18 @@ class Reaper:
             with suppress(Refused):
                 slurm.kill(ids)
         if not _until(are_gone, FORCE_S):
-            raise Unanswered(f"pilots are still there; try: scancel {' '.join(ids)}")
-        say(f"run {what.run}: its pilots are gone")
+            there = f" on {ssh}" if ssh else ""
+            raise Unanswered(f"pilots are still there; try{there}: scancel {' '.join(ids)}")
+        say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
+
+
+def _place(folder: RunFolder) -> Place | None:
+    """Return where a run that may have left something is; None if no journal tells."""
+    with suppress(BadInput, Unavailable):
+        if (folder.path / JOURNAL).exists():
+            with closing(Journal(folder.path / JOURNAL)) as journal:
+                return None if journal.is_finished else journal.place
+    return None
 
 
 def _claimed(folder: RunFolder) -> Journal | None:

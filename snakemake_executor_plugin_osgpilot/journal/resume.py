@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
-from snakemake_executor_plugin_osgpilot.core.recovery import Left, left
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.core.recovery import Left, left, untold
+from snakemake_executor_plugin_osgpilot.core.remains import Place
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
@@ -32,6 +33,21 @@ class Taken:
     journal: Journal
     resumed: bool
 
+    def settle_at(self, place: Place) -> None:
+        """Write down where the run has its jobs and pilots from now on.
+
+        Raises `BadInput` where an earlier life has some elsewhere: they would be run twice.
+        """
+        before = self.journal.place
+        if before != Place() and (elsewhere := place.differs(before)):
+            live = any(not pilot.state.over for pilot in self.journal.pilots())
+            if live or self.journal.entries():
+                raise BadInput(
+                    f"run {self.seat.run} was cut short, and {elsewhere}; go on with it there, or "
+                    "remove what it left with `osgpilot reap`"
+                )
+        self.journal.works_at(place)
+
     def give_back(self) -> None:
         """Undo the taking, after a start that failed; a new run has nothing that could be left."""
         with suppress(OsgpilotError):
@@ -42,8 +58,9 @@ class Taken:
         self.journal.close()
 
 
-def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None]) -> Taken:
-    """Take up the latest run of `project` that was cut short, or begin a new one.
+def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
+    """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
+    or begin a new one.
 
     Raises `Unavailable` if a live process has a run in this folder, `BadInput` if a journal is
     damaged.
@@ -53,7 +70,7 @@ def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None
         taken = None
         for folder, journal in reversed(_cut_short(state_folder, me)):
             seat = journal.seat
-            if taken is None and (seat.owner, seat.project) == (owner, project):
+            if taken is None and replace(seat, run=wanted.run) == wanted:
                 taken = Taken(folder, seat, journal, resumed=True)
                 continue
             journal.close()
@@ -61,7 +78,7 @@ def take(state_folder: Path, owner: str, project: str, say: Callable[[str], None
                 f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
                 "what it left"
             )
-        taken = taken or _begin(state_folder, owner, project)
+        taken = taken or _begin(state_folder, wanted)
         taken.journal.hold(me)
         (taken.folder.path / LEASE).touch()
     return taken
@@ -84,8 +101,9 @@ def _cut_short(state_folder: Path, me: Holder) -> list[tuple[RunFolder, Journal]
     return found
 
 
-def _begin(state_folder: Path, owner: str, project: str) -> Taken:
-    seat = Seat(owner, project, f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+def _begin(state_folder: Path, wanted: Seat) -> Taken:
+    number = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    seat = replace(wanted, run=number)
     folder = RunFolder.create(state_folder, seat.run)
     return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
 
@@ -97,8 +115,12 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     """
     found = access_point.find()
     # only now: what left the queue before is in the log
-    told = access_point.events()
-    what = left(taken.journal.entries(), found, told)
+    told, entries = access_point.events(), taken.journal.entries()
+    if silent := untold(entries, found, told):
+        # what its history does not tell either is submitted anew
+        with suppress(OsgpilotError):
+            told = [*told, *access_point.ended(silent).items()]
+    what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
-from snakemake_executor_plugin_osgpilot.core.recovery import Entry
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 
 BUSY_S = 10.0
 
@@ -37,6 +38,11 @@ MIGRATIONS = (
     CREATE INDEX jobs_by_identity ON jobs (identity);
     CREATE TABLE pilots (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN past TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN place TEXT NOT NULL DEFAULT '';
+    """,
+    "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
 )
 """Each brings a journal from the version before (its place) to the next; never changed later."""
 
@@ -79,8 +85,8 @@ class Journal:
             self._migrate(db)
             if seat is not None:
                 db.execute(
-                    "INSERT INTO run (one, run, owner, project) VALUES (1, ?, ?, ?)",
-                    (seat.run, seat.owner, seat.project),
+                    "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
+                    (seat.run, seat.owner, seat.project, seat.scope),
                 )
         except BaseException:
             db.close()
@@ -160,10 +166,11 @@ class Journal:
         with self._writing():
             pass
 
-    def settled(self, keys: Iterable[str]) -> None:
-        """Write down that Snakemake knows how these jobs ended. Raises `Unanswered`."""
+    def settled(self, jobs: Iterable[Job]) -> None:
+        """Write down how these jobs ended, of which Snakemake knows now. Raises `Unanswered`."""
+        rows = [(_past_text(Past.of(job)), job.key) for job in jobs]
         with self._writing() as db:
-            db.executemany("UPDATE jobs SET over = 1 WHERE key = ?", [(key,) for key in keys])
+            db.executemany("UPDATE jobs SET over = 1, past = ? WHERE key = ?", rows)
 
     def pilots_are(self, pilots: Iterable[Pilot]) -> None:
         """Write down what is new about pilots. Raises `Unanswered`."""
@@ -188,8 +195,19 @@ class Journal:
 
     @property
     def seat(self) -> Seat:
-        run, owner, project = self._read("SELECT run, owner, project FROM run")[0]
-        return Seat(owner, project, run)
+        run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
+        return Seat(owner, project, run, Scope(scope))
+
+    def works_at(self, place: Place) -> None:
+        """Write down where jobs and pilots of this run are. Raises `Unanswered`."""
+        with self._writing() as db:
+            db.execute("UPDATE run SET place = ?", (json.dumps(asdict(place)),))
+
+    @property
+    def place(self) -> Place:
+        """Where jobs and pilots of this run are; on the host of the run if that was not noted."""
+        text = self._read("SELECT place FROM run")[0][0]
+        return Place(**json.loads(text)) if text else Place()
 
     @property
     def is_finished(self) -> bool:
@@ -209,6 +227,11 @@ class Journal:
             Entry(key, identity, digest, rule, _decoded(job_class), job_id)
             for key, identity, digest, rule, job_class, job_id in found
         ]
+
+    def past(self) -> list[Past]:
+        """Return the jobs of whose end Snakemake has been told."""
+        found = self._read("SELECT past FROM jobs WHERE over = 1 AND past != ''")
+        return [_past(text) for (text,) in found]
 
     def last_key(self) -> str:
         """Return the highest key there is, empty if there is none."""
@@ -230,12 +253,21 @@ class Journal:
 
 
 def _encoded(job_class: JobClass) -> str:
-    return json.dumps([*job_class.shape, job_class.runtime_s])
+    return json.dumps([*job_class.shape, job_class.runtime_s, *job_class.offers])
 
 
 def _decoded(text: str) -> JobClass:
-    *shape, runtime_s = json.loads(text)
-    return JobClass(Shape(*shape), runtime_s)
+    cores, memory_mb, disk_mb, gpus, runtime_s, *offers = json.loads(text)
+    return JobClass(Shape(cores, memory_mb, disk_mb, gpus), runtime_s, tuple(offers))
+
+
+def _past_text(past: Past) -> str:
+    return json.dumps(asdict(past) | {"job_class": _encoded(past.job_class)})
+
+
+def _past(text: str) -> Past:
+    content = json.loads(text)
+    return Past(**content | {"job_class": _decoded(content["job_class"])})
 
 
 def _pilot_text(pilot: Pilot) -> str:

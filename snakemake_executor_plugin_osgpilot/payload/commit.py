@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload import late
 from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, restore
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
-
-LATENCY_POLL_S = 0.2
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
@@ -36,6 +35,12 @@ class Incomplete(OsgpilotError):
     """The job succeeded, but what it made did not come back whole; it may be run again."""
 
 
+def check_ended(job: Job) -> None:
+    """Raise `JobFailed` if a job did not end by itself."""
+    if job.state is JobState.REMOVED:
+        raise JobFailed(job.text or "the job was removed from the queue")
+
+
 def commit(
     payload: Payload,
     job_folder: Path,
@@ -45,7 +50,7 @@ def commit(
 ) -> None:
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
-    Outputs on a shared file system may take `latency_wait_s` to be seen here. Raises `JobFailed` or
+    Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
     `Incomplete` with the cause; no output is touched then. Can be done more than once.
     """
     back = job_folder / OUTPUT_FOLDER
@@ -64,7 +69,11 @@ def commit(
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
     if missing:
         raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
-    _await_shared(payload.shared, latency_wait_s)
+    if unseen := late.missing(payload.shared):
+        raise JobFailed(
+            f"the command succeeded but {', '.join(unseen)} cannot be seen here after "
+            f"{latency_wait_s:.0f} s (--latency-wait)"
+        )
     _check_kinds(payload, back, workdir, links)
     try:
         with ExitStack() as undo:
@@ -104,17 +113,6 @@ def _linked(came: Path, by: Path) -> Path:
         shutil.rmtree(by, ignore_errors=True)
         return came
     return by
-
-
-def _await_shared(paths: tuple[str, ...], latency_wait_s: float) -> None:
-    deadline = time.monotonic() + latency_wait_s
-    while missing := [path for path in paths if not Path(path).exists()]:
-        if time.monotonic() >= deadline:
-            raise JobFailed(
-                f"the command succeeded but {', '.join(missing)} cannot be seen here after "
-                f"{latency_wait_s:.0f} s (--latency-wait)"
-            )
-        time.sleep(min(LATENCY_POLL_S, latency_wait_s))
 
 
 def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str, str]) -> None:

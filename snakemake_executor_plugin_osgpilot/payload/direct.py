@@ -10,7 +10,6 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
-    HERE,
     TMPDIR,
     TMPDIR_VARIABLES,
     Payload,
@@ -21,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.payload.model import (
     needed_from_outside,
     stays_within,
 )
+from snakemake_executor_plugin_osgpilot.payload.scripts import runs_alone, script_lines
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
 THREAD_VARIABLES = (
@@ -48,8 +48,6 @@ _DEPLOYED = {
 }
 """Directives that count only when Snakemake is told to use them (`--sdm`)."""
 
-_SCRIPT = ".snakemake/scripts/osgpilot.sh"
-
 
 def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
@@ -60,8 +58,8 @@ def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str 
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if rule.script and not str(rule.script).endswith(".sh"):
-        return "it has a `script:` that is not bash"
+    if rule.script and not runs_alone(rule):
+        return "it has a `script:` that is neither bash nor R"
     if rule.shellcmd is None and not rule.script:
         return "it has a `run:`"
     for method, (directive, name) in _DEPLOYED.items():
@@ -150,7 +148,7 @@ def _script(job: Any, environment: Mapping[str, str], traffic: Traffic) -> str:
     }
     prepared, command = "", ""
     if job.rule.script:
-        prepared, command = _bash_script(job, resources)
+        prepared, command = script_lines(job, resources)
     else:
         command = job.format_wildcards(job.rule.shellcmd, resources=resources)
     prefix = shell._get_process_prefix(_shell(job))
@@ -181,32 +179,6 @@ def _shared_places(job: Any, traffic: Traffic, resources: Any) -> str:
     if resources.get("tmpdir", TMPDIR) != TMPDIR:
         lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
     return "".join(lines)
-
-
-def _bash_script(job: Any, resources: Any) -> tuple[str, str]:
-    """Return shell text that writes the rule's script as Snakemake does, and its command."""
-    from snakemake.script import BashScript, get_source
-    from snakemake.sourcecache import LocalSourceFile
-
-    rule = job.rule
-    workflow = rule.workflow
-    path, source, _, is_local, cached = get_source(
-        rule.script, workflow.sourcecache, rule.basedir, job.wildcards, job.params
-    )
-    if is_local:
-        path = LocalSourceFile(f"{HERE}/{os.path.relpath(path.get_path_or_uri(secret_free=True))}")
-    script = BashScript(
-        path=path, cache_path=cached, source=source, basedir=rule.basedir, input_=job.input,
-        output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
-        resources=resources, log=job.log, config=workflow.globals["config"], rulename=rule.name,
-        conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
-        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
-        cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,
-    )  # fmt: skip
-    text = script.combine_preamble_and_source(script.get_preamble())
-    folder = PurePosixPath(_SCRIPT).parent
-    write = f"mkdir -p {folder} && printf %s {shlex.quote(text)} > {_SCRIPT} || exit\n"
-    return write, f"bash {_SCRIPT}"
 
 
 def _shell(job: Any) -> str:

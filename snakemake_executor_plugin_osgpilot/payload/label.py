@@ -8,6 +8,15 @@ from typing import Any
 LENGTH_MAX = 200
 
 
+OUTPUTS_MAX = 5
+"""So many output files of a job are kept as names for it."""
+
+
+def names(job: Any) -> tuple[str, ...]:
+    """Return what a user may call a job by: Snakemake's number of it, and its first outputs."""
+    return (str(job.jobid), *(str(path)[:LENGTH_MAX] for path in list(job.output)[:OUTPUTS_MAX]))
+
+
 def label(job: Any) -> str:
     """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
 

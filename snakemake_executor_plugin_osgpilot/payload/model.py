@@ -98,3 +98,10 @@ def stays_within(job: Any, file: Any) -> bool:
 def exports(environment: Mapping[str, str]) -> str:
     """Return shell lines that set these variables, whatever their values contain."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+
+
+def unknown(value: object) -> bool:
+    """Whether a resource is one that nobody can know before other jobs have run."""
+    from snakemake.common.tbdstring import TBDString
+
+    return isinstance(value, TBDString)

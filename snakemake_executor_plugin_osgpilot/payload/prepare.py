@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, label, members
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.scripts import needs_r
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -101,19 +102,26 @@ class Preparer:
 
     def prepare(self, job: Any) -> Prepared:
         """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
+        payload, request = self.draft(job)
+        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+
+    def draft(self, job: Any) -> tuple[Payload, Request]:
+        """Return what a job becomes before it is packed: its inputs need not be there yet.
+
+        Raises `BadInput` naming what is wrong with it.
+        """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            payload = snakemake.build(
-                job, snakemake.in_order(command), self.environment, self.traffic
-            )
+            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow)
+            payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self.environment, self.traffic)
         request = self.requests.of(job, image)
         self._classes[str(members(job)[0].rule)] = request.job_class
-        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+        return payload, request
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
@@ -148,9 +156,10 @@ class Preparer:
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         own = str(job.resources.get("container_image", "")) or directive
-        if not with_snakemake:
-            return own
         runtime = str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image
+        if not with_snakemake:
+            # R is no more to be had everywhere than Snakemake is
+            return own or (runtime if needs_r(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own

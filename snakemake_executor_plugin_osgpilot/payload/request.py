@@ -20,10 +20,11 @@ from snakemake_executor_plugin_osgpilot.access_point.extras import (
     attribute,
     submit_command,
 )
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Image
-from snakemake_executor_plugin_osgpilot.payload.model import label, members
+from snakemake_executor_plugin_osgpilot.payload.model import label, members, unknown
+from snakemake_executor_plugin_osgpilot.payload.pins import pinned
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """What a job gets whose rule says nothing; the OSPool's own defaults."""
@@ -33,11 +34,11 @@ DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 class Requests:
     """Turns the jobs of one workflow into requests; equal ones are one object.
 
-    `pilot_life_s` is how long jobs can count on a new pilot. `say` and `warn` are told once per
-    rule what was assumed and what may go wrong.
+    `policy` tells which pilots there may be. `say` and `warn` are told once per rule what was
+    assumed and what may go wrong.
     """
 
-    pilot_life_s: int
+    policy: Policy
     say: Callable[[str], None]
     warn: Callable[[str], None]
     _known: dict[Request, Request] = field(default_factory=dict)
@@ -54,12 +55,13 @@ class Requests:
         disk_mb = self._sized(job, "disk_mb") + image.size_mb
         gpus = _whole(who, job.resources, "gpu")
         runtime_s = 60 * _whole(who, job.resources, "runtime")
-        life_s = needed_life_s(runtime_s, self.pilot_life_s)
+        offers = pinned(who, members(job), self.policy.offers)
+        life_s = needed_life_s(runtime_s, self._pilot_life_s(offers))
         self._check_duration(who, runtime_s, life_s)
         shape = Shape(max(1, job.threads), claimed_memory_mb(memory_mb), disk_mb, gpus)
         model, manufacturer = _gpu_kind(who, job.resources, gpus)
         request = Request(
-            JobClass(shape, life_s),
+            JobClass(shape, life_s, offers),
             image.name,
             image.transferred,
             model,
@@ -67,6 +69,15 @@ class Requests:
             _extras(who, members(job)),
         )
         return self._known.setdefault(request, request)
+
+    def _pilot_life_s(self, offers: tuple[str, ...]) -> int:
+        """Return how long jobs can count on a new pilot of one of these offers, any if none."""
+        lives_s = (
+            offer.walltime_max_s
+            for offer in self.policy.offers
+            if not offers or offer.name in offers
+        )
+        return max(lives_s) - self.policy.life_taken_s
 
     def _sized(self, job: Any, name: str) -> int:
         value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
@@ -94,17 +105,11 @@ class Requests:
 def _whole(who: str, resources: Any, name: str) -> int:
     """Return the amount, 0 if the rule does not say or nobody can know yet."""
     value = resources.get(name)
-    if value is None or _unknown(value):
+    if value is None or unknown(value):
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise BadInput(f"{who}: the resource {name} is {value!r}; it has to be a number, 0 or more")
     return math.ceil(value)
-
-
-def _unknown(value: Any) -> bool:
-    from snakemake.common.tbdstring import TBDString
-
-    return isinstance(value, TBDString)
 
 
 def _says(job: Any, name: str) -> bool:
@@ -114,7 +119,7 @@ def _says(job: Any, name: str) -> bool:
     from nothing where that is small or there are none (snakemake.resources, Resources.DEFAULTS).
     """
     value = job.resources.get(name)
-    if not value or _unknown(value):
+    if not value or unknown(value):
         return False
     declared = (getattr(job.rule, "resources", None) or {}).get(name)
     evaluator = getattr(declared, "_evaluator", None)
@@ -128,7 +133,7 @@ def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
     kind = {}
     for name in ("gpu_model", "gpu_manufacturer"):
         value = resources.get(name)
-        kind[name] = "" if value is None or _unknown(value) else str(value)
+        kind[name] = "" if value is None or unknown(value) else str(value)
         try:
             require_gpus(**{name.removeprefix("gpu_"): kind[name]})
         except BadInput as error:
@@ -146,7 +151,7 @@ def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
     lines: dict[str, tuple[str, str]] = {}
     for part in parts:
         for name, value in part.resources.items():
-            if not name.startswith((COMMAND, ATTRIBUTE)) or _unknown(value):
+            if not name.startswith((COMMAND, ATTRIBUTE)) or unknown(value):
                 continue
             try:
                 make = submit_command if name.startswith(COMMAND) else attribute

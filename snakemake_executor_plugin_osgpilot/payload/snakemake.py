@@ -5,9 +5,12 @@ For rules that need it there: `run:`, Python scripts, notebooks, wrappers, bench
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from snakemake_interface_executor_plugins.utils import (
@@ -16,7 +19,6 @@ from snakemake_interface_executor_plugins.utils import (
     join_cli_args,
 )
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -31,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ord
 
 
 def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
-    """Return the payload of a job that runs as `command`, a call of `python -m snakemake`.
+    """Return the payload of a job that runs as `command`, shell lines that start Snakemake.
 
     `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
     seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
@@ -74,22 +76,37 @@ def without_containers(command: str, workflow: Any) -> str:
     return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
 
 
-def requoted(command: str, specs: Iterable[Any], config: Sequence[str]) -> str:
-    """Return Snakemake's `command` with wildcards and configuration quoted for the shell.
+def by_entry(command: str, job: Any, workflow: Any) -> str:
+    """Return Snakemake's `command` for a job as shell lines that start it by entry.py.
 
-    Snakemake quotes them as Python does. `specs` are the jobs it is to run. Raises `BadInput` for a
-    wildcard that Snakemake does not read back as it was (snakemake.target_jobs).
+    Snakemake quotes as Python does: wildcards and temporary files go into a file instead, the
+    user's configuration is quoted anew.
     """
-    specs = list(specs)
-    _check_wildcards(specs)
-    options = {"--target-jobs": encode_target_jobs_cli_args(specs), "--config": list(config)}
-    for flag, values in options.items():
-        if values:
-            # jobs of a group come in any order
-            kept = values if flag == "--config" else sorted(values)
-            ours = join_cli_args([flag, *map(shlex.quote, kept)])
-            command = command.replace(format_cli_arg(flag, values), ours, 1)
-    return command
+    specs = job.get_target_spec()
+    unneeded = list(workflow.dag.get_unneeded_temp_files(job))
+    config = list(workflow.config_settings.config_args or ())
+    told = {
+        # jobs of a group come in any order
+        "jobs": sorted(([spec.rulename, dict(spec.wildcards_dict)] for spec in specs), key=str),
+        "unneeded_temp_files": sorted(map(str, unneeded)),
+    }
+    replaced = {
+        format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
+        format_cli_arg("--unneeded-temp-files", unneeded): "",
+        format_cli_arg("--config", config): join_cli_args(["--config", *map(shlex.quote, config)]),
+        _MODULE: f"python -c {shlex.quote(_entry())} {_TOLD}",
+    }
+    for theirs, ours in replaced.items():
+        command = command.replace(theirs, ours, 1) if theirs else command
+    return f"printf %s {shlex.quote(json.dumps(told))} > {_TOLD} || exit\n{command}"
+
+
+_MODULE, _TOLD = "python -m snakemake", "osgpilot-told"
+
+
+@cache
+def _entry() -> str:
+    return files(__package__).joinpath("entry.py").read_text()
 
 
 _UNORDERED = re.compile(
@@ -104,17 +121,6 @@ def in_order(command: str) -> str:
     return _UNORDERED.sub(
         lambda option: f"{option[1]} {' '.join(sorted(option[2].split()))}", command
     )
-
-
-def _check_wildcards(specs: Iterable[Any]) -> None:
-    for spec in specs:
-        for name, value in spec.wildcards_dict.items():
-            if "," in str(value) or str(value).strip("'\"") != str(value):
-                raise BadInput(
-                    f"rule {spec.rulename}: wildcard {name} is {value!r}; a comma, or a quote at "
-                    "its ends, does not reach the Snakemake on the execution point: choose "
-                    "another file name"
-                )
 
 
 _PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'

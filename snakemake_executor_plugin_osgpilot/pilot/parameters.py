@@ -19,6 +19,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 GLIDEIN_Start_Extra into its START expression unescaped (osgvo-docker-pilot,
 10-setup-htcondor.sh)."""
 
+_OFFER = re.compile(r"[A-Za-z0-9_.,/-]*")
+
 
 def safe_name(value: str, what: str) -> str:
     """Return `value` if it may enter a ClassAd expression; raise `BadInput` naming `what`."""
@@ -28,6 +30,16 @@ def safe_name(value: str, what: str) -> str:
             "beginning with a letter or digit, at most 128"
         )
     return value
+
+
+def safe_offer(name: str) -> str:
+    """Return the name of an offer if it may enter a ClassAd; raise `BadInput` otherwise.
+
+    Partitions may be several, as Slurm takes them: `short,long/4c`.
+    """
+    if not _OFFER.fullmatch(name):
+        raise BadInput(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")
+    return name
 
 
 def start_extra(seat: Seat) -> str:
@@ -60,7 +72,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "run_id": safe_name(seat.run, "run"),
         "walltime_s": str(pilot.walltime_s),
         "gpus": str(pilot.shape.gpus),
-        "offer": pilot.offer,
+        "offer": safe_offer(pilot.offer),
         "run_folder": str(run_folder),
         "shared_folders": ":".join(site.shared_folders),
     }
@@ -91,7 +103,7 @@ def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     """Return a pilot's files by name: its parameters, one a line, and the site's set-up lines."""
     lines = []
     for key, value in values.items():
-        if "\n" in value or "\r" in value:
+        if set(value) & set("\n\r\0"):
             raise BadInput(
                 f"site file: the value of `{key.split()[-1]}` may not contain a line break"
             )

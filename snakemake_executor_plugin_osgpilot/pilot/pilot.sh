@@ -1,6 +1,7 @@
 #!/bin/bash
 # The batch script of a pilot: runs the OSG pilot container for the life of one allocation.
-#   pilot.sh FOLDER     FOLDER holds `parameters` (lines `option NAME=VALUE`, `env NAME=VALUE`) and `setup`
+#   pilot.sh FOLDER     FOLDER holds `parameters` (lines `option NAME=VALUE`, `env NAME=VALUE`) and `setup`;
+#                       where it holds `probe`, too, that is done in place of a pilot's work
 # Ends by itself: when idle, shortly before the walltime, on TERM to this shell at once, on USR1 to this
 # shell when the jobs it runs are done. Lines `osgpilot: check NAME=VALUE` tell what it found on the node.
 set -u
@@ -70,27 +71,33 @@ end_of_allocation() {
 make_scratch() {
     # the job id between dots lets a site's epilog find what is left
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
-        die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"
+        { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
     chmod 700 "$scratch"
     mkdir "$scratch/pilot" "$scratch/tmp"
 }
 
 check() { say "check $1=$2"; }
 
+# Whether somebody listens at HOST PORT.
+reaches() {
+    # shellcheck disable=SC2016  # expanded by the inner shell, from its arguments
+    timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - "$1" "$2" 2>/dev/null
+}
+
 check_node() {
     local free_kb manager port
-    if unshare --user true 2>/dev/null; then check user_namespaces ok; else check user_namespaces missing; fi
+    # mapped: some systems make the namespace, but one in which nothing is allowed
+    if unshare --user --map-root-user true 2>/dev/null; then check user_namespaces ok; else check user_namespaces missing; fi
     if [ -c /dev/fuse ]; then check fuse ok; else check fuse missing; fi
     if [ -d /cvmfs/oasis.opensciencegrid.org ]; then check cvmfs ok; else check cvmfs missing; fi
-    free_kb=$(df -Pk "$scratch" | awk 'NR == 2 { print $4 }')
-    check scratch_gb $(( free_kb / 1048576 ))
-    (( free_kb / 1048576 >= SCRATCH_MIN_GB )) ||
+    free_kb=$(df -Pk "${scratch:-${option[scratch]}}" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    check scratch_gb $(( ${free_kb:-0} / 1048576 ))
+    (( ${free_kb:-0} / 1048576 >= SCRATCH_MIN_GB )) ||
         say "warning: less than $SCRATCH_MIN_GB GB free in ${option[scratch]}; real pilots take no container jobs then"
     manager=${APPTAINERENV_POOL%%:*} port=9618
     [[ $APPTAINERENV_POOL != *:* ]] || port=${APPTAINERENV_POOL##*:}
     [ "$manager" != ospool ] || manager=cm-1.ospool.osg-htc.org
-    # shellcheck disable=SC2016  # expanded by the inner shell, from its arguments
-    if timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - "$manager" "$port" 2>/dev/null; then
+    if reaches "$manager" "$port"; then
         check pool ok
     else
         check pool unreachable
@@ -128,6 +135,7 @@ GLIDEIN_ToDie = $die_at
 GLIDEIN_ToRetire = $die_at
 OSGPILOT_PILOT_ID = "${option[pilot_id]}"
 OSGPILOT_RUN_ID = "${option[run_id]}"
+OSGPILOT_OFFER = "${option[offer]}"
 OSGPILOT_SLURM_JOB_ID = "$SLURM_JOB_ID"
 OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
 END
@@ -233,6 +241,11 @@ runtime='' container='' scratch='' ended_by_us='' draining='' has_lease='' watch
 trap clean_up EXIT
 trap 'exit 0' TERM USR1
 read_parameters
+if [ -e "$folder/probe" ]; then
+    # shellcheck source=probe.sh
+    . "$folder/probe"
+    exit 0
+fi
 leave_if_unwanted
 find_runtime
 make_scratch

@@ -23,11 +23,13 @@ HOST_PACKAGES = (
     *("python3", "python3-venv", "procps", "iproute2", "tini", "ca-certificates"),
     # rsync is what snakemake-storage-plugin-fs copies with
     *("bowtie2-examples", "less", "nano-tiny", "rsync"),
+    # for jobs: modules to load, a registry to fetch images from
+    *("environment-modules", "docker-registry"),
 )
 JOB_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),
     *("tar", "gzip", "libc-bin", "python3-minimal"),
-    *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
+    *("bowtie2", "samtools", "bcftools", "python3-matplotlib", "r-base-core"),
 )
 
 

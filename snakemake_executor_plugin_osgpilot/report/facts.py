@@ -33,7 +33,8 @@ class Attempt:
 @dataclass(slots=True)
 class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
-    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed.
+    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
+    Snakemake's number of it and its outputs.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Job:
     exit_status: int | None = None
     usage: Usage = NO_USAGE
     text: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def waits(self) -> bool:

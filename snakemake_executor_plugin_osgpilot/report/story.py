@@ -97,7 +97,7 @@ class Story:
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))
         job_class = JobClass(shape, line["runtime_s"])
-        for key, label in line["jobs"]:
+        for key, label, *names in line["jobs"]:
             self._latest[line["rule"], label] = key
             known = self.jobs.get(key)
             if known is not None and known.state == "cancelled":
@@ -105,8 +105,9 @@ class Story:
             elif known is None:
                 at_s = line["at_s"]
                 self.jobs[key] = Job(
-                    key, line["rule"], job_class, label, queued_s=at_s, since_s=at_s
-                )
+                    key, line["rule"], job_class, label,
+                    queued_s=at_s, since_s=at_s, names=tuple(names),
+                )  # fmt: skip
         self._at(line["at_s"])
 
     def _sent(self, line: Line) -> None:

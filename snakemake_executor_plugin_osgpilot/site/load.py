@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ class Partition:
 class Site:
     """A Slurm cluster as a place where pilots run. `project` is the default of runs with it.
 
-    `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's.
+    `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's. Pilots
+    are fixed where the file has `pilot.cores` in place of `partitions`.
     """
 
     site: str
@@ -98,13 +99,18 @@ class Site:
     access_point: RemoteSchedd | None = None
     shared_folders: tuple[str, ...] = ()
     project: str = ""
+    has_fixed_pilots: bool = False
+
+
+def schema_path() -> Path:
+    """Return the file with the JSON Schema of a site file; editors use it, too."""
+    return Path(__file__).with_name("schema.json")
 
 
 @cache
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a site file."""
-    text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    loaded: dict[str, Any] = json.loads(schema_path().read_text(encoding="utf-8"))
     return loaded
 
 
@@ -115,14 +121,38 @@ def load(path: Path) -> Site:
     is behind SSH, paths are the cluster's and `~` is left to it. Raises `BadInput` with file, line
     and key.
     """
+    content, tree = _read(path)
+    if problems := _complaints(path, content, tree):
+        raise BadInput(problems[0])
+    return _site(content, path)
+
+
+def all_complaints(path: Path) -> list[str]:
+    """Return all that is wrong with a site file in itself, one line each, in order of weight."""
+    try:
+        content, tree = _read(path)
+        if problems := _complaints(path, content, tree):
+            return problems
+        _site(content, path)
+    except BadInput as problem:
+        return [str(problem)]
+    return []
+
+
+def line_of(path: Path, keys: Iterable[Any]) -> int:
+    """Return the line of a value in a site file, or of what it should be in, counted from 1."""
+    return _line(_read(path)[1], keys)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Any]:
+    """Return content and tree of a YAML file. Raises `BadInput` with file and line."""
     import yaml
-    from jsonschema import Draft202012Validator
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not a text file"
-        raise BadInput(f"site file {path}: {reason}; check --osgpilot-site") from error
+        raise BadInput(f"site file {path}: {reason}; `osgpilot site init` writes one") from error
     try:
         tree, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -132,10 +162,37 @@ def load(path: Path) -> Site:
         raise BadInput(f"site file {path}, {where}: {problem}") from error
     if not isinstance(content, dict):
         raise BadInput(f"site file {path}, line 1: expected `key: value` lines")
+    return content, tree
+
+
+def _complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
+    """Return where a site file is not as its schema says, one line each, in order of weight."""
+    from jsonschema import Draft202012Validator
+
     problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_telling)
-    if problems:
-        raise BadInput(f"site file {path}, {_complaint(problems[0], tree)}")
-    return _site(content, path)
+    found = [_complaint(problem, tree) for problem in problems]
+    found += [
+        f"line {_line(tree, keys)}: `{'.'.join(map(str, keys))}` has a line break or another "
+        "control character in it"
+        for keys in _not_plain(content)
+    ]
+    return [f"site file {path}, {what}" for what in found]
+
+
+def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Return where text is that is more than one line; only shell lines (`setup`) may be.
+
+    A pattern of JSON Schema does not tell: `$` matches before a line break at the end, too.
+    """
+    if isinstance(node, str) and _CONTROL.search(node):
+        yield keys
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if key != "setup":
+                yield from _not_plain(value, (*keys, key))
+
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]")
 
 
 def _telling(error: Any) -> tuple[bool, int, str]:
@@ -204,6 +261,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
         access_point=RemoteSchedd(**there) if (there := content.get("access_point")) else None,
+        has_fixed_pilots="partitions" not in content,
     )
     _check(site, path)
     return site

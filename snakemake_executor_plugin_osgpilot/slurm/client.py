@@ -7,26 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
+from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
 
 LOG_TAIL = 400
-
-_PASSING = (
-    "unable to contact",
-    "timed out",
-    "timeout",
-    "temporarily",
-    "connection refused",
-    "communication",
-    "zero bytes",
-    "try again",
-    "send/recv",
-)
-"""Words of messages after which the same request may succeed (slurm_errno texts)."""
 
 
 class SlurmClient:
@@ -57,6 +44,16 @@ class SlurmClient:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
         return parse.expected_wait_s(self._host.run(argv).err, now_s=time.time())
 
+    def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str]:
+        """Return whether Slurm would take this allocation, and in its words when or why not.
+
+        Nothing is queued and no file is written: `sbatch` reads `script` on its standard input.
+        """
+        argv = commands.sbatch_test_only(allocation, self._options, self._script)[:-2]
+        done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
+                               script, *argv])  # fmt: skip
+        return done.status == 0, " ".join(done.err.split())
+
     def drain_running(self, allocation_ids: Sequence[str]) -> None:
         self._answer(commands.scancel_batch_usr1(allocation_ids))
 
@@ -77,6 +74,4 @@ class SlurmClient:
         if done.status == 0:
             return done.out
         said = " ".join(done.err.split()) or f"exit status {done.status}"
-        if any(word in said.lower() for word in _PASSING):
-            raise Unanswered(f"{argv[0]}: {said}")
-        raise Refused(f"{argv[0]}: {said}")
+        raise failure(argv[0], said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,19 @@ if why=$(LC_ALL=C head -c 1 -- "$token" 2>&1 > /dev/null); then
 else
     printf 'unreadable=%s\\n' "${why##*: }"
 fi
-case $2 in *://*) ;; *) [ -e "$image" ] || echo image=absent ;; esac
+case $2 in *://*) exit 0 ;; esac
+if [ ! -e "$image" ]; then
+    echo image=absent
+elif [ -d "$image" ]; then
+    echo image=sif
+elif why=$(LC_ALL=C head -c 1 -- "$image" 2>&1 > /dev/null); then
+    # a SIF file has its magic after a line that starts it, a squashfs image at its beginning
+    magic=$(head -c 64 -- "$image" | LC_ALL=C grep -aoE '^hsqs|SIF_MAGIC')
+    [ -n "$magic" ] && echo image=sif || echo image=other
+    stat -L --printf='image_made=%Y\\nimage_size=%s\\n' -- "$image"
+else
+    printf 'image=%s\\n' "${why##*: }"
+fi
 """
 """Says in lines NAME=VALUE what a run needs to know; its arguments are token and image. Of tokens,
 one a line in the file, it says what they claim and never the signature that makes them good."""
@@ -94,57 +107,117 @@ class Cluster:
 def reach(site: Site) -> Cluster:
     """Connect to the site's cluster and check what is needed there.
 
+    Raises an `OsgpilotError` with what to do; then nothing was left behind.
+    """
+    host = connect(site.slurm.ssh)
+    try:
+        return checked(host, site)
+    except BaseException:
+        host.close()
+        raise
+
+
+def connect(ssh: str) -> Host:
+    """Return the host `ssh` of the user's configuration, or this one if that is empty.
+
     Asks the user on the terminal if the login takes a password or a second factor. Raises an
     `OsgpilotError` with what to do; then nothing was left behind.
     """
-    if not site.slurm.ssh:
-        return checked(Host(Here()), site)
-    connection = SshConnection(site.slurm.ssh)
+    if not ssh:
+        return Host(Here())
+    connection = SshConnection(ssh)
     try:
         connection.log_in()
-        return checked(Host(connection), site)
     except BaseException:
         connection.close()
         raise
+    return Host(connection)
 
 
 def checked(host: Host, site: Site) -> Cluster:
     """Return the cluster on `host`. Raises `BadInput` or `Unavailable` for what is not there."""
+    found = look(host, site)
+    for problem in (found.slurm_problem, found.token_problem, found.image_problem):
+        if problem:
+            raise problem
+    return Cluster(host, found.site, found.facts["user"], found.home, found.claims)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a first look at the cluster showed; `site` has paths as they are there."""
+
+    site: Site
+    facts: Mapping[str, str]
+    claims: str
+
+    @property
+    def home(self) -> Path:
+        return Path(self.facts["home"])
+
+    @property
+    def _where(self) -> str:
+        ssh = self.site.slurm.ssh
+        return f" on {ssh}" if ssh else ""
+
+    @property
+    def slurm_problem(self) -> OsgpilotError | None:
+        """Which of Slurm's commands is missing."""
+        if "missing" not in self.facts:
+            return None
+        missing, ssh = self.facts["missing"], self.site.slurm.ssh
+        remedy = (
+            f"make `ssh {ssh} {missing} --version` work"
+            if ssh
+            else "run Snakemake where Slurm's commands work, or name that host in the site file's "
+            "`slurm.ssh`"
+        )
+        return Unavailable(f"`{missing}` was not found{self._where}; {remedy}")
+
+    @property
+    def token_problem(self) -> OsgpilotError | None:
+        """Why the token is no readable file that only its owner can read."""
+        path, facts = self.site.token, self.facts
+        name = f"token file {path}{self._where}"
+        if "unreadable" in facts:
+            return BadInput(f"{name}: {facts['unreadable']}; see `token` in the site file")
+        if int(facts["mode"], 8) & 0o077:
+            return BadInput(f"{name} can be read by others; run: chmod 600 {path}")
+        if facts["size"] == "0":
+            return BadInput(f"{name} is empty; ask your OSG contact for a token")
+        if facts["owner"] != facts["uid"]:
+            return BadInput(f"{name} belongs to another user; make a copy of your own")
+        return None
+
+    @property
+    def image_problem(self) -> OsgpilotError | None:
+        """What keeps the pilot image from being used."""
+        name, kind = f"pilot image {self.site.image}", self.facts.get("image")
+        if kind is None or kind == "sif":
+            return None
+        if kind == "absent":
+            why = f"does not exist{self._where}"
+        elif kind == "other":
+            why = f"is not an image of Apptainer (SIF){self._where}"
+        else:
+            why = f"cannot be read{self._where}: {kind}"
+        return BadInput(f"{name} {why}; see `image` in the site file")
+
+
+def look(host: Host, site: Site) -> Look:
+    """Return what is there of all that a run needs. Raises `Unavailable` if there is no telling."""
     told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
     lines = [line.split("=", 1) for line in told.out.splitlines() if "=" in line]
     facts = dict(lines)
     claims = "\n".join(value for name, value in lines if name == "claims")
-    where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
     if not {"home", "user", "uid"} <= facts.keys() or not facts.keys() & {"size", "unreadable"}:
+        where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
         raise Unavailable(f"the first look{where} failed: {' '.join(told.err.split())}")
-    if "missing" in facts:
-        remedy = (
-            f"make `ssh {site.slurm.ssh} {facts['missing']} --version` work"
-            if where
-            else "run Snakemake where Slurm's commands work, or name that host in the site file's "
-            "`slurm.ssh`"
-        )
-        raise Unavailable(f"`{facts['missing']}` was not found{where}; {remedy}")
     home = Path(facts["home"])
     image = site.image if "://" in site.image else str(_at_home(site.image, home))
     there = replace(site, token=_at_home(str(site.token), home), image=image)
-    _check_token(f"token file {there.token}{where}", there.token, facts)
-    if "image" in facts:
-        raise BadInput(f"pilot image {image} does not exist{where}; see `image` in the site file")
-    return Cluster(host, there, facts["user"], home, claims)
+    return Look(there, facts, claims)
 
 
 def _at_home(path: str, home: Path) -> Path:
     return home / path[2:] if path == "~" or path.startswith("~/") else Path(path)
-
-
-def _check_token(name: str, path: Path, facts: dict[str, str]) -> None:
-    """Raise `BadInput` unless the token is a readable file that only its owner can read."""
-    if "unreadable" in facts:
-        raise BadInput(f"{name}: {facts['unreadable']}; see `token` in the site file")
-    if int(facts["mode"], 8) & 0o077:
-        raise BadInput(f"{name} can be read by others; run: chmod 600 {path}")
-    if facts["size"] == "0":
-        raise BadInput(f"{name} is empty; ask your OSG contact for a token")
-    if facts["owner"] != facts["uid"]:
-        raise BadInput(f"{name} belongs to another user; make a copy of your own")

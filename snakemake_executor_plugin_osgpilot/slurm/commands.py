@@ -34,7 +34,7 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
         f"--cpus-per-task={allocation.cores}",
         f"--mem={allocation.memory_mb}",
         f"--time={allocation.walltime_min}",
-        f"--signal=B:TERM@{WARNING_S}",
+        *([] if allocation.walltime_min * 60 <= WARNING_S else [f"--signal=B:TERM@{WARNING_S}"]),
         f"--output={_filename_pattern(allocation.folder / LOG)}",
         f"--chdir={allocation.folder}",
     ]

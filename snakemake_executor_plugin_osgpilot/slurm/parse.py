@@ -32,7 +32,7 @@ def allocation_id(sbatch_output: str) -> str:
     """Return the job id from `sbatch --parsable` output: `id` or `id;cluster`, on the last line."""
     lines = sbatch_output.strip().splitlines()
     found = lines[-1].split(";")[0].strip() if lines else ""
-    if not (found.isascii() and found.isdigit()):
+    if not _is_number(found):
         raise Unanswered(f"sbatch answered without a job id: {sbatch_output.strip()[:200]!r}")
     return found
 
@@ -64,22 +64,27 @@ def folders(squeue_output: str) -> list[tuple[str, str, Path]]:
     """Return id, name and working folder of allocations."""
     found = []
     for line in filter(str.strip, squeue_output.splitlines()):
-        parts = line.split(SEPARATOR)
-        if len(parts) != len(PLACE_FIELDS):
+        parts = [part.strip() for part in line.split(SEPARATOR)]
+        if len(parts) != len(PLACE_FIELDS) or not _is_number(parts[0]):
             raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
-        found.append((parts[0].strip(), parts[1].strip(), Path(parts[2].strip())))
+        found.append((parts[0], parts[1], Path(parts[2])))
     return found
 
 
 def _row(line: str) -> Row:
     parts = [part.strip() for part in line.split(SEPARATOR)]
-    if len(parts) != len(FIELDS) or not (parts[0].isascii() and parts[0].isdigit()):
+    if len(parts) != len(FIELDS) or not _is_number(parts[0]):
         raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
     job_id, name, state, reason, start, end, node = parts
     if state not in STATES:
         raise Unanswered(f"squeue shows an unknown state {state!r} for job {job_id}")
     row = Row(job_id, name, STATES[state], reason, ends_s=timestamp(end), node=node, state=state)
     return row if row.seen is Seen.QUEUED else replace(row, started_s=timestamp(start))
+
+
+def _is_number(text: str) -> bool:
+    """Whether `text` can be a job id; it is given to scancel as it is."""
+    return text.isascii() and text.isdigit()
 
 
 def timestamp(text: str) -> float | None:

@@ -74,18 +74,18 @@ def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[Spen
     wanted = 1 if contender is IDLE else jobs
     process = contender.start(folder, seat, pilots=1)
     try:
-        _until(lambda: handed_over() > 0, process, folder)
+        until(lambda: handed_over() > 0, process, folder)
         begun, busy_s = time.monotonic(), _cpu_s(process.pid)
-        _until(lambda: in_queue() >= wanted, process, folder)
+        until(lambda: in_queue() >= wanted, process, folder)
         time_s, cpu_s = time.monotonic() - begun, _cpu_s(process.pid) - busy_s
-        yield Spent(time_s, cpu_s, _memory_mb(process.pid))
+        yield Spent(time_s, cpu_s, memory_mb(process.pid))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         sweep(SWEEP_PATIENCE_S)
 
 
-def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, (folder / SAID).read_text()[-5000:]
@@ -93,7 +93,7 @@ def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], fold
         time.sleep(LOOK_EVERY_S)
 
 
-def _memory_mb(pid: int) -> float:
+def memory_mb(pid: int) -> float:
     """Return the memory of a process and its children, in MB."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(process.memory_info().rss for process in family) / 1e6
@@ -153,8 +153,7 @@ def main() -> None:
         with by_snakemake(DIRECT, place / "direct", jobs) as ours:
             say("hand_over_s", ours.time_s)
             say("hand_over_cpu_s", ours.cpu_s)
-            memory_mb = ours.memory_mb - alone.memory_mb
-            say("memory_mb", memory_mb)
+            say("memory_mb", ours.memory_mb - alone.memory_mb)
         for each in () if arguments.ours_only else PEERS_AND_PAYLOADS:
             count = jobs if each is SNAKEMAKE_PAYLOAD else min(jobs, arguments.slow_jobs)
             with by_snakemake(each, place / each.name, count) as theirs:
@@ -164,7 +163,8 @@ def main() -> None:
         print(f"submit ratio_{name} {rate / bare_per_s:.3f}")
     print(f"submit ratio_to_bare_htcondor {jobs / ours.time_s / bare_per_s:.3f}")
     say("queue_10k_s", ours.time_s * 10_000 / jobs)
-    say("memory_100k_mb", fixed_mb + (memory_mb - fixed_mb) * 100_000 / jobs)
+    per_job_mb = (ours.memory_mb - alone.memory_mb - fixed_mb) / jobs
+    say("memory_100k_mb", fixed_mb + per_job_mb * 100_000)
     say("jobs_per_s", jobs / ours.time_s)
     say("ours_per_s", jobs / ours.time_s)
 

@@ -24,7 +24,8 @@ exec "$real" "$@"
 FAILS = """
 ((RANDOM % 100 >= 30)) || {
     said=('Socket timed out on send/recv operation' 'Unable to contact slurm controller')
-    echo "sbatch: error: Batch job submission failed: ${said[RANDOM % 2]}" >&2
+    said+=('Unspecified error' 'MaxJobCount limit reached')
+    echo "sbatch: error: Batch job submission failed: ${said[RANDOM % 4]}" >&2
     exit 1
 }
 """

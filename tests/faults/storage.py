@@ -47,6 +47,15 @@ def full_disk(world: World) -> None:
     world.alice("rm filler")
 
 
+@fault()
+def read_only_run_folder(world: World) -> None:
+    """Nothing can be written into the run's folder: no journal, no record, no sign of life."""
+    run = world.alice("ls -td $PWD/.snakemake/osgpilot/2*/ | head -1")
+    world.alice("chmod a-w $1", run)
+    time.sleep(world.lasts_s(60, short_s=15))
+    world.alice("chmod u+w $1", run)
+
+
 def small_scratch(world: World) -> None:
     world.root("mkdir /scratch; mount -t tmpfs -o size=$1,mode=1777 tmpfs /scratch", "700m")
     world.site["scratch"] = "/scratch"

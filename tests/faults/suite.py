@@ -1,6 +1,7 @@
 """Does harm to workflows on pools of their own and counts what became of their jobs.
 
-python -m faults.suite [--runs N] [--only NAME] [--seed S] [--jobs N] [--short]
+python -m faults.suite [--runs N] [--only NAME] [--seed S] [--jobs N] [--short] [--pools N]
+                       [--record FILE]
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ import argparse
 import os
 import random
 import shutil
-import statistics
+import signal
 import sys
 import tempfile
-from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from pool.conftest import started
-from rich.console import Console
-from rich.table import Table
+from pool.conftest import osgpilot, started
 
 from . import (  # noqa: F401  # they put their faults on the list
+    far,
     pilots,
     services,
     slurm_commands,
@@ -27,31 +27,37 @@ from . import (  # noqa: F401  # they put their faults on the list
     storage,
 )
 from .fault import FAULTS, Fault, NotStruckError
+from .table import UNDISTURBED, Record, Trial, describe, report
 from .world import Verdict, World
+
+TRIES = 3
+"""How often a fault is tried that could not be made, each time at another moment."""
 
 
 def main() -> int:
     """Run the suite as the command line says; the exit status says whether all was well."""
     asked = arguments()
-    chosen = [each for each in FAULTS.values() if not asked.only or each.name in asked.only]
+    # as Ctrl-C, for who gives a suite a time limit
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wanted, record = trials(asked), Record(asked.record)
+    to_do = [trial for trial in wanted if trial not in record.verdicts]
     place = Path(tempfile.mkdtemp(prefix="osgpilot-faults-"))
-    undisturbed = one_run(None, asked, 0, place)
-    print(f"undisturbed: {describe(undisturbed)}", flush=True)
-    verdicts: defaultdict[str, list[Verdict]] = defaultdict(list)
-    for number in range(asked.runs):
-        for each in chosen:
-            try:
-                verdict = one_run(each, asked, number, place)
-            except (NotStruckError, AssertionError) as error:
-                verdict = Verdict(left=[f"the fault could not be made: {error}"])
-            verdicts[each.name].append(verdict)
-            print(f"{each.name} {number + 1}/{asked.runs}: {describe(verdict)}", flush=True)
-    bad = undisturbed.bad or any(v.bad for each in verdicts.values() for v in each)
+    pools = ThreadPoolExecutor(asked.pools)
+    runs = {pools.submit(one_run, trial, place / f"run{n}"): trial for n, trial in enumerate(to_do)}
+    try:
+        for each in as_completed(runs):
+            record.add(runs[each], each.result())
+            number = runs[each].number + 1
+            said = describe(each.result())
+            print(f"{runs[each].fault} {number}/{asked.runs}: {said}", flush=True)
+    except KeyboardInterrupt:
+        pools.shutdown(wait=False, cancel_futures=True)
+        give_up(record, wanted, place, len(to_do))
+    bad = report(record.of(wanted))
     if bad:
-        print(f"what was said is in {place}")
+        print(f"what was said is in {place}", file=sys.stderr)
     else:
         shutil.rmtree(place)
-    report(verdicts, undisturbed)
     return int(bad)
 
 
@@ -62,22 +68,59 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", default="1", help="decides moments and victims")
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--short", action="store_true", help="long faults pass sooner")
+    parser.add_argument("--pools", type=int, default=1, help="runs at a time")
+    parser.add_argument(
+        "--record", type=Path, help="keep verdicts in this file, and do not repeat those in it"
+    )
     return parser.parse_args()
 
 
-def one_run(each: Fault | None, asked: argparse.Namespace, number: int, place: Path) -> Verdict:
+def trials(asked: argparse.Namespace) -> list[Trial]:
+    """Return all runs that are asked for, the one without a fault first."""
+    how = (asked.seed, asked.jobs, asked.short)
+    names = [name for name in FAULTS if not asked.only or name in asked.only]
+    faulty = (Trial(name, number, *how) for number in range(asked.runs) for name in names)
+    return [Trial(UNDISTURBED, 0, *how), *faulty]
+
+
+def give_up(record: Record, wanted: list[Trial], place: Path, pools: int) -> None:
+    """Say what is known so far, and end at once."""
+    report(record.of(wanted))
+    print("interrupted", file=sys.stderr)
+    for number in range(pools):
+        if (place / f"run{number}").exists():
+            osgpilot("pool", "down", "--name", pool_name(place / f"run{number}"))
+    # threads wait for workflows whose pools are gone
+    os._exit(130)
+
+
+def pool_name(place: Path) -> str:
+    return f"faults-{os.getpid()}-{place.name}"
+
+
+def one_run(trial: Trial, place: Path) -> Verdict:
     """Run the workflow on a new pool, with one fault or none."""
-    name = each.name if each else "undisturbed"
-    folder = place / f"{name}-{number + 1}"
-    folder.mkdir()
-    with started(f"faults-{os.getpid()}", folder) as pool:
-        chance = random.Random(f"{asked.seed}/{name}/{number}")
-        world = World(pool, folder, asked.jobs, chance)
-        world.short = asked.short
-        try:
-            return harmed(world, each)
-        finally:
-            world.stop_watching()
+    each = FAULTS.get(trial.fault)
+    verdict = Verdict()
+    for attempt in range(TRIES):
+        folder = place / f"{trial.fault}-{trial.number + 1}-{attempt}"
+        folder.mkdir(parents=True)
+        with started(pool_name(place), folder) as pool:
+            # another moment, where the first one could not be made use of
+            again = f"/{attempt}" if attempt else ""
+            chance = random.Random(f"{trial.seed}/{trial.fault}/{trial.number}{again}")
+            world = World(pool, folder, trial.jobs, chance)
+            world.short = trial.short
+            try:
+                return harmed(world, each)
+            except NotStruckError as error:
+                verdict = Verdict(left=[f"the fault could not be made: {error}"])
+            except Exception as error:
+                # one run that cannot be judged must not end the others
+                return Verdict(left=[f"no verdict: {type(error).__name__}: {error}"])
+            finally:
+                world.stop_watching()
+    return verdict
 
 
 def harmed(world: World, each: Fault | None) -> Verdict:
@@ -92,37 +135,6 @@ def harmed(world: World, each: Fault | None) -> Verdict:
         each.act(world)
         world.note("healed")
     return world.conclude(start_again=bool(each and each.start_again))
-
-
-def describe(verdict: Verdict) -> str:
-    """Return a verdict in one line, and what is bad about it in some more."""
-    line = (
-        f"lost {len(verdict.lost)}, duplicated {len(verdict.duplicated)}, left "
-        f"{len(verdict.left)}, run again {verdict.again}, {verdict.makespan_s:.0f} s, "
-        f"exit status {', '.join(map(str, verdict.statuses))}"
-    )
-    parts = {"lost": verdict.lost, "duplicated": verdict.duplicated, "left": verdict.left}
-    return "\n".join([line, *(f"  {k}: {', '.join(v[:8])}" for k, v in parts.items() if v)])
-
-
-def report(verdicts: dict[str, list[Verdict]], undisturbed: Verdict) -> None:
-    """Print the table and the line of sums."""
-    table = Table(title=f"{undisturbed.makespan_s:.0f} s undisturbed")
-    for column in ("fault", "runs", "lost", "duplicated", "left behind", "run again", "starts"):
-        table.add_column(column, justify="left" if column == "fault" else "right")
-    table.add_column("added seconds", justify="right")
-    sums = [0, 0, 0]
-    for name, each in verdicts.items():
-        counts = [sum(len(getattr(v, k)) for v in each) for k in ("lost", "duplicated", "left")]
-        sums = [a + b for a, b in zip(sums, counts, strict=True)]
-        again = sum(v.again for v in each)
-        starts = statistics.median(len(v.statuses) for v in each)
-        added_s = statistics.median(v.makespan_s for v in each) - undisturbed.makespan_s
-        cells = (name, len(each), *counts, again, f"{starts:g}", f"{added_s:.0f}")
-        table.add_row(*map(str, cells))
-    Console(width=110).print(table)
-    runs = sum(map(len, verdicts.values()))
-    print(f"faults runs {runs} lost {sums[0]} duplicated {sums[1]} left {sums[2]}")
 
 
 if __name__ == "__main__":

@@ -28,9 +28,11 @@ STARTS_MAX = 4
 WATCH_EVERY_S = 0.5
 PILOTS = 4
 
-LEFT = r"""
+QUEUED = r"""
 queue=$(condor_q -allusers -af:j JobStatus HoldReason) || echo "condor_q does not answer"
 [ -z "$queue" ] || sed 's/^/job /' <<< "$queue"
+"""
+LEFT = r"""
 allocations=$(squeue --noheader) || echo "squeue does not answer"
 [ -z "$allocations" ] || sed 's/^/allocation /' <<< "$allocations"
 find /var/tmp /scratch -maxdepth 1 -name 'osg-pilot.*' -printf 'folder %p\n' 2>/dev/null
@@ -178,7 +180,8 @@ class World:
 
     def left(self) -> list[str]:
         """Return what of the workflow is still there, one line each."""
-        return self.root(LEFT).splitlines()
+        queues = [self.root(QUEUED, host=host) for host in ("login", "ap")]
+        return [line for said in (*queues, self.root(LEFT)) for line in said.splitlines()]
 
     def left_after(self, within_s: float = LEFT_WITHIN_S) -> list[str]:
         """Return what is still there when nothing is, or after a while."""

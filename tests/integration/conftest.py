@@ -39,6 +39,20 @@ SITE = {
     "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
 }
 
+PARTITIONS = {
+    **{key: value for key, value in SITE.items() if key not in ("pilot", "slurm")},
+    "pilot": {"memory_headroom_mb": 100, "idle_min": 2},
+    "partitions": [
+        {
+            "name": "compute",
+            "cores": 4,
+            "memory_mb": 3900,
+            "walltime_max_min": 120,
+            "smallest_cores": 1,
+        }
+    ],
+}
+
 
 def tool(*argv: str) -> str:
     """Return what a command prints."""

@@ -135,6 +135,9 @@ def test_shared_prefixes_that_cannot_be_any(refused):
     [
         ('ospool="maybe"', "rule all: the resource ospool is 'maybe'; it has to be True, False"),
         ("ospool=True, mem_mb=99000", "lacks 95272 MB of memory"),
+        ('osgpilot_shape="3c"', "osgpilot_shape is '3c'; pilots that it could run on come in the"),
+        ('osgpilot_partition="no"', "osgpilot_partition is 'no'; the partitions of the site file"),
+        ('osgpilot_scope="all"', "osgpilot_scope is 'all'; it can be workflow, owner, project"),
         ('osg_project="a b"', "rule all: the resource osg_project 'a b' cannot be used: letters"),
     ],
 )

@@ -10,6 +10,7 @@ One workflow in the layout that Snakemake recommends shows most of them at once.
   `unit/test_traps.py`, `test_the_status_thread_starts_before_the_executor_is_ready`;
 * one event log for all runs, read from its beginning each time: see
   `unit/test_access_point.py`, `test_every_run_has_a_log_of_its_own`;
+* what runs is lost when Snakemake ends: see `test_resume`;
 * its inputs of storage plugins pass through the access point, whatever their URL: see
   `test_inputs.test_a_url_goes_to_the_execution_point_and_not_through_the_access_point`.
 """

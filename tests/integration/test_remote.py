@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from dataclasses import replace
 
 import htcondor2
@@ -134,20 +135,54 @@ def test_a_collector_that_does_not_answer_is_told_at_once(remote):
     assert "Traceback" not in remote.said
 
 
-@pytest.mark.parametrize("tokens", ["none", "of a stranger"])
-def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, tokens, monkeypatch):
-    folder = remote.folder / "tokens"
+def fetched(*options: str) -> str:
+    return tool("condor_token_fetch", *AP, "-authz", "READ", *options)
+
+
+def only_token(workflow: Workflow, text: str, patch: pytest.MonkeyPatch) -> str:
+    """Have HTCondor know this token alone, none if it is empty; return the name of its file."""
+    folder = workflow.folder / "tokens"
     folder.mkdir(mode=0o700)
-    if tokens == "of a stranger":
-        (folder / "token").write_text("abc")
+    if text:
+        (folder / "token").write_text(text)
         (folder / "token").chmod(0o600)
-    monkeypatch.setenv("_CONDOR_SEC_TOKEN_DIRECTORY", str(folder))
+    patch.setenv("_CONDOR_SEC_TOKEN_DIRECTORY", str(folder))
+    return str(folder / "token")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (lambda: "", "there is no token"),
+        (lambda: "abc", "there is no token"),
+        (lambda: fetched("-authz", "WRITE", "-lifetime", "1"), "/token ended 0 min ago"),
+        (fetched, "/token does not allow WRITE"),
+    ],
+)
+def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, text, why, monkeypatch):
+    only_token(remote, text(), monkeypatch)
     remote.snakefile(RULE)
+    time.sleep(1.5 if "ended" in why else 0)
     assert remote.run() == 1
-    assert "access point ap.localpool does not let you submit" in remote.said
-    assert "condor_token_fetch -authz READ -authz WRITE" in remote.said
+    (line,) = [each for each in remote.said.splitlines() if "does not let you submit" in each]
+    assert why in line
+    assert "condor_token_fetch -authz READ -authz WRITE" in line
+    assert "eyJ" not in remote.said
     assert "Traceback" not in remote.said
     assert not jobs_there()
+
+
+def test_what_a_token_says_is_told_and_that_it_ends_too_early(remote, monkeypatch):
+    soon = fetched("-authz", "WRITE", "-lifetime", "600")
+    file = only_token(remote, soon, monkeypatch)
+    remote.snakefile(RULE.replace("    shell", '    resources: ospool="maybe"\n    shell'))
+    assert remote.run() == 1
+    assert "the resource ospool is 'maybe'" in remote.said
+    said = "token for the access point: alice@localpool at localpool, may READ WRITE, ends in 10"
+    assert said in remote.said
+    assert f"the token in {file} ends in 10 min, before 60 min are over" in remote.said
+    assert "condor_token_fetch -authz READ -authz WRITE` and put it into that file" in remote.said
+    assert "eyJ" not in remote.said
 
 
 @pytest.fixture
@@ -174,7 +209,7 @@ def test_jobs_whose_inputs_did_not_arrive_are_taken_back(seat_there, tmp_path):
     whole = seat_there.submit(replace(submission, keys=("whole",)))
     collector = htcondor2.Collector("ap.localpool:9618")
     schedd = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, "ap.localpool"))
-    description = htcondor2.Submit(seat_there._describe(submission))
+    description = htcondor2.Submit(seat_there.description(submission))
     items = iter([{"OSGPilotKey": "half", "OSGPilotUrls": ""}])
     schedd.submit(description, spool=True, itemdata=items)
     assert there("HoldReasonCode == 16")

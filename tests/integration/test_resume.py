@@ -63,6 +63,8 @@ def all_went_well(workflow, place):
     assert (workflow.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert (workflow.folder / "log/5").read_text() == "said\n"
     assert executions(place) == [str(n) for n in range(JOBS)]
+    counts = workflow.record()["rules"]["one"]
+    assert (counts["jobs"], counts["done"], counts["failed"]) == (JOBS, JOBS, 0)
     with closing(Journal(run_folder(workflow) / JOURNAL)) as journal:
         assert journal.is_finished
     assert not list((run_folder(workflow) / "jobs").iterdir())

@@ -1,22 +1,27 @@
 """Some rules in the OSPool, some in plain Slurm, some here: each where it belongs."""
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import nothing_left, pilots_in_slurm, until
+from conftest import PARTITIONS, nothing_left, pilots_in_slurm, until
 
 SAY_WHERE = (
     'echo "{rule} ${{SLURM_JOB_ID:-none}} '
-    "$(sed -n 's/^OSG_PROJECT_NAME = //p' ${{_CONDOR_MACHINE_AD:-/dev/null}})\""
+    "$(sed -n -e 's/^OSG_PROJECT_NAME = //p' -e 's/^OSGPILOT_OFFER = //p' "
+    '${{_CONDOR_MACHINE_AD:-/dev/null}} | sort -r | xargs)"'
 )
 
 THREE_PLACES = f"""
 rule all:
     input: "report"
-rule fetch:
+def found_later(wildcards):
+    checkpoints.fetch.get()
+    return ["late", "later"]
+checkpoint fetch:
     output: "reads"
     resources: slurm_partition="short", runtime=5
     shell: '''{SAY_WHERE} > {{output}}'''
@@ -39,8 +44,18 @@ rule merge:
     output: "merged"
     group: "merge"
     shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
+rule late:
+    input: "reads"
+    output: "late"
+    resources: ospool=True, osgpilot_scope="owner"
+    shell: '''{SAY_WHERE} > {{output}}'''
+rule later:
+    input: "reads"
+    output: "later"
+    resources: runtime=5
+    shell: '''{SAY_WHERE} > {{output}}'''
 rule report:
-    input: "merged"
+    input: "merged", found_later
     output: "report"
     localrule: True
     shell: '''cat {{input}} > {{output}}; {SAY_WHERE} >> {{output}}'''
@@ -49,7 +64,7 @@ rule report:
 PROFILE = {
     "set-resources": {
         "map": {"ospool": True},
-        "count": {"ospool": True},
+        "count": {"osgpilot_partition": "compute", "osgpilot_shape": "4c"},
         "sort": {"ospool": False},
         "merge": {"ospool": False},
     },
@@ -58,6 +73,7 @@ PROFILE = {
 
 def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     workflow.snakefile(THREE_PLACES)
+    workflow.write_site(PARTITIONS)
     profile = workflow.folder / "profile"
     profile.mkdir()
     (profile / "profile.v9+.yaml").write_text(yaml.safe_dump(PROFILE))
@@ -66,15 +82,26 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert ran == 0, workflow.said
     said = workflow.said
     rows = {line.split()[0]: line.split()[1:] for line in read(workflow.folder / "report")}
-    for rule in ("fetch", "sort", "merge"):
+    for rule in ("fetch", "sort", "merge", "later"):
         (slurm_job,) = rows[rule]
         assert f"has been submitted with SLURM jobid {slurm_job} " in said
-    assert rows["map"][1:] == ['"OtherProject"']
-    assert rows["count"][1:] == ['"TestProject"']
+    assert rows["map"][2:] == ["OtherProject"]
+    assert rows["count"][1:] == ["compute/4c", "TestProject"]
+    assert rows["late"][2:] == ["TestProject"]
     assert rows["report"] == ["none"]
     assert "rule fetch -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
     assert "rule map -> OSPool (OtherProject): 2 jobs, 0.33 core-hours; it says ospool=True" in said
+    assert "rule late -> OSPool (TestProject, scope owner): 1 job, 0.17 core-hours; it says" in said
+    assert "rule later -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
+    assert said.index("rule later ->") > said.index("rule map ->")
+    assert "rule count -> OSPool (TestProject): 1 job, 0.17 core-hours; it has osgpilot" in said
     assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
+    records = (json.loads(path.read_text()) for path in workflow.folder.rglob("record.json"))
+    assert sorted((record["project"], record["scope"]) for record in records) == [
+        ("OtherProject", "workflow"),
+        ("TestProject", "owner"),
+        ("TestProject", "workflow"),
+    ]
     assert not (workflow.folder / "sorted").exists()
     assert not (workflow.folder / ".snakemake" / "slurm_logs").exists()
     assert nothing_left()

@@ -1,20 +1,14 @@
 """Pilots follow demand: as many as are of use, of the right shape, and none a moment too long."""
 
-from conftest import SITE, Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
-
-PARTITIONS = {
-    **{key: value for key, value in SITE.items() if key not in ("pilot", "slurm")},
-    "pilot": {"memory_headroom_mb": 100, "idle_min": 2},
-    "partitions": [
-        {
-            "name": "compute",
-            "cores": 4,
-            "memory_mb": 3900,
-            "walltime_max_min": 120,
-            "smallest_cores": 1,
-        }
-    ],
-}
+from conftest import (
+    PARTITIONS,
+    Workflow,
+    jobs_in_queue,
+    nothing_left,
+    pilots_in_slurm,
+    tool,
+    until,
+)
 
 ROUNDS = """
 rule all:

@@ -33,6 +33,7 @@ classes = st.builds(
     JobClass,
     st.builds(Shape, st.integers(1, 18), st.integers(1, 70000), st.just(10), st.integers(0, 2)),
     st.sampled_from([0, 300, 900, 3600, 13000]),
+    st.one_of(st.just(()), st.sampled_from([("small",), ("large",), ("small", "gpu")])),
 )
 waitings = st.dictionaries(classes, st.integers(0, 200), max_size=6)
 soons = st.lists(
@@ -232,7 +233,8 @@ def test_the_pilots_opened_hold_the_demand_and_no_dimension_is_overbooked(waitin
     policy = Policy(OFFERS)
     fitting = {c: n for c, n in waiting.items() if n and fits(c, OFFERS[1], policy)}
     opened = open_pilots(fitting, lambda _: OFFERS[1], policy.life_taken_s)
-    empty = [Room(OFFERS[1].shape, 14400 - policy.life_taken_s, room.pilots) for room in opened]
+    life_s = 14400 - policy.life_taken_s
+    empty = [Room(OFFERS[1].shape, life_s, room.pilots, room.offer) for room in opened]
     assert fill(fitting, empty)[0] == {}
     assert all(min(room.free) >= 0 for room in opened)
     pilots_opened = sum(len(room.pilots) for room in opened)

@@ -154,6 +154,16 @@ def test_runtimes_share_few_requirements():
     assert "GLIDEIN_ToDie" not in requirements(0)
 
 
+def test_jobs_of_certain_pilots_are_kept_off_others_and_off_what_does_not_say():
+    pinned = classad2.ExprTree(requirements(0, ("short/4c", "a,b/2c")))
+    offers = {"OSGPILOT_OFFER": "a,b/2c"}, {"OSGPILOT_OFFER": "b/2c"}, {}
+    job = classad2.ClassAd({"Requirements": pinned})
+    slots = [classad2.ClassAd({**offer, "Requirements": True}) for offer in offers]
+    assert [slot.matches(job) for slot in slots] == [True, False, False]
+    with pytest.raises(BadInput, match="kind of pilot"):
+        requirements(0, ('"}) || true',))
+
+
 def test_jobs_keep_off_pilots_that_are_gone():
     vanished = replace(submission(), avoid=("run-1", "run-3"))
     described = describe(vanished, SEAT, FOLDER)

@@ -13,6 +13,7 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import LOGS, checked
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 
 RUN = "20260102-030405-abcdef"
+SIF = b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0" + bytes(64)
 
 
 @pytest.fixture
@@ -74,6 +75,14 @@ def test_a_missing_image_is_named_and_one_that_is_fetched_is_not_looked_for(site
     assert check(site).site.image == "docker://pilot"
 
 
+def test_an_image_that_is_none_and_one_that_cannot_be_read_are_refused(site, home):
+    (home / "x.sif").write_text("docker://not-this-way\n")
+    with pytest.raises(BadInput, match=r"x\.sif is not an image of Apptainer \(SIF\);"):
+        check(replace(site, image=f"{home}/x.sif"))
+    (home / "x.sif").write_bytes(SIF)
+    assert check(replace(site, image=f"{home}/x.sif")).site.image == f"{home}/x.sif"
+
+
 def test_without_slurm_the_line_says_where_to_run(site, home):
     (home / "bin" / "squeue").rename(home / "bin" / "off")
     with pytest.raises(Unavailable, match="`squeue` was not found; run Snakemake where"):
@@ -81,7 +90,7 @@ def test_without_slurm_the_line_says_where_to_run(site, home):
 
 
 def test_behind_ssh_the_home_is_that_of_the_cluster(behind_ssh, home):
-    (home / "x.sif").touch()
+    (home / "x.sif").write_bytes(SIF)
     cluster = check(replace(behind_ssh, image="~/x.sif"))
     assert (cluster.site.token, cluster.site.image) == (home / "token", f"{home}/x.sif")
     there = cluster.folder(RunFolder(Path(f"/w/osgpilot/{RUN}")))

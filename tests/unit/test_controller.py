@@ -1,5 +1,6 @@
 """The tick: what follows from what, without waiting for anything."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,13 @@ from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
-from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
+from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -282,7 +284,27 @@ def test_an_error_of_our_own_does_not_end_the_thread(world):
     world.controller.wake()
     while not world.warned:
         world.controller.wake()
-    assert world.controller._thread.is_alive()
+    assert all(thread.is_alive() for thread in world.controller._threads)
+    world.controller.close()
+
+
+def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
+    hangs, healed = threading.Event(), threading.Event()
+
+    def hanging(allocation):
+        hangs.set()
+        assert healed.wait(60)
+        raise Unreached("the connection is gone")
+
+    world.slurm.submit = hanging
+    world.add("a")
+    world.controller.start()
+    assert hangs.wait(60)
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    assert world.controller.news.wait(60)
+    assert world.queue.over()["a"].succeeded
+    assert not healed.is_set()
+    healed.set()
     world.controller.close()
 
 

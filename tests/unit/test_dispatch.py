@@ -15,11 +15,13 @@ from snakemake_executor_plugin_osgpilot.site import load
 class Inner:
     """An executor inside of ours; notes what it is told."""
 
-    def __init__(self, workflow=None, logger=None, serves=None):
+    def __init__(self, workflow=None, logger=None, serves=None, share=None):
         self.workflow, self.logger, self.serves = workflow, logger, serves
-        self.run = SimpleNamespace(
-            scaling=SimpleNamespace(policy=SITE), pilot_life_s=10**6, say=logger.info
-        )
+        self.share = share
+        settings = getattr(workflow, "executor_settings", None)
+        project = getattr(settings, "project", None) or "Mine"
+        seat = SimpleNamespace(project=project, scope="workflow")
+        self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info, seat=seat)
         self.ran, self.succeeded, self.failed = [], [], []
         self.begun = self.ended = self.cancelled = 0
         self.trouble = None
@@ -63,7 +65,7 @@ def opened(monkeypatch, tmp_path):
     monkeypatch.setattr(executor, "Executor", Ospool)
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
-    monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None))
+    monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None, project=""))
     return made
 
 
@@ -118,6 +120,27 @@ def test_another_project_has_an_executor_of_its_own(opened):
     assert theirs.serves(both[1])
     theirs.logger.info("osgpilot: launch 1 pilot(s)")
     assert said[-1] == "osgpilot: Theirs: launch 1 pilot(s)"
+
+
+def test_another_scope_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(opened):
+    said = []
+    both = [*jobs("map"), *jobs("other", osgpilot_scope="owner")]
+    dispatcher(*both, *jobs("same", osgpilot_scope="workflow"), said=said).run_jobs(both)
+    mine, shared = opened
+    assert (mine.ran, shared.ran) == (["map"], ["other"])
+    settings = shared.workflow.executor_settings
+    assert (settings.project, settings.scope) == ("Mine", "owner")
+    assert "rule other -> OSPool (Mine, scope owner): 1 job" in "".join(said)
+    shared.logger.info("osgpilot: launch 1 pilot(s)")
+    assert said[-1] == "osgpilot: Mine, scope owner: launch 1 pilot(s)"
+    assert mine.share.allowance is shared.share.allowance
+    assert mine.share is not shared.share
+
+
+def test_a_project_that_the_environment_names_is_not_another_one(opened, monkeypatch):
+    monkeypatch.setenv("OSG_PROJECT_NAME", "Mine")
+    dispatcher(*jobs("map"), *jobs("other", osg_project="Mine"), project=None)
+    assert len(opened) == 1
 
 
 def test_everybody_who_looks_ahead_hears_how_jobs_ended(opened):

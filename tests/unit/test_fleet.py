@@ -1,20 +1,28 @@
 """The fleet: what is launched, what is believed, and that nothing stays behind."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import fleet as fleet_module
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT, FAILURES_MAX, NODE_STRIKES_MAX
+from snakemake_executor_plugin_osgpilot.core.breaker import (
+    DOUBT,
+    FAILURES_MAX,
+    NODE_STRIKES_MAX,
+    PROBE_AFTER_MAX_S,
+)
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
-from snakemake_executor_plugin_osgpilot.fleet import BOOT_DEADLINE_S, Fleet
+from snakemake_executor_plugin_osgpilot.core.roster import BOOT_DEADLINE_S
+from snakemake_executor_plugin_osgpilot.core.signs import Signs
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
+from snakemake_executor_plugin_osgpilot.errors import NotNow, Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.signs import Signs
 
 KIND = "default/4c"
 LAUNCH = Launch(KIND, 3600, "because")
@@ -137,6 +145,30 @@ def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
     assert "Invalid account" in fleet.gates()[KIND].reason
     assert slurm.submitted == []
     assert fleet.live == ()
+
+
+def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fleet, slurm, clock):
+    tries_s = []
+    while not fleet.health.hopeless:
+        clock.at_s += 1
+        if fleet.gates().get(KIND, Gate(1, "")).launches_max:
+            tries_s.append(clock.at_s)
+            slurm.fails = NotNow("sbatch: Unspecified error")
+            fleet.apply(TWO)
+            assert "Unspecified error; next try in" in fleet.gates()[KIND].reason
+    assert fleet.live == ()
+    assert slurm.submitted == [], "one refusal is enough for two pilots"
+    waits_s = [after - before for before, after in pairwise(tries_s)]
+    assert 15 <= waits_s[0] <= 46
+    assert max(waits_s) <= 1.5 * PROBE_AFTER_MAX_S + 1
+    assert 1800 <= sum(waits_s) <= 2.5 * 3600
+    assert "Unspecified error" in fleet.health.hopeless
+
+    clock.at_s += 2 * PROBE_AFTER_MAX_S
+    fleet.apply(ONE)
+    assert len(fleet.live) == 1, "and goes on where there are pilots yet"
+    assert fleet.health.hopeless == ""
+    assert fleet.gates() == {}
 
 
 def fail_one(fleet, slurm, *, served=False, **row):

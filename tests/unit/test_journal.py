@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import (
     JobClass,
     Pilot,
@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Request,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.core.recovery import Entry
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal import store
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
 
 SEAT = Seat("alice", "MyProject", "r1")
-CLASS = JobClass(Shape(2, 512, 100, 1), 600)
+CLASS = JobClass(Shape(2, 512, 100, 1), 600, ("short/4c",))
 PILOT = Pilot("osgpilot-r1-1", Shape(4, 3800), offer="normal/4c", walltime_s=3600, asked_s=5.0)
 
 
@@ -71,9 +71,31 @@ def test_ids_are_known_once_they_were_answered(journal, path):
 def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
     note(journal, "1", "2")
     journal.intend(["1", "2"])
-    journal.settled(["1"])
+    ended = replace(
+        job("1"), state=JobState.ENDED, exit_status=0, busy_s=7.5, started_s=3.0, ended_s=9.5,
+        pilot=PILOT.name, allocation_id="42",
+    )  # fmt: skip
+    journal.settled([ended])
     with later(path) as found:
         assert [entry.key for entry in found.entries()] == ["2"]
+        (past,) = found.past()
+        assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42")
+
+
+def test_a_journal_of_the_first_version_goes_on(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{store.MIGRATIONS[0]}; PRAGMA user_version = 1")
+        db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
+        db.executemany(
+            "INSERT INTO jobs (key, identity, digest, rule, class, over) "
+            "VALUES (?, ?, 'd', 'map', '[1, 500, 100, 0, 60]', ?)",
+            [("1", "one", 1), ("2", "two", 0)],
+        )
+        db.commit()
+    with later(path) as found:
+        assert found.past() == [], "how jobs ended was not written down then"
+        found.settled([replace(job("2"), state=JobState.REMOVED)])
+        assert [past.succeeded for past in found.past()] == [False]
 
 
 def test_a_job_has_one_entry_the_latest(journal):
@@ -158,7 +180,7 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
     monkeypatch.setattr(store, "MIGRATIONS", more)
     with later(path) as found:
         assert found._read("SELECT note FROM jobs") == [("old",)]
-        assert found._read("PRAGMA user_version") == [(2,)]
+        assert found._read("PRAGMA user_version") == [(len(more),)]
 
 
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
@@ -170,7 +192,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
         Journal(path)
     monkeypatch.setattr(store, "MIGRATIONS", right)
     with later(path) as found:
-        assert found._read("PRAGMA user_version") == [(1,)]
+        assert found._read("PRAGMA user_version") == [(len(right),)]
         assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
 
 

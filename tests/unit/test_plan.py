@@ -59,6 +59,42 @@ def released(decided, kind):
     return [a.pilot for a in decided.actions if isinstance(a, kind)]
 
 
+TWO_KINDS = replace(
+    POLICY,
+    offers=(
+        Offer("short/4c", Shape(4, 3800), (3600,)),
+        Offer("long/4c", Shape(4, 3800), (3600, 36000)),
+    ),
+)
+IN_LONG = SMALL._replace(offers=("long/4c",))
+
+
+def test_jobs_that_want_certain_pilots_get_them_and_no_others():
+    decided = decide({IN_LONG: 8}, policy=TWO_KINDS)
+    assert [a.offer for a in decided.actions] == ["long/4c", "long/4c"]
+    short = replace(pilot(), offer="short/4c")
+    decided = decide({IN_LONG: 4}, policy=TWO_KINDS, pilots=[short])
+    assert "p1" in decided.unneeded
+    assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["long/4c"]
+    long = replace(pilot("p2"), offer="long/4c")
+    assert launches({IN_LONG: 4, SMALL: 4}, policy=TWO_KINDS, pilots=[short, long]) == 0
+
+
+def test_time_of_other_pilots_is_not_counted_for_jobs_that_want_certain_ones():
+    others = [replace(pilot(f"s{n}"), offer="short/4c") for n in range(20)]
+    long = replace(pilot("long"), offer="long/4c")
+    busy = {"long": (Running(IN_LONG, 4, 0.0),)}
+    known = replace(KNOWN, runtimes_s={IN_LONG: (600.0,) * 50})
+    more = {"policy": TWO_KINDS, "known": known, "running": busy}
+    assert launches({IN_LONG: 40}, pilots=[*others, long], **more) == 10
+
+
+def test_jobs_that_fit_only_pilots_that_they_do_not_want_fit_nowhere():
+    hour = JobClass(Shape(1, 500), 3600, ("short/4c",))
+    decided = decide({hour: 1}, policy=TWO_KINDS)
+    assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
+
+
 # demand and packing
 
 

@@ -8,12 +8,15 @@ from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Images
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 from snakemake_executor_plugin_osgpilot.payload.snakemake import without_containers
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
+
+POLICY = Policy((Offer("compute/4c", Shape(4, 16000), (4200,)),))
 
 
 class Rule(SimpleNamespace):
@@ -63,7 +66,7 @@ def preparer(kind="auto", image="", shared=(), sdm=()):
     )
     traffic = Traffic((), frozenset(["https"]), fetched_here=False, stored_here=False)
     images = Images(Path("/w"), said.append)
-    requests = Requests(3600, said.append, said.append)
+    requests = Requests(POLICY, said.append, said.append)
     return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests)
 
 
@@ -96,6 +99,7 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(output=[flagged("touch")]),
         Rule(output=[flagged("protected")]),
         Rule(shellcmd=None, script="x.sh"),
+        Rule(shellcmd=None, script="x.R"),
     ],
 )
 def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
@@ -130,6 +134,14 @@ def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
     assert image_of(preparer(image=RUNTIME), general, with_snakemake=True) == RUNTIME
     own = job(container_image=TOOLS, osgpilot_runtime_image=MINE)
     assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
+
+
+def test_a_script_in_r_runs_in_its_own_image_or_where_snakemake_would():
+    rule = Rule(shellcmd=None, script="x.R")
+    assert image_of(preparer(image=RUNTIME), job(rule)) == RUNTIME
+    assert image_of(preparer(image=RUNTIME), job(rule, osgpilot_runtime_image=MINE)) == MINE
+    assert image_of(preparer(image=RUNTIME), job(rule, container_image=TOOLS)) == TOOLS
+    assert image_of(preparer(), job(rule)) == ""
 
 
 def test_a_container_counts_when_snakemake_is_told_to_use_it_and_no_resource_says_otherwise():

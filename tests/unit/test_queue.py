@@ -1,6 +1,7 @@
 """The queue: batches out, events in, nothing lost when an answer is."""
 
 import errno
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left, Past
+from snakemake_executor_plugin_osgpilot.enquiry import HISTORY_TRIES
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
@@ -53,6 +55,37 @@ def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
     assert queue.view().waiting == {SMALL: 1}
 
 
+def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_queue(queue, ap):
+    submit = ap.submit
+
+    def meanwhile(submission):
+        queue.fail_waiting(None, "no pilots")
+        assert not set(queue.over()) & set(submission.keys)
+        return submit(submission)
+
+    ap.submit = meanwhile
+    queue.add([job("a"), job("b", BIG)])
+    assert queue.send() == 1, "the other was given up before it was sent"
+    (sent,) = ap.submissions[0].keys
+    queue.mend(NOW_S)
+    assert ap.removed == [ap.queued[sent]]
+    assert set(queue.over()) == {sent}
+
+
+def test_a_job_given_up_while_there_was_no_room_for_it_is_told(queue, ap):
+    ap.room = 0
+    submit = ap.submit
+
+    def meanwhile(submission):
+        queue.fail_waiting(None, "no pilots")
+        return submit(submission)
+
+    ap.submit = meanwhile
+    queue.add([job("a")])
+    assert queue.send() == 0
+    assert set(queue.over()) == {"a"}
+
+
 def test_running_jobs_are_counted_on_their_pilot(queue, ap):
     queue.add([job("a"), job("b")])
     queue.send()
@@ -90,6 +123,38 @@ def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue,
             queue.follow()
     queue.follow()
     assert set(queue.over()) == {"a"}
+
+
+def test_how_jobs_ended_is_asked_where_the_log_has_lost_it(queue, ap):
+    """A job that somebody removed must not run again for that."""
+    queue.add([job("a"), job("b"), job("c")])
+    queue.send()
+    ids = dict(ap.queued)
+    ap.history[ids["a"]] = Event(EventKind.ABORTED, 2000.0, text="condor_rm (by user alice)")
+    ap.history[ids["b"]] = Event(EventKind.TERMINATED, 2000.0, exit_status=3)
+    ap.queued.clear()
+    ap.missed = True
+    queue.follow()
+    over = queue.over()
+    assert "condor_rm (by user alice)" in over["a"].text
+    assert over["a"].state is JobState.REMOVED
+    assert (over["b"].exit_status, over["c"].exit_status) == (3, 0)
+
+
+@pytest.mark.parametrize("why", [Refused("no history"), Unanswered("it takes too long")])
+def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap, why):
+    queue.add([job("a")])
+    queue.send()
+    ap.queued.clear()
+    ap.history_fails = why
+    ap.missed = True
+    tries = 0
+    while not (over := queue.over()):
+        with suppress(Unanswered):
+            queue.follow()
+        tries += 1
+    assert over["a"].exit_status == 0, "its list of outputs tells"
+    assert tries == (1 if isinstance(why, Refused) else HISTORY_TRIES)
 
 
 def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
@@ -564,3 +629,26 @@ def test_what_cannot_be_written_down_is_not_submitted_and_not_lost(ap):
     assert queue.send() == 2
     assert journal.intended == ["a", "b"]
     assert journal.ids == ap.queued
+
+
+def test_jobs_of_earlier_lives_count_in_the_sums(ap):
+    whole = Queue(ap, Shape(4, 3800))
+    whole.add([job("a"), job("b"), job("c", BIG)])
+    whole.send()
+    ids = dict(ap.queued)
+    for n, key in enumerate("abc"):
+        place = {"pilot": f"p{n}", "allocation_id": str(n)}
+        ap.tell(key, EventKind.SUBMIT, 90.0 + n)
+        ap.tell(key, EventKind.EXECUTE, 100.0 + n, **place)
+        ap.tell(key, EventKind.TERMINATED, 110.0 + 2 * n, exit_status=n % 2)
+    told = list(ap.told)
+    whole.follow()
+
+    past = tuple(Past.of(each) for each in whole.jobs("ab"))
+    rest = Entry("c", "c", "", "map", BIG, ids["c"])
+    resumed = Queue(ap, Shape(4, 3800))
+    resumed.recall(Left({"c": rest}, past=past), told)
+    assert resumed.rules() == whole.rules()
+    assert resumed.rules()["map"].jobs == 3
+    assert resumed.served_s() == whole.served_s()
+    assert resumed.span_s() == whole.span_s() == (90.0, 114.0)

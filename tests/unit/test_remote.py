@@ -34,7 +34,7 @@ class FakeWorker:
         self.removed: list[str] = []
         self.unfetchable: set[str] = set()
         self.fails: dict[str, Exception] = {}
-        self.answer_to_greet: dict[str, str] = {"user": "alice@there"}
+        self.answer_to_greet: dict[str, object] = {"user": "alice@there", "token": {}}
 
     def ask(self, request, *, timeout_s):
         do = request["do"]

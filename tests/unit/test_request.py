@@ -6,13 +6,19 @@ import pytest
 from snakemake.common.tbdstring import TBDString
 from snakemake.resources import Resources
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import NO_IMAGE, Image
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
 
 HOUR_S = 3600
 SAYS_ALL = {"mem_mb": 500, "disk_mb": 100}
+
+
+def site(pilot_h):
+    """One kind of pilot, with so many hours for jobs."""
+    walltime_s = pilot_h * HOUR_S + Policy(()).life_taken_s
+    return Policy((Offer("compute/4c", Shape(4, 16000), (walltime_s,)),))
 
 
 class Rule(SimpleNamespace):
@@ -48,7 +54,7 @@ def warned():
 
 @pytest.fixture
 def requests(said, warned):
-    return Requests(100 * HOUR_S, said.append, warned.append)
+    return Requests(site(100), said.append, warned.append)
 
 
 def test_numbers_become_a_shape(requests):
@@ -151,7 +157,7 @@ def test_a_gpu_model_needs_a_number_and_a_plain_name(requests):
 def test_long_jobs_need_a_pilot_that_takes_long_jobs(
     said, warned, pilot_h, runtime_h, life_h, warning
 ):
-    requests = Requests(pilot_h * HOUR_S, said.append, warned.append)
+    requests = Requests(site(pilot_h), said.append, warned.append)
     for _ in range(2):
         request = requests.of(job(**SAYS_ALL, runtime=60 * runtime_h), NO_IMAGE)
     assert request.job_class.runtime_s == life_h * HOUR_S
@@ -174,3 +180,60 @@ def test_a_groups_extras_are_those_of_its_members_and_not_their_sum(requests):
     assert request.extras == (("My.X", "true"),)
     with pytest.raises(BadInput, match="group job g: the resource classad_X is given twice"):
         requests.of(group(first, job(**SAYS_ALL, classad_X=3), **SAYS_ALL), NO_IMAGE)
+
+
+KINDS = Policy(
+    tuple(
+        Offer(f"{partition}/{cores}c", Shape(cores, 4000 * cores), (hours * HOUR_S,))
+        for partition, hours in (("short", 4), ("long", 100))
+        for cores in (4, 2)
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("hints", "offers"),
+    [
+        ({}, ()),
+        ({"osgpilot_partition": "", "osgpilot_shape": TBDString()}, ()),
+        ({"osgpilot_partition": "short"}, ("short/4c", "short/2c")),
+        ({"osgpilot_shape": "2c"}, ("short/2c", "long/2c")),
+        ({"osgpilot_partition": "long", "osgpilot_shape": "4c"}, ("long/4c",)),
+    ],
+)
+def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
+    requests = Requests(KINDS, said.append, said.append)
+    assert requests.of(job(**SAYS_ALL, **hints), NO_IMAGE).job_class.offers == offers
+
+
+@pytest.mark.parametrize(
+    ("hints", "line"),
+    [
+        (
+            {"osgpilot_partition": "shrot"},
+            "rule r: the resource osgpilot_partition is 'shrot'; the partitions of the site file "
+            "are short, long",
+        ),
+        (
+            {"osgpilot_partition": "short", "osgpilot_shape": "8c"},
+            "rule r: the resource osgpilot_shape is '8c'; pilots that it could run on come in the "
+            "shapes 4c, 2c",
+        ),
+        ({"osgpilot_shape": 4}, "rule r: the resource osgpilot_shape is 4; pilots"),
+    ],
+)
+def test_a_kind_of_pilot_that_there_is_not(said, hints, line):
+    with pytest.raises(BadInput) as error:
+        Requests(KINDS, said.append, said.append).of(job(**SAYS_ALL, **hints), NO_IMAGE)
+    assert str(error.value).startswith(line)
+
+
+def test_how_long_a_pilot_lives_is_told_by_the_kind_that_is_wanted(said):
+    requests, runtime = Requests(KINDS, said.append, said.append), 12 * 60
+    life_s = {
+        partition: requests.of(
+            job(**SAYS_ALL, runtime=runtime, osgpilot_partition=partition), NO_IMAGE
+        ).job_class.runtime_s
+        for partition in ("short", "long")
+    }
+    assert life_s == {"short": 12 * HOUR_S, "long": 40 * HOUR_S}

@@ -64,7 +64,7 @@ def jobs(name, count=1, group=None, **resources):
 
 def routes(*jobs, said=None, seen=None, **ways):
     allowed = Ways(SITE, **{"when": When.AUTO, "fallback": Where.SLURM, **ways})
-    quiet = Requests(23 * HOUR_S, lambda _: None, lambda _: None)
+    quiet = Requests(SITE, lambda _: None, lambda _: None)
     say = (said if said is not None else []).append
     return Routes(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
 
@@ -125,9 +125,11 @@ def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):
     assert "11264 MB of input (up to 10240)" in found.by_rule["map"].route.reason
 
 
-@pytest.mark.parametrize("tie", ["container_image", "htcondor_rank", "classad_Why"])
-def test_what_only_htcondor_honours_keeps_a_rule_in_the_ospool(tie):
-    found = routes(*jobs("plot", **{tie: "x"}))
+@pytest.mark.parametrize(
+    "tie", ["container_image", "htcondor_rank", "classad_Why", "osgpilot_shape"]
+)
+def test_what_only_pilots_honour_keeps_a_rule_in_the_ospool(tie):
+    found = routes(*jobs("plot", **{tie: "4c"}))
     found.decide()
     assert places(found) == {"plot": Where.OSPOOL}
 
@@ -204,6 +206,12 @@ def test_a_hint_has_to_be_one(value):
 def test_a_project_has_to_be_one(value):
     said = refused(*jobs("map", ospool=True, osg_project=value))
     assert said.startswith(f"rule map: the resource osg_project {value!r} cannot be used")
+
+
+@pytest.mark.parametrize("value", ["all", True, "Owner", 1])
+def test_a_scope_has_to_be_one(value):
+    said = refused(*jobs("map", ospool=True, osgpilot_scope=value))
+    assert said.startswith(f"rule map: the resource osgpilot_scope is {value!r}; it can be workfl")
 
 
 def test_jobs_of_a_rule_have_to_say_the_same():

@@ -135,12 +135,12 @@ DECISIONS = {
         rule(gpus=1, tied_to="container_image"), ways(policy=SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
         "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs; it has "
-        "container_image, which is for HTCondor: say ospool=False to have it run without",
+        "container_image, which is for pilots: say ospool=False to have it run without",
     ),
     "a rule that wants none of that says so": (
         rule(gpus=1, tied_to="container_image", hint=Hint.NO), ways(policy=SMALL_SITE), SLURM,
         "it says ospool=False; 4,000 jobs, 2,000 core-hours; without its container_image, which "
-        "is for HTCondor",
+        "is for pilots",
     ),
     "a rule that asks for it runs on this machine": (
         rule(jobs=1, hint=Hint.NO), ways(fallback=LOCAL, takes_any=False), LOCAL,

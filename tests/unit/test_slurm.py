@@ -1,5 +1,6 @@
 """The arguments we give to Slurm's commands and how their answers are read."""
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import NotNow, OsgpilotError, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import Allocation
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+from snakemake_executor_plugin_osgpilot.slurm.refusals import LATER, NEVER, UNKNOWN, failure
 
 ALLOCATION = Allocation("osgpilot-r1-1", "r1", 4, 3900, 60, Path("/w/100%/pilots/x"))
 
@@ -126,24 +128,63 @@ def fake_sbatch(tmp_path, monkeypatch):
     return install
 
 
-def test_a_refusal_is_for_good(fake_sbatch):
-    slurm = fake_sbatch("echo 'sbatch: error: Invalid account' >&2; exit 1")
-    with pytest.raises(Refused, match="Invalid account"):
+FAILED = "sbatch: error: Batch job submission failed: "
+
+
+def said_by_sbatch(fake_sbatch, text):
+    slurm = fake_sbatch(f"printf '%s\\n' {shlex.quote(text)} >&2; exit 1")
+    with pytest.raises(OsgpilotError) as raised:
         slurm.submit(ALLOCATION)
+    return raised.value
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
-        "sbatch: error: Socket timed out on send/recv operation",
-        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+        "Invalid account or account/partition combination specified",
+        "Requested node configuration is not available",
+        "Memory specification can not be satisfied",
     ],
 )
-def test_trouble_that_passes_is_no_refusal(fake_sbatch, text):
-    slurm = fake_sbatch(f"echo '{text}' >&2; exit 1")
-    with pytest.raises(Unanswered):
-        slurm.submit(ALLOCATION)
+def test_a_refusal_is_for_good(fake_sbatch, text):
+    error = said_by_sbatch(fake_sbatch, FAILED + text)
+    assert type(error) is Refused
+    assert text in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FAILED + "Unable to contact slurm controller (connect failure)",
+        "sbatch: error: Socket timed out on send/recv operation",
+        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+        FAILED + "Zero Bytes were transmitted or received",
+    ],
+)
+def test_what_may_have_been_carried_out_is_no_refusal(fake_sbatch, text):
+    assert type(said_by_sbatch(fake_sbatch, text)) is Unanswered
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unspecified error",
+        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        "MaxJobCount limit reached",
+        "Protocol authentication error",
+        "An error of a Slurm to come",
+    ],
+)
+def test_what_time_may_cure_is_a_refusal_for_now(fake_sbatch, text):
+    assert type(said_by_sbatch(fake_sbatch, FAILED + text)) is NotNow
+
+
+def test_no_message_is_in_two_lists():
+    for command in ("sbatch", "scancel"):
+        for texts, kind in ((NEVER, Refused), (UNKNOWN, Unanswered)):
+            assert {type(failure(command, text)) for text in texts} == {kind}
+    assert {type(failure("sbatch", text)) for text in LATER} == {NotNow}
+    assert {type(failure("squeue", text)) for text in LATER} == {Unanswered}
 
 
 def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monkeypatch):

@@ -1,40 +1,50 @@
 """The command that starts Snakemake on the execution point."""
 
+import json
 import shlex
 from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload.snakemake import in_order, requoted
+from snakemake_executor_plugin_osgpilot.payload.snakemake import by_entry, in_order
+
+AWKWARD = ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&", "a,b", "'a'", '"a']
 
 
-def spec(**wildcards):
-    return SimpleNamespace(rulename="r", wildcards_dict=wildcards)
-
-
-@pytest.mark.parametrize("value", ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&"])
-def test_wildcards_and_configuration_arrive_as_they_are(value):
-    specs, config = [spec(w=value), spec()], [f"key={value}"]
+def started(wildcards=(), unneeded=(), config=()):
+    """What FILE tells, and the arguments of entry.py."""
+    specs = [SimpleNamespace(rulename="r", wildcards_dict=each) for each in wildcards]
     theirs = " ".join(
         (
             "python -m snakemake",
             format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)),
-            format_cli_arg("--config", config),
+            format_cli_arg("--unneeded-temp-files", list(unneeded)),
+            format_cli_arg("--config", list(config)),
             "--cores 1",
         )
     )
-    assert shlex.split(requoted(theirs, specs, config)) == [
-        *("python", "-m", "snakemake", "--target-jobs", "r:", f"r:w={value}"),
-        *("--config", f"key={value}", "--cores", "1"),
-    ]
+    workflow = SimpleNamespace(
+        dag=SimpleNamespace(get_unneeded_temp_files=lambda job: unneeded),
+        config_settings=SimpleNamespace(config_args=config),
+    )
+    job = SimpleNamespace(get_target_spec=lambda: specs)
+    write, start = by_entry(theirs, job, workflow).split(" > osgpilot-told || exit\n")
+    python, option, _, file, *arguments = shlex.split(start)
+    assert (python, option, file) == ("python", "-c", "osgpilot-told")
+    return json.loads(shlex.split(write)[2]), arguments
 
 
-@pytest.mark.parametrize("value", ["a,b", "'a", 'a"'])
-def test_wildcards_that_snakemake_loses_are_refused(value):
-    with pytest.raises(BadInput, match="wildcard w is"):
-        requoted("", [spec(w=value)], [])
+@pytest.mark.parametrize("value", AWKWARD)
+def test_wildcards_temporary_files_and_configuration_arrive_as_they_are(value):
+    told, arguments = started([{"w": value}, {}], [value], [f"key={value}"])
+    assert told == {"jobs": [["r", {"w": value}], ["r", {}]], "unneeded_temp_files": [value]}
+    assert arguments == ["--config", f"key={value}", "--cores", "1"]
+
+
+def test_jobs_of_a_group_are_told_in_the_same_order_at_every_start():
+    jobs = [{"w": "2"}, {"w": "1"}]
+    assert started(jobs) == started(jobs[::-1])
 
 
 def test_the_command_is_the_same_at_every_start():

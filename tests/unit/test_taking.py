@@ -12,11 +12,18 @@ from doubles import FakeAccessPoint
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.remains import Fate, Remains, run_of
+from snakemake_executor_plugin_osgpilot.core.remains import (
+    Fate,
+    Place,
+    Remains,
+    is_folder_of,
+    run_of,
+)
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder
 from snakemake_executor_plugin_osgpilot.slurm import parse
@@ -25,16 +32,20 @@ from snakemake_executor_plugin_osgpilot.slurm.commands import SEPARATOR
 SMALL = JobClass(Shape(1, 500))
 
 
+def seat(project="P", scope=Scope.WORKFLOW):
+    return Seat("alice", project, "any", scope)
+
+
 def begin(folder, project="P", holder=None):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder, "alice", project, print)
+    taken = take(folder, seat(project), print)
     taken.journal.hold(holder)
     taken.journal.close()
     return taken.folder
 
 
-def again(folder, project="P", said=None):
-    taken = take(folder, "alice", project, (said if said is not None else []).append)
+def again(folder, project="P", said=None, scope=Scope.WORKFLOW):
+    taken = take(folder, seat(project, scope), (said if said is not None else []).append)
     taken.journal.close()
     return taken
 
@@ -54,6 +65,13 @@ def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
     assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
     with closing(Journal(first.path / JOURNAL)) as journal:
         assert journal.holder.pid == os.getpid()
+
+
+def test_a_run_whose_pilots_others_may_use_is_told_from_one_whose_pilots_are_ours_alone(tmp_path):
+    alone = begin(tmp_path)
+    shared = again(tmp_path, scope=Scope.OWNER)
+    assert (shared.resumed, shared.seat.scope) == (False, Scope.OWNER)
+    assert again(tmp_path).folder == alone
 
 
 def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
@@ -83,7 +101,7 @@ def test_a_process_elsewhere_that_is_not_heard_of_any_more_is_taken_for_dead(tmp
 
 
 def test_runs_of_this_process_do_not_get_in_each_others_way(tmp_path):
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     other = again(tmp_path, project="Q")
     assert not other.resumed
     taken.journal.close()
@@ -106,11 +124,11 @@ def test_a_damaged_journal_stops_the_start(tmp_path):
 
 
 def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
-    new = take(tmp_path, "alice", "P", print)
+    new = take(tmp_path, seat(), print)
     new.give_back()
     assert not again(tmp_path).resumed
     first = begin(tmp_path / "second")
-    take(tmp_path / "second", "alice", "P", print).give_back()
+    take(tmp_path / "second", seat(), print).give_back()
     assert again(tmp_path / "second").folder == first
 
 
@@ -119,7 +137,7 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
         def find(self):
             raise Unanswered("the access point is away")
 
-    taken = take(tmp_path, "alice", "P", print)
+    taken = take(tmp_path, seat(), print)
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
     with pytest.raises(Unanswered):
@@ -131,6 +149,26 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     left = recall(taken, there, queue)
     assert (left.entries["who"].job_id, left.strays) == ("5.0", ("6.0",))
     assert queue.busy_pilots() == {"p1"}
+    taken.journal.close()
+
+
+def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
+    taken = take(tmp_path, seat(), print)
+    for key in "123":
+        taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
+    taken.journal.intend("123")
+    taken.journal.submitted({"1": "5.0", "2": "5.1"})
+    there = FakeAccessPoint()
+    there.history = {
+        "5.0": Event(EventKind.TERMINATED, 3.0, exit_status=0),
+        "5.1": Event(EventKind.ABORTED, 3.0),
+    }
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert queue.ended("1")
+    there.history_fails = Unanswered("it takes too long")
+    assert recall(taken, there, Queue(there, Shape(4, 4000))).entries == {}
     taken.journal.close()
 
 
@@ -159,10 +197,76 @@ def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
         (Fate.UNSEEN, False, False),
         (Fate.DEAD, False, True),
         (Fate.GONE, False, True),
+        (Fate.OUT_OF_REACH, True, False),
     ],
 )
 def test_what_may_be_alive_is_not_reaped(fate, named, goes):
     assert Remains("r", "f", fate).may_go(named=named) is goes
+
+
+HERE = Place("login1")
+THERE = Place("login1", "ap", "cm")
+BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
+
+
+@pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
+@pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
+def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
+    taken = take(tmp_path, seat(), print)
+    taken.settle_at(before)
+    taken.settle_at(now)
+    assert taken.journal.place == now, "as long as there are none"
+    taken.settle_at(before)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    if now == before:
+        taken.settle_at(now)
+    else:
+        with pytest.raises(BadInput, match=r"was cut short, and its .* `osgpilot reap`"):
+            taken.settle_at(now)
+        assert taken.journal.place == before
+    taken.journal.close()
+
+
+def test_what_is_reached_over_the_network_is_the_same_from_any_host():
+    assert replace(BEHIND, host="login2").differs(BEHIND) == ""
+    assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
+    assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "queues", "slurms", "seen"),
+    [
+        (Place(), "login1", {("", "")}, {""}, True),
+        (HERE, "login1", {("", "")}, {""}, True),
+        (HERE, "login2", {("", "")}, {""}, False),
+        (THERE, "login1", {("", "")}, {""}, False),
+        (THERE, "login1", {("ap", "cm")}, {""}, True),
+        (THERE, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {"cluster"}, True),
+    ],
+)
+def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
+    assert place.is_looked_at(host, queues, slurms) is seen
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("/home/alice/.local/state/osgpilot/20261122-101010-abc123", True),
+        ("/20261122-101010-abc123", False),
+        ("/home/alice", False),
+        ("20261122-101010-abc123", False),
+        ("/home/../20261122-101010-abc123", False),
+        ("/home/alice/20261122-101010-abc123/", False),
+        ("", False),
+    ],
+)
+def test_only_a_runs_own_folder_is_removed_from_a_cluster(path, is_one):
+    assert is_folder_of("20261122-101010-abc123", path) is is_one
+    assert not is_folder_of("", path)
+    assert not is_folder_of("alice", path)
 
 
 def test_pilots_are_told_by_their_name():

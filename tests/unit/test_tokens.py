@@ -2,9 +2,11 @@
 
 import base64
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, SUBMIT_JOBS, examine
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
@@ -108,3 +110,55 @@ def test_a_refusal_says_what_to_do_and_nothing_of_the_token(text):
         told(text)
     assert text not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def condor(folder, **tokens):
+    """HTCondor's settings, with these tokens by name of their file."""
+    for name, text in tokens.items():
+        (folder / name).write_text(f"# {name}\n{text}\n")
+    return SimpleNamespace(param={"SEC_TOKEN_DIRECTORY": str(folder)})
+
+
+SUBMIT = "condor:/READ condor:/WRITE"
+
+
+def test_the_token_that_the_access_point_took_is_known_without_what_makes_it_good(tmp_path):
+    tokens = {"a": token(jti="1"), "b": token(jti="2"), "c": token(), "d": "nonsense"}
+    there = condor(tmp_path, **tokens)
+    found = credentials.taken(there, {"AuthTokenId": "2"})
+    assert found["file"] == str(tmp_path / "b")
+    assert "c2ln" not in found["claims"]
+    assert credentials.taken(there, {"AuthTokenId": "3"}) == {}
+    assert credentials.taken(there, {"AuthMethods": "FS"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "what"),
+    [
+        ({}, "there is no token"),
+        ({"a": "nonsense"}, "there is no token"),
+        ({"a": token(iss="other")}, "none of the tokens in {} is from pool.example"),
+        ({"a": token(exp=1, scope=SUBMIT), "b": token(iss="other")}, "the token in {}/a ended 2"),
+        (
+            {"a": token(scope="condor:/READ"), "b": token(scope="condor:/WRITE")},
+            "the token in {0}/a does not allow WRITE and the token in {0}/b does not allow READ",
+        ),
+        ({"a": token(scope=SUBMIT)}, "none of the tokens in {} is accepted there for WRITE"),
+    ],
+)
+def test_what_is_wrong_with_the_tokens_for_an_access_point(tmp_path, tokens, what):
+    there = condor(tmp_path, **tokens)
+    assert credentials.complaint(there, "pool.example").startswith(what.format(tmp_path))
+
+
+def test_a_token_for_submitting_that_ends_too_early_is_a_warning():
+    said, warned = [], []
+    own = {"file": "/t", "claims": token(scope=SUBMIT, exp=NOW_S + 3600)}
+    credentials.check_token(own, NOW_S, LIFE_S, said.append, warned.append)
+    assert said == [
+        "token for the access point: pilot@pool.example at pool.example, may READ WRITE, "
+        "ends in 60 min"
+    ]
+    assert warned[0].startswith("the token in /t ends in 60 min, before 12 h are over: jobs")
+    credentials.check_token({}, NOW_S, LIFE_S, said.append, warned.append)
+    assert len(said) == len(warned) == 1

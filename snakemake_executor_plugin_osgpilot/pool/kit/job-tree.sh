@@ -6,6 +6,7 @@ ln -sf gawk usr/bin/awk
 for libraries in usr/lib/*-linux-gnu; do
   for name in blas lapack; do ln -sf "$name/lib$name.so.3" "$libraries/lib$name.so.3"; done
 done
+cp usr/lib/R/etc/Renviron.ucf etc/R/Renviron
 mkdir -p tmp srv root home etc
 echo localpool-job > etc/job-image
 printf 'root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > etc/passwd

@@ -4,12 +4,20 @@
 set -euo pipefail
 KIT=/run/kit
 rm -rf /usr/sbin/*slurm* /usr/lib/*/slurm* /usr/bin/{sbatch,srun,salloc,scancel,sinfo,squeue,scontrol} \
-  /usr/sbin/sshd /etc/ssh /etc/slurm /usr/share/doc/*
+  /usr/sbin/sshd /usr/bin/docker-registry /etc/ssh /etc/slurm /usr/share/doc/*
 rm -f /etc/condor/config.d/*
 cp "$KIT/pilot/50-pilot.conf" /etc/condor/config.d/
 install -m755 "$KIT/pilot/entry" /usr/local/sbin/pilot-entry
 install -m755 "$KIT/pilot/advertise-base" /usr/local/sbin/
 mkdir -p /pilot /etc/osg /srv
+
+# an authority whose key is in the image: a test makes its server one that pilots trust
+authority=/etc/ssl/localpool
+mkdir "$authority"
+openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=local pool" \
+  -addext keyUsage=critical,keyCertSign -keyout "$authority/ca.key" -out "$authority/ca.crt"
+chmod 644 "$authority/ca.key"
+cat "$authority/ca.crt" >> /etc/ssl/certs/ca-certificates.crt
 
 mkdir -p /run/out/tmp
 export APPTAINER_TMPDIR=/run/out/tmp APPTAINER_CACHEDIR=/run/out/tmp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.core.breaker import (
@@ -13,14 +12,20 @@ from snakemake_executor_plugin_osgpilot.core.breaker import (
     Strikes,
 )
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.pause import Pause
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 
 class Health:
-    """The breakers of a site's offers, the strikes against its nodes, and pilots to be shunned."""
+    """The breakers of a site's offers, the strikes against its nodes, and pilots to be shunned.
 
-    def __init__(self, offers: Iterable[str]) -> None:
+    `chance` in [0.5, 1.5] spreads the tries of many users after an outage.
+    """
+
+    def __init__(self, offers: Iterable[str], chance: Callable[[], float]) -> None:
+        self._chance = chance
         self._breakers: dict[str, Breaker] = dict.fromkeys(offers, CLOSED)
+        self._pauses: dict[str, Pause] = {}
         self._strikes = Strikes({})
         self.shunned: dict[str, str] = {}
 
@@ -31,7 +36,11 @@ class Health:
     def gates(self, live: Mapping[str, int], now_s: float) -> dict[str, Gate]:
         """Return what may be started, by offer in trouble; `live` counts its pilots under way."""
         gates = {o: b.gate(now_s, live.get(o, 0)) for o, b in self._breakers.items()}
-        return {offer: gate for offer, gate in gates.items() if gate is not None}
+        known = {offer: gate for offer, gate in gates.items() if gate is not None}
+        for offer, pause in self._pauses.items():
+            here = known.get(offer, pause.gate(now_s))
+            known[offer] = min(here, pause.gate(now_s), key=lambda gate: gate.launches_max)
+        return known
 
     def excluded(self, now_s: float) -> tuple[str, ...]:
         """Return the nodes on which pilots failed too often."""
@@ -52,16 +61,22 @@ class Health:
         """Leave out no node any more."""
         self._strikes = Strikes({})
 
-    def is_permanent(self, offer: str) -> bool:
-        """Whether Slurm refuses this offer for good."""
-        return self._breakers[offer].permanent
+    def may_start(self, offer: str, now_s: float) -> bool:
+        """Whether Slurm may be asked for a pilot of this offer now."""
+        pause = self._pauses.get(offer)
+        return not self._breakers[offer].permanent and (pause is None or now_s >= pause.until_s)
 
     @property
     def hopeless(self) -> str:
         """Why no pilot can be started any more, empty as long as one may be."""
-        if not all(breaker.permanent for breaker in self._breakers.values()):
-            return ""
-        return "; ".join(sorted({breaker.cause for breaker in self._breakers.values()}))
+        causes = {self._why_given_up(offer) for offer in self._breakers}
+        return "" if "" in causes else "; ".join(sorted(causes))
+
+    def _why_given_up(self, offer: str) -> str:
+        if self._breakers[offer].permanent:
+            return self._breakers[offer].cause
+        pause = self._pauses.get(offer)
+        return pause.cause if pause and pause.hopeless else ""
 
     def served(self, offer: str) -> None:
         """Note that a pilot of `offer` was of use: what was before is forgiven."""
@@ -70,6 +85,15 @@ class Health:
     def refused(self, offer: str, now_s: float, why: str) -> None:
         """Note that Slurm refused a pilot of `offer` for good."""
         self._breakers[offer] = self._breakers[offer].refused(now_s, why)
+
+    def put_off(self, offer: str, now_s: float, why: str) -> None:
+        """Note that Slurm refused a pilot of `offer` for now."""
+        pause = self._pauses.get(offer, Pause())
+        self._pauses[offer] = pause.again(now_s, why, chance=self._chance())
+
+    def accepted(self, offer: str) -> None:
+        """Note that Slurm took a pilot of `offer`."""
+        self._pauses.pop(offer, None)
 
     def judge(
         self, pilot: Pilot, jobs_wait: bool, log_tail: Callable[[], str], now_s: float
@@ -93,11 +117,8 @@ class Health:
         else:
             return
         self._strikes = self._strikes.struck(pilot.node, now_s)
-        # spreads the tries of many users after an outage; no decision depends on it
-        chance = random.uniform(0.5, 1.5)
-        self._breakers[pilot.offer] = self._breakers[pilot.offer].failed(
-            now_s, cause, chance=chance
-        )
-        if self._breakers[pilot.offer].opened_s is not None:
+        breaker = self._breakers[pilot.offer].failed(now_s, cause, chance=self._chance())
+        self._breakers[pilot.offer] = breaker
+        if breaker.opened_s is not None:
             # where all fail, no node is to blame
             self.forgive_nodes()

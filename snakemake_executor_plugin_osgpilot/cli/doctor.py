@@ -1,0 +1,181 @@
+"""`osgpilot doctor`: is everything there that a run needs?"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.doctor.findings import Finding
+    from snakemake_executor_plugin_osgpilot.doctor.world import World
+
+COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
+
+
+@click.command()
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path),
+    default="site.yaml",
+    show_default=True,
+    help="Site file to test.",
+)
+@click.option("--project", help="In place of $OSG_PROJECT_NAME and of the site file's.")
+@click.option("--access-point", help="In place of the site file's: a schedd's name, or `local`.")
+@click.option(
+    "--dir",
+    "workdir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    help="Working folder of the workflow.  [default: the current one]",
+)
+@click.option("--only", multiple=True, metavar="CHECK", help="One check; may be repeated.")
+@click.option("--no-probe", is_flag=True, help="Submit no test job to Slurm.")
+@click.option(
+    "--probe-wait",
+    "probe_wait_s",
+    type=click.IntRange(min=1),
+    default=180,
+    show_default=True,
+    help="Seconds that the test job may wait in Slurm's queue.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--list", "listing", is_flag=True, help="Show the checks and end.")
+@click.option("--mail", is_flag=True, help="Print a mail to the OSG: token, project. No probe.")
+@click.pass_context
+def doctor(context: click.Context, /, **given: Any) -> None:
+    """Test all that a run needs, for real; one line each, with the cure for what fails.
+
+    The check `node` submits a job of one core and two minutes to each partition of the site file
+    and looks at the node from there; it is cancelled if it does not start in time.
+
+    \b
+    Exit status: 0  nothing failed (there may be warnings, and things that could not be tested)
+                 1  something failed
+                 2  wrong usage
+                 130  interrupted; the test job was cancelled
+    """
+    from snakemake_executor_plugin_osgpilot.doctor.checks import CHECKS, selected
+    from snakemake_executor_plugin_osgpilot.doctor.findings import exit_status
+
+    if given["listing"]:
+        for check in CHECKS:
+            click.echo(f"{check.name:<13} {check.about}")
+        return
+    try:
+        only = ("token", "project") if given["mail"] else given["only"]
+        checks = selected(only, probe=not given["no_probe"])
+    except BadInput as error:
+        raise click.UsageError(str(error)) from error
+    world = _world(given)
+    try:
+        with _ending_on_signals():
+            if given["mail"]:
+                _print_mail(world, checks)
+                return
+            found = _as_json(checks, world) if given["as_json"] else _as_lines(checks, world)
+    except KeyboardInterrupt:
+        context.exit(130)
+    finally:
+        world.close()
+    context.exit(exit_status(found))
+
+
+def _world(given: dict[str, Any]) -> World:
+    from snakemake_executor_plugin_osgpilot.doctor.world import World
+
+    return World(
+        given["site_file"],
+        given["project"],
+        given["access_point"],
+        given["workdir"] / ".snakemake",
+        given["probe_wait_s"],
+    )
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Have TERM and HUP end us as Ctrl-C does, so that the test job is cancelled."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_json(checks: Sequence[Any], world: World) -> list[Finding]:
+    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
+    from snakemake_executor_plugin_osgpilot.doctor.findings import as_data
+
+    found = list(examine_all(checks, world, lambda names: None))
+    click.echo(json.dumps(as_data(found), indent=1))
+    return found
+
+
+def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
+    from rich.console import Console
+    from rich.text import Text
+
+    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
+    from snakemake_executor_plugin_osgpilot.doctor.findings import summary
+
+    console, found = Console(), []
+    with console.status("") as line:
+        for finding in examine_all(
+            checks, world, lambda names: line.update(f"testing {', '.join(names)}")
+        ):
+            found.append(finding)
+            verdict = (f"{finding.verdict:<10} ", COLOURS[finding.verdict])
+            # one line each, however long: for copying, and for grep
+            console.print(Text.assemble(verdict, str(finding)), soft_wrap=True)
+    click.echo(summary(found))
+    return found
+
+
+def _print_mail(world: World, checks: Sequence[Any]) -> None:
+    from snakemake_executor_plugin_osgpilot.doctor import mail
+    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
+
+    found = list(examine_all(checks, world, lambda names: None))
+    for finding in found:
+        click.echo(f"{finding.verdict:<10} {finding}", err=True)
+    sys.stderr.flush()
+    click.echo(mail.text(_asker(world), mail.missing(found)), nl=False)
+
+
+def _asker(world: World) -> Any:
+    from snakemake_executor_plugin_osgpilot.doctor.mail import Asker
+    from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther
+
+    known: dict[str, str] = {}
+    try:
+        known |= {"site": world.site().site, "resource": world.site().resource}
+        known["project"] = world.project()
+    except NeedsOther:
+        pass
+    try:
+        facts = world.facts()
+        nodes = {n.name for p in world.site().partitions for n in facts.nodes_of(p.name)}
+        cores = sum(node.cores for node in facts.nodes if node.name in nodes)
+        known |= {"cluster": facts.name, "size": f"{len(nodes)} nodes, {cores} cores in reach"}
+    except NeedsOther:
+        pass
+    return Asker(getpass.getuser(), **known)

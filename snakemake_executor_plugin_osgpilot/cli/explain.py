@@ -1,0 +1,101 @@
+"""`osgpilot explain`: why something waits, is held, slow, or refused."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from snakemake_executor_plugin_osgpilot.cli.status import with_run
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.core.why import Explanation
+    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard
+    from snakemake_executor_plugin_osgpilot.report.story import Story
+
+_Answer = TypeVar("_Answer")
+
+
+@click.command()
+@with_run
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.argument("what", required=False, default="", metavar="[JOB|RULE|PILOT]")
+def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
+    """Tell why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
+
+    Without a name, everything that waits is explained. A job is named by HTCondor's id (12.3), by
+    Snakemake's number of it or by an output file, a pilot by its name or its Slurm job id. Works
+    while Snakemake runs and afterwards. Reads what the run wrote, and asks Slurm and the access
+    point of this host once each, where that can tell more.
+    """
+    from snakemake_executor_plugin_osgpilot.core.explaining import explain as explained
+    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+    from snakemake_executor_plugin_osgpilot.report.inquiry import facts, names
+
+    watched = Watched(find(workdir, run))
+    story = watched.look()
+    known = facts(story, _ask(story, watched.folder), time.time(), alive=watched.is_alive())
+    told = explained(what, names(story), known)
+    if what and not told:
+        raise BadInput(
+            f"run {watched.folder.name} has no rule, job or pilot {what!r}; `osgpilot status` "
+            "shows its rules and pilots"
+        )
+    if as_json:
+        found = [asdict(each) for each in told]
+        click.echo(json.dumps({"explanations": found, "unanswered": known.unanswered}, indent=1))
+        return
+    _show(told, known.unanswered)
+
+
+def _ask(story: Story, folder: Path) -> Heard:
+    """Ask Slurm about pilots and the access point about holds, where there are any."""
+    from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+    from snakemake_executor_plugin_osgpilot.ports import Seat
+    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard
+    from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
+    from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+    from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+
+    silent: list[str] = []
+    rows = holds = None
+    if any(not pilot.over for pilot in story.pilots.values()):
+        slurm = SlurmClient(Host(Here()), getpass.getuser(), SlurmOptions(), Path())
+        rows = _answer(slurm.look, silent)
+    if any(job.state == "held" for job in story.jobs.values()):
+        seat = Seat(story.life["owner"], story.life["project"], story.life["run"])
+        access_point = LocalAccessPoint(seat, folder)
+        holds = _answer(access_point.held, silent)
+        access_point.close()
+    return Heard(rows, holds, tuple(silent))
+
+
+def _answer(ask: Callable[[], _Answer], silent: list[str]) -> _Answer | None:
+    try:
+        return ask()
+    except (Unanswered, Refused) as error:
+        silent.append(f"{error}; what follows is as the run last saw it")
+        return None
+
+
+def _show(told: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
+    for text in unanswered:
+        click.echo(f"note: {text}", err=True)
+    if not told:
+        click.echo("nothing waits: no job, and no pilot")
+    for number, each in enumerate(told):
+        if number:
+            click.echo()
+        head, *rest = each.lines
+        click.echo(head)
+        for line in rest:
+            click.echo(f"  {line}")
+        if each.next_step:
+            click.echo(f"  next: {each.next_step}")

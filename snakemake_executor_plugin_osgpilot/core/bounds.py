@@ -1,0 +1,91 @@
+"""Between which bounds a workflow's time and core-hours lie, whatever the order of its jobs.
+
+Critical path and area bound of list scheduling (Graham 1969): on m cores that are never idle while
+a job could run, the work takes at least max(path, work/m) and at most path + work/m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+
+
+class Task(NamedTuple):
+    """A job that is to come: what it is expected to take, and the most that it may.
+
+    `on_pilot` is False where it runs elsewhere: then it counts for the path alone.
+    """
+
+    rule: str
+    job_class: JobClass
+    expected_s: float
+    limit_s: float
+    on_pilot: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workflow as it is to run. `parents` are numbers of earlier tasks, for each task.
+
+    `cores` are those of the pilots that would be started at the beginning, `cores_max` those that
+    there may be at a time, `lead_s` how long the first pilot takes to come, `boot_s` its boot.
+    `core_s_max` is the budget, None if there is none.
+    """
+
+    tasks: Sequence[Task]
+    parents: Sequence[Sequence[int]]
+    cores: int
+    cores_max: int
+    lead_s: float
+    boot_s: float
+    core_s_max: float | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """From the first submission to the last end in seconds, and core-hours, each from and to.
+
+    `how` says where the figures come from.
+    """
+
+    makespan_s: tuple[float, float]
+    core_h: tuple[float, float]
+    how: str
+
+
+def bounds(case: Case) -> Expected:
+    """Return the bounds for `case`: at best with the runtimes expected, at worst with the limits.
+
+    At best all cores allowed are there at once and none is ever idle; at worst no more come than
+    those of the first pilots, and all of these stay to the end.
+    """
+    on_pilots = [task for task in case.tasks if task.on_pilot]
+    work_s = sum(task.expected_s * task.job_class.shape.cores for task in on_pilots)
+    limit_s = sum(task.limit_s * task.job_class.shape.cores for task in on_pilots)
+    path_s = critical_path_s(case, [task.expected_s for task in case.tasks])
+    limit_path_s = critical_path_s(case, [task.limit_s for task in case.tasks])
+    lead_s = case.lead_s if on_pilots else 0.0
+    cores = max(1, case.cores)
+    best_s = lead_s + max(path_s, work_s / max(1, case.cores_max))
+    worst_s = lead_s + limit_path_s + limit_s / cores
+    boots_core_s = case.cores * case.boot_s
+    worst_core_s = cores * (worst_s - lead_s) + boots_core_s if on_pilots else 0.0
+    if case.core_s_max is not None:
+        worst_core_s = min(worst_core_s, case.core_s_max)
+    best_core_s = min(work_s + boots_core_s, worst_core_s)
+    return Expected(
+        (best_s, max(best_s, worst_s)),
+        (best_core_s / 3600, worst_core_s / 3600),
+        "bounds from the longest chain of jobs and their work",
+    )
+
+
+def critical_path_s(case: Case, runtimes_s: Sequence[float]) -> float:
+    """Return the length of the longest chain of tasks, given what each takes."""
+    ends_s: list[float] = []
+    for number, parents in enumerate(case.parents):
+        ends_s.append(runtimes_s[number] + max((ends_s[p] for p in parents), default=0.0))
+    return max(ends_s, default=0.0)

@@ -1,0 +1,91 @@
+"""The plans of a run that begins now, one after the other, as if Slurm granted every pilot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan, Refusal
+from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState, Policy
+from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.core.rules import launches_max
+from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
+
+ROUNDS_MAX = 500
+"""More rounds than this are not of interest: a user may allow thousands of pilots."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Pilots that are alike and are asked for together, `after_s` from the beginning.
+
+    Each is expected to wait `wait_s` in Slurm's queue and to take its first job after `lead_s`.
+    """
+
+    after_s: float
+    count: int
+    offer: str
+    walltime_s: int
+    wait_s: float
+    lead_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The starts of pilots, the first plan's forecast, and what held back more of them at last."""
+
+    starts: tuple[Start, ...]
+    first: Plan
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def pilots(self) -> int:
+        return sum(start.count for start in self.starts)
+
+
+def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> Rehearsal:
+    """Plan again and again, `round_s` apart, until nothing more is started.
+
+    Pure. Pilots that were asked for stay in Slurm's queue meanwhile: what runs and ends later is
+    for a simulation to tell.
+    """
+    starts: list[Start] = []
+    first, began_s = plan(snapshot, estimates, policy), snapshot.now_s
+    decided = first
+    for _ in range(ROUNDS_MAX):
+        launches = [action for action in decided.actions if isinstance(action, Launch)]
+        if not launches:
+            break
+        after_s = snapshot.now_s - began_s
+        starts += [
+            Start(
+                after_s, count, launch.offer, launch.walltime_s,
+                estimates.wait_s(launch.offer), estimates.lead_s(launch.offer), launch.reason,
+            )
+            for launch, count in Counter(launches).items()
+        ]  # fmt: skip
+        snapshot = _with(snapshot, launches, policy, round_s)
+        decided = plan(snapshot, estimates, policy)
+    lasting = tuple(r for r in decided.refusals if r.rule != launches_max.__name__)
+    return Rehearsal(tuple(starts), first, lasting)
+
+
+def _with(snapshot: Snapshot, launches: list[Launch], policy: Policy, round_s: float) -> Snapshot:
+    shapes = {offer.name: offer.shape for offer in policy.offers}
+    known = len(snapshot.pilots)
+    asked = tuple(
+        Pilot(
+            f"{known + number:06}",
+            shapes[launch.offer],
+            PilotState.PENDING,
+            offer=launch.offer,
+            walltime_s=launch.walltime_s,
+            asked_s=snapshot.now_s,
+            since_s=snapshot.now_s,
+        )
+        for number, launch in enumerate(launches)
+    )
+    now_s = snapshot.now_s + round_s
+    return replace(snapshot, now_s=now_s, pilots=snapshot.pilots + asked, looked_s=now_s)

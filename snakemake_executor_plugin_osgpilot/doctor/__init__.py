@@ -1,0 +1,1 @@
+"""Is the set-up right: every precondition of a run, tested, each failure with its cure."""

@@ -1,0 +1,87 @@
+"""The table of checks, and how they are done: at the same time, told in the table's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.doctor import places, probe, setup
+from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, of_error, untested
+from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther, World
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by its name; `about` says in a few words what it tests."""
+
+    name: str
+    about: str
+    find: Callable[[World], list[Finding]]
+
+
+NODE = "node"
+
+CHECKS = (
+    Check("versions", "Python, Snakemake and HTCondor here", setup.versions),
+    Check("site-file", "the site file in itself", setup.site_file),
+    Check("project", "there is a project, and the OSG knows it", setup.project),
+    Check("run-folder", "a run's journal works in the working folder", setup.run_folder),
+    Check("slurm", "Slurm's commands answer", places.slurm),
+    Check("limits", "partitions, accounts and limits allow the pilots", places.limits),
+    Check("token", "the pilots' token: file, permissions, scopes, end", places.token),
+    Check("image", "the pilot image: there, an image, fresh", places.image),
+    Check("access-point", "the access point answers and lets you submit", places.access_point),
+    Check("pool", "the central manager answers", places.pool),
+    Check(NODE, "a one-minute job: what pilots find on compute nodes", probe.node),
+)
+NAMES = tuple(check.name for check in CHECKS)
+
+
+def selected(only: Sequence[str], *, probe: bool) -> tuple[Check, ...]:
+    """Return the checks to do. Raises `BadInput` for a name that is none."""
+    for name in only:
+        if name not in NAMES:
+            raise BadInput(f"--only {name}: there is no such check; known: {', '.join(NAMES)}")
+    wanted = set(only) or set(NAMES)
+    if not probe:
+        wanted.discard(NODE)
+    return tuple(check for check in CHECKS if check.name in wanted)
+
+
+def examine(check: Check, world: World) -> list[Finding]:
+    """Do one check; whatever happens becomes a finding."""
+    try:
+        return check.find(world)
+    except NeedsOther as other:
+        return [untested(check.name, f"it needs what the check {other} looks at", "mend that")]
+    except OsgpilotError as error:
+        return [of_error(check.name, error)]
+    except Exception as error:
+        # a defect of one check must not hide what the others found
+        return [untested(check.name, f"the check broke: {type(error).__name__}: {error}")]
+
+
+def examine_all(
+    checks: Sequence[Check], world: World, at_work: Callable[[Sequence[str]], None]
+) -> Iterator[Finding]:
+    """Do the checks at the same time; give findings in the table's order as soon as they are there.
+
+    `at_work` is told the names of checks that are not done whenever one is.
+    """
+    with ThreadPoolExecutor(len(checks) or 1, thread_name_prefix="doctor") as workers:
+        futures: dict[Future[list[Finding]], str] = {
+            workers.submit(examine, check, world): check.name for check in checks
+        }
+        try:
+            told, open_ = 0, set(futures)
+            order = list(futures)
+            while told < len(order):
+                at_work([futures[future] for future in order if future in open_])
+                _, open_ = wait(open_, return_when=FIRST_COMPLETED)
+                while told < len(order) and order[told] not in open_:
+                    yield from order[told].result()
+                    told += 1
+        finally:
+            world.interrupt()

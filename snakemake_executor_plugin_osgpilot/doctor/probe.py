@@ -1,0 +1,245 @@
+"""One-minute jobs in Slurm that find out what pilots would find on compute nodes."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot import pilot
+from snakemake_executor_plugin_osgpilot.core.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    Row,
+    Seen,
+)
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.core.supply import HOPELESS
+from snakemake_executor_plugin_osgpilot.doctor.findings import (
+    Finding,
+    failed,
+    of_error,
+    untested,
+)
+from snakemake_executor_plugin_osgpilot.doctor.node import Said, findings
+from snakemake_executor_plugin_osgpilot.doctor.places import largest
+from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther, World
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, pilot_files
+from snakemake_executor_plugin_osgpilot.ports import Allocation, Slurm
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.site.kinds import Kind
+from snakemake_executor_plugin_osgpilot.site.load import OSPOOL
+from snakemake_executor_plugin_osgpilot.slurm import commands
+from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
+
+PROBE = "probe"
+WALLTIME_MIN, MEMORY_MB = 2, 1024
+"""What a probe asks for: a minute or less is spent, and little fits into gaps of the schedule."""
+
+RUN_S = 180.0
+"""Slurm ends a probe by its walltime, which it rounds up to its next look."""
+
+PAUSE_S, PAUSE_MAX_S, LOG_WAIT_S = 0.5, 5.0, 15.0
+"""Between looks at the queue; and how long a log may take to show on a network file system."""
+
+CCB = ("ccb-1.ospool.osg-htc.org:9618", "ccb-2.ospool.osg-htc.org:9618")
+"""Through them, the access point reaches pilots of the OSPool (osgvo-docker-pilot,
+10-setup-htcondor.sh)."""
+
+
+@dataclass
+class Probe:
+    """A probe of one partition, in Slurm under `allocation.name`."""
+
+    kind: Kind
+    allocation: Allocation
+    asked_s: float = 0.0
+    allocation_id: str = ""
+    row: Row | None = None
+    absent_looks: int = 0
+
+    @property
+    def partition(self) -> str:
+        return self.kind.partition.name
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Slurm says so, or has forgotten it: some sites keep ended jobs for no time."""
+        if self.absent_looks >= ABSENT_LOOKS_TO_BELIEVE:
+            return True
+        row = self.row
+        return row is not None and row.seen in (Seen.COMPLETED, Seen.FAILED, Seen.CANCELLED)
+
+    @property
+    def has_run(self) -> bool:
+        row = self.row
+        return self.is_over if row is None or row.seen is Seen.QUEUED else row.started_s is not None
+
+    def seen_as(self, row: Row | None) -> None:
+        """Take in what a look showed."""
+        self.absent_looks = 0 if row else self.absent_looks + 1
+        self.row = row or self.row
+
+
+def node(world: World) -> list[Finding]:
+    """Check compute nodes of every partition by a small job in each."""
+    cluster = world.cluster()
+    with _folder(world, cluster) as (run, client):
+        wanted = largest(cluster.site)
+        probes = [_probe(world, cluster, run.pilot(f"{n}"), k) for n, k in enumerate(wanted, 1)]
+        return sent(probes, client, world, cluster)
+
+
+def sent(probes: list[Probe], slurm: Slurm, world: World, cluster: Cluster) -> list[Finding]:
+    """Send probes, wait for them and read what they said; leave none of them in Slurm."""
+    refused: list[Finding] = []
+    try:
+        for probe in probes:
+            refused += _submit(slurm, probe)
+        asked = [probe for probe in probes if probe.allocation_id]
+        _wait(world, slurm, asked)
+        return refused + [each for probe in asked for each in _read(world, cluster, probe)]
+    finally:
+        _cancel(slurm, probes)
+
+
+@contextmanager
+def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmClient]]:
+    """Give a folder that compute nodes should see, and Slurm; take the folder away at the end."""
+    own = RunFolder(world.state_folder / f"doctor-{secrets.token_hex(4)}")
+    there = cluster.folder(own)
+    try:
+        yield there, cluster.client(own)
+    finally:
+        if there == own:
+            shutil.rmtree(own.path, ignore_errors=True)
+        else:
+            with suppress(OsgpilotError):
+                cluster.host.run(["rm", "-rf", str(there.path)])
+
+
+def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
+    """Return the probe of one partition; `folder` is its own, in that of all."""
+    run = folder.parents[1]
+    name = f"osgpilot-{run.name}-{folder.name}"
+    site, partition = cluster.site, kind.partition
+    gpus = min(1, partition.gpus)
+    memory_mb = min(MEMORY_MB, partition.memory_mb)
+    shape = Shape(1, memory_mb, gpus=gpus)
+    seat = replace(world.seat(), run=run.name)
+    values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run)
+    values["option targets"] = " ".join(_targets(world))
+    probe_text = files(pilot).joinpath("probe.sh").read_text(encoding="utf-8")
+    allocation = Allocation(
+        name,
+        run.name,
+        1,
+        memory_mb,
+        WALLTIME_MIN,
+        folder,
+        partition=partition.name,
+        gpus=gpus,
+        gpu_type=partition.gpu_type,
+        files={**pilot_files(site, values), PROBE: probe_text},
+    )
+    return Probe(kind, allocation)
+
+
+def _targets(world: World) -> list[str]:
+    """Return hosts and ports that pilots connect to, besides the central manager."""
+    targets = list(CCB) if world.site().central_manager == OSPOOL else []
+    with suppress(NeedsOther):
+        targets.append(world.gate()[0])
+    return [target for target in targets if target]
+
+
+def _submit(slurm: Slurm, probe: Probe) -> list[Finding]:
+    probe.asked_s = time.time()
+    try:
+        probe.allocation_id = slurm.submit(probe.allocation)
+    except OsgpilotError as error:
+        cure = "see `slurm` and the partitions in the site file; `osgpilot site check` helps"
+        return [of_error("node", error, cure)]
+    return []
+
+
+def _wait(world: World, slurm: Slurm, probes: list[Probe]) -> None:
+    """Look until all probes are over, or have had their time; one question for all of them."""
+    pause_s, start_by_s = PAUSE_S, time.monotonic() + world.probe_wait_s
+    while not all(probe.is_over for probe in probes):
+        if world.stop.wait(pause_s):
+            return
+        pause_s = min(PAUSE_MAX_S, 1.5 * pause_s)
+        with suppress(Unanswered):
+            rows = slurm.look()
+            for probe in probes:
+                probe.seen_as(rows.get(probe.allocation.name))
+        now_s = time.monotonic()
+        waits = [p for p in probes if not p.is_over and not p.has_run]
+        if now_s > start_by_s + RUN_S or (now_s > start_by_s and len(waits) == _open(probes)):
+            return
+        if waits and len(waits) == _open(probes) and all(map(_is_hopeless, waits)):
+            return
+
+
+def _open(probes: list[Probe]) -> int:
+    return sum(not probe.is_over for probe in probes)
+
+
+def _is_hopeless(probe: Probe) -> bool:
+    return probe.row is not None and HOPELESS.search(probe.row.reason) is not None
+
+
+def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
+    row, name = probe.row, probe.partition or "the default partition"
+    if not probe.has_run:
+        reason = row.reason if row and row.reason else "Slurm does not say why"
+        what = f"the probe in {name} did not start ({reason})"
+        if _is_hopeless(probe):
+            yield failed("node", what, "see `slurm` and the partitions in the site file")
+        else:
+            cure = "wait longer: --only node --probe-wait SECONDS; `squeue --start` estimates"
+            yield untested("node", what, cure)
+        return
+    said = _log(world, cluster, probe)
+    if not said.log:
+        cure = (
+            "name a folder on a shared file system as `slurm.folder`"
+            if cluster.site.slurm.ssh
+            else "work in a folder on a file system that compute nodes share with this host"
+        )
+        where = f"{row.node if row else 'a node'} ({name})"
+        what = f"the probe ran on {where} but left no log in {probe.allocation.folder}"
+        yield failed("node-folder", what, cure)
+        return
+    yield from findings(said, cluster.site, probe.allocation.gpus)
+
+
+def _log(world: World, cluster: Cluster, probe: Probe) -> Said:
+    path = probe.allocation.folder / commands.LOG
+    until_s, log = time.monotonic() + LOG_WAIT_S, ""
+    while True:
+        with suppress(Unanswered):
+            log = cluster.host.run(["cat", str(path)]).out
+        said = Said(log, probe.partition, probe.asked_s, time.time())
+        if said.is_whole or time.monotonic() > until_s or world.stop.wait(PAUSE_S):
+            return said
+
+
+def _cancel(slurm: Slurm, probes: list[Probe]) -> None:
+    """Leave none of them in Slurm, one whose submission got no answer included."""
+    rows: dict[str, Row] = {}
+    if any(not probe.allocation_id for probe in probes):
+        with suppress(OsgpilotError):
+            rows = slurm.look()
+    lost = [rows[p.allocation.name].allocation_id for p in probes if p.allocation.name in rows]
+    open_ids = [p.allocation_id for p in probes if p.allocation_id and not p.is_over]
+    if doomed := sorted({*lost, *open_ids}):
+        with suppress(OsgpilotError):
+            slurm.kill(doomed)

@@ -1,0 +1,72 @@
+# shellcheck shell=bash disable=SC2154
+# Read by pilot.sh in place of a pilot's work: finds out all that a pilot would find on this node, says it
+# in lines `osgpilot: check NAME=VALUE`, and ends with `osgpilot: check probe=done`.
+
+# here nothing ends at the first thing that is missing
+die() { say "problem: $*"; return 1; }
+
+one_line() { tr -s '[:space:][:cntrl:]' ' ' | cut -c1-200; }
+
+check_runtime() {
+    if find_runtime && [ -n "$runtime" ]; then
+        check runtime "$("$runtime" --version 2>&1 | one_line)"
+    else
+        check runtime missing
+    fi
+}
+
+# Scratch in memory would be taken from the jobs, and a shared one is slow.
+check_scratch() {
+    if make_scratch 2>/dev/null; then
+        check scratch ok
+    elif [ -d "${option[scratch]}" ]; then
+        check scratch unwritable
+    else
+        check scratch absent
+    fi
+    check scratch_kind "$(df -PT "${scratch:-${option[scratch]}}" 2>/dev/null | awk 'NR == 2 { print $2 }')"
+}
+
+check_token() {
+    if [ -r "${option[token]}" ]; then check token ok; else check token unreadable; fi
+}
+
+# The image in the very way a pilot starts it, and in it what the containers of its jobs need.
+check_image() {
+    local said binds=(--bind "$scratch/pilot:/pilot")
+    case ${option[image]} in *://*) check image fetched; return ;; esac
+    [ -r "${option[image]}" ] || { check image unreadable; return; }
+    [ -n "$runtime" ] && [ -n "$scratch" ] || return
+    [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
+    # shellcheck disable=SC2016  # for the shell in the container
+    said=$(timeout 60 "$runtime" exec --contain --cleanenv "${binds[@]}" "${option[image]}" \
+        sh -c 'unshare --user --map-root-user true 2>/dev/null && echo nested; echo started' 2>&1)
+    case $said in
+        *nested*started) check image ok; check nested ok ;;
+        *started) check image ok; check nested missing ;;
+        *) check image "fails: $(one_line <<< "$said")" ;;
+    esac
+}
+
+check_ports() {
+    local target
+    for target in ${option[targets]:-}; do
+        if reaches "${target%:*}" "${target##*:}"; then check reaches "$target"; else check misses "$target"; fi
+    done
+}
+
+check_gpus() {
+    [ "${option[gpus]}" = 0 ] || check gpus "$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')"
+}
+
+trap '' TERM USR1
+check clock "$(date +%s)"
+check node "${SLURMD_NODENAME:-$(hostname)}"
+check_runtime
+check_scratch
+check_node
+check_token
+check_image
+check_ports
+check_gpus
+check probe "done"

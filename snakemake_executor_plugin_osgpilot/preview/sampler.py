@@ -1,0 +1,88 @@
+"""Makes jobs ready as the executor does, and goes no further."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+from snakemake_executor_plugin_osgpilot.access_point.choose import AnyAccessPoint
+from snakemake_executor_plugin_osgpilot.access_point.description import items
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
+from snakemake_executor_plugin_osgpilot.executor import Executor
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
+from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+from snakemake_executor_plugin_osgpilot.ports import Submission
+from snakemake_executor_plugin_osgpilot.preview.model import Sample
+from snakemake_executor_plugin_osgpilot.routes import SAMPLE_MAX
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Stands in for a run while jobs are made ready: a folder that is thrown away."""
+
+    folder: RunFolder
+    workdir: Path
+    access_point: AnyAccessPoint
+    pilot_life_s: int
+    say: Say
+    warn: Say
+
+
+class Sampler(Executor):
+    """An executor without a run and without the thread that follows jobs."""
+
+    def __init__(
+        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], scratch: Any
+    ) -> None:
+        # not the constructors between: they begin a run, and start the thread
+        RealExecutor.__init__(self, workflow, logger, post_init=False)
+        if SharedFSUsage.SOURCES not in workflow.storage_settings.shared_fs_usage:
+            self.snakefile = os.path.relpath(workflow.main_snakefile)
+        self._serves, self._run = serves, scratch
+        self._made: Preparer = self._begin()
+
+    def class_of(self, job: Any) -> JobClass | None:
+        """Return what a job to come will ask for."""
+        return self._made.class_of(job)
+
+    def draft(self, job: Any) -> tuple[Payload, Request]:
+        """Return what a job becomes. Raises `BadInput`."""
+        return self._made.draft(job)
+
+    def classes(self, jobs: Iterable[Any]) -> list[JobClass]:
+        """Return what ready jobs of one rule ask for; some of them stand for all."""
+        listed = list(jobs)
+        chosen = heapq.nsmallest(SAMPLE_MAX, listed, key=lambda job: str(job.output))
+        asked = [self.draft(job)[1].job_class for job in chosen]
+        return [asked[number % len(asked)] for number in range(len(listed))]
+
+    def samples(self, jobs: Iterable[Any], access_point: AnyAccessPoint) -> tuple[Sample, ...]:
+        """Return each kind of job once, as it would be submitted through `access_point`."""
+        rules: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+        by_rule: dict[str, list[Any]] = {}
+        for job in jobs:
+            by_rule.setdefault(_rule(job), []).append(job)
+        for rule, theirs in sorted(by_rule.items()):
+            payload, request = self.draft(theirs[0])
+            # jobs of one kind are submitted together, which can change how an image travels
+            keys = tuple(f"JOB{number}" for number in range(1, min(2, len(theirs)) + 1))
+            urls = tuple(url for url, _ in payload.urls)
+            submission = Submission(keys, request, urls={keys[0]: urls} if urls else {})
+            described = access_point.description(submission) | items(submission)[0]
+            kind = "snakemake" if payload.with_snakefiles else "direct"
+            rules.setdefault((kind, tuple(described.items())), []).append(rule)
+        return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
+
+
+def _rule(job: Any) -> str:
+    return " + ".join(sorted({str(part.rule) for part in members(job)}))

@@ -1,0 +1,224 @@
+"""What Slurm's commands tell of a cluster, as values. Pure: text in, facts out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+
+_KEY = re.compile(r"(?:^|\s)([A-Za-z][A-Za-z0-9_]*)=")
+_GPU = re.compile(r"gpu(?::([A-Za-z0-9_.-]+))?:(\d+)(?:\(|,|$)")
+_AWAY = ("DOWN", "DRAIN", "FAIL", "FUTURE", "UNKNOWN", "POWERED_DOWN", "NOT_RESPONDING", "MAINT")
+_ENDLESS = ("UNLIMITED", "INFINITE", "NONE", "")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A partition of Slurm: who may use it (empty: anybody) and for how long (None: no limit)."""
+
+    name: str
+    is_default: bool = False
+    is_up: bool = True
+    walltime_max_min: int | None = None
+    cores_max: int | None = None
+    memory_max_mb: int | None = None
+    groups: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    denied_accounts: tuple[str, ...] = ()
+    qos: tuple[str, ...] = ()
+    is_for_root: bool = False
+    preempts: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A compute node: what jobs can have of it. `gpus` are numbers by type ("": not said)."""
+
+    name: str
+    cores: int
+    memory_mb: int
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    partitions: tuple[str, ...] = ()
+    is_there: bool = True
+
+    @property
+    def gpu_count(self) -> int:
+        return sum(self.gpus.values())
+
+
+@dataclass(frozen=True)
+class Association:
+    """An account that the user may charge, in one partition or (empty) in all."""
+
+    account: str
+    partition: str = ""
+    qos: tuple[str, ...] = ()
+    walltime_max_min: int | None = None
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What a cluster says of itself; `associations` is None where it keeps no accounts.
+
+    `groups` are the user's; `scratch` is what Slurm takes for the nodes' own disk (TmpFS).
+    """
+
+    name: str
+    version: str
+    partitions: tuple[Nodes, ...]
+    nodes: tuple[Node, ...]
+    associations: tuple[Association, ...] | None = None
+    groups: tuple[str, ...] = ()
+    scratch: str = ""
+
+    def partition(self, name: str) -> Nodes | None:
+        """Return the partition of this name; the default one for an empty name."""
+        wanted = (p for p in self.partitions if p.name == name or (not name and p.is_default))
+        return next(wanted, None)
+
+    def nodes_of(self, name: str) -> tuple[Node, ...]:
+        """Return the nodes of a partition, what its limits leave of each."""
+        limits = self.partition(name)
+        if limits is None:
+            return ()
+        return tuple(
+            Node(
+                n.name,
+                min(n.cores, limits.cores_max or n.cores),
+                min(n.memory_mb, limits.memory_max_mb or n.memory_mb),
+                n.gpus,
+                n.partitions,
+                n.is_there,
+            )
+            for n in self.nodes
+            if limits.name in n.partitions
+        )
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts that the user may charge, none where they are not told."""
+        return tuple(dict.fromkeys(a.account for a in self.associations or ()))
+
+    def may_use(self, partition: Nodes) -> str:
+        """Return why the user may not use a partition, empty if nothing speaks against it."""
+        if partition.is_for_root:
+            return "it is for root alone"
+        if partition.groups and not set(partition.groups) & set(self.groups):
+            return f"it is for the groups {', '.join(partition.groups)}"
+        own = set(self.accounts)
+        if own and partition.accounts and not own & set(partition.accounts):
+            return f"it is for the accounts {', '.join(partition.accounts)}"
+        if own and own <= set(partition.denied_accounts):
+            return f"it denies the accounts {', '.join(sorted(own))}"
+        return ""
+
+
+def partitions(scontrol_output: str) -> tuple[Nodes, ...]:
+    """Return what `scontrol --oneliner show partition` prints (scontrol(1))."""
+    return tuple(_partition(keys) for keys in records(scontrol_output, "PartitionName"))
+
+
+def nodes(scontrol_output: str) -> tuple[Node, ...]:
+    """Return what `scontrol --oneliner show node` prints."""
+    return tuple(_node(keys) for keys in records(scontrol_output, "NodeName"))
+
+
+def config(scontrol_output: str) -> dict[str, str]:
+    """Return what `scontrol show config` prints."""
+    pairs = (line.split("=", 1) for line in scontrol_output.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def associations(sacctmgr_output: str) -> tuple[Association, ...]:
+    """Return what `sacctmgr --parsable2 show assoc format=account,partition,qos,maxwall` prints."""
+    found = []
+    for line in filter(None, map(str.strip, sacctmgr_output.splitlines())):
+        parts = line.split("|")
+        if len(parts) != 4:
+            raise Unanswered(f"sacctmgr printed a line that cannot be read: {line[:200]!r}")
+        account, partition, qos, walltime = parts
+        found.append(Association(account, partition, _names(qos), minutes(walltime)))
+    return tuple(found)
+
+
+def records(text: str, first: str) -> Iterable[dict[str, str]]:
+    """Return the `KEY=VALUE` pairs of each line. Raises `Unanswered` unless it begins with `first`.
+
+    A value may have blanks, and equal signs: the next key is what follows a blank.
+    """
+    for line in filter(None, map(str.strip, text.splitlines())):
+        found = list(_KEY.finditer(line))
+        if not found or found[0][1] != first:
+            raise Unanswered(f"scontrol printed a line that cannot be read: {line[:200]!r}")
+        ends = [match.start() for match in found[1:]] + [len(line)]
+        yield {
+            match[1]: line[match.end() : end].strip()
+            for match, end in zip(found, ends, strict=True)
+        }
+
+
+def minutes(text: str) -> int | None:
+    """Return a time limit as Slurm writes it (`2-00:00:00`, `10:00`) in minutes, None for none."""
+    if text.upper() in _ENDLESS:
+        return None
+    days, _, clock = text.rpartition("-")
+    try:
+        hours, mins, secs = ([0, 0] + [int(part) for part in clock.split(":")])[-3:]
+        if days and clock.count(":") < 2:
+            # after days, hours come first
+            hours, mins, secs = ([int(part) for part in clock.split(":")] + [0, 0])[:3]
+        return (int(days or 0) * 24 + hours) * 60 + mins + (secs > 0)
+    except ValueError as error:
+        raise Unanswered(f"Slurm printed a time that cannot be read: {text[:80]!r}") from error
+
+
+def gpus(gres: str) -> dict[str, int]:
+    """Return the GPUs in a node's generic resources (`gpu:a100:4(S:0-1),lscratch:1`) by type."""
+    found: dict[str, int] = {}
+    for kind, number in _GPU.findall(gres):
+        found[kind] = found.get(kind, 0) + int(number)
+    return found
+
+
+def _partition(keys: Mapping[str, str]) -> Nodes:
+    return Nodes(
+        keys["PartitionName"],
+        keys.get("Default") == "YES",
+        keys.get("State", "UP") == "UP",
+        minutes(keys.get("MaxTime", "")),
+        _number(keys.get("MaxCPUsPerNode", "")),
+        _number(keys.get("MaxMemPerNode", "")),
+        _names(keys.get("AllowGroups", "ALL")),
+        _names(keys.get("AllowAccounts", "ALL")),
+        _names(keys.get("DenyAccounts", "")),
+        _names(keys.get("AllowQos", "ALL")),
+        keys.get("RootOnly") == "YES",
+        keys.get("PreemptMode", "OFF") not in ("OFF", "GANG"),
+    )
+
+
+def _node(keys: Mapping[str, str]) -> Node:
+    try:
+        cores = int(keys.get("CPUEfctv") or keys["CPUTot"])
+        memory_mb = int(keys["RealMemory"]) - (_number(keys.get("MemSpecLimit", "")) or 0)
+    except (KeyError, ValueError) as error:
+        raise Unanswered(f"scontrol told no size of node {keys['NodeName']}") from error
+    return Node(
+        keys["NodeName"],
+        cores,
+        memory_mb,
+        gpus(keys.get("Gres", "")),
+        _names(keys.get("Partitions", "")),
+        not any(word in keys.get("State", "") for word in _AWAY),
+    )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() and int(text) else None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, text.strip().split(",")))
+    return () if names in (("ALL",), ("(null)",), ("N/A",)) else names

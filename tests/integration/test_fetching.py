@@ -1,0 +1,213 @@
+"""Inputs and images that HTCondor fetches over TLS, from a web server and from a registry."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tarfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import Workflow, tool, until
+
+PILOT_IMAGE = "/opt/sif/pilot.sif"
+AUTHORITY = "/etc/ssl/localpool"
+HOST = socket.getfqdn()
+PROGRAMS = (
+    *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),
+    *("stat", "tar", "touch", "tr"),
+)
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A certificate for this host that pilots trust, and what makes others trust it."""
+
+    folder: Path
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "host.crt", self.folder / "host.key")
+        return context
+
+    @property
+    def bundle(self) -> str:
+        return str(self.folder / "ca.crt")
+
+
+def openssl(folder: Path, *options: str) -> None:
+    subprocess.run(["openssl", *options], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory) -> Trusted:
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("ca.crt", "ca.key"):
+        text = tool("apptainer", "exec", PILOT_IMAGE, "cat", f"{AUTHORITY}/{name}")
+        (folder / name).write_text(text)
+    (folder / "names").write_text(
+        f"subjectAltName=DNS:{HOST}\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n"
+    )
+    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout", "host.key")
+    openssl(folder, "req", *new_key, "-out", "host.csr", "-subj", f"/CN={HOST}")
+    signed_by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
+    wanted = ("-in", "host.csr", "-out", "host.crt", "-extfile", "names")
+    openssl(folder, "x509", "-req", "-days", "2", *signed_by, *wanted)
+    return Trusted(folder)
+
+
+@pytest.fixture
+def web(tmp_path_factory, trusted: Trusted) -> Iterator[tuple[Path, str]]:
+    """A folder, and the URL at which it is served."""
+    folder = tmp_path_factory.mktemp("www")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("", 0), handler)
+    server.socket = trusted.context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"https://{HOST}:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def registry(tmp_path_factory, trusted: Trusted) -> Iterator[str]:
+    """The address of an empty registry of images."""
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as free:
+        free.bind(("", 0))
+        address = f"{HOST}:{free.getsockname()[1]}"
+    config = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
+        "http": {
+            "addr": address,
+            "tls": {
+                "certificate": str(trusted.folder / "host.crt"),
+                "key": str(trusted.folder / "host.key"),
+            },
+        },
+    }
+    (folder / "config.yml").write_text(json.dumps(config))
+    with (folder / "log").open("w") as log:
+        command = ["docker-registry", "serve", str(folder / "config.yml")]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    until(lambda: "listening on" in (folder / "log").read_text(), "the registry")
+    yield address
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A file tree with a shell and little more."""
+    root = tmp_path_factory.mktemp("tiny")
+    (root / "usr/bin").mkdir(parents=True)
+    for name in ("tmp", "dev", "proc", "sys", "etc", "srv", "var/tmp"):
+        (root / name).mkdir(parents=True)
+    for link in ("bin", "lib", "lib64"):
+        (root / "usr" / link).mkdir(exist_ok=True)
+        (root / link).symlink_to(f"usr/{link}")
+    (root / "bin/sh").symlink_to("bash")
+    needed = {f"/usr/bin/{name}" for name in PROGRAMS}
+    for line in tool("ldd", *needed).splitlines():
+        needed |= {word for word in line.split() if word.startswith("/") and ":" not in word}
+    for path in needed:
+        (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / path[1:])
+    (root / "etc/tiny").write_text("tiny\n")
+    return root
+
+
+def push(registry: str, trusted: Trusted, root: Path) -> str:
+    """Put a file tree into the registry as a Docker image of one layer; return its name."""
+    context = ssl.create_default_context(cafile=trusted.bundle)
+
+    def send(method: str, url: str, data: bytes = b"", kind: str = "application/octet-stream"):
+        request = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
+        return urllib.request.urlopen(request, context=context)
+
+    def blob(content: bytes) -> str:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        place = send("POST", f"https://{registry}/v2/tiny/blobs/uploads/").headers["Location"]
+        send("PUT", f"{place}&digest={digest}", content)
+        return digest
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(root, arcname=".")
+    layer, plain = gzip.compress(buffer.getvalue(), 1), hashlib.sha256(buffer.getvalue())
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["PATH=/usr/bin:/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{plain.hexdigest()}"]},
+    }
+    told = json.dumps(config).encode()
+    docker = "application/vnd.docker"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{docker}.distribution.manifest.v2+json",
+        "config": {
+            "mediaType": f"{docker}.container.image.v1+json",
+            "size": len(told),
+            "digest": blob(told),
+        },
+        "layers": [
+            {
+                "mediaType": f"{docker}.image.rootfs.diff.tar.gzip",
+                "size": len(layer),
+                "digest": blob(layer),
+            }
+        ],
+    }
+    url = f"https://{registry}/v2/tiny/manifests/1"
+    send("PUT", url, json.dumps(manifest).encode(), manifest["mediaType"])
+    return f"{registry}/tiny:1"
+
+
+def test_pilots_fetch_inputs_and_images_over_tls(
+    workflow: Workflow, web, registry: str, trusted: Trusted, tiny: Path, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", trusted.bundle)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted.bundle)
+    folder, url = web
+    (folder / "data.bin").write_bytes(os.urandom(100_000))
+    docker = push(registry, trusted, tiny)
+    subprocess.run(["apptainer", "build", folder / "tiny.sif", tiny], check=True)
+    oras = f"oras://{registry}/sif:1"
+    subprocess.run(["apptainer", "push", folder / "tiny.sif", oras], check=True)
+    workflow.snakefile(f"""
+IMAGES = {{"docker": "docker://{docker}", "oras": "{oras}", "https": "{url}/tiny.sif"}}
+
+rule all:
+    input: "sum.txt", expand("{{kind}}.txt", kind=IMAGES)
+
+rule fetched:
+    input: storage.http("{url}/data.bin")
+    output: "sum.txt"
+    shell: "sha256sum < {{input}} > {{output}}"
+
+rule contained:
+    output: "{{kind}}.txt"
+    resources: container_image=lambda wildcards: IMAGES[wildcards.kind]
+    shell: "cat /etc/tiny > {{output}}"
+""")
+    assert workflow.run() == 0, workflow.said
+    expected = hashlib.sha256((folder / "data.bin").read_bytes()).hexdigest()
+    assert (workflow.folder / "sum.txt").read_text() == f"{expected}  -\n"
+    for kind in ("docker", "oras", "https"):
+        assert (workflow.folder / f"{kind}.txt").read_text() == "tiny\n", kind

@@ -1,0 +1,132 @@
+"""What `osgpilot plan` says is what the run then does, and it leaves nothing behind."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+from conftest import SITE, jobs_in_queue, pilots_in_slurm, tool
+
+STAGES = """
+rule all:
+    input: expand("out/{n}", n=range(6)), "beside"
+rule map:
+    output: "out/{n}"
+    resources: runtime=5
+    shell: "touch {output}"
+rule beside:
+    output: "beside"
+    resources: ospool=False, runtime=1
+    shell: "touch {output}"
+"""
+
+
+def everything(folder: Path) -> dict[str, float]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def world(folder: Path) -> tuple:
+    temporary = sorted(path.name for path in Path("/tmp").glob("osgpilot-*"))
+    return everything(folder), pilots_in_slurm(), jobs_in_queue(), temporary
+
+
+def planned(workflow, *given: str) -> subprocess.CompletedProcess[str]:
+    argv = [shutil.which("osgpilot"), "plan", *given, "--", *workflow.argv()[3:]]
+    return subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+
+
+def profiled(workflow, **settings: object) -> None:
+    """Say in the workflow's own profile what a run is to keep to."""
+    folder = workflow.folder / "profiles" / "default"
+    folder.mkdir(parents=True)
+    (folder / "profile.v9+.yaml").write_text(yaml.safe_dump(settings))
+
+
+def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
+    workflow.snakefile(STAGES)
+    profiled(workflow, **{"osgpilot-max-pilots": 1, "osgpilot-fallback": "local"})
+    before = world(workflow.folder)
+    said = planned(workflow)
+    as_data = planned(workflow, "--json")
+    assert (said.returncode, as_data.returncode) == (0, 0), said.stderr + as_data.stderr
+    assert world(workflow.folder) == before
+
+    told = json.loads(as_data.stdout)
+    lines = [route["line"] for route in told["routes"]]
+    assert said.stdout.splitlines()[: len(lines)] == lines
+    (project,) = told["projects"]
+    assert (project["project"], project["waiting"]) == ("TestProject", 6)
+    (start,), (refusal,) = project["starts"], project["refusals"]
+    assert (start["count"], start["offer"]) == (1, "compute/4c")
+    assert "at most 1 pilots at a time" in refusal["reason"]
+    low_s, high_s = project["expected"]["makespan_s"]
+    assert 0 < low_s <= high_s
+    (verdict,) = project["verdicts"]
+    assert verdict["accepted"]
+    assert "to start at" in verdict["said"]
+
+    assert workflow.run() == 0, workflow.said
+    ran = [line.removeprefix("osgpilot: ") for line in workflow.said.splitlines()]
+    assert [line for line in ran if line.startswith("rule ") and " -> " in line] == lines
+    assert f"launch 1 pilot(s): {start['reason']}" in workflow.said
+    same_scripts(workflow.folder, project, told["pilot_script"])
+
+
+def same_scripts(workdir: Path, project: dict, script: str) -> None:
+    """The pilot and the jobs of the run were asked for as the plan had shown."""
+    (verdict,), (sample,) = project["verdicts"], project["samples"]
+    (folder,) = (workdir / ".snakemake" / "osgpilot").glob("*/")
+    (pilot,) = (folder / "pilots").iterdir()
+    assert (folder / "pilot.sh").read_text() == script
+    shown = verdict["files"]["parameters"].replace("RUN", folder.name)
+    assert (pilot / "parameters").read_text() == shown
+    call = [word.replace("RUN", folder.name) for word in verdict["sbatch"]]
+    assert call[-2:] == [str(folder / "pilot.sh"), str(pilot)]
+    argv = ("condor_history", "-json", "-constraint", f'OSGPilotWorkflow == "{folder.name}"')
+    ad, *others = json.loads(tool(*argv))
+    assert len(others) == 5
+    described = sample["description"]
+    assert sample["rules"] == ["map"]
+    assert ad["RequestCpus"] == int(described["request_cpus"])
+    assert ad["RequestMemory"] == int(described["request_memory"])
+    assert ad["ProjectName"] == described["My.ProjectName"].strip('"')
+    assert ad["JobLeaseDuration"] == int(described["job_lease_duration"])
+    assert "TARGET.GLIDEIN_ToDie - time() > 300" in described["requirements"]
+    assert "TARGET.GLIDEIN_ToDie - time() > 300" in ad["Requirements"]
+
+
+def test_what_no_run_would_begin_with_is_refused_in_the_same_words_and_kinds_are_told_apart(
+    workflow,
+):
+    workflow.snakefile("""
+rule all:
+    input: "gathered"
+rule map:
+    output: "out/{n}"
+    shell: "touch {output}"
+rule gather:
+    input: expand("out/{n}", n=range(6))
+    output: "gathered"
+    threads: 2
+    resources: osg_project="OtherProject"
+    shell: "touch {output}"
+""")
+    before = world(workflow.folder)
+    told = json.loads(planned(workflow, "--json").stdout)
+    ours, theirs = sorted(told["projects"], key=lambda each: -each["waiting"])
+    assert (ours["project"], ours["waiting"]) == ("TestProject", 6)
+    assert (theirs["project"], theirs["waiting"], theirs["to_come"]) == ("OtherProject", 0, 1)
+    assert [sample["rules"] for sample in theirs["samples"]] == [["gather"]]
+    workflow.write_site(SITE | {"slurm": {"partition": "nowhere"}})
+    told = json.loads(planned(workflow, "--json").stdout)
+    (verdict,) = [each for project in told["projects"] for each in project["verdicts"]]
+    assert not verdict["accepted"]
+    assert "invalid partition specified: nowhere" in verdict["said"]
+    workflow.write_site(SITE | {"token": "none"})
+    refused = planned(workflow)
+    assert refused.returncode == 1
+    assert "token file" in refused.stderr.splitlines()[-1]
+    workflow.write_site(SITE)
+    assert world(workflow.folder)[1:] == before[1:]
+    assert not (workflow.folder / ".snakemake").exists()

@@ -1,0 +1,80 @@
+"""One working folder on two hosts: who holds a run is known on both, also after a reboot."""
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from .conftest import SITE, SNAKEMAKE, Pool, until
+
+SNAKEFILE = """
+rule all:
+    input: expand("out-{n}", n=range(2))
+rule wait:
+    output: "out-{n}"
+    shell:
+        "echo start >> /var/tmp/ran-{wildcards.n}; "
+        "until [ -e /var/tmp/go ]; do sleep 0.2; done; touch {output}"
+"""
+AT_AP = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
+SITES = {"login": AT_AP, "ap": {**AT_AP, "slurm": {"ssh": "login"}}}
+NEW_BOOT = """
+cat /proc/sys/kernel/random/uuid > /run/boot
+mount --bind /run/boot /proc/sys/kernel/random/boot_id
+"""
+
+
+def argv(pool: Pool, host: str) -> list[str]:
+    command = list(SNAKEMAKE)
+    command[command.index("site.yaml")] = f"{host}.yaml"
+    options = ("--nolock", "--rerun-incomplete", "--osgpilot-max-pilots", "1")
+    return pool.argv(*command, *options, host=host, folder=pool.work)
+
+
+def refused(pool: Pool, host: str) -> str:
+    done = subprocess.run(argv(pool, host), capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def lease(pool: Pool) -> Path:
+    (found,) = pool.work.glob(".snakemake/osgpilot/2*/lease")
+    return found
+
+
+def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool):
+    (pool.work / "Snakefile").write_text(SNAKEFILE)
+    for host, site in SITES.items():
+        (pool.work / f"{host}.yaml").write_text(yaml.safe_dump(site))
+    with (pool.work / "said").open("w") as said:
+        first = subprocess.Popen(argv(pool, "login"), stdout=said, stderr=subprocess.STDOUT)
+
+    def both_run() -> bool:
+        states = pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap").split()
+        return states == ["2", "2"] or first.poll() is not None
+
+    until(both_run, 90, "two jobs that run")
+    pid = pool.say("pgrep", "-o", "-u", "alice", "-f", "python -m snakemake --executor")
+    for host in SITES:
+        told = refused(pool, host)
+        assert f"another Snakemake works in this folder: run {lease(pool).parent.name}" in told
+        assert f"process {pid} on login" in told
+
+    pool.say("kill", "-KILL", pid, user="root")
+    first.wait()
+    assert f"process {pid} on login" in refused(pool, "ap"), "it may be alive there"
+    pool.say("touch", "--date=1 hour ago", str(lease(pool)))
+    assert "its pilots are in the Slurm of login" in refused(pool, "ap")
+
+    # the lease is new again, but the host was started anew since
+    pool.say("touch", str(lease(pool)))
+    pool.say("bash", "-c", NEW_BOOT, user="root")
+    pool.say("touch", "/var/tmp/go")
+    done = subprocess.run(argv(pool, "login"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 job(s) are there from before" in done.stderr
+    for n in range(2):
+        assert pool.say("cat", f"/var/tmp/ran-{n}") == "start", "executed once"
+    assert pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap") == ""
+    assert pool.say("squeue", "--noheader") == ""

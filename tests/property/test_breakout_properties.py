@@ -1,0 +1,234 @@
+"""Whatever a site file, an answer of Slurm's, an event log or a name holds, it stays what it is."""
+
+import copy
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
+from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.core.remains import is_folder_of
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.pilot import parameters
+from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat
+from snakemake_executor_plugin_osgpilot.site.load import Partition, Site, load
+from snakemake_executor_plugin_osgpilot.slurm import commands, parse
+from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
+from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+
+TRAPS = st.sampled_from(
+    (
+        *"\n\r\0\t '\"\\$`;|&<>(){}[]*?!#~=%,:@-./",
+        *("-oProxyCommand=id", "--wrap=id", "$(id)", "../", "\noption token=/etc/shadow"),
+        *("\nenv POOL=evil", "%j", "\x1f", "\u2028", "host", "x"),
+    )
+)
+hostile = st.lists(TRAPS | st.text(max_size=3), max_size=5).map("".join)
+
+SEAT = Seat("alice", "MyProject", "r1")
+PILOT = Pilot("p1", Shape(4, 3800), offer="default/4c", walltime_s=5400)
+FULL = {
+    "site": "Home",
+    "resource": "Home-Slurm",
+    "central_manager": "cm.home:9618",
+    "project": "MyProject",
+    "access_point": {"schedd": "ap.home", "collector": "cm.home"},
+    "token": "~/token",
+    "image": "/images/pilot.sif",
+    "scratch": "/scratch",
+    "slurm": {
+        "ssh": "me@cluster",
+        "folder": "~/state",
+        "account": "a",
+        "qos": "q",
+        "constraint": "c",
+        "reservation": "r",
+    },
+    "partitions": [
+        {"name": "p", "cores": 4, "memory_mb": 4000, "walltime_max_min": 60, "gpu_type": "t"}
+    ],
+    "condor": {"KNOB": "value"},
+}
+PLACES = [
+    *(("site",), ("resource",), ("central_manager",), ("project",), ("token",), ("image",)),
+    *(("scratch",), ("access_point", "schedd"), ("access_point", "collector")),
+    *(("slurm", key) for key in FULL["slurm"]),
+    *(("partitions", 0, key) for key in ("name", "gpu_type")),
+    ("condor", "KNOB"),
+]
+SINGLE = re.compile(r"[^\0-\x1f\x7f]*")
+
+
+def is_one_line(error: OsgpilotError) -> None:
+    assert SINGLE.fullmatch(str(error))
+
+
+def site_with(place: tuple[str | int, ...], value: str) -> Site:
+    content = copy.deepcopy(FULL)
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "site.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return load(path)
+
+
+@given(st.sampled_from(PLACES), hostile)
+@example(("slurm", "ssh"), "cluster\n")
+@example(("slurm", "ssh"), "-oProxyCommand=id")
+@example(("site",), "Home\n")
+@example(("image",), "/x\noption token=/etc/shadow")
+@example(("condor", "KNOB"), "a\n")
+def test_a_site_file_is_refused_or_its_values_are_words_of_one_line(place, value):
+    try:
+        site = site_with(place, value)
+    except BadInput as error:
+        is_one_line(error)
+        return
+    values = parameters.parameters(site, SEAT, PILOT, Path("/run"))
+    text = parameters.pilot_files(site, values)["parameters"]
+    assert dict(line.split("=", 1) for line in text.split("\n")[:-1]) == values
+    partition = site.partitions[0]
+    allocation = Allocation(
+        "p1", "r1", 4, 4000, 60, Path("/run/pilots/p1"), partition.name, 1, partition.gpu_type
+    )
+    argv = commands.sbatch(allocation, site.slurm, Path("/run/pilot.sh"))
+    assert all(each.startswith("--") for each in argv[1:-2])
+    assert argv[-2:] == ["/run/pilot.sh", "/run/pilots/p1"]
+    assert all(SINGLE.fullmatch(each) for each in argv)
+    assert not site.slurm.ssh.startswith("-")
+    assert not re.search(r"\s", site.slurm.ssh)
+
+
+@given(hostile)
+def test_a_host_is_never_an_option_of_ssh(host):
+    connection = SshConnection(host)
+    connection._folder.rmdir()
+    argv = connection._ssh("-T")
+    assert argv[-2:] == ["--", host]
+
+
+READ = """
+folder=$1
+declare -A option=()
+variables=()
+die() { exit 9; }
+eval "$(sed -n '/^read_parameters() {$/,/^}$/p' "$2")"
+read_parameters
+for each in "${!option[@]}"; do printf 'option %s=%s\\0' "$each" "${option[$each]}"; done
+for each in "${variables[@]}"; do
+    name=APPTAINERENV_$each
+    printf 'env %s=%s\\0' "$each" "${!name}"
+done
+"""
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(hostile, min_size=5, max_size=5))
+@example(["$(id)", "a=b", " x ", "\\", "'"])
+def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
+    image, token, scratch, knob, shared = given_values
+    partition = Partition("", 4, 3900, (90,), smallest_cores=4)
+    site = Site("Home", "Home-Slurm", Path(token), image, (partition,), scratch=scratch)
+    site = replace(site, condor={"KNOB": knob}, shared_folders=(shared,))
+    values = parameters.parameters(site, SEAT, PILOT, Path("/run"))
+    try:
+        files = parameters.pilot_files(site, values)
+    except BadInput:
+        assert any(re.search("[\n\r\0]", value) for value in values.values())
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "parameters").write_text(files["parameters"], newline="")
+        (Path(folder) / "pilot.sh").write_text(parameters.script())
+        argv = ["bash", "-c", READ, "-", folder, f"{folder}/pilot.sh"]
+        clean = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(argv, capture_output=True, check=True, env=clean)
+    lines = done.stdout.decode().split("\0")[:-1]
+    assert dict(line.split("=", 1) for line in lines) == values
+
+
+ROW = "7\x1fosgpilot-r1-1\x1fRUNNING\x1fNone\x1fN/A\x1fN/A\x1fn1\n"
+slurm_said = st.lists(st.sampled_from([ROW, ROW.strip(), "7;cluster", "7"]) | hostile, max_size=4)
+
+
+@given(slurm_said.map("".join))
+@example("--wrap=id\x1fosgpilot-20261122-101010-abc123-1\x1f/x\n")
+def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
+    for read in (
+        lambda: [row.allocation_id for row in parse.rows(said).values()],
+        lambda: [each for each, _, _ in parse.folders(said)],
+        lambda: [parse.allocation_id(said)],
+    ):
+        try:
+            ids = read()
+        except Unanswered as error:
+            is_one_line(error)
+        else:
+            # they are arguments of scancel, and numbers in a message
+            assert all(re.fullmatch(r"[0-9]+", each) for each in ids)
+    assert isinstance(failure("sbatch", " ".join(said.split())), OsgpilotError)
+
+
+LOG = (Path(__file__).parents[1] / "unit" / "event_log.txt").read_text()
+log_parts = st.lists(
+    st.sampled_from([*LOG.splitlines(keepends=True), "...\n", "005 (", "\n"]) | hostile, max_size=8
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(log_parts.map("".join))
+@example("999999999999 (99999999999.000.000) 2026-01-01 00:00:00 x\n...\n")
+def test_an_event_log_of_any_kind_is_read_to_its_end(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "jobs.log"
+        log = EventLog(path)
+        path.write_text(text + "\n...\n" + LOG)
+        found, silent = [], 0
+        for _ in range(200):
+            try:
+                new = log.read()
+            except Unanswered:
+                continue
+            found += new
+            silent = 0 if new else silent + 1
+            if silent > 2:
+                break
+        assert silent > 2
+        assert all(re.fullmatch(r"-?\d+\.-?\d+", job_id) for job_id, _ in found)
+        log.close()
+
+
+@given(hostile)
+def test_a_folder_name_goes_into_a_description_as_one_word_or_not_at_all(name):
+    try:
+        text = plain_path(Path("/home/alice") / name)
+    except BadInput:
+        return
+    assert SINGLE.fullmatch(text)
+    assert not set(text) & set("$\"'\\;|&<>(){}[]*?!#`")
+
+
+@given(hostile)
+def test_nothing_but_a_runs_folder_is_removed_from_a_cluster(path):
+    run = "20261122-101010-abc123"
+    for each in (path, f"/{path}", f"/home/{path}/{run}"):
+        if is_folder_of(run, each):
+            assert Path(each).name == run
+            assert ".." not in Path(each).parts
+
+
+@pytest.mark.parametrize("name", ["x\n", "x\0", "x\r", "x y", "x'", 'x"', "x;", "", "-x", "ü"])
+def test_no_name_gets_into_an_expression_that_is_more_than_a_word(name):
+    with pytest.raises(BadInput):
+        parameters.safe_name(name, "name")

@@ -1,0 +1,176 @@
+"""From single runs to the table, the picture and the page."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from snakemake_executor_plugin_osgpilot.cli.main import main
+from snakemake_executor_plugin_osgpilot.simulate.bounds import Limits
+from snakemake_executor_plugin_osgpilot.simulate.compare import Measured, Task, ratios
+from snakemake_executor_plugin_osgpilot.simulate.page import html, markdown
+from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
+from snakemake_executor_plugin_osgpilot.simulate.picture import svg
+from snakemake_executor_plugin_osgpilot.simulate.table import (
+    as_record,
+    dominated,
+    interval,
+    rows,
+    write_csv,
+)
+from snakemake_executor_plugin_osgpilot.simulate.tuning import TASTES, Tuned, best, candidates
+
+STATIC = Choice("static", (("pilots", 5),))
+DASK = Choice("dask", (("target_s", 300.0),))
+
+
+def ran(choice=STATIC, seed=0, makespan_s=1100.0, charged_core_s=2000.0, **more):
+    figures = {
+        "limits": Limits(1000.0, 1000.0, 1000.0), "jobs": 10, "jobs_left": 0, "first_slot_s": 100.0,
+        "first_job_s": 110.0, "launched": 4, "needed": 2.0, "never_used": 1, "failed_starts": 0,
+        "plan_ms": 1.0, "stopped": "",
+    }  # fmt: skip
+    return Measured(
+        Task("bag", choice, seed), makespan_s=makespan_s, charged_core_s=charged_core_s,
+        **(figures | more),
+    )  # fmt: skip
+
+
+def test_the_limit_begins_with_the_earliest_slot_that_anybody_had():
+    late, early = ratios([ran(first_slot_s=400.0), ran(DASK, first_slot_s=100.0)])
+    assert late.makespan == early.makespan == 1.0
+    assert late.makespan_no_wait == 1.1
+    assert late.charged == 2.0
+
+
+def test_a_run_that_left_jobs_has_no_ratio():
+    (unfinished,) = ratios([ran(jobs_left=3)])
+    assert unfinished.makespan == unfinished.charged == math.inf
+    (row,) = rows([ran(jobs_left=3)])
+    assert (row.done, row.jobs_done, row.makespan.median) == (0.0, 0.7, math.inf)
+    assert as_record(row)["makespan"] is None
+
+
+def test_a_row_is_the_median_over_seeds_with_an_interval_around_it():
+    (row,) = rows([ran(seed=n, makespan_s=1100.0 + 110 * n) for n in range(5)])
+    assert row.makespan.median == pytest.approx(1.2)
+    assert row.makespan.low < row.makespan.median < row.makespan.high
+    assert row.never_used == 0.25
+    assert row.overlaunched == 2.0
+
+
+def test_an_interval_is_the_same_for_the_same_values():
+    values = [1.0, 5.0, 2.0, 8.0, 3.0]
+    assert interval(values) == interval(values)
+    assert interval([2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_who_is_worse_in_both_is_dominated_and_who_ends_less_often():
+    fast = ran(Choice(OURS), makespan_s=1100.0, charged_core_s=3000.0)
+    cheap = ran(DASK, makespan_s=2200.0, charged_core_s=1500.0)
+    worse = ran(STATIC, makespan_s=2300.0, charged_core_s=1600.0)
+    marks = {row.rule: row.on_front for row in rows([fast, cheap, worse])}
+    assert marks == {OURS: True, "dask": True, "static": False}
+    lucky = ran(STATIC, makespan_s=1000.0, charged_core_s=1000.0)
+    half = rows([lucky, ran(STATIC, seed=1, jobs_left=1), fast, ran(Choice(OURS), 1)])
+    (static,) = [row for row in half if row.rule == "static"]
+    assert dominated(static, half)
+
+
+def test_ours_comes_first_and_a_peer_once_for_each_taste():
+    tuned = [Tuned("bag", taste, STATIC) for taste in ("balanced", "thrifty")]
+    listed = rows([ran(STATIC), ran(Choice(OURS))], tuned)
+    assert [(row.rule, row.taste) for row in listed] == [
+        (OURS, ""), ("static", "balanced"), ("static", "thrifty"),
+    ]  # fmt: skip
+
+
+# tuning
+
+
+def test_the_best_is_the_cheapest_by_taste_over_all_seeds():
+    runs = [
+        *(ran(DASK, n, makespan_s=1000.0, charged_core_s=4000.0) for n in range(2)),
+        *(ran(STATIC, n, makespan_s=2000.0, charged_core_s=1000.0) for n in range(2)),
+    ]
+    assert best(runs, TASTES["fast"]) == DASK
+    assert best(runs, TASTES["balanced"]) == STATIC
+    assert best([*runs, ran(Choice("zslurm"), makespan_s=1.0)], 0.1) == DASK
+    failed = [ran(DASK, jobs_left=1), ran(STATIC, jobs_left=9)]
+    assert best(failed, 0.5) == DASK
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_only_pilots_that_can_hold_every_job_are_tried(rule):
+    offers = {dict(choice.knobs)["offer"] for choice in candidates("mixed", rule)}
+    assert offers == {"8c", "16c"}
+    lives = {dict(choice.knobs)["walltime_s"] for choice in candidates("heavy", rule)}
+    assert lives == {28_800}
+
+
+# what is written
+
+
+def test_table_and_runs_are_written_as_csv():
+    out = io.StringIO()
+    write_csv([as_record(row) for row in rows([ran()])], out)
+    (line,) = csv.DictReader(io.StringIO(out.getvalue()))
+    assert (line["scenario"], line["charged"], line["charged_low"]) == ("bag", "2.0", "2.0")
+
+
+def test_the_page_needs_nothing_else_and_trusts_no_text():
+    listed = rows([ran(Choice(OURS)), ran(STATIC, jobs_left=1)])
+    picture = svg(listed)
+    assert picture == svg(listed)
+    page = html(listed, picture, "simulate <script>")
+    assert "<svg" in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert not {"src=", "@import", "<link"} & set(page.split())
+    assert "| bag | osgpilot | 1.00 | 2.00 |" in markdown(listed)
+
+
+def test_a_picture_of_nothing_is_a_picture():
+    assert "nobody came to the end" in svg(rows([ran(jobs_left=1)]))
+
+
+# the command
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["simulate", *arguments])
+
+
+def test_unknown_names_are_one_line():
+    for words in (("--workload", "sack"), ("--policy", "nobody")):
+        result = invoke(*words)
+        assert result.exit_code == 1
+        assert "; known are " in result.output
+        assert result.output.count("\n") == 1
+
+
+def test_a_comparison_is_the_same_on_one_process_and_on_two_and_is_written_down(tmp_path: Path):
+    words = ("--jobs", "30", "--seeds", "2", "--tuning-seeds", "0", "--policy", "osgpilot",
+             "--policy", "taskvine", "--json")  # fmt: skip
+    alone = invoke(*words, "--workers", "1", "--out", str(tmp_path / "new"))
+    several = invoke(*words, "--workers", "2")
+
+    def told(result):
+        return [
+            {k: v for k, v in row.items() if k != "plan_ms"} for row in json.loads(result.stdout)
+        ]
+
+    assert told(alone) == told(several)
+    assert [row["rule"] for row in told(alone)] == ["osgpilot", "taskvine"]
+    written = {path.name for path in (tmp_path / "new").iterdir()}
+    assert written == {"runs.csv", "table.csv", "table.md", "pareto.svg", "index.html"}
+
+
+def test_a_table_is_printed_for_people():
+    result = invoke("--jobs", "20", "--seeds", "1", "--workload", "dag", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "osgpilot" in result.output
