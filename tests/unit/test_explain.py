@@ -142,7 +142,7 @@ JOBS = {
     ),
     "slow": (
         run(job("running", for_s=900.0, usual_s=60.0, allocation="7", node="n1", starts=1)),
-        "slow: jobs of rule map took 60 s",
+        "slow: jobs of rule map took 1 min",
         "condor_tail 12.3",
     ),
     "longer than its rule says": (
