@@ -6,6 +6,7 @@ from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
+from snakemake_executor_plugin_osgpilot.cli.site import site
 from snakemake_executor_plugin_osgpilot.cli.status import status
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
@@ -30,4 +31,5 @@ main.add_command(doctor)
 main.add_command(pool)
 main.add_command(reap)
 main.add_command(runtime)
+main.add_command(site)
 main.add_command(status)

@@ -17,11 +17,13 @@ from snakemake_executor_plugin_osgpilot.access_point.description import plain_pa
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
+    of_error,
     ok,
     untested,
     warning,
 )
 from snakemake_executor_plugin_osgpilot.doctor.world import World
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.run import JOURNAL
@@ -79,7 +81,10 @@ def site_file(world: World) -> list[Finding]:
 
 def project(world: World) -> list[Finding]:
     """Check that there is a project, and that the OSG knows it."""
-    name = world.project.reported()
+    try:
+        name = world.project.reported()
+    except BadInput as error:
+        return [of_error("project", error, "choose one of letters, digits, `.`, `_` and `-`")]
     if world.site().central_manager != OSPOOL:
         return [ok("project", f"{name} (a pool of your own registers none)")]
     try:

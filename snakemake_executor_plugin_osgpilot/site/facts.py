@@ -60,7 +60,10 @@ class Association:
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What a cluster says of itself; `associations` is None where it keeps no accounts."""
+    """What a cluster says of itself; `associations` is None where it keeps no accounts.
+
+    `groups` are the user's; `scratch` is what Slurm takes for the nodes' own disk (TmpFS).
+    """
 
     name: str
     version: str
@@ -68,6 +71,7 @@ class ClusterFacts:
     nodes: tuple[Node, ...]
     associations: tuple[Association, ...] | None = None
     groups: tuple[str, ...] = ()
+    scratch: str = ""
 
     def partition(self, name: str) -> Nodes | None:
         """Return the partition of this name; the default one for an empty name."""

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +101,15 @@ class Site:
     has_fixed_pilots: bool = False
 
 
+def schema_path() -> Path:
+    """Return the file with the JSON Schema of a site file; editors use it, too."""
+    return Path(__file__).with_name("schema.json")
+
+
 @cache
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a site file."""
-    text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    loaded: dict[str, Any] = json.loads(schema_path().read_text(encoding="utf-8"))
     return loaded
 
 

@@ -26,6 +26,7 @@ def survey(host: Host) -> ClusterFacts:
         facts.nodes(_answer(host, [*SCONTROL, "node"])),
         _associations(host),
         (who, *groups),
+        config.get("TmpFS", ""),
     )
 
 

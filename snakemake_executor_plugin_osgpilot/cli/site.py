@@ -1,0 +1,182 @@
+"""`osgpilot site`: write, check and explain site files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.doctor.world import World
+    from snakemake_executor_plugin_osgpilot.site.draft import Answers
+    from snakemake_executor_plugin_osgpilot.slurm.host import Host
+
+FileArgument = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def site() -> None:
+    """The site file: the cluster where pilots run.
+
+    \b
+    osgpilot site init      writes one from what Slurm tells
+    osgpilot site check     compares one with the cluster
+    osgpilot site schema    prints what may be in it, for editors
+    """
+
+
+@site.command()
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="site.yaml",
+    show_default=True,
+    help="File to write; - for standard output.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--ssh", default="", help="Host on which Slurm's commands work, if not on this one.")
+@click.option("--site", "site_name", default="", help="GLIDEIN_Site, as registered with the OSG.")
+@click.option("--resource", default="", help="GLIDEIN_ResourceName, as registered with the OSG.")
+@click.option("--project", default="", help="OSG project.")
+@click.option("--token", default="", help="File with the token for pilots.")
+@click.option("--image", default="", help="Pilot container: a file, or an image to fetch.")
+@click.option("--account", default="", help="Slurm account to charge.")
+@click.option("--central-manager", default="", help="host:port; leave out for the OSPool.")
+def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> None:
+    """Write a site file from what Slurm tells: partitions, limits, accounts, nodes.
+
+    What Slurm cannot know is asked for on a terminal, where no option says it, and is left as a
+    comment elsewhere. Nothing is submitted.
+    """
+    from snakemake_executor_plugin_osgpilot.site.draft import Answers
+
+    to_file = str(out) != "-"
+    if to_file and out.exists() and not force:
+        raise BadInput(f"{out} exists; --force writes over it, --out FILE writes another")
+    host = _reach(ssh)
+    try:
+        answers = Answers(site=site_name, ssh=ssh, **said)
+        text = _draft(host, answers)
+    finally:
+        host.close()
+    if not to_file:
+        click.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {out}; go over it, then:")
+    click.echo(f"  osgpilot site check {out}\n  osgpilot doctor --site {out}")
+
+
+def _reach(ssh: str) -> Host:
+    from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+    from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+
+    if not ssh:
+        return Host(Here())
+    connection = SshConnection(ssh)
+    try:
+        connection.log_in()
+    except BaseException:
+        connection.close()
+        raise
+    return Host(connection)
+
+
+def _draft(host: Host, answers: Answers) -> str:
+    from dataclasses import replace
+
+    from snakemake_executor_plugin_osgpilot.site import draft
+    from snakemake_executor_plugin_osgpilot.site.load import schema_path
+    from snakemake_executor_plugin_osgpilot.slurm.survey import survey
+
+    try:
+        cluster = survey(host)
+    except OsgpilotError as error:
+        raise BadInput(
+            f"{error}; run this where Slurm's commands work, or name that host with --ssh"
+        ) from error
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        suggested = {
+            "site": cluster.name,
+            "resource": f"{answers.site or cluster.name}-Slurm",
+            "project": "",
+            "token": "~/osg-token/flock.opensciencegrid.org",
+            "image": draft.IMAGE,
+        }
+        if len(cluster.accounts) > 1:
+            suggested["account"] = cluster.accounts[0]
+        for name, default in suggested.items():
+            if not getattr(answers, name):
+                told = click.prompt(_QUESTIONS[name], default=default, show_default=bool(default))
+                answers = replace(answers, **{name: told})
+    return draft.text(cluster, answers, str(schema_path()), cluster.scratch)
+
+
+_QUESTIONS = {
+    "site": "Name of the site, as registered with the OSG",
+    "resource": "Name of the resource, as registered with the OSG",
+    "project": "OSG project (empty: later)",
+    "token": "File with the token for pilots",
+    "image": "Pilot container",
+    "account": "Slurm account to charge",
+}
+
+
+@site.command()
+@click.argument("file", type=FileArgument, default="site.yaml")
+@click.option("--offline", is_flag=True, help="Look at the file alone, not at the cluster.")
+@click.pass_context
+def check(context: click.Context, file: Path, offline: bool) -> None:
+    """Compare a site file with its schema, then with the cluster.
+
+    One line for each problem: where, value, why, what to write. Slurm is asked whether it would
+    take the largest pilots; nothing is submitted. Exit status 1 if there is a problem.
+    """
+    from snakemake_executor_plugin_osgpilot.doctor.world import World
+    from snakemake_executor_plugin_osgpilot.site.load import all_complaints
+
+    complaints = all_complaints(file)
+    if not complaints and not offline:
+        world = World(file)
+        try:
+            complaints = _against_cluster(world)
+        finally:
+            world.close()
+    for complaint in complaints:
+        click.echo(complaint)
+    if complaints:
+        context.exit(1)
+    click.echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))
+
+
+def _against_cluster(world: World) -> list[str]:
+    from snakemake_executor_plugin_osgpilot.doctor import places
+    from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
+    from snakemake_executor_plugin_osgpilot.site.limits import problems
+    from snakemake_executor_plugin_osgpilot.site.load import line_of
+
+    file = world.site_file
+    found = problems(world.site.reported(), world.facts.reported())
+    if found:
+        return [f"site file {file}, line {line_of(file, p.keys)}: {p}" for p in found]
+    refused = [each for each in places.limits(world) if each.verdict is not Verdict.OK]
+    return [f"site file {file}: {each.what}" for each in refused]
+
+
+@site.command()
+@click.option("--path", is_flag=True, help="Print where the schema is, not what it says.")
+def schema(path: bool) -> None:
+    """Print the JSON Schema of site files (draft 2020-12).
+
+    Editors with a YAML language server use it when a site file begins with
+    `# yaml-language-server: $schema=PATH`; `site init` writes that line.
+    """
+    from snakemake_executor_plugin_osgpilot.site.load import schema_path
+
+    where = schema_path()
+    click.echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)
