@@ -133,6 +133,7 @@ def _as_json(checks: Sequence[Any], world: World) -> list[Finding]:
 
 def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
     from rich.console import Console
+    from rich.text import Text
 
     from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
     from snakemake_executor_plugin_osgpilot.doctor.findings import summary
@@ -143,9 +144,9 @@ def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
             checks, world, lambda names: line.update(f"testing {', '.join(names)}")
         ):
             found.append(finding)
-            click.echo(
-                click.style(f"{finding.verdict:<10} ", fg=COLOURS[finding.verdict]) + str(finding)
-            )
+            verdict = (f"{finding.verdict:<10} ", COLOURS[finding.verdict])
+            # one line each, however long: for copying, and for grep
+            console.print(Text.assemble(verdict, str(finding)), soft_wrap=True)
     click.echo(summary(found))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot import pilot
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
@@ -72,7 +73,8 @@ def node(world: World) -> list[Finding]:
     """Check compute nodes of every partition by a small job in each."""
     cluster = world.cluster()
     with _folder(world, cluster) as (run, client):
-        probes = [_probe(world, cluster, run, kind) for kind in largest(cluster.site)]
+        wanted = largest(cluster.site)
+        probes = [_probe(world, cluster, run.pilot(f"{n}"), k) for n, k in enumerate(wanted, 1)]
         refused: list[Finding] = []
         try:
             for probe in probes:
@@ -104,23 +106,25 @@ def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmCl
                 cluster.host.run(["rm", "-rf", str(there.path)])
 
 
-def _probe(world: World, cluster: Cluster, run: RunFolder, kind: Kind) -> Probe:
-    name = f"osgpilot-{run.path.name}-{kind.partition.name or 'default'}"
+def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
+    """Return the probe of one partition; `folder` is its own, in that of all."""
+    run = folder.parents[1]
+    name = f"osgpilot-{run.name}-{folder.name}"
     site, partition = cluster.site, kind.partition
     gpus = min(1, partition.gpus)
     memory_mb = min(MEMORY_MB, partition.memory_mb)
     shape = Shape(1, memory_mb, gpus=gpus)
-    seat = replace(world.seat(), run=run.path.name)
-    values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run.path)
+    seat = replace(world.seat(), run=run.name)
+    values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run)
     values["option targets"] = " ".join(_targets(world))
     probe_text = files(pilot).joinpath("probe.sh").read_text(encoding="utf-8")
     allocation = Allocation(
         name,
-        run.path.name,
+        run.name,
         1,
         memory_mb,
         WALLTIME_MIN,
-        run.pilot(name),
+        folder,
         partition=partition.name,
         gpus=gpus,
         gpu_type=partition.gpu_type,

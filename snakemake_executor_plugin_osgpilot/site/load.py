@@ -151,7 +151,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not a text file"
-        raise BadInput(f"site file {path}: {reason}; check --osgpilot-site") from error
+        raise BadInput(f"site file {path}: {reason}; `osgpilot site init` writes one") from error
     try:
         tree, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
