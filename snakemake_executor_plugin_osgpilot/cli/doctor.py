@@ -88,7 +88,6 @@ def doctor(context: click.Context, /, **given: Any) -> None:
     except KeyboardInterrupt:
         context.exit(130)
     finally:
-        world.stop.set()
         world.close()
     context.exit(exit_status(found))
 

@@ -53,11 +53,12 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     comment elsewhere. Nothing is submitted.
     """
     from snakemake_executor_plugin_osgpilot.site.draft import Answers
+    from snakemake_executor_plugin_osgpilot.slurm.cluster import connect
 
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
         raise BadInput(f"{out} exists; --force writes over it, --out FILE writes another")
-    host = _reach(ssh)
+    host = connect(ssh)
     try:
         answers = Answers(site=site_name, ssh=ssh, **said)
         text = _draft(host, answers)
@@ -70,21 +71,6 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     out.write_text(text, encoding="utf-8")
     click.echo(f"wrote {out}; go over it, then:")
     click.echo(f"  osgpilot site check {out}\n  osgpilot doctor --site {out}")
-
-
-def _reach(ssh: str) -> Host:
-    from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-    from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
-
-    if not ssh:
-        return Host(Here())
-    connection = SshConnection(ssh)
-    try:
-        connection.log_in()
-    except BaseException:
-        connection.close()
-        raise
-    return Host(connection)
 
 
 def _draft(host: Host, answers: Answers) -> str:

@@ -84,4 +84,4 @@ def examine_all(
                     yield from order[told].result()
                     told += 1
         finally:
-            world.stop.set()
+            world.interrupt()

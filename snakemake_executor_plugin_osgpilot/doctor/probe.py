@@ -12,7 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot import pilot
-from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.core.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    Row,
+    Seen,
+)
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.core.supply import HOPELESS
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
@@ -26,7 +30,7 @@ from snakemake_executor_plugin_osgpilot.doctor.places import largest
 from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther, World
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, pilot_files
-from snakemake_executor_plugin_osgpilot.ports import Allocation
+from snakemake_executor_plugin_osgpilot.ports import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.site.kinds import Kind
 from snakemake_executor_plugin_osgpilot.site.load import OSPOOL
@@ -58,6 +62,7 @@ class Probe:
     asked_s: float = 0.0
     allocation_id: str = ""
     row: Row | None = None
+    absent_looks: int = 0
 
     @property
     def partition(self) -> str:
@@ -65,8 +70,21 @@ class Probe:
 
     @property
     def is_over(self) -> bool:
+        """Whether Slurm says so, or has forgotten it: some sites keep ended jobs for no time."""
+        if self.absent_looks >= ABSENT_LOOKS_TO_BELIEVE:
+            return True
         row = self.row
         return row is not None and row.seen in (Seen.COMPLETED, Seen.FAILED, Seen.CANCELLED)
+
+    @property
+    def has_run(self) -> bool:
+        row = self.row
+        return self.is_over if row is None or row.seen is Seen.QUEUED else row.started_s is not None
+
+    def seen_as(self, row: Row | None) -> None:
+        """Take in what a look showed."""
+        self.absent_looks = 0 if row else self.absent_looks + 1
+        self.row = row or self.row
 
 
 def node(world: World) -> list[Finding]:
@@ -75,22 +93,25 @@ def node(world: World) -> list[Finding]:
     with _folder(world, cluster) as (run, client):
         wanted = largest(cluster.site)
         probes = [_probe(world, cluster, run.pilot(f"{n}"), k) for n, k in enumerate(wanted, 1)]
-        refused: list[Finding] = []
-        try:
-            for probe in probes:
-                refused += _submit(client, probe)
-            asked = [probe for probe in probes if probe.allocation_id]
-            _wait(world, client, asked)
-            told = [each for probe in asked for each in _read(world, cluster, probe)]
-        finally:
-            _cancel(client, probes)
-    return refused + told
+        return sent(probes, client, world, cluster)
+
+
+def sent(probes: list[Probe], slurm: Slurm, world: World, cluster: Cluster) -> list[Finding]:
+    """Send probes, wait for them and read what they said; leave none of them in Slurm."""
+    refused: list[Finding] = []
+    try:
+        for probe in probes:
+            refused += _submit(slurm, probe)
+        asked = [probe for probe in probes if probe.allocation_id]
+        _wait(world, slurm, asked)
+        return refused + [each for probe in asked for each in _read(world, cluster, probe)]
+    finally:
+        _cancel(slurm, probes)
 
 
 @contextmanager
 def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmClient]]:
     """Give a folder that compute nodes should see, and Slurm; take the folder away at the end."""
-    is_new = not world.state_folder.exists()
     own = RunFolder(world.state_folder / f"doctor-{secrets.token_hex(4)}")
     there = cluster.folder(own)
     try:
@@ -98,9 +119,6 @@ def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmCl
     finally:
         if there == own:
             shutil.rmtree(own.path, ignore_errors=True)
-            if is_new:
-                with suppress(OSError):
-                    world.state_folder.rmdir()
         else:
             with suppress(OsgpilotError):
                 cluster.host.run(["rm", "-rf", str(there.path)])
@@ -141,17 +159,17 @@ def _targets(world: World) -> list[str]:
     return [target for target in targets if target]
 
 
-def _submit(client: SlurmClient, probe: Probe) -> list[Finding]:
+def _submit(slurm: Slurm, probe: Probe) -> list[Finding]:
     probe.asked_s = time.time()
     try:
-        probe.allocation_id = client.submit(probe.allocation)
+        probe.allocation_id = slurm.submit(probe.allocation)
     except OsgpilotError as error:
         cure = "see `slurm` and the partitions in the site file; `osgpilot site check` helps"
         return [of_error("node", error, cure)]
     return []
 
 
-def _wait(world: World, client: SlurmClient, probes: list[Probe]) -> None:
+def _wait(world: World, slurm: Slurm, probes: list[Probe]) -> None:
     """Look until all probes are over, or have had their time; one question for all of them."""
     pause_s, start_by_s = PAUSE_S, time.monotonic() + world.probe_wait_s
     while not all(probe.is_over for probe in probes):
@@ -159,11 +177,11 @@ def _wait(world: World, client: SlurmClient, probes: list[Probe]) -> None:
             return
         pause_s = min(PAUSE_MAX_S, 1.5 * pause_s)
         with suppress(Unanswered):
-            rows = client.look()
+            rows = slurm.look()
             for probe in probes:
-                probe.row = rows.get(probe.allocation.name, probe.row)
+                probe.seen_as(rows.get(probe.allocation.name))
         now_s = time.monotonic()
-        waits = [p for p in probes if not p.is_over and not (p.row and p.row.started_s)]
+        waits = [p for p in probes if not p.is_over and not p.has_run]
         if now_s > start_by_s + RUN_S or (now_s > start_by_s and len(waits) == _open(probes)):
             return
         if waits and len(waits) == _open(probes) and all(map(_is_hopeless, waits)):
@@ -180,7 +198,7 @@ def _is_hopeless(probe: Probe) -> bool:
 
 def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
     row, name = probe.row, probe.partition or "the default partition"
-    if row is None or row.started_s is None:
+    if not probe.has_run:
         reason = row.reason if row and row.reason else "Slurm does not say why"
         what = f"the probe in {name} did not start ({reason})"
         if _is_hopeless(probe):
@@ -196,7 +214,8 @@ def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
             if cluster.site.slurm.ssh
             else "work in a folder on a file system that compute nodes share with this host"
         )
-        what = f"the probe ran on {row.node} ({name}) but left no log in {probe.allocation.folder}"
+        where = f"{row.node if row else 'a node'} ({name})"
+        what = f"the probe ran on {where} but left no log in {probe.allocation.folder}"
         yield failed("node-folder", what, cure)
         return
     yield from findings(said, cluster.site, probe.allocation.gpus)
@@ -213,14 +232,14 @@ def _log(world: World, cluster: Cluster, probe: Probe) -> Said:
             return said
 
 
-def _cancel(client: SlurmClient, probes: list[Probe]) -> None:
+def _cancel(slurm: Slurm, probes: list[Probe]) -> None:
     """Leave none of them in Slurm, one whose submission got no answer included."""
     rows: dict[str, Row] = {}
     if any(not probe.allocation_id for probe in probes):
         with suppress(OsgpilotError):
-            rows = client.look()
+            rows = slurm.look()
     lost = [rows[p.allocation.name].allocation_id for p in probes if p.allocation.name in rows]
     open_ids = [p.allocation_id for p in probes if p.allocation_id and not p.is_over]
     if doomed := sorted({*lost, *open_ids}):
         with suppress(OsgpilotError):
-            client.kill(doomed)
+            slurm.kill(doomed)

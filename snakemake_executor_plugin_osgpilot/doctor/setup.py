@@ -9,7 +9,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
@@ -112,7 +112,6 @@ def run_folder(world: World) -> list[Finding]:
     """Check that a run's journal works in the folder of runs."""
     plain_path(world.state_folder)
     mark = f"doctor-{secrets.token_hex(4)}"
-    is_new = not world.state_folder.exists()
     folder = world.state_folder / mark
     cure = "work in a folder on another file system, one that you can write and lock files in"
     try:
@@ -124,9 +123,6 @@ def run_folder(world: World) -> list[Finding]:
         return [failed("run-folder", f"{folder}: {error.strerror}", cure)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if is_new:
-            with suppress(OSError):
-                world.state_folder.rmdir()
     where = f"{world.state_folder.parent}: a journal was written and read back in {took_s:.2f} s"
     if took_s > JOURNAL_SLOW_S:
         return [warning("run-folder", where, "a faster file system serves large workflows better")]

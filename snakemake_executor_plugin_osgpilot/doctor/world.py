@@ -23,9 +23,8 @@ from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.site.facts import ClusterFacts
 from snakemake_executor_plugin_osgpilot.site.load import Site, load
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, Look, look
-from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, Look, connect, look
+from snakemake_executor_plugin_osgpilot.slurm.host import Host
 from snakemake_executor_plugin_osgpilot.slurm.survey import survey
 from snakemake_executor_plugin_osgpilot.wiring import SystemClock
 
@@ -61,6 +60,10 @@ class Once(Generic[T]):
             raise self._error
         return self._answer[0]
 
+    def peek(self) -> T | None:
+        """Return the answer if there is one by now."""
+        return next(iter(self._answer), None)
+
     def __call__(self) -> T:
         """Return the answer. Raises `NeedsOther` where there is none."""
         try:
@@ -85,6 +88,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.state_folder = self.state_folder.absolute()
+        self._is_new = not self.state_folder.exists()
 
     @cached_property
     def site(self) -> Once[Site]:
@@ -92,7 +96,7 @@ class World:
 
     @cached_property
     def host(self) -> Once[Host]:
-        return Once("slurm", self._connect)
+        return Once("slurm", lambda: connect(self.site().slurm.ssh))
 
     @cached_property
     def look(self) -> Once[Look]:
@@ -132,27 +136,24 @@ class World:
             project = "none"
         return Seat(getpass.getuser(), project, "doctor")
 
-    def close(self) -> None:
-        """Leave no process and no connection behind."""
+    def interrupt(self) -> None:
+        """Have all that waits give up, and clean up."""
+        self.stop.set()
         for each in (self.access_point, self.manager):
-            with suppress(NeedsOther, OsgpilotError):
-                # what another thread still waits for is given up
-                each().interrupt()
-                each().close()
-        with suppress(NeedsOther, OsgpilotError):
-            self.host().close()
+            if access_point := each.peek():
+                access_point.interrupt()
 
-    def _connect(self) -> Host:
-        ssh = self.site().slurm.ssh
-        if not ssh:
-            return Host(Here())
-        connection = SshConnection(ssh)
-        try:
-            connection.log_in()
-        except BaseException:
-            connection.close()
-            raise
-        return Host(connection)
+    def close(self) -> None:
+        """Leave no process, no connection and no folder behind."""
+        self.interrupt()
+        for each in (self.access_point, self.manager):
+            if access_point := each.peek():
+                access_point.close()
+        if host := self.host.peek():
+            host.close()
+        if self._is_new:
+            with suppress(OSError):
+                self.state_folder.rmdir()
 
     def _project(self) -> str:
         return choose(self.project_said, os.environ, self.site().project)

@@ -107,18 +107,31 @@ class Cluster:
 def reach(site: Site) -> Cluster:
     """Connect to the site's cluster and check what is needed there.
 
+    Raises an `OsgpilotError` with what to do; then nothing was left behind.
+    """
+    host = connect(site.slurm.ssh)
+    try:
+        return checked(host, site)
+    except BaseException:
+        host.close()
+        raise
+
+
+def connect(ssh: str) -> Host:
+    """Return the host `ssh` of the user's configuration, or this one if that is empty.
+
     Asks the user on the terminal if the login takes a password or a second factor. Raises an
     `OsgpilotError` with what to do; then nothing was left behind.
     """
-    if not site.slurm.ssh:
-        return checked(Host(Here()), site)
-    connection = SshConnection(site.slurm.ssh)
+    if not ssh:
+        return Host(Here())
+    connection = SshConnection(ssh)
     try:
         connection.log_in()
-        return checked(Host(connection), site)
     except BaseException:
         connection.close()
         raise
+    return Host(connection)
 
 
 def checked(host: Host, site: Site) -> Cluster:

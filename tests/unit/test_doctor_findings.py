@@ -174,7 +174,9 @@ def test_a_check_that_breaks_hides_no_other(tmp_path):
 
 
 def test_without_a_site_file_one_check_fails_and_those_that_need_it_say_so(tmp_path):
-    found = list(examine_all(selected((), probe=True), world(tmp_path), lambda names: None))
+    here = world(tmp_path)
+    found = list(examine_all(selected((), probe=True), here, lambda names: None))
+    here.close()
     by_name = {each.name: each for each in found}
     assert [name for name, each in by_name.items() if each.verdict is Verdict.FAILED] == [
         "site-file"
