@@ -220,7 +220,8 @@ def test_it_finds(name, examined):
 @pytest.fixture
 def full_cluster() -> Iterator[None]:
     """Leave no room in Slurm."""
-    hog = tool("sbatch", "--parsable", "--nodes=4", "--exclusive", "--wrap=sleep 300").strip()
+    argv = ("sbatch", "--parsable", "--nodes=4", "--exclusive", "--output=/dev/null")
+    hog = tool(*argv, "--wrap=sleep 300").strip()
     until(lambda: "RUNNING" in tool("squeue", "-h", "-j", hog, "-o", "%T"), "a full cluster")
     yield
     tool("scancel", hog)
