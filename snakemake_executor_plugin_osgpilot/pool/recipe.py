@@ -29,7 +29,9 @@ HOST_PACKAGES = (
 JOB_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),
     *("tar", "gzip", "libc-bin", "python3-minimal"),
-    *("bowtie2", "samtools", "bcftools", "python3-matplotlib", "r-base-core"),
+    *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
+    # debianutils has `which`, without which R does not start
+    *("r-base-core", "debianutils"),
 )
 
 

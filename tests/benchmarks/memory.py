@@ -54,7 +54,7 @@ def _looks(process: subprocess.Popen[bytes]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=20_000)
     jobs = parser.parse_args().jobs
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)

@@ -3,6 +3,7 @@
 set -e
 cd "$1"
 ln -sf gawk usr/bin/awk
+ln -sf which.debianutils usr/bin/which
 for libraries in usr/lib/*-linux-gnu; do
   for name in blas lapack; do ln -sf "$name/lib$name.so.3" "$libraries/lib$name.so.3"; done
 done
