@@ -46,7 +46,8 @@ def commit(
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
     Outputs on a shared file system may take `latency_wait_s` to be seen here. Raises `JobFailed` or
-    `Incomplete` with the cause; no output is touched then. Can be done more than once.
+    `Incomplete` with the cause, `Refused` for links that are none of its outputs; no output is
+    touched then. Can be done more than once.
     """
     back = job_folder / OUTPUT_FOLDER
     for left_over in (REPLACED, PLACING):
