@@ -63,8 +63,8 @@ def restore(back: Path, workdir: Path) -> dict[str, str]:
 
 def _lies_within(back: Path, path: str) -> bool:
     """Whether `path` names something below `back`, and no link is on the way there."""
-    parts = path.split("/")
-    if not set(parts).isdisjoint({"", ".", ".."}):
+    parts = Path(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
         return False
     on_the_way = (back.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
     return not any(place.is_symlink() for place in on_the_way)

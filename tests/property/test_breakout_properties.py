@@ -270,3 +270,10 @@ def test_a_list_of_links_from_a_job_makes_none_outside_of_its_outputs(listed):
             links.restore(back, Path(folder, "work"))
         made = everything(Path(folder)).keys() - before.keys()
         assert all(path.is_relative_to(back) for path in made)
+
+
+@pytest.mark.parametrize("path", ["./a", "folder//a", "folder/./a"])
+def test_a_link_may_be_declared_in_a_roundabout_way(tmp_path, path):
+    (tmp_path / links.LIST).write_text(f"{path}\0b\0")
+    assert links.restore(tmp_path, tmp_path / "work") == {path: "b"}
+    assert (tmp_path / path).is_symlink()
