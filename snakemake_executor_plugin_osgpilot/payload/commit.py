@@ -51,7 +51,8 @@ def commit(
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
     Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
-    `Incomplete` with the cause; no output is touched then. Can be done more than once.
+    `Incomplete` with the cause, `Refused` for links that are none of its outputs; no output is
+    touched then. Can be done more than once.
     """
     back = job_folder / OUTPUT_FOLDER
     for left_over in (REPLACED, PLACING):

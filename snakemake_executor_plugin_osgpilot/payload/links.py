@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.errors import Refused
 from snakemake_executor_plugin_osgpilot.payload.model import HERE
 
 LIST = "osgpilot-links"
@@ -39,7 +40,9 @@ def links_within(folder: Path) -> dict[str, str]:
 def restore(back: Path, workdir: Path) -> dict[str, str]:
     """Make the links that wrapper.sh listed in `back` again; return their paths and targets.
 
-    One that led to a place in the job's folder leads to the same place in `workdir`.
+    One that led to a place in the job's folder leads to the same place in `workdir`. Raises
+    `Refused` for one that would lie elsewhere than in `back`: the list comes from a node, where
+    others than the job may have had their hands on it.
     """
     listing = back / LIST
     if not listing.exists():
@@ -50,10 +53,21 @@ def restore(back: Path, workdir: Path) -> dict[str, str]:
     for path, to in zip(fields[::2], fields[1::2], strict=False):
         inside = to.startswith(f"{HERE}/")
         links[path] = f"{workdir}{to.removeprefix(HERE)}" if inside else to
+        if not _lies_within(back, path):
+            raise Refused(f"the job lists a link at {path!r}, which is not among its outputs")
         if not os.path.lexists(back / path):
             (back / path).parent.mkdir(parents=True, exist_ok=True)
             (back / path).symlink_to(links[path])
     return links
+
+
+def _lies_within(back: Path, path: str) -> bool:
+    """Whether `path` names something below `back`, and no link is on the way there."""
+    parts = Path(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        return False
+    on_the_way = (back.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
+    return not any(place.is_symlink() for place in on_the_way)
 
 
 def leads_somewhere(path: str, back: Path, workdir: Path) -> bool:

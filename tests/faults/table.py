@@ -36,7 +36,10 @@ class Record:
         self._lock = threading.Lock()
         self.verdicts: dict[Trial, Verdict] = {}
         if path and path.exists():
-            for line in path.read_text().splitlines():
+            # a last line without an end was cut off with the suite
+            whole, _, _ = path.read_text().rpartition("\n")
+            path.write_text(f"{whole}\n" if whole else "")
+            for line in whole.splitlines():
                 content = json.loads(line)
                 self.verdicts[Trial(**content["trial"])] = Verdict(**content["verdict"])
 

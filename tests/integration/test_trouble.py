@@ -1,9 +1,11 @@
 """Trouble that no rule is guilty of: solved inside where possible, else told in one line."""
 
+import os
 import re
+import signal
 import subprocess
 
-from conftest import PATIENCE_S, SITE, nothing_left, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, SITE, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
 WATCHFUL = {**SITE["condor"], "STARTER_UPDATE_INTERVAL": 3, "STARTER_INITIAL_UPDATE_INTERVAL": 2}
 """A pilot looks at a job's memory and disk at every update; the default is every 5 minutes."""
@@ -133,4 +135,27 @@ rule all:
     assert (workflow.folder / "out").read_text() == "1\n"
     assert re.search("rule all: was (lost|interrupted) in Slurm job", workflow.said)
     assert len(workflow.record()["rules"]["all"]["allocations"]) == 2
+    assert nothing_left()
+
+
+SLEEPER = """
+rule all:
+    output: "out"
+    shell: "echo ran >> {place}/ran; sleep 300; touch {{output}}"
+"""
+
+
+def test_a_job_that_was_removed_does_not_run_again_where_the_log_has_lost_it(workflow, shared):
+    workflow.snakefile(SLEEPER.format(place=shared))
+    process = workflow.start("--osgpilot-shared-prefixes", str(shared))
+    until(lambda: (shared / "ran").exists() or process.poll() is not None, "the job to run")
+    (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
+    os.kill(process.pid, signal.SIGSTOP)
+    tool("condor_rm", "-all")
+    until(lambda: not jobs_in_queue(), "an empty queue")
+    os.truncate(log, 0)
+    os.kill(process.pid, signal.SIGCONT)
+    assert process.wait(PATIENCE_S) == 1
+    assert "somebody removed it from the queue" in workflow.said
+    assert (shared / "ran").read_text() == "ran\n"
     assert nothing_left()

@@ -7,14 +7,15 @@ import yaml
 
 from .conftest import SITE, SNAKEMAKE, Pool, until
 
-SNAKEFILE = """
+SHARED = "/home/alice/shared"
+SNAKEFILE = f"""
 rule all:
-    input: expand("out-{n}", n=range(2))
+    input: expand("out-{{n}}", n=range(2))
 rule wait:
-    output: "out-{n}"
+    output: "out-{{n}}"
     shell:
-        "echo start >> /var/tmp/ran-{wildcards.n}; "
-        "until [ -e /var/tmp/go ]; do sleep 0.2; done; touch {output}"
+        "echo start >> {SHARED}/ran-{{wildcards.n}}; "
+        "until [ -e {SHARED}/go ]; do sleep 0.2; done; touch {{output}}"
 """
 AT_AP = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
 SITES = {"login": AT_AP, "ap": {**AT_AP, "slurm": {"ssh": "login"}}}
@@ -28,6 +29,7 @@ def argv(pool: Pool, host: str) -> list[str]:
     command = list(SNAKEMAKE)
     command[command.index("site.yaml")] = f"{host}.yaml"
     options = ("--nolock", "--rerun-incomplete", "--osgpilot-max-pilots", "1")
+    options += ("--osgpilot-shared-prefixes", SHARED)
     return pool.argv(*command, *options, host=host, folder=pool.work)
 
 
@@ -46,6 +48,7 @@ def lease(pool: Pool) -> Path:
 def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool):
     (pool.work / "Snakefile").write_text(SNAKEFILE)
     for host, site in SITES.items():
+        pool.say("mkdir", SHARED, host=host)
         (pool.work / f"{host}.yaml").write_text(yaml.safe_dump(site))
     with (pool.work / "said").open("w") as said:
         first = subprocess.Popen(argv(pool, "login"), stdout=said, stderr=subprocess.STDOUT)
@@ -70,11 +73,11 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     # the lease is new again, but the host was started anew since
     pool.say("touch", str(lease(pool)))
     pool.say("bash", "-c", NEW_BOOT, user="root")
-    pool.say("touch", "/var/tmp/go")
+    pool.say("touch", f"{SHARED}/go")
     done = subprocess.run(argv(pool, "login"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "2 job(s) are there from before" in done.stderr
     for n in range(2):
-        assert pool.say("cat", f"/var/tmp/ran-{n}") == "start", "executed once"
+        assert pool.say("cat", f"{SHARED}/ran-{n}") == "start", "executed once"
     assert pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap") == ""
     assert pool.say("squeue", "--noheader") == ""

@@ -1,9 +1,6 @@
 """What killed runs left is removed from the other host's queue and Slurm, and from there alone."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
@@ -27,6 +24,12 @@ queue
 """
 
 
+RUNS = {"far": (AT_AP, "login"), "gone": (AT_AP, "login"), "behind": (BEHIND_SSH, "ap")}
+"""Site file and host of each run."""
+
+CLUSTER = "/home/alice/.local/state/osgpilot"
+
+
 def start(pool: Pool, name: str, site: dict[str, object], host: str) -> "subprocess.Popen[bytes]":
     folder = pool.work / name
     folder.mkdir()
@@ -37,88 +40,81 @@ def start(pool: Pool, name: str, site: dict[str, object], host: str) -> "subproc
         return subprocess.Popen(line, stdout=said, stderr=subprocess.STDOUT)
 
 
-def queue(pool: Pool, host: str, *more: str) -> list[str]:
-    asked = pool.say("condor_q", "-allusers", "-af", "Owner", "JobStatus", *more, host=host)
-    return asked.splitlines()
+def ours(pool: Pool) -> list[str]:
+    """States of alice's jobs at the access point `ap`, where all have their jobs."""
+    asked = pool.say("condor_q", "-allusers", "-af", "Owner", "JobStatus", host="ap").splitlines()
+    assert "bob 1" in asked, "all of others"
+    return [line for line in asked if line != "bob 1"]
 
 
-@contextmanager
-def killed(pool: Pool, name: str, site: dict[str, object], host: str) -> Iterator[None]:
-    """A run whose Snakemake on `host` was killed when its jobs ran at the access point `ap`."""
-    process = start(pool, name, site, host)
-
-    def all_run() -> bool:
-        return queue(pool, "ap").count("alice 2") == 2 or process.poll() is not None
-
-    until(all_run, 120, "two jobs that run")
-    assert process.poll() is None, (pool.work / name / "said").read_text()
-    pool.say("pkill", "-KILL", "-u", "alice", "-f", "snakemake --executor", host=host, user="root")
-    process.wait()
-    yield
-    assert queue(pool, "ap") == ["bob 1"], "nothing of ours, all of others"
-    assert pool.say("squeue", "--noheader") == ""
-
-
-@pytest.fixture
-def shared(pool: Pool) -> Pool:
-    """The pool with a job of another user's in the queue, who has our kind of tag on it."""
-    if not queue(pool, "ap"):
-        stranger = pool.run("condor_submit", user="bob", host="ap", folder="/", stdin=STRANGER)
-        assert stranger.returncode == 0, stranger.stderr
+@pytest.fixture(scope="module")
+def dead(pool: Pool) -> Pool:
+    """Three runs whose Snakemakes were killed; a job of another user's has our kind of tag."""
+    stranger = pool.run("condor_submit", user="bob", host="ap", folder="/", stdin=STRANGER)
+    assert stranger.returncode == 0, stranger.stderr
+    started = [start(pool, name, *where) for name, where in RUNS.items()]
+    ended = lambda: any(each.poll() is not None for each in started)  # noqa: E731
+    until(lambda: ours(pool).count("alice 2") == 2 * len(RUNS) or ended(), 150, "running jobs")
+    for host in ("login", "ap"):
+        kill = ("pkill", "-KILL", "-u", "alice", "-f", "snakemake --executor")
+        pool.say(*kill, host=host, user="root")
+    assert {each.wait() for each in started} == {-9}
+    pool.say("rm", "-rf", str(pool.work / "gone" / ".snakemake"))
     return pool
 
 
-def reap(pool: Pool, *options: str, host: str, folder: object = "/") -> str:
+def reap(pool: Pool, *options: str, host: str) -> str:
     wide = ("env", "COLUMNS=250", "osgpilot", "reap")
-    done = pool.run(*wide, *options, host=host, folder=folder)
+    done = pool.run(*wide, *options, host=host, folder="/")
     return done.stdout + done.stderr
 
 
-def seen_from_elsewhere(pool: Pool, folder: Path, host: str) -> str:
-    """What is told of a run on another host than its own, when it is long since it was heard of."""
-    assert "goes on" in reap(pool, "--dir", str(folder), "--yes", host=host)
+def fates(said: str) -> dict[str, str]:
+    """How runs stand, by the name of their folder."""
+    lines = [line.split("\u2502") for line in said.splitlines() if "\u2502" in line]
+    return {name: line[2].strip() for line in lines for name in RUNS if f"/{name}/" in line[-2]}
+
+
+def seen_from_elsewhere(pool: Pool, name: str, host: str) -> str:
+    """How a run stands on another host than its own, when it is long since it was heard of."""
+    folder = pool.work / name
+    assert fates(reap(pool, "--dir", str(folder), "--yes", host=host)) == {name: "goes on"}
     (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")
     pool.say("touch", "--date=1 hour ago", str(lease))
-    return reap(pool, "--dir", str(folder), "--yes", host=host)
+    return fates(reap(pool, "--dir", str(folder), "--yes", host=host))[name]
 
 
-def test_jobs_at_an_access_point_elsewhere(shared: Pool):
-    with killed(shared, "far", AT_AP, "login"):
-        folder = shared.work / "far"
-        from_ap = seen_from_elsewhere(shared, folder, "ap")
-        assert "out of reach from here" in from_ap, "its pilots are in the Slurm of login"
-        assert len(queue(shared, "ap")) == 3
-
-        shown = reap(shared, host="login")
-        assert "was cut short" in shown, "found by its pilots, and its jobs by its journal"
-        assert "ap.localpool, here" in shown
-        assert "say --yes" in shown
-        assert len(queue(shared, "ap")) == 3
-        said = reap(shared, "--yes", host="login")
-        assert "its jobs are out of the queue of ap.localpool" in said
-        assert "removed what 1 run(s) had left" in said
+def test_jobs_at_an_access_point_elsewhere(dead: Pool):
+    before = len(ours(dead))
+    fate = seen_from_elsewhere(dead, "far", "ap")
+    assert fate == "out of reach from here", "its pilots are in the Slurm of login"
+    shown = reap(dead, host="login")
+    assert fates(shown)["far"] == "was cut short", "found by its pilots, its jobs by its journal"
+    assert "ap.localpool, here" in shown
+    assert "say --yes" in shown
+    assert len(ours(dead)) == before
+    said = reap(dead, "--yes", host="login")
+    assert "its jobs are out of the queue of ap.localpool" in said
+    assert "removed what 1 run(s) had left" in said
+    assert len(ours(dead)) == before - 2
 
 
-def test_jobs_of_a_run_whose_folder_is_gone(shared: Pool):
-    with killed(shared, "gone", AT_AP, "login"):
-        folder = shared.work / "gone"
-        shared.say("rm", "-rf", str(folder / ".snakemake"))
-        site = ("--site", str(folder / "site.yaml"))
-        assert "not seen from here" in reap(shared, *site, "--yes", host="login")
-        assert len(queue(shared, "ap")) == 3
-        said = reap(shared, *site, "--dir", str(folder), "--yes", host="login")
-        assert "removed what 1 run(s) had left" in said
+def test_jobs_of_a_run_whose_folder_is_gone(dead: Pool):
+    before, folder = len(ours(dead)), dead.work / "gone"
+    site = ("--site", str(folder / "site.yaml"))
+    assert fates(reap(dead, *site, host="login"))["gone"] == "not seen from here"
+    said = reap(dead, *site, "--dir", str(folder), "--yes", host="login")
+    assert "removed what 1 run(s) had left" in said
+    assert len(ours(dead)) == before - 2
 
 
-def test_pilots_behind_ssh(shared: Pool):
-    with killed(shared, "behind", BEHIND_SSH, "ap"):
-        folder = shared.work / "behind"
-        there = "/home/alice/.local/state/osgpilot"
-        assert shared.say("ls", there) != ""
-        from_login = seen_from_elsewhere(shared, folder, "login")
-        assert "out of reach from here" in from_login, "its jobs are at the access point of ap"
-        assert len(queue(shared, "ap")) == 3
-
-        said = reap(shared, "--dir", str(folder), "--yes", host="ap")
-        assert "its pilots are gone from login" in said
-        assert shared.say("ls", there) == ""
+def test_pilots_behind_ssh(dead: Pool):
+    before = len(ours(dead))
+    assert dead.say("ls", CLUSTER) != ""
+    fate = seen_from_elsewhere(dead, "behind", "login")
+    assert fate == "out of reach from here", "its jobs are at the access point of ap"
+    assert len(ours(dead)) == before
+    said = reap(dead, "--dir", str(dead.work / "behind"), "--yes", host="ap")
+    assert "its pilots are gone from login" in said
+    assert len(ours(dead)) == before - 2
+    assert dead.say("ls", CLUSTER) == ""
