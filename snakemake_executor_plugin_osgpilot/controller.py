@@ -11,18 +11,15 @@ from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.core.progress import Progress, pilots_by_state
+from snakemake_executor_plugin_osgpilot.core.rhythm import look_after_s
+from snakemake_executor_plugin_osgpilot.core.signs import Move
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import Queue, View
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
-from snakemake_executor_plugin_osgpilot.signs import Move
 
 TICK_S = 0.5
-LOOK_EVERY_S = 20.0
-LOOK_SOONEST_S = 3.0
-"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S. With
-`Policy.launches_max` of 3, that is one sbatch a second at most: slurmctld serves everybody."""
 
 PATIENCE_S = 5.0
 """How long the end of a workflow waits for a request that is under way: a submission to an access
@@ -163,9 +160,7 @@ class Controller:
         self._signal_news()
         self._note_idle()
         age_s = self._clock.now_s() - self._looked_s
-        # without pilots there is nothing to ask Slurm about, and the first jobs need some at once
-        soonest_s = LOOK_SOONEST_S if self._fleet.live else 0.0
-        if age_s >= LOOK_EVERY_S or (self._look_soon and age_s >= soonest_s):
+        if age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live)):
             self._look_soon = False
             self._looked_s = self._clock.now_s()
             self._attempt("look after the pilots", self._scale)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.core.lifecycle import advance, registered
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.core.roster import Roster, mute_text
+from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
-from snakemake_executor_plugin_osgpilot.health import Health
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.site.kinds import Kind, kinds
 from snakemake_executor_plugin_osgpilot.site.load import Site
-
-BOOT_DEADLINE_S = 900.0
-"""A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
 
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
@@ -49,56 +45,45 @@ class Fleet:
         self._folder = folder
         self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
         self._record = record
-        self._pilots: dict[str, Pilot] = {}
         self._count = folder.last_number("pilots")
-        self._served: frozenset[str] = frozenset()
-        self.health = Health(self._kinds)
+        self._roster = Roster(
+            self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
+        )
+        self.health = self._roster.health
 
     def recall(self, pilots: Iterable[Pilot]) -> None:
         """Take in the pilots of an earlier life of the run; the next look tells what they are."""
         for pilot in pilots:
-            self._pilots[pilot.name] = replace(pilot, absent_looks=0)
+            self._roster.put(replace(pilot, absent_looks=0))
             self._count = max(self._count, int(pilot.name.rpartition("-")[2]))
         self.health.know(pilot.offer for pilot in self.pilots)
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
-        return tuple(self._pilots.values())
+        return self._roster.pilots
 
     @property
     def live(self) -> tuple[Pilot, ...]:
-        return tuple(p for p in self.pilots if not p.state.over)
+        return self._roster.live
 
     def gates(self) -> dict[str, Gate]:
         """Return what the breakers allow now, by offer."""
-        live = Counter(pilot.offer for pilot in self.live)
-        return self.health.gates(live, self._clock.now_s())
+        return self._roster.gates(self._clock.now_s())
 
     def look(self, signs: Signs) -> list[Move]:
         """Ask Slurm once for all pilots; return those that changed state.
 
         Raises `Unanswered`; what is known stays.
         """
-        for name in (signs.served.keys() & self._pilots.keys()) - self._served:
-            self.health.served(self._pilots[name].offer)
-        self._served |= signs.served.keys()
+        self._roster.note_served(signs.served)
         if not self.live:
             return []
         rows = self._slurm.look()
         now_s = self._clock.now_s()
-        moves = []
-        for before in self.live:
-            after = advance(before, rows.get(before.name), at_s=now_s)
-            if after.name in signs.served:
-                after = registered(after, at_s=signs.served[after.name])
-            elif after.name in signs.known:
-                after = registered(after, at_s=now_s)
-            self._pilots[after.name] = after
-            if after.state is not before.state:
-                moves.append(Move(before, after))
-                if after.state.over:
-                    self._judge(after, jobs_wait=signs.jobs_wait)
-        self._end_mute(signs, now_s)
+        moves = self._roster.look(rows, signs, self._log_tail, now_s)
+        mute = self._roster.mute(signs.asked_s)
+        self._quietly(self._slurm.end_running, mute)
+        self._roster.drained(mute, now_s, mute_text())
         return moves
 
     def tell(self, files: Mapping[str, str]) -> None:
@@ -110,21 +95,15 @@ class Fleet:
 
     def shun(self, name: str, why: str) -> None:
         """Have no more jobs on a pilot, whose node seems to be bad."""
-        if pilot := self._pilots.get(name):
-            self.health.shun(pilot, why, self._clock.now_s())
+        self._roster.shun(name, why, self._clock.now_s())
 
     def note_unneeded(self, names: Iterable[str]) -> None:
         """Remember since when plans have had no use for these pilots, and forget it for others."""
-        unneeded, now_s = set(names), self._clock.now_s()
-        for pilot in self.live:
-            since_s = pilot.unneeded_since_s if pilot.name in unneeded else None
-            if pilot.name in unneeded and since_s is None:
-                since_s = now_s
-            self._pilots[pilot.name] = replace(pilot, unneeded_since_s=since_s)
+        self._roster.note_unneeded(names, self._clock.now_s())
 
     def apply(self, plan: Plan) -> None:
         """Do what the plan says. Raises `Unanswered`; a refusal of Slurm opens a breaker."""
-        pilots = self._pilots
+        pilots = self._roster
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
         self._quietly(self._slurm.cancel_pending, cancelled)
@@ -180,10 +159,7 @@ class Fleet:
 
     def _drain(self, pilots: list[Pilot]) -> None:
         self._quietly(self._slurm.drain_running, pilots)
-        for pilot in pilots:
-            self._pilots[pilot.name] = replace(
-                pilot, state=PilotState.DRAINING, since_s=self._clock.now_s()
-            )
+        self._roster.drained(pilots, self._clock.now_s())
 
     @staticmethod
     def _quietly(act: Callable[[list[str]], None], pilots: list[Pilot]) -> None:
@@ -234,22 +210,20 @@ class Fleet:
         if self._record:
             self._record([pilot])
         self._count += 1
-        self._pilots[name] = pilot
+        self._roster.put(pilot)
         try:
             allocation_id = self._submit(allocation)
         except Unreached:
-            del self._pilots[name]
+            self._roster.drop(name)
             raise
         except Refused as refusal:
             now_s = self._clock.now_s()
-            self._pilots[name] = replace(
-                pilot, state=PilotState.FAILED, ended_s=now_s, failure=str(refusal)
+            self._roster.put(
+                replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=str(refusal))
             )
             self.health.refused(pilot.offer, now_s, str(refusal))
         else:
-            self._pilots[name] = replace(
-                pilot, allocation_id=allocation_id, state=PilotState.PENDING
-            )
+            self._roster.put(replace(pilot, allocation_id=allocation_id, state=PilotState.PENDING))
 
     def _submit(self, allocation: Allocation) -> str:
         try:
@@ -260,31 +234,6 @@ class Fleet:
             # perhaps too few nodes are left: a bad one is better than none
             self.health.forgive_nodes()
             return self._slurm.submit(replace(allocation, exclude=()))
-
-    def _end_mute(self, signs: Signs, now_s: float) -> None:
-        """End pilots that run but have not come to the pool, if the pool has told so since."""
-        if signs.asked_s is None:
-            return
-        mute = [
-            pilot
-            for pilot in self.live
-            if pilot.state is PilotState.BOOTING
-            and pilot.started_s is not None
-            and signs.asked_s - pilot.started_s > BOOT_DEADLINE_S
-        ]
-        self._quietly(self._slurm.end_running, mute)
-        for pilot in mute:
-            text = f"did not come to the pool within {BOOT_DEADLINE_S / 60:.0f} min"
-            self._pilots[pilot.name] = replace(
-                pilot, state=PilotState.DRAINING, since_s=now_s, failure=text
-            )
-
-    def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
-        # one that may have served others is not to blame for having left none of ours a place
-        jobs_wait = jobs_wait and not self._seat.scope.shared
-        if pilot.name not in self._served:
-            log_tail = partial(self._log_tail, pilot.name)
-            self.health.judge(pilot, jobs_wait, log_tail, self._clock.now_s())
 
     def _log_tail(self, name: str) -> str:
         folder = self._folder.pilot(name)

@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.progress import eta_s
+from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
+from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.ports import Clock
 from snakemake_executor_plugin_osgpilot.queue import View
-from snakemake_executor_plugin_osgpilot.signs import Move, Signs
-
-ASK_POOL_EVERY_S = 60.0
-"""The collector serves everybody; HTCondor's advice is once a minute at most
-(Scalable Job Tracking, Access Point policy configuration)."""
 
 HINTS_MAX = 8
 """Slurm is asked for its expectation for so many offers, once, before the first pilot."""

@@ -19,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import plain_pa
 from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -27,7 +28,6 @@ from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.lookahead import Ahead
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
 from snakemake_executor_plugin_osgpilot.ports import Seat

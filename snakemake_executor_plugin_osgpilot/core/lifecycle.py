@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 
@@ -98,18 +99,19 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
         if looks < ABSENT_LOOKS_TO_BELIEVE or coming:
             return replace(pilot, absent_looks=looks)
         return _move(pilot, Seen.ABSENT, at_s)
-    known = replace(
-        pilot,
-        absent_looks=0,
-        allocation_id=row.allocation_id,
-        started_s=row.started_s if row.seen is not Seen.QUEUED else None,
-        node=row.node,
-        pending_reason=row.reason if row.seen is Seen.QUEUED else "",
-        failure=row.state if row.seen is Seen.FAILED else pilot.failure,
-    )
-    if row.seen is Seen.RUNNING:
-        known = replace(known, ends_s=row.ends_s)
-    return _move(known, row.seen, at_s, row.ends_s)
+    queued = row.seen is Seen.QUEUED
+    told: dict[str, Any] = {
+        "absent_looks": 0,
+        "allocation_id": row.allocation_id,
+        "started_s": None if queued else row.started_s,
+        "ends_s": row.ends_s if row.seen is Seen.RUNNING else pilot.ends_s,
+        "node": row.node,
+        "pending_reason": row.reason if queued else "",
+        "failure": row.state if row.seen is Seen.FAILED else pilot.failure,
+    }
+    if any(getattr(pilot, name) != value for name, value in told.items()):
+        pilot = replace(pilot, **told)
+    return _move(pilot, row.seen, at_s, row.ends_s)
 
 
 def _move(pilot: Pilot, seen: Seen, at_s: float, ended_s: float | None = None) -> Pilot:

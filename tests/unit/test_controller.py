@@ -7,11 +7,12 @@ from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
-from snakemake_executor_plugin_osgpilot.controller import LOOK_EVERY_S, LOOK_SOONEST_S, Controller
+from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.queue import Queue

@@ -10,11 +10,12 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT, FAILURES_MAX, NODE_STRIKES_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
+from snakemake_executor_plugin_osgpilot.core.roster import BOOT_DEADLINE_S
+from snakemake_executor_plugin_osgpilot.core.signs import Signs
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
-from snakemake_executor_plugin_osgpilot.fleet import BOOT_DEADLINE_S, Fleet
+from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.signs import Signs
 
 KIND = "default/4c"
 LAUNCH = Launch(KIND, 3600, "because")

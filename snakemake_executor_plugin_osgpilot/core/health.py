@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.core.breaker import (
@@ -17,9 +16,13 @@ from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 
 class Health:
-    """The breakers of a site's offers, the strikes against its nodes, and pilots to be shunned."""
+    """The breakers of a site's offers, the strikes against its nodes, and pilots to be shunned.
 
-    def __init__(self, offers: Iterable[str]) -> None:
+    `chance` in [0.5, 1.5] spreads the tries of many users after an outage.
+    """
+
+    def __init__(self, offers: Iterable[str], chance: Callable[[], float]) -> None:
+        self._chance = chance
         self._breakers: dict[str, Breaker] = dict.fromkeys(offers, CLOSED)
         self._strikes = Strikes({})
         self.shunned: dict[str, str] = {}
@@ -93,11 +96,8 @@ class Health:
         else:
             return
         self._strikes = self._strikes.struck(pilot.node, now_s)
-        # spreads the tries of many users after an outage; no decision depends on it
-        chance = random.uniform(0.5, 1.5)
-        self._breakers[pilot.offer] = self._breakers[pilot.offer].failed(
-            now_s, cause, chance=chance
-        )
-        if self._breakers[pilot.offer].opened_s is not None:
+        breaker = self._breakers[pilot.offer].failed(now_s, cause, chance=self._chance())
+        self._breakers[pilot.offer] = breaker
+        if breaker.opened_s is not None:
             # where all fail, no node is to blame
             self.forgive_nodes()

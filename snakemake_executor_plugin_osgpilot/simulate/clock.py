@@ -1,0 +1,32 @@
+"""Virtual time in whole milliseconds, on SimPy's queue of events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import simpy
+
+MS = 1000
+"""Milliseconds in a second. They are whole numbers, so that sums of times are exact."""
+
+
+class Clock(simpy.Environment):
+    """Time goes from event to event."""
+
+    def __init__(self) -> None:
+        super().__init__(initial_time=0)
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the start."""
+        return self._now  # type: ignore[return-value]  # only whole delays are ever added
+
+    def after(self, delay_ms: int, act: Callable[[], None]) -> None:
+        """Do `act` in so many milliseconds."""
+        self.tell(delay_ms, lambda _: act(), None)
+
+    def tell(self, delay_ms: int, listener: Callable[[Any], None], value: object) -> None:
+        """Have `listener` called with an event of this `value` in so many milliseconds."""
+        event = simpy.Timeout(self, delay_ms, value)
+        event.callbacks.append(listener)
