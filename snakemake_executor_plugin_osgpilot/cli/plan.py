@@ -11,6 +11,7 @@ import click
 from snakemake_executor_plugin_osgpilot.core.progress import duration
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from snakemake_executor_plugin_osgpilot.preview.model import (
@@ -67,10 +68,7 @@ def _show(found: Preview, *, scripts: bool) -> None:
         _show_scripts(found)
 
 
-def _show_project(project: ProjectPreview, console: object) -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
+def _show_project(project: ProjectPreview, console: Console) -> None:
     console.print(
         f"project {project.project}: {project.waiting:,} job(s) ready for the OSPool, "
         f"{project.to_come:,} to come"

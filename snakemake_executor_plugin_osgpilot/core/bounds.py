@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 
 
 class Task(NamedTuple):
@@ -32,7 +32,7 @@ class Case:
 
     `cores` are those of the pilots that would be started at the beginning, `cores_max` those that
     there may be at a time, `lead_s` how long the first pilot takes to come, `boot_s` its boot.
-    `core_s_max` is the budget, None if there is none.
+    `policy` is what limits them.
     """
 
     tasks: Sequence[Task]
@@ -41,7 +41,7 @@ class Case:
     cores_max: int
     lead_s: float
     boot_s: float
-    core_s_max: float | None = None
+    policy: Policy
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def bounds(case: Case) -> Expected:
     worst_s = lead_s + limit_path_s + limit_s / cores
     boots_core_s = case.cores * case.boot_s
     worst_core_s = cores * (worst_s - lead_s) + boots_core_s if on_pilots else 0.0
-    if case.core_s_max is not None:
-        worst_core_s = min(worst_core_s, case.core_s_max)
+    if case.policy.core_s_max is not None:
+        worst_core_s = min(worst_core_s, case.policy.core_s_max)
     best_core_s = min(work_s + boots_core_s, worst_core_s)
     return Expected(
         (best_s, max(best_s, worst_s)),

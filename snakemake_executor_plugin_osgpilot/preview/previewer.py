@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
 from snakemake_executor_plugin_osgpilot.access_point.choose import AnyAccessPoint
-from snakemake_executor_plugin_osgpilot.core.bounds import Case, bounds
+from snakemake_executor_plugin_osgpilot.core.bounds import Case
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.core.rehearsal import Rehearsal, rehearse
@@ -29,6 +29,7 @@ from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, scrip
 from snakemake_executor_plugin_osgpilot.preview.graph import tasks_of
 from snakemake_executor_plugin_osgpilot.preview.model import Forecaster, Preview, ProjectPreview
 from snakemake_executor_plugin_osgpilot.preview.sampler import Sampler, Scratch
+from snakemake_executor_plugin_osgpilot.preview.simulated import simulated
 from snakemake_executor_plugin_osgpilot.preview.verdicts import SlurmVerdicts
 from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.routes import Routes
@@ -102,7 +103,7 @@ class _Look:
     routes: Routes
     undo: ExitStack
     heard: tuple[Callable[[str], None], Callable[[str], None]]
-    forecaster: Forecaster = bounds
+    forecaster: Forecaster = simulated
 
     def project(self, name: str) -> ProjectPreview:
         """Return what would be done for the rules that `name` pays for (empty: the run's own)."""
@@ -203,7 +204,7 @@ class _Look:
             min(policy.cores_max or policy.pilots_max * largest, policy.pilots_max * largest),
             min((start.lead_s for start in rehearsal.starts), default=0.0),
             estimates.boot_s,
-            policy.core_s_max,
+            policy,
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
@@ -36,6 +37,8 @@ class Scratch:
     pilot_life_s: int
     say: Say
     warn: Say
+    chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
+    """Takes what must not be written down; nothing is."""
 
 
 class Sampler(Executor):

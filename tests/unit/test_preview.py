@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.rehearsal import rehearse
 from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.preview import ask
 from snakemake_executor_plugin_osgpilot.preview.graph import tasks_of
+from snakemake_executor_plugin_osgpilot.preview.simulated import TASKS_MAX, simulated
 
 PACED = replace(POLICY, launches_max=3)
 
@@ -61,9 +62,8 @@ def test_a_start_says_when_its_pilots_are_expected_to_be_of_use():
 
 
 def case(tasks, parents, **more):
-    return Case(
-        tasks, parents, **{"cores": 4, "cores_max": 8, "lead_s": 100.0, "boot_s": 60.0, **more}
-    )
+    policy = replace(POLICY, **more)
+    return Case(tasks, parents, 4, cores_max=8, lead_s=100.0, boot_s=60.0, policy=policy)
 
 
 def one(expected_s=60.0, limit_s=120.0, **more):
@@ -89,7 +89,7 @@ def test_no_more_is_expected_to_be_spent_than_the_budget_allows():
 
 
 def test_what_runs_elsewhere_takes_time_but_no_pilot():
-    told = bounds(case([one(on_pilot=False)], [[]], cores=0))
+    told = bounds(replace(case([one(on_pilot=False)], [[]]), cores=0))
     assert told.makespan_s == (60.0, 120.0)
     assert told.core_h == (0.0, 0.0)
 
@@ -179,3 +179,47 @@ def test_a_preview_is_plain_json_whatever_is_infinite():
     assert json.loads(json.dumps(_finite({"a": [float("inf"), 1.0]}), allow_nan=False)) == {
         "a": [None, 1.0]
     }
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """However slow the machine is."""
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.preview.simulated.FOR_S", 1e9)
+
+
+def small_case(tasks, parents, **more):
+    policy = replace(POLICY, economy=0.5, launches_max=3)
+    return Case(tasks, parents, 4, cores_max=400, lead_s=300.0, boot_s=180.0, policy=policy, **more)
+
+
+def test_simulated_runs_take_longer_than_the_chain_and_cost_more_than_the_work():
+    told = simulated(small_case([one()] * 40, [[]] * 39 + [list(range(39))]))
+    assert told.how == "9 simulated runs"
+    assert 100 < told.makespan_s[0] < told.makespan_s[1]
+    assert 40 * 40 / 3600 < told.core_h[0] <= told.core_h[1]
+
+
+def test_a_simulation_is_the_same_each_time():
+    of = small_case([one()] * 10, [[]] * 10)
+    assert simulated(of) == simulated(of)
+
+
+def test_what_runs_elsewhere_adds_its_part_of_the_chain_to_a_simulation():
+    alone = simulated(small_case([one()], [[]]))
+    both = simulated(small_case([one(), one(600.0, on_pilot=False)], [[], [0]]))
+    assert both.makespan_s[0] == pytest.approx(alone.makespan_s[0] + 600)
+    assert both.core_h == alone.core_h
+
+
+def test_jobs_wait_for_those_before_what_runs_elsewhere():
+    through = [one(), one(0.0, 0.0, on_pilot=False), one()]
+    chain = simulated(small_case(through, [[], [0], [1]]))
+    direct = simulated(small_case([one(), one()], [[], [0]]))
+    assert chain.makespan_s == direct.makespan_s
+
+
+def test_there_are_bounds_where_a_simulation_would_take_too_long_or_come_to_no_end():
+    many = small_case([one()] * (TASKS_MAX + 1), [[]] * (TASKS_MAX + 1))
+    assert simulated(many).how == bounds(many).how
+    nowhere = small_case([one(on_pilot=False)], [[]])
+    assert simulated(nowhere).how == bounds(nowhere).how
