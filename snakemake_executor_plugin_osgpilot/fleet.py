@@ -66,6 +66,11 @@ class Fleet:
         return tuple(self._pilots.values())
 
     @property
+    def shared(self) -> bool:
+        """Whether jobs of others may run on these pilots."""
+        return self._seat.scope.shared
+
+    @property
     def live(self) -> tuple[Pilot, ...]:
         return tuple(p for p in self.pilots if not p.state.over)
 
@@ -146,12 +151,11 @@ class Fleet:
         Where jobs of others may run, pilots are asked to finish these first: they are not waited
         for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone.
         """
-        shared = self._seat.scope.shared
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gently, wait_s),
             (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
         )
-        if shared:
+        if self.shared:
             steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
         for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
@@ -165,7 +169,7 @@ class Fleet:
                     asked |= {(p.name, p.state) for p in new}
                 if self.live:
                     time.sleep(LOOK_PAUSE_S)
-        left = [p for p in self.live if not (shared and p.state is PilotState.DRAINING)]
+        left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
@@ -276,7 +280,7 @@ class Fleet:
 
     def _judge(self, pilot: Pilot, *, jobs_wait: bool) -> None:
         # one that may have served others is not to blame for having left none of ours a place
-        jobs_wait = jobs_wait and not self._seat.scope.shared
+        jobs_wait = jobs_wait and not self.shared
         if pilot.name not in self._served:
             log_tail = partial(self._log_tail, pilot.name)
             self.health.judge(pilot, jobs_wait, log_tail, self._clock.now_s())

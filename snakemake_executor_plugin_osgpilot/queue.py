@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -30,7 +30,8 @@ class View:
 
     `waiting` counts by class, `served` has pilots and when the first job started there,
     `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
-    jobs ended on each pilot, `brake` why no job is started now (empty: they are).
+    jobs ended on each pilot, `brake` why no job is started now (empty: they are). `ours` tells of a
+    job by its id whether it is or was of this run.
     """
 
     waiting: Counter[JobClass]
@@ -39,6 +40,7 @@ class View:
     runtimes_s: list[tuple[JobClass, float]]
     outcomes: dict[str, Outcomes]
     brake: str = ""
+    ours: Container[str] = ()
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""
@@ -152,7 +154,8 @@ class Queue:
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
             waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
-            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake)
+            ours = self._registry.key_by_id
+            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake, ours)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

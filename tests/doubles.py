@@ -134,7 +134,7 @@ class FakeAccessPoint:
         self.missed = False
         self.held_now: dict[str, Event] = {}
         self.forgotten = False
-        self.known: frozenset[str] = frozenset()
+        self.known: dict[str, dict[str, Shape]] = {}
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
@@ -162,7 +162,7 @@ class FakeAccessPoint:
     def interrupt(self) -> None:
         """Nothing hangs here."""
 
-    def pilots(self) -> frozenset[str]:
+    def pilots(self) -> dict[str, dict[str, Shape]]:
         self.pool_asked += 1
         return self.known
 

@@ -100,10 +100,10 @@ def supply(
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())
         life_s = _admits(life_s, bounds)
-        free = pilot.shape
-        hosts.add((pilot.shape, life_s, pilot.offer))
-        cores += pilot.shape.cores
-        coming_s = pilot.shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
+        free = shape = _ours(pilot, snapshot)
+        hosts.add((shape, life_s, pilot.offer))
+        cores += shape.cores
+        coming_s = shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
         for group in running:
             free -= group.job_class.shape.times(group.jobs)
             rest_s = remaining_s(group, estimates, snapshot.now_s)
@@ -119,6 +119,12 @@ def supply(
     )
     coming_s = max(0.0, sum(coming_core_s.values()))
     return Supply(rooms, frozenset(hosts), cores, busy_core_s, coming_s, coming_core_s)
+
+
+def _ours(pilot: Pilot, snapshot: Snapshot) -> Shape:
+    """Return what there is of a pilot beside jobs of others: how long these take is not known."""
+    others = snapshot.others.get(pilot.name)
+    return pilot.shape if others is None else Shape(*(max(0, n) for n in pilot.shape - others))
 
 
 _Order = tuple[int, bool, int]

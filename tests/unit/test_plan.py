@@ -95,6 +95,14 @@ def test_jobs_that_fit_only_pilots_that_they_do_not_want_fit_nowhere():
     assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
 
 
+def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
+    half, all_of_it = {"p1": Shape(2, 1000)}, {"p1": Shape(4, 3800)}
+    assert launches({SMALL: 4}, pilots=[pilot()]) == 0
+    assert launches({SMALL: 2}, pilots=[pilot()], others=half) == 0
+    assert launches({SMALL: 4}, pilots=[pilot()], others=half, known=AT_ONCE) == 1
+    assert launches({SMALL: 1}, pilots=[pilot()], others=all_of_it) == 1
+
+
 # demand and packing
 
 
