@@ -57,11 +57,9 @@ class Health:
         return self._breakers[offer].permanent
 
     @property
-    def hopeless(self) -> str:
-        """Why no pilot can be started any more, empty as long as one may be."""
-        if not all(breaker.permanent for breaker in self._breakers.values()):
-            return ""
-        return "; ".join(sorted({breaker.cause for breaker in self._breakers.values()}))
+    def hopeless(self) -> dict[str, str]:
+        """The offers of which no pilot can be started any more, each with the reason."""
+        return {o: b.cause for o, b in self._breakers.items() if b.permanent}
 
     def served(self, offer: str) -> None:
         """Note that a pilot of `offer` was of use: what was before is forgiven."""

@@ -250,8 +250,8 @@ class Queue:
             for pilot in pilots:
                 self._registry.lost.vanished(pilot)
 
-    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
-        """Give up on waiting jobs of these classes (None: of all) with a reason."""
+    def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
+        """Give up on waiting jobs of these classes with a reason."""
         with self._lock:
             self._registry.fail_waiting(classes, text)
 

@@ -7,6 +7,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.fit import stranded
 from snakemake_executor_plugin_osgpilot.core.model import (
     JobClass,
     Offer,
@@ -101,6 +102,18 @@ def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
     assert launches({SMALL: 2}, pilots=[pilot()], others=half) == 0
     assert launches({SMALL: 4}, pilots=[pilot()], others=half, known=AT_ONCE) == 1
     assert launches({SMALL: 1}, pilots=[pilot()], others=all_of_it) == 1
+
+
+def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_any_more():
+    waiting, refused = [SMALL, IN_LONG], "sbatch: Invalid account"
+    assert stranded(waiting, TWO_KINDS, {}) == {}
+    assert stranded(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
+    all_refused = {"long/4c": refused, "short/4c": "sbatch: Invalid qos"}
+    assert stranded(waiting, TWO_KINDS, all_refused) == {
+        SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
+        IN_LONG: refused,
+    }
+    assert stranded([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
 
 
 # demand and packing

@@ -15,6 +15,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.allowance import Allowance
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.executor import Executor
@@ -112,7 +113,9 @@ def start(tmp_path, monkeypatch):
     def make(executor_class, flow):
         run = Run(tmp_path)
         monkeypatch.setattr(executor_class, "_start", staticmethod(lambda *_: run), raising=False)
-        executor = executor_class(flow, SimpleNamespace(info=print, warning=print, error=print))
+        logger = SimpleNamespace(info=print, warning=print, error=print)
+        ours = (lambda job: True, Allowance().share()) if executor_class is Executor else ()
+        executor = executor_class(flow, logger, *ours)
         started.append(executor)
         flow.scheduler = Scheduler()
         return executor, run
