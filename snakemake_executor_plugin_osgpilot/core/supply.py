@@ -100,7 +100,10 @@ def supply(
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())
         life_s = _admits(life_s, bounds)
-        free = shape = _ours(pilot, snapshot)
+        shape = pilot.shape
+        if pilot.name in snapshot.others:
+            shape = _less(shape, snapshot.others[pilot.name])
+        free = shape
         hosts.add((shape, life_s, pilot.offer))
         cores += shape.cores
         coming_s = shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
@@ -121,10 +124,9 @@ def supply(
     return Supply(rooms, frozenset(hosts), cores, busy_core_s, coming_s, coming_core_s)
 
 
-def _ours(pilot: Pilot, snapshot: Snapshot) -> Shape:
-    """Return what there is of a pilot beside jobs of others: how long these take is not known."""
-    others = snapshot.others.get(pilot.name)
-    return pilot.shape if others is None else Shape(*(max(0, n) for n in pilot.shape - others))
+def _less(shape: Shape, others: Shape) -> Shape:
+    """Return what there is beside jobs of others; for how long they will be there is not known."""
+    return Shape(*(max(0, n) for n in shape - others))
 
 
 _Order = tuple[int, bool, int]
