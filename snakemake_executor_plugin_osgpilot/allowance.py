@@ -56,5 +56,7 @@ class Allowance:
 
     def share(self) -> Share:
         """Return the share of one more run."""
-        self.shares.append(Share(self))
-        return self.shares[-1]
+        share = Share(self)
+        with self.lock:
+            self.shares.append(share)
+        return share

@@ -12,6 +12,7 @@ from typing import Protocol
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
+from snakemake_executor_plugin_osgpilot.core.fit import may_run_on, stranded
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.core.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.core.rhythm import look_after_s
@@ -248,10 +249,10 @@ class Controller:
         self._shunned = frozenset(shunned)
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
-        if self._fleet.health.hopeless and not self._fleet.live:
-            self._queue.fail_waiting(
-                None, f"no pilot can be started: {self._fleet.health.hopeless}"
-            )
+        lost = stranded(view.waiting, self._scaling.policy, self._fleet.health.hopeless)
+        for job_class, why in lost.items():
+            if not any(may_run_on(job_class, pilot.offer) for pilot in self._fleet.live):
+                self._queue.fail_waiting([job_class], f"no pilot can be started: {why}")
         self._signal_news()
 
     def _tell(self, move: Move) -> None:

@@ -44,11 +44,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     """
 
     def __init__(
-        self,
-        workflow: Any,
-        logger: Any,
-        serves: Callable[[Any], bool],
-        share: Share,
+        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: Share
     ) -> None:
         self._serves, self._share = serves, share
         self._payloads: dict[str, Payload] = {}

@@ -63,6 +63,11 @@ class Fleet:
         return self._roster.pilots
 
     @property
+    def shared(self) -> bool:
+        """Whether jobs of others may run on these pilots."""
+        return self._seat.scope.shared
+
+    @property
     def live(self) -> tuple[Pilot, ...]:
         return self._roster.live
 
@@ -126,12 +131,11 @@ class Fleet:
         Where jobs of others may run, pilots are asked to finish these first: they are not waited
         for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone.
         """
-        shared = self._seat.scope.shared
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gently, wait_s),
             (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
         )
-        if shared:
+        if self.shared:
             steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
         for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
@@ -145,7 +149,7 @@ class Fleet:
                     asked |= {(p.name, p.state) for p in new}
                 if self.live:
                     time.sleep(LOOK_PAUSE_S)
-        left = [p for p in self.live if not (shared and p.state is PilotState.DRAINING)]
+        left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")

@@ -108,8 +108,10 @@ class AccessPoint(Protocol):
     def interrupt(self) -> None:
         """Have the request that another thread waits for end as unanswered, at once."""
 
-    def pilots(self) -> frozenset[str]:
-        """Return the names of this run's pilots that the pool knows."""
+    def pilots(self) -> dict[str, dict[str, Shape]]:
+        """Return this run's pilots that the pool knows by name, in one query: the jobs in each by
+        `cluster.proc`, anybody's, with what they take; none are told if no others may run there.
+        """
 
     def forget(self, job_ids: Iterable[str] | None) -> None:
         """Drop removed jobs of this run whose pilot vanished before it could confirm."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -31,7 +31,8 @@ class View:
 
     `waiting` counts by class, `served` has pilots and when the first job started there,
     `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
-    jobs ended on each pilot, `brake` why no job is started now (empty: they are).
+    jobs ended on each pilot, `brake` why no job is started now (empty: they are). `ours` tells of a
+    job by its id whether it is or was of this run.
     """
 
     waiting: Counter[JobClass]
@@ -40,6 +41,7 @@ class View:
     runtimes_s: list[tuple[JobClass, float]]
     outcomes: dict[str, Outcomes]
     brake: str = ""
+    ours: Container[str] = ()
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""
@@ -169,7 +171,8 @@ class Queue:
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
             waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
-            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake)
+            ours = self._registry.key_by_id
+            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake, ours)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""
@@ -254,8 +257,8 @@ class Queue:
             for pilot in pilots:
                 self._registry.lost.vanished(pilot)
 
-    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
-        """Give up on waiting jobs of these classes (None: of all) with a reason."""
+    def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
+        """Give up on waiting jobs of these classes with a reason."""
         with self._lock:
             self._registry.fail_waiting(classes, text)
 

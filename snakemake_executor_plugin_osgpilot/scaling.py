@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
@@ -10,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
-from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy
+from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
@@ -27,8 +28,10 @@ HINTS_MAX = 8
 class Pool(Protocol):
     """Whom the pool knows."""
 
-    def pilots(self) -> frozenset[str]:
-        """Return the names of this run's pilots that have registered. Raises `Unanswered`."""
+    def pilots(self) -> Mapping[str, Mapping[str, Shape]]:
+        """Return this run's pilots that have registered by name, each with the jobs in it (see
+        `ports.AccessPoint`). Raises `Unanswered`.
+        """
 
 
 class Scaling:
@@ -39,7 +42,7 @@ class Scaling:
     ) -> None:
         self._share = share or Allowance().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
-        self._known: frozenset[str] = frozenset()
+        self._known: Mapping[str, Mapping[str, Shape]] = {}
         self._asked_s: float | None = None
         self._looked_s: float | None = None
         self._hinted = False
@@ -59,7 +62,10 @@ class Scaling:
             self._fleet.shun(name, why)
         self._ask_pool()
         signs = Signs(
-            view.served, self._known, self._asked_s, jobs_wait=bool(view.waiting) and not view.brake
+            view.served,
+            frozenset(self._known),
+            self._asked_s,
+            jobs_wait=bool(view.waiting) and not view.brake,
         )
         moves = self._fleet.look(signs)
         self._looked_s = self._clock.now_s()
@@ -87,6 +93,7 @@ class Scaling:
             gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
+            others=self._others(view),
         )
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
         self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
@@ -97,11 +104,25 @@ class Scaling:
             return {offer.name: Gate(0, view.brake, BRAKE) for offer in self.policy.offers}
         return self._fleet.gates()
 
+    def _others(self, view: View) -> dict[str, Shape]:
+        """Return what jobs of others take of each pilot, as the pool told it last."""
+        others = {}
+        for pilot, jobs in self._known.items():
+            theirs = [shape for job_id, shape in jobs.items() if job_id not in view.ours]
+            if theirs:
+                others[pilot] = Shape(*map(sum, zip(*theirs, strict=True)))
+        return others
+
     def _ask_pool(self) -> None:
-        """Ask the pool whom it knows while a pilot is on its way there; no answer is no news."""
-        booting = any(pilot.state is PilotState.BOOTING for pilot in self._fleet.live)
+        """Ask the pool whom it knows while a pilot is on its way there, or may have jobs of others;
+        no answer is no news.
+        """
+        is_due = any(
+            pilot.state is PilotState.BOOTING or (self._fleet.shared and not pilot.state.waits)
+            for pilot in self._fleet.live
+        )
         now_s = self._clock.now_s()
-        if not booting or (self._asked_s is not None and now_s - self._asked_s < ASK_POOL_EVERY_S):
+        if not is_due or (self._asked_s is not None and now_s - self._asked_s < ASK_POOL_EVERY_S):
             return
         try:
             self._known = self._pool.pilots()

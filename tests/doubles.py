@@ -136,7 +136,7 @@ class FakeAccessPoint:
         self.history: dict[str, Event] = {}
         self.history_fails: OsgpilotError | None = None
         self.forgotten = False
-        self.known: frozenset[str] = frozenset()
+        self.known: dict[str, dict[str, Shape]] = {}
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
@@ -164,7 +164,7 @@ class FakeAccessPoint:
     def interrupt(self) -> None:
         """Nothing hangs here."""
 
-    def pilots(self) -> frozenset[str]:
+    def pilots(self) -> dict[str, dict[str, Shape]]:
         self.pool_asked += 1
         return self.known
 

@@ -67,9 +67,15 @@ class CondorQueue:
             where += f"-pool {self._address['collector']} " if self._address["collector"] else ""
         return f"condor_rm {where}-constraint 'OSGPilotWorkflow == \"{self._seat.run}\"'"
 
-    def pilots(self) -> frozenset[str]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}" && PartitionableSlot =?= true'
-        return frozenset(self._ask("pilots", manager=self._manager, constraint=clause))
+    def pilots(self) -> dict[str, dict[str, Shape]]:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
+        if not self._seat.scope.shared:
+            clause += " && PartitionableSlot =?= true"
+        found = self._ask("pilots", manager=self._manager, constraint=clause)
+        return {
+            pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
+            for pilot, jobs in found.items()
+        }
 
     def submit(self, submission: Submission) -> dict[str, str]:
         answer = self._ask(

@@ -16,6 +16,10 @@ from snakemake_executor_plugin_osgpilot.access_point import far
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
+_SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
+"""What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
+Machine ClassAd Attributes)."""
+
 Request = dict[str, Any]
 """What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here."""
 
@@ -152,13 +156,19 @@ def _chunks(ids: list[str]) -> list[list[str]]:
     return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
 
 
-def _pilots(htcondor: Any, request: Request) -> list[str]:
+def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, list[int]]]:
     manager = request["manager"]
     collector = htcondor.Collector(manager) if manager else htcondor.Collector()
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", *_SLOT_SIZES]
     ads = collector.query(
-        htcondor.AdType.Startd, constraint=request["constraint"], projection=["OSGPILOT_PILOT_ID"]
+        htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
-    return sorted({ad["OSGPILOT_PILOT_ID"] for ad in ads if "OSGPILOT_PILOT_ID" in ad})
+    found: dict[str, dict[str, list[int]]] = {}
+    for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
+        jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
+        if "JobId" in ad:
+            jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
+    return found
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:

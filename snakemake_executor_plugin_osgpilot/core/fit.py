@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.core.actions import Unfit
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy, Shape
@@ -14,10 +14,30 @@ def fits(job_class: JobClass, offer: Offer, policy: Policy) -> bool:
     """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
     life_s = offer.walltime_max_s - policy.life_taken_s
     return (
-        (not job_class.offers or offer.name in job_class.offers)
+        may_run_on(job_class, offer.name)
         and offer.shape.holds(job_class.shape) > 0
         and job_class.runtime_s < life_s
     )
+
+
+def may_run_on(job_class: JobClass, offer: str) -> bool:
+    """Whether jobs of this class do not want pilots of other offers."""
+    return not job_class.offers or offer in job_class.offers
+
+
+def stranded(
+    classes: Iterable[JobClass], policy: Policy, hopeless: Mapping[str, str]
+) -> dict[JobClass, str]:
+    """Return the classes for which no pilot can be started any more, each with the reasons.
+
+    `hopeless` has the offers of which none can, with the reason.
+    """
+    found = {}
+    for job_class in classes if hopeless else ():
+        fitting = {offer.name for offer in policy.offers if fits(job_class, offer, policy)}
+        if fitting and fitting <= hopeless.keys():
+            found[job_class] = "; ".join(sorted({hopeless[offer] for offer in fitting}))
+    return found
 
 
 def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:

@@ -67,10 +67,10 @@ class Health:
         return not self._breakers[offer].permanent and (pause is None or now_s >= pause.until_s)
 
     @property
-    def hopeless(self) -> str:
-        """Why no pilot can be started any more, empty as long as one may be."""
-        causes = {self._why_given_up(offer) for offer in self._breakers}
-        return "" if "" in causes else "; ".join(sorted(causes))
+    def hopeless(self) -> dict[str, str]:
+        """The offers of which no pilot can be started any more, each with the reason."""
+        causes = {offer: self._why_given_up(offer) for offer in self._breakers}
+        return {offer: cause for offer, cause in causes.items() if cause}
 
     def _why_given_up(self, offer: str) -> str:
         if self._breakers[offer].permanent:

@@ -140,10 +140,9 @@ class Registry:
         self._note(job, f"{why} {job.setbacks[-1].place}; running it again")
         return True
 
-    def fail_waiting(self, classes: Iterable[JobClass] | None, text: str) -> None:
-        """Give up on waiting jobs of these classes (None: of all) with a reason."""
-        waiting = self.ledger.waiting
-        if chosen := set(waiting) if classes is None else set(classes) & set(waiting):
+    def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
+        """Give up on waiting jobs of these classes with a reason."""
+        if chosen := set(classes) & set(self.ledger.waiting):
             for job in [j for j in self.ledger if j.waits and j.job_class in chosen]:
                 self.give_up(job, text)
 

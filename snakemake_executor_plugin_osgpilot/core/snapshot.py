@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Pilot
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Pilot, Shape
 
 
 class Running(NamedTuple):
@@ -65,7 +65,8 @@ class Snapshot:
     `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
     next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
     how many pilots may be started at most, and why not more, `shunned` of pilots why they are to
-    get no more jobs. `elsewhere` is what other runs of the same workflow take of the limits.
+    get no more jobs. `others` is what jobs that are not of the run
+    take of pilots, `elsewhere` what other runs of the same workflow take of the limits.
     """
 
     now_s: float
@@ -77,4 +78,5 @@ class Snapshot:
     gates: Mapping[str, Gate] = field(default_factory=dict)
     shunned: Mapping[str, str] = field(default_factory=dict)
     looked_s: float | None = None
+    others: Mapping[str, Shape] = field(default_factory=dict)
     elsewhere: Commitment = Commitment()

@@ -100,10 +100,13 @@ def supply(
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())
         life_s = _admits(life_s, bounds)
-        free = pilot.shape
-        hosts.add((pilot.shape, life_s, pilot.offer))
-        cores += pilot.shape.cores
-        coming_s = pilot.shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
+        shape = pilot.shape
+        if pilot.name in snapshot.others:
+            shape = _less(shape, snapshot.others[pilot.name])
+        free = shape
+        hosts.add((shape, life_s, pilot.offer))
+        cores += shape.cores
+        coming_s = shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
         for group in running:
             free -= group.job_class.shape.times(group.jobs)
             rest_s = remaining_s(group, estimates, snapshot.now_s)
@@ -119,6 +122,11 @@ def supply(
     )
     coming_s = max(0.0, sum(coming_core_s.values()))
     return Supply(rooms, frozenset(hosts), cores, busy_core_s, coming_s, coming_core_s)
+
+
+def _less(shape: Shape, others: Shape) -> Shape:
+    """Return what there is beside jobs of others; for how long they will be there is not known."""
+    return Shape(*(max(0, n) for n in shape - others))
 
 
 _Order = tuple[int, bool, int]

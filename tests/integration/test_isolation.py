@@ -1,10 +1,15 @@
 """Who may run on a workflow's pilots."""
 
 import time
+from contextlib import closing
 
 import htcondor2
 import pytest
-from conftest import nothing_left, pilots_in_slurm, tool, until
+from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
+
+from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 
 LONG = """
 rule all:
@@ -60,27 +65,50 @@ def test_only_jobs_of_project_and_workflow_run_on_the_pilots(run_id):
     assert [starts(cluster) for cluster in strangers] == [0, 0, 0, 0]
 
 
-def test_pilots_for_all_runs_of_their_owner_outlive_this_run_for_the_jobs_of_another(
-    workflow, shared
-):
-    workflow.snakefile(f"""
+@pytest.fixture
+def another(tmp_path):
+    folder = tmp_path / "another"
+    folder.mkdir()
+    made = Workflow(folder)
+    yield made
+    made.stop()
+
+
+def waiting_for(file) -> str:
+    wait = f"until [ -e {file} ]; do sleep 0.2; done"
+    return f"""
 rule all:
     output: "out"
-    shell: "until [ -e {shared}/go ]; do sleep 0.2; done; touch {{output}}"
-""")
-    options = ["--osgpilot-scope", "owner", "--osgpilot-shared-prefixes", str(shared)]
+    shell: "{wait}; grep OSGPILOT_PILOT_ID $_CONDOR_MACHINE_AD > {{output}}"
+"""
+
+
+@pytest.mark.parametrize("scope", ["owner", "project"])
+def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_second(
+    workflow, another, shared, scope
+):
+    options = ["--osgpilot-scope", scope, "--osgpilot-shared-prefixes", str(shared)]
+    workflow.snakefile(waiting_for(shared / "go"))
     process = workflow.start("--osgpilot-max-pilots", "1", *options)
-    ours = ["condor_q", "-allusers", "-af", "JobStatus"]
-    until(lambda: tool(*ours).split() == ["2"], "the workflow's job to run")
-    waits = f"until [ -e {shared}/done ]; do sleep 0.2; done"
-    other = submit(waits, ProjectName="TestProject", OSGPilotWorkflow="another")
-    status = ["condor_q", str(other), "-af", "JobStatus"]
-    until(lambda: tool(*status).split() == ["2"], "the job of another run")
+    jobs = ["condor_q", "-allusers", "-af:j", "JobStatus", "RemoteHost"]
+    until(lambda: tool(*jobs).split()[1:2] == ["2"], "the first workflow's job to run")
+    (first, _, host), (pilot,) = tool(*jobs).split(), pilots_in_slurm()
+    another.snakefile(waiting_for(shared / "done"))
+    second = another.start("--osgpilot-max-pilots", "1", *options)
+    until(lambda: tool(*jobs).count(host.partition("@")[2]) == 2, "the second one's job beside it")
+    (theirs,) = {line.split()[0] for line in tool(*jobs).splitlines()} - {first}
+    (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("2*")
+    seat = Seat("alice", "TestProject", folder.name, Scope(scope))
+    with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
+        until(lambda: theirs in next(iter(there.pilots().values())), "the pool to tell of it")
+        ((name, inside),) = there.pilots().items()
+    assert inside[theirs] == Shape(1, 512, inside[theirs].disk_mb)
     (shared / "go").touch()
     assert process.wait(90) == 0, workflow.said
     assert "end when the jobs of others in them have finished" in workflow.said
-    assert len(pilots_in_slurm()) == 1
+    assert any(row.split()[0] == pilot.split()[0] for row in pilots_in_slurm())
     (shared / "done").touch()
-    until(nothing_left, "the job and the pilot to end by themselves")
-    said = tool("condor_history", str(other), "-limit", "1", "-af", "NumJobStarts", "ExitCode")
-    assert said.split() == ["1", "0"]
+    assert second.wait(90) == 0, another.said
+    for one in (workflow, another):
+        assert name in (one.folder / "out").read_text()
+    until(nothing_left, "the pilots to end by themselves")

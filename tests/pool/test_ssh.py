@@ -43,12 +43,44 @@ while True:
     except OSError:
         break
     said += more
-    if said.count(b"passphrase") == 1 and more.rstrip().endswith(b":"):
+    if said.count(b"passphrase") + said.count(b"Password") == 1 and more.rstrip().endswith(b":"):
         os.write(terminal, b"correct horse\\n")
 print(said.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-"""Runs a command on a terminal and types the passphrase there, once."""
+"""Runs a command on a terminal and types the passphrase, or the code, there once."""
+
+TWO_FACTORS = """
+Port 2222
+PidFile /run/second-sshd.pid
+UsePAM yes
+PAMServiceName second
+KbdInteractiveAuthentication yes
+PasswordAuthentication no
+AuthenticationMethods publickey,keyboard-interactive
+"""
+PAM = """
+auth required pam_exec.so expose_authtok quiet /etc/ssh/take-code
+auth required pam_permit.so
+account required pam_permit.so
+session required pam_permit.so
+"""
+TAKE_CODE = """#!/bin/sh
+# A code is good for one login.
+[ "$(tr -d '\\0')" = "$(cat /run/second-sshd.code)" ] && rm /run/second-sshd.code
+"""
+THROUGH_ANOTHER = """
+Host cluster
+    HostName login
+    Port 2222
+    HostKeyAlias login
+    ProxyJump login
+"""
+SHORT = """
+rule all:
+    output: "out"
+    shell: "hostname > {output}"
+"""
 
 
 def put(pool: Pool, path: str, text: str, *, host: str = "ap") -> None:
@@ -162,4 +194,39 @@ def test_who_has_to_be_asked_is_asked_once_before_anything_is_submitted(ap: Pool
     # that far it comes only after the login
     assert "pilot image /nowhere.sif does not exist on login" in done.stdout
     assert "if it asks for a password or a second factor" in alone.stdout + alone.stderr
+    until(lambda: nothing_left(ap), 30, "an empty cluster")
+
+
+@pytest.fixture
+def second_sshd(pool: Pool) -> Iterator[None]:
+    """An sshd on the cluster that takes a key and a code, and is reached through the first one."""
+    files = {
+        "/etc/ssh/second": TWO_FACTORS,
+        "/etc/pam.d/second": PAM,
+        "/etc/ssh/take-code": TAKE_CODE,
+        "/run/second-sshd.code": "correct horse",
+    }
+    for path, text in files.items():
+        pool.say("sh", "-c", 'printf %s "$2" > "$1"', "-", path, text, user="root")
+    pool.say("chmod", "755", "/etc/ssh/take-code", user="root")
+    pool.say("/usr/sbin/sshd", "-f", "/etc/ssh/second", user="root")
+    put(pool, "/home/alice/.ssh/config", THROUGH_ANOTHER, host="ap")
+    yield
+    pool.say("sh", "-c", "kill $(cat /run/second-sshd.pid)", user="root")
+    pool.say("rm", "-f", *files, user="root")
+    pool.say("rm", "/home/alice/.ssh/config", host="ap")
+
+
+def test_a_code_and_a_jump_host_are_ssh_s_business_and_the_code_is_asked_for_once(
+    ap: Pool, second_sshd: None
+):
+    put(ap, f"{HERE}/Snakefile", SHORT)
+    put(ap, f"{HERE}/site.yaml", yaml.safe_dump({**SITE, "slurm": {"ssh": "cluster"}}))
+    put(ap, f"{HERE}/prompted.py", PROMPTED)
+    done = ap.run("python", "prompted.py", *SNAKEMAKE, host="ap", folder=HERE)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Password:") == 1
+    assert "log in from another one" not in done.stdout
+    assert ap.say("cat", f"{HERE}/out", host="ap")
+    assert ap.run("test", "-e", "/run/second-sshd.code").returncode == 1, "the code was used"
     until(lambda: nothing_left(ap), 30, "an empty cluster")

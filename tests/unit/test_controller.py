@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Requ
 from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
+from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
@@ -27,11 +28,11 @@ SMALL = JobClass(Shape(1, 500))
 class World:
     """A controller between two stand-ins; `tick` moves time first."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, seat=SEAT):
         self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
         self.queue = Queue(self.ap, Shape(4, 3800))
-        self.fleet = Fleet(self.slurm, self.clock, site(folder), SEAT, self.folder)
+        self.fleet = Fleet(self.slurm, self.clock, site(folder), seat, self.folder)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, economy=0)
         self.said, self.warned = [], []
@@ -48,6 +49,11 @@ class World:
     def tick(self, after_s=LOOK_EVERY_S):
         self.clock.at_s += after_s
         self.controller.tick()
+
+
+@pytest.fixture
+def shared_world(tmp_path):
+    return World(tmp_path, replace(SEAT, scope=Scope.OWNER))
 
 
 @pytest.fixture
@@ -214,11 +220,29 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
     for _ in range(3):
         world.tick()
     assert world.ap.pool_asked == 1
-    world.ap.known = frozenset({"osgpilot-r1-1"})
+    world.ap.known = {"osgpilot-r1-1": {}}
     for _ in range(4):
         world.tick()
     assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
     assert any("ready" in text for text in world.said)
+
+
+def test_what_others_run_on_our_pilots_is_asked_for_once_a_minute_and_planned_with(shared_world):
+    world = shared_world
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    ours, theirs = world.ap.queued["a"], "77.0"
+    world.ap.known = {"osgpilot-r1-1": {ours: SMALL.shape, theirs: Shape(3, 3000)}}
+    world.tick()
+    world.tick()
+    assert (world.ap.pool_asked, len(world.slurm.submitted)) == (1, 1)
+    world.add("b", "c")
+    for _ in range(3):
+        world.tick()
+    assert world.ap.pool_asked == 2, "no more than once a minute"
+    assert len(world.slurm.submitted) == 2, "three of four cores are taken by somebody else"
 
 
 def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):

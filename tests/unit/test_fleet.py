@@ -141,7 +141,7 @@ def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slu
 def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
     slurm.fails = Refused("sbatch: Invalid account")
     fleet.apply(TWO)
-    assert "Invalid account" in fleet.health.hopeless
+    assert "Invalid account" in fleet.health.hopeless[KIND]
     assert "Invalid account" in fleet.gates()[KIND].reason
     assert slurm.submitted == []
     assert fleet.live == ()
@@ -190,7 +190,7 @@ def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slu
     assert gate.rule == "breaker"
     assert f"{FAILURES_MAX} pilot(s) in a row were of no use" in gate.reason
     assert "no fuse" in gate.reason
-    assert fleet.health.hopeless == ""
+    assert fleet.health.hopeless == {}
 
 
 def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, slurm, clock):
@@ -260,7 +260,7 @@ def test_a_pilot_is_asked_for_on_any_node_when_no_other_is_left(fleet, slurm):
     slurm.fails = Refused("sbatch: Requested node configuration is not available")
     fleet.apply(ONE)
     assert slurm.submitted[-1].exclude == ()
-    assert fleet.health.hopeless == ""
+    assert fleet.health.hopeless == {}
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT"])

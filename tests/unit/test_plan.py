@@ -7,6 +7,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.fit import stranded
 from snakemake_executor_plugin_osgpilot.core.model import (
     JobClass,
     Offer,
@@ -93,6 +94,26 @@ def test_jobs_that_fit_only_pilots_that_they_do_not_want_fit_nowhere():
     hour = JobClass(Shape(1, 500), 3600, ("short/4c",))
     decided = decide({hour: 1}, policy=TWO_KINDS)
     assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
+
+
+def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
+    half, all_of_it = {"p1": Shape(2, 1000)}, {"p1": Shape(4, 3800)}
+    assert launches({SMALL: 4}, pilots=[pilot()]) == 0
+    assert launches({SMALL: 2}, pilots=[pilot()], others=half) == 0
+    assert launches({SMALL: 4}, pilots=[pilot()], others=half, known=AT_ONCE) == 1
+    assert launches({SMALL: 1}, pilots=[pilot()], others=all_of_it) == 1
+
+
+def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_any_more():
+    waiting, refused = [SMALL, IN_LONG], "sbatch: Invalid account"
+    assert stranded(waiting, TWO_KINDS, {}) == {}
+    assert stranded(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
+    all_refused = {"long/4c": refused, "short/4c": "sbatch: Invalid qos"}
+    assert stranded(waiting, TWO_KINDS, all_refused) == {
+        SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
+        IN_LONG: refused,
+    }
+    assert stranded([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
 
 
 # demand and packing

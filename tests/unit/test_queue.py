@@ -247,7 +247,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
 
 def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
     queue.add([job("a")])
-    queue.fail_waiting(None, "no pilots")
+    queue.fail_waiting([SMALL], "no pilots")
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
 
@@ -266,7 +266,7 @@ def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queu
     queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
-    queue.fail_waiting(None, "no pilots")
+    queue.fail_waiting([SMALL], "no pilots")
     assert queue.send() == 0
     assert ap.queued == {}
 
@@ -276,7 +276,7 @@ def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
     queue.add([job("a")])
     with pytest.raises(Unanswered):
         queue.send()
-    queue.fail_waiting(None, "no pilots")
+    queue.fail_waiting([SMALL], "no pilots")
     queue.send()
     queue.mend(NOW_S)
     assert ap.removed == ["1.0"]
@@ -489,7 +489,7 @@ def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap)
     with pytest.raises(Unanswered):
         queue.mend(NOW_S)
     assert queue.send() == 0
-    queue.fail_waiting(None, "no pilots")
+    queue.fail_waiting([SMALL], "no pilots")
     assert queue.over() == {}
     queue.mend(NOW_S)
     assert queue.send() == 0
