@@ -142,7 +142,8 @@ def test_a_job_without_a_claim_is_cut_short_at_the_end_of_its_pilot_and_runs_aga
 
 
 def test_a_job_that_is_cut_short_ten_times_has_failed():
-    told = run(bag(1, 14_400, CLAIMS_NOTHING), quiet_site(), plan, POLICY, 1)
+    one_hour = policy_of(replace(SMALL, walltimes_s=(3600,)))
+    told = run(bag(1, 3600, CLAIMS_NOTHING), quiet_site(), plan, one_hour, 1)
 
     assert told.jobs_left == 1
     assert told.stopped == "a job was started 10 times in vain"
