@@ -48,13 +48,16 @@ class Desk:
     def expected_wait_s(self, offer: Offer) -> float | None:
         return self._slurm.expected_wait_s(offer) if self._site.hints else None
 
-    def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> None:
+    def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> bool:
         nodes = frozenset(self._nodes[name] for name in avoid)
+        if len(nodes) >= self._site.nodes:
+            return False
         name, now_ms = pilot.name, self._clock.now
         allocation = Allocation(name, number, pilot.shape, pilot.walltime_s * MS, now_ms, nodes)
         self._shown[name] = allocation
         self.pilots[name] = SimulatedPilot(number, name, pilot.offer, allocation)
         self._slurm.submit(allocation)
+        return True
 
     def cancel(self, name: str) -> None:
         self._slurm.cancel(self.pilots[name].allocation)

@@ -35,8 +35,8 @@ class Site(Protocol):
     def expected_wait_s(self, offer: Offer) -> float | None:
         """Return how long a pilot would wait, None if Slurm does not say."""
 
-    def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> None:
-        """Submit a pilot, to start on none of the nodes in `avoid`."""
+    def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> bool:
+        """Submit a pilot, to start on none of the nodes in `avoid`; False if Slurm refuses."""
 
     def cancel(self, name: str) -> None:
         """Take a pilot back if it has not started."""
@@ -139,7 +139,10 @@ class Manager:
             asked_s=now_s,
             since_s=now_s,
         )
-        self._site.launch(pilot, self._count, self.roster.health.excluded(now_s))
+        if not self._site.launch(pilot, self._count, self.roster.health.excluded(now_s)):
+            # as a real run does: a bad node is better than none
+            self.roster.health.forgive_nodes()
+            self._site.launch(pilot, self._count, ())
         self.roster.put(replace(pilot, state=PilotState.PENDING))
 
     def _ask_pool(self, now_s: float) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Generator
 
 import simpy
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.core.lost import LOST_AFTER_S
 from snakemake_executor_plugin_osgpilot.core.model import Policy
@@ -66,6 +68,7 @@ class World:
         self._series = Series()
         self._done = self.clock.event()
         self._lost: dict[str, list[int]] = {}
+        self._setbacks: Counter[int] = Counter()
         self._ready = array("L")
         self._to_arrive = len(workload) if workload.arrivals_s else 0
         self._look_soon, self._looked_ms, self._next_look_ms = False, -HORIZON_MS, HORIZON_MS
@@ -119,6 +122,9 @@ class World:
         """A pilot has ended; jobs that ran there are lost."""
         pilot.allocation.end(seen, state, self.clock.now)
         self._desk.freed(pilot.allocation)
+        self._setbacks.update(lost)
+        if any(self._setbacks[job] >= SETBACKS_MAX for job in lost):
+            self._stop(f"a job was started {SETBACKS_MAX} times in vain")
         if state == HAPPENS_UNSEEN:
             self._lost[pilot.name] = lost
         else:
@@ -200,15 +206,18 @@ class World:
         if live or self._to_arrive or self._ready or self._lost:
             self._alive_ms = now_ms
         if self._heeds and not live and health.hopeless:
-            self.stopped = f"no pilot can be started: {health.hopeless}"
+            self._stop(f"no pilot can be started: {health.hopeless}")
         elif decided.unfit:
-            self.stopped = f"no pilot can run a job: {decided.unfit[0].reason}"
+            self._stop(f"no pilot can run a job: {decided.unfit[0].reason}")
         elif now_ms - self._alive_ms > STUCK_MS:
             rules = ", ".join(sorted({refusal.rule for refusal in decided.refusals}))
-            self.stopped = f"no pilot was started any more ({rules or 'none was wanted'})"
+            self._stop(f"no pilot was started any more ({rules or 'none was wanted'})")
         elif now_ms >= HORIZON_MS:
-            self.stopped = "it took too long"
-        if self.stopped and not self._done.triggered:
+            self._stop("it took too long")
+
+    def _stop(self, why: str) -> None:
+        if not self._done.triggered:
+            self.stopped = why
             self._done.succeed()
 
     def _close(self) -> None:

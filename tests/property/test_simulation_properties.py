@@ -1,0 +1,129 @@
+"""Laws of whole simulated runs: all jobs end, limits hold, no core-millisecond is lost."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from workloads import FOUR_CORES, LARGE, ONE_CORE, SMALL, workload
+
+from snakemake_executor_plugin_osgpilot.core.model import Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.simulate.model import (
+    Charged,
+    Faults,
+    OtherJob,
+    Outage,
+    Site,
+    Spread,
+    Step,
+    Waits,
+)
+from snakemake_executor_plugin_osgpilot.simulate.world import run
+
+STEPS = (ONE_CORE, FOUR_CORES, Step("claims nothing", Shape(2, 3000)))
+
+
+@st.composite
+def workloads(draw):
+    """Up to 60 jobs; each waits for up to three of those before it."""
+    jobs = []
+    for job in range(draw(st.integers(1, 60))):
+        parents = draw(st.sets(st.integers(0, job - 1), max_size=3)) if job else set()
+        jobs.append((draw(st.integers(0, 2)), draw(st.floats(0, 590, width=32)), sorted(parents)))
+    late_s = st.lists(st.floats(0, 4000, width=32), min_size=len(jobs), max_size=len(jobs))
+    return workload(STEPS, jobs, draw(st.one_of(st.none(), late_s)))
+
+
+others = st.builds(
+    OtherJob,
+    st.floats(0, 3000),
+    st.integers(1, 64),
+    st.floats(10, 3000),
+    st.sampled_from((3000, 6000)),
+    st.integers(1, 3),
+)
+faults = st.builds(
+    Faults,
+    failed_starts=st.sampled_from((0.0, 0.1)),
+    outages=st.sampled_from(((), (Outage(0, 600),))),
+    preemptions_per_h=st.sampled_from((0.0, 1.0)),
+    node_failures_per_h=st.sampled_from((0.0, 0.5)),
+    stragglers=st.sampled_from((0.0, 0.2)),
+    straggler_factor=st.just(2.0),
+)
+sites = st.builds(
+    Site,
+    st.just("any"),
+    st.just((SMALL, LARGE)),
+    nodes=st.integers(2, 6),
+    node_shape=st.just(Shape(16, 64_000)),
+    background=st.lists(others, max_size=8).map(tuple),
+    waits=st.one_of(st.none(), st.floats(0, 2000).map(Waits)),
+    fair_share=st.booleans(),
+    backfill=st.booleans(),
+    boot=st.builds(Spread, st.floats(0, 300), st.floats(0, 0.5)),
+    negotiation_s=st.floats(1, 60),
+    start_s=st.floats(0, 5),
+    faults=faults,
+)
+policies = st.builds(
+    Policy,
+    st.just((SMALL, LARGE)),
+    pilots_max=st.integers(1, 12),
+    pending_max=st.integers(1, 12),
+    cores_max=st.sampled_from((None, 32)),
+    economy=st.floats(0, 1),
+)
+seeds = st.integers(0, 100)
+
+
+@settings(max_examples=20, deadline=None)
+@given(workloads(), sites, policies, seeds)
+def test_every_job_ends_within_the_limits_and_no_core_millisecond_is_lost(jobs, site, policy, seed):
+    told = run(jobs, site, plan, policy, seed)
+
+    assert (told.jobs_left, told.stopped) == (0, "")
+    _limits_hold(told, policy)
+    for pilot in told.pilots:
+        lasted_ms = 0
+        if pilot.started_s is not None:
+            lasted_ms = round(1000 * pilot.ended_s) - round(1000 * pilot.started_s)
+            assert lasted_ms <= 1000 * pilot.walltime_s
+        assert pilot.charged.core_ms == pilot.cores * lasted_ms
+        assert all(part >= 0 for part in pilot.charged.parts())
+    assert told.charged == sum((pilot.charged for pilot in told.pilots), Charged())
+    if not site.faults.stragglers:
+        needed = zip(jobs.step_of, jobs.runtime_s, strict=True)
+        useful = sum(
+            STEPS[step].shape.cores * max(1, round(1000 * runtime_s)) for step, runtime_s in needed
+        )
+        assert told.charged.useful == useful
+
+
+def _limits_hold(told, policy):
+    changes = []
+    for pilot in told.pilots:
+        changes += [(pilot.asked_s, 1, pilot.cores), (pilot.ended_s, -1, -pilot.cores)]
+    pilots = cores = 0
+    for _, more_pilots, more_cores in sorted(changes):
+        pilots, cores = pilots + more_pilots, cores + more_cores
+        assert pilots <= policy.pilots_max
+        assert policy.cores_max is None or cores <= policy.cores_max
+    assert (pilots, cores) == (0, 0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(workloads(), sites, policies, seeds, st.floats(10_000, 500_000))
+def test_the_budget_is_never_exceeded(jobs, site, policy, seed, core_s_max):
+    bounded = Policy(
+        policy.offers, policy.pilots_max, policy.pending_max, policy.cores_max, core_s_max,
+        policy.economy,
+    )  # fmt: skip
+    told = run(jobs, site, plan, bounded, seed)
+
+    assert told.charged_core_s <= core_s_max
+    assert not told.jobs_left or "budget" in told.stopped
+
+
+@settings(max_examples=5, deadline=None)
+@given(workloads(), sites, policies, seeds)
+def test_a_seed_gives_the_same_run_again(jobs, site, policy, seed):
+    assert run(jobs, site, plan, policy, seed) == run(jobs, site, plan, policy, seed)
