@@ -42,11 +42,15 @@ def _counts(outlook: Outlook) -> Counter[Offer]:
     """
     policy = outlook.policy
     room = policy.pilots_max - outlook.taken.pilots
+    cores = outlook.forecast.wanted_cores - outlook.have.cores
+    if policy.cores_max is not None:
+        # larger pilots are no remedy for too many small ones where the cores are what is short
+        cores = min(cores, policy.cores_max - outlook.taken.cores)
     counts: Counter[Offer] = Counter()
     for floor in sorted({offer.shape.cores for offer in policy.offers}):
         choose = _chooser(outlook, floor)
         opened = open_pilots(outlook.unmet, choose, policy.life_taken_s)
-        counts = _cut(opened, policy, outlook.forecast.wanted_cores - outlook.have.cores)
+        counts = _cut(opened, policy, cores)
         for job_class, _ in largest_first(outlook.unmet):
             offer = None if _hosted_by(job_class, counts, outlook) else choose(job_class)
             if offer is not None:
