@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ class Limits:
         for name, value in whole.items():
             if value < 1:
                 raise BadInput(f"--osgpilot-{name} is {value}; it has to be 1 or more")
-        if self.core_h_max is not None and not self.core_h_max > 0:
-            raise BadInput(f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be above 0")
+        if self.core_h_max is not None and not 0 < self.core_h_max < math.inf:
+            raise BadInput(
+                f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be a number above 0"
+            )
         if not 0 <= self.economy <= 1:
             raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
 
