@@ -1,0 +1,127 @@
+"""Write the pages of the reference from the code: `python docs/reference/make.py`.
+
+What a page says comes from where the program has it: the metadata of the settings, the help of the
+commands, and the JSON Schema of the site file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+import snakemake_executor_plugin_osgpilot as package
+from snakemake_executor_plugin_osgpilot.cli import main as osgpilot
+from snakemake_executor_plugin_osgpilot.settings import ExecutorSettings
+
+HERE = Path(__file__).parent
+SCHEMA = Path(package.__file__).parent / "site/schema.json"
+MADE = "<!-- Made by docs/reference/make.py: change the code, then run it. -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every page by the name of its file."""
+    return {"settings.md": settings(), "commands.md": commands(), "site-file.md": site_file()}
+
+
+def settings() -> str:
+    """Return the page on the executor's settings."""
+    return (
+        f"# Settings\n\n{MADE}"
+        "Each is an option of `snakemake` (`--osgpilot-…`), a key of a profile (the same without\n"
+        "`--`), and an environment variable. What is said on the command line counts before the\n"
+        "environment, and that before a profile. A list has commas between its values; in a\n"
+        "profile it may be a YAML list. A value that is not allowed is refused at the start, with\n"
+        "what is. What rules may say is in\n"
+        "[Resources of rules](../further.md#resources-of-rules).\n\n"
+        + "\n".join(_setting(field) for field in dataclasses.fields(ExecutorSettings))
+    )
+
+
+def _setting(field: dataclasses.Field[Any]) -> str:
+    told = field.metadata
+    key = "osgpilot-" + field.name.replace("_", "-")
+    kinds = get_args(field.type) or (field.type,)
+    lines = [
+        f"## `{key}`\n",
+        told["help"] + "\n",
+        f"* on the command line: `--{key} {told['metavar']}`",
+        f"* in the environment: `SNAKEMAKE_OSGPILOT_{field.name.upper()}`",
+    ]
+    if "choices" in told:
+        lines.append(f"* one of {', '.join(f'`{choice}`' for choice in told['choices'])}")
+    elif kinds[0] in (int, float):
+        lines.append(f"* {'a whole number' if kinds[0] is int else 'a number'}")
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> str:
+    """Return the page on the commands, with the help that each prints."""
+    return f"# Commands\n\n{MADE}" + "\n".join(_commands(osgpilot, "osgpilot", None))
+
+
+def _commands(command: click.Command, name: str, above: click.Context | None) -> Iterator[str]:
+    context = click.Context(
+        command, info_name=name, parent=above, max_content_width=96, terminal_width=96,
+        **({} if above else {"help_option_names": ["-h", "--help"]}),
+    )  # fmt: skip
+    yield f"## `{context.command_path}`\n\n```text\n{_help(command, context)}\n```\n"
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            yield from _commands(command.commands[each], each, context)
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    """Return the help without what depends on the machine on which it is printed."""
+    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+
+
+def site_file() -> str:
+    """Return the page on the keys of the site file."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return (
+        f"# The site file\n\n{MADE}"
+        f"{schema['description']} `osgpilot site init` writes one, `osgpilot site check` compares\n"
+        "one with the cluster, and `osgpilot site schema` prints the JSON Schema from which this\n"
+        "page is made. What the parts are for is told in\n"
+        "[further.md](../further.md#the-site-file).\n\n"
+        "| key | meaning | values | default |\n| --- | --- | --- | --- |\n"
+        + "".join(_keys(schema, ""))
+    )
+
+
+def _keys(schema: dict[str, Any], before: str) -> Iterator[str]:
+    required = schema.get("required", ())
+    for name, told in schema["properties"].items():
+        default = "required" if name in required else _value(told.get("default"))
+        meaning = told["description"].replace("|", "\\|")
+        yield f"| `{before}{name}` | {meaning} | {_values(told)} | {default} |\n"
+        if "properties" in told:
+            yield from _keys(told, f"{before}{name}.")
+        elif "properties" in told.get("items", {}):
+            yield from _keys(told["items"], f"{before}{name}[].")
+
+
+def _value(default: object) -> str:
+    return "" if default is None else f"`{json.dumps(default)}`"
+
+
+def _values(told: dict[str, Any]) -> str:
+    kind = {
+        "string": "text", "integer": "whole number", "number": "number", "boolean": "true or false",
+        "array": "list", "object": "keys and values",
+    }[told["type"]]  # fmt: skip
+    if "minimum" in told:
+        top = f" to {told['maximum']}" if "maximum" in told else " or more"
+        return f"{kind}, {told['minimum']}{top}"
+    return kind
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+        print(HERE / name)

@@ -1,0 +1,63 @@
+"""The reference says what the code says, and the pictures can be drawn again."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+from documentation import ROOT
+
+
+def script(path: str) -> ModuleType:
+    """Import a script that is not part of the package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MAKE = script("docs/reference/make.py")
+SCALING = script("docs/images/scaling.py")
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "site-file.md"])
+def test_a_page_of_the_reference_is_what_the_code_says(name):
+    made, kept = MAKE.pages()[name], (ROOT / "docs/reference" / name).read_text()
+    assert made == kept, "out of date; run: python docs/reference/make.py"
+
+
+def test_every_page_of_the_reference_is_made():
+    kept = {page.name for page in (ROOT / "docs/reference").glob("*.md")}
+    assert kept == set(MAKE.pages())
+
+
+def test_every_resource_that_the_code_reads_is_in_the_table():
+    package = ROOT / "snakemake_executor_plugin_osgpilot"
+    source = "".join(path.read_text() for path in package.rglob("*.py"))
+    ours = set(re.findall(r'"(osgpilot_[a-z_]+|osg_project|ospool|gpu_[a-z]+)"', source))
+    ours -= {"osgpilot_run", "gpu_type"}
+    ours = {name for name in ours if not name.startswith("osgpilot_run_")}
+    table = (ROOT / "docs/further.md").read_text()
+    assert {name for name in ours if f"| `{name}` |" not in table} == set()
+
+
+def test_a_picture_of_scaling_has_three_panels_with_the_same_axes():
+    panels = [SCALING.panel("bag", 40, economy) for economy in SCALING.ECONOMIES]
+    for panel in panels:
+        assert max(panel.wanted) == 40
+        assert all(busy <= there for busy, there in zip(panel.busy, panel.there, strict=True))
+        assert panel.wanted[-1] == panel.busy[-1]
+    drawn = ElementTree.fromstring(SCALING.picture(panels))
+    areas = [each for each in drawn if each.get("class") == "busy" and each.tag.endswith("polygon")]
+    assert len(areas) == 3
+
+
+@pytest.mark.parametrize("family", SCALING.WORKFLOWS)
+def test_the_pictures_are_small_and_shown(family):
+    name = f"scaling-{family}.svg"
+    assert (ROOT / "docs/images" / name).stat().st_size < 20_000
+    assert f"](images/{name})" in (ROOT / "docs/how-scaling-decides.md").read_text()
