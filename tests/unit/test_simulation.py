@@ -123,6 +123,22 @@ def test_a_planner_is_told_what_comes_next():
     assert {(s.jobs, s.ready_s is None) for s in both_run.soon} == {(1, False), (1, True)}
 
 
+def test_followers_are_in_sight_until_they_wait():
+    """Else, in the moment between two stages, nothing would be left to keep pilots for."""
+    stages = [(0, 100, ())] * 4 + [(0, 100, (0, 1, 2, 3)), (0, 100, (4,))]
+    witness = Witness()
+
+    run(workload([ONE_CORE], stages), quiet_site(hand_over_s=30), witness, POLICY, 1)
+
+    def open_jobs(snapshot):
+        running = sum(g.jobs for groups in snapshot.running.values() for g in groups)
+        soon = sum(soon.jobs for soon in snapshot.soon)
+        return sum(snapshot.waiting.values()) + running + soon + snapshot.later
+
+    assert min(open_jobs(snapshot) for snapshot, _ in witness.seen) == 1
+    assert any(s.soon and not s.running and not s.waiting for s, _ in witness.seen)
+
+
 def test_a_job_starts_only_on_a_pilot_that_lives_long_enough():
     """The pilot has 3600 s, of which its end takes 120 s: after 1900 s, 1600 s are too few."""
     late = workload([Step("one", Shape(1, 1024), 1600)], [(0, 60, ())] * 2, [0, 1900])
