@@ -34,7 +34,9 @@ class Scratch:
     folder: RunFolder
     workdir: Path
     access_point: AnyAccessPoint
-    pilot_life_s: int
+    scaling: SimpleNamespace
+    """Has the `policy`, and plans nothing."""
+
     say: Say
     warn: Say
     chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
