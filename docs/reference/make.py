@@ -61,23 +61,25 @@ def _setting(field: dataclasses.Field[Any]) -> str:
 
 def commands() -> str:
     """Return the page on the commands, with the help that each prints."""
-    return f"# Commands\n\n{MADE}" + "\n".join(_commands(osgpilot, "osgpilot", None))
+    return (
+        f"# Commands\n\n{MADE}`-h` or `--help` after any of them shows this, too.\n\n"
+        + "\n".join(_commands(osgpilot, "osgpilot", None))
+    )
 
 
 def _commands(command: click.Command, name: str, above: click.Context | None) -> Iterator[str]:
+    # --help itself is left out: click keeps the one of the first context that a command was seen in
     context = click.Context(
-        command, info_name=name, parent=above, max_content_width=96, terminal_width=96,
-        **({} if above else {"help_option_names": ["-h", "--help"]}),
-    )  # fmt: skip
-    yield f"## `{context.command_path}`\n\n```text\n{_help(command, context)}\n```\n"
+        command, info_name=name, parent=above, terminal_width=96, help_option_names=[]
+    )
+    yield f"## `{context.command_path}`\n\n```text\n{_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
             yield from _commands(command.commands[each], each, context)
 
 
-def _help(command: click.Command, context: click.Context) -> str:
-    """Return the help without what depends on the machine on which it is printed."""
-    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+def _help(context: click.Context) -> str:
+    return "\n".join(line.rstrip() for line in context.get_help().splitlines())
 
 
 def site_file() -> str:
