@@ -94,7 +94,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         ),
     )
     shared_prefixes: List[str] = field(
-        default=None,
+        default=None,  # type: ignore[arg-type]
         metadata=_said(
             "FOLDER",
             "Folders that the pilots' nodes see at the same path as this machine "
@@ -104,7 +104,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         ),
     )
     url_schemes: List[str] = field(
-        default=None,
+        default=None,  # type: ignore[arg-type]
         metadata=_said(
             "SCHEME",
             "Schemes (comma-separated) of storage inputs that HTCondor fetches on the execution "
