@@ -31,10 +31,10 @@ def svg(rows: Sequence[Row]) -> str:
     # the same bytes for the same rows, and text that stays text
     with rc_context({"svg.hashsalt": "osgpilot", "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(3 * min(COLUMNS, len(names)), 2.6 * lines + 0.6))
-        grid = figure.subplots(lines, min(COLUMNS, len(names)), squeeze=False).flat
+        grid = list(figure.subplots(lines, min(COLUMNS, len(names)), squeeze=False).flat)
         for axes, name in zip(grid, names, strict=False):
             _plane(axes, name, [row for row in rows if row.scenario == name])
-        for axes in list(grid)[len(names) :]:
+        for axes in grid[len(names) :]:
             axes.set_visible(False)
         _legend(figure.axes[0], figure)
         figure.tight_layout(rect=(0, 0.6 / (2.6 * lines + 0.6), 1, 1))
