@@ -3,6 +3,7 @@
 The words after the fence say what a block is:
 
     sh                 commands for the login host; they have to succeed
+    sh exits N         the same, but they end with this status
     sh killed          started there, and killed as soon as a job runs
     sh elsewhere WHY   needs what no local pool has
     LANGUAGE NAME      a file of this name

@@ -26,7 +26,7 @@ def test_every_block_says_what_it_is(page: Path):
     for block in blocks(page):
         assert block.language in LANGUAGES, f"{block}: say after the fence what this is"
         if block.language == "sh":
-            assert re.fullmatch(r"(killed|elsewhere \S.*)?", block.note), block
+            assert re.fullmatch(r"(killed|exits [1-9]|elsewhere \S.*)?", block.note), block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
