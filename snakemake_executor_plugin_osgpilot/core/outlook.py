@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from snakemake_executor_plugin_osgpilot.core.actions import Forecast, Unfit
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
@@ -46,12 +48,11 @@ class Outlook:
         waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
         lead_s = _lead_s(classes, snapshot, estimates, policy)
         have = supply(snapshot, estimates, policy, classes, lead_s)
-        left, rooms = fill(waiting, have.rooms)
-        placed = {c: n - left.get(c, 0) for c, n in waiting.items()}
+        left, rooms, spare = _laid_out(waiting, have, estimates)
         clear_s = _clear_s(waiting, have, estimates, lead_s, policy.economy)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
-        unmet = _unmet(Counter(left) + Counter(soon_left), placed, have, estimates, lead_s)
+        unmet = _unmet(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
         work_core_s = _area(work, estimates) + have.busy_core_s
         wanted = cores_worth_having(
@@ -135,18 +136,34 @@ def _soon(
     return coming
 
 
-def _unmet(
-    left: Demand, placed: Demand, have: Supply, estimates: Estimates, lead_s: float
-) -> dict[JobClass, int]:
-    """Return the jobs of `left` that no pilot will have come to within `lead_s`.
+def _laid_out(
+    waiting: Demand, have: Supply, estimates: Estimates
+) -> tuple[Demand, list[Room], _Spare]:
+    """Put jobs into the free rooms; return those left, the rooms then, and what time is to spare.
 
-    The pilots' time until then, less what the jobs before them take of it, goes to them. Classes
-    that want certain offers have no more than the time of these.
+    A job takes no more of that time than the pilot it is put into brings: one that comes when a new
+    one could would else be charged to those that are there.
     """
+    left, rooms = waiting, list[Room]()
     spare = _Spare(have.coming_core_s, dict(have.coming_by_offer))
-    for job_class, count in placed.items():
-        each_core_s = job_class.shape.cores * min(estimates.runtime_s(job_class), lead_s)
-        spare.take(job_class.offers, count * each_core_s)
+    for coming_s, alike in groupby(have.rooms, key=attrgetter("coming_s")):
+        before = left
+        left, filled = fill(before, alike)
+        rooms += filled
+        for job_class, count in before.items() if coming_s else ():
+            each_core_s = job_class.shape.cores * min(estimates.runtime_s(job_class), coming_s)
+            spare.take(job_class.offers, (count - left.get(job_class, 0)) * each_core_s)
+    return left, rooms, spare
+
+
+def _unmet(
+    left: Demand, spare: _Spare, have: Supply, estimates: Estimates
+) -> dict[JobClass, int]:
+    """Return the jobs of `left` that no pilot will have come to before a new one could.
+
+    What the pilots' time until then has to spare goes to them. Classes that want certain offers
+    have no more than the time of these.
+    """
     unmet: dict[JobClass, int] = {}
     for job_class, count in largest_first(left):
         each_core_s = job_class.shape.cores * max(1e-3, estimates.runtime_s(job_class))
