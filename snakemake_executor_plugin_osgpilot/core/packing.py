@@ -75,7 +75,9 @@ def _spread(job: Shape, count: int, room: Room) -> tuple[int, list[Room]]:
     edge = full + (1 if rest else 0)
     parts = []
     if full:
-        parts.append(Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True, coming_s))
+        parts.append(
+            Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True, coming_s)
+        )
     if rest:
         parts.append(Room(free - job.times(rest), life_s, pilots[full:edge], offer, True, coming_s))
     if edge < len(pilots):
