@@ -56,7 +56,8 @@ class Jobs:
     """What is known of the jobs as time goes on; all work grows with what changes.
 
     `classes` are told apart by what a planner may know. `in_sight` counts, by class, jobs that wait
-    for none but jobs at the access point, `later` all others that are known and not ready.
+    for none but jobs at the access point, or did until a moment ago, `later` all others that are
+    known and do not wait for a pilot yet.
     """
 
     def __init__(self, workload: Workload, stragglers: bytes, straggler_factor: float) -> None:
@@ -124,6 +125,16 @@ class Jobs:
             runtime_s *= self._factor
         return max(1, round(runtime_s * MS))
 
+    def hand_over_followers(self, jobs: Iterable[int]) -> None:
+        """Take in that jobs which `ended` made ready have been submitted, together.
+
+        Until then they were in sight: Snakemake's DAG shows them as long as it has not handed them
+        over.
+        """
+        for job in jobs:
+            self.in_sight[self.class_of(job)] -= 1
+        self.hand_over(jobs)
+
     def hand_over(self, jobs: Iterable[int]) -> None:
         """Take in that these jobs have been submitted, together."""
         chunks = [array("L") for _ in self.classes]
@@ -152,7 +163,6 @@ class Jobs:
             self._open[child] -= 1
             self._rest[child] ^= job
             if not self._open[child]:
-                self.in_sight[self.class_of(child)] -= 1
                 ready.append(child)
             elif self._open[child] == 1 and not self._unsent[child]:
                 self.followers.joined(self._rest[child], self.class_of(child))

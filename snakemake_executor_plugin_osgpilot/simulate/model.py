@@ -171,7 +171,8 @@ class Site:
     `boot` that from the start of an allocation to the first slot, `negotiation_s` the time
     between two rounds of matchmaking, `start_s` what a job needs between its match and its first
     instruction, and `next_s` the same in a slot that is claimed already. `idle_s` is how long an
-    idle pilot waits before it ends by itself, `end_s` what an orderly end takes of the walltime.
+    idle pilot waits before it ends by itself, `end_s` what an orderly end takes of the walltime
+    (pilot.sh, END_MARGIN_S).
     """
 
     name: str
@@ -190,7 +191,7 @@ class Site:
     start_s: float = 2.0
     next_s: float = 0.5
     idle_s: float = 300.0
-    end_s: float = 120.0
+    end_s: float = 240.0
     faults: Faults = Faults()
 
 

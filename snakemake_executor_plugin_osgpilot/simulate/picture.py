@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import Unavailable
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES
 from snakemake_executor_plugin_osgpilot.simulate.table import Row
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 COLUMNS = 4
 OURS_COLOUR = "#c0392b"
@@ -46,7 +43,7 @@ def svg(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _plane(axes: Axes, name: str, rows: Sequence[Row]) -> None:
+def _plane(axes: Any, name: str, rows: Sequence[Row]) -> None:
     axes.set_title(name)
     axes.set_xlabel("makespan / T*")
     axes.set_ylabel("charged / CH*")
@@ -65,7 +62,7 @@ def _plane(axes: Axes, name: str, rows: Sequence[Row]) -> None:
         axis.set_minor_formatter(lambda value, _: f"{value:g}" if value in (2, 3, 5) else "")
 
 
-def _point(axes: Axes, row: Row) -> None:
+def _point(axes: Any, row: Row) -> None:
     x, y = row.makespan, row.charged
     axes.errorbar(
         x.median,
@@ -78,7 +75,7 @@ def _point(axes: Axes, row: Row) -> None:
     )
 
 
-def _look(rule: str) -> dict[str, object]:
+def _look(rule: str) -> dict[str, Any]:
     if rule == OURS:
         return {"marker": "*", "color": OURS_COLOUR, "markersize": 11, "linestyle": "none"}
     place = list(RULES).index(rule)
@@ -91,6 +88,6 @@ def _look(rule: str) -> dict[str, object]:
     }
 
 
-def _legend(axes: Axes, figure: object) -> None:
+def _legend(axes: Any, figure: Any) -> None:
     handles = [axes.plot([], [], label=rule, **_look(rule))[0] for rule in (OURS, *RULES)]
-    figure.legend(handles=handles, loc="lower center", ncols=6, frameon=False)  # type: ignore[attr-defined]
+    figure.legend(handles=handles, loc="lower center", ncols=6, frameon=False)

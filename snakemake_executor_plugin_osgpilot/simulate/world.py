@@ -158,10 +158,14 @@ class World:
 
     def _hand_over_ready(self) -> None:
         jobs, self._ready = self._ready, array("L")
-        self._hand_over(jobs)
+        self.jobs.hand_over_followers(jobs)
+        self._jobs_wait()
 
     def _hand_over(self, jobs: array[int]) -> None:
         self.jobs.hand_over(jobs)
+        self._jobs_wait()
+
+    def _jobs_wait(self) -> None:
         self._negotiator.wake()
         self._look_before_long()
 

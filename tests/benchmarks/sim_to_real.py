@@ -13,7 +13,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean
 from typing import Any
 
 from scaling import measure
@@ -84,7 +84,7 @@ class Form:
         return Workload("sim-to-real", steps, step_of, runtime_s, CSR.of(rows))
 
 
-CALIBRATION = Form(first=32, first_s=4, gather_s=3, last=8, last_s=4)
+CALIBRATION = Form(first=64, first_s=5, gather_s=3, last=8, last_s=4)
 MEASURED = Form(first=96, first_s=15, gather_s=10, last=24, last_s=12)
 
 
@@ -126,41 +126,59 @@ def trace(form: Form, folder: Path) -> Trace:
 
 
 def fitted(form: Form, seen: Trace, site: Site) -> tuple[Site, float]:
-    """Return `site` with the delays of a run, and what a job takes beside its command."""
+    """Return `site` with the delays of a run, and what a job takes beside its command.
+
+    The log has whole seconds, so means tell more than medians.
+    """
     pairs = zip(seen.jobs, form.nominal_s(), strict=True)
-    overhead_s = median(job.ended_s - job.executed_s - nominal_s for job, nominal_s in pairs)
-    first_s: dict[str, float] = {}
-    for job in seen.jobs:
-        first_s[job.pilot] = min(job.executed_s, first_s.get(job.pilot, job.executed_s))
-    started = [p for p in seen.pilots if p.name in first_s and p.started_s is not None]
-    waits_s = median(p.started_s - p.asked_s for p in started if p.started_s is not None)
-    boot_s = median(first_s[p.name] - p.started_s for p in started if p.started_s is not None)
-    gather = seen.jobs[form.first]
-    hand_over_s = gather.submitted_s - max(job.ended_s for job in seen.jobs[: form.first])
-    follower_s = min(job.executed_s - job.submitted_s for job in seen.jobs[form.first + 1 :])
+    overhead_s = mean(job.ended_s - job.executed_s - nominal_s for job, nominal_s in pairs)
+    first, gather, last = (
+        seen.jobs[: form.first], seen.jobs[form.first], seen.jobs[form.first + 1 :]
+    )  # fmt: skip
+    first_s = {job.pilot: job.executed_s for job in sorted(first, key=_executed_s, reverse=True)}
+    started = [
+        (p, p.started_s) for p in seen.pilots if p.name in first_s and p.started_s is not None
+    ]
+    wait_s = mean(started_s - pilot.asked_s for pilot, started_s in started)
+    boot_s = mean(first_s[pilot.name] - started_s for pilot, started_s in started)
+    hand_over_s = mean(
+        (
+            gather.submitted_s - max(job.ended_s for job in first),
+            mean(job.submitted_s for job in last) - gather.ended_s,
+        )
+    )
+    follower_s = min(job.executed_s - job.submitted_s for job in last)
     start_s = max(0.0, follower_s - NEGOTIATION_S / 2)
     return Site(
         "local pool",
         site.offers,
-        waits=Waits(max(0.0, waits_s), 0.0, cores_power=0, walltime_power=0),
+        waits=Waits(max(0.0, wait_s), 0.0, cores_power=0, walltime_power=0),
         boot=Spread(max(0.0, boot_s - NEGOTIATION_S / 2 - start_s)),
         negotiation_s=NEGOTIATION_S,
         hand_over_s=max(0.0, hand_over_s),
         start_s=start_s,
-        next_s=max(0.0, gap_s(seen.jobs[: form.first])),
+        next_s=max(0.0, gap_s(first)),
         idle_s=60.0,
-    ), overhead_s
+    ), max(0.0, overhead_s)
+
+
+def _executed_s(job: Times) -> float:
+    return job.executed_s
 
 
 def gap_s(jobs: list[Times]) -> float:
-    """Return the usual time between the end of a job and the start of the next in its slot."""
+    """Return the time between the end of a job and the start of the next in its slot.
+
+    The mean of the middle half: a job that had to wait for matchmaking is not meant.
+    """
     gaps = []
     for pilot in {job.pilot for job in jobs}:
         here = [job for job in jobs if job.pilot == pilot]
         ends = sorted(job.ended_s for job in here)
         starts = sorted(job.executed_s for job in here)
         gaps += [start_s - end_s for end_s, start_s in zip(ends, starts[4:], strict=False)]
-    return median(gaps) if gaps else 0.0
+    middle = sorted(gaps)[len(gaps) // 4 : -(-3 * len(gaps) // 4)]
+    return mean(middle) if middle else 0.0
 
 
 def report(real: Trace, predicted: Outcome) -> None:

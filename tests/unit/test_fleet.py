@@ -162,12 +162,12 @@ def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fle
     assert 15 <= waits_s[0] <= 46
     assert max(waits_s) <= 1.5 * PROBE_AFTER_MAX_S + 1
     assert 1800 <= sum(waits_s) <= 2.5 * 3600
-    assert "Unspecified error" in fleet.health.hopeless
+    assert "Unspecified error" in fleet.health.hopeless[KIND]
 
     clock.at_s += 2 * PROBE_AFTER_MAX_S
     fleet.apply(ONE)
     assert len(fleet.live) == 1, "and goes on where there are pilots yet"
-    assert fleet.health.hopeless == ""
+    assert fleet.health.hopeless == {}
     assert fleet.gates() == {}
 
 

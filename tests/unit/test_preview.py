@@ -159,7 +159,7 @@ def test_what_is_wrong_is_told_as_a_run_would_and_nothing_is_left(tmp_path, monk
     argv = ["--executor", "osgpilot", "--osgpilot-site", "none.yaml", "--jobs", "2"]
     said = CliRunner().invoke(main, ["plan", *argv])
     assert said.exit_code == 1
-    assert "site file none.yaml: No such file or directory; check --osgpilot-site" in said.stderr
+    assert "site file none.yaml: No such file or directory; `osgpilot site init`" in said.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["Snakefile"]
 
 

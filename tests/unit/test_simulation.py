@@ -123,8 +123,24 @@ def test_a_planner_is_told_what_comes_next():
     assert {(s.jobs, s.ready_s is None) for s in both_run.soon} == {(1, False), (1, True)}
 
 
+def test_followers_are_in_sight_until_they_wait():
+    """Else, in the moment between two stages, nothing would be left to keep pilots for."""
+    stages = [(0, 100, ())] * 4 + [(0, 100, (0, 1, 2, 3)), (0, 100, (4,))]
+    witness = Witness()
+
+    run(workload([ONE_CORE], stages), quiet_site(hand_over_s=30), witness, POLICY, 1)
+
+    def open_jobs(snapshot):
+        running = sum(g.jobs for groups in snapshot.running.values() for g in groups)
+        soon = sum(soon.jobs for soon in snapshot.soon)
+        return sum(snapshot.waiting.values()) + running + soon + snapshot.later
+
+    assert min(open_jobs(snapshot) for snapshot, _ in witness.seen) == 1
+    assert any(s.soon and not s.running and not s.waiting for s, _ in witness.seen)
+
+
 def test_a_job_starts_only_on_a_pilot_that_lives_long_enough():
-    """The pilot has 3600 s, of which its end takes 120 s: after 1900 s, 1600 s are too few."""
+    """The pilot has 3600 s, of which its end takes 240 s: after 1900 s, 1600 s are too few."""
     late = workload([Step("one", Shape(1, 1024), 1600)], [(0, 60, ())] * 2, [0, 1900])
 
     told = run(late, quiet_site(idle_s=9999), one_pilot(), POLICY, 1)
@@ -137,7 +153,7 @@ def test_a_job_without_a_claim_is_cut_short_at_the_end_of_its_pilot_and_runs_aga
     told = run(bag(1, 4000, CLAIMS_NOTHING), quiet_site(), short_then_long, POLICY, 1)
 
     assert told.jobs_left == 0
-    assert told.charged.rework == (5 + 3600 - 120 - 182) * 1000
+    assert told.charged.rework == (5 + 3600 - 240 - 182) * 1000
     assert told.charged.useful == 4_000_000
 
 
@@ -332,6 +348,7 @@ def test_nothing_that_a_planner_can_reach_knows_a_runtime_that_is_yet_to_be_seen
 
 
 ALLOWED = {
+    "Commitment",
     "Estimates", "Gate", "JobClass", "NoneType", "Pilot", "PilotState", "Running", "Shape",
     "Snapshot", "Soon", "bool", "dict", "float", "frozenset", "int", "str", "tuple",
 }  # fmt: skip

@@ -48,13 +48,15 @@ class ParslHtex(ParslSimple):
     """The same, and blocks that are more than `tasks · parallelism` needs end while others work:
     those that never connected at once, idle ones after `max_idletime`.
 
-    Source: the same, jobs/strategy.py:297-309 and executors/high_throughput/executor.py:832-869.
+    Source: the same, jobs/strategy.py:297-309 and executors/high_throughput/executor.py:832-869;
+    test_regression_3696_oscillation.py for the rounding.
     """
 
     def surplus(self, look: Look, slots: int, tasks: int) -> tuple[Pilot, ...]:
         if slots <= tasks:
             return ()
-        count = math.ceil((slots - tasks * self.parallelism) / self.workers)
+        # whole blocks only: rounded up, one that was just asked for would go at once, for ever
+        count = math.floor((slots - tasks * self.parallelism) / self.workers)
         never_connected = (*look.pending, *look.booting)
         candidates = (*never_connected, *look.idle(self.max_idletime_s))
         return candidates[: min(count, len(look.live))]
