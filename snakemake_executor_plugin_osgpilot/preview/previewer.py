@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
@@ -141,7 +142,7 @@ class _Look:
             RunFolder(Path(folder)),
             Path.cwd(),
             access_point,
-            self.ground.policy.pilot_life_s,
+            SimpleNamespace(policy=self.ground.policy),
             *self.heard,
         )
         return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)

@@ -29,12 +29,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scratch:
-    """Stands in for a run while jobs are made ready: a folder that is thrown away."""
+    """Stands in for a run while jobs are made ready: a folder that is thrown away. `scaling` has
+    the policy alone.
+    """
 
     folder: RunFolder
     workdir: Path
     access_point: AnyAccessPoint
-    pilot_life_s: int
+    scaling: SimpleNamespace
     say: Say
     warn: Say
     chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)

@@ -247,10 +247,10 @@ def wrappers(folder: Path) -> list[str]:
 def expected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
     prepare(folder)
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *wrappers(folder)],
-        cwd=folder, check=True,
-    )  # fmt: skip
+    argv = [sys.executable, "-m", "snakemake", "--cores", "2", *wrappers(folder)]
+    # its own scheduler may forget a job that is to be tried again (snakemake issue 823)
+    if subprocess.run(argv, cwd=folder).returncode:
+        subprocess.run(argv, cwd=folder, check=True)
     return found(folder)
 
 
