@@ -19,7 +19,7 @@ HELD_BACK = "held-back"
 
 
 class RunBook:
-    """Implements `controller.Book` in a run's folder."""
+    """Implements `ports.Book` in a run's folder."""
 
     def __init__(
         self, folder: RunFolder, seat: Seat, queue: Queue, fleet: Fleet, scaling: Scaling,

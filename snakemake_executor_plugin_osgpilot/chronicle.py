@@ -10,11 +10,12 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.core.redact import redacted
+from snakemake_executor_plugin_osgpilot.core.view import View
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.history import History
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.ports import Clock, Seat
-from snakemake_executor_plugin_osgpilot.queue import Queue, View
+from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 
 WRITE_EVERY_S = 1.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
@@ -19,8 +18,8 @@ from snakemake_executor_plugin_osgpilot.core.rhythm import look_after_s
 from snakemake_executor_plugin_osgpilot.core.signs import Move
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.ports import Clock
-from snakemake_executor_plugin_osgpilot.queue import Queue, View
+from snakemake_executor_plugin_osgpilot.ports import Book, Chronicler, Clock
+from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 
 TICK_S = 0.5
@@ -35,26 +34,6 @@ PASSING_RULES = ("launches_max", DOUBT, BRAKE)
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
 Say = Callable[[str], None]
-
-
-class Book(Protocol):
-    """Where a run is written down, and where pilots see that it is alive."""
-
-    def write(self) -> None:
-        """Write the record of the run as it is now."""
-
-    def keep_alive(self) -> None:
-        """Tell pilots that have not started yet whether they are still wanted."""
-
-
-class Chronicler(Protocol):
-    """Where what happens is kept for those who look at it."""
-
-    def planned(self, view: View) -> None:
-        """Keep what was just planned for `view`."""
-
-    def follow(self) -> None:
-        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""
 
 
 class Controller:

@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.opening import make_preparer, open_run
 from snakemake_executor_plugin_osgpilot.payload.late import Late
 from snakemake_executor_plugin_osgpilot.teller import Teller
 
@@ -46,7 +47,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def __init__(
         self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: Share
     ) -> None:
-        self._serves, self._share = serves, share
+        self._serves = serves
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
@@ -54,26 +55,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._closed = False
         self.interrupted = False
         self._teller = Teller(logger)
-        self._run = self._start(workflow)
+        self._run = open_run(workflow, share, self._teller)
         self._ahead = self._lookahead(workflow)
         self._late = Late(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
-
-    def _start(self, workflow: Any) -> Run:
-        from snakemake_executor_plugin_osgpilot.wiring import Voice, start
-        from snakemake_executor_plugin_osgpilot.wishes import wishes_of
-
-        teller = self._teller
-        try:
-            return start(
-                wishes_of(workflow.executor_settings),
-                Path(workflow.persistence.path),
-                self._share,
-                Voice(teller.say, teller.warn, teller.show),
-            )
-        except OsgpilotError as error:
-            # Snakemake shows this kind of error as one line, without the way it took
-            raise ApiError(f"osgpilot: {error}") from error
 
     def _lookahead(self, workflow: Any) -> Lookahead:
         from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
@@ -95,6 +80,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def begin(self) -> None:
         """Refuse what cannot run at all, before the first job goes out anywhere."""
         self._preparer = self._preparer or self._begin()
+
+    def _begin(self) -> Preparer:
+        environment, run = self._environment(), self._run
+        run.chronicle.secrets = tuple(environment.values())
+        preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
+        try:
+            preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
+        except OsgpilotError as error:
+            raise ApiError(f"osgpilot: {error}") from error
+        return preparer
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
@@ -171,33 +166,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         given = self.workflow.workflow_settings.wrapper_prefix
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
-
-    def _begin(self) -> Preparer:
-        from snakemake_executor_plugin_osgpilot.payload.image import Images
-        from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
-        from snakemake_executor_plugin_osgpilot.payload.request import Requests
-        from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
-
-        settings, run = self.workflow.executor_settings, self._run
-        run.chronicle.secrets = tuple(self._environment().values())
-        traffic = traffic_of(settings, self.workflow.storage_settings.shared_fs_usage)
-        preparer = Preparer(
-            self.workflow,
-            settings.payload or "auto",
-            settings.runtime_image or "",
-            run.folder.path,
-            run.workdir,
-            self.format_job_exec,
-            self._environment(),
-            traffic,
-            Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
-            Requests(run.scaling.policy, run.say, run.warn),
-        )
-        try:
-            preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
-        except OsgpilotError as error:
-            raise ApiError(f"osgpilot: {error}") from error
-        return preparer
 
     def _environment(self) -> dict[str, str]:
         """Return the variables that jobs need: `envvars:` and settings of storage plugins."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
 from snakemake_executor_plugin_osgpilot.core.model import Request, Shape
+from snakemake_executor_plugin_osgpilot.core.view import View
 
 
 class Clock(Protocol):
@@ -176,3 +177,23 @@ class Seat:
     project: str
     run: str
     scope: Scope = Scope.WORKFLOW
+
+
+class Book(Protocol):
+    """Where a run is written down, and where pilots see that it is alive."""
+
+    def write(self) -> None:
+        """Write the record of the run as it is now."""
+
+    def keep_alive(self) -> None:
+        """Tell pilots that have not started yet whether they are still wanted."""
+
+
+class Chronicler(Protocol):
+    """Where what happens is kept for those who look at it."""
+
+    def planned(self, view: View) -> None:
+        """Keep what was just planned for `view`."""
+
+    def follow(self) -> None:
+        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX, Feeder
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.recall import add_instead, claim, recall
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
-from snakemake_executor_plugin_osgpilot.core.snapshot import Running
+from snakemake_executor_plugin_osgpilot.core.view import View
 from snakemake_executor_plugin_osgpilot.enquiry import Enquiry
 from snakemake_executor_plugin_osgpilot.errands import Errands
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
-
-
-@dataclass(frozen=True)
-class View:
-    """The jobs as scaling sees them.
-
-    `waiting` counts by class, `served` has pilots and when the first job started there,
-    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
-    jobs ended on each pilot, `brake` why no job is started now (empty: they are). `ours` tells of a
-    job by its id whether it is or was of this run.
-    """
-
-    waiting: Counter[JobClass]
-    executing: tuple[Job, ...]
-    served: dict[str, float]
-    runtimes_s: list[tuple[JobClass, float]]
-    outcomes: dict[str, Outcomes]
-    brake: str = ""
-    ours: Container[str] = ()
-
-    def running(self) -> dict[str, tuple[Running, ...]]:
-        """Return what runs on each pilot, by class."""
-        starts_s: defaultdict[tuple[str, JobClass], list[float]] = defaultdict(list)
-        for job in self.executing:
-            starts_s[job.pilot, job.job_class].append(job.started_s or 0.0)
-        by_pilot: defaultdict[str, list[Running]] = defaultdict(list)
-        for (pilot, job_class), starts in starts_s.items():
-            by_pilot[pilot].append(Running(job_class, len(starts), sum(starts) / len(starts)))
-        return {pilot: tuple(groups) for pilot, groups in by_pilot.items()}
 
 
 class Queue:
@@ -151,7 +122,7 @@ class Queue:
 
     def span_s(self) -> tuple[float, float] | None:
         """Return the times of the first and the last event of a job, None before there was one."""
-        return self._registry.span_s
+        return self._registry.ledger.span_s
 
     def served_s(self) -> dict[str, float]:
         """Return the pilots on which a job was ever started, with the time of the first start."""
@@ -190,7 +161,7 @@ class Queue:
         queue before it is sent again. Raises `Unanswered`; nothing is lost then, the next call goes
         on.
         """
-        if self._registry.in_doubt:
+        if self._registry.outbox.in_doubt:
             found = self._access_point.find()
             with self._lock:
                 self._registry.settle(found)
@@ -204,8 +175,8 @@ class Queue:
             pass
         finally:
             with self._lock:
-                self._registry.unsent += [key for _, keys in parts for key in keys]
-                self._feeder.sent(len(self._registry.unsent))
+                self._registry.outbox.unsent += [key for _, keys in parts for key in keys]
+                self._feeder.sent(len(self._registry.outbox.unsent))
         return sent
 
     def follow(self) -> None:
@@ -265,8 +236,7 @@ class Queue:
     def remove_all(self) -> None:
         """Take every job of this run out of the queue. Raises `Unanswered`."""
         with self._lock:
-            self._registry.unsent.clear()
-            self._registry.in_doubt.clear()
+            self._registry.outbox.clear()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
     def remaining(self) -> int:
@@ -289,14 +259,14 @@ class Queue:
     def _parts(self) -> list[tuple[Request, list[str]]]:
         """Return what is to be submitted now, in transactions."""
         registry = self._registry
-        unsent = 0 if registry.brake.on else len(registry.unsent)
+        unsent = 0 if registry.brake.on else len(registry.outbox.unsent)
         # told also when nothing is to be sent: others may have the room that was left
         room = self._share.room(registry.queued, unsent, self._feeder.room)
-        return self._feeder.batches(registry.take_unsent(room)) if room and unsent else []
+        return self._feeder.batches(registry.outbox.take(room)) if room and unsent else []
 
     def _send_part(self, request: Request, keys: list[str]) -> int:
         with self._lock:
-            keys = self._registry.sending(keys)
+            keys = self._registry.outbox.sending(keys)
         if not keys:
             return 0
         jobs = [self._registry.ledger[key] for key in keys]

@@ -16,10 +16,10 @@ from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
+from snakemake_executor_plugin_osgpilot.core.view import View
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
-from snakemake_executor_plugin_osgpilot.queue import View
 
 HINTS_MAX = 8
 """Slurm is asked for its expectation for so many offers, once, before the first pilot."""

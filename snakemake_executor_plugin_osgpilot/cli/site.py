@@ -77,7 +77,7 @@ def _draft(host: Host, answers: Answers) -> str:
     from dataclasses import replace
 
     from snakemake_executor_plugin_osgpilot.site import draft
-    from snakemake_executor_plugin_osgpilot.site.load import schema_path
+    from snakemake_executor_plugin_osgpilot.site.document import schema_path
     from snakemake_executor_plugin_osgpilot.slurm.survey import survey
 
     try:
@@ -143,8 +143,8 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
 def _against_cluster(world: World) -> list[str]:
     from snakemake_executor_plugin_osgpilot.doctor import places
     from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
+    from snakemake_executor_plugin_osgpilot.site.document import line_of
     from snakemake_executor_plugin_osgpilot.site.limits import problems
-    from snakemake_executor_plugin_osgpilot.site.load import line_of
 
     file = world.site_file
     found = problems(world.site.reported(), world.facts.reported())
@@ -162,7 +162,7 @@ def schema(path: bool) -> None:
     Editors with a YAML language server use it when a site file begins with
     `# yaml-language-server: $schema=PATH`; `site init` writes that line.
     """
-    from snakemake_executor_plugin_osgpilot.site.load import schema_path
+    from snakemake_executor_plugin_osgpilot.site.document import schema_path
 
     where = schema_path()
     click.echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)

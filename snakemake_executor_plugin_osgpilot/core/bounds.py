@@ -6,9 +6,10 @@ a job could run, the work takes at least max(path, work/m) and at most path + wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 
@@ -65,8 +66,8 @@ def bounds(case: Case) -> Expected:
     on_pilots = [task for task in case.tasks if task.on_pilot]
     work_s = sum(task.expected_s * task.job_class.shape.cores for task in on_pilots)
     limit_s = sum(task.limit_s * task.job_class.shape.cores for task in on_pilots)
-    path_s = critical_path_s(case, [task.expected_s for task in case.tasks])
-    limit_path_s = critical_path_s(case, [task.limit_s for task in case.tasks])
+    _, path_s = earliest_s(case.parents, [task.expected_s for task in case.tasks])
+    _, limit_path_s = earliest_s(case.parents, [task.limit_s for task in case.tasks])
     lead_s = case.lead_s if on_pilots else 0.0
     cores = max(1, case.cores)
     best_s = lead_s + max(path_s, work_s / max(1, case.cores_max))
@@ -83,9 +84,23 @@ def bounds(case: Case) -> Expected:
     )
 
 
-def critical_path_s(case: Case, runtimes_s: Sequence[float]) -> float:
-    """Return the length of the longest chain of tasks, given what each takes."""
-    ends_s: list[float] = []
-    for number, parents in enumerate(case.parents):
-        ends_s.append(runtimes_s[number] + max((ends_s[p] for p in parents), default=0.0))
-    return max(ends_s, default=0.0)
+class Parents(Protocol):
+    """Numbers of the earlier jobs that each waits for."""
+
+    def __getitem__(self, job: int, /) -> Iterable[int]: ...
+
+
+def earliest_s(
+    parents: Parents, runtimes_s: Sequence[float], arrivals_s: Iterable[float] | None = None
+) -> tuple[array[float], float]:
+    """Return when each job can start at the earliest, and when the last of them has ended.
+
+    Without `arrivals_s` all are there at once, and the latter is the length of the longest chain.
+    """
+    start_s = array("d", arrivals_s or bytes(8 * len(runtimes_s)))
+    last_s = 0.0
+    for job, runtime_s in enumerate(runtimes_s):
+        for parent in parents[job]:
+            start_s[job] = max(start_s[job], start_s[parent] + runtimes_s[parent])
+        last_s = max(last_s, start_s[job] + runtime_s)
+    return start_s, last_s

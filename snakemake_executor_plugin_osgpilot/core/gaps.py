@@ -21,7 +21,7 @@ def fill(
     """Take in that jobs (ids) ended, and `how` as far as it is known; what they brought back tells
     of the others. `held` are jobs that are held, with the reason.
     """
-    end = Event(EventKind.TERMINATED, (registry.span_s or (0.0, 0.0))[1], exit_status=0)
+    end = Event(EventKind.TERMINATED, (registry.ledger.span_s or (0.0, 0.0))[1], exit_status=0)
     for job_id in ended:
         registry.apply(job_id, how.get(job_id, end))
     for job_id, event in held.items():

@@ -4,23 +4,58 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits
+from snakemake_executor_plugin_osgpilot.core.layout import hosted
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
-from snakemake_executor_plugin_osgpilot.core.outlook import Outlook, hosted
+from snakemake_executor_plugin_osgpilot.core.outlook import Outlook
 from snakemake_executor_plugin_osgpilot.core.packing import Room, largest_first, open_pilots
-from snakemake_executor_plugin_osgpilot.core.rules import admit
+from snakemake_executor_plugin_osgpilot.core.rules import admit, commitment, exhausted
 from snakemake_executor_plugin_osgpilot.core.sizing import walltime_s
-from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
+from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Gate
 
 WAIT_TOLERANCE = 1.25
 """A larger pilot is preferred only if the smaller one is expected to wait this much longer."""
 
 
 def launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
-    """Return the pilots to start, and those that a rule keeps from starting."""
+    """Return the pilots to start, and those that a rule keeps from starting.
+
+    What planning again would start is started now: work may be laid out otherwise once there are
+    new pilots, and where a limit refuses a large pilot there may be room for a small one.
+    """
+    started: list[Launch] = []
+    following: Outlook | None = outlook
+    while following:
+        more, refused = _launches(following)
+        started += more
+        following = _after(following, more)
+    return started, refused
+
+
+def _after(outlook: Outlook, started: list[Launch]) -> Outlook | None:
+    """Return the outlook once `started` are asked for; None if nothing could follow from it."""
+    policy, elsewhere = outlook.policy, outlook.snapshot.elsewhere
+    if not started:
+        return None
+    count = Counter(launch.offer for launch in started)
+    snapshot = replace(
+        outlook.snapshot.after(started, policy),
+        elsewhere=elsewhere + Commitment(launched=len(started)),
+        gates={
+            name: gate._replace(launches_max=gate.launches_max - count[name])
+            for name, gate in outlook.snapshot.gates.items()
+        },
+    )
+    if exhausted(commitment(snapshot) + snapshot.elsewhere, policy, snapshot.gates):
+        return None
+    return Outlook.of(snapshot, outlook.estimates, policy)
+
+
+def _launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
     if not outlook.unmet:
         return [], []
     counts = _counts(outlook)

@@ -58,7 +58,8 @@ class Ledger:
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
     `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded, `changes` each
-    job as it was when it came to another state; who reads them empties them.
+    job as it was when it came to another state; who reads them empties them. `span_s` has the times
+    of the first and the last event of a job.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Ledger:
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
         self.runtimes_s: list[tuple[JobClass, float]] = []
         self.changes: list[Job] = []
+        self.span_s: tuple[float, float] | None = None
 
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
@@ -94,6 +96,12 @@ class Ledger:
             "done": sum(sums.done for sums in self.rules.values()),
             "failed": sum(sums.failed for sums in self.rules.values()),
         }
+
+    def mark(self, at_s: float | None) -> None:
+        """Take in when something happened to a job of this run."""
+        if at_s is not None:
+            first_s, last_s = self.span_s or (at_s, at_s)
+            self.span_s = min(first_s, at_s), max(last_s, at_s)
 
     def put(self, job: Job) -> Job:
         """Take `job` in, in place of what is known under its key; return it."""

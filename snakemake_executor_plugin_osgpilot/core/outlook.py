@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.actions import Forecast, Unfit
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits, unfit
+from snakemake_executor_plugin_osgpilot.core.layout import Demand, laid_out, unserved
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
-from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, largest_first
+from snakemake_executor_plugin_osgpilot.core.packing import Room, fill
 from snakemake_executor_plugin_osgpilot.core.rules import commitment
 from snakemake_executor_plugin_osgpilot.core.sizing import cores_worth_having
 from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Snapshot
 from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
-
-Demand = Mapping[JobClass, int]
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,11 @@ class Outlook:
         waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
         lead_s = _lead_s(classes, snapshot, estimates, policy)
         have = supply(snapshot, estimates, policy, classes, lead_s)
-        left, rooms = fill(waiting, have.rooms)
-        placed = {c: n - left.get(c, 0) for c, n in waiting.items()}
+        left, rooms, spare = laid_out(waiting, have, estimates)
         clear_s = _clear_s(waiting, have, estimates, lead_s, policy.economy)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
-        unmet = _unmet(Counter(left) + Counter(soon_left), placed, have, estimates, lead_s)
+        unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
         work_core_s = _area(work, estimates) + have.busy_core_s
         wanted = cores_worth_having(
@@ -133,58 +131,3 @@ def _soon(
         if group.job_class in classes and in_s <= lead_s:
             coming[group.job_class] += group.jobs
     return coming
-
-
-def _unmet(
-    left: Demand, placed: Demand, have: Supply, estimates: Estimates, lead_s: float
-) -> dict[JobClass, int]:
-    """Return the jobs of `left` that no pilot will have come to within `lead_s`.
-
-    The pilots' time until then, less what the jobs before them take of it, goes to them. Classes
-    that want certain offers have no more than the time of these.
-    """
-    spare = _Spare(have.coming_core_s, dict(have.coming_by_offer))
-    for job_class, count in placed.items():
-        each_core_s = job_class.shape.cores * min(estimates.runtime_s(job_class), lead_s)
-        spare.take(job_class.offers, count * each_core_s)
-    unmet: dict[JobClass, int] = {}
-    for job_class, count in largest_first(left):
-        each_core_s = job_class.shape.cores * max(1e-3, estimates.runtime_s(job_class))
-        served, core_s = 0, spare.of(job_class.offers)
-        if core_s > 0 and hosted(job_class, have):
-            served = min(count, int(core_s // each_core_s))
-            spare.take(job_class.offers, served * each_core_s)
-        if served < count:
-            unmet[job_class] = count - served
-    return unmet
-
-
-@dataclass
-class _Spare:
-    """The pilots' time for more jobs in core-seconds, together and for each offer."""
-
-    core_s: float
-    by_offer: dict[str, float]
-
-    def of(self, offers: tuple[str, ...]) -> float:
-        """Return what there is for jobs that want these offers, any if there are none."""
-        if not offers:
-            return self.core_s
-        return min(self.core_s, sum(self.by_offer.get(offer, 0.0) for offer in offers))
-
-    def take(self, offers: tuple[str, ...], core_s: float) -> None:
-        self.core_s -= core_s
-        for offer in offers:
-            taken = min(core_s, max(0.0, self.by_offer.get(offer, 0.0)))
-            self.by_offer[offer] = self.by_offer.get(offer, 0.0) - taken
-            core_s -= taken
-
-
-def hosted(job_class: JobClass, have: Supply) -> bool:
-    """Whether a pilot that serves or will can run a job of this class when it is empty."""
-    wanted = job_class.offers
-    return any(
-        shape.holds(job_class.shape) and job_class.runtime_s < life_s
-        for shape, life_s, offer in have.hosts
-        if not wanted or offer in wanted
-    )

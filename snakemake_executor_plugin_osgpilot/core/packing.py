@@ -15,7 +15,8 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Shape
 class Room(NamedTuple):
     """Pilots that are alike: each has `free`, and takes jobs with a runtime below `life_s`.
 
-    `pilots` are their names, or numbers of pilots that do not exist yet.
+    `pilots` are their names, or numbers of pilots that do not exist yet. `coming_s` is for how long
+    they are there before a pilot asked for now could be.
     """
 
     free: Shape
@@ -23,11 +24,15 @@ class Room(NamedTuple):
     pilots: Sequence[str] | range
     offer: str = ""
     used: bool = False
+    coming_s: float = 0.0
 
 
 def largest_first(demand: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
-    """Order classes by decreasing size, as first-fit-decreasing bin packing wants it."""
-    return sorted(demand.items(), key=lambda item: item[0], reverse=True)
+    """Order classes by decreasing size, as first-fit-decreasing bin packing wants it.
+
+    GPUs first: a job that needs none is not to take the room of one that does.
+    """
+    return sorted(demand.items(), key=lambda item: (item[0].shape.gpus, item[0]), reverse=True)
 
 
 def fill(
@@ -64,17 +69,19 @@ def _spread(job: Shape, count: int, room: Room) -> tuple[int, list[Room]]:
     per_pilot = room.free.holds(job)
     if not per_pilot:
         return count, [room]
-    free, life_s, pilots, offer, used = room
+    free, life_s, pilots, offer, used, coming_s = room
     full = min(len(pilots), count // per_pilot)
     rest = count - full * per_pilot if full < len(pilots) else 0
     edge = full + (1 if rest else 0)
     parts = []
     if full:
-        parts.append(Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True))
+        parts.append(
+            Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True, coming_s)
+        )
     if rest:
-        parts.append(Room(free - job.times(rest), life_s, pilots[full:edge], offer, True))
+        parts.append(Room(free - job.times(rest), life_s, pilots[full:edge], offer, True, coming_s))
     if edge < len(pilots):
-        parts.append(Room(free, life_s, pilots[edge:], offer, used))
+        parts.append(Room(free, life_s, pilots[edge:], offer, used, coming_s))
     return count - full * per_pilot - rest, parts
 
 

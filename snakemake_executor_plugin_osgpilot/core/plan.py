@@ -18,8 +18,7 @@ def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
     """Return what to do next, and why.
 
     Pure: same arguments, same plan; the order of pilots and classes does not matter. Applying the
-    plan and planning again yields no further launch, unless what is left of cores or budget does
-    for smaller pilots than those that it refused. A pilot that runs a job is never cancelled.
+    plan and planning again yields no further launch. A pilot that runs a job is never cancelled.
     """
     if refusal := stale(snapshot, policy):
         return Plan(refusals=(refusal,))

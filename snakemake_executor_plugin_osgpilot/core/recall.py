@@ -17,11 +17,11 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
     for past in left.past:
         registry.ledger.remember(past)
         for at_s in (past.started_s, past.ended_s):
-            registry.mark(at_s)
+            registry.ledger.mark(at_s)
     for job in left.jobs:
         registry.key_by_id[registry.ledger.put(job).job_id] = job.key
     for job_id, event in told:
-        registry.mark(event.at_s)
+        registry.ledger.mark(event.at_s)
         if event.pilot:
             registry.ledger.served.setdefault(event.pilot, event.at_s)
         if job_id in registry.key_by_id:

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.core import feeding, holds
+from snakemake_executor_plugin_osgpilot.core import holds
 from snakemake_executor_plugin_osgpilot.core.brake import Brake
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
 from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
-from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.core.outbox import Outbox
 from snakemake_executor_plugin_osgpilot.core.releases import Releases
 
 
@@ -21,7 +22,7 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
-    (no key: left from an earlier life, of no use). `span_s`: times of the first and last event.
+    (no key: left from an earlier life, of no use).
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -29,9 +30,7 @@ class Registry:
         self.ledger = Ledger()
         self.over: dict[str, Job] = {}
         self.notices: Counter[str] = Counter()
-        self.span_s: tuple[float, float] | None = None
-        self.unsent: list[str] = []
-        self.in_doubt: list[str] = []
+        self.outbox = Outbox(self.ledger)
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
         self.releases = Releases(self.ledger)
@@ -42,36 +41,20 @@ class Registry:
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take new jobs in."""
-        self.unsent += [self.ledger.put(job).key for job in jobs]
+        self.outbox.unsent += [self.ledger.put(job).key for job in jobs]
 
     def any_left(self) -> bool:
         """Whether the access point's queue may have a job of ours."""
-        return bool(self.queued or self.in_doubt)
+        return bool(self.queued or self.outbox.in_doubt)
 
     @property
     def queued(self) -> int:
         """How many jobs of ours the access point has, for all we know."""
         return self.ledger.count(*QUEUED) + len(self.removals) + len(self.withdrawals)
 
-    def take_unsent(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
-        """Return the keys of the jobs to send, by what they ask for; `room` at most."""
-        kinds: defaultdict[Request, list[str]] = defaultdict(list)
-        unsent = [key for key in self.unsent if self.ledger[key].state is JobState.PREPARED]
-        for key in unsent:
-            kinds[self.ledger[key].request].append(key)
-        taken = feeding.shares(kinds, self.ledger.queued, room)
-        self.unsent = feeding.without(unsent, taken)
-        return taken
-
-    def sending(self, keys: Iterable[str]) -> list[str]:
-        """Return those of these jobs that are still to be sent; until the answer, they may be."""
-        now = [key for key in keys if self.ledger[key].state is JobState.PREPARED]
-        self.in_doubt += now
-        return now
-
     def not_sent(self, keys: Collection[str], why: str = "") -> None:
         """Take in that jobs were not taken, for good if there is a reason."""
-        self.in_doubt = [key for key in self.in_doubt if key not in keys]
+        self.outbox.answered(keys)
         for key in keys if why else ():
             self.give_up(self.ledger[key], why)
         if not why:
@@ -79,7 +62,7 @@ class Registry:
 
     def learn(self, ids: Mapping[str, str]) -> None:
         """Take in that jobs (by key) are in the queue, under which id."""
-        self.in_doubt = [key for key in self.in_doubt if key not in ids]
+        self.outbox.answered(ids)
         for key, job_id in ids.items():
             self.key_by_id[job_id] = key
             job = replace(self.ledger[key], job_id=job_id)
@@ -93,7 +76,7 @@ class Registry:
 
     def settle(self, found: Mapping[str, str]) -> None:
         """End the doubt about submissions without an answer: what is in the queue was `found`."""
-        doubtful, self.in_doubt = self.in_doubt, []
+        doubtful, self.outbox.in_doubt = self.outbox.in_doubt, []
         self.learn({key: found[key] for key in doubtful if key in found})
         self._send_or_tell(key for key in doubtful if key not in found)
 
@@ -115,7 +98,7 @@ class Registry:
         self.lost.drifts(key, event.at_s if adrift else None)
         if event.failed_start:
             self.brake = self.brake.struck(event.at_s)
-        self.mark(event.at_s)
+        self.ledger.mark(event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
             self.tell(key)
@@ -124,19 +107,13 @@ class Registry:
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
 
-    def mark(self, at_s: float | None) -> None:
-        """Take in when something happened to a job of this run."""
-        if at_s is not None:
-            first_s, last_s = self.span_s or (at_s, at_s)
-            self.span_s = min(first_s, at_s), max(last_s, at_s)
-
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
         job = self.ledger[key].prepared_again(why)
         if holds.interrupted(job):
             return False
         self.ledger.put(job)
-        self.unsent.append(key)
+        self.outbox.unsent.append(key)
         self._note(job, f"{why} {job.setbacks[-1].place}; running it again")
         return True
 
@@ -154,7 +131,7 @@ class Registry:
         self.ledger.put(replace(job, state=JobState.REMOVED, text=why))
         if job.job_id:
             self.removals[job.job_id] = job.key
-        elif job.key not in self.in_doubt and job.key not in self.withdrawals.values():
+        elif job.key not in self.outbox.in_doubt and job.key not in self.withdrawals.values():
             self.tell(job.key)
 
     def removed(self, job_ids: Iterable[str]) -> None:
@@ -208,7 +185,7 @@ class Registry:
             if self.ledger[key].over:
                 self.tell(key)
             else:
-                self.unsent.append(key)
+                self.outbox.unsent.append(key)
 
     def tell(self, key: str) -> None:
         """Have a job told that is over."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan, Refusal
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState, Policy
+from snakemake_executor_plugin_osgpilot.core.model import Policy
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.core.rules import launches_max
 from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
@@ -66,26 +66,8 @@ def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: 
             )
             for launch, count in Counter(launches).items()
         ]  # fmt: skip
-        snapshot = _with(snapshot, launches, policy, round_s)
+        now_s = snapshot.now_s + round_s
+        snapshot = replace(snapshot.after(launches, policy), now_s=now_s, looked_s=now_s)
         decided = plan(snapshot, estimates, policy)
     lasting = tuple(r for r in decided.refusals if r.rule != launches_max.__name__)
     return Rehearsal(tuple(starts), first, lasting)
-
-
-def _with(snapshot: Snapshot, launches: list[Launch], policy: Policy, round_s: float) -> Snapshot:
-    shapes = {offer.name: offer.shape for offer in policy.offers}
-    known = len(snapshot.pilots)
-    asked = tuple(
-        Pilot(
-            f"{known + number:06}",
-            shapes[launch.offer],
-            PilotState.PENDING,
-            offer=launch.offer,
-            walltime_s=launch.walltime_s,
-            asked_s=snapshot.now_s,
-            since_s=snapshot.now_s,
-        )
-        for number, launch in enumerate(launches)
-    )
-    now_s = snapshot.now_s + round_s
-    return replace(snapshot, now_s=now_s, pilots=snapshot.pilots + asked, looked_s=now_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan, Refusal
@@ -28,11 +27,8 @@ def commitment(snapshot: Snapshot) -> Commitment:
 
 def committed(snapshot: Snapshot, decided: Plan, policy: Policy) -> Commitment:
     """Return what is committed once the launches of a plan have been done."""
-    taken, offers = commitment(snapshot), {offer.name: offer for offer in policy.offers}
-    for action in decided.actions:
-        if isinstance(action, Launch):
-            taken = taken.plus(offers[action.offer], action.walltime_s, 1)
-    return replace(taken, launched=0)
+    launches = (action for action in decided.actions if isinstance(action, Launch))
+    return commitment(snapshot.after(launches, policy))
 
 
 def committed_core_s(pilot: Pilot) -> float:
@@ -126,6 +122,14 @@ def admit(
         launches += [Launch(offer.name, walltime_s, reason)] * admitted
         taken = taken.plus(offer, walltime_s, admitted)
     return launches, refusals
+
+
+def exhausted(taken: Commitment, policy: Policy, gates: Mapping[str, Gate]) -> bool:
+    """Whether no pilot of any offer may be started any more."""
+    return all(
+        _allowed(taken, policy, offer, offer.walltimes_s[0], gates)[0] < 1
+        for offer in policy.offers
+    )
 
 
 def _allowed(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Pilot, Shape
+from snakemake_executor_plugin_osgpilot.core.actions import Launch
+from snakemake_executor_plugin_osgpilot.core.model import (
+    JobClass,
+    Offer,
+    Pilot,
+    PilotState,
+    Policy,
+    Shape,
+)
 
 
 class Running(NamedTuple):
@@ -80,3 +88,20 @@ class Snapshot:
     looked_s: float | None = None
     others: Mapping[str, Shape] = field(default_factory=dict)
     elsewhere: Commitment = Commitment()
+
+    def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
+        """Return the same once the pilots of `launches` are in Slurm's queue."""
+        shapes = {offer.name: offer.shape for offer in policy.offers}
+        asked = tuple(
+            Pilot(
+                f"~{number:06}",
+                shapes[launch.offer],
+                PilotState.PENDING,
+                offer=launch.offer,
+                walltime_s=launch.walltime_s,
+                asked_s=self.now_s,
+                since_s=self.now_s,
+            )
+            for number, launch in enumerate(launches, len(self.pilots))
+        )
+        return replace(self, pilots=self.pilots + asked)

@@ -106,7 +106,8 @@ def supply(
         free = shape
         hosts.add((shape, life_s, pilot.offer))
         cores += shape.cores
-        coming_s = shape.cores * max(0.0, min(horizon_s - delay_s, life_s))
+        in_time_s = _in_time_s(min(horizon_s - delay_s, life_s), horizon_s)
+        coming_s = shape.cores * in_time_s
         for group in running:
             free -= group.job_class.shape.times(group.jobs)
             rest_s = remaining_s(group, estimates, snapshot.now_s)
@@ -115,13 +116,20 @@ def supply(
             coming_s -= taken * min(rest_s, horizon_s)
         coming_core_s[pilot.offer] += coming_s
         if min(free.cores, free.memory_mb) > 0:
-            kind = Room(free, life_s, (), pilot.offer)
+            kind = Room(free, life_s, (), pilot.offer, coming_s=in_time_s)
             grouped[_order(pilot, running, delay_s), kind].append(pilot.name)
     rooms = tuple(
         kind._replace(pilots=tuple(sorted(grouped[order, kind]))) for order, kind in sorted(grouped)
     )
     coming_s = max(0.0, sum(coming_core_s.values()))
     return Supply(rooms, frozenset(hosts), cores, busy_core_s, coming_s, coming_core_s)
+
+
+def _in_time_s(seconds: float, horizon_s: float) -> float:
+    """Return the same for pilots that are there for about as long until the horizon."""
+    if seconds >= horizon_s:
+        return horizon_s
+    return max(0.0, seconds // ARRIVAL_GRAIN_S * ARRIVAL_GRAIN_S)
 
 
 def _less(shape: Shape, others: Shape) -> Shape:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.core.progress import duration
+
 SCOPE = "condor:/"
 """What an HTCondor authorization is preceded by in the `scope` of a token (HTCondor manual,
 condor_token_create)."""
@@ -43,7 +45,11 @@ class Claims:
     def describe(self, now_s: float) -> str:
         """Return the token in a few words."""
         may = "anything" if self.scopes is None else " ".join(sorted(self.scopes)) or "nothing"
-        end = "has no end" if self.expires_s is None else f"ends in {span(self.expires_s - now_s)}"
+        end = (
+            "has no end"
+            if self.expires_s is None
+            else f"ends in {duration(self.expires_s - now_s)}"
+        )
         return f"{self.subject or 'nobody'} at {self.issuer or 'nowhere'}, may {may}, {end}"
 
 
@@ -89,14 +95,6 @@ def claims(token: str) -> Claims:
     return Claims(issuer, subject, words, expires_s, identity)
 
 
-def span(seconds: float) -> str:
-    """Return a time as a user would say it: days, hours or minutes."""
-    for unit_s, unit in ((86400, "d"), (3600, "h")):
-        if abs(seconds) >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds / 60:.0f} min"
-
-
 def _finding(token: str, needs: tuple[str, ...], now_s: float, life_s: float) -> Finding:
     try:
         own = claims(token)
@@ -108,9 +106,11 @@ def _finding(token: str, needs: tuple[str, ...], now_s: float, life_s: float) ->
         return Finding(summary, error=f"does not allow {' and '.join(lacking)}")
     left_s = math.inf if own.expires_s is None else own.expires_s - now_s
     if left_s <= 0:
-        return Finding(summary, error=f"ended {span(abs(left_s))} ago")
+        return Finding(summary, error=f"ended {duration(abs(left_s))} ago")
     if left_s < life_s:
-        return Finding(summary, warning=f"ends in {span(left_s)}, before {span(life_s)} are over")
+        return Finding(
+            summary, warning=f"ends in {duration(left_s)}, before {duration(life_s)} are over"
+        )
     return Finding(summary)
 
 

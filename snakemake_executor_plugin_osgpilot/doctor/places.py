@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, examine, span
+from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, examine
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
@@ -114,7 +115,7 @@ def image(world: World) -> list[Finding]:
     if "image_made" not in seen.facts:
         return [ok("image", f"{name}: pilots fetch it, and again after {IMAGE_AGE_H} h")]
     age_s = time.time() - float(seen.facts["image_made"])
-    what = f"{name}, {int(seen.facts['image_size']) / 1e6:.0f} MB, {span(age_s)} old"
+    what = f"{name}, {int(seen.facts['image_size']) / 1e6:.0f} MB, {duration(age_s)} old"
     if age_s > IMAGE_AGE_H * 3600 and seen.site.central_manager == OSPOOL:
         cure = f"the OSG asks for one no older than {IMAGE_AGE_H} h: apptainer pull --force {name}"
         return [warning("image", what, f"{cure} docker://hub.osg-htc.org/...")]

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.bounds import (
     Expected,
     Task,
     bounds,
-    critical_path_s,
+    earliest_s,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.simulate.model import (
@@ -91,7 +91,7 @@ def _on_pilots(case: Case) -> tuple[list[Task], list[list[int]]] | None:
 
 def _path_s(case: Case, *, elsewhere: bool) -> float:
     runtimes_s = [t.expected_s if t.on_pilot or elsewhere else 0.0 for t in case.tasks]
-    return critical_path_s(case, runtimes_s)
+    return earliest_s(case.parents, runtimes_s)[1]
 
 
 def _workload(tasks: Sequence[Task], parents: Sequence[Sequence[int]], seed: int) -> Workload:

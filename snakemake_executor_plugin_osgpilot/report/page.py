@@ -5,7 +5,6 @@ Everything goes through Jinja's escaping; what a workflow says is never part of 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -24,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.report.timeline import (
     colours_of,
     timeline,
 )
+from snakemake_executor_plugin_osgpilot.report.times import clock, date
 from snakemake_executor_plugin_osgpilot.report.view import View
 from snakemake_executor_plugin_osgpilot.report.waste import waste
 
@@ -91,7 +91,7 @@ def _template() -> Template:
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"duration": duration, "clock": _clock, "date": _date, "hours": _hours}
+    made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
     return made.from_string(text)
 
 
@@ -137,14 +137,6 @@ def _mark(seconds: float, step_s: float) -> str:
     if step_s < 3600 and seconds >= 3600:
         return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
     return duration(seconds)
-
-
-def _clock(at_s: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at_s))
-
-
-def _date(at_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))
 
 
 def _hours(seconds: float) -> str:

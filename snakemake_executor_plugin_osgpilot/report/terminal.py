@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.report.times import clock
 from snakemake_executor_plugin_osgpilot.report.view import STATES, PilotView, RunState, View
 
 ENDED = ("done", "failed", "cancelled")
@@ -122,7 +122,7 @@ def _decisions(view: View) -> Iterable[str]:
     if view.decisions:
         yield "[bold]last decisions[/]"
     for decision in view.decisions[-RECENT:]:
-        yield f"[dim]{_clock(decision.at_s)}[/] {escape(decision.text)}"
+        yield f"[dim]{clock(decision.at_s)}[/] {escape(decision.text)}"
 
 
 def _failures(view: View) -> Iterable[str]:
@@ -132,8 +132,4 @@ def _failures(view: View) -> Iterable[str]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
         again = "; tried again" if failure.retried else ""
-        yield f"[dim]{_clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}{again}')}"
-
-
-def _clock(at_s: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at_s))
+        yield f"[dim]{clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}{again}')}"

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from snakemake_executor_plugin_osgpilot.core.bounds import earliest_s
 from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.simulate.model import Site, Workload
 
@@ -65,12 +66,12 @@ def makespan_bound_s(
     workload: Workload, room: Capacity, arrivals_s: array[float] | None = None
 ) -> float:
     """Return a time in which the workload cannot be done, given slots from the beginning."""
-    earliest_s, critical_s = _earliest(workload, arrivals_s)
+    starts_s, critical_s = earliest_s(workload.parents, workload.runtime_s, arrivals_s)
     latest_s = _latest(workload, critical_s)
     windows: Counter[_Window] = Counter()
     for job, runtime_s in enumerate(workload.runtime_s):
         shape = workload.steps[workload.step_of[job]].shape
-        windows[_Window(earliest_s[job], latest_s[job], runtime_s, shape)] += 1
+        windows[_Window(starts_s[job], latest_s[job], runtime_s, shape)] += 1
     whole_s = max((load / c for load, c in zip(_work(workload), room, strict=True) if c), default=0)
     best_s = max(critical_s, whole_s)
     if len(windows) > WINDOWS_MAX:
@@ -96,17 +97,6 @@ class _Window(NamedTuple):
         soon = min(self.earliest_s + self.runtime_s, until_s) - max(self.earliest_s, from_s)
         late = min(self.latest_s, until_s) - max(self.latest_s - self.runtime_s, from_s)
         return max(0.0, min(soon, late))
-
-
-def _earliest(workload: Workload, arrivals_s: array[float] | None) -> tuple[array[float], float]:
-    """Return when each job can start at the earliest, and the length of the critical path."""
-    start_s = array("d", arrivals_s or bytes(8 * len(workload)))
-    last_s = 0.0
-    for job, runtime_s in enumerate(workload.runtime_s):
-        for parent in workload.parents[job]:
-            start_s[job] = max(start_s[job], start_s[parent] + workload.runtime_s[parent])
-        last_s = max(last_s, start_s[job] + runtime_s)
-    return start_s, last_s
 
 
 def _latest(workload: Workload, critical_s: float) -> array[float]:

@@ -81,35 +81,7 @@ NEVER = (
     "invalid option",
     "unable to open file",
 )
-"""After these the same request gets the same answer."""
-
-LATER = (
-    "unspecified error",
-    "slurm internal error",
-    "maxjobcount limit reached",
-    "job violates accounting/qos policy",
-    "requested account has breached requested qos usage threshold",
-    "rate limit exceeded",
-    "system submissions disabled",
-    "requested operation is presently disabled",
-    "requested partition configuration not available now",
-    "required partition not available",
-    "required node not available",
-    "requested reservation not usable now",
-    "licenses currently unavailable",
-    "partition in down state",
-    "slurm backup controller in standby mode",
-    "controller is in standby mode",
-    "i/o error writing script/environment to file",
-    "error generating job credential",
-    "protocol authentication error",
-    "invalid authentication credential",
-    "authentication credential expired",
-    "unable to connect to database",
-    "unable to resolve user id to user name",
-)
-"""After these nothing was done, and time may cure it. So it may after a message that is in none of
-the lists; these are named for none of them to get into another."""
+"""After these the same request gets the same answer; after any other, time may cure it."""
 
 # Texts of src/common/slurm_errno.c (Slurm 20.11 to 25.11), in small letters and without their ends;
 # some of sbatch's own (src/sbatch/opt.c, src/common/proc_args.c).

@@ -71,7 +71,7 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(arrives=st.booleans(), answered=st.booleans())
     def send_badly(self, arrives, answered):
-        for keys in self.registry.take_unsent().values():
+        for keys in self.registry.outbox.take().values():
             self.clusters += 1
             ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
             assert not set(keys) & set(self.queued.values()), "a twin"
@@ -80,9 +80,9 @@ class AnyStory(RuleBasedStateMachine):
             if arrives and answered:
                 self.registry.learn(ids)
             else:
-                self.registry.in_doubt += keys
+                self.registry.outbox.in_doubt += keys
 
-    @precondition(lambda self: self.registry.in_doubt)
+    @precondition(lambda self: self.registry.outbox.in_doubt)
     @rule()
     def settle(self):
         self.registry.settle({key: job_id for job_id, key in self.queued.items()})
@@ -161,7 +161,7 @@ class AnyStory(RuleBasedStateMachine):
             leaving = job.key in (
                 *self.registry.removals.values(),
                 *self.registry.withdrawals.values(),
-                *self.registry.in_doubt,
+                *self.registry.outbox.in_doubt,
             )
             told = self.told[job.key] - self.again[job.key] + (job.key in self.registry.over)
             assert told == (job.over and not leaving), job

@@ -9,8 +9,9 @@ from jsonschema import Draft202012Validator
 from snakemake_executor_plugin_osgpilot.access_point.choose import chosen_schedd
 from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.site.document import schema
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
-from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, load, schema
+from snakemake_executor_plugin_osgpilot.site.load import RemoteSchedd, load
 
 GOOD = """\
 site: Home

@@ -13,15 +13,10 @@ from test_site_facts import large, pool
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.site import draft
+from snakemake_executor_plugin_osgpilot.site.document import schema, schema_path
 from snakemake_executor_plugin_osgpilot.site.draft import Answers
 from snakemake_executor_plugin_osgpilot.site.limits import problems
-from snakemake_executor_plugin_osgpilot.site.load import (
-    SlurmOptions,
-    all_complaints,
-    load,
-    schema,
-    schema_path,
-)
+from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions, all_complaints, load
 
 TEMPLATES = sorted(Path(__file__).parents[2].glob("example-workflow/sites/*.yaml"))
 

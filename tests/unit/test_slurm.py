@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-from snakemake_executor_plugin_osgpilot.slurm.refusals import LATER, NEVER, UNKNOWN, failure
+from snakemake_executor_plugin_osgpilot.slurm.refusals import NEVER, UNKNOWN, failure
 
 ALLOCATION = Allocation("osgpilot-r1-1", "r1", 4, 3900, 60, Path("/w/100%/pilots/x"))
 
@@ -179,7 +179,35 @@ def test_what_time_may_cure_is_a_refusal_for_now(fake_sbatch, text):
     assert type(said_by_sbatch(fake_sbatch, FAILED + text)) is NotNow
 
 
-def test_no_message_is_in_two_lists():
+LATER = (
+    "unspecified error",
+    "slurm internal error",
+    "maxjobcount limit reached",
+    "job violates accounting/qos policy",
+    "requested account has breached requested qos usage threshold",
+    "rate limit exceeded",
+    "system submissions disabled",
+    "requested operation is presently disabled",
+    "requested partition configuration not available now",
+    "required partition not available",
+    "required node not available",
+    "requested reservation not usable now",
+    "licenses currently unavailable",
+    "partition in down state",
+    "slurm backup controller in standby mode",
+    "controller is in standby mode",
+    "i/o error writing script/environment to file",
+    "error generating job credential",
+    "protocol authentication error",
+    "invalid authentication credential",
+    "authentication credential expired",
+    "unable to connect to database",
+    "unable to resolve user id to user name",
+)
+"""Messages that time may cure: in no list, and no part of them may be."""
+
+
+def test_no_message_is_in_two_lists_and_what_time_may_cure_in_none():
     for command in ("sbatch", "scancel"):
         for texts, kind in ((NEVER, Refused), (UNKNOWN, Unanswered)):
             assert {type(failure(command, text)) for text in texts} == {kind}

@@ -51,7 +51,7 @@ def test_a_token_without_an_end_or_a_scope_is_good_for_all():
     ("text", "error"),
     [
         (token(exp=NOW_S - 7200), "ended 2 h ago"),
-        (token(exp=NOW_S), "ended 0 min ago"),
+        (token(exp=NOW_S), "ended 0 s ago"),
         (token(scope="condor:/READ"), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope=""), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope="condor:/DAEMON condor:/ADVERTISE_STARTD"), "does not allow ADVERTISE_MASTER"),
@@ -157,8 +157,8 @@ def test_a_token_for_submitting_that_ends_too_early_is_a_warning():
     credentials.check_token(own, NOW_S, LIFE_S, said.append, warned.append)
     assert said == [
         "token for the access point: pilot@pool.example at pool.example, may READ WRITE, "
-        "ends in 60 min"
+        "ends in 1 h"
     ]
-    assert warned[0].startswith("the token in /t ends in 60 min, before 12 h are over: jobs")
+    assert warned[0].startswith("the token in /t ends in 1 h, before 12 h are over: jobs")
     credentials.check_token({}, NOW_S, LIFE_S, said.append, warned.append)
     assert len(said) == len(warned) == 1

@@ -15,6 +15,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot import executor as executor_module
 from snakemake_executor_plugin_osgpilot.allowance import Allowance
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
@@ -113,7 +114,7 @@ def start(tmp_path, monkeypatch):
 
     def make(executor_class, flow):
         run = Run(tmp_path)
-        monkeypatch.setattr(executor_class, "_start", staticmethod(lambda *_: run), raising=False)
+        monkeypatch.setattr(executor_module, "open_run", lambda *_: run)
         ours = (lambda job: True, Allowance().share()) if executor_class is Executor else ()
         logger = SimpleNamespace(info=print, warning=print, error=print)
         executor = executor_class(flow, logger, *ours)

@@ -1,0 +1,41 @@
+"""The jobs of a run as scaling sees them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Container
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes
+from snakemake_executor_plugin_osgpilot.core.model import JobClass
+from snakemake_executor_plugin_osgpilot.core.snapshot import Running
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at the jobs.
+
+    `waiting` counts by class, `served` has pilots and when the first job started there,
+    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
+    jobs ended on each pilot, `brake` why no job is started now (empty: they are). `ours` tells of a
+    job by its id whether it is or was of this run.
+    """
+
+    waiting: Counter[JobClass]
+    executing: tuple[Job, ...]
+    served: dict[str, float]
+    runtimes_s: list[tuple[JobClass, float]]
+    outcomes: dict[str, Outcomes]
+    brake: str = ""
+    ours: Container[str] = ()
+
+    def running(self) -> dict[str, tuple[Running, ...]]:
+        """Return what runs on each pilot, by class."""
+        starts_s: defaultdict[tuple[str, JobClass], list[float]] = defaultdict(list)
+        for job in self.executing:
+            starts_s[job.pilot, job.job_class].append(job.started_s or 0.0)
+        by_pilot: defaultdict[str, list[Running]] = defaultdict(list)
+        for (pilot, job_class), starts in starts_s.items():
+            by_pilot[pilot].append(Running(job_class, len(starts), sum(starts) / len(starts)))
+        return {pilot: tuple(groups) for pilot, groups in by_pilot.items()}

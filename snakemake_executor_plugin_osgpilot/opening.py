@@ -1,0 +1,63 @@
+"""What an executor works with: the run that serves its jobs, and what makes them ready for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_common.exceptions import ApiError
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.allowance import Share
+    from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+    from snakemake_executor_plugin_osgpilot.teller import Teller
+    from snakemake_executor_plugin_osgpilot.wiring import Run
+
+
+def open_run(workflow: Any, share: Share, teller: Teller) -> Run:
+    """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
+    from snakemake_executor_plugin_osgpilot.wiring import Voice, start
+    from snakemake_executor_plugin_osgpilot.wishes import wishes_of
+
+    try:
+        return start(
+            wishes_of(workflow.executor_settings),
+            Path(workflow.persistence.path),
+            share,
+            Voice(teller.say, teller.warn, teller.show),
+        )
+    except OsgpilotError as error:
+        # Snakemake shows this kind of error as one line, without the way it took
+        raise ApiError(f"osgpilot: {error}") from error
+
+
+def make_preparer(
+    workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
+) -> Preparer:
+    """Return what makes jobs ready for `run`.
+
+    `environment` are the variables that jobs need, `command_of` returns the command with which
+    Snakemake runs a job elsewhere.
+    """
+    from snakemake_executor_plugin_osgpilot.payload.image import Images
+    from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
+    from snakemake_executor_plugin_osgpilot.payload.request import Requests
+    from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
+
+    settings = workflow.executor_settings
+    traffic = traffic_of(settings, workflow.storage_settings.shared_fs_usage)
+    return Preparer(
+        workflow,
+        settings.payload or "auto",
+        settings.runtime_image or "",
+        run.folder.path,
+        run.workdir,
+        command_of,
+        environment,
+        traffic,
+        Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
+        Requests(run.scaling.policy, run.say, run.warn),
+    )

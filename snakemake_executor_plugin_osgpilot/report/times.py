@@ -1,0 +1,15 @@
+"""Moments as people read them, in the time of this place."""
+
+from __future__ import annotations
+
+import time
+
+
+def clock(at_s: float) -> str:
+    """Return the time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
+
+
+def date(at_s: float) -> str:
+    """Return day and time of day."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))
