@@ -14,13 +14,10 @@ from snakemake_executor_plugin_osgpilot.core.breaker import (
     Risk,
     Strikes,
 )
+from snakemake_executor_plugin_osgpilot.core.leaving import Told
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.pause import Pause
-from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-
-LEAVES_WITHIN_S = 60.0
-"""A pilot that is told to leave when it starts is gone by then."""
 
 
 class Health:
@@ -38,7 +35,7 @@ class Health:
         self._shared = CLOSED
         self._failed_s: dict[str, float] = {}
         self._failed_on: set[str] = set()
-        self._told_s: dict[str, float] = {}
+        self._told = Told({})
         self._pauses: dict[str, Pause] = {}
         self._strikes = Strikes({})
         self.shunned: dict[str, str] = {}
@@ -68,7 +65,7 @@ class Health:
         starting = self._unproven(risk.starting)
         gates = {o: self._shared.gate(now_s, starting, self._turn(o)) for o in self._shares()}
         held_back = sorted(o for o, gate in gates.items() if gate and gate.launches_max <= 0)
-        self._told_s.update(dict.fromkeys(held_back, now_s))
+        self._told = self._told.again(held_back, now_s)
         return tuple(held_back)
 
     def _gate(self, offer: str, risk: Risk, now_s: float) -> Gate | None:
@@ -157,7 +154,7 @@ class Health:
             return
         if pilot.state is PilotState.FAILED or pilot.failure:
             cause = f"{pilot.failure or 'failed'} on {pilot.node}, said: {log_tail()}"
-        elif self._was_told_to_leave(pilot, now_s):
+        elif self._told.heard_by(pilot, now_s):
             return
         elif pilot.state is PilotState.DONE and jobs_wait and pilot.unneeded_since_s is None:
             cause = (
@@ -187,13 +184,6 @@ class Health:
         if breaker.opened_s is not None and len(self._failed_on) > BAD_NODES_MAX:
             # where all fail, no node is to blame
             self.forgive_nodes()
-
-    def _was_told_to_leave(self, pilot: Pilot, now_s: float) -> bool:
-        """Whether a pilot that ended in order may have found that it was held back."""
-        told_s = self._told_s.get(pilot.offer, -inf)
-        started_s = now_s if pilot.started_s is None else pilot.started_s
-        ended_s = now_s if pilot.ended_s is None else pilot.ended_s
-        return ended_s - started_s <= LEAVES_WITHIN_S and told_s > started_s - 2 * LOOK_EVERY_S
 
     def _breaker(self, offer: str) -> Breaker:
         return self._own.get(offer, self._shared)

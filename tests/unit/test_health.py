@@ -153,6 +153,17 @@ def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here
     assert here.roster.gates(700.0)["a"].reason.startswith("1 pilot(s)")
 
 
+def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here):
+    """The first one's leaving holds back others, not those that have started."""
+    names = here.ask("a", FAILURES_MAX)
+    here.tell(names, Seen.RUNNING, 0.0, started_s=0.0)
+    for number, name in enumerate(names):
+        now_s = 15.0 + 20.0 * number
+        here.tell([name], Seen.COMPLETED, now_s, started_s=0.0, ends_s=15.0, node="n1")
+        here.roster.held_back(now_s)
+    assert "4 pilot(s) in a row" in here.roster.gates(now_s)["a"].reason
+
+
 def test_pilots_that_run_jobs_are_not_at_risk(here):
     served = here.ask("a", 2 * FAILURES_MAX)
     here.roster.note_served(served)
