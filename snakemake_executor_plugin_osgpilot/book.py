@@ -32,7 +32,7 @@ class RunBook:
 
     def keep_alive(self) -> None:
         """Renew the lease, and say which offers are held back."""
-        held_back = self._fleet.health.held_back(self._clock.now_s())
+        held_back = self._fleet.held_back()
         text = "".join(f"{offer}\n" for offer in held_back)
         # for other starts in this folder, if pilots see another one
         (self._folder.path / LEASE).touch()

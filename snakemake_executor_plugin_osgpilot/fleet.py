@@ -75,6 +75,10 @@ class Fleet:
         """Return what the breakers allow now, by offer."""
         return self._roster.gates(self._clock.now_s())
 
+    def held_back(self) -> tuple[str, ...]:
+        """Return the offers of which a pilot that starts now should leave at once."""
+        return self._roster.held_back(self._clock.now_s())
+
     def look(self, signs: Signs) -> list[Move]:
         """Ask Slurm once for all pilots; return those that changed state.
 

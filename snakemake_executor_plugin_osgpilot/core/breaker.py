@@ -1,7 +1,7 @@
 """When to stop starting pilots that do no good, and when to try again.
 
-One breaker for each offer. It opens when the last starts all failed, lets one pilot through after a
-while to see whether the cause is gone (half open), and closes with the first that is of use.
+A breaker opens when the last starts all failed, lets one pilot through after a while to see whether
+the cause is gone (half open), and closes with the first that is of use.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ in 0.2 % of cases, two in 4 %."""
 PROBE_AFTER_S, PROBE_AFTER_MAX_S = 30.0, 900.0
 """First and longest wait before a try; it doubles from try to try."""
 
-TRIES_MAX = 8
-"""After so many tries, about an hour, it is given up: waiting jobs are better off with an error."""
+TRIES_MAX, GIVE_UP_AFTER_S = 8, 6 * 3600.0
+"""After so many tries and so long, it is given up: waiting jobs are better off with an error. Most
+outages are over by then, often with the next morning; until then, tries cost next to nothing."""
 
 NODE_STRIKES_MAX, NODE_STRIKE_S = 2, 7200.0
 """A node on which so many starts failed within so many seconds is left out."""
+
+BAD_NODES_MAX = 2
+"""Failures in a row on so many nodes may be the nodes' fault; on more of them, they are not."""
 
 DOUBT = "doubt"
 """The rule by which pilots are held back after failures that are too few to open the breaker."""
@@ -35,12 +39,14 @@ EXCUSED = frozenset({"NODE_FAIL", "PREEMPTED", "TIMEOUT", "DEADLINE", "REVOKED"}
 class Breaker:
     """Failures since the last pilot that was of use; `opened_s` and `tries` once there were enough.
 
+    `since_s` is when it opened first, `opened_s` when the last try failed.
     `chance` in [0.5, 1.5] spreads the tries of many users after an outage; `permanent` holds a
     refusal of Slurm's that no waiting cures.
     """
 
     failures: int = 0
     tries: int = 0
+    since_s: float = 0.0
     opened_s: float | None = None
     cause: str = ""
     permanent: bool = False
@@ -51,19 +57,21 @@ class Breaker:
 
         What fails before a try is due was started before the breaker opened, and teaches nothing.
         """
-        if self.opened_s is not None and now_s < self.probe_s:
+        if self.opened_s is not None and now_s < self.probe_s():
             return self
         failures = self.failures + 1
         if failures < FAILURES_MAX:
             return replace(self, failures=failures, cause=cause)
+        since_s = now_s if self.opened_s is None else self.since_s
         tries = self.tries + (self.opened_s is not None)
         return replace(
             self,
             failures=failures,
             tries=tries,
+            since_s=since_s,
             opened_s=now_s,
             cause=cause,
-            permanent=tries >= TRIES_MAX,
+            permanent=tries >= TRIES_MAX and now_s - since_s >= GIVE_UP_AFTER_S,
             chance=chance,
         )
 
@@ -71,25 +79,31 @@ class Breaker:
         """Return this after Slurm said no for good."""
         return replace(self, opened_s=now_s, cause=cause, permanent=True)
 
-    @property
-    def probe_s(self) -> float:
-        """Return when the next try is due; now, if the breaker is closed."""
+    def probe_s(self, turn: float = 0.0) -> float:
+        """Return when the next try is due; now, if the breaker is closed.
+
+        `turn` in [0, 1] is for offers that share a breaker: the later its turn, the longer it is.
+        """
         if self.opened_s is None:
             return 0.0
         wait_s = min(PROBE_AFTER_S * 2.0**self.tries, PROBE_AFTER_MAX_S)
-        return self.opened_s + self.chance * wait_s
+        return self.opened_s + self.chance * wait_s * (1.0 + turn / 2)
 
-    def gate(self, now_s: float, live: int) -> Gate | None:
-        """Return what this breaker allows now, None for everything; `live` pilots are under way."""
+    def gate(self, now_s: float, risked: int, turn: float = 0.0) -> Gate | None:
+        """Return what this breaker allows now, None for everything.
+
+        `risked` pilots are under way of which it is not known whether they are of use.
+        """
         if self.opened_s is None:
             # until one has proved to be of use, no more at risk than it takes to know
-            room = FAILURES_MAX - self.failures - live
+            room = FAILURES_MAX - self.failures - risked
             return Gate(room, self._reason(""), DOUBT) if self.failures else None
         if self.permanent:
             return Gate(0, self._reason("; given up"))
-        if now_s < self.probe_s:
-            return Gate(0, self._reason(f"; next try in {self.probe_s - now_s:.0f} s"))
-        return Gate(0 if live else 1, self._reason("; trying one"))
+        left_s = self.probe_s(turn) - now_s
+        if left_s > 0:
+            return Gate(0, self._reason(f"; next try in {left_s:.0f} s"))
+        return Gate(0 if risked else 1, self._reason("; trying one"))
 
     def _reason(self, then: str) -> str:
         if self.failures < FAILURES_MAX and self.permanent:
@@ -98,6 +112,17 @@ class Breaker:
 
 
 CLOSED = Breaker()
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Pilots under way of which it is not known whether they are of use, by offer.
+
+    `waiting` ones cost nothing yet.
+    """
+
+    waiting: Mapping[str, int]
+    starting: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ UNLIMITED = UNLIMITED_MB = 10**9
 """Stands for what has no bound that we know, such as a disk whose size nobody told us."""
 
 
+END_MARGIN_S = 240
+"""A pilot retires so long before Slurm ends it: HTCondor looks at its end of life once per
+MASTER_UPDATE_INTERVAL (60 s), then jobs and daemons need time to leave."""
+
+
 class Shape(NamedTuple):
     """What a job asks for or a pilot offers: cores, memory and disk in megabytes, GPUs."""
 

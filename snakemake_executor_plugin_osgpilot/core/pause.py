@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.breaker import (
+    GIVE_UP_AFTER_S,
     PROBE_AFTER_MAX_S,
     PROBE_AFTER_S,
     TRIES_MAX,
@@ -14,19 +15,22 @@ from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
 
 @dataclass(frozen=True)
 class Pause:
-    """Refusals in a row that time may cure, the last at `at_s`; they say nothing against pilots.
+    """Refusals in a row that time may cure, the first at `since_s`, the last at `at_s`.
 
-    `chance` in [0.5, 1.5] spreads the tries of many users after an outage.
+    They say nothing against pilots. `chance` in [0.5, 1.5] spreads the tries of
+    many users after an outage.
     """
 
     refusals: int = 0
     at_s: float = 0.0
     cause: str = ""
     chance: float = 1.0
+    since_s: float = 0.0
 
     def again(self, now_s: float, cause: str, *, chance: float = 1.0) -> Pause:
         """Return this after one more refusal."""
-        return Pause(self.refusals + 1, now_s, cause, chance)
+        since_s = self.since_s if self.refusals else now_s
+        return Pause(self.refusals + 1, now_s, cause, chance, since_s)
 
     @property
     def until_s(self) -> float:
@@ -36,8 +40,8 @@ class Pause:
 
     @property
     def hopeless(self) -> bool:
-        """Whether jobs that have no pilot are better off with an error, after about an hour."""
-        return self.refusals > TRIES_MAX
+        """Whether jobs that have no pilot are better off with an error by now."""
+        return self.refusals > TRIES_MAX and self.at_s - self.since_s >= GIVE_UP_AFTER_S
 
     def gate(self, now_s: float) -> Gate:
         """Return what may be started now."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from snakemake_executor_plugin_osgpilot.core.breaker import Risk
 from snakemake_executor_plugin_osgpilot.core.health import Health
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, advance, registered
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
@@ -54,7 +55,24 @@ class Roster:
 
     def gates(self, now_s: float) -> dict[str, Gate]:
         """Return what the breakers allow now, by offer."""
-        return self.health.gates(Counter(pilot.offer for pilot in self.live), now_s)
+        return self.health.gates(self._risk(), now_s)
+
+    def held_back(self, now_s: float) -> tuple[str, ...]:
+        """Return the offers of which a pilot that starts now should leave at once."""
+        return self.health.held_back(self._risk(), now_s)
+
+    def _risk(self) -> Risk:
+        """Return the pilots that may come to nothing yet."""
+        unproven = [pilot for pilot in self.live if not self._proven(pilot)]
+        return Risk(
+            Counter(pilot.offer for pilot in unproven if pilot.state.waits),
+            Counter(pilot.offer for pilot in unproven if not pilot.state.waits),
+        )
+
+    def _proven(self, pilot: Pilot) -> bool:
+        # one that may serve others is of use as soon as it is there
+        is_there = self._shared and pilot.state is PilotState.READY
+        return is_there or pilot.name in self._served
 
     def shun(self, name: str, why: str, now_s: float) -> None:
         """Have no more jobs on a pilot, whose node seems to be bad."""
@@ -75,6 +93,8 @@ class Roster:
         `log_tail` tells what a pilot (by name) said last.
         """
         moves = []
+        # whoever left since the last look was told so by what was known then
+        self.held_back(now_s)
         for before in self.live:
             after = advance(before, rows.get(before.name), at_s=now_s)
             if after.name in signs.served:

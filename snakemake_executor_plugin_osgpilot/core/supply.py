@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.model import (
+    END_MARGIN_S,
+    JobClass,
+    Pilot,
+    PilotState,
+    Policy,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.core.packing import Room
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
 
@@ -71,7 +78,7 @@ def usable_s(
         delay_s = max(0.0, begun_s + estimates.boot_s - now_s)
     if pilot.ends_s is None:
         return delay_s, pilot.walltime_s - policy.life_taken_s
-    return delay_s, pilot.ends_s - now_s - delay_s
+    return delay_s, pilot.ends_s - END_MARGIN_S - now_s - delay_s
 
 
 def remaining_s(running: Running, estimates: Estimates, now_s: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.model import Pilot
+from snakemake_executor_plugin_osgpilot.core.model import END_MARGIN_S, Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Site
@@ -71,6 +71,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "pilot_id": safe_name(pilot.name, "pilot"),
         "run_id": safe_name(seat.run, "run"),
         "walltime_s": str(pilot.walltime_s),
+        "end_margin_s": str(END_MARGIN_S),
         "gpus": str(pilot.shape.gpus),
         "offer": safe_offer(pilot.offer),
         "run_folder": str(run_folder),

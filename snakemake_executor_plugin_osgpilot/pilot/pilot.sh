@@ -6,7 +6,6 @@
 # shell when the jobs it runs are done. Lines `osgpilot: check NAME=VALUE` tell what it found on the node.
 set -u
 
-readonly END_MARGIN_S=240      # HTCondor looks at its end of life once per MASTER_UPDATE_INTERVAL (60 s)
 readonly LEASE_S=900           # a workflow that has not been heard of for so long is gone
 readonly LEASE_LOOK_S=30       # how often a running pilot looks; one call of stat
 readonly LEASE_LOOKS=3         # so many in a row in which nothing was found: the run's folder is gone
@@ -129,7 +128,7 @@ find_image() {
 }
 
 write_attributes() {
-    local die_at=$(( $(end_of_allocation) - END_MARGIN_S ))
+    local die_at=$(( $(end_of_allocation) - option[end_margin_s] ))
     cat > "$scratch/extra-attributes.cfg" <<END
 GLIDEIN_ToDie = $die_at
 GLIDEIN_ToRetire = $die_at

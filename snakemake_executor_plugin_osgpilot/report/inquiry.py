@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from snakemake_executor_plugin_osgpilot.core.actions import Refusal
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.model import END_MARGIN_S, Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.why import Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.report.facts import Job, Pilot
 from snakemake_executor_plugin_osgpilot.report.story import Story
@@ -112,7 +112,7 @@ def _pilot(pilot: Pilot, story: Story, heard: Heard, now_s: float, taken_s: floa
         free -= job.job_class.shape
     life_s = pilot.walltime_s - taken_s
     if not pilot.waits and pilot.ends_s is not None:
-        life_s = pilot.ends_s - now_s
+        life_s = pilot.ends_s - END_MARGIN_S - now_s
     fact = PilotFact(
         pilot.name,
         pilot.state,

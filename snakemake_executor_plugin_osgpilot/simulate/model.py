@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.model import END_MARGIN_S, Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
 
 Planner = Callable[[Snapshot, Estimates, Policy], Plan]
@@ -171,8 +171,7 @@ class Site:
     `boot` that from the start of an allocation to the first slot, `negotiation_s` the time
     between two rounds of matchmaking, `start_s` what a job needs between its match and its first
     instruction, and `next_s` the same in a slot that is claimed already. `idle_s` is how long an
-    idle pilot waits before it ends by itself, `end_s` what an orderly end takes of the walltime
-    (pilot.sh, END_MARGIN_S).
+    idle pilot waits before it ends by itself, `end_s` what an orderly end takes of the walltime.
     """
 
     name: str
@@ -191,7 +190,7 @@ class Site:
     start_s: float = 2.0
     next_s: float = 0.5
     idle_s: float = 300.0
-    end_s: float = 240.0
+    end_s: float = END_MARGIN_S
     faults: Faults = Faults()
 
 

@@ -27,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.simulate.record import Series, outcome
 
 STUCK_MS = 7200 * MS
 """A run is given up when so long no job ran, no pilot was under way and no job was to arrive. A
-breaker has its next try after a quarter of an hour at most."""
+breaker has its next try after half an hour or so at most."""
 
 HORIZON_MS = 90 * 24 * 3600 * MS
 """No run is followed for longer."""
@@ -138,8 +138,7 @@ class World:
             self._negotiator.wake()
 
     def _held_back(self, offer: str) -> bool:
-        health = self.manager.roster.health
-        return self._heeds and offer in health.held_back(self.clock.now / MS)
+        return self._heeds and offer in self.manager.roster.held_back(self.clock.now / MS)
 
     def _arrivals(self, arrivals_s: array[float]) -> Generator[simpy.Event, None, None]:
         order = sorted(range(len(arrivals_s)), key=arrivals_s.__getitem__)

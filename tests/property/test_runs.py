@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.model import (
+    END_MARGIN_S,
     JobClass,
     Offer,
     Pilot,
@@ -77,7 +78,7 @@ class World:
             self.known = self.known.with_wait(pilot.offer, self.now_s - pilot.asked_s)
             return replace(
                 pilot, state=PilotState.BOOTING, started_s=self.now_s,
-                ends_s=self.now_s + pilot.walltime_s - 300,
+                ends_s=self.now_s + pilot.walltime_s,
             )  # fmt: skip
         if pilot.state is PilotState.BOOTING and self.now_s - pilot.started_s >= self.boot_s:
             return replace(pilot, state=PilotState.READY)
@@ -98,7 +99,7 @@ class World:
             for job in self.running(pilot.name):
                 free -= job.job_class.shape
             for job in self.open_jobs():
-                lives = pilot.ends_s - self.now_s > job.job_class.runtime_s
+                lives = pilot.ends_s - END_MARGIN_S - self.now_s > job.job_class.runtime_s
                 if not job.pilot and lives and free.holds(job.job_class.shape):
                     free -= job.job_class.shape
                     job.pilot, job.started_s = pilot.name, self.now_s

@@ -12,7 +12,7 @@ from pathlib import Path
 import classad2
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.core.model import END_MARGIN_S, Pilot, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
@@ -200,7 +200,7 @@ def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path
     attributes = dict(
         line.split(" = ") for line in (tmp_path / "attributes").read_text().splitlines()
     )
-    assert int(attributes["GLIDEIN_ToDie"]) == 2000000000 - 240
+    assert int(attributes["GLIDEIN_ToDie"]) == 2000000000 - END_MARGIN_S
     assert attributes["OSGPILOT_SLURM_JOB_ID"] == '"4711"'
     assert attributes["OSGPILOT_PILOT_ID"] == '"p1"'
 

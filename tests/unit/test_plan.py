@@ -9,6 +9,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launc
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import stranded
 from snakemake_executor_plugin_osgpilot.core.model import (
+    END_MARGIN_S,
     JobClass,
     Offer,
     Pilot,
@@ -174,10 +175,11 @@ def test_a_busy_pilot_is_supply_if_it_is_free_again_before_a_new_one_could_come(
     assert launches({SMALL: 80}, pilots=[pilot()], running=running, known=KNOWN) > 0
 
 
-def test_a_pilot_that_ends_before_the_job_is_no_supply():
+def test_a_pilot_that_retires_before_the_job_would_end_is_no_supply():
     half_an_hour = JobClass(Shape(1, 500), runtime_s=1800)
-    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=1700.0)]) == 1
-    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=1900.0)]) == 0
+    long_enough_s = 1800.0 + END_MARGIN_S
+    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=long_enough_s - 1)]) == 1
+    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=long_enough_s + 1)]) == 0
 
 
 def test_a_draining_pilot_is_no_supply():

@@ -236,6 +236,32 @@ def test_bad_nodes_are_left_out():
     assert told.failed_starts == 2
 
 
+def test_bad_nodes_that_come_free_first_again_and_again_cost_few_starts():
+    """Failures on two nodes alone do not clear them, even where they open the breaker."""
+    site = quiet_site(faults=Faults(bad_nodes=2))
+    told = run(bag(300, 500), site, plan, policy_of(SMALL, pilots_max=20, pending_max=20), 1)
+
+    assert told.jobs_left == 0
+    assert told.failed_starts <= 2 * FAILURES_MAX
+
+
+def test_pilots_of_all_kinds_together_cost_a_site_outage_no_more_than_those_of_one():
+    """Many wait in the queue when the first fails; those that start then leave at once."""
+    out = Faults(outages=(Outage(0, 3600),), fails_after_s=30.0)
+    site = quiet_site(faults=out, waits=Waits(900.0))
+    told = run(bag(400), site, plan, replace(POLICY, pilots_max=60, pending_max=60), 1)
+
+    assert told.jobs_left == 0
+    assert told.failed_starts <= 4 * FAILURES_MAX
+
+
+def test_an_outage_of_hours_is_waited_for():
+    out = Faults(outages=(Outage(0, 4 * 3600),))
+    told = run(bag(20), quiet_site(faults=out), plan, policy_of(SMALL, pilots_max=4), 1)
+
+    assert told.jobs_left == 0
+
+
 def test_a_site_that_never_works_is_given_up():
     never = Faults(outages=(Outage(0, 10**9),))
     told = run(bag(10), quiet_site(faults=never), plan, POLICY, 1)
