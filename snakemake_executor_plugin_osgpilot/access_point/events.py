@@ -40,6 +40,9 @@ SILENCE_S = 60.0
 """After so long without an event the queue is asked what has become of its jobs. A schedd may be
 asked once a minute (Scalable Job Tracking, Access Point policy configuration)."""
 
+LONG_AGO_S = -86400
+"""When to stop waiting for events: with 0, a clock that steps back within a call makes it wait."""
+
 
 class EventLog:
     """Reads one log file incrementally; the file is made if it does not exist.
@@ -89,7 +92,7 @@ class EventLog:
     def _read_on(self, found: list[tuple[str, Event]]) -> bool:
         """Add events to `found`; False after one of a kind that the bindings do not know."""
         try:
-            for raw in self._log.events(stop_after=0):
+            for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
         except ValueError:

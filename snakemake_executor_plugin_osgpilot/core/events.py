@@ -46,7 +46,8 @@ class Event:
     """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id`, `node` and
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
     `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
-    codes of a vacate (VACATE_CODES and above).
+    codes of a vacate (VACATE_CODES and above). `excused` says that nothing is known to have failed
+    where an attempt ended: the access point itself may have been away.
     """
 
     kind: EventKind
@@ -62,6 +63,7 @@ class Event:
     key: str = ""
     slot: str = ""
     usage: Usage = NO_USAGE
+    excused: bool = False
 
     @property
     def failed_start(self) -> bool:
@@ -70,7 +72,7 @@ class Event:
         The vacate code ShadowException comes with an event of its own and is not counted twice.
         """
         evicted = self.kind is EventKind.EVICTED and self.code in _START_FAILED
-        return self.kind is EventKind.NOT_STARTED or evicted
+        return (self.kind is EventKind.NOT_STARTED and not self.excused) or evicted
 
     @property
     def before_hold(self) -> bool:

@@ -123,9 +123,12 @@ def _executed(sight: Sight, at_s: float) -> Event:
 
 
 def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Event:
+    # where the access point itself was away, it says nothing of what ended an attempt
+    excused = not code and text in ("", UNSEEN)
     kind = EventKind.NOT_STARTED if sight.started_s is None else EventKind.EVICTED
     # a lower code would announce a hold, which is not what followed
-    return Event(kind, at_s, code=code if code >= VACATE_CODES else 0, text=text)
+    code = code if code >= VACATE_CODES else 0
+    return Event(kind, at_s, code=code, text=text, excused=excused)
 
 
 def ended(sight: Sight) -> Event:
