@@ -165,6 +165,7 @@ def fold(job: Job, event: Event) -> Job:
         return replace(moved, ended_s=event.at_s, exit_status=event.exit_status, usage=event.usage)
     # an eviction before a hold has the hold's code; the hold tells the same again
     evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
-    if evicted or event.failed_start or event.kind is EventKind.HELD:
+    vain = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)
+    if evicted or vain:
         return moved.set_back(event.text, event.code, event.subcode)
     return moved
