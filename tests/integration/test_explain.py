@@ -29,10 +29,15 @@ rule grows:
 BLOCK = ("sbatch", "--parsable", "--cpus-per-task=4", "--output=/dev/null", "--wrap", "sleep 600")
 
 
-def explained(workflow, *what: str) -> list[dict]:
-    """Return the explanations that are given in another terminal."""
+def asked(workflow, *what: str) -> "subprocess.CompletedProcess[str]":
+    """Ask in another terminal."""
     argv = [shutil.which("osgpilot"), "explain", "--json", *what]
-    said = subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=60)
+
+
+def explained(workflow, *what: str) -> list[dict]:
+    """Return the explanations that are given."""
+    said = asked(workflow, *what)
     assert said.returncode == 0, said.stderr
     told = json.loads(said.stdout)
     assert told["unanswered"] == []
@@ -53,6 +58,7 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     # a pilot waits in Slurm's queue
     until(lambda: any("osgpilot" in line for line in pilots_in_slurm()), "a pending pilot")
     (pending,) = (line.split()[0] for line in pilots_in_slurm() if "osgpilot" in line)
+    until(lambda: asked(workflow, pending).returncode == 0, "the pilot in the run's history")
     until(lambda: reason_of(explained(workflow, pending)), "Slurm's reason")
     (told,) = explained(workflow, pending)
     assert told["next_step"]

@@ -68,6 +68,9 @@ def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
     assert "set-resources:" in page
     assert "opensesame" not in page
     jobs = Watched(find(workflow.folder)).look().jobs.values()
-    # counting to two million takes bash more than a second
-    assert all(job.usage.cpu_s >= 1 and job.usage.memory_mb for job in jobs)
+    used = [(job.usage.cpu_s, job.usage.memory_mb) for job in jobs]
+    # counting to two million takes bash more than a second; HTCondor looks at memory now and then,
+    # and may not have looked at a short job
+    assert sum(cpu_s for cpu_s, _ in used) >= len(used), used
+    assert any(memory_mb for _, memory_mb in used), used
     assert "jobs: " in workflow.said

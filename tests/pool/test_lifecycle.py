@@ -21,7 +21,7 @@ def own_namespaces(pool: Pool) -> list[str]:
 
 
 def assert_nothing_left(name: str, namespaces: list[str]) -> None:
-    until(lambda: not processes_in(namespaces), 10, "end of all processes")
+    until(lambda: not processes_in(namespaces), 60, "end of all processes")
     assert str(instance_folder(name)) not in Path("/proc/self/mountinfo").read_text()
     assert not instance_folder(name).exists()
 
@@ -69,7 +69,7 @@ def test_down_leaves_no_process_mount_namespace_or_file(second: Pool):
 def test_down_works_after_the_supervisor_was_killed(second: Pool):
     namespaces = own_namespaces(second)
     os.kill(second.running.supervisor, signal.SIGKILL)
-    until(lambda: not processes_in(namespaces), 10, "end of all processes")
+    until(lambda: not processes_in(namespaces), 60, "end of all processes")
     assert find(second.name) is None
     done = osgpilot("pool", "down", "--name", second.name)
     assert done.returncode == 0, done.stderr
