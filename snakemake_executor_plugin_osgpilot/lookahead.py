@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
+from snakemake_executor_plugin_osgpilot.core.chain import longest_chain
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.ports import Clock
 
@@ -19,6 +20,9 @@ WALK_SHARE = 0.02
 """The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
 
 WALK_EVERY_S = 1.0
+
+CHAIN_SHARE = 0.9
+"""The longest chain is looked for again when no more than this share of the jobs is left."""
 
 
 class Lookahead:
@@ -44,6 +48,9 @@ class Lookahead:
         self._failed: set[Hashable] = set()
         self._keys: dict[Hashable, str] = {}
         self._done: set[Hashable] = set()
+        self._chain: Mapping[JobClass, int] = {}
+        self._chained = 0
+        self._kinds: dict[str, JobClass] = {}
         self._paths_s: dict[Hashable, float] = {}
         self._next_walk_s = float("-inf")
         self._since: Counter[JobClass] = Counter()
@@ -99,6 +106,7 @@ class Lookahead:
         frontier = _Frontier(self._dag, to_do, self._keys)
         after: defaultdict[str, Counter[JobClass]] = defaultdict(Counter)
         gathered: Counter[JobClass] = Counter()
+        further: Counter[JobClass] = Counter()
         later = 0
         for job in to_do:
             if job in self._keys or not self._serves(job):
@@ -107,11 +115,30 @@ class Lookahead:
             job_class = self._class_of(job) if keys is not None else None
             if keys is None or job_class is None:
                 later += 1
+                if kind := self._kind(job):
+                    further[kind] += 1
             elif len(keys) == 1:
                 after[next(iter(keys))][job_class] += 1
             else:
                 gathered[job_class] += 1
-        return Ahead(after, gathered, later)
+        return Ahead(after, gathered, later, further, self._chain_of(to_do))
+
+    def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
+        """Return the longest chain, the last one that was found if little has changed since."""
+        if not CHAIN_SHARE * self._chained < len(to_do) <= self._chained:
+            self._chain = longest_chain(to_do, self._dag.job_dependencies, self._kind)
+            self._chained = len(to_do)
+        return self._chain
+
+    def _kind(self, job: Any) -> JobClass | None:
+        """Return what jobs of the same rule ask for: to ask for each that is far off takes long."""
+        if not self._serves(job):
+            return None
+        if job.name not in self._kinds:
+            if (job_class := self._class_of(job)) is None:
+                return None
+            self._kinds[job.name] = job_class
+        return self._kinds[job.name]
 
     def _lost(self, to_do: set[Any]) -> set[Any]:
         """Return the jobs that will never run because they or what they need have failed."""

@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Sh
 from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
-from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
+from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.core.view import View
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -79,6 +79,8 @@ class Scaling:
             self._hinted = True
             self._ask_for_hints()
         now_s = self._clock.now_s()
+        running = view.running()
+        self.estimates = self.estimates.with_ages(ages_s(running, now_s))
         ends_s = {
             job.key: (job.started_s or now_s) + self.estimates.runtime_s(job.job_class)
             for job in view.executing
@@ -87,9 +89,11 @@ class Scaling:
             now_s,
             view.waiting,
             self._fleet.pilots,
-            view.running(),
+            running,
             soon=self.ahead.soon(ends_s),
             later=self.ahead.later,
+            further=self.ahead.further,
+            chain=self.ahead.chain,
             gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,

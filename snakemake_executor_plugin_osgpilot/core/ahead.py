@@ -15,13 +15,16 @@ class Ahead:
     """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
 
     `gathered` counts those that wait for several jobs which are all at the access point, `later`
-    all others. `since` counts what was handed over after the DAG was walked: it is not to come any
-    more.
+    all others, and `further` says of these, as far as it is known, what they ask for. `chain` is
+    the longest chain of jobs that have not ended. `since` counts what was handed over after the DAG
+    was walked: it is not to come any more.
     """
 
     after: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
     gathered: Mapping[JobClass, int] = field(default_factory=dict)
     later: int = 0
+    further: Mapping[JobClass, int] = field(default_factory=dict)
+    chain: Mapping[JobClass, int] = field(default_factory=dict)
     since: Mapping[JobClass, int] = field(default_factory=dict)
 
     def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:

@@ -18,6 +18,10 @@ in 0.2 % of cases, two in 4 %."""
 PROBE_AFTER_S, PROBE_AFTER_MAX_S = 30.0, 900.0
 """First and longest wait before a try; it doubles from try to try."""
 
+PROBE_SHARE, PROBE_SHARE_FROM_S = 1 / 8, 300.0
+"""No wait is longer than this share of the trouble so far, from so many seconds on: what it takes
+to notice the end of an outage is to be little beside the outage."""
+
 TRIES_MAX, GIVE_UP_AFTER_S = 8, 6 * 3600.0
 """After so many tries and so long, it is given up: waiting jobs are better off with an error. Most
 outages are over by then, often with the next morning; until then, tries cost next to nothing."""
@@ -86,7 +90,9 @@ class Breaker:
         """
         if self.opened_s is None:
             return 0.0
-        wait_s = min(PROBE_AFTER_S * 2.0**self.tries, PROBE_AFTER_MAX_S)
+        lasted_s = self.opened_s - self.since_s
+        longest_s = min(max(PROBE_SHARE_FROM_S, PROBE_SHARE * lasted_s), PROBE_AFTER_MAX_S)
+        wait_s = min(PROBE_AFTER_S * 2.0**self.tries, longest_s)
         return self.opened_s + self.chance * wait_s * (1.0 + turn / 2)
 
     def gate(self, now_s: float, risked: int, turn: float = 0.0) -> Gate | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.core.balance import blocked_share
 from snakemake_executor_plugin_osgpilot.core.fit import fits
 from snakemake_executor_plugin_osgpilot.core.layout import hosted
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
@@ -16,6 +16,9 @@ from snakemake_executor_plugin_osgpilot.core.packing import Room, largest_first,
 from snakemake_executor_plugin_osgpilot.core.rules import admit, commitment, exhausted
 from snakemake_executor_plugin_osgpilot.core.sizing import walltime_s
 from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Gate
+
+BLOCKED_TOLERANCE = 0.05
+"""Larger pilots are preferred only if so many more of the cores would be idle in smaller ones."""
 
 WAIT_TOLERANCE = 1.25
 """A larger pilot is preferred only if the smaller one is expected to wait this much longer."""
@@ -82,8 +85,7 @@ def _counts(outlook: Outlook) -> Counter[Offer]:
         # larger pilots are no remedy for too many small ones where the cores are what is short
         cores = min(cores, policy.cores_max - outlook.taken.cores)
     counts: Counter[Offer] = Counter()
-    for floor in sorted({offer.shape.cores for offer in policy.offers}):
-        choose = _chooser(outlook, floor)
+    for choose in _choosers(outlook):
         opened = open_pilots(outlook.unmet, choose, policy.life_taken_s)
         counts = _cut(opened, policy, cores)
         for job_class, _ in largest_first(outlook.unmet):
@@ -92,7 +94,36 @@ def _counts(outlook: Outlook) -> Counter[Offer]:
                 counts[offer] += 1
         if counts.total() <= room:
             break
+    return _with_hosts(counts, choose, outlook)
+
+
+def _with_hosts(
+    counts: Counter[Offer], choose: Callable[[JobClass], Offer | None], outlook: Outlook
+) -> Counter[Offer]:
+    """Return `counts` with one pilot for every class to come that otherwise had none.
+
+    It takes the place of as many cores in smaller ones, which would be in its way when the time has
+    come; until then it runs what they would. GPUs are not kept waiting.
+    """
+    snapshot = outlook.snapshot
+    to_come = dict.fromkeys((*snapshot.further, *(soon.job_class for soon in snapshot.soon)), 1)
+    for job_class, _ in largest_first(to_come):
+        offer = None if _hosted_by(job_class, counts, outlook) else choose(job_class)
+        is_of_use = offer is not None and any(fits(c, offer, outlook.policy) for c in outlook.unmet)
+        if offer is not None and is_of_use and not offer.shape.gpus:
+            counts = _in_place_of_smaller(offer, counts)
     return counts
+
+
+def _in_place_of_smaller(offer: Offer, counts: Counter[Offer]) -> Counter[Offer]:
+    """Return `counts` with one of `offer` for as many cores of others; unchanged if these are
+    fewer."""
+    left, cores = counts.copy(), offer.shape.cores
+    for other in sorted(counts, key=_size):
+        taken = min(left[other], -(-max(0, cores) // other.shape.cores))
+        left[other] -= taken
+        cores -= taken * other.shape.cores
+    return counts if cores > 0 else Counter({offer: 1}) + left
 
 
 def _hosted_by(job_class: JobClass, counts: Counter[Offer], outlook: Outlook) -> bool:
@@ -113,6 +144,18 @@ def _cut(opened: list[Room], policy: Policy, cores: float) -> Counter[Offer]:
         counts[offer] += taken
         cores -= taken * offer.shape.cores
     return counts
+
+
+def _choosers(outlook: Outlook) -> list[Callable[[JobClass], Offer | None]]:
+    """Return ways to choose offers, those of small ones first.
+
+    Where small pilots would leave cores idle for want of memory, only larger ones are considered.
+    """
+    floors = sorted({offer.shape.cores for offer in outlook.policy.offers})
+    choosers = [_chooser(outlook, floor) for floor in floors]
+    shares = [blocked_share(outlook.work, choose, outlook.estimates) for choose in choosers]
+    best = min(shares, default=0.0) + BLOCKED_TOLERANCE
+    return [c for c, share in zip(choosers, shares, strict=True) if share <= best]
 
 
 def _chooser(outlook: Outlook, floor: int) -> Callable[[JobClass], Offer | None]:
@@ -142,18 +185,8 @@ def _size(offer: Offer) -> tuple[int, int, int, str]:
 
 def _walltime_s(offer: Offer, counts: Counter[Offer], outlook: Outlook) -> int:
     hosted_classes = [c for c in outlook.unmet if fits(c, offer, outlook.policy)]
-    longest_s = max((_limit_s(c, outlook.estimates) for c in hosted_classes), default=0.0)
+    longest_s = max(map(outlook.estimates.limit_s, hosted_classes), default=0.0)
     cores = outlook.have.cores + sum(o.shape.cores * n for o, n in counts.items())
-    work_s = outlook.forecast.work_core_s / cores * _share_to_come(outlook)
+    work_core_s = outlook.forecast.work_core_s + outlook.further_core_s
+    work_s = work_core_s / cores + outlook.serial_s
     return walltime_s(offer, longest_s, work_s, outlook.policy.life_taken_s)
-
-
-def _limit_s(job_class: JobClass, estimates: Estimates) -> float:
-    return job_class.runtime_s or 2 * estimates.runtime_s(job_class)
-
-
-def _share_to_come(outlook: Outlook) -> float:
-    """Return by how much the workflow's work exceeds what is in sight, reckoned by jobs."""
-    running = sum(g.jobs for groups in outlook.snapshot.running.values() for g in groups)
-    in_sight = sum(outlook.work.values()) + running
-    return 1 + outlook.snapshot.later / max(1, in_sight)

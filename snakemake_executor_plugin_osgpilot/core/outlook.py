@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.actions import Forecast, Unfit
+from snakemake_executor_plugin_osgpilot.core.chain import chain_s
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.core.fit import fits, unfit
 from snakemake_executor_plugin_osgpilot.core.layout import Demand, laid_out, unserved
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 from snakemake_executor_plugin_osgpilot.core.packing import Room, fill
 from snakemake_executor_plugin_osgpilot.core.rules import commitment
-from snakemake_executor_plugin_osgpilot.core.sizing import cores_worth_having
+from snakemake_executor_plugin_osgpilot.core.sizing import (
+    Stretch,
+    cores_for_all,
+    cores_worth_having,
+)
 from snakemake_executor_plugin_osgpilot.core.snapshot import Commitment, Snapshot
 from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
 
@@ -22,15 +27,18 @@ from snakemake_executor_plugin_osgpilot.core.supply import Supply, supply
 class Outlook:
     """A snapshot thought through.
 
-    `work` is what waits or will within the lead time, `rooms` the pilots' room after that was put
-    in as far as it goes. `unmet` is what no pilot we have will have come to when a new one could be
-    there.
+    `work` is what waits or will within the lead time, `further_core_s` the work that comes after
+    that and `serial_s` how long the longest chain of jobs takes beyond it. `rooms` is the pilots'
+    room after `work` was put in as far as it goes. `unmet` is what no pilot we have will have come
+    to when a new one could be there.
     """
 
     snapshot: Snapshot
     estimates: Estimates
     policy: Policy
     work: Demand
+    further_core_s: float
+    serial_s: float
     unmet: Demand
     rooms: tuple[Room, ...]
     unfit: tuple[Unfit, ...]
@@ -52,9 +60,12 @@ class Outlook:
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
         work_core_s = _area(work, estimates) + have.busy_core_s
-        wanted = cores_worth_having(
-            work_core_s, lead_s, _overhead_s(work, estimates), policy.economy
+        stretch = Stretch(work_core_s, lead_s, _overhead_s(work, estimates))
+        further_core_s = max(
+            0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
+        serial_s = _serial_s(work, snapshot, estimates)
+        wanted = cores_for_all(stretch, further_core_s, serial_s, policy.economy)
         taken = commitment(snapshot)
         forecast = Forecast(
             wanted_cores=wanted,
@@ -69,6 +80,8 @@ class Outlook:
             estimates,
             policy,
             work,
+            further_core_s,
+            serial_s,
             unmet,
             tuple(rooms),
             none_fits,
@@ -106,6 +119,19 @@ def _overhead_s(demand: Demand, estimates: Estimates) -> float:
     return estimates.boot_s + mean_runtime_s / 2
 
 
+def _known(snapshot: Snapshot, policy: Policy) -> Demand:
+    """Return all jobs that do not run yet and can, as far as it is known what they ask for."""
+    known = Counter(snapshot.waiting) + Counter(snapshot.further)
+    for group in snapshot.soon:
+        known[group.job_class] += group.jobs
+    return {c: n for c, n in known.items() if any(fits(c, o, policy) for o in policy.offers)}
+
+
+def _serial_s(work: Demand, snapshot: Snapshot, estimates: Estimates) -> float:
+    longest_s = max((estimates.runtime_s(c) for c in work), default=0.0)
+    return max(0.0, chain_s(snapshot.chain, estimates) - longest_s)
+
+
 def _clear_s(
     waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, economy: float
 ) -> float:
@@ -116,7 +142,7 @@ def _clear_s(
     """
     work_core_s = _area(waiting, estimates) + have.busy_core_s
     overhead_s = _overhead_s(waiting, estimates)
-    cores = max(1.0, cores_worth_having(work_core_s, lead_s, overhead_s, economy))
+    cores = max(1.0, cores_worth_having(Stretch(work_core_s, lead_s, overhead_s), economy))
     longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
     return max(work_core_s / cores, longest_s)
 

@@ -39,6 +39,8 @@ def _in_order(snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot,
         waiting=dict(sorted(snapshot.waiting.items())),
+        further=dict(sorted(snapshot.further.items())),
+        chain=dict(sorted(snapshot.chain.items())),
         pilots=tuple(sorted(snapshot.pilots, key=lambda pilot: pilot.name)),
         soon=tuple(sorted(snapshot.soon, key=lambda soon: (soon.job_class, soon.jobs, str(soon)))),
     )

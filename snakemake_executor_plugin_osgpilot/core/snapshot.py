@@ -25,6 +25,15 @@ class Running(NamedTuple):
     since_s: float
 
 
+def ages_s(running: Mapping[str, tuple[Running, ...]], now_s: float) -> dict[JobClass, float]:
+    """Return for how long the oldest jobs of each class have been running."""
+    found: dict[JobClass, float] = {}
+    for groups in running.values():
+        for job_class, _, since_s in groups:
+            found[job_class] = max(found.get(job_class, 0.0), now_s - since_s)
+    return found
+
+
 class Soon(NamedTuple):
     """Jobs that become ready at about `ready_s`; None: when the jobs now waiting are through."""
 
@@ -71,7 +80,8 @@ class Snapshot:
     """All that a plan may know, as of the answers we had at `looked_s`.
 
     `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
-    next, `later` how many jobs of the workflow are further off. `gates` says of offers in trouble
+    next, `later` how many jobs of the workflow are further off, `further` what is known of them by
+    class, `chain` the longest chain of jobs that have not ended. `gates` says of offers in trouble
     how many pilots may be started at most, and why not more, `shunned` of pilots why they are to
     get no more jobs. `others` is what jobs that are not of the run
     take of pilots, `elsewhere` what other runs of the same workflow take of the limits.
@@ -83,6 +93,8 @@ class Snapshot:
     running: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
     soon: tuple[Soon, ...] = ()
     later: int = 0
+    further: Mapping[JobClass, int] = field(default_factory=dict)
+    chain: Mapping[JobClass, int] = field(default_factory=dict)
     gates: Mapping[str, Gate] = field(default_factory=dict)
     shunned: Mapping[str, str] = field(default_factory=dict)
     looked_s: float | None = None

@@ -9,7 +9,9 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.core.bounds import Task
 from snakemake_executor_plugin_osgpilot.core.estimates import RUNTIME_PRIOR_S
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.core.sizing import DOUBT
+
+UNSAID = 2.0
+"""A job of which the rule says nothing may take so many times as long as expected."""
 
 
 def tasks_of(
@@ -45,4 +47,4 @@ def _task(
         # what runs beside Snakemake is seldom work worth mentioning
         return Task(str(job.rule), asks, 0.0, 0.0, on_pilot=False)
     expected_s = seen_s or limit_s / 2 or RUNTIME_PRIOR_S
-    return Task(str(job.rule), asks, expected_s, limit_s or DOUBT * expected_s, on_pilot)
+    return Task(str(job.rule), asks, expected_s, limit_s or UNSAID * expected_s, on_pilot)

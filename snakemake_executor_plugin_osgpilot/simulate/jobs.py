@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, JobClass
+from snakemake_executor_plugin_osgpilot.simulate.chains import Chains
 from snakemake_executor_plugin_osgpilot.simulate.clock import MS
 from snakemake_executor_plugin_osgpilot.simulate.followers import Followers
 from snakemake_executor_plugin_osgpilot.simulate.model import Step, Workload
@@ -57,7 +58,7 @@ class Jobs:
 
     `classes` are told apart by what a planner may know. `in_sight` counts, by class, jobs that wait
     for none but jobs at the access point, or did until a moment ago, `later` all others that are
-    known and do not wait for a pilot yet.
+    known and do not wait for a pilot yet, by class too.
     """
 
     def __init__(self, workload: Workload, stragglers: bytes, straggler_factor: float) -> None:
@@ -68,12 +69,15 @@ class Jobs:
         self._workload, self._step_of = workload, workload.step_of
         self._children = workload.parents.transposed()
         self.has_followers = bool(self._children.ids)
+        self._chains = (
+            Chains(self.classes, self.class_of, self._children) if self.has_followers else None
+        )
         self._stragglers, self._factor = bytearray(stragglers), straggler_factor
         self.lines = [Line() for _ in self.classes]
         self.left = len(workload)
         self.in_sight = [0] * len(self.classes)
         self.followers = Followers()
-        self.later = 0
+        self.later = [0] * len(self.classes)
         self._submissions = 0
         self._count_parents()
 
@@ -88,7 +92,8 @@ class Jobs:
         pairs = zip(offsets, islice(offsets, 1, None), strict=False)
         self._open = array("I", (after - before + extra for before, after in pairs))
         if known_from_start:
-            self.later = sum(count > 0 for count in self._open)
+            for job, count in enumerate(self._open):
+                self.later[self.class_of(job)] += count > 0
         self._unsent = self._open[:]
         self._rest = array("I", bytes(len(self._open) * self._open.itemsize))
         if self.has_followers:
@@ -109,7 +114,7 @@ class Jobs:
             if not self._open[job]:
                 ready.append(job)
             elif self._unsent[job]:
-                self.later += 1
+                self.later[self.class_of(job)] += 1
             else:
                 self._comes_in_sight(job)
         return ready
@@ -145,7 +150,7 @@ class Jobs:
                 for child in self._children[job]:
                     self._unsent[child] -= 1
                     if not self._unsent[child]:
-                        self.later -= 1
+                        self.later[self.class_of(child)] -= 1
                         self._comes_in_sight(child)
         for line, chunk in zip(self.lines, chunks, strict=True):
             if chunk:
@@ -155,8 +160,9 @@ class Jobs:
     def ended(self, job: int) -> Iterable[int]:
         """Take in that a job came to its end; return those that are ready now."""
         self.left -= 1
-        if not self.has_followers:
+        if self._chains is None:
             return ()
+        self._chains.ended(job)
         self.followers.stopped(job, self._own_followers(job))
         ready: list[int] = []
         for child in self._children[job]:
@@ -167,6 +173,11 @@ class Jobs:
             elif self._open[child] == 1 and not self._unsent[child]:
                 self.followers.joined(self._rest[child], self.class_of(child))
         return ready
+
+    def chain(self) -> Counter[JobClass]:
+        """Return the longest chain of jobs that have not ended, by class; empty if none has
+        followers."""
+        return self._chains.longest() if self._chains else Counter()
 
     def started(self, job: int, number: int, executes_ms: int) -> None:
         """Take in that a job of class `number` is in execution from then on."""

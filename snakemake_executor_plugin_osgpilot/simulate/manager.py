@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.model import Offer, Pilot, PilotSta
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.roster import Roster, mute_text
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
-from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.core.snapshot import Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.simulate.model import Planner
 from snakemake_executor_plugin_osgpilot.simulate.observer import Observer
 
@@ -101,14 +101,18 @@ class Manager:
         if waiting and not self._hinted:
             self._hinted = True
             self._ask_for_hints()
+        running = self._observer.running()
+        self.estimates = self.estimates.with_ages(ages_s(running, now_s))
         ahead, ends_s = self._observer.ahead(self.estimates)
         return Snapshot(
             now_s,
             waiting,
             self.roster.pilots,
-            self._observer.running(),
+            running,
             soon=ahead.soon(ends_s),
             later=ahead.later,
+            further=ahead.further,
+            chain=ahead.chain,
             gates=self.roster.gates(now_s),
             shunned=self.roster.health.shunned,
             looked_s=now_s,

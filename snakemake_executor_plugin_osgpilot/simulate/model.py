@@ -189,7 +189,7 @@ class Site:
     negotiation_s: float = 60.0
     start_s: float = 2.0
     next_s: float = 0.5
-    idle_s: float = 300.0
+    idle_s: float = 1800.0
     end_s: float = END_MARGIN_S
     faults: Faults = Faults()
 

@@ -72,4 +72,6 @@ class Observer:
             for follower, count in followers.items():
                 others[follower] -= count
         gathered = {classes[number]: count for number, count in enumerate(others) if count}
-        return Ahead(after, gathered, jobs.later), ends_s
+        further = {classes[number]: count for number, count in enumerate(jobs.later) if count}
+        ahead = Ahead(after, gathered, sum(jobs.later), further, chain=dict(jobs.chain()))
+        return ahead, ends_s

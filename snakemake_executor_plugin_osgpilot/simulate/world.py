@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 
 import simpy
 
@@ -50,6 +51,8 @@ class World:
     def __init__(
         self, workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int
     ) -> None:
+        # the pilots' own patience is the system's that starts them
+        site = replace(site, idle_s=getattr(planner, "idle_s", site.idle_s))
         self._workload, self._site, self._seed = workload, site, seed
         # other systems have no breaker that could hold back pilots
         self._offers = {offer.name for offer in policy.offers}

@@ -222,5 +222,5 @@ def scalar(value: str) -> str:
 _TAIL = """\
 # pilot:
 #   memory_headroom_mb: 200    # what the pilot keeps for itself
-#   idle_min: 5                # minutes without a job after which a pilot ends itself
+#   idle_min: 30               # minutes without a job after which a pilot ends itself
 """

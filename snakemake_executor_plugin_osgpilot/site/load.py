@@ -39,7 +39,7 @@ class PilotOptions:
     """What all pilots of the site have in common."""
 
     memory_headroom_mb: int = 200
-    idle_min: int = 5
+    idle_min: int = 30
     remote_log: bool = True
 
 

@@ -57,6 +57,10 @@ estimates = st.builds(
         st.sampled_from([o.name for o in OFFERS]), st.tuples(st.floats(0, 9000)), max_size=3
     ),
     boots_s=st.one_of(st.just(()), st.tuples(st.floats(0, 600))),
+    ages_s=st.dictionaries(classes, st.floats(0, 9000), max_size=2),
+    wait_hints_s=st.dictionaries(
+        st.sampled_from([o.name for o in OFFERS]), st.floats(0, 9000), max_size=3
+    ),
 )
 
 others = st.builds(Shape, st.integers(0, 20), st.just(500))
@@ -92,13 +96,16 @@ def snapshots(draw):
         if pilot.state is PilotState.READY and most and draw(st.booleans()):
             since_s = draw(st.floats(-500, 0))
             running[pilot.name] = (Running(job_class, draw(st.integers(1, most)), since_s),)
+    further = draw(st.dictionaries(classes, st.integers(1, 100), max_size=3))
     return Snapshot(
         now_s=0.0,
         waiting=draw(waitings),
         pilots=listed,
         running=running,
         soon=draw(soons),
-        later=draw(st.integers(0, 5)),
+        later=sum(further.values()) + draw(st.integers(0, 5)),
+        further=further,
+        chain=draw(st.dictionaries(classes, st.integers(1, 20), max_size=3)),
         others=draw(st.dictionaries(st.sampled_from(names), others)) if listed else {},
         shunned={p.name: "jobs fail there" for p in listed if draw(st.integers(0, 9)) == 0},
         gates=draw(st.sampled_from([{}, {"small": Gate(0, "it fails")}])),

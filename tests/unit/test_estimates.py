@@ -6,6 +6,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.core.estimates import (
     BOOT_PRIOR_S,
+    LIMIT_PRIOR_S,
     RUNTIME_PRIOR_S,
     SAMPLES_MAX,
     WAIT_PRIOR_S,
@@ -56,3 +57,19 @@ def test_a_start_teaches_the_wait_and_a_registration_the_boot():
 def test_other_moves_teach_nothing():
     gone = replace(PILOT, state=PilotState.CANCELLED)
     assert learned(Estimates(), PILOT, gone) == Estimates()
+
+
+def test_slurms_expectation_of_other_pilots_is_corrected_by_what_was_seen():
+    hinted = Estimates(wait_hints_s={"small": 300.0, "large": 600.0})
+    for _ in range(50):
+        hinted = hinted.with_wait("small", 660.0)
+    assert hinted.wait_s("large") == pytest.approx(1260, rel=0.1)
+    assert Estimates(wait_hints_s={"small": 0.0}).with_wait("small", 0.0).wait_s("small") == 0
+
+
+def test_jobs_of_which_the_rule_says_nothing_may_take_as_long_as_any_was_seen_to_run():
+    unsaid, said = Estimates(), SMALL._replace(runtime_s=600)
+    assert unsaid.limit_s(SMALL) == LIMIT_PRIOR_S
+    seen = unsaid.with_ages({SMALL: 20_000.0, said: 20_000.0}).with_ages({SMALL: 5.0})
+    assert seen.limit_s(SMALL) == 30_000
+    assert seen.limit_s(said) == 600

@@ -171,3 +171,43 @@ def test_the_dag_is_not_walked_again_at_once(clock):
     clock.at_s += 60
     lookahead.walk()
     assert lookahead.ahead.later == 1
+
+
+def test_jobs_further_off_are_taken_to_ask_for_what_others_of_their_rule_do(clock):
+    asked = []
+    first, second = FakeJob("first"), FakeJob("map")
+    second.after = [first]
+    thirds = [FakeJob("plot", [second]) for _ in range(5)]
+    lookahead = look(clock, first, second, *thirds, class_of=lambda job: asked.append(job) or SMALL)
+    lookahead.handed_over(first, "1", SMALL)
+    lookahead.walk()
+    assert lookahead.ahead.later == 5
+    assert lookahead.ahead.further == {SMALL: 5}
+    assert len({job.name for job in asked}) == 3
+    assert sum(job.name == "plot" for job in asked) == 1
+
+
+def test_the_longest_chain_is_that_of_the_longest_runtimes(clock):
+    kinds = {"long": JobClass(Shape(1, 500), 7200), "short": JobClass(Shape(1, 500), 60)}
+    shorts = [FakeJob("short")]
+    for _ in range(3):
+        shorts.append(FakeJob("short", [shorts[-1]]))
+    long = FakeJob("long", [shorts[0]])
+    local = FakeJob("all", [long, shorts[-1]], is_local=True)
+    dag = FakeDag(local, long, *shorts)
+    lookahead = Lookahead(dag, clock, lambda job: kinds[job.name])
+    lookahead.walk()
+    assert lookahead.ahead.chain == {kinds["long"]: 1, kinds["short"]: 1}
+
+
+def test_the_longest_chain_is_looked_for_again_when_a_tenth_of_the_jobs_is_done(clock):
+    jobs = [FakeJob("job")]
+    for _ in range(19):
+        jobs.append(FakeJob("job", [jobs[-1]]))
+    lookahead = look(clock, *jobs)
+    for done, chain in ((0, 20), (1, 20), (2, 18), (3, 18), (4, 16)):
+        for job in jobs[:done]:
+            lookahead.finished(job, 1.0)
+        clock.at_s += 60
+        lookahead.walk()
+        assert lookahead.ahead.chain == {SMALL: chain}

@@ -25,6 +25,8 @@ POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_m
 SMALL = JobClass(Shape(1, 500))
 BIG = JobClass(Shape(4, 3000))
 HUNGRY = JobClass(Shape(1, 3000))
+WIDE = Offer("wide", Shape(8, 7600), (3600,))
+GATHER = JobClass(Shape(8, 6000))
 KNOWN = Estimates(
     runtimes_s={SMALL: (60.0,) * 50, BIG: (60.0,) * 50},
     waits_s={"compute": (300.0,) * 50},
@@ -350,6 +352,73 @@ def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
         idle = pilot(unneeded_since_s=0.0, ends_s=10000.0)
         decided = decide({}, pilots=[idle], later=5, now_s=idle_s, known=KNOWN, policy=even)
         assert released(decided, Drain) == let_go
+
+
+def test_of_idle_pilots_no_more_are_kept_than_what_is_to_come_is_worth():
+    even = replace(POLICY, economy=0.5)
+    idle = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(20)]
+    more = {"pilots": idle, "now_s": 61.0, "known": KNOWN, "policy": even, "later": 4}
+    assert released(decide({}, **more), Drain) == []
+    assert len(released(decide({}, further={SMALL: 4}, **more), Drain)) == 19
+
+
+def test_the_last_pilot_that_can_host_a_class_to_come_is_kept_longer():
+    both = replace(POLICY, economy=0.5, offers=(OFFER, WIDE))
+    small = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(9)]
+    wide = replace(pilot("wide"), shape=WIDE.shape, offer=WIDE.name, unneeded_since_s=0.0)
+    more = {"known": KNOWN, "policy": both, "now_s": 400.0, "later": 1}
+    gather = decide({}, pilots=[*small, wide], further={GATHER: 1}, **more)
+    assert "wide" not in released(gather, Drain)
+    none = decide({}, pilots=[wide, *small], further={SMALL: 1}, **more)
+    assert len(released(none, Drain)) == 9
+
+
+def test_a_class_to_come_that_needs_a_larger_pilot_gets_one_from_the_start():
+    both = replace(POLICY, offers=(OFFER, WIDE))
+
+    def offers(**more):
+        return Counter(a.offer for a in decide({SMALL: 40}, policy=both, **more).actions)
+
+    assert offers() == {"compute": 10}
+    assert offers(later=1, further={GATHER: 1}) == {"compute": 8, "wide": 1}
+    assert offers(soon=(Soon(GATHER, 1, None),))["wide"] == 1
+    few = decide({SMALL: 2}, policy=both, later=1, further={GATHER: 1})
+    assert [a.offer for a in few.actions] == ["compute"], "it would have little to do until then"
+
+
+def test_no_gpu_is_kept_waiting_for_jobs_to_come():
+    gpu = Offer("gpu", Shape(8, 3800, gpus=1), (3600,))
+    both = replace(POLICY, offers=(OFFER, gpu))
+    later = JobClass(Shape(1, 500, gpus=1))
+    decided = decide({SMALL: 40}, policy=both, later=1, further={later: 1})
+    assert {a.offer for a in decided.actions} == {"compute"}
+
+
+def test_larger_pilots_are_taken_where_memory_would_keep_cores_idle_in_small_ones():
+    large = Offer("large", Shape(16, 15200), (3600,))
+    small = Offer("small", Shape(8, 7600), (3600,))
+    both = replace(POLICY, offers=(large, small))
+    mixed = {JobClass(Shape(1, 6000)): 20, SMALL: 200}
+    assert {a.offer for a in decide(mixed, policy=both).actions} == {"large"}
+    assert {a.offer for a in decide({SMALL: 200}, policy=both).actions} == {"small"}
+
+
+def test_fewer_cores_are_worth_having_where_they_have_to_wait_for_a_long_chain():
+    even = replace(POLICY, economy=0.5)
+    alone = launches({SMALL: 400}, known=KNOWN, policy=even)
+    rounds = {"later": 404, "further": {SMALL: 400, BIG: 4}, "chain": {SMALL: 5, BIG: 5}}
+    assert 0 < launches({SMALL: 400}, known=KNOWN, policy=even, **rounds) < alone
+
+
+def test_a_rule_that_says_nothing_gets_pilots_that_live_for_hours():
+    """A long job among many short ones would be cut off with its pilot."""
+    policy = replace(POLICY, offers=(replace(OFFER, walltimes_s=(3600, 14400, 86400)),))
+    said = SMALL._replace(runtime_s=600)
+    assert {a.walltime_s for a in decide({said: 4}, policy=policy).actions} == {3600}
+    assert {a.walltime_s for a in decide({SMALL: 4}, policy=policy).actions} == {14400}
+    seen = Estimates().with_ages({SMALL: 15000.0})
+    decided = decide({SMALL: 4}, policy=policy, known=seen)
+    assert {a.walltime_s for a in decided.actions} == {86400}
 
 
 def test_an_idle_pilot_is_kept_for_jobs_that_come_soon():

@@ -353,7 +353,9 @@ def test_worlds_that_differ_in_what_has_not_ended_yet_show_the_same():
 
 def test_nothing_that_a_planner_can_reach_knows_a_runtime_that_is_yet_to_be_seen():
     """Walks all that hangs on snapshot and estimates, through every kind of object."""
-    jobs = [(0, 300.125 + n / 8, ()) for n in range(30)] + [(0, 200.0625, (n,)) for n in range(10)]
+    runtimes_s = [(300_013 + 125 * n) / 1000 for n in range(30)]
+    jobs = [(0, runtime_s, ()) for runtime_s in runtimes_s]
+    jobs += [(0, 200.0625, (n,)) for n in range(10)]
     seen_s = set()
 
     class Watcher(Witness):
@@ -370,7 +372,7 @@ def test_nothing_that_a_planner_can_reach_knows_a_runtime_that_is_yet_to_be_seen
     world = Traced(workload([ONE_CORE], jobs), quiet_site(), Watcher(), POLICY, 1)
     world.run()
 
-    assert {300.125 + n / 8 for n in range(20)} <= seen_s, "they can be seen when jobs have ended"
+    assert {*runtimes_s[:20]} <= seen_s, "they can be seen when jobs have ended"
 
 
 ALLOWED = {

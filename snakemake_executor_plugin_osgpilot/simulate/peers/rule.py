@@ -143,6 +143,7 @@ class Rule:
 
     offer: Offer
     walltime_s: int
+    idle_s: float = field(default=600.0, kw_only=True)
     _idle_since_s: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def decide(self, look: Look) -> Verdict:
