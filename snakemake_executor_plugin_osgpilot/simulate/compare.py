@@ -63,7 +63,7 @@ def _prepared(name: str, seed: int, jobs: int | None) -> tuple[Workload, Limits]
     """Return a workload and its bounds; tasks come in an order in which few need be kept."""
     chosen = scenario(name)
     workload = chosen.workload(seed, jobs)
-    return workload, limits(workload, chosen.site, chosen.policy(workload))
+    return workload, limits(workload, chosen.site, chosen.policy(workload), seed)
 
 
 def measured(task: Task, workload: Workload, bounds: Limits, outcome: Outcome) -> Measured:
@@ -123,30 +123,21 @@ class Ratio(NamedTuple):
 
     run: Measured
     makespan: float
-    makespan_no_wait: float
+    makespan_any_order: float
     charged: float
 
 
 def ratios(runs: Iterable[Measured]) -> list[Ratio]:
-    """Return runs against the bounds of their workload and seed.
-
-    T* begins with the earliest first slot that any of the `runs` of that scenario and seed had, so
-    that it is the same for all of them. `makespan_no_wait` is against a first slot at once.
-    """
-    listed = list(runs)
-    first_s: dict[tuple[str, int], float] = {}
-    for run in listed:
-        key = (run.task.scenario, run.task.seed)
-        first_s[key] = min(first_s.get(key, math.inf), run.first_slot_s)
-    return [_ratio(run, first_s[run.task.scenario, run.task.seed]) for run in listed]
+    """Return runs against the bounds of their workload and seed."""
+    return [_ratio(run) for run in runs]
 
 
-def _ratio(run: Measured, first_slot_s: float) -> Ratio:
+def _ratio(run: Measured) -> Ratio:
     if not run.finished:
         return Ratio(run, math.inf, math.inf, math.inf)
     return Ratio(
         run,
-        run.makespan_s / run.limits.makespan_s(first_slot_s),
-        run.makespan_s / run.limits.makespan_s(0.0),
+        run.makespan_s / run.limits.makespan_s,
+        run.makespan_s / run.limits.any_order_s,
         run.charged_core_s / run.limits.charged_core_s,
     )

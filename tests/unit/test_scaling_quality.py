@@ -9,17 +9,17 @@ from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS
 JOBS, SEEDS = 200, 2
 
 GOLDEN = {
-    "bag": (1.62, 1.88, 1),
-    "mixed": (2.02, 1.81, 1),
-    "dag": (1.44, 1.54, 1),
-    "rounds": (1.89, 2.76, 1),
+    "bag": (1.54, 1.87, 1),
+    "mixed": (2.00, 1.81, 1),
+    "dag": (1.28, 1.54, 1),
+    "rounds": (1.63, 2.75, 1),
     "tail": (1.17, 2.84, 1),
-    "tiny": (2.33, 3.33, 1),
+    "tiny": (1.96, 3.31, 1),
     "bursts": (1.19, 1.89, 1),
-    "heavy": (1.17, 2.77, 1),
-    "outage": (1.29, 1.92, 13),
-    "slow-queue": (3.00, 1.55, 1),
-    "failing-nodes": (2.09, 1.76, 26),
+    "heavy": (1.16, 2.77, 1),
+    "outage": (1.73, 1.90, 13),
+    "slow-queue": (3.45, 1.54, 1),
+    "failing-nodes": (2.08, 1.76, 28),
 }
 """Makespan/T*, charged/CH* and failed starts: means over the seeds, with 10 % and one to spare.
 
@@ -49,7 +49,7 @@ def test_the_planner_is_no_worse_than_it_was(name):
 def test_nobody_beats_the_bounds(rule, name):
     run = measure(Task(name, Choice(rule), 5, 60))
     assert run.finished, run.stopped
-    assert run.makespan_s >= run.limits.makespan_s(run.first_slot_s)
+    assert run.makespan_s >= run.limits.makespan_s >= run.limits.any_order_s
     assert run.charged_core_s >= run.limits.charged_core_s * (1 - 1e-6)
 
 
