@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.simulate.study import Study
     from snakemake_executor_plugin_osgpilot.simulate.table import Row
 
+LINE_EVERY = 100
+"""Where there is no terminal, a line is printed after so many runs."""
+
 
 @click.command()
 @click.option("--standard", is_flag=True, help="The published table: all workloads and policies.")
@@ -66,6 +69,8 @@ def simulate(
     osgpilot simulate --workload dag --policy all        and all peers, tuned
     osgpilot simulate --standard --out comparison        the published comparison
     """
+    from snakemake_executor_plugin_osgpilot.simulate.compare import Bench
+    from snakemake_executor_plugin_osgpilot.simulate.kept import Kept
     from snakemake_executor_plugin_osgpilot.simulate.study import Study, report, study
 
     everything = standard or "all" in policies
@@ -76,10 +81,11 @@ def simulate(
         tuning_seeds,
         jobs,
     )
+    kept = Kept(out / "kept.jsonl") if out is not None else None
     with _progress(plan, quiet=as_json) as tell:
-        runs, rows = study(plan, workers, tell)
+        ratios, rows = study(plan, Bench(workers, tell, kept))
     if out is not None:
-        report(runs, rows, out, f"osgpilot {plan.command()}")
+        report(ratios, rows, out, f"osgpilot {plan.command()}")
     if as_json:
         from snakemake_executor_plugin_osgpilot.simulate.table import as_record
 
@@ -95,17 +101,22 @@ def simulate(
 
 @contextmanager
 def _progress(plan: Study, *, quiet: bool) -> Iterator[Callable[[Measured], None]]:
-    """Show how many runs are done, on standard error."""
+    """Show how many runs are done, on standard error: as a bar, or as a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True, quiet=quiet)
+    most, made = plan.runs_max, 0
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        shown = bar.add_task("simulating", total=plan.runs_max)
+        shown = bar.add_task("simulating", total=most)
 
         def tell(run: Measured) -> None:
+            nonlocal made
+            made += 1
             bar.update(shown, advance=1, description=run.task.scenario)
+            if not console.is_terminal and not made % LINE_EVERY:
+                console.print(f"{made} runs of {most} at most; {run.task.scenario}")
 
         yield tell
 
