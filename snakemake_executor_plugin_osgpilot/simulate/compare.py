@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.simulate.bounds import Limits, limits
 from snakemake_executor_plugin_osgpilot.simulate.model import Outcome, Workload
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import Choice
-from snakemake_executor_plugin_osgpilot.simulate.scenarios import scenario
+from snakemake_executor_plugin_osgpilot.simulate.scenarios import give, given, scenario
 
 
 class Task(NamedTuple):
@@ -69,7 +71,10 @@ def bounds_of(case: Case) -> Limits:
     """Return what nobody can beat in a case."""
     chosen = scenario(case.scenario)
     workload = _workload(*case)
-    return limits(workload, chosen.site, chosen.policy(workload), case.seed)
+    try:
+        return limits(workload, chosen.site, chosen.policy(workload), case.seed)
+    except ValueError as error:
+        raise BadInput(f"workload {case.scenario}: {error}") from error
 
 
 @lru_cache(maxsize=8)
@@ -150,13 +155,15 @@ class Bench:
         bounds = dict(zip(known, self._mapped(bounds_of, known), strict=True))
         return [ratio(run, bounds[case]) for run, case in zip(listed, cases, strict=True)]
 
-    def _mapped(self, work: Callable[[Any], Any], given: list[Any]) -> Iterator[Any]:
-        if self._workers <= 1 or len(given) <= 1:
-            yield from map(work, given)
+    def _mapped(self, work: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+        if self._workers <= 1 or len(items) <= 1:
+            yield from map(work, items)
             return
-        with ProcessPoolExecutor(self._workers) as pool:
-            chunk = max(1, min(16, len(given) // (4 * self._workers)))
-            yield from pool.map(work, given, chunksize=chunk)
+        # no fork of this process: Snakemake, which may have read a workflow here, leaves threads
+        safe = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(self._workers, safe, give, (given(),)) as pool:
+            chunk = max(1, min(16, len(items) // (4 * self._workers)))
+            yield from pool.map(work, items, chunksize=chunk)
 
 
 class Ratio(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.simulate.compare import Measured, Task
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
+from snakemake_executor_plugin_osgpilot.simulate.scenarios import scenario
 
 _PACKAGE = __package__.partition(".")[0]
 _WORLD = f"{__package__}.world"
@@ -62,7 +63,7 @@ def _task(scenario: str, choice: Any, seed: int, jobs: int | None) -> Task:
 
 
 def _key(task: Task) -> str:
-    told = json.dumps([_code(task.choice.rule), *task])
+    told = json.dumps([_code(task.choice.rule), scenario(task.scenario).stamp, *task])
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -33,6 +33,8 @@ class Study(NamedTuple):
     seeds: int
     tuning_seeds: int
     jobs: int | None = None
+    more: tuple[str, ...] = ()
+    """Options that hold for all workloads, for the command line that makes it again."""
 
     @classmethod
     def of(
@@ -42,6 +44,7 @@ class Study(NamedTuple):
         seeds: int,
         tuning_seeds: int,
         jobs: int | None,
+        more: tuple[str, ...] = (),
     ) -> Study:
         """Return a study of these, of all where none is named. Raises `BadInput`."""
         for name in names:
@@ -57,6 +60,7 @@ class Study(NamedTuple):
             seeds,
             tuning_seeds,
             jobs,
+            more,
         )
 
     @property
@@ -82,8 +86,10 @@ class Study(NamedTuple):
         if set(self.scenarios) == set(SCENARIOS) and set(self.rules) == {OURS, *RULES}:
             words = ["simulate --standard"]
         else:
-            words = ["simulate", *(f"--workload {name}" for name in self.scenarios)]
+            named = (scenario(name).option or f"--workload {name}" for name in self.scenarios)
+            words = ["simulate", *named]
             words += [f"--policy {rule}" for rule in self.rules]
+        words += list(self.more)
         words += [f"--seeds {self.seeds} --tuning-seeds {self.tuning_seeds}"]
         return " ".join(words + ([f"--jobs {self.jobs}"] if self.jobs else []))
 
