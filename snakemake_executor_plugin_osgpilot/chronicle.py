@@ -59,9 +59,10 @@ class Chronicle:
             ]
         )
 
-    def handed_over(self, jobs: Iterable[lines.Told]) -> None:
-        """Write down that Snakemake handed jobs over, each with what tells it from others."""
-        self.history.put(lines.queued(jobs, self.clock.now_s()))
+    def handed_over(self, jobs: Iterable[lines.Told], needed: Iterable[Line] = ()) -> None:
+        """Write down that Snakemake handed jobs over, each with what tells it from others, and
+        what they needed."""
+        self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
 
     def failed(self, key: str, text: str) -> None:
         """Write down why a job failed, as the user is told."""

@@ -56,7 +56,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.interrupted = False
         self._teller = Teller(logger)
         self._run = open_run(workflow, share, self._teller)
+        from snakemake_executor_plugin_osgpilot.kin import Kin
+
         self._ahead = self._lookahead(workflow)
+        self._kin = Kin(workflow.dag)
         self._late = Late(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
@@ -118,10 +121,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             info.external_jobid = own.key
             self._active[own.key] = info
             self._ahead.handed_over(job, own.key, own.job_class)
+            self._kin.handed_over(job, own.key)
             self.report_job_submission(info)
             ready.append(own)
             told.append((own, label(job), names(job)))
-        self._run.chronicle.handed_over(told)
+        self._run.chronicle.handed_over(told, self._kin.told())
         if known := self._run.intake.hand_over(ready):
             self._run.say(f"{known} job(s) are there from before and are followed")
         self._run.controller.wake()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from snakemake_executor_plugin_osgpilot.simulate.compare import Measured
+    from snakemake_executor_plugin_osgpilot.simulate.scenarios import Scenario
     from snakemake_executor_plugin_osgpilot.simulate.study import Study
     from snakemake_executor_plugin_osgpilot.simulate.table import Row
+
+LINE_EVERY = 100
+"""Where there is no terminal, a line is printed after so many runs."""
 
 
 @click.command()
@@ -25,6 +29,35 @@ if TYPE_CHECKING:
 @click.option("--workload", "workloads", multiple=True, help="May be repeated.  [default: bag]")
 @click.option(
     "--policy", "policies", multiple=True, help="May be repeated; `all` for all.  [default: ours]"
+)
+@click.option(
+    "--snakefile",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Simulate what this workflow still has to run here, at the standard site.",
+)
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Simulate a run that is over, with its pilots' waits: its working folder, or its own.",
+)
+@click.option(
+    "--background",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Share a queue with the jobs of this trace (Standard Workload Format).",
+)
+@click.option(
+    "--background-from",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Hours of the trace to leave out.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Nodes of 32 cores that the trace and pilots share.",
 )
 @click.option("--seeds", type=click.IntRange(1), help="Runs of each.  [default: 5; standard: 10]")
 @click.option(
@@ -52,6 +85,11 @@ def simulate(
     standard: bool,
     workloads: tuple[str, ...],
     policies: tuple[str, ...],
+    snakefile: Path | None,
+    run_folder: Path | None,
+    background: Path | None,
+    background_from: float,
+    nodes: int,
     seeds: int | None,
     tuning_seeds: int,
     jobs: int | None,
@@ -64,22 +102,36 @@ def simulate(
     \b
     osgpilot simulate --workload dag                     the planner alone
     osgpilot simulate --workload dag --policy all        and all peers, tuned
+    osgpilot simulate --snakefile Snakefile              a workflow of one's own
+    osgpilot simulate --run . --policy all               a run that is over, and how others had done
+    osgpilot simulate --background trace.swf             in a queue with other users
     osgpilot simulate --standard --out comparison        the published comparison
+
+    With --out, a comparison that was cut short goes on where it was.
     """
+    from snakemake_executor_plugin_osgpilot.simulate.compare import Bench
+    from snakemake_executor_plugin_osgpilot.simulate.kept import Kept
+    from snakemake_executor_plugin_osgpilot.simulate.picture import check
     from snakemake_executor_plugin_osgpilot.simulate.study import Study, report, study
 
     everything = standard or "all" in policies
+    own = _own(snakefile, run_folder)
+    trace = Trace(background, nodes, background_from) if background else None
     plan = Study.of(
-        workloads or (() if standard else ("bag",)),
+        _named(workloads, own, trace, standard=standard),
         () if everything else policies or ("osgpilot",),
         seeds or (10 if standard else 5),
         tuning_seeds,
         jobs,
+        trace.option() if trace else (),
     )
-    with _progress(plan, quiet=as_json) as tell:
-        runs, rows = study(plan, workers, tell)
     if out is not None:
-        report(runs, rows, out, f"osgpilot {plan.command()}")
+        check()
+    kept = Kept(out / "kept.jsonl") if out is not None else None
+    with _progress(plan, quiet=as_json) as tell:
+        ratios, rows = study(plan, Bench(workers, tell, kept))
+    if out is not None:
+        report(ratios, rows, out, f"osgpilot {plan.command()}")
     if as_json:
         from snakemake_executor_plugin_osgpilot.simulate.table import as_record
 
@@ -93,19 +145,61 @@ def simulate(
         click.echo(f"written to {out}")
 
 
+class Trace(NamedTuple):
+    """Load by others that was asked for."""
+
+    path: Path
+    nodes: int
+    from_h: float
+
+    def option(self) -> tuple[str, ...]:
+        """Return how it was asked for."""
+        return (f"--background {self.path} --background-from {self.from_h:g} --nodes {self.nodes}",)
+
+
+def _own(snakefile: Path | None, run_folder: Path | None) -> list[Scenario]:
+    """Return the workflows that a user brought."""
+    from snakemake_executor_plugin_osgpilot.cli import given
+
+    found = [given.of_snakefile(snakefile)] if snakefile else []
+    return [*found, given.of_run(run_folder)] if run_folder else found
+
+
+def _named(
+    workloads: tuple[str, ...], own: list[Scenario], trace: Trace | None, *, standard: bool
+) -> tuple[str, ...]:
+    """Make what a user brought known, and return the names of all workloads that are asked for;
+    none stands for all of the standard."""
+    from snakemake_executor_plugin_osgpilot.cli.given import beside
+    from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS, give, scenario
+
+    names = (*workloads, *(each.name for each in own))
+    if not names:
+        names = tuple(SCENARIOS) if standard else ("bag",)
+    give(own)
+    if trace:
+        give([beside(scenario(name), *trace) for name in names])
+    return names
+
+
 @contextmanager
 def _progress(plan: Study, *, quiet: bool) -> Iterator[Callable[[Measured], None]]:
-    """Show how many runs are done, on standard error."""
+    """Show how many runs are done, on standard error: as a bar, or as a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True, quiet=quiet)
+    most, made = plan.runs_max, 0
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        shown = bar.add_task("simulating", total=plan.runs_max)
+        shown = bar.add_task("simulating", total=most)
 
         def tell(run: Measured) -> None:
+            nonlocal made
+            made += 1
             bar.update(shown, advance=1, description=run.task.scenario)
+            if not console.is_terminal and not made % LINE_EVERY:
+                console.print(f"{made} runs of {most} at most; {run.task.scenario}")
 
         yield tell
 

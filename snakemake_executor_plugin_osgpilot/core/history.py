@@ -39,6 +39,14 @@ def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:
     ]
 
 
+def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
+    """Return which jobs had to end before others could be handed over, by their keys."""
+    return [
+        {"kind": "needed", "needs": list(needs), "jobs": list(jobs)}
+        for needs, jobs in by_needs.items()
+    ]
+
+
 def asked(job_class: JobClass) -> Line:
     """Return what jobs of a class ask for."""
     return {**job_class.shape._asdict(), "runtime_s": job_class.runtime_s}

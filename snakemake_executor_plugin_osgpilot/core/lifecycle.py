@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
@@ -84,6 +85,13 @@ NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
 }
 
 
+_TOLD = (
+    "absent_looks", "allocation_id", "started_s", "ends_s", "node", "pending_reason", "failure",
+)  # fmt: skip
+"""What a row tells of a pilot besides its state."""
+_told = attrgetter(*_TOLD)
+
+
 def registered(pilot: Pilot, *, at_s: float) -> Pilot:
     """Return `pilot` after a sign of life from the pool: its slot's ad, or a job started there."""
     return pilot if pilot.state.over else _move(pilot, Seen.REGISTERED, at_s)
@@ -100,17 +108,18 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
             return replace(pilot, absent_looks=looks)
         return _move(pilot, Seen.ABSENT, at_s)
     queued = row.seen is Seen.QUEUED
-    told: dict[str, Any] = {
-        "absent_looks": 0,
-        "allocation_id": row.allocation_id,
-        "started_s": None if queued else row.started_s,
-        "ends_s": row.ends_s if row.seen is Seen.RUNNING else pilot.ends_s,
-        "node": row.node,
-        "pending_reason": row.reason if queued else "",
-        "failure": row.state if row.seen is Seen.FAILED else pilot.failure,
-    }
-    if any(getattr(pilot, name) != value for name, value in told.items()):
-        pilot = replace(pilot, **told)
+    # compared one by one: this is done for every pilot at every look
+    told: tuple[Any, ...] = (
+        0,
+        row.allocation_id,
+        None if queued else row.started_s,
+        row.ends_s if row.seen is Seen.RUNNING else pilot.ends_s,
+        row.node,
+        row.reason if queued else "",
+        row.state if row.seen is Seen.FAILED else pilot.failure,
+    )
+    if _told(pilot) != told:
+        pilot = replace(pilot, **dict(zip(_TOLD, told, strict=True)))
     return _move(pilot, row.seen, at_s, row.ends_s)
 
 

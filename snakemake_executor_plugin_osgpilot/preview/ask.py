@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.preview.ended import Ended
 from snakemake_executor_plugin_osgpilot.preview.model import Preview
 
 NAME = "osgpilot"
@@ -32,11 +33,19 @@ def preview(argv: Sequence[str]) -> Preview | None:
     The arguments, profiles and Snakefile are read by Snakemake itself, and all is checked that a
     run checks, up to the moment when the run would be begun. Raises an `OsgpilotError`.
     """
+    from snakemake_executor_plugin_osgpilot.preview.previewer import Previewer
+
+    found: Preview | None = ask(argv, Previewer)
+    return found
+
+
+def ask(argv: Sequence[str], executor: type) -> Any:
+    """Return what `executor`, made by `snakemake ARGV` in place of ours, ends with (`Ended`); None
+    if Snakemake refused and has said why. Raises an `OsgpilotError`.
+    """
     from snakemake import cli
 
-    from snakemake_executor_plugin_osgpilot.preview.previewer import Ended
-
-    with _in_place_of_the_executor(), _without_log_file(cli):
+    with _in_place_of_the_executor(executor), _without_log_file(cli):
         parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
@@ -46,7 +55,7 @@ def preview(argv: Sequence[str]) -> Preview | None:
             except Ended as ended:
                 if ended.error:
                     raise ended.error from None
-                return ended.preview
+                return ended.found
     return None
 
 
@@ -62,18 +71,16 @@ def _check(args: Any) -> None:
 
 
 @contextmanager
-def _in_place_of_the_executor() -> Iterator[None]:
-    """Have Snakemake make a `Previewer`. It counts as a dry run: no lock, no environment, no image
+def _in_place_of_the_executor(executor: type) -> Iterator[None]:
+    """Have Snakemake make this one. It counts as a dry run: no lock, no environment, no image
     is made, and no file of an earlier run is touched.
     """
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-    from snakemake_executor_plugin_osgpilot.preview.previewer import Previewer
-
     plugins = ExecutorPluginRegistry().plugins
     own = plugins[NAME]
     dry = replace(own.common_settings, dryrun_exec=True)
-    plugins[NAME] = replace(own, executor=Previewer, common_settings=dry)
+    plugins[NAME] = replace(own, executor=executor, common_settings=dry)
     try:
         yield
     finally:

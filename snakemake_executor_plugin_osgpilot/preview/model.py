@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from snakemake_executor_plugin_osgpilot.core.actions import Refusal, Unfit
-from snakemake_executor_plugin_osgpilot.core.bounds import Case, Expected
+from snakemake_executor_plugin_osgpilot.core.bounds import Case, Expected, Task
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.rehearsal import Start
 from snakemake_executor_plugin_osgpilot.routes import Decision
@@ -18,6 +18,14 @@ class Forecaster(Protocol):
     """Whoever tells how long a workflow takes, and what it costs."""
 
     def __call__(self, case: Case) -> Expected: ...
+
+
+class Drawn(NamedTuple):
+    """The jobs of a workflow in an order in which they can run, and the numbers of those that each
+    waits for."""
+
+    tasks: list[Task]
+    parents: list[list[int]]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 from snakemake_executor_plugin_osgpilot.payload.model import members
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, script
+from snakemake_executor_plugin_osgpilot.preview.ended import Ended
 from snakemake_executor_plugin_osgpilot.preview.graph import tasks_of
 from snakemake_executor_plugin_osgpilot.preview.model import Forecaster, Preview, ProjectPreview
 from snakemake_executor_plugin_osgpilot.preview.sampler import Sampler, Scratch
@@ -40,14 +41,6 @@ from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
 RUN = "RUN"
 """Stands for the id that a run would have."""
-
-
-class Ended(BaseException):
-    """Takes the result out of Snakemake, which would print any `Exception` as a failure."""
-
-    def __init__(self, preview: Preview | None, error: OsgpilotError | None = None) -> None:
-        super().__init__("the plan is made")
-        self.preview, self.error = preview, error
 
 
 class Previewer(AbstractExecutor):  # type: ignore[misc]

@@ -34,7 +34,7 @@ class Attempt:
 class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
     `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
-    Snakemake's number of it and its outputs.
+    Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for.
     """
 
     key: str
@@ -51,6 +51,7 @@ class Job:
     usage: Usage = NO_USAGE
     text: str = ""
     names: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def waits(self) -> bool:

@@ -22,7 +22,8 @@ class Story:
     """What a run's history tells so far; `take` goes on with it.
 
     `plan` is the latest plan, `plans` those with other numbers or decisions before it, `life` and
-    `end` the latest lines of these kinds.
+    `end` the latest lines of these kinds. `tells_needs` says whether jobs are known to
+    have waited for others.
     """
 
     def __init__(self) -> None:
@@ -37,13 +38,14 @@ class Story:
         self.first_s = 0.0
         self.last_s = 0.0
         self.critical_path_s = 0.0
+        self.tells_needs = False
         self._latest: dict[tuple[str, str], str] = {}
         self._running: defaultdict[str, dict[str, Job]] = defaultdict(dict)
         self._kinds: dict[str, Callable[[Line], None]] = {
             "life": self._life, "queued": self._queued, "sent": self._sent,
             "started": self._started, "ended": self._ended, "removed": self._removed,
             "held": self._held, "waiting": self._waiting, "pilot": self._pilot,
-            "plan": self._plan, "failed": self._failed, "end": self._end,
+            "needed": self._needed, "plan": self._plan, "failed": self._failed, "end": self._end,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> Story:
@@ -109,6 +111,11 @@ class Story:
                     queued_s=at_s, since_s=at_s, names=tuple(names),
                 )  # fmt: skip
         self._at(line["at_s"])
+
+    def _needed(self, line: Line) -> None:
+        self.tells_needs = True
+        for key in line["jobs"]:
+            self.jobs[key].needs = tuple(line["needs"])
 
     def _sent(self, line: Line) -> None:
         for key, at_s, job_id in line["jobs"]:

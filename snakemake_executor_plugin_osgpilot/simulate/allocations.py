@@ -19,8 +19,8 @@ class Allocation:
     """
 
     __slots__ = (
-        "avoid", "draining", "ended_ms", "name", "node", "number", "seen", "shape", "started_ms",
-        "state", "submitted_ms", "walltime_ms",
+        "_row", "avoid", "draining", "ended_ms", "name", "node", "number", "seen", "shape",
+        "started_ms", "state", "submitted_ms", "walltime_ms",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +31,7 @@ class Allocation:
         self.walltime_ms, self.submitted_ms, self.avoid = walltime_ms, submitted_ms, avoid
         self.node, self.started_ms, self.ended_ms = -1, -1, -1
         self.seen, self.state, self.draining = Seen.QUEUED, "PENDING", False
+        self._row: Row | None = None
 
     @property
     def over(self) -> bool:
@@ -45,14 +46,19 @@ class Allocation:
     def begin(self, node: int, now_ms: int) -> None:
         """It runs from now on."""
         self.node, self.started_ms = node, now_ms
-        self.seen, self.state = Seen.RUNNING, "RUNNING"
+        self.seen, self.state, self._row = Seen.RUNNING, "RUNNING", None
 
     def end(self, seen: Seen, state: str, now_ms: int) -> None:
         """It is over."""
-        self.seen, self.state, self.ended_ms = seen, state, now_ms
+        self.seen, self.state, self.ended_ms, self._row = seen, state, now_ms, None
 
     def row(self) -> Row:
         """Return what `squeue` shows of it."""
+        if self._row is None:
+            self._row = self._made_row()
+        return self._row
+
+    def _made_row(self) -> Row:
         began = self.started_ms >= 0
         ends_ms = self.ended_ms if self.over else self.started_ms + self.walltime_ms
         return Row(

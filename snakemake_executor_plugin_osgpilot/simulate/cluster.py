@@ -111,6 +111,14 @@ class Cluster:
         shadow = self._shadow(asked)
         return None if shadow is None else (shadow[0] - now_ms) / MS
 
+    def taken_by_first(self) -> list[tuple[float, int]]:
+        """Return until when how many cores are taken by jobs of others that came at the start."""
+        return [
+            ((entry.allocation.started_ms + entry.runtime_ms) / MS, entry.allocation.shape.cores)
+            for entry in self._running.values()
+            if entry.runtime_ms is not None and not entry.allocation.submitted_ms
+        ]
+
     def _others(self, background: list[OtherJob]) -> Generator[simpy.Event, None, None]:
         per_core_mb = self._site.node_shape.memory_mb // max(1, self._site.node_shape.cores)
         most = self._site.nodes * self._site.node_shape.cores

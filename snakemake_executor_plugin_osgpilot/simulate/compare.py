@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.simulate.bounds import Limits, limits
 from snakemake_executor_plugin_osgpilot.simulate.model import Outcome, Workload
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import Choice
-from snakemake_executor_plugin_osgpilot.simulate.scenarios import scenario
+from snakemake_executor_plugin_osgpilot.simulate.scenarios import give, given, scenario
 
 
 class Task(NamedTuple):
@@ -28,7 +30,6 @@ class Measured(NamedTuple):
     `needed` is how many pilots of the mean size would have done the work in that time."""
 
     task: Task
-    limits: Limits
     jobs: int
     jobs_left: int
     makespan_s: float
@@ -47,32 +48,47 @@ class Measured(NamedTuple):
         return not self.jobs_left
 
 
+class Case(NamedTuple):
+    """What bounds depend on: scenario, seed, and the number of jobs if not usual."""
+
+    scenario: str
+    seed: int
+    jobs: int | None = None
+
+
 def measure(task: Task) -> Measured:
     """Run one task."""
     from snakemake_executor_plugin_osgpilot.simulate.world import run
 
     chosen = scenario(task.scenario)
-    workload, bounds = _prepared(task.scenario, task.seed, task.jobs)
+    workload = _workload(task.scenario, task.seed, task.jobs)
     policy = chosen.policy(workload)
     outcome = run(workload, chosen.site, task.choice.planner(policy), policy, task.seed)
-    return measured(task, workload, bounds, outcome)
+    return measured(task, workload, outcome)
+
+
+def bounds_of(case: Case) -> Limits:
+    """Return what nobody can beat in a case."""
+    chosen = scenario(case.scenario)
+    workload = _workload(*case)
+    try:
+        return limits(workload, chosen.site, chosen.policy(workload), case.seed)
+    except ValueError as error:
+        raise BadInput(f"workload {case.scenario}: {error}") from error
 
 
 @lru_cache(maxsize=8)
-def _prepared(name: str, seed: int, jobs: int | None) -> tuple[Workload, Limits]:
-    """Return a workload and its bounds; tasks come in an order in which few need be kept."""
-    chosen = scenario(name)
-    workload = chosen.workload(seed, jobs)
-    return workload, limits(workload, chosen.site, chosen.policy(workload))
+def _workload(name: str, seed: int, jobs: int | None) -> Workload:
+    """Return a workload; tasks come in an order in which few need be kept."""
+    return scenario(name).workload(seed, jobs)
 
 
-def measured(task: Task, workload: Workload, bounds: Limits, outcome: Outcome) -> Measured:
+def measured(task: Task, workload: Workload, outcome: Outcome) -> Measured:
     """Return the figures of an outcome."""
     ready_s = [life.ready_s for life in outcome.pilots if life.ready_s is not None]
     first_slot_s = min(ready_s, default=math.inf)
     return Measured(
         task,
-        bounds,
         len(workload),
         outcome.jobs_left,
         outcome.makespan_s,
@@ -97,56 +113,77 @@ def _needed(outcome: Outcome, first_slot_s: float) -> float:
     return max(1.0, useful_core_s / (cores * (outcome.makespan_s - first_slot_s)))
 
 
-def measure_all(
-    tasks: Iterable[Task], workers: int, tell: Callable[[Measured], None] = lambda _: None
-) -> list[Measured]:
-    """Run all tasks, on so many processes, and return them in order; `tell` hears of each."""
-    listed = list(tasks)
-    done: list[Measured] = []
-    for result in _results(listed, workers):
-        done.append(result)
-        tell(result)
-    return done
+class Before(Protocol):
+    """Knows runs that were made before."""
+
+    def get(self, task: Task) -> Measured | None: ...
+
+    def add(self, run: Measured) -> None: ...
 
 
-def _results(tasks: list[Task], workers: int) -> Iterator[Measured]:
-    if workers <= 1 or len(tasks) == 1:
-        yield from map(measure, tasks)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        chunk = max(1, min(16, len(tasks) // (4 * workers)))
-        yield from pool.map(measure, tasks, chunksize=chunk)
+class Bench:
+    """Makes runs on several processes; those that were made before are taken from `kept`.
+
+    `tell` hears of every run, whoever made it.
+    """
+
+    def __init__(
+        self, workers: int, tell: Callable[[Measured], None] = lambda _: None,
+        kept: Before | None = None,
+    ) -> None:  # fmt: skip
+        self._workers, self._tell, self._kept = workers, tell, kept
+
+    def measured(self, tasks: Iterable[Task]) -> list[Measured]:
+        """Run all tasks and return them in order."""
+        listed = list(tasks)
+        known = map(self._kept.get, listed) if self._kept else ()
+        done = {run.task: run for run in known if run}
+        for run in done.values():
+            self._tell(run)
+        for run in self._mapped(measure, [task for task in listed if task not in done]):
+            done[run.task] = run
+            if self._kept:
+                self._kept.add(run)
+            self._tell(run)
+        return [done[task] for task in listed]
+
+    def ratios(self, runs: Iterable[Measured]) -> list[Ratio]:
+        """Return runs against the bounds of their workload and seed."""
+        listed = list(runs)
+        cases = [Case(run.task.scenario, run.task.seed, run.task.jobs) for run in listed]
+        known = list(dict.fromkeys(cases))
+        bounds = dict(zip(known, self._mapped(bounds_of, known), strict=True))
+        return [ratio(run, bounds[case]) for run, case in zip(listed, cases, strict=True)]
+
+    def _mapped(self, work: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+        if self._workers <= 1 or len(items) <= 1:
+            yield from map(work, items)
+            return
+        # no fork of this process: Snakemake, which may have read a workflow here, leaves threads
+        safe = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(self._workers, safe, give, (given(),)) as pool:
+            chunk = max(1, min(16, len(items) // (4 * self._workers)))
+            yield from pool.map(work, items, chunksize=chunk)
 
 
 class Ratio(NamedTuple):
     """A run against the bounds; infinite where jobs were left."""
 
     run: Measured
+    limits: Limits
     makespan: float
-    makespan_no_wait: float
+    makespan_any_order: float
     charged: float
 
 
-def ratios(runs: Iterable[Measured]) -> list[Ratio]:
-    """Return runs against the bounds of their workload and seed.
-
-    T* begins with the earliest first slot that any of the `runs` of that scenario and seed had, so
-    that it is the same for all of them. `makespan_no_wait` is against a first slot at once.
-    """
-    listed = list(runs)
-    first_s: dict[tuple[str, int], float] = {}
-    for run in listed:
-        key = (run.task.scenario, run.task.seed)
-        first_s[key] = min(first_s.get(key, math.inf), run.first_slot_s)
-    return [_ratio(run, first_s[run.task.scenario, run.task.seed]) for run in listed]
-
-
-def _ratio(run: Measured, first_slot_s: float) -> Ratio:
+def ratio(run: Measured, bounds: Limits) -> Ratio:
+    """Return a run against `bounds`."""
     if not run.finished:
-        return Ratio(run, math.inf, math.inf, math.inf)
+        return Ratio(run, bounds, math.inf, math.inf, math.inf)
     return Ratio(
         run,
-        run.makespan_s / run.limits.makespan_s(first_slot_s),
-        run.makespan_s / run.limits.makespan_s(0.0),
-        run.charged_core_s / run.limits.charged_core_s,
+        bounds,
+        run.makespan_s / bounds.makespan_s,
+        run.makespan_s / bounds.any_order_s,
+        run.charged_core_s / bounds.charged_core_s,
     )

@@ -47,8 +47,11 @@ class Line:
         return self._chunks[0][0]
 
 
-def _class_of(step: Step) -> JobClass:
-    """Memory is handed out in steps, and planned with like that."""
+def class_of(step: Step) -> JobClass:
+    """Return what a planner may know of the jobs of a step.
+
+    Memory is handed out in steps, and planned with like that.
+    """
     quanta = -(-step.shape.memory_mb // MEMORY_QUANTUM_MB)
     return JobClass(step.shape._replace(memory_mb=quanta * MEMORY_QUANTUM_MB), step.hint_s)
 
@@ -62,7 +65,7 @@ class Jobs:
     """
 
     def __init__(self, workload: Workload, stragglers: bytes, straggler_factor: float) -> None:
-        steps = [_class_of(step) for step in workload.steps]
+        steps = [class_of(step) for step in workload.steps]
         self.classes = tuple(dict.fromkeys(steps))
         index = {job_class: number for number, job_class in enumerate(self.classes)}
         self._class_of_step = [index[job_class] for job_class in steps]

@@ -37,8 +37,12 @@ class Luck:
         """Whether pilot `number` comes to nothing if it starts on `node` now."""
         faults = self._site.faults
         down = any(o.from_s * MS <= now_ms < o.until_s * MS for o in faults.outages)
-        by_chance = self.stream("start", number).random() < faults.failed_starts
-        return down or by_chance or node < faults.bad_nodes
+        return down or self.start_fails_by_chance(number) or node < faults.bad_nodes
+
+    def start_fails_by_chance(self, number: int) -> bool:
+        """Whether pilot `number` comes to nothing wherever and whenever it starts."""
+        share = self._site.faults.failed_starts
+        return share > 0 and self.stream("start", number).random() < share
 
     def preempted_after_ms(self, number: int) -> int | None:
         """Return after how long Slurm takes pilot `number` away, None if never."""
@@ -56,9 +60,12 @@ class Luck:
         draw = self.stream("stragglers").random
         return bytes(draw() < faults.stragglers for _ in range(jobs))
 
+    def factor(self, concern: str, number: int, sigma: float) -> float:
+        """Return by what a lognormal duration of pilot `number` differs from its median."""
+        return math.exp(self.stream(concern, number).gauss(0.0, sigma))
+
     def _draw_ms(self, spread: Spread, concern: str, number: int) -> int:
-        factor = math.exp(self.stream(concern, number).gauss(0.0, spread.sigma))
-        return round(spread.median_s * factor * MS)
+        return round(spread.median_s * self.factor(concern, number, spread.sigma) * MS)
 
     def _hazard_ms(self, per_h: float, concern: str, number: int) -> int | None:
         if not per_h:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import Unavailable
@@ -16,16 +17,21 @@ OURS_COLOUR = "#c0392b"
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h")
 
 
-def svg(rows: Sequence[Row]) -> str:
-    """Return the picture as SVG. Raises `Unavailable` without matplotlib."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
+def check() -> None:
+    """Raise `Unavailable` without matplotlib, which is better said before a long comparison."""
+    if find_spec("matplotlib") is None:
         raise Unavailable(
             "the picture needs matplotlib: pip install "
             "'snakemake-executor-plugin-osgpilot[simulate]'"
-        ) from error
+        )
+
+
+def svg(rows: Sequence[Row]) -> str:
+    """Return the picture as SVG. Raises `Unavailable` without matplotlib."""
+    check()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(row.scenario for row in rows))
     lines = -(-len(names) // COLUMNS)
     # the same bytes for the same rows, and text that stays text

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.simulate.compare import (
-    Measured,
-    Task,
-    measure_all,
-    ratios,
-)
+from snakemake_executor_plugin_osgpilot.simulate.compare import Bench, Ratio, Task
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS, scenario
 from snakemake_executor_plugin_osgpilot.simulate.table import (
@@ -39,6 +33,8 @@ class Study(NamedTuple):
     seeds: int
     tuning_seeds: int
     jobs: int | None = None
+    more: tuple[str, ...] = ()
+    """Options that hold for all workloads, for the command line that makes it again."""
 
     @classmethod
     def of(
@@ -48,6 +44,7 @@ class Study(NamedTuple):
         seeds: int,
         tuning_seeds: int,
         jobs: int | None,
+        more: tuple[str, ...] = (),
     ) -> Study:
         """Return a study of these, of all where none is named. Raises `BadInput`."""
         for name in names:
@@ -63,6 +60,7 @@ class Study(NamedTuple):
             seeds,
             tuning_seeds,
             jobs,
+            more,
         )
 
     @property
@@ -88,27 +86,27 @@ class Study(NamedTuple):
         if set(self.scenarios) == set(SCENARIOS) and set(self.rules) == {OURS, *RULES}:
             words = ["simulate --standard"]
         else:
-            words = ["simulate", *(f"--workload {name}" for name in self.scenarios)]
+            named = (scenario(name).option or f"--workload {name}" for name in self.scenarios)
+            words = ["simulate", *named]
             words += [f"--policy {rule}" for rule in self.rules]
+        words += list(self.more)
         words += [f"--seeds {self.seeds} --tuning-seeds {self.tuning_seeds}"]
         return " ".join(words + ([f"--jobs {self.jobs}"] if self.jobs else []))
 
 
-def study(
-    plan: Study, workers: int, tell: Callable[[Measured], None] = lambda _: None
-) -> tuple[list[Measured], list[Row]]:
-    """Tune, run and compare; `tell` hears of every run."""
+def study(plan: Study, bench: Bench) -> tuple[list[Ratio], list[Row]]:
+    """Tune, run and compare."""
     tuned: list[Tuned] = []
     if plan.tuning_seeds:
-        tuned = tune(plan.scenarios, plan.peers, plan.tuning_seeds, workers, tell, plan.jobs)
+        tuned = tune(plan.scenarios, plan.peers, plan.tuning_seeds, bench, plan.jobs)
     tasks = [
         Task(name, choice, seed, plan.jobs)
         for name in plan.scenarios
         for seed in range(plan.seeds)
         for choice in _choices(name, plan, tuned)
     ]
-    runs = measure_all(tasks, workers, tell)
-    return runs, rows(runs, tuned)
+    ratios = bench.ratios(bench.measured(tasks))
+    return ratios, rows(ratios, tuned)
 
 
 def _choices(name: str, plan: Study, tuned: list[Tuned]) -> list[Choice]:
@@ -118,14 +116,14 @@ def _choices(name: str, plan: Study, tuned: list[Tuned]) -> list[Choice]:
     return [*ours, *dict.fromkeys(each.choice for each in tuned if each.scenario == name)]
 
 
-def report(runs: list[Measured], listed: list[Row], folder: Path, command: str) -> None:
+def report(ratios: list[Ratio], listed: list[Row], folder: Path, command: str) -> None:
     """Write runs, table, picture and page. Raises `Unavailable` without matplotlib."""
     from snakemake_executor_plugin_osgpilot.simulate.page import html, markdown
     from snakemake_executor_plugin_osgpilot.simulate.picture import svg
 
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as out:
-        write_csv([as_run_record(ratio) for ratio in ratios(runs)], out)
+        write_csv([as_run_record(ratio) for ratio in ratios], out)
     with (folder / "table.csv").open("w", encoding="utf-8", newline="") as out:
         write_csv([as_record(row) for row in listed], out)
     (folder / "table.md").write_text(markdown(listed), encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple, TextIO
 
-from snakemake_executor_plugin_osgpilot.simulate.compare import Measured, Ratio, ratios
+from snakemake_executor_plugin_osgpilot.simulate.compare import Ratio
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, Choice
 from snakemake_executor_plugin_osgpilot.simulate.tuning import Tuned
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     done: float
     jobs_done: float
     makespan: Interval
-    makespan_no_wait: Interval
+    makespan_any_order: Interval
     charged: Interval
     never_used: float
     launched: float
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     on_front: bool = False
 
 
-def rows(runs: Iterable[Measured], tuned: Iterable[Tuned] = ()) -> list[Row]:
+def rows(ratios: Iterable[Ratio], tuned: Iterable[Tuned] = ()) -> list[Row]:
     """Return one row for each scenario, rule and taste, those on the Pareto front marked.
 
     A choice that is best for two tastes gives two rows.
@@ -60,7 +60,7 @@ def rows(runs: Iterable[Measured], tuned: Iterable[Tuned] = ()) -> list[Row]:
     for each in tuned:
         tastes.setdefault((each.scenario, each.choice), []).append(each.taste)
     grouped: dict[tuple[str, Choice], list[Ratio]] = {}
-    for ratio in ratios(runs):
+    for ratio in ratios:
         task = ratio.run.task
         grouped.setdefault((task.scenario, task.choice), []).append(ratio)
     return _marked(
@@ -89,7 +89,7 @@ def _row(scenario: str, choice: Choice, taste: str, listed: list[Ratio]) -> Row:
         len(ended) / len(runs),
         1 - sum(run.jobs_left for run in runs) / sum(run.jobs for run in runs),
         over(lambda ratio: ratio.makespan, ended),
-        over(lambda ratio: ratio.makespan_no_wait, ended),
+        over(lambda ratio: ratio.makespan_any_order, ended),
         over(lambda ratio: ratio.charged, ended),
         sum(run.never_used for run in runs) / max(1, launched),
         launched / len(runs),
@@ -177,11 +177,11 @@ def as_run_record(ratio: Ratio) -> dict[str, Any]:
         "knobs": " ".join(f"{name}={value}" for name, value in run.task.choice.knobs),
         "seed": run.task.seed,
         "makespan": ratio.makespan,
-        "makespan_no_wait": ratio.makespan_no_wait,
+        "makespan_any_order": ratio.makespan_any_order,
         "charged": ratio.charged,
     }
     figures = run._asdict()
     del figures["task"]
-    record.update({f"limit_{name}": v for name, v in figures.pop("limits")._asdict().items()})
+    record.update({f"limit_{name}": value for name, value in ratio.limits._asdict().items()})
     record.update(figures)
     return {k: _finite(v) if isinstance(v, float) else v for k, v in record.items()}

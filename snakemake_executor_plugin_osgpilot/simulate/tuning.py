@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from snakemake_executor_plugin_osgpilot.core.fit import fits
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
-from snakemake_executor_plugin_osgpilot.simulate.compare import Measured, Task, measure_all
+from snakemake_executor_plugin_osgpilot.simulate.compare import Bench, Measured, Task
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import RULES, Choice, grid
 from snakemake_executor_plugin_osgpilot.simulate.scenarios import scenario
 
@@ -35,8 +35,7 @@ def tune(
     names: Iterable[str],
     rules: Iterable[str],
     seeds: int,
-    workers: int,
-    tell: Callable[[Measured], None] = lambda _: None,
+    bench: Bench,
     jobs: int | None = None,
 ) -> list[Tuned]:
     """Return the best choices of each of `rules` for each scenario."""
@@ -46,14 +45,14 @@ def tune(
         for name, rule in wanted
         for choice in candidates(name, rule)
     ]
-    screened = _by_rule(measure_all(first, workers, tell))
+    screened = _by_rule(bench.measured(first))
     last = [
         Task(name, choice, TUNING_SEED + number, jobs)
         for (name, _), runs in screened.items()
         for number in range(1, seeds)
         for choice in _finalists(runs)
     ]
-    finals = _by_rule([*_chosen(screened), *measure_all(last, workers, tell)])
+    finals = _by_rule([*_chosen(screened), *bench.measured(last)])
     return [
         Tuned(name, taste, best(runs, economy))
         for (name, _), runs in finals.items()
@@ -99,9 +98,15 @@ def best(runs: Iterable[Measured], economy: float) -> Choice:
 
 
 def _finalists(runs: list[Measured]) -> list[Choice]:
+    """Return the best for each taste. Of choices that came to the same in everything, as where a
+    knob does nothing, the first is enough."""
+    distinct = {run._replace(task=run.task._replace(choice=Choice("")), plan_ms=0.0): run
+                for run in reversed(runs)}  # fmt: skip
     chosen: dict[Choice, None] = {}
     for economy in TASTES.values():
-        ranked = sorted(runs, key=lambda r: (cost(r, economy), r.jobs_left, str(r.task.choice)))
+        ranked = sorted(
+            distinct.values(), key=lambda r: (cost(r, economy), r.jobs_left, str(r.task.choice))
+        )
         chosen.update(dict.fromkeys(run.task.choice for run in ranked[:FINALISTS]))
     return list(chosen)
 

@@ -46,7 +46,10 @@ def workload_of(name: str, jobs: Iterable[Job]) -> Workload:
 
 
 class Ended(NamedTuple):
-    """A job of a run that is over. Times in seconds since the epoch; `needs` are keys of others."""
+    """A job of a run that is over. Times in seconds since the epoch; `needs` are keys of others.
+
+    `queued_s` is when it was handed over, where that is all there is to tell when it may run.
+    """
 
     key: str
     rule: str
@@ -55,15 +58,17 @@ class Ended(NamedTuple):
     ended_s: float
     needs: tuple[str, ...] = ()
     hint_s: int = 0
+    queued_s: float | None = None
 
 
 def recorded(name: str, ended: Iterable[Ended]) -> Workload:
     """Return the workload of a run that is over.
 
-    Keys that no job has are taken for jobs that had been done before. Where a run tells nothing of
-    what a job needed, it is ready from the start.
+    Keys that no job has are taken for jobs that had been done before. A job with `queued_s` comes
+    as late after the first as it did, any other is ready when what it needs has ended.
     """
     rows = sorted(ended, key=lambda row: (row.ended_s, row.key))
+    first_s = min((row.queued_s for row in rows if row.queued_s is not None), default=0.0)
     numbers = {row.key: number for number, row in enumerate(rows)}
     return workload_of(
         name,
@@ -74,6 +79,7 @@ def recorded(name: str, ended: Iterable[Ended]) -> Workload:
                 max(0.0, row.ended_s - row.started_s),
                 tuple(sorted(numbers[key] for key in row.needs if numbers.get(key, at) < at)),
                 row.hint_s,
+                0.0 if row.queued_s is None else row.queued_s - first_s,
             )
             for at, row in enumerate(rows)
         ),

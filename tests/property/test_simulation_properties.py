@@ -1,11 +1,15 @@
 """Laws of whole simulated runs: all jobs end, limits hold, no core-millisecond is lost."""
 
+import random
+from dataclasses import dataclass, field
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from workloads import FOUR_CORES, LARGE, ONE_CORE, SMALL, workload
 
 from snakemake_executor_plugin_osgpilot.core.model import Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.simulate.bounds import limits
 from snakemake_executor_plugin_osgpilot.simulate.model import (
     Charged,
     Faults,
@@ -16,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.simulate.model import (
     Step,
     Waits,
 )
+from snakemake_executor_plugin_osgpilot.simulate.peers.rule import Ask, Look, Rule, Verdict
 from snakemake_executor_plugin_osgpilot.simulate.world import run
 
 STEPS = (ONE_CORE, FOUR_CORES, Step("claims nothing", Shape(2, 3000)))
@@ -127,3 +132,31 @@ def test_the_budget_is_never_exceeded(jobs, site, policy, seed, core_s_max):
 @given(workloads(), sites, policies, seeds)
 def test_a_seed_gives_the_same_run_again(jobs, site, policy, seed):
     assert run(jobs, site, plan, policy, seed) == run(jobs, site, plan, policy, seed)
+
+
+@dataclass
+class Whim(Rule):
+    """Asks for pilots of any kind and lets them go again as it likes."""
+
+    rng: random.Random = field(default_factory=random.Random)
+
+    def decide(self, look: Look) -> Verdict:
+        offers = look.policy.offers
+        offer = self.rng.choice(offers)
+        pilots = self.rng.choice((0, 1, 3, 12))
+        surplus = [pilot for pilot in look.live if self.rng.random() < 0.03]
+        if not look.live:
+            offer, pilots = offers[1], max(1, pilots)
+        return Verdict((Ask(offer, self.rng.choice(offer.walltimes_s), pilots),), tuple(surplus))
+
+
+@settings(max_examples=25, deadline=None)
+@given(workloads(), sites, policies, seeds, seeds)
+def test_no_whim_beats_the_bounds(jobs, site, policy, seed, whim):
+    bound = limits(jobs, site, policy, seed)
+    told = run(jobs, site, Whim(SMALL, 3600, random.Random(whim)), policy, seed)
+
+    assert bound.any_order_s <= bound.makespan_s
+    # a time of arrival is rounded to milliseconds
+    assert told.jobs_left or told.makespan_s >= bound.makespan_s - 0.001
+    assert told.jobs_left or told.charged_core_s >= bound.charged_core_s * (1 - 1e-6)

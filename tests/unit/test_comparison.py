@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from snakemake_executor_plugin_osgpilot.cli.main import main
+from snakemake_executor_plugin_osgpilot.simulate import kept as kept_runs
 from snakemake_executor_plugin_osgpilot.simulate.bounds import Limits
-from snakemake_executor_plugin_osgpilot.simulate.compare import Measured, Task, ratios
+from snakemake_executor_plugin_osgpilot.simulate.compare import Bench, Measured, Task, ratio
+from snakemake_executor_plugin_osgpilot.simulate.kept import Kept
 from snakemake_executor_plugin_osgpilot.simulate.page import html, markdown
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.simulate.picture import svg
@@ -30,7 +32,7 @@ DASK = Choice("dask", (("target_s", 300.0),))
 
 def ran(choice=STATIC, seed=0, makespan_s=1100.0, charged_core_s=2000.0, **more):
     figures = {
-        "limits": Limits(1000.0, 1000.0, 1000.0), "jobs": 10, "jobs_left": 0, "first_slot_s": 100.0,
+        "jobs": 10, "jobs_left": 0, "first_slot_s": 100.0,
         "first_job_s": 110.0, "launched": 4, "needed": 2.0, "never_used": 1, "failed_starts": 0,
         "plan_ms": 1.0, "stopped": "",
     }  # fmt: skip
@@ -40,24 +42,31 @@ def ran(choice=STATIC, seed=0, makespan_s=1100.0, charged_core_s=2000.0, **more)
     )  # fmt: skip
 
 
-def test_the_limit_begins_with_the_earliest_slot_that_anybody_had():
-    late, early = ratios([ran(first_slot_s=400.0), ran(DASK, first_slot_s=100.0)])
-    assert late.makespan == early.makespan == 1.0
-    assert late.makespan_no_wait == 1.1
-    assert late.charged == 2.0
+def rowed(runs, tuned=()):
+    return rows([ratio(run, Limits(1000.0, 800.0, 1000.0)) for run in runs], tuned)
+
+
+def test_a_run_is_measured_by_the_bounds():
+    told = ratio(ran(), Limits(1000.0, 800.0, 1000.0))
+    assert (told.makespan, told.makespan_any_order, told.charged) == (1.1, 1.375, 2.0)
+
+
+def test_bounds_are_those_of_the_workload_and_seed_whoever_is_compared():
+    one, other, later = Bench(1).ratios([ran(seed=3), ran(DASK, seed=3), ran(seed=4)])
+    assert one.limits == other.limits != later.limits
 
 
 def test_a_run_that_left_jobs_has_no_ratio():
-    (unfinished,) = ratios([ran(jobs_left=3)])
+    unfinished = ratio(ran(jobs_left=3), Limits(1000.0, 800.0, 1000.0))
     assert unfinished.makespan == unfinished.charged == math.inf
-    (row,) = rows([ran(jobs_left=3)])
+    (row,) = rowed([ran(jobs_left=3)])
     assert (row.done, row.jobs_done, row.makespan.median) == (0.0, 0.7, math.inf)
     assert as_record(row)["makespan"] is None
 
 
 def test_a_row_is_the_median_over_seeds_with_an_interval_around_it():
-    (row,) = rows([ran(seed=n, makespan_s=1100.0 + 110 * n) for n in range(5)])
-    assert row.makespan.median == pytest.approx(1.2)
+    (row,) = rowed([ran(seed=n, makespan_s=1100.0 + 110 * n) for n in range(5)])
+    assert row.makespan.median == pytest.approx(1.32)
     assert row.makespan.low < row.makespan.median < row.makespan.high
     assert row.never_used == 0.25
     assert row.overlaunched == 2.0
@@ -73,17 +82,17 @@ def test_who_is_worse_in_both_is_dominated_and_who_ends_less_often():
     fast = ran(Choice(OURS), makespan_s=1100.0, charged_core_s=3000.0)
     cheap = ran(DASK, makespan_s=2200.0, charged_core_s=1500.0)
     worse = ran(STATIC, makespan_s=2300.0, charged_core_s=1600.0)
-    marks = {row.rule: row.on_front for row in rows([fast, cheap, worse])}
+    marks = {row.rule: row.on_front for row in rowed([fast, cheap, worse])}
     assert marks == {OURS: True, "dask": True, "static": False}
     lucky = ran(STATIC, makespan_s=1000.0, charged_core_s=1000.0)
-    half = rows([lucky, ran(STATIC, seed=1, jobs_left=1), fast, ran(Choice(OURS), 1)])
+    half = rowed([lucky, ran(STATIC, seed=1, jobs_left=1), fast, ran(Choice(OURS), 1)])
     (static,) = [row for row in half if row.rule == "static"]
     assert dominated(static, half)
 
 
 def test_ours_comes_first_and_a_peer_once_for_each_taste():
     tuned = [Tuned("bag", taste, STATIC) for taste in ("balanced", "thrifty")]
-    listed = rows([ran(STATIC), ran(Choice(OURS))], tuned)
+    listed = rowed([ran(STATIC), ran(Choice(OURS))], tuned)
     assert [(row.rule, row.taste) for row in listed] == [
         (OURS, ""), ("static", "balanced"), ("static", "thrifty"),
     ]  # fmt: skip
@@ -117,13 +126,13 @@ def test_only_pilots_that_can_hold_every_job_are_tried(rule):
 
 def test_table_and_runs_are_written_as_csv():
     out = io.StringIO()
-    write_csv([as_record(row) for row in rows([ran()])], out)
+    write_csv([as_record(row) for row in rowed([ran()])], out)
     (line,) = csv.DictReader(io.StringIO(out.getvalue()))
     assert (line["scenario"], line["charged"], line["charged_low"]) == ("bag", "2.0", "2.0")
 
 
 def test_the_page_needs_nothing_else_and_trusts_no_text():
-    listed = rows([ran(Choice(OURS)), ran(STATIC, jobs_left=1)])
+    listed = rowed([ran(Choice(OURS)), ran(STATIC, jobs_left=1)])
     picture = svg(listed)
     assert picture == svg(listed)
     page = html(listed, picture, "simulate <script>")
@@ -131,11 +140,40 @@ def test_the_page_needs_nothing_else_and_trusts_no_text():
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert not {"src=", "@import", "<link"} & set(page.split())
-    assert "| bag | osgpilot | 1.00 | 2.00 |" in markdown(listed)
+    assert "| bag | osgpilot | 1.10 | 2.00 |" in markdown(listed)
 
 
 def test_a_picture_of_nothing_is_a_picture():
-    assert "nobody came to the end" in svg(rows([ran(jobs_left=1)]))
+    assert "nobody came to the end" in svg(rowed([ran(jobs_left=1)]))
+
+
+# what was made before
+
+
+def test_a_comparison_that_was_cut_short_goes_on_where_it_was(tmp_path: Path):
+    tasks = [Task("bag", DASK, seed, 20) for seed in range(3)]
+    first = Bench(1, kept=Kept(tmp_path / "kept.jsonl")).measured(tasks[:2])
+    with (tmp_path / "kept.jsonl").open("a") as cut_short:
+        cut_short.write('{"key": "01ab", "task": ["ba')
+    kept = Kept(tmp_path / "kept.jsonl")
+    assert [kept.get(task) for task in tasks] == [*first, None]
+    told = []
+    assert Bench(1, told.append, kept).measured(tasks)[:2] == first
+    assert [run.task.seed for run in told] == [0, 1, 2]
+
+
+def test_what_was_made_with_other_code_does_not_count(tmp_path: Path, monkeypatch):
+    task = Task("bag", DASK, 0, 20)
+    Bench(1, kept=Kept(tmp_path / "kept.jsonl")).measured([task])
+    monkeypatch.setattr(kept_runs, "_code", lambda rule: "other")
+    assert Kept(tmp_path / "kept.jsonl").get(task) is None
+
+
+def test_a_change_of_our_planner_leaves_the_runs_of_peers_as_they_are():
+    ours, peer = (kept_runs.modules(rule) for rule in (OURS, "dask"))
+    assert {name.rpartition(".")[2] for name in ours.keys() - peer} >= {"plan", "layout"}
+    assert {name.rpartition(".")[2] for name in peer} >= {"world", "workloads", "dask", "rules"}
+    assert not any(name.endswith((".peers.static", ".core.plan")) for name in peer)
 
 
 # the command
@@ -167,7 +205,9 @@ def test_a_comparison_is_the_same_on_one_process_and_on_two_and_is_written_down(
     assert told(alone) == told(several)
     assert [row["rule"] for row in told(alone)] == ["osgpilot", "taskvine"]
     written = {path.name for path in (tmp_path / "new").iterdir()}
-    assert written == {"runs.csv", "table.csv", "table.md", "pareto.svg", "index.html"}
+    assert written == {
+        "runs.csv", "table.csv", "table.md", "pareto.svg", "index.html", "kept.jsonl",
+    }  # fmt: skip
 
 
 def test_a_table_is_printed_for_people():

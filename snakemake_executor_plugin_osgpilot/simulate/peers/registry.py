@@ -83,6 +83,7 @@ def grid(rule: str, offers: tuple[Offer, ...]) -> Iterator[Choice]:
     """Return all choices for a rule, pilots of `offers`."""
     knobs = KNOBS[rule]
     lives = sorted({w for o in offers for w in o.walltimes_s if w in WALLTIMES_S})
+    lives = lives or sorted({offer.walltime_max_s for offer in offers})
     for offer, walltime_s in product(offers, lives):
         for values in product(*knobs.values()):
             named = zip(knobs, values, strict=True)

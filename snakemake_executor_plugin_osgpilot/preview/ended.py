@@ -1,0 +1,15 @@
+"""How something that Snakemake made as its executor comes back without running anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+
+
+class Ended(BaseException):
+    """Takes the result out of Snakemake, which would print any `Exception` as a failure."""
+
+    def __init__(self, found: Any, error: OsgpilotError | None = None) -> None:
+        super().__init__("the plan is made")
+        self.found, self.error = found, error
