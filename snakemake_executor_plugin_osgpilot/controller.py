@@ -214,6 +214,7 @@ class Controller:
         for move in self._scaling.look(view):
             self._tell(move)
         decided = self._scaling.plan(view)
+        self._queue.waker.beside = self._scaling.beside
         if self._chronicle:
             self._chronicle.planned(view)
         for unfit in decided.unfit:

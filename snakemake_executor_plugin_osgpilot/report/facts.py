@@ -34,7 +34,7 @@ class Attempt:
 class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
     `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
-    Snakemake's number of it and its outputs.
+    Snakemake's number of it and its outputs, `woken_s` when we had HTCondor think of it again.
     """
 
     key: str
@@ -51,6 +51,7 @@ class Job:
     usage: Usage = NO_USAGE
     text: str = ""
     names: tuple[str, ...] = ()
+    woken_s: list[float] = field(default_factory=list)
 
     @property
     def waits(self) -> bool:
