@@ -50,6 +50,9 @@ class Slurm(Protocol):
         Raises `Unreached` when nothing was queued for certain, `NotNow` when Slurm said so.
         """
 
+    def interrupt(self) -> None:
+        """Have the command that another thread waits for end with `Abandoned`, at once."""
+
     def look(self) -> dict[str, Row]:
         """Return the user's allocations by name, in one query; ended ones while Slurm has them."""
 

@@ -68,6 +68,9 @@ class FakeSlurm:
             raise Unanswered("sbatch gave no answer")
         return number
 
+    def interrupt(self) -> None:
+        """Nothing hangs here."""
+
     def look(self) -> dict[str, Row]:
         self.looks += 1
         self._maybe_fail()
