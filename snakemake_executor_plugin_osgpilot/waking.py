@@ -1,12 +1,21 @@
-"""Jobs that HTCondor has forgotten: held and released, so that it thinks of them again."""
+"""Jobs that HTCondor has forgotten: held and released, so that it thinks of them again; if that
+does not help, submitted anew.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.core.forgotten import Beside, Wakes, forgotten, overdue
+from snakemake_executor_plugin_osgpilot.core.forgotten import (
+    Beside,
+    Wakes,
+    forgotten,
+    is_to_be_renewed,
+    overdue,
+)
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.progress import duration
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
@@ -59,20 +68,39 @@ class Waker:
             jobs = [j for j in self._registry.ledger if j.waits and j.job_class in beside.spans]
         known_s = min(now_s, beside.looked_s, self._access_point.told_until_s)
         since_s = overdue(jobs, beside, self._wakes, known_s)
-        if since_s:
-            offers = self._access_point.offers(min(since_s.values()))
-            if chosen := forgotten(jobs, since_s, offers):
-                self._wake(chosen, now_s, now_s - max(since_s[job.key] for job in chosen))
+        if not since_s:
+            return
+        offers = self._access_point.offers(min(since_s.values()))
+        wake: list[Job] = []
+        anew: list[Job] = []
+        for job in forgotten(jobs, since_s, offers):
+            (anew if is_to_be_renewed(job, self._wakes, offers) else wake).append(job)
+        self._renew(anew)
+        self._done(anew, "they are taken out and submitted anew", since_s, now_s)
+        if wake:
+            self._access_point.wake([job.job_id for job in wake])
+            remedy = "held and released, so that it thinks of them again"
+            self._done(wake, remedy, since_s, now_s)
 
-    def _wake(self, jobs: list[Job], now_s: float, for_s: float) -> None:
-        for job in jobs:
-            times = self._wakes[job.key].times if job.key in self._wakes else 0
-            self._wakes[job.key] = Wakes(times + 1, now_s)
-        self._access_point.wake([job.job_id for job in jobs])
-        self._told += [job.key for job in jobs]
-        text = (
-            f"HTCondor has offered them to nobody for {duration(for_s)} although a pilot has room; "
-            "held and released, so that it thinks of them again"
-        )
+    def _renew(self, jobs: list[Job]) -> None:
         with self._lock:
-            self._registry.notices += Counter(f"{job.rule}: {text}" for job in jobs)
+            for job in jobs:
+                # none of its starts was in vain; its image comes with it this time
+                alone = replace(job.request, common=False)
+                self._registry.ledger.put(replace(job.prepared(), request=alone))
+                self._registry.withdrawals[job.job_id] = job.key
+
+    def _done(
+        self, jobs: list[Job], remedy: str, since_s: Mapping[str, float], now_s: float
+    ) -> None:
+        """Note what was done for jobs, and say it."""
+        self._told += [job.key for job in jobs]
+        with self._lock:
+            for job in jobs:
+                times = self._wakes[job.key].times if job.key in self._wakes else 0
+                self._wakes[job.key] = Wakes(times + 1, now_s)
+                waited = duration(now_s - since_s[job.key])
+                self._registry.notices[
+                    f"{job.rule}: HTCondor has offered them to nobody for {waited} although a "
+                    f"pilot has room; {remedy}"
+                ] += 1

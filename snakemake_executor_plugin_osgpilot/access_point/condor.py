@@ -115,7 +115,8 @@ class CondorQueue:
         told = self._ask(
             "offers", manager=self._manager, constraint=self._mine, since_s=int(since_s)
         )
-        return Offers(told["cycles_s"], frozenset(told["refused"]))
+        refused, resting = frozenset(told["refused"]), frozenset(told["resting"])
+        return Offers(told["cycles_s"], refused, resting, told["blocked_for_s"])
 
     def wake(self, job_ids: Iterable[str]) -> None:
         self._ask("wake", ids=list(job_ids), subcode=WAKING)

@@ -16,6 +16,15 @@ from snakemake_executor_plugin_osgpilot.access_point import far
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
+BLOCKED = 9
+IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
+"""In 25.14, a job is blocked while its image is on the way to the pilot it was matched with."""
+
+_WAITING = (
+    *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
+    *("LastRejMatchTime", "JobCoolDownExpiration"),
+)
+
 HOLD_REASON = "osgpilot wakes it, and releases it at once"
 
 SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
@@ -139,21 +148,33 @@ def _wake(htcondor: Any, request: Request) -> None:
     for ids in _chunks(request["ids"]):
         # by constraint: one that runs by now is not to be held
         reason = (HOLD_REASON, request["subcode"])
-        schedd.act(htcondor.JobAction.Hold, f"JobStatus == 1 && {_named(ids)}", reason=reason)
+        schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {_named(ids)}", reason=reason)
         schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {_named(ids)}")
 
 
 def _offers(htcondor: Any, request: Request) -> dict[str, Any]:
+    """Tell of idle jobs that were refused since, or that the schedd itself lets wait."""
     waits = f"LastRejMatchTime > {int(request['since_s'])} || JobCoolDownExpiration > time()"
-    idle = f"({request['constraint']}) && JobStatus == 1 && ({waits})"
-    ads = _schedd(htcondor, request).query(constraint=idle, projection=["ClusterId", "ProcId"])
+    idle = f"({request['constraint']}) && {IDLE} && ({waits} || JobStatus == {BLOCKED})"
+    ads = _schedd(htcondor, request).query(constraint=idle, projection=list(_WAITING))
     found = _collector(htcondor, request).query(
         htcondor.AdType.Negotiator, projection=[SECOND_LATEST_CYCLE]
     )
     begun_s = [ad[SECOND_LATEST_CYCLE] for ad in found if SECOND_LATEST_CYCLE in ad]
+    by_id = {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in ads}
     return {
-        "refused": [f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads],
         "cycles_s": max(begun_s, default=None),
+        "refused": [
+            i for i, ad in by_id.items() if ad.get("LastRejMatchTime", 0) > request["since_s"]
+        ],
+        "resting": [
+            i for i, ad in by_id.items() if ad.get("JobCoolDownExpiration", 0) > ad["ServerTime"]
+        ],
+        "blocked_for_s": {
+            i: ad["ServerTime"] - ad["EnteredCurrentStatus"]
+            for i, ad in by_id.items()
+            if ad["JobStatus"] == BLOCKED
+        },
     }
 
 

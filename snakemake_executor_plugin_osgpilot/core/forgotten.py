@@ -2,7 +2,7 @@
 
 A schedd (25.14) may keep a job out of its list of runnable ones although nothing runs for it, as
 when the pilot is gone to which an image had been sent ahead. Then no negotiator hears of the job
-until its status changes.
+until its status changes. Others wait for ever for an image that nobody sends: they are blocked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ BESIDE_S = 180.0
 """A job that is beside free room for so long has been passed over by several cycles of a negotiator
 (NEGOTIATOR_INTERVAL is 60 s)."""
 
-BACK_OFF_FACTOR = 3
+BACK_OFF_FACTOR = 2
 WAKES_MAX = 4
-"""A job is woken after 3 min, and again after 9, 27 and 81 min more: what four times did not help
-has another cause."""
+"""Something is done about a job after 3 min, and again after 6, 12 and 24 min more: what four times
+did not help has another cause."""
+
+BLOCKED_S = 600.0
+"""A large image may take minutes to a pilot. A job that waits for one for so long waits in vain,
+and holding it does not help (25.14)."""
 
 WAKE_AT_ONCE = 10
 """The schedd makes its list anew for one job as for many."""
@@ -103,11 +107,14 @@ class Offers:
 
     `cycles_s` is when the second latest cycle began that a negotiator has completed, None if none
     tells. `refused` are idle jobs of the run, by id, that a negotiator has found no slot for since
-    it was asked about, or that the access point itself lets wait.
+    then, `resting` those that the access point itself lets wait for a moment. `blocked_for_s` says
+    how long jobs have been waiting for an image that is on its way to a pilot.
     """
 
     cycles_s: float | None
     refused: frozenset[str] = frozenset()
+    resting: frozenset[str] = frozenset()
+    blocked_for_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def overdue(
@@ -144,9 +151,18 @@ def forgotten(jobs: Iterable[Job], since_s: Mapping[str, float], offers: Offers)
     silent = [
         job
         for job in listed
-        if job.key in since_s and job.request not in refused and offers.cycles_s >= since_s[job.key]
+        if job.key in since_s
+        and job.request not in refused
+        and job.job_id not in offers.resting
+        and offers.blocked_for_s.get(job.job_id, BLOCKED_S) >= BLOCKED_S
+        and offers.cycles_s >= since_s[job.key]
     ]
     return sorted(silent, key=lambda job: (since_s[job.key], job.key))[:WAKE_AT_ONCE]
+
+
+def is_to_be_renewed(job: Job, woken: Mapping[str, Wakes], offers: Offers) -> bool:
+    """Whether a forgotten job is to be submitted anew: waking it did not help, or would not."""
+    return job.key in woken or job.job_id in offers.blocked_for_s
 
 
 _Room = tuple[Shape, float, str]

@@ -7,6 +7,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.forgotten import (
     BESIDE_S,
+    BLOCKED_S,
     GAP_S,
     WAKE_AT_ONCE,
     WAKES_MAX,
@@ -14,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.core.forgotten import (
     Offers,
     Wakes,
     forgotten,
+    is_to_be_renewed,
     overdue,
 )
 from snakemake_executor_plugin_osgpilot.core.holds import WAKING, is_ours
@@ -127,7 +129,7 @@ def test_a_job_is_woken_later_each_time_and_not_for_ever():
     for times in range(WAKES_MAX):
         woken = {"a": Wakes(times, 1000.0)}
         waits_s.append(next(s for s in range(0, 10**5, 20) if due(beside, woken=woken, known_s=s)))
-    assert [s - 1000 for s in waits_s] == [180, 540, 1620, 4860]
+    assert [s - 1000 for s in waits_s] == [180, 360, 720, 1440]
     assert due(beside, woken={"a": Wakes(WAKES_MAX, 1000.0)}) == []
 
 
@@ -144,6 +146,24 @@ def test_what_a_negotiator_found_no_slot_for_and_all_that_asks_for_the_same_is_n
     listed = [WAITING, alike, other]
     since_s = {job.key: 1000.0 for job in listed}
     assert forgotten(listed, since_s, Offers(2000.0, frozenset({"1.b"}))) == [other]
+
+
+def test_what_the_access_point_lets_wait_for_a_moment_is_not():
+    since_s = {"a": 1000.0}
+    assert forgotten([WAITING], since_s, Offers(2000.0, resting=frozenset({"1.0"}))) == []
+
+
+def test_what_waits_for_an_image_is_given_time_for_that():
+    since_s = {"a": 1000.0}
+    for blocked_s, found in ((BLOCKED_S - 1, []), (BLOCKED_S, [WAITING])):
+        offers = Offers(2000.0, blocked_for_s={"1.0": blocked_s})
+        assert forgotten([WAITING], since_s, offers) == found
+
+
+def test_one_that_waking_does_not_help_is_submitted_anew():
+    assert not is_to_be_renewed(WAITING, {}, Offers(2000.0))
+    assert is_to_be_renewed(WAITING, {"a": Wakes(1, 1500.0)}, Offers(2000.0))
+    assert is_to_be_renewed(WAITING, {}, Offers(2000.0, blocked_for_s={"1.0": BLOCKED_S}))
 
 
 def test_few_are_woken_at_a_time_those_first_that_wait_for_longest():

@@ -10,6 +10,7 @@ from test_history import Told
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.forgotten import (
     BESIDE_S,
+    BLOCKED_S,
     WAKES_MAX,
     Beside,
     Offers,
@@ -79,10 +80,40 @@ def test_the_access_point_is_not_asked_more_than_once_a_minute(queue, ap):
     assert ap.woken == []
 
 
-def test_jobs_are_not_woken_for_ever(queue, ap):
-    for minute in range(10**4):
+def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue, ap):
+    queue.mend(DUE_S)
+    queue.mend(DUE_S + 2 * BESIDE_S)
+    assert ap.woken == [("1.0", "1.1")]
+    queue.mend(DUE_S + 2 * BESIDE_S + 1)
+    assert ap.removed == ["1.0", "1.1"]
+    assert queue.view().waiting == {SMALL: 2}
+    queue.send()
+    (anew,) = ap.submissions[1:]
+    assert (anew.keys, anew.request.common) == (("a", "b"), False)
+    assert [job.setbacks for job in queue.jobs("ab")] == [(), ()]
+    assert queue.notices()[1:] == [
+        "2 job(s) of rule map: HTCondor has offered them to nobody for 6 min although a pilot has "
+        "room; they are taken out and submitted anew"
+    ]
+    ap.told.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert [(key, job.succeeded) for key, job in queue.over().items()] == [("a", True)]
+
+
+def test_jobs_that_wait_for_an_image_for_too_long_are_submitted_anew_at_once(queue, ap):
+    ap.offered = Offers(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
+    queue.mend(DUE_S)
+    queue.mend(DUE_S + 1)
+    assert (ap.woken, ap.removed) == ([], ["1.0"])
+
+
+def test_not_for_ever(queue, ap):
+    for minute in range(10**3):
         queue.mend(DUE_S + 60 * minute)
-    assert len(ap.woken) == WAKES_MAX
+        queue.send()
+    assert len(ap.woken) == 1
+    assert len(ap.submissions) == WAKES_MAX
 
 
 def test_an_access_point_that_does_not_answer_is_asked_again_later(queue, ap):
