@@ -74,8 +74,11 @@ class Controller:
         """Have the next tick at once; called when jobs were added."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """Stop ticking; jobs and pilots stay where they are."""
+    def stop(self, *, hurry: bool = False) -> None:
+        """Stop ticking; jobs and pilots stay where they are.
+
+        In a hurry, a command of Slurm's that is under way is waited for PATIENCE_S and no more.
+        """
         self._closing.set()
         self._wake.set()
         self._look_due.set()
@@ -85,14 +88,17 @@ class Controller:
         if any(thread.is_alive() for thread in running):
             self._queue.interrupt()
         for thread in running:
+            while hurry and thread.is_alive():
+                self._fleet.interrupt()
+                thread.join(REMOVAL_PAUSE_S)
             thread.join()
 
-    def close(self) -> bool:
+    def close(self, *, hurry: bool = False) -> bool:
         """Stop ticking, empty the queue of this run, end its pilots, write the record.
 
         Return whether nothing is left.
         """
-        self.stop()
+        self.stop(hurry=hurry)
         unfinished = self._queue.any_left() or self._came_back()
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
@@ -214,6 +220,7 @@ class Controller:
         for move in self._scaling.look(view):
             self._tell(move)
         decided = self._scaling.plan(view)
+        self._queue.waker.beside = self._scaling.beside
         if self._chronicle:
             self._chronicle.planned(view)
         for unfit in decided.unfit:
@@ -273,7 +280,8 @@ class Controller:
             act()
         except (OsgpilotError, OSError) as error:
             if self._silent.get(what) != str(error):
-                later = "; trying again" if isinstance(error, Unanswered) else ""
+                passes = isinstance(error, Unanswered) and not self._closing.is_set()
+                later = "; trying again" if passes else ""
                 self._warn(f"could not {what}: {error}{later}")
             self._silent[what] = str(error)
             return False

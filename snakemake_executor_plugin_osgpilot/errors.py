@@ -4,7 +4,8 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 ├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
-│   └── Unreached    it did not even leave: nothing was done, and the same can be asked again
+│   ├── Unreached    it did not even leave: nothing was done, and the same can be asked again
+│   └── Abandoned    we did not wait for the answer
 ├── NotNow           Slurm said no, and did nothing; time may cure it
 ├── Full             the access point has no room for so many jobs: fewer, or later
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
@@ -29,6 +30,10 @@ class Unanswered(OsgpilotError):
 
 class Unreached(Unanswered):
     """The question did not leave this machine, so that nothing was done."""
+
+
+class Abandoned(Unanswered):
+    """Somebody did not want to wait for the answer; what was asked for may be done yet."""
 
 
 class Full(OsgpilotError):

@@ -265,16 +265,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
         With `--osgpilot-on-exit detach`, Ctrl-C leaves them where they are; an error does not.
         """
-        self._close(detach=self.interrupted)
+        self._close(interrupted=self.interrupted)
 
     def shutdown(self) -> None:
         """Leave nothing behind; called at every end of a workflow, also after an internal error."""
         self._close()
         super().shutdown()
 
-    def _close(self, *, detach: bool = False) -> None:
+    def _close(self, *, interrupted: bool = False) -> None:
         if not self._closed:
             self._closed = True
             self._run.intake.settle()
-            self._run.close(detach=detach)
+            self._run.close(interrupted=interrupted)
             self._teller.close()

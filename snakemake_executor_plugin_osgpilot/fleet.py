@@ -10,11 +10,18 @@ from dataclasses import replace
 from functools import partial
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch, Plan
+from snakemake_executor_plugin_osgpilot.core.lifecycle import ABSENT_LOOKS_TO_BELIEVE
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.roster import Roster, mute_text
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.errors import NotNow, Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.errors import (
+    Abandoned,
+    NotNow,
+    Refused,
+    Unanswered,
+    Unreached,
+)
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Clock, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -46,6 +53,7 @@ class Fleet:
         self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
         self._record = record
         self._count = folder.last_number("pilots")
+        self._in_doubt: set[str] = set()
         self._roster = Roster(
             self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
         )
@@ -129,11 +137,16 @@ class Fleet:
             return self._slurm.expected_wait_s(self._allocation(pilot))
         return None
 
+    def interrupt(self) -> None:
+        """Do not wait for the command that another thread has asked of Slurm."""
+        self._slurm.interrupt()
+
     def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
         """End every pilot: pending ones at once, running ones gently, what stays by force.
 
         Where jobs of others may run, pilots are asked to finish these first: they are not waited
-        for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone.
+        for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone;
+        one whose submission was interrupted and that is not to be seen is not waited for either.
         """
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gently, wait_s),
@@ -144,19 +157,36 @@ class Fleet:
         for ask, patience_s in steps:
             deadline = self._clock.now_s() + patience_s
             asked: set[tuple[str, PilotState]] = set()
-            while self.live and self._clock.now_s() <= deadline:
+            while self._awaited and self._clock.now_s() <= deadline:
                 # Slurm may be away for a moment: keep asking until the deadline
                 with suppress(Unanswered):
                     self.look(Signs())
                     new = [p for p in self.live if (p.name, p.state) not in asked]
                     ask(new)
                     asked |= {(p.name, p.state) for p in new}
-                if self.live:
+                if self._awaited:
                     time.sleep(LOOK_PAUSE_S)
         left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
+        if left and not self._awaited:
+            names = ", ".join(p.name for p in left)
+            raise Unanswered(
+                f"`sbatch` was not waited for, so Slurm may have {names} yet: it leaves as soon "
+                "as it starts, and `osgpilot reap` removes it"
+            )
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
             raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
+
+    @property
+    def _awaited(self) -> list[Pilot]:
+        """The pilots that have not ended; not those that Slurm does not show and may never have."""
+        return [
+            pilot
+            for pilot in self.live
+            if pilot.name not in self._in_doubt
+            or pilot.state is not PilotState.INTENDED
+            or pilot.absent_looks < ABSENT_LOOKS_TO_BELIEVE
+        ]
 
     def _end_gently(self, pilots: list[Pilot]) -> None:
         self._quietly(self._slurm.end_running, [p for p in pilots if not p.state.waits])
@@ -224,6 +254,9 @@ class Fleet:
             allocation_id = self._submit(allocation)
         except Unreached:
             self._roster.drop(name)
+            raise
+        except Abandoned:
+            self._in_doubt.add(name)
             raise
         except (Refused, NotNow) as refusal:
             now_s, why = self._clock.now_s(), str(refusal)

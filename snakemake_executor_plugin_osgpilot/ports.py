@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.core.events import Event
+from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
 from snakemake_executor_plugin_osgpilot.core.model import Request, Shape
 from snakemake_executor_plugin_osgpilot.core.view import View
@@ -48,6 +49,9 @@ class Slurm(Protocol):
 
         Raises `Unreached` when nothing was queued for certain, `NotNow` when Slurm said so.
         """
+
+    def interrupt(self) -> None:
+        """Have the command that another thread waits for end with `Abandoned`, at once."""
 
     def look(self) -> dict[str, Row]:
         """Return the user's allocations by name, in one query; ended ones while Slurm has them."""
@@ -119,6 +123,12 @@ class AccessPoint(Protocol):
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         """Let held jobs run again, with the memory and disk of `shape` from now on if given."""
+
+    def offers(self, since_s: float) -> Offers:
+        """Return what became of this run's idle jobs with the negotiators since then."""
+
+    def wake(self, job_ids: Iterable[str]) -> None:
+        """Hold idle jobs (no others) and release them at once; `core.holds.is_ours` knows it."""
 
     def avoid(self, pilots: Iterable[str]) -> None:
         """Have the jobs of this run not matched with these pilots, nor those named before."""

@@ -5,20 +5,43 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 
 
+class Interrupt:
+    """Ends, from another thread, the program that `run` was given it for."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self.came = False
+
+    def now(self) -> None:
+        """End the program that runs now, if there is one."""
+        if process := self._process:
+            self.came = True
+            _kill_session(process)
+
+    @contextmanager
+    def ends(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        self._process, self.came = process, False
+        yield
+        self._process = None
+
+
 def run(
-    argv: Sequence[str], *, timeout_s: float, stdin: bytes = b""
+    argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", interrupt: Interrupt | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its exit status and output.
 
     Raises `Unanswered` when it cannot be started or does not end within `timeout_s`.
     """
-    out, err, status = _finished(argv, subprocess.PIPE, timeout_s=timeout_s, stdin=stdin)
+    out, err, status = _finished(
+        argv, subprocess.PIPE, timeout_s=timeout_s, stdin=stdin, interrupt=interrupt
+    )
     return subprocess.CompletedProcess(argv, status, _text(out), _text(err))
 
 
@@ -45,8 +68,9 @@ def has_terminal() -> bool:
 
 
 def _finished(
-    argv: Sequence[str], output: int, *, timeout_s: float, stdin: bytes
-) -> tuple[bytes, bytes, int]:
+    argv: Sequence[str], output: int, *, timeout_s: float, stdin: bytes,
+    interrupt: Interrupt | None = None,
+) -> tuple[bytes, bytes, int]:  # fmt: skip
     try:
         process = subprocess.Popen(
             argv,
@@ -59,7 +83,8 @@ def _finished(
     except OSError as error:
         raise Unanswered(f"`{argv[0]}` could not be started: {error.strerror}") from error
     try:
-        out, err = process.communicate(stdin, timeout_s)
+        with interrupt.ends(process) if interrupt else nullcontext():
+            out, err = process.communicate(stdin, timeout_s)
     except subprocess.TimeoutExpired:
         raise Unanswered(f"`{argv[0]}` gave no answer within {timeout_s:.0f} s") from None
     finally:
@@ -69,13 +94,22 @@ def _finished(
 
 
 def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_session(process)
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill all that `process` has started: `timeout` makes a process group of its own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # one that ends meanwhile is none
+        with suppress(OSError):
+            number, _, rest = stat.read_text(errors="replace").rpartition(")")
+            if int(rest.split()[3]) == process.pid:
+                os.kill(int(number.partition(" ")[0]), signal.SIGKILL)
 
 
 def _text(output: bytes) -> str:

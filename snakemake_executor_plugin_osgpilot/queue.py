@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.enquiry import Enquiry
 from snakemake_executor_plugin_osgpilot.errands import Errands
 from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, JobJournal, Submission
+from snakemake_executor_plugin_osgpilot.waking import Waker
 
 
 class Queue:
@@ -48,6 +49,7 @@ class Queue:
         self._feeder = Feeder(queued_max)
         self._errands = Errands(access_point, self._registry, self._feeder, self._lock)
         self._enquiry = Enquiry(access_point, self._registry, self._lock)
+        self.waker = Waker(access_point, self._registry, self._lock)
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -142,8 +144,12 @@ class Queue:
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
             waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
-            ours = self._registry.key_by_id
-            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake, ours)
+            ours, served, started = (
+                self._registry.key_by_id,
+                dict(ledger.served),
+                dict(ledger.started),
+            )
+            return View(waiting, executing, served, learned, outcomes, brake, ours, started)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""
@@ -199,7 +205,7 @@ class Queue:
         self._missed = False
 
     def mend(self, now_s: float) -> None:
-        """Take out, release or submit anew what is due among the jobs in trouble.
+        """Take out, release, wake or submit anew what is due among the jobs in trouble.
 
         Raises `Unanswered` or `Refused`; what was not done is said again at the next call.
         """
@@ -209,6 +215,7 @@ class Queue:
             self._registry.brake = self._registry.brake.at(now_s)
             self._feeder.tick(now_s)
         self._errands.run(now_s)
+        self.waker.run(now_s)
 
     def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
         """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.

@@ -11,6 +11,7 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
+from snakemake_executor_plugin_osgpilot.core.forgotten import Beside
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
@@ -35,7 +36,10 @@ class Pool(Protocol):
 
 
 class Scaling:
-    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`."""
+    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
+
+    `beside` tells since when jobs have waited beside free pilots.
+    """
 
     def __init__(
         self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, share: Share | None = None
@@ -47,6 +51,7 @@ class Scaling:
         self._looked_s: float | None = None
         self._hinted = False
         self.estimates = Estimates()
+        self.beside = Beside()
         self.ahead = Ahead()
         self.last = Plan()
         self.eta_s: float | None = None
@@ -99,9 +104,16 @@ class Scaling:
             looked_s=self._looked_s,
             others=self._others(view),
         )
+        self.beside = self.beside.after(snapshot, view.started) if self._sees(view) else Beside()
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
         self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
         return self.last
+
+    def _sees(self, view: View) -> bool:
+        """Whether it is known what is free on the pilots, and jobs may start there."""
+        now_s, asked_s = self._clock.now_s(), self._asked_s
+        known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
+        return not view.brake and (known or not self._fleet.shared)
 
     def _gates(self, view: View) -> dict[str, Gate]:
         if view.brake:

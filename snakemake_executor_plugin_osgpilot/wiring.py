@@ -84,10 +84,10 @@ class Run:
     ending: Ending
     chronicle: Chronicle
 
-    def close(self, *, detach: bool) -> None:
+    def close(self, *, interrupted: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
-        self.ending.end(detach=detach)
-        self.chronicle.end(detached=detach and self.ending.detaches)
+        self.ending.end(interrupted=interrupted)
+        self.chronicle.end(detached=interrupted and self.ending.detaches)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
@@ -66,6 +67,9 @@ class FakeSlurm:
             self.lost_answer = False
             raise Unanswered("sbatch gave no answer")
         return number
+
+    def interrupt(self) -> None:
+        """Nothing hangs here."""
 
     def look(self) -> dict[str, Row]:
         self.looks += 1
@@ -140,6 +144,9 @@ class FakeAccessPoint:
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
+        self.offered = Offers(math.inf)
+        self.asked_since_s: list[float] = []
+        self.woken: list[tuple[str, ...]] = []
 
     def submit(self, submission: Submission) -> dict[str, str]:
         if self.fails:
@@ -201,6 +208,16 @@ class FakeAccessPoint:
             error, self.fails = self.fails, None
             raise error
         self.released.append((tuple(job_ids), shape))
+
+    def offers(self, since_s: float) -> Offers:
+        self.asked_since_s.append(since_s)
+        return self.offered
+
+    def wake(self, job_ids: Iterable[str]) -> None:
+        if self.fails:
+            error, self.fails = self.fails, None
+            raise error
+        self.woken.append(tuple(job_ids))
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
         self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]

@@ -19,6 +19,8 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
 )
 from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, sight
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
+from snakemake_executor_plugin_osgpilot.core.holds import WAKING
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.polling import ended
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
@@ -108,6 +110,16 @@ class CondorQueue:
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         edits = {} if shape is None else resource_attributes(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
+
+    def offers(self, since_s: float) -> Offers:
+        told = self._ask(
+            "offers", manager=self._manager, constraint=self._mine, since_s=int(since_s)
+        )
+        refused, resting = frozenset(told["refused"]), frozenset(told["resting"])
+        return Offers(told["cycles_s"], refused, resting, told["blocked_for_s"])
+
+    def wake(self, job_ids: Iterable[str]) -> None:
+        self._ask("wake", ids=list(job_ids), subcode=WAKING)
 
     def avoid(self, pilots: Iterable[str]) -> None:
         self._ask("edit", constraint=self._mine, edits={AVOID: avoided(pilots)})

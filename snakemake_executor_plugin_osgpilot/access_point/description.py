@@ -44,6 +44,13 @@ NOTE = "osgpilot "
 """Stands before the job's key in what the event log notes about a submission
 (`submit_event_notes`), so that the log alone tells which job has which id."""
 
+AGAIN_AFTER_S = 90
+LATER_AGAIN = f"(isUndefined(MY.LastVacateTime) || time() - MY.LastVacateTime > {AGAIN_AFTER_S})"
+"""Keeps a job with a common image from starting so soon after it lost its pilot. In a schedd of
+25.14, the process that sent the image there lives on for 20 s of a lease and 10 s of farewells,
+under a number made from that of the job for which it was sent. If that job has the image sent to
+another pilot meanwhile, the schedd takes the two for one, and jobs wait for ever."""
+
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
 
@@ -191,7 +198,8 @@ def describe(
         "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
     many = len(submission.keys) > 1
-    description |= _gpus(request) | _container(request, common=common_images and many)
+    needed = description["requirements"]
+    description |= _gpus(request) | _container(request, needed, common=common_images and many)
     # the largest jobs first, as they are planned: small ones that come first leave no slot whole
     default = {"priority": str(shape.cores)}
     return default | merge(description, request.extras)
@@ -222,7 +230,7 @@ def _gpus(request: Request) -> dict[str, str]:
     return {"request_gpus": str(count)} | ({"require_gpus": wanted} if wanted else {})
 
 
-def _container(request: Request, *, common: bool) -> dict[str, str]:
+def _container(request: Request, requirements: str, *, common: bool) -> dict[str, str]:
     # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
     image = request.container_image
     if not image:
@@ -230,8 +238,9 @@ def _container(request: Request, *, common: bool) -> dict[str, str]:
     lines = {"universe": "container", "container_image": image_name(image)}
     if not request.transfer_image:
         lines["transfer_container"] = "false"
-    elif common and image.endswith(".sif"):
+    elif common and request.common and image.endswith(".sif"):
         lines["container_is_common"] = "true"
+        lines["requirements"] = f"({requirements}) && {LATER_AGAIN}"
     return lines
 
 

@@ -34,11 +34,12 @@ _REASON = {
 def sight(ad: Mapping[str, Any]) -> Sight:
     """Return what `ad` says; attributes that are not defined are missing in it.
 
-    A job whose inputs have not arrived yet (held with SPOOLING) is one that waits.
+    A job whose inputs have not arrived yet (held with SPOOLING), or whose image is on its way to
+    the pilot (BLOCKED), is one that waits.
     """
     status = Status(ad["JobStatus"])
     code = int(ad.get("HoldReasonCode", 0))
-    if status is Status.HELD and code == SPOOLING:
+    if status is Status.BLOCKED or (status is Status.HELD and code == SPOOLING):
         status = Status.IDLE
     if status is Status.IDLE:
         code = int(ad.get("VacateReasonCode", 0))

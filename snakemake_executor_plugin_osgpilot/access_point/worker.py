@@ -16,6 +16,20 @@ from snakemake_executor_plugin_osgpilot.access_point import far
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
+BLOCKED = 9
+IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
+"""In 25.14, a job is blocked while its image is on the way to the pilot it was matched with."""
+
+_WAITING = (
+    *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
+    *("LastRejMatchTime", "JobCoolDownExpiration"),
+)
+
+HOLD_REASON = "osgpilot wakes it, and releases it at once"
+
+SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
+"""When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
+
 _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
 """What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
 Machine ClassAd Attributes)."""
@@ -125,10 +139,43 @@ def _release(htcondor: Any, request: Request) -> None:
     schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
         # by constraint: naming one job that is gone would undo the whole transaction
-        listed = ", ".join(f'"{job_id}"' for job_id in ids)
-        held = f'JobStatus == 5 && member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
-        _edit_all(htcondor, schedd, held, request["edits"])
+        _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(ids)}", request["edits"])
     _act(htcondor, htcondor.JobAction.Release, request)
+
+
+def _wake(htcondor: Any, request: Request) -> None:
+    schedd, ours = _schedd(htcondor, request), f"HoldReasonSubCode == {int(request['subcode'])}"
+    for ids in _chunks(request["ids"]):
+        # by constraint: one that runs by now is not to be held
+        reason = (HOLD_REASON, request["subcode"])
+        schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {_named(ids)}", reason=reason)
+        schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {_named(ids)}")
+
+
+def _offers(htcondor: Any, request: Request) -> dict[str, Any]:
+    """Tell of idle jobs that were refused since, or that the schedd itself lets wait."""
+    waits = f"LastRejMatchTime > {int(request['since_s'])} || JobCoolDownExpiration > time()"
+    idle = f"({request['constraint']}) && {IDLE} && ({waits} || JobStatus == {BLOCKED})"
+    ads = _schedd(htcondor, request).query(constraint=idle, projection=list(_WAITING))
+    found = _collector(htcondor, request).query(
+        htcondor.AdType.Negotiator, projection=[SECOND_LATEST_CYCLE]
+    )
+    begun_s = [ad[SECOND_LATEST_CYCLE] for ad in found if SECOND_LATEST_CYCLE in ad]
+    by_id = {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in ads}
+    return {
+        "cycles_s": max(begun_s, default=None),
+        "refused": [
+            i for i, ad in by_id.items() if ad.get("LastRejMatchTime", 0) > request["since_s"]
+        ],
+        "resting": [
+            i for i, ad in by_id.items() if ad.get("JobCoolDownExpiration", 0) > ad["ServerTime"]
+        ],
+        "blocked_for_s": {
+            i: ad["ServerTime"] - ad["EnteredCurrentStatus"]
+            for i, ad in by_id.items()
+            if ad["JobStatus"] == BLOCKED
+        },
+    }
 
 
 def _edit(htcondor: Any, request: Request) -> None:
@@ -152,15 +199,24 @@ def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
         schedd.act(action, spec, **more)
 
 
+def _named(ids: list[str]) -> str:
+    """Return the constraint that selects these jobs."""
+    listed = ", ".join(f'"{job_id}"' for job_id in ids)
+    return f'member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
+
+
 def _chunks(ids: list[str]) -> list[list[str]]:
     return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
 
 
-def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, list[int]]]:
+def _collector(htcondor: Any, request: Request) -> Any:
     manager = request["manager"]
-    collector = htcondor.Collector(manager) if manager else htcondor.Collector()
+    return htcondor.Collector(manager) if manager else htcondor.Collector()
+
+
+def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, list[int]]]:
     attributes = ["OSGPILOT_PILOT_ID", "JobId", *_SLOT_SIZES]
-    ads = collector.query(
+    ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, dict[str, list[int]]] = {}
@@ -210,6 +266,8 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "remove": _remove,
     "forget": _forget,
     "release": _release,
+    "wake": _wake,
+    "offers": _offers,
     "edit": _edit,
     "greet": _greet,
     "gate": _gate,

@@ -87,6 +87,12 @@ def _why(job: Job) -> str:
     return (job.text or (job.setbacks[-1].text if job.setbacks else ""))[:TEXT_MAX]
 
 
+def woken(keys: Iterable[str], at_s: float) -> list[Line]:
+    """Return that jobs were woken which HTCondor had forgotten."""
+    listed = list(keys)
+    return [{"kind": "woken", "at_s": at_s, "jobs": listed}] if listed else []
+
+
 def pilot(known: Pilot) -> Line:
     """Return a pilot as it is now."""
     content = asdict(known) | {"shape": known.shape._asdict(), "state": known.state.value}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, Setback
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Shape
 
@@ -28,6 +29,8 @@ USED_MARGIN = 1.25
 with a margin: it was caught in the middle of its growth."""
 
 BY_HAND, SPOOLING = (1, 15), 16
+WAKING = 7980
+"""HoldReasonSubCode of a hold of our own, for a moment (`core.forgotten`)."""
 OUT_OF_RESOURCES = (21, 34)
 """34 comes from the starter (cgroup), 21 from a policy of the pilot (Hold_If_Memory_Exceeded)."""
 MEMORY, DISK = 102, 104
@@ -114,6 +117,11 @@ def judge(job: Job, largest: Shape) -> Verdict:
         return Release(BACK_OFF_S, "met a node in trouble; trying again")
     plain = PLAIN.get(hold.code, "HTCondor put it on hold")
     return GiveUp(plain)
+
+
+def is_ours(event: Event) -> bool:
+    """Whether it tells that we hold a job to wake it, which is to be released at once."""
+    return event.kind is EventKind.HELD and event.code in BY_HAND and event.subcode == WAKING
 
 
 def interrupted(job: Job) -> GiveUp | None:

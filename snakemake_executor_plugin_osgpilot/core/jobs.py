@@ -109,11 +109,14 @@ class Job:
         told = Setback(text, self.allocation_id, self.node, code, subcode)
         return replace(self, setbacks=(*self.setbacks, told))
 
+    def prepared(self) -> Job:
+        """Return this job as it was before it was submitted."""
+        blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
+        return replace(blank, since_s=None, usage=NO_USAGE)
+
     def prepared_again(self, text: str) -> Job:
         """Return this job as it was before it was submitted, with the reason as a setback."""
-        blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
-        blank = replace(blank, since_s=None, usage=NO_USAGE)
-        return blank.set_back(text)
+        return self.prepared().set_back(text)
 
     def asking_for(self, shape: Shape) -> Job:
         """Return this job with another shape in its request, and so in another class."""

@@ -57,9 +57,9 @@ class Ledger:
     """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
-    `outcomes` how jobs ended there. `runtimes_s` is what jobs took that succeeded, `changes` each
-    job as it was when it came to another state; who reads them empties them. `span_s` has the times
-    of the first and the last event of a job.
+    `started` that of the latest one there, `outcomes` how jobs ended there. `runtimes_s` is what
+    jobs took that succeeded, `changes` each job as it was when it came to another state; who reads
+    them empties them. `span_s` has the times of the first and the last event of a job.
     """
 
     def __init__(self) -> None:
@@ -70,6 +70,7 @@ class Ledger:
         self.executing: dict[str, Job] = {}
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
+        self.started: dict[str, float] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
         self.runtimes_s: list[tuple[JobClass, float]] = []
         self.changes: list[Job] = []
@@ -116,6 +117,8 @@ class Ledger:
             self._learn(job)
         if job.pilot:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
+            latest_s = self.started.get(job.pilot, 0.0)
+            self.started[job.pilot] = max(latest_s, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
 

@@ -75,8 +75,9 @@ class JobClass(NamedTuple):
 class Request:
     """All that a job asks of a slot. Jobs that ask for the same are submitted together.
 
-    `transfer_image` is False where pilots can read the image at its path. `extras` are further
-    lines of the submit description (command or `My.Attribute`, and its text), already checked.
+    `transfer_image` is False where pilots can read the image at its path; else it may be sent ahead
+    for several jobs if it is `common`. `extras` are further lines of the submit description
+    (command or `My.Attribute`, and its text), already checked.
     """
 
     job_class: JobClass
@@ -85,6 +86,7 @@ class Request:
     gpu_model: str = ""
     gpu_manufacturer: str = ""
     extras: tuple[tuple[str, str], ...] = ()
+    common: bool = True
 
 
 class PilotState(Enum):

@@ -28,6 +28,7 @@ class Status(IntEnum):
     HELD = 5
     TRANSFERRING_OUTPUT = 6
     SUSPENDED = 7
+    BLOCKED = 9
 
 
 _ACTIVE = (Status.RUNNING, Status.TRANSFERRING_OUTPUT, Status.SUSPENDED)

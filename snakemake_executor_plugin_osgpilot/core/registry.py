@@ -22,7 +22,7 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
-    (no key: left from an earlier life, of no use).
+    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -34,6 +34,7 @@ class Registry:
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
         self.releases = Releases(self.ledger)
+        self.waking: set[str] = set()
         self.key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
@@ -93,6 +94,10 @@ class Registry:
         before = self.ledger[key]
         if before.over or before.job_id != job_id:
             return
+        if holds.is_ours(event):
+            self.waking.add(job_id)
+            return
+        self.waking.discard(job_id)
         # with a pilot that is known, its end tells
         adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
         self.lost.drifts(key, event.at_s if adrift else None)

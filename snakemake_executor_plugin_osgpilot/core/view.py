@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes
@@ -16,10 +16,10 @@ from snakemake_executor_plugin_osgpilot.core.snapshot import Running
 class View:
     """One look at the jobs.
 
-    `waiting` counts by class, `served` has pilots and when the first job started there,
-    `runtimes_s` the classes and runtimes of jobs that succeeded since the last view, `outcomes` how
-    jobs ended on each pilot, `brake` why no job is started now (empty: they are). `ours` tells of a
-    job by its id whether it is or was of this run.
+    `waiting` counts by class, `served` has pilots and when the first job started there, `started`
+    when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
+    last view, `outcomes` how jobs ended on each pilot, `brake` why no job is started now (empty:
+    they are). `ours` tells of a job by its id whether it is or was of this run.
     """
 
     waiting: Counter[JobClass]
@@ -29,6 +29,7 @@ class View:
     outcomes: dict[str, Outcomes]
     brake: str = ""
     ours: Container[str] = ()
+    started: Mapping[str, float] = field(default_factory=dict)
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""

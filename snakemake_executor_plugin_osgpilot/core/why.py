@@ -13,7 +13,8 @@ class JobFact:
     """A job as it is known. `name` is rule and wildcards, `state` as `report.facts.Job` has it.
 
     `text` is why it is held, waits again or failed; `code` and `subcode` those of a hold, 0 if not
-    known. `usual_s` is what jobs of its rule took, None before one ended.
+    known. `usual_s` is what jobs of its rule took, None before one ended, `woken_s` when we had
+    HTCondor think of it again.
     """
 
     key: str
@@ -30,6 +31,7 @@ class JobFact:
     node: str = ""
     starts: int = 0
     usual_s: float | None = None
+    woken_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ def _waiting(job: JobFact, facts: Facts) -> _Told:
     lines = []
     if job.text:
         lines.append(f"it has been started {job.starts} time(s) before: {job.text}")
+    if job.woken_s:
+        lines.append(
+            f"HTCondor had forgotten it: osgpilot held and released it {len(job.woken_s)} time(s), "
+            f"the last time {duration(facts.at_s - job.woken_s[-1])} ago"
+        )
     if not facts.alive:
         how = "the run has ended" if facts.ended else "Snakemake is not there any more"
         return (
@@ -102,7 +107,10 @@ def _step(job: JobFact, serving: list[PilotFact], facts: Facts) -> str:
         if pilot.state == "ready" and not lacks(job.job_class, pilot.free, pilot.life_s)
     ]
     if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
-        return f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}"
+        return (
+            f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}. If it "
+            "was forgotten, osgpilot holds and releases it after some minutes"
+        )
     if free:
         return "wait: HTCondor starts it within a minute or two"
     refused = (REFUSALS.get(refusal.rule, "") for refusal in facts.refusals)

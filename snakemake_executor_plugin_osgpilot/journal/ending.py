@@ -63,14 +63,17 @@ class Ending:
         if self.detaches and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    def end(self, *, detach: bool) -> None:
-        """End jobs and pilots; leave them if the user wishes so and it is an end to `detach`."""
-        if detach and self.detaches:
+    def end(self, *, interrupted: bool) -> None:
+        """End jobs and pilots; where the user has `interrupted` the run, leave them if wished."""
+        if interrupted and self.detaches:
             self._leave()
-        elif self._controller.close():
+        elif self._controller.close(hurry=interrupted):
             with suppress(OsgpilotError):
                 finish(self._taken.folder, self._taken.journal)
         else:
+            # what Slurm starts yet is to leave at once
+            with suppress(OsgpilotError):
+                self._cluster.lend(self._taken.folder, 0.0)
             self._let_go()
         if not self._fleet.live:
             self._clear_cluster()
@@ -86,7 +89,7 @@ class Ending:
             self._warn(f"could not remove {there} from the cluster: {error}")
 
     def _leave(self) -> None:
-        self._controller.stop()
+        self._controller.stop(hurry=True)
         with suppress(OsgpilotError):
             self._cluster.lend(self._taken.folder, time.time() + DETACHED_FOR_S)
         with suppress(OsgpilotError):

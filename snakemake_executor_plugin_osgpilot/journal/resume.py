@@ -6,7 +6,7 @@ import fcntl
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,8 +62,8 @@ def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
     """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
     or begin a new one.
 
-    Raises `Unavailable` if a live process has a run in this folder, `BadInput` if a journal is
-    damaged.
+    Raises `Unavailable` if a live process has a run in this folder, or nothing can be written
+    there, `BadInput` if a journal is damaged.
     """
     me = this_process()
     with starting(state_folder / "osgpilot"):
@@ -78,9 +78,10 @@ def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
                 f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
                 "what it left"
             )
-        taken = taken or _begin(state_folder, wanted)
-        taken.journal.hold(me)
-        (taken.folder.path / LEASE).touch()
+        with _writing(state_folder):
+            taken = taken or _begin(state_folder, wanted)
+            taken.journal.hold(me)
+            (taken.folder.path / LEASE).touch()
     return taken
 
 
@@ -161,9 +162,25 @@ def _in_use(folder: RunFolder, holder: Holder, me: Holder) -> str:
 
 @contextmanager
 def starting(place: Path) -> Iterator[None]:
-    """Have nobody else take up or remove a run in `place` meanwhile."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / STARTING).open("w") as lock:
-        # released when the file is closed, also by a kill
-        fcntl.lockf(lock, fcntl.LOCK_EX)
+    """Have nobody else take up or remove a run in `place` meanwhile.
+
+    Raises `Unavailable` where nothing can be written or locked.
+    """
+    with ExitStack() as undo:
+        with _writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            lock = undo.enter_context((place / STARTING).open("w"))
+            # released when the file is closed, also by a kill
+            fcntl.lockf(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename or place}: {error.strerror}; a run keeps its journal there, so work "
+            "in a folder that can be written"
+        ) from error

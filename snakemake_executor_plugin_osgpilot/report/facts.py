@@ -34,7 +34,8 @@ class Attempt:
 class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
     `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
-    Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for.
+    Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for,
+    `woken_s` when we had HTCondor think of it again.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Job:
     text: str = ""
     names: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    woken_s: list[float] = field(default_factory=list)
 
     @property
     def waits(self) -> bool:

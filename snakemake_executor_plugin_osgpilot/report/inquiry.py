@@ -99,6 +99,7 @@ def _job(job: Job, story: Story, heard: Heard, usual_s: float | None) -> JobFact
         node=last.node if last else "",
         starts=len(job.attempts),
         usual_s=usual_s,
+        woken_s=tuple(job.woken_s),
     )
     hold = (heard.holds or {}).get(job.job_id) if job.state == "held" else None
     if hold is None:

@@ -45,7 +45,8 @@ class Story:
             "life": self._life, "queued": self._queued, "sent": self._sent,
             "started": self._started, "ended": self._ended, "removed": self._removed,
             "held": self._held, "waiting": self._waiting, "pilot": self._pilot,
-            "needed": self._needed, "plan": self._plan, "failed": self._failed, "end": self._end,
+            "needed": self._needed, "plan": self._plan, "failed": self._failed,
+            "woken": self._woken, "end": self._end,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> Story:
@@ -154,6 +155,12 @@ class Story:
 
     def _waiting(self, line: Line) -> None:
         self._back(line, "waiting")
+
+    def _woken(self, line: Line) -> None:
+        for key in line["jobs"]:
+            job = self.jobs[key]
+            if line["at_s"] not in job.woken_s:
+                job.woken_s.append(line["at_s"])
 
     def _back(self, line: Line, state: str) -> None:
         for key, at_s, text, *asked in line["jobs"]:

@@ -30,6 +30,9 @@ class SlurmClient:
         files = {allocation.folder / name: text for name, text in allocation.files.items()}
         return parse.allocation_id(self._answer(argv, files))
 
+    def interrupt(self) -> None:
+        self._host.interrupt()
+
     def look(self) -> dict[str, Row]:
         return parse.rows(self._answer(commands.squeue(self._user)))
 

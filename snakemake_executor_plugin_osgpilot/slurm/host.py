@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.programs import run
+from snakemake_executor_plugin_osgpilot.errors import Abandoned
+from snakemake_executor_plugin_osgpilot.programs import Interrupt, run
 from snakemake_executor_plugin_osgpilot.slurm.script import Answer, answer, script
 
 TIMEOUT_S = 60
@@ -43,6 +44,11 @@ class Host:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._ahead_s: float | None = None
+        self._interrupt = Interrupt()
+
+    def interrupt(self) -> None:
+        """Do not wait for the command that another thread has asked for."""
+        self._interrupt.now()
 
     def run(
         self, argv: Sequence[str], *, files: Mapping[Path, str] | None = None,
@@ -51,7 +57,7 @@ class Host:
         """Write `files` (text by path), then run a command; return what it said.
 
         Raises `Unreached` when it did not begin, `Unanswered` when it is not known how it ended;
-        that it has ended after `timeout_s` is certain.
+        that it has ended after `timeout_s` is certain. `Abandoned` after `interrupt`.
         """
         shell, mark = self._connection.shell(), f"osgpilot-{secrets.token_hex(8)}"
         deadline_s = None
@@ -59,7 +65,14 @@ class Host:
             deadline_s = int(time.time() + self._ahead_s) + timeout_s
         text = script(argv, files or {}, mark=mark, deadline_s=deadline_s, within_s=timeout_s)
         began_s = time.time()
-        done = run(shell, stdin=os.fsencode(text), timeout_s=timeout_s + SPARE_S)
+        done = run(
+            shell,
+            stdin=os.fsencode(text),
+            timeout_s=timeout_s + SPARE_S,
+            interrupt=self._interrupt,
+        )
+        if self._interrupt.came:
+            raise Abandoned(f"`{argv[0]}` was not waited for")
         self._learn_time(done.stdout, mark, began_s)
         return answer(done.stdout, done.stderr, mark=mark, what=argv[0])
 

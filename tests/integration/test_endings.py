@@ -1,11 +1,18 @@
 """However a workflow ends, nothing is left behind and the user is told why."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
+from contextlib import closing
 
 import pytest
 from conftest import SITE, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
+
+from snakemake_executor_plugin_osgpilot.core.model import PilotState
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.run import JOURNAL
 
 SLEEPERS = """
 rule all:
@@ -134,3 +141,55 @@ def test_pilots_that_never_match_are_not_started_for_ever(workflow):
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) != 0
     assert nothing_left()
+
+
+HANGS = """#!/bin/sh
+case "$*" in *--test-only*) exec {real} "$@" ;; esac
+[ ! -e {folder}/submits ] || {real} "$@" > /dev/null
+printf '%s\\0' "$@" > {folder}/part
+mv {folder}/part {folder}/called
+exec sleep 3600
+"""
+
+
+@pytest.mark.parametrize("submits", [False, True], ids=["nothing came of it", "it took effect"])
+def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, submits):
+    tools = workflow.folder / "bin"
+    tools.mkdir()
+    text = HANGS.format(real=shutil.which("sbatch"), folder=workflow.folder)
+    (tools / "sbatch").write_text(text)
+    (tools / "sbatch").chmod(0o755)
+    if submits:
+        (workflow.folder / "submits").touch()
+    workflow.snakefile(SLEEPERS)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tools), prepend=os.pathsep)
+        process = workflow.start()
+    until((workflow.folder / "called").exists, "a call of sbatch")
+    os.kill(process.pid, signal.SIGINT)
+    # a command of Slurm's may take a minute
+    assert process.wait(40) == 1, workflow.said
+    assert nothing_left()
+    assert "`sbatch` was not waited for" in workflow.said
+    assert "trying again" not in workflow.said
+    (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("*/")
+    with closing(Journal(folder / JOURNAL)) as journal:
+        (pilot,) = journal.pilots()
+        assert journal.is_finished is submits
+    if submits:
+        assert pilot.state.over
+        return
+    assert pilot.state is PilotState.INTENDED
+    assert f"Slurm may have {pilot.name} yet" in workflow.said
+
+    # it comes after all, sees that nobody wants it, and leaves
+    asked = (workflow.folder / "called").read_text().rstrip("\0").split("\0")
+    late = tool("sbatch", *asked).strip()
+    until(lambda: not pilots_in_slurm(), "the end of the late pilot")
+    assert "JobState=COMPLETED" in tool("scontrol", "show", "job", late)
+    log = (folder / "pilots" / pilot.name / "slurm.log").read_text()
+    assert "the workflow has not been heard of" in log
+    reaped = subprocess.run(["osgpilot", "reap", "--yes", "--dir", "."], cwd=workflow.folder)
+    assert reaped.returncode == 0
+    with closing(Journal(folder / JOURNAL)) as journal:
+        assert journal.is_finished

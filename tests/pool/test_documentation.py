@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,9 +26,7 @@ def test_whoever_follows_the_page_gets_there(pool: Pool, page: Path):
     """Commands run in one folder in the order of the page; files it shows are written before."""
     folder = pool.work / page.stem
     (folder / "profiles/default").mkdir(parents=True)
-    # read in place: an HTCondor that sends an image ahead may forget a job of a killed run
-    in_place = "" if page.stem == "containers" else "osgpilot-shared-prefixes: /opt/sif\n"
-    (folder / "profiles/default" / PROFILE.name).write_text(PROFILE.read_text() + in_place)
+    shutil.copy(PROFILE, folder / "profiles/default")
     (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
     for block in blocks(page):
         if block.language != "sh" and block.note:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.holds import WAKING
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
@@ -20,7 +21,7 @@ EVENTS = st.builds(
     pilot=st.sampled_from(["", "p1", "p2"]),
     exit_status=st.sampled_from([0, 1]),
     code=st.sampled_from([0, 1, 13, 14, 34, 1004]),
-    subcode=st.sampled_from([0, 102]),
+    subcode=st.sampled_from([0, 102, WAKING]),
 )
 WHICH = st.integers(0, 9)
 PILOTS = st.sampled_from(["p1", "p2"])

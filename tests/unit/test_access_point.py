@@ -11,6 +11,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.access_point import client
 from snakemake_executor_plugin_osgpilot.access_point.description import (
+    AGAIN_AFTER_S,
     claimed_memory_mb,
     describe,
     items,
@@ -105,6 +106,30 @@ def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
         assert container_lines(image, keys=("1",)) == (None, None)
     assert container_lines("docker://a") == (None, None)
     assert container_lines("/opt/a.sif", transfer_image=False) == (None, "false")
+    assert container_lines("/opt/a.sif", common=False) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "starts"),
+    [
+        ("[]", True),
+        ("[LastVacateTime = time() - 1000]", True),
+        (f"[LastVacateTime = time() - {AGAIN_AFTER_S - 10}]", False),
+        ("[OSGPilotPaused = true]", False),
+    ],
+)
+def test_a_job_whose_image_is_sent_ahead_leaves_a_pilot_that_is_gone_time_to_be_forgotten(
+    job, starts
+):
+    request = Request(JobClass(Shape(1, 500)), "/opt/a.sif")
+    common, alone = (
+        describe(Submission(keys, request), SEAT, FOLDER, common_images=True)["requirements"]
+        for keys in (("1", "2"), ("1",))
+    )
+    match = classad2.ClassAd(job)
+    match["Requirements"] = classad2.ExprTree(common)
+    assert match.eval("Requirements") is starts
+    assert "LastVacateTime" not in alone
 
 
 def test_gpus_are_asked_for_with_what_is_known_of_them():

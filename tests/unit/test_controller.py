@@ -14,13 +14,14 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.errors import Abandoned, Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.scaling import Scaling
 from snakemake_executor_plugin_osgpilot.site.kinds import kinds
+from snakemake_executor_plugin_osgpilot.wiring import SystemClock
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -330,6 +331,28 @@ def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
     assert not healed.is_set()
     healed.set()
     world.controller.close()
+
+
+def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry(
+    world, monkeypatch
+):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.controller.PATIENCE_S", 0.1)
+    hangs, interrupted = threading.Event(), threading.Event()
+
+    def hanging(allocation):
+        hangs.set()
+        assert interrupted.wait(60)
+        raise Abandoned("`sbatch` was not waited for")
+
+    world.slurm.submit, world.slurm.interrupt = hanging, interrupted.set
+    monkeypatch.setattr(world.fleet, "_clock", SystemClock())
+    world.add("a")
+    world.controller.start()
+    assert hangs.wait(60)
+    assert not world.controller.close(hurry=True)
+    assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
+    assert not any("trying again" in text for text in world.warned)
+    assert world.ap.removed_all == 1
 
 
 def test_core_hours_used_and_charged(world, tmp_path):

@@ -103,6 +103,12 @@ JOBS = {
     "room is free, and HTCondor does not match": (
         run(job(for_s=900.0), pilot()),
         "can run it now",
+        "see: condor_q -better-analyze 12.3. If it was forgotten, osgpilot holds and releases it",
+    ),
+    "HTCondor had forgotten it": (
+        run(job(for_s=900.0, woken_s=(NOW_S - 600.0, NOW_S - 120.0)), pilot()),
+        "HTCondor had forgotten it: osgpilot held and released it 2 time(s), the last time 2 min "
+        "ago",
         "see: condor_q -better-analyze 12.3",
     ),
     "it is not sent yet": (

@@ -15,12 +15,22 @@ from snakemake_executor_plugin_osgpilot.core.breaker import (
     NODE_STRIKES_MAX,
     PROBE_AFTER_MAX_S,
 )
-from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.core.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    Row,
+    Seen,
+)
 from snakemake_executor_plugin_osgpilot.core.model import PilotState
 from snakemake_executor_plugin_osgpilot.core.roster import BOOT_DEADLINE_S
 from snakemake_executor_plugin_osgpilot.core.signs import Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.errors import NotNow, Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.errors import (
+    Abandoned,
+    NotNow,
+    Refused,
+    Unanswered,
+    Unreached,
+)
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Scope
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -359,6 +369,38 @@ def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
     slurm.fails = Unanswered("slurmctld restarts")
     fleet.end()
     assert fleet.live == ()
+
+
+def abandoned(fleet, slurm):
+    slurm.fails = Abandoned("`sbatch` was not waited for")
+    with pytest.raises(Abandoned):
+        fleet.apply(ONE)
+    return fleet.pilots[0]
+
+
+def test_a_submission_that_was_not_waited_for_is_looked_for_and_not_for_long(fleet, slurm, clock):
+    pilot, began_s = abandoned(fleet, slurm), clock.at_s
+    with pytest.raises(Unanswered, match=f"may have {pilot.name} yet"):
+        fleet.end()
+    assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * fleet_module.LOOK_PAUSE_S
+    assert states(fleet) == [PilotState.INTENDED]
+
+
+def test_one_that_took_effect_all_the_same_is_taken_back(fleet, slurm):
+    pilot = abandoned(fleet, slurm)
+    slurm.rows[pilot.name] = Row("7", pilot.name, Seen.QUEUED)
+    fleet.end()
+    assert slurm.cancelled == ["7"]
+    assert states(fleet) == [PilotState.CANCELLED]
+
+
+def test_others_are_waited_for_beside_it(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    abandoned(fleet, slurm)
+    with pytest.raises(Unanswered, match="osgpilot-r1-2 yet"):
+        fleet.end()
+    assert states(fleet) == [PilotState.CANCELLED, PilotState.INTENDED]
 
 
 def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):

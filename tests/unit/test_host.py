@@ -1,12 +1,13 @@
 """Commands and files on their way to the host where Slurm is."""
 
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Abandoned, Unanswered
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 from snakemake_executor_plugin_osgpilot.slurm.script import answer, script
 
@@ -61,6 +62,31 @@ def test_a_command_ends_at_its_deadline(host, tmp_path):
     alive.unlink()
     time.sleep(0.3)
     assert not alive.exists()
+
+
+def test_a_command_that_hangs_is_ended_from_another_thread_with_all_it_started(host, tmp_path):
+    alive, began_s = tmp_path / "alive", time.monotonic()
+
+    def interrupt():
+        while not alive.exists():
+            time.sleep(0.01)
+        host.interrupt()
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(Abandoned, match="`sh` was not waited for"):
+        host.run(["sh", "-c", f"while sleep 0.1; do touch {alive}; done"])
+    other.join()
+    assert time.monotonic() - began_s < 30
+    alive.unlink()
+    time.sleep(0.3)
+    assert not alive.exists()
+    assert host.run(["true"]).status == 0
+
+
+def test_where_nothing_runs_there_is_nothing_to_interrupt(host):
+    host.interrupt()
+    assert host.run(["true"]).status == 0
 
 
 @pytest.mark.parametrize("gone", ["/nowhere/sbatch", "osgpilot-no-such-command"])

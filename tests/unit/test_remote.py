@@ -240,6 +240,7 @@ def test_what_a_held_job_printed_is_fetched_to_explain_it(there, worker, clock):
 
 def test_a_job_whose_inputs_are_on_their_way_waits():
     assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
+    assert sight({**IDLE, "JobStatus": 9}).status is Status.IDLE
 
 
 def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):

@@ -1,5 +1,6 @@
 """Which run a start goes on with, which it leaves alone, and when it refuses to start."""
 
+import errno
 import os
 import time
 from contextlib import closing
@@ -281,3 +282,21 @@ def test_allocations_and_their_folders_are_read():
     ]
     with pytest.raises(Unanswered):
         parse.folders("garbage\n")
+
+
+def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):
+    (tmp_path / "osgpilot").touch()
+    with pytest.raises(Unavailable, match=r"osgpilot: .*; a run keeps its journal there, so work"):
+        take(tmp_path, seat(), print)
+
+
+@pytest.mark.parametrize("broken", ["RunFolder.create", "fcntl.lockf"])
+def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, broken):
+    def refuse(*arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(f"snakemake_executor_plugin_osgpilot.journal.resume.{broken}", refuse)
+    with pytest.raises(Unavailable, match=f"^{tmp_path}.*: Read-only file system; a run keeps"):
+        take(tmp_path, seat(), print)
+    monkeypatch.undo()
+    assert not take(tmp_path, seat(), print).resumed
