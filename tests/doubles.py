@@ -231,6 +231,12 @@ class StorageSettings:
 
     key: str | None = field(default=None, metadata={"env_var": True})
     endpoint: str | None = None
+    access_key: str | None = field(default=None, metadata={"env_var": True})
+    secret_key: str | None = field(default=None, metadata={"env_var": True})
+    token: str | None = field(default=None, metadata={"env_var": True})
+    region: str | None = None
+    endpoint_url: str | None = None
+    signature_version: str | None = None
 
 
 class InStorage(str):
@@ -238,12 +244,15 @@ class InStorage(str):
 
     is_storage = True
 
-    def __new__(cls, query, *, retrieve=True, path=".snakemake/storage/x", **settings):
+    def __new__(
+        cls, query, *, retrieve=True, path=".snakemake/storage/x", is_dir=False, **settings
+    ):
         made = super().__new__(cls, path)
         made.storage_object = SimpleNamespace(
             query=query,
             print_query=query,
             retrieve=retrieve,
+            is_dir=lambda: is_dir,
             provider=SimpleNamespace(settings=StorageSettings(**settings)),
         )
         return made

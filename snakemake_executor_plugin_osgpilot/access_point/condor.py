@@ -39,6 +39,8 @@ class CondorQueue:
     token: Mapping[str, str] = MappingProxyType({})
     """What is known since `ping` of the token that the schedd took, see `credentials`."""
     image_way = "with each job"
+    signs = False
+    """Whether its shadows sign URLs of S3 with keys from files of this machine."""
 
     def __init__(
         self, seat: Seat, run_folder: Path, manager: str = "", address: dict[str, str] | None = None

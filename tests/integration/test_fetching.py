@@ -17,57 +17,16 @@ import tarfile
 import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import Workflow, tool, until
+from tls import HOST, Trusted
 
-PILOT_IMAGE = "/opt/sif/pilot.sif"
-AUTHORITY = "/etc/ssl/localpool"
-HOST = socket.getfqdn()
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),
     *("stat", "tar", "touch", "tr"),
 )
-
-
-@dataclass(frozen=True)
-class Trusted:
-    """A certificate for this host that pilots trust, and what makes others trust it."""
-
-    folder: Path
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.folder / "host.crt", self.folder / "host.key")
-        return context
-
-    @property
-    def bundle(self) -> str:
-        return str(self.folder / "ca.crt")
-
-
-def openssl(folder: Path, *options: str) -> None:
-    subprocess.run(["openssl", *options], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def trusted(tmp_path_factory) -> Trusted:
-    folder = tmp_path_factory.mktemp("tls")
-    for name in ("ca.crt", "ca.key"):
-        text = tool("apptainer", "exec", PILOT_IMAGE, "cat", f"{AUTHORITY}/{name}")
-        (folder / name).write_text(text)
-    (folder / "names").write_text(
-        f"subjectAltName=DNS:{HOST}\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n"
-    )
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout", "host.key")
-    openssl(folder, "req", *new_key, "-out", "host.csr", "-subj", f"/CN={HOST}")
-    signed_by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
-    wanted = ("-in", "host.csr", "-out", "host.crt", "-extfile", "names")
-    openssl(folder, "x509", "-req", "-days", "2", *signed_by, *wanted)
-    return Trusted(folder)
 
 
 @pytest.fixture
