@@ -137,6 +137,7 @@ class FakeAccessPoint:
         self.history_fails: OsgpilotError | None = None
         self.forgotten = False
         self.known: dict[str, dict[str, Shape]] = {}
+        self.unfetched: frozenset[str] = frozenset()
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
@@ -231,6 +232,7 @@ class StorageSettings:
 
     key: str | None = field(default=None, metadata={"env_var": True})
     endpoint: str | None = None
+    token_file: str | None = None
     access_key: str | None = field(default=None, metadata={"env_var": True})
     secret_key: str | None = field(default=None, metadata={"env_var": True})
     token: str | None = field(default=None, metadata={"env_var": True})

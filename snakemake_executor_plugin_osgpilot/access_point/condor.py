@@ -21,6 +21,7 @@ from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, s
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.polling import ended
+from snakemake_executor_plugin_osgpilot.core.schemes import scheme_of, unfetched
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
@@ -51,6 +52,8 @@ class CondorQueue:
         self._address = address
         self._worker = Worker()
         self._checked = False
+        self._wanted: set[str] = set()
+        self.unfetched: frozenset[str] = frozenset()
 
     @property
     def _names(self) -> dict[str, str]:
@@ -73,10 +76,11 @@ class CondorQueue:
         clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
         if not self._seat.scope.shared:
             clause += " && PartitionableSlot =?= true"
-        found = self._ask("pilots", manager=self._manager, constraint=clause)
+        told = self._ask("pilots", manager=self._manager, constraint=clause)
+        self.unfetched = unfetched(self._wanted, told["methods"])
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
-            for pilot, jobs in found.items()
+            for pilot, jobs in told["jobs"].items()
         }
 
     def submit(self, submission: Submission) -> dict[str, str]:
@@ -88,6 +92,7 @@ class CondorQueue:
             expected={} if self._checked else self._names,
         )
         self._checked = True
+        self._wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 

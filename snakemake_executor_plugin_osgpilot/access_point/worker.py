@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.access_point import far
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
+_METHODS = "HasFileTransferPluginMethods"
 _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
 """What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
 Machine ClassAd Attributes)."""
@@ -156,19 +157,21 @@ def _chunks(ids: list[str]) -> list[list[str]]:
     return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
 
 
-def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, list[int]]]:
+def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     manager = request["manager"]
     collector = htcondor.Collector(manager) if manager else htcondor.Collector()
-    attributes = ["OSGPILOT_PILOT_ID", "JobId", *_SLOT_SIZES]
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", _METHODS, *_SLOT_SIZES]
     ads = collector.query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, dict[str, list[int]]] = {}
+    methods: dict[str, str] = {}
     for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
         jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
+        methods[ad["OSGPILOT_PILOT_ID"]] = str(ad.get(_METHODS, ""))
         if "JobId" in ad:
             jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
-    return found
+    return {"jobs": found, "methods": methods}
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:

@@ -107,12 +107,14 @@ class Traffic:
 def _has_credentials(provider: Any) -> bool:
     """Whether a storage provider was given secrets; HTCondor would come without them.
 
-    Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README).
+    Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README), or they
+    are files with secrets, such as `token_file` of snakemake-storage-plugin-pelican.
     """
     settings = provider.settings
     fields = getattr(settings, "__dataclass_fields__", {})
     return any(
-        field.metadata.get("env_var") and getattr(settings, name, None) is not None
+        (field.metadata.get("env_var") or name.endswith("_file"))
+        and getattr(settings, name, None) is not None
         for name, field in fields.items()
     )
 

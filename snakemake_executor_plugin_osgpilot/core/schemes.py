@@ -1,0 +1,25 @@
+"""Inputs that pilots are to fetch by URL, and pilots that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+SIGNED = {"s3": "https"}
+"""What HTCondor makes of a URL before it gets to the pilot, by scheme."""
+
+
+def scheme_of(url: str) -> str:
+    """Return what is before `://`, in lower case."""
+    return url.partition("://")[0].lower()
+
+
+def unfetched(wanted: Iterable[str], methods: Mapping[str, str]) -> frozenset[str]:
+    """Return the schemes of `wanted` that none of the pilots can fetch.
+
+    `methods` are what pilots say of themselves (HasFileTransferPluginMethods), by name; where none
+    says anything, nothing is known.
+    """
+    said = [each for each in methods.values() if each]
+    known = {method.strip().lower() for each in said for method in each.split(",")}
+    lacking = (scheme for scheme in wanted if SIGNED.get(scheme, scheme) not in known)
+    return frozenset(lacking) if said else frozenset()
