@@ -1,4 +1,4 @@
-"""Inputs and images that HTCondor fetches over TLS, from a web server and from a registry."""
+"""Inputs and images that HTCondor fetches over TLS: from a web server, a registry, a federation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, tool, until
+from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
 
 PROGRAMS = (
@@ -170,3 +171,98 @@ rule contained:
     assert (workflow.folder / "sum.txt").read_text() == f"{expected}  -\n"
     for kind in ("docker", "oras", "https"):
         assert (workflow.folder / f"{kind}.txt").read_text() == "tiny\n", kind
+
+
+class Federation:
+    """A Pelican federation of one server, which is director and cache as well."""
+
+    def __init__(self, folder: Path, trusted: Trusted) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        noted = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args, directory=folder)  # type: ignore[arg-type]
+
+            def do_GET(self) -> None:
+                director = "/api/v1.0/director/object"
+                if self.path == "/.well-known/pelican-configuration":
+                    content = json.dumps({"director_endpoint": f"https://{noted.host}"}).encode()
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                elif self.path.startswith(director):
+                    self.send_response(307)
+                    self.send_header("Location", f"/cache{self.path.removeprefix(director)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                elif self.command == "HEAD":
+                    super().do_HEAD()
+                else:
+                    super().do_GET()
+
+            do_HEAD = do_GET
+
+            def log_request(self, *args: object) -> None:
+                noted.asked.append(f"{self.command} {self.path}")
+
+        self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
+        self._server.socket = trusted.context.wrap_socket(self._server.socket, server_side=True)
+        self.host = f"{HOST}:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def federation(tmp_path_factory, trusted: Trusted) -> Iterator[Federation]:
+    made = Federation(tmp_path_factory.mktemp("objects"), trusted)
+    yield made
+    made.stop()
+
+
+PLUGIN = "/usr/local/libexec/pelican-plugin"
+
+
+def test_objects_of_a_federation_go_from_its_cache_to_the_pilots_plugin(
+    workflow: Workflow, federation: Federation, trusted: Trusted, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", trusted.bundle)
+    monkeypatch.setenv("FEDERATION", federation.host)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "federation"))
+    objects = federation.folder / "cache/ns"
+    objects.mkdir(parents=True)
+    content = os.urandom(200_000)
+    (objects / "one.bin").write_bytes(content)
+    (objects / "two.bin").write_bytes(content)
+    workflow.snakefile(f"""
+rule all:
+    input:
+        storage.federation("pelican://{federation.host}/ns/one.bin"),
+        storage.federation("osdf:///ns/two.bin")
+    output: "sums.txt"
+    shell: "sha256sum < {{input[0]}} > {{output}}; sha256sum < {{input[1]}} >> {{output}}"
+""")
+    process = workflow.start("--osgpilot-max-pilots", "1")
+    until(lambda: "no pilot can fetch" in workflow.said, "the missing plugin to be noticed")
+    assert "no pilot can fetch osdf:// inputs, their HTCondor has no plugin for it" in workflow.said
+    assert "no pilot can fetch pelican:// inputs" in workflow.said
+    os.kill(process.pid, signal.SIGINT)
+    process.wait(PATIENCE_S)
+
+    knobs = {"FILETRANSFER_PLUGINS": f"$(LIBEXEC)/curl_plugin,{PLUGIN}"}
+    knobs["PELICAN_FEDERATION"] = federation.host
+    workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
+    federation.asked.clear()
+    assert workflow.run() == 0, workflow.said
+    line = f"{hashlib.sha256(content).hexdigest()}  -\n"
+    assert (workflow.folder / "sums.txt").read_text() == line * 2
+    for name in ("one", "two"):
+        assert federation.asked.count(f"GET /cache/ns/{name}.bin") == 1
+    stats = json.loads(tool("condor_history", "-limit", "1", "-json"))[0]["TransferInputStats"]
+    assert stats["PelicanSizeBytesTotal"] == stats["OsdfSizeBytesTotal"] == len(content)
+    assert stats["CedarSizeBytesTotal"] < len(content)
