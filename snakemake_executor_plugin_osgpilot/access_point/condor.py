@@ -32,7 +32,8 @@ class CondorQueue:
     """Jobs of one run in a schedd's queue.
 
     `address` says which schedd (see `worker`), None the one of this machine; `manager` is the
-    central manager, empty for the configured one. `image_way` says how an image travels, to a user.
+    central manager, empty for the configured one. `image_way` says how an image travels, to a user;
+    `wanted` are schemes of URLs among the inputs of the jobs submitted.
     """
 
     submit_s = SUBMIT_S
@@ -52,7 +53,7 @@ class CondorQueue:
         self._address = address
         self._worker = Worker()
         self._checked = False
-        self._wanted: set[str] = set()
+        self.wanted: set[str] = set()
         self.unfetched: frozenset[str] = frozenset()
 
     @property
@@ -77,7 +78,7 @@ class CondorQueue:
         if not self._seat.scope.shared:
             clause += " && PartitionableSlot =?= true"
         told = self._ask("pilots", manager=self._manager, constraint=clause)
-        self.unfetched = unfetched(self._wanted, told["methods"])
+        self.unfetched = unfetched(self.wanted, told["methods"])
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
             for pilot, jobs in told["jobs"].items()
@@ -92,7 +93,7 @@ class CondorQueue:
             expected={} if self._checked else self._names,
         )
         self._checked = True
-        self._wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
+        self.wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-SIGNED = {"s3": "https"}
-"""What HTCondor makes of a URL before it gets to the pilot, by scheme."""
-
 
 def scheme_of(url: str) -> str:
     """Return what is before `://`, in lower case."""
@@ -21,5 +18,4 @@ def unfetched(wanted: Iterable[str], methods: Mapping[str, str]) -> frozenset[st
     """
     said = [each for each in methods.values() if each]
     known = {method.strip().lower() for each in said for method in each.split(",")}
-    lacking = (scheme for scheme in wanted if SIGNED.get(scheme, scheme) not in known)
-    return frozenset(lacking) if said else frozenset()
+    return frozenset(wanted) - known if said else frozenset()

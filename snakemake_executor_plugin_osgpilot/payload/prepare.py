@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,6 +112,9 @@ class Preparer:
 
     def _check_for_conda(self, job: Any, image: str) -> None:
         has = f"rule {job.rule} has a `conda:` environment"
+        if shutil.which("conda") is None:
+            # it asks conda where that is before any local rule, were it only `all`, and then fails
+            raise BadInput(f"{has}, and Snakemake needs conda on this machine, too: put it on PATH")
         if lacks(image, "conda"):
             raise BadInput(
                 f"{has} and {image} has no conda: build an image on one that has (`osgpilot "

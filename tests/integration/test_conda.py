@@ -94,18 +94,24 @@ def made(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def expected(channel: str, tmp_path_factory, monkeypatch) -> dict[str, bytes]:
-    """What the local executor makes of the same rules."""
-    folder = tmp_path_factory.mktemp("local")
-    prepare(folder, channel)
-    programs = folder / "base/bin"
-    programs.mkdir(parents=True)
+def conda(tmp_path_factory, monkeypatch) -> None:
+    """Have a program `conda` on this host, too: Snakemake wants it wherever it runs."""
+    programs = tmp_path_factory.mktemp("conda") / "bin"
+    programs.mkdir()
     for name, source in (("conda", "conda"), ("activate", "conda-activate")):
         (programs / name).write_bytes((KIT / source).read_bytes())
         (programs / name).chmod(0o755)
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+
+
+@pytest.fixture
+def expected(channel: str, tmp_path_factory, conda: None) -> dict[str, bytes]:
+    """What the local executor makes of the same rules."""
+    folder = tmp_path_factory.mktemp("local")
+    prepare(folder, channel)
     locally = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda"]
-    subprocess.run(locally, cwd=folder, env={**os.environ, "PATH": path}, check=True)
+    subprocess.run(locally, cwd=folder, check=True)
     return made(folder)
 
 
@@ -133,7 +139,9 @@ def test_environments_are_made_where_the_jobs_run_and_once_in_a_shared_folder(
     assert len([path for path in envs.iterdir() if path.is_dir()]) == 1
 
 
-def test_what_no_environment_could_come_of_is_refused_at_once(workflow: Workflow, channel: str):
+def test_what_no_environment_could_come_of_is_refused_at_once(
+    workflow: Workflow, channel: str, conda: None
+):
     prepare(workflow.folder, channel)
     assert workflow.run("--sdm", "conda", "--osgpilot-runtime-image", JOB_IMAGE) != 0
     assert f"rule greeted has a `conda:` environment and {JOB_IMAGE} has no conda" in workflow.said

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -18,11 +17,15 @@ import tarfile
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
+
+from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.ports import Seat
 
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),
@@ -225,6 +228,7 @@ def federation(tmp_path_factory, trusted: Trusted) -> Iterator[Federation]:
     made.stop()
 
 
+RUNS = ".snakemake/osgpilot/2*"
 PLUGIN = "/usr/local/libexec/pelican-plugin"
 
 
@@ -245,24 +249,25 @@ rule all:
         storage.federation("pelican://{federation.host}/ns/one.bin"),
         storage.federation("osdf:///ns/two.bin")
     output: "sums.txt"
-    shell: "sha256sum < {{input[0]}} > {{output}}; sha256sum < {{input[1]}} >> {{output}}"
+    shell:
+        "for file in {{input}}; do sha256sum < $file; done > {{output}}; sleep 2"
 """)
-    process = workflow.start("--osgpilot-max-pilots", "1")
-    until(lambda: "no pilot can fetch" in workflow.said, "the missing plugin to be noticed")
-    assert "no pilot can fetch osdf:// inputs, their HTCondor has no plugin for it" in workflow.said
-    assert "no pilot can fetch pelican:// inputs" in workflow.said
-    os.kill(process.pid, signal.SIGINT)
-    process.wait(PATIENCE_S)
-
     knobs = {"FILETRANSFER_PLUGINS": f"$(LIBEXEC)/curl_plugin,{PLUGIN}"}
     knobs["PELICAN_FEDERATION"] = federation.host
     workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
-    federation.asked.clear()
-    assert workflow.run() == 0, workflow.said
+    process = workflow.start()
+    until(lambda: list(workflow.folder.glob(RUNS)), "the run to begin")
+    (folder,) = workflow.folder.glob(RUNS)
+    seat = Seat("alice", "TestProject", folder.name)
+    with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
+        there.wanted = {"osdf", "pelican", "https", "s3", "stash"}
+        until(lambda: there.pilots() and there.unfetched, "a pilot to say what it can fetch")
+        assert there.unfetched == {"stash"}
+    assert process.wait(PATIENCE_S) == 0, workflow.said
     line = f"{hashlib.sha256(content).hexdigest()}  -\n"
     assert (workflow.folder / "sums.txt").read_text() == line * 2
     for name in ("one", "two"):
         assert federation.asked.count(f"GET /cache/ns/{name}.bin") == 1
     stats = json.loads(tool("condor_history", "-limit", "1", "-json"))[0]["TransferInputStats"]
-    assert stats["PelicanSizeBytesTotal"] == stats["OsdfSizeBytesTotal"] == len(content)
+    assert stats["PELICANSizeBytesTotal"] == stats["OSDFSizeBytesTotal"] == len(content)
     assert stats["CedarSizeBytesTotal"] < len(content)

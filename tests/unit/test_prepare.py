@@ -206,7 +206,9 @@ def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
     preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
 
 
-def test_conda_environments_lie_where_the_pilots_see_them():
+def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
     def check(prefix):
         wanted = preparer(image=RUNTIME, sdm=["conda"], conda_prefix=prefix)
         wanted._check(job(Rule(conda_env="env.yaml")))
@@ -216,6 +218,13 @@ def test_conda_environments_lie_where_the_pilots_see_them():
     with pytest.raises(BadInput, match="do not see --conda-prefix /home/me/envs"):
         check(Path("/home/me/envs"))
     preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
+
+
+def test_without_conda_here_rules_with_conda_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BadInput, match="needs conda on this machine"):
+        preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
+    preparer(image=RUNTIME, sdm=["conda"])._check(job())
 
 
 def test_files_in_s3_that_need_different_keys_are_left_to_snakemake():

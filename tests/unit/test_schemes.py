@@ -13,8 +13,6 @@ USUAL = "http,https,ftp, OSDF"
         ({"osdf", "https"}, {"p1": USUAL}, set()),
         ({"osdf", "pelican"}, {"p1": USUAL}, {"pelican"}),
         ({"osdf"}, {"p1": "http", "p2": USUAL}, set()),
-        ({"s3"}, {"p1": "https"}, set()),
-        ({"s3"}, {"p1": "http"}, {"s3"}),
         ({"osdf"}, {}, set()),
         ({"osdf"}, {"p1": ""}, set()),
         (set(), {"p1": "http"}, set()),

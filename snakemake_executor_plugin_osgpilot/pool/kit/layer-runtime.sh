@@ -33,6 +33,8 @@ for solver in "$tree/$site"/pulp/solverdir/cbc/linux/*; do
 done
 
 cd "$tree"
+# rattler does not begin without
+install -Dm644 /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt
 ln -sf mawk usr/bin/awk
 ln -s python3 usr/bin/python
 ln -s which.debianutils usr/bin/which
