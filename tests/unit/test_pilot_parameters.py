@@ -160,6 +160,7 @@ def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path
     env = (tmp_path / "env").read_text()
     assert "APPTAINERENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
     assert "APPTAINERENV_OSG_PROJECT_NAME=MyProject\n" in env
+    assert "APPTAINER_NO_EVAL=1\n" in env
     assert "FROM_SETUP=yes" in env
     assert not (tmp_path / "pwned").exists()
     argv = (tmp_path / "argv").read_text()
