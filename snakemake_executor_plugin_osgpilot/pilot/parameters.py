@@ -59,7 +59,7 @@ def start_extra(seat: Seat) -> str:
 
 DISK_EXCEEDED = (
     "(JobUniverse != 13 && DiskUsage =!= UNDEFINED && DiskUsage > Disk "
-    '&& !regexp("^data[0-9]", MY.Name))'
+    '&& !regexp("^data[0-9]", Name))'
 )
 """When the pilot stops what is in a slot for its disk: HTCondor's own condition (the metaknob
 POLICY:Hold_If_Disk_Exceeded), but not for slots that keep an image for several jobs. To those 25.14
