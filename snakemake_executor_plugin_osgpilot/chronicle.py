@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core import history as lines
@@ -25,8 +25,8 @@ NUMBERS_EVERY_S = 60.0
 
 @dataclass
 class Chronicle:
-    """Follows one run. `handed_over` and `failed` are called by Snakemake's threads, all else by
-    the controller's. `secrets` are texts that must not be written down.
+    """Follows one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
+    else by the controller's. `secrets` are texts that must not be written down.
     """
 
     history: History
@@ -63,6 +63,10 @@ class Chronicle:
         """Write down that Snakemake handed jobs over, each with what tells it from others, and
         what they needed."""
         self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
+
+    def spent(self, jobs: Mapping[str, lines.Spent]) -> None:
+        """Write down what jobs took, by their key."""
+        self.history.put(lines.spent(jobs))
 
     def failed(self, key: str, text: str) -> None:
         """Write down why a job failed, as the user is told."""

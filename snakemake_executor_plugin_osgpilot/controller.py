@@ -53,7 +53,7 @@ class Controller:
         self._chronicle, self._show = chronicle, show
         self._looked_s = float("-inf")
         self._look_soon = False
-        self._idle = self._shunned = frozenset[str]()
+        self._idle = self._shunned = self._unfetched = frozenset[str]()
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._wake = threading.Event()
@@ -229,6 +229,7 @@ class Controller:
             number = decided.actions.count(action)
             self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
         self._tell_refusals(decided)
+        self._tell_unfetched()
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
         shunned = self._fleet.health.shunned.keys()
         self._queue.avoid(sorted(shunned - self._shunned))
@@ -258,6 +259,15 @@ class Controller:
                 say = self._warn if rule == "breaker" else self._say
                 say(f"no more pilots for now: {reason}")
         self._refused = refused
+
+    def _tell_unfetched(self) -> None:
+        for scheme in sorted(self._scaling.unfetched - self._unfetched):
+            self._warn(
+                f"no pilot can fetch {scheme}:// inputs, their HTCondor has no plugin for it, and "
+                f"jobs with such inputs wait: leave {scheme} out of --osgpilot-url-schemes for "
+                "Snakemake to fetch them, or use an image for pilots that has the plugin"
+            )
+        self._unfetched |= self._scaling.unfetched
 
     def _signal_news(self) -> None:
         if self._queue.has_news():

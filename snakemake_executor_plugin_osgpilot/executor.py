@@ -203,6 +203,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
+        self._tell_spent(key for key in over if key not in self._active)
         self._run.intake.settle(failed)
         for key, (_, text) in failed.items():
             self._run.chronicle.failed(key, text)
@@ -211,6 +212,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
+
+    def _tell_spent(self, keys: Iterable[str]) -> None:
+        from snakemake_executor_plugin_osgpilot.payload.spent import spent
+
+        told = {key: spent(self._run.folder.job(key)) for key in keys}
+        self._run.chronicle.spent({key: each for key, each in told.items() if each is not None})
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""

@@ -45,10 +45,13 @@ def make_preparer(
     from snakemake_executor_plugin_osgpilot.payload.image import Images
     from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
     from snakemake_executor_plugin_osgpilot.payload.request import Requests
+    from snakemake_executor_plugin_osgpilot.payload.s3 import KeyFiles
     from snakemake_executor_plugin_osgpilot.payload.traffic import traffic_of
 
     settings = workflow.executor_settings
-    traffic = traffic_of(settings, workflow.storage_settings.shared_fs_usage)
+    shared = workflow.storage_settings.shared_fs_usage
+    traffic = traffic_of(settings, shared, signs=run.access_point.signs)
+    of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
     return Preparer(
         workflow,
         settings.payload or "auto",
@@ -60,4 +63,6 @@ def make_preparer(
         traffic,
         Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
         Requests(run.scaling.policy, run.say, run.warn),
+        KeyFiles(run.folder.keys),
+        frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
     )

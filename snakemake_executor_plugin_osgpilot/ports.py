@@ -118,6 +118,10 @@ class AccessPoint(Protocol):
         `cluster.proc`, anybody's, with what they take; none are told if no others may run there.
         """
 
+    @property
+    def unfetched(self) -> frozenset[str]:
+        """Schemes of URLs among the inputs of jobs that no pilot could fetch, as of `pilots`."""
+
     def forget(self, job_ids: Iterable[str] | None) -> None:
         """Drop removed jobs of this run whose pilot vanished before it could confirm."""
 

@@ -31,6 +31,11 @@ class RunFolder:
     def job(self, key: str) -> Path:
         return self.path / "jobs" / key
 
+    @property
+    def keys(self) -> Path:
+        """Where keys lie that the access point needs for the run's jobs; it goes as they go."""
+        return self.path / "jobs" / "keys"
+
     def pilot(self, name: str) -> Path:
         return self.path / "pilots" / name
 

@@ -34,6 +34,10 @@ class Pool(Protocol):
         `ports.AccessPoint`). Raises `Unanswered`.
         """
 
+    @property
+    def unfetched(self) -> frozenset[str]:
+        """See `ports.AccessPoint`."""
+
 
 class Scaling:
     """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
@@ -77,6 +81,11 @@ class Scaling:
         for move in moves:
             self.estimates = learned(self.estimates, move.before, move.after)
         return moves
+
+    @property
+    def unfetched(self) -> frozenset[str]:
+        """Schemes of URLs that jobs need and no pilot can fetch, as the pool told it last."""
+        return self._pool.unfetched
 
     def plan(self, view: View) -> Plan:
         """Return what to do about the pilots now."""

@@ -12,7 +12,7 @@ from typing import Any, List, Optional
 
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
-DEFAULT_URL_SCHEMES = "osdf,pelican,https,http"
+DEFAULT_URL_SCHEMES = "osdf,pelican,https,http,s3"
 
 common_settings = CommonSettings(
     non_local_exec=True,

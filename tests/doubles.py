@@ -141,6 +141,7 @@ class FakeAccessPoint:
         self.history_fails: OsgpilotError | None = None
         self.forgotten = False
         self.known: dict[str, dict[str, Shape]] = {}
+        self.unfetched: frozenset[str] = frozenset()
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
@@ -248,6 +249,13 @@ class StorageSettings:
 
     key: str | None = field(default=None, metadata={"env_var": True})
     endpoint: str | None = None
+    token_file: str | None = None
+    access_key: str | None = field(default=None, metadata={"env_var": True})
+    secret_key: str | None = field(default=None, metadata={"env_var": True})
+    token: str | None = field(default=None, metadata={"env_var": True})
+    region: str | None = None
+    endpoint_url: str | None = None
+    signature_version: str | None = None
 
 
 class InStorage(str):
@@ -255,12 +263,15 @@ class InStorage(str):
 
     is_storage = True
 
-    def __new__(cls, query, *, retrieve=True, path=".snakemake/storage/x", **settings):
+    def __new__(
+        cls, query, *, retrieve=True, path=".snakemake/storage/x", is_dir=False, **settings
+    ):
         made = super().__new__(cls, path)
         made.storage_object = SimpleNamespace(
             query=query,
             print_query=query,
             retrieve=retrieve,
+            is_dir=lambda: is_dir,
             provider=SimpleNamespace(settings=StorageSettings(**settings)),
         )
         return made

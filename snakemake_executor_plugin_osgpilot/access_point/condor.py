@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
 from snakemake_executor_plugin_osgpilot.core.holds import WAKING
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.polling import ended
+from snakemake_executor_plugin_osgpilot.core.schemes import scheme_of, unfetched
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
@@ -33,7 +34,8 @@ class CondorQueue:
     """Jobs of one run in a schedd's queue.
 
     `address` says which schedd (see `worker`), None the one of this machine; `manager` is the
-    central manager, empty for the configured one. `image_way` says how an image travels, to a user.
+    central manager, empty for the configured one. `image_way` says how an image travels, to a user;
+    `wanted` are schemes of URLs among the inputs of the jobs submitted.
     """
 
     submit_s = SUBMIT_S
@@ -41,6 +43,8 @@ class CondorQueue:
     token: Mapping[str, str] = MappingProxyType({})
     """What is known since `ping` of the token that the schedd took, see `credentials`."""
     image_way = "with each job"
+    signs = False
+    """Whether its shadows sign URLs of S3 with keys from files of this machine."""
 
     def __init__(
         self, seat: Seat, run_folder: Path, manager: str = "", address: dict[str, str] | None = None
@@ -51,6 +55,8 @@ class CondorQueue:
         self._address = address
         self._worker = Worker()
         self._checked = False
+        self.wanted: set[str] = set()
+        self.unfetched: frozenset[str] = frozenset()
 
     @property
     def _names(self) -> dict[str, str]:
@@ -73,10 +79,11 @@ class CondorQueue:
         clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
         if not self._seat.scope.shared:
             clause += " && PartitionableSlot =?= true"
-        found = self._ask("pilots", manager=self._manager, constraint=clause)
+        told = self._ask("pilots", manager=self._manager, constraint=clause)
+        self.unfetched = unfetched(self.wanted, told["methods"])
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
-            for pilot, jobs in found.items()
+            for pilot, jobs in told["jobs"].items()
         }
 
     def submit(self, submission: Submission) -> dict[str, str]:
@@ -88,6 +95,7 @@ class CondorQueue:
             expected={} if self._checked else self._names,
         )
         self._checked = True
+        self.wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 

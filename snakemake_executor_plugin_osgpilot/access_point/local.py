@@ -19,6 +19,7 @@ class LocalAccessPoint(CondorQueue):
     """Jobs of one run, in the local schedd's queue, followed by the run's event log."""
 
     told_until_s = math.inf
+    signs = True
 
     def __init__(self, seat: Seat, run_folder: Path, central_manager: str = "") -> None:
         super().__init__(seat, run_folder, central_manager)

@@ -30,6 +30,7 @@ HOLD_REASON = "osgpilot wakes it, and releases it at once"
 SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
 """When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
 
+_METHODS = "HasFileTransferPluginMethods"
 _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
 """What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
 Machine ClassAd Attributes)."""
@@ -214,17 +215,19 @@ def _collector(htcondor: Any, request: Request) -> Any:
     return htcondor.Collector(manager) if manager else htcondor.Collector()
 
 
-def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, list[int]]]:
-    attributes = ["OSGPILOT_PILOT_ID", "JobId", *_SLOT_SIZES]
+def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", _METHODS, *_SLOT_SIZES]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, dict[str, list[int]]] = {}
+    methods: dict[str, str] = {}
     for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
         jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
+        methods[ad["OSGPILOT_PILOT_ID"]] = str(ad.get(_METHODS, ""))
         if "JobId" in ad:
             jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
-    return found
+    return {"jobs": found, "methods": methods}
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
@@ -26,6 +26,13 @@ TEXT_MAX = 4000
 
 Told = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
 """A job, what tells it from others of its rule, and further names that a user may call it by."""
+
+
+class Spent(NamedTuple):
+    """What the command of a job took: CPU time, and how long it ran."""
+
+    cpu_s: float
+    time_s: float
 
 
 def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:
@@ -45,6 +52,12 @@ def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
         {"kind": "needed", "needs": list(needs), "jobs": list(jobs)}
         for needs, jobs in by_needs.items()
     ]
+
+
+def spent(jobs: Mapping[str, Spent]) -> list[Line]:
+    """Return what jobs took, by their key."""
+    entries = [[key, *took] for key, took in jobs.items()]
+    return [{"kind": "spent", "jobs": entries}] if entries else []
 
 
 def asked(job_class: JobClass) -> Line:

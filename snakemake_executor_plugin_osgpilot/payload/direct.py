@@ -90,6 +90,8 @@ def _storage(job: Any, traffic: Traffic) -> str | None:
         return f"Snakemake has to bring {gone[0].storage_object.print_query}"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
+    if len(traffic.keys(job.input)) > 1:
+        return "its files in S3 need different keys"
     return None
 
 
@@ -108,7 +110,8 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
     parts = members(job)
     made = [file for part in parts for file in part.output]
     used = needed_from_outside(job)
-    _check_group(job, parts, clash=_clash(traffic.urls(used), (*used, *made)))
+    clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
+    _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
     return Payload(
@@ -130,7 +133,8 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
     """Raise `BadInput` if members of a group are at odds that could each run alone."""
     shells = {_shell(part) for part in parts}
     if clash or len(shells) > 1:
-        what = "files in storage have the same name" if clash else "its rules use different shells"
+        both = "files in storage have the same name or need different keys"
+        what = both if clash else "its rules use different shells"
         raise BadInput(
             f"{label(job)}: {what}; take a rule out of the group or set its resource "
             "osgpilot_payload to snakemake"

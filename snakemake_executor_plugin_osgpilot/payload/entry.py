@@ -6,16 +6,41 @@ FILE tells in JSON which jobs to run, since Snakemake's own option for that (`--
 commas and outer quotes of wildcards. The arguments are those of Snakemake.
 """
 
+import fcntl
 import json
 import re
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from snakemake.cli import args_to_api, parse_args
+from snakemake.deployment.conda import Env
 from snakemake.exceptions import print_exception
 from snakemake_interface_executor_plugins.utils import TargetSpec
 
 PLAIN = re.compile(r"[\w.+/@%-]*")
+
+
+def one_at_a_time(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `create` of a conda environment such that no two jobs make it at a time.
+
+    Snakemake takes one that another job is just making for the remains of an attempt, and
+    removes it.
+    """
+
+    @wraps(create)
+    def made(env: Any, *args: Any, **named: Any) -> Any:
+        folder = Path(env.address).parent
+        with (folder / ".osgpilot-lock").open("a") as lock:
+            # some file systems have no locks; then it is as with Snakemake alone
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            return create(env, *args, **named)
+
+    return made
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +49,8 @@ def main(argv: list[str]) -> int:
     try:
         parser, args = parse_args(argv[1:])
         args.target_jobs = [TargetSpec(rule, wildcards) for rule, wildcards in told["jobs"]]
+        if args.conda_prefix:
+            Env.create = one_at_a_time(Env.create)
         args.unneeded_temp_files = frozenset(told["unneeded_temp_files"])
         values = [value for _, wildcards in told["jobs"] for value in wildcards.values()]
         if not all(PLAIN.fullmatch(value) for value in values):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, label, members
+from snakemake_executor_plugin_osgpilot.payload.model import (
+    Payload,
+    check_places,
+    label,
+    members,
+    needed_from_outside,
+)
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.s3 import KeyFiles, Lines
 from snakemake_executor_plugin_osgpilot.payload.scripts import needs_r
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
@@ -23,7 +32,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     list_sources,
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
-from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
+from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, is_below
 from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
 KINDS = ("auto", "direct", "snakemake")
@@ -41,7 +50,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparer:
-    """Makes jobs of one workflow ready. `command` gives Snakemake's own call for a job."""
+    """Makes jobs of one workflow ready. `command` gives Snakemake's own call for a job.
+
+    Of the `environment`, the variables in `of_storage` are for Snakemake's storage plugins alone.
+    """
 
     workflow: Any
     kind: str
@@ -53,6 +65,8 @@ class Preparer:
     traffic: Traffic
     images: Images
     requests: Requests
+    keys: KeyFiles
+    of_storage: Collection[str] = ()
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -90,15 +104,28 @@ class Preparer:
                 f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
                 "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
             )
-        if "conda" in self._deployment and job.rule.conda_env and lacks(image, "conda"):
-            raise BadInput(
-                f"rule {job.rule} has a `conda:` environment and {image} has no conda: build an "
-                "image on one that has (`osgpilot runtime build --base IMAGE`) or leave out "
-                "--sdm conda"
-            )
+        if "conda" in self._deployment and job.rule.conda_env:
+            self._check_for_conda(job, image)
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
+
+    def _check_for_conda(self, job: Any, image: str) -> None:
+        has = f"rule {job.rule} has a `conda:` environment"
+        if shutil.which("conda") is None:
+            # it asks conda where that is before any local rule, were it only `all`, and then fails
+            raise BadInput(f"{has}, and Snakemake needs conda on this machine, too: put it on PATH")
+        if lacks(image, "conda"):
+            raise BadInput(
+                f"{has} and {image} has no conda: build an image on one that has (`osgpilot "
+                "runtime build --base docker://condaforge/miniforge3`) or leave out --sdm conda"
+            )
+        prefix = str(self.workflow.deployment_settings.conda_prefix or "")
+        if prefix.startswith("/") and not is_below(prefix, self.traffic.shared_prefixes):
+            raise BadInput(
+                f"{has} and the pilots' nodes do not see --conda-prefix {prefix}: name a folder "
+                "below one of --osgpilot-shared-prefixes, or leave it out"
+            )
 
     def prepare(self, job: Any) -> Prepared:
         """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
@@ -112,14 +139,16 @@ class Preparer:
         """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
+        keys: Lines = ()
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
             started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
-            payload = direct.build(job, self.environment, self.traffic)
-        request = self.requests.of(job, image)
+            payload = direct.build(job, self._for_commands, self.traffic)
+            keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+        request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
         return payload, request
 
@@ -131,6 +160,11 @@ class Preparer:
         if kind == "direct" and (reason := self._reason(job)):
             raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
+
+    @cached_property
+    def _for_commands(self) -> dict[str, str]:
+        """The variables that a command gets that runs alone: no secrets of storage plugins."""
+        return {n: value for n, value in self.environment.items() if n not in self.of_storage}
 
     def _reason(self, job: Any) -> str | None:
         return direct.unsupported(job, self.traffic, self._deployment)

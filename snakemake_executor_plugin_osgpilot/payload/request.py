@@ -25,6 +25,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Image
 from snakemake_executor_plugin_osgpilot.payload.model import label, members, unknown
 from snakemake_executor_plugin_osgpilot.payload.pins import pinned
+from snakemake_executor_plugin_osgpilot.payload.s3 import Lines
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """What a job gets whose rule says nothing; the OSPool's own defaults."""
@@ -44,11 +45,11 @@ class Requests:
     _known: dict[Request, Request] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
 
-    def of(self, job: Any, image: Image) -> Request:
+    def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
         """Return what `job`, or group job, asks for. Raises `BadInput` naming rule and resource.
 
         Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images have to be
-        the same for all members that name them.
+        the same for all members that name them. `lines` of ours go with the extras.
         """
         who = label(job)
         memory_mb = self._sized(job, "mem_mb")
@@ -66,7 +67,7 @@ class Requests:
             image.transferred,
             model,
             manufacturer,
-            _extras(who, members(job)),
+            _extras(who, members(job)) + lines,
         )
         return self._known.setdefault(request, request)
 

@@ -31,7 +31,8 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
-    return sources | snakefiles | set(_wrappers(workflow)), snakefiles
+    more = {*_wrappers(workflow), *_environments(workflow)}
+    return sources | snakefiles | more, snakefiles
 
 
 def _snakefiles(workflow: Any) -> Iterable[str]:
@@ -54,6 +55,27 @@ def _wrappers(workflow: Any) -> Iterable[str]:
             path = Path(place.get_path_or_uri(secret_free=True))
             folder = path.parent if path.is_file() else path
             yield from (os.path.relpath(file) for file in folder.rglob("*") if file.is_file())
+
+
+def _environments(workflow: Any) -> Iterable[str]:
+    """Return the files of conda environments, with what Snakemake looks for beside them.
+
+    Of these it lists the environments alone, and only where there is git.
+    """
+    from snakemake.sourcecache import LocalSourceFile
+
+    if "conda" not in {str(method) for method in workflow.deployment_settings.deployment_method}:
+        return
+    jobs = (job for job in workflow.dag.jobs if job.rule.conda_env)
+    specs = {job.conda_env_spec for job in jobs}
+    for file in (spec.file for spec in specs if spec.is_file):
+        if isinstance(file, LocalSourceFile):
+            path = Path(file.get_path_or_uri(secret_free=True))
+            beside = (
+                path.with_suffix(".post-deploy.sh"),
+                *path.parent.glob(f"{path.stem}.*.pin.txt"),
+            )
+            yield from (os.path.relpath(each) for each in (path, *beside) if each.is_file())
 
 
 def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:

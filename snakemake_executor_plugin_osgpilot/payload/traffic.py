@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.access_point.description import PLAIN_URL
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.payload import s3
 from snakemake_executor_plugin_osgpilot.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")
@@ -41,17 +42,19 @@ class Traffic:
     `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those
     that HTCondor may fetch inputs by. `fetched_here` and `stored_here` say whether the main
     Snakemake brings inputs from storage and outputs to it; then they are files like any other.
+    `signs` says whether the access point can sign URLs of S3 with keys that lie here.
     """
 
     shared_prefixes: tuple[str, ...] = ()
     url_schemes: frozenset[str] = frozenset()
     fetched_here: bool = True
     stored_here: bool = True
+    signs: bool = False
 
     def into(self, file: Any) -> Way:
         """Return how an input gets to the job."""
         way = self._way(file, storage_here=self.fetched_here)
-        return Way.URL if way is Way.STORAGE and self._fetched_by_url(file) else way
+        return Way.URL if way is Way.STORAGE and self._url(file) else way
 
     def out_of(self, file: Any) -> Way:
         """Return how an output or a log gets back."""
@@ -78,33 +81,48 @@ class Traffic:
     def urls(self, files: Iterable[Any]) -> tuple[tuple[str, str], ...]:
         """Return URL and path of the inputs that HTCondor fetches."""
         chosen = (file for file in files if self.into(file) is Way.URL)
-        return tuple(dict.fromkeys((str(f.storage_object.query), str(f)) for f in chosen))
+        return tuple(dict.fromkeys((self._url(file), str(file)) for file in chosen))
 
-    def _fetched_by_url(self, file: Any) -> bool:
-        url = str(file.storage_object.query)
+    def keys(self, files: Iterable[Any]) -> set[s3.Keys]:
+        """Return the keys with which URLs of these inputs are signed."""
+        chosen = [file for file in files if self.into(file) is Way.URL]
+        signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
+        return {keys for file in signed if (keys := s3.keys_of(file.storage_object.provider))}
+
+    def _url(self, file: Any) -> str:
+        """Return the URL by which HTCondor fetches a file in storage, empty if it cannot."""
+        stored = file.storage_object
+        url = str(stored.query)
+        if url.startswith(s3.SCHEME):
+            url = s3.address(stored) if self.signs and "s3" in self.url_schemes else ""
+        elif _has_credentials(stored.provider):
+            return ""
         if not PLAIN_URL.fullmatch(url) or PurePosixPath(str(file)).is_absolute():
-            return False
+            return ""
         parts = urlsplit(url)
-        named = parts.path and not parts.path.endswith("/")
-        secret = "@" in parts.netloc or _has_credentials(file.storage_object.provider)
-        return parts.scheme in self.url_schemes and bool(named) and not secret
+        named = parts.path and not parts.path.endswith("/") and "@" not in parts.netloc
+        return url if named and parts.scheme in self.url_schemes else ""
 
 
 def _has_credentials(provider: Any) -> bool:
     """Whether a storage provider was given secrets; HTCondor would come without them.
 
-    Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README).
+    Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README), or they
+    are files with secrets, such as `token_file` of snakemake-storage-plugin-pelican.
     """
     settings = provider.settings
     fields = getattr(settings, "__dataclass_fields__", {})
     return any(
-        field.metadata.get("env_var") and getattr(settings, name, None) is not None
+        (field.metadata.get("env_var") or name.endswith("_file"))
+        and getattr(settings, name, None) is not None
         for name, field in fields.items()
     )
 
 
-def traffic_of(settings: ExecutorSettings, shared: Collection[SharedFSUsage]) -> Traffic:
-    """Return what the settings and `--shared-fs-usage` say. Raises `BadInput`."""
+def traffic_of(
+    settings: ExecutorSettings, shared: Collection[SharedFSUsage], *, signs: bool = False
+) -> Traffic:
+    """Return what the settings, `--shared-fs-usage` and the access point say. Raises `BadInput`."""
     fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
     return Traffic(
         shared_prefixes(settings.shared_prefixes),
@@ -112,6 +130,7 @@ def traffic_of(settings: ExecutorSettings, shared: Collection[SharedFSUsage]) ->
         fetched_here=fetches,
         # see Job.postprocess of Snakemake
         stored_here=fetches and SharedFSUsage.INPUT_OUTPUT in shared,
+        signs=signs,
     )
 
 

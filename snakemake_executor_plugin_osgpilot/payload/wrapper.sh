@@ -57,12 +57,13 @@ for ((i = 0; i < ${#links[@]}; i += 2)); do
 done
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
-status=0
+status=0 began=${EPOCHREALTIME-}
 for text in "${scripts[@]}"; do
     case $text in *"$here"*) text=${text//"$here"/"$PWD"} ;; esac
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
     "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
+{ times; echo "$began ${EPOCHREALTIME-}"; } > "$out/.osgpilot-times"
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 
 # HTCondor brings no links; they are listed, and made again where the files come together.

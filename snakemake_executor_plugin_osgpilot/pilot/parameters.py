@@ -57,6 +57,15 @@ def start_extra(seat: Seat) -> str:
             return "(True)"
 
 
+DISK_EXCEEDED = (
+    "(JobUniverse != 13 && DiskUsage =!= UNDEFINED && DiskUsage > Disk "
+    '&& !regexp("^data[0-9]", Name))'
+)
+"""When the pilot stops what is in a slot for its disk: HTCondor's own condition (the metaknob
+POLICY:Hold_If_Disk_Exceeded), but not for slots that keep an image for several jobs. To those 25.14
+gives the image's size rounded down, stops them at once, and may then leave their jobs waiting."""
+
+
 def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
 
@@ -91,6 +100,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "MEMORY": str(pilot.shape.memory_mb),
         "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
+        "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }
     if site.shared_folders:

@@ -165,6 +165,8 @@ run_container() {
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
     [ "${option[gpus]}" = 0 ] || use_gpus
+    # else a shell in there would evaluate the values of variables
+    export APPTAINER_NO_EVAL=1
     "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" &
     container=$!
 }

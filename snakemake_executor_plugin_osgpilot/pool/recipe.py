@@ -96,7 +96,10 @@ def recipe() -> Recipe:
     venv = Stage(
         "venv", key_of(*common, host.key, requirements(), version(), KIT / "layer-venv.sh")
     )
-    runtime_steps = (KIT / "layer-runtime.sh", KIT / "runtime-packages.py")
+    runtime_steps = tuple(
+        KIT / name
+        for name in ("layer-runtime.sh", "runtime-packages.py", "conda", "conda-activate")
+    )
     return Recipe(
         host=host,
         jobtree=jobtree,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Usage
+from snakemake_executor_plugin_osgpilot.core.history import Spent
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 
 
@@ -35,7 +36,8 @@ class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
     `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
     Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for,
-    `woken_s` when we had HTCondor think of it again.
+    `woken_s` when we had HTCondor think of it again. `usage` is what HTCondor saw, `spent` what its
+    shell counted.
     """
 
     key: str
@@ -50,6 +52,7 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     exit_status: int | None = None
     usage: Usage = NO_USAGE
+    spent: Spent | None = None
     text: str = ""
     names: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -59,6 +62,13 @@ class Job:
     def waits(self) -> bool:
         """Whether it would start if there were room."""
         return self.state in ("queued", "waiting")
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of its last start: HTCondor may miss short processes, the shell those that were
+        left behind.
+        """
+        return max(self.usage.cpu_s, self.spent.cpu_s if self.spent else 0.0)
 
     def waits_s(self, now_s: float) -> list[tuple[float, float]]:
         """Return from when until when it waited for a pilot."""

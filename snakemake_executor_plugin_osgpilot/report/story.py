@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from snakemake_executor_plugin_osgpilot.core.events import Usage
-from snakemake_executor_plugin_osgpilot.core.history import Line
+from snakemake_executor_plugin_osgpilot.core.history import Line, Spent
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.report.facts import Attempt, Failure, Job, Pilot
 
@@ -46,7 +46,7 @@ class Story:
             "started": self._started, "ended": self._ended, "removed": self._removed,
             "held": self._held, "waiting": self._waiting, "pilot": self._pilot,
             "needed": self._needed, "plan": self._plan, "failed": self._failed,
-            "woken": self._woken, "end": self._end,
+            "woken": self._woken, "spent": self._spent, "end": self._end,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> Story:
@@ -146,6 +146,10 @@ class Story:
             how = "done" if exit_status == 0 else "failed"
             self._stop(job, at_s, how)
             self._moved(job, how, at_s)
+
+    def _spent(self, line: Line) -> None:
+        for key, *spent in line["jobs"]:
+            self.jobs[key].spent = Spent(*spent)
 
     def _removed(self, line: Line) -> None:
         self._back(line, "failed")

@@ -19,8 +19,9 @@ TIME_MARGIN = 1.5
 """A job that outlives its runtime may meet the end of its pilot."""
 
 DISK_QUANTUM_MB = 100
-CPU_MEASURED_S = 10.0
-"""Shorter jobs say nothing about cores: CPU time comes in whole seconds, and starting counts."""
+CPU_SEEN_S, CPU_COUNTED_S = 10.0, 1.0
+"""Shorter jobs say nothing about cores: what HTCondor saw comes in whole seconds, and with that
+starting counts; what the shell counted is exact."""
 
 SPARE_CORE = 0.2
 """A job that kept so much of one more core busy may have it."""
@@ -64,12 +65,8 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
         Shape(*map(max, zip(*shapes, strict=True))),
         max(job.job_class.runtime_s for job in jobs),
     )
-    busy = [
-        job.usage.cpu_s / time_s
-        for job, time_s in zip(jobs, times_s, strict=True)
-        if time_s >= CPU_MEASURED_S
-    ]
-    cores = max(busy, default=0.0)
+    busy = [_cores(job, time_s) for job, time_s in zip(jobs, times_s, strict=True)]
+    cores = max(busy)
     memory_mb = max(job.usage.memory_mb for job in jobs)
     disk_mb = max(job.usage.disk_mb for job in jobs)
     return RuleUse(
@@ -86,6 +83,13 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
         disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB),
         runtime_min=max(1, math.ceil(max(times_s) * TIME_MARGIN / 60)),
     )
+
+
+def _cores(job: Job, time_s: float) -> float:
+    """Return how many cores a job kept busy, 0 if it was too short to tell."""
+    if job.spent is not None and job.spent.time_s >= CPU_COUNTED_S:
+        return job.cpu_s / job.spent.time_s
+    return job.usage.cpu_s / time_s if time_s >= CPU_SEEN_S else 0.0
 
 
 def _up(number: float, quantum: int) -> int:

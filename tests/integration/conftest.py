@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tls import Trusted
 
 from snakemake_executor_plugin_osgpilot import run as runs
 
@@ -187,6 +188,11 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     server = WebServer(tmp_path_factory.mktemp("www"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Trusted:
+    return Trusted.make(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

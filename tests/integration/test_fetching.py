@@ -1,4 +1,4 @@
-"""Inputs and images that HTCondor fetches over TLS, from a web server and from a registry."""
+"""Inputs and images that HTCondor fetches over TLS: from a web server, a registry, a federation."""
 
 from __future__ import annotations
 
@@ -17,57 +17,20 @@ import tarfile
 import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, tool, until
+from conftest import PATIENCE_S, SITE, Workflow, tool, until
+from tls import HOST, Trusted
 
-PILOT_IMAGE = "/opt/sif/pilot.sif"
-AUTHORITY = "/etc/ssl/localpool"
-HOST = socket.getfqdn()
+from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.ports import Seat
+
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),
     *("stat", "tar", "touch", "tr"),
 )
-
-
-@dataclass(frozen=True)
-class Trusted:
-    """A certificate for this host that pilots trust, and what makes others trust it."""
-
-    folder: Path
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.folder / "host.crt", self.folder / "host.key")
-        return context
-
-    @property
-    def bundle(self) -> str:
-        return str(self.folder / "ca.crt")
-
-
-def openssl(folder: Path, *options: str) -> None:
-    subprocess.run(["openssl", *options], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def trusted(tmp_path_factory) -> Trusted:
-    folder = tmp_path_factory.mktemp("tls")
-    for name in ("ca.crt", "ca.key"):
-        text = tool("apptainer", "exec", PILOT_IMAGE, "cat", f"{AUTHORITY}/{name}")
-        (folder / name).write_text(text)
-    (folder / "names").write_text(
-        f"subjectAltName=DNS:{HOST}\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n"
-    )
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout", "host.key")
-    openssl(folder, "req", *new_key, "-out", "host.csr", "-subj", f"/CN={HOST}")
-    signed_by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
-    wanted = ("-in", "host.csr", "-out", "host.crt", "-extfile", "names")
-    openssl(folder, "x509", "-req", "-days", "2", *signed_by, *wanted)
-    return Trusted(folder)
 
 
 @pytest.fixture
@@ -211,3 +174,100 @@ rule contained:
     assert (workflow.folder / "sum.txt").read_text() == f"{expected}  -\n"
     for kind in ("docker", "oras", "https"):
         assert (workflow.folder / f"{kind}.txt").read_text() == "tiny\n", kind
+
+
+class Federation:
+    """A Pelican federation of one server, which is director and cache as well."""
+
+    def __init__(self, folder: Path, trusted: Trusted) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        noted = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args, directory=folder)  # type: ignore[arg-type]
+
+            def do_GET(self) -> None:
+                director = "/api/v1.0/director/object"
+                if self.path == "/.well-known/pelican-configuration":
+                    content = json.dumps({"director_endpoint": f"https://{noted.host}"}).encode()
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                elif self.path.startswith(director):
+                    self.send_response(307)
+                    self.send_header("Location", f"/cache{self.path.removeprefix(director)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                elif self.command == "HEAD":
+                    super().do_HEAD()
+                else:
+                    super().do_GET()
+
+            do_HEAD = do_GET
+
+            def log_request(self, *args: object) -> None:
+                noted.asked.append(f"{self.command} {self.path}")
+
+        self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
+        self._server.socket = trusted.context.wrap_socket(self._server.socket, server_side=True)
+        self.host = f"{HOST}:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def federation(tmp_path_factory, trusted: Trusted) -> Iterator[Federation]:
+    made = Federation(tmp_path_factory.mktemp("objects"), trusted)
+    yield made
+    made.stop()
+
+
+RUNS = ".snakemake/osgpilot/2*"
+PLUGIN = "/usr/local/libexec/pelican-plugin"
+
+
+def test_objects_of_a_federation_go_from_its_cache_to_the_pilots_plugin(
+    workflow: Workflow, federation: Federation, trusted: Trusted, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", trusted.bundle)
+    monkeypatch.setenv("FEDERATION", federation.host)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "federation"))
+    objects = federation.folder / "cache/ns"
+    objects.mkdir(parents=True)
+    content = os.urandom(200_000)
+    (objects / "one.bin").write_bytes(content)
+    (objects / "two.bin").write_bytes(content)
+    workflow.snakefile(f"""
+rule all:
+    input:
+        storage.federation("pelican://{federation.host}/ns/one.bin"),
+        storage.federation("osdf:///ns/two.bin")
+    output: "sums.txt"
+    shell:
+        "for file in {{input}}; do sha256sum < $file; done > {{output}}; sleep 2"
+""")
+    knobs = {"FILETRANSFER_PLUGINS": f"$(LIBEXEC)/curl_plugin,{PLUGIN}"}
+    knobs["PELICAN_FEDERATION"] = federation.host
+    workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
+    process = workflow.start()
+    until(lambda: list(workflow.folder.glob(RUNS)), "the run to begin")
+    (folder,) = workflow.folder.glob(RUNS)
+    seat = Seat("alice", "TestProject", folder.name)
+    with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
+        there.wanted = {"osdf", "pelican", "https", "s3", "stash"}
+        until(lambda: there.pilots() and there.unfetched, "a pilot to say what it can fetch")
+        assert there.unfetched == {"stash"}
+    assert process.wait(PATIENCE_S) == 0, workflow.said
+    line = f"{hashlib.sha256(content).hexdigest()}  -\n"
+    assert (workflow.folder / "sums.txt").read_text() == line * 2
+    for name in ("one", "two"):
+        assert federation.asked.count(f"GET /cache/ns/{name}.bin") == 1
+    stats = json.loads(tool("condor_history", "-limit", "1", "-json"))[0]["TransferInputStats"]
+    assert stats["PELICANSizeBytesTotal"] == stats["OSDFSizeBytesTotal"] == len(content)
+    assert stats["CedarSizeBytesTotal"] < len(content)

@@ -228,6 +228,18 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
     assert any("ready" in text for text in world.said)
 
 
+def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.unfetched = frozenset({"osdf"})
+    for _ in range(3):
+        world.tick()
+    told = [text for text in world.warned if "no pilot can fetch osdf:// inputs" in text]
+    assert len(told) == 1
+    assert "--osgpilot-url-schemes" in told[0]
+
+
 def test_what_others_run_on_our_pilots_is_asked_for_once_a_minute_and_planned_with(shared_world):
     world = shared_world
     world.add("a")

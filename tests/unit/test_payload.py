@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
+from snakemake_executor_plugin_osgpilot.payload.spent import parse, spent
 
 STRICT = "set -euo pipefail; "
 
@@ -513,3 +514,33 @@ def test_without_hard_links_outputs_are_moved(bench, monkeypatch):
     bench.execute(made)
     bench.commit(made)
     assert tree(bench.workdir) == {"a": "a\n", "d/b": "b\n"}
+
+
+SPIN = "for ((i = 0; i < 200000; i++)); do :; done; "
+
+
+def test_what_the_command_took_comes_back_whether_it_succeeded_or_not(bench):
+    before = os.times()
+    assert bench.execute(job(f"{SPIN} bash -c '{SPIN}'; sleep 0.2; exit 3")) == 3
+    after = os.times()
+    took = spent(bench.job)
+    all_s = sum(after[2:4]) - sum(before[2:4])
+    assert 0 < took.cpu_s <= all_s + 0.01
+    # what is not the command's is the wrapper's, some milliseconds
+    assert took.cpu_s > all_s / 2
+    assert took.time_s >= 0.2
+    assert spent(bench.job / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0m0.1s 0m0.1s\n1m2.500s 0m1.250s\n1790000000.5 1790000070.25\n", (63.75, 69.75)),
+        ("0m0,1s 0m0,1s\n1m2,500s 0m1,250s\n1790000000,5 1790000070,25\n", (63.75, 69.75)),
+        ("0m0.1s 0m0.1s\n1m2.500s 0m1.250s\n \n", None),
+        ("", None),
+        ("nonsense", None),
+    ],
+)
+def test_times_are_read_as_bash_writes_them_in_any_language(text, told):
+    assert parse(text) == told

@@ -160,6 +160,7 @@ def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path
     env = (tmp_path / "env").read_text()
     assert "APPTAINERENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
     assert "APPTAINERENV_OSG_PROJECT_NAME=MyProject\n" in env
+    assert "APPTAINER_NO_EVAL=1\n" in env
     assert "FROM_SETUP=yes" in env
     assert not (tmp_path / "pwned").exists()
     argv = (tmp_path / "argv").read_text()
@@ -352,3 +353,19 @@ def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "neither apptainer nor singularity" in said
+
+
+def test_slots_that_keep_an_image_are_not_stopped_for_their_disk(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    policy = classad2.ExprTree(values["env _CONDOR_DISK_EXCEEDED"])
+
+    def exceeded(name, usage_kb):
+        ad = classad2.ClassAd({"Name": name, "JobUniverse": 5, "Disk": 1000})
+        if usage_kb is not None:
+            ad["DiskUsage"] = usage_kb
+        return policy.eval(ad)
+
+    assert exceeded("slot1_1@data1.example.org", 1001) is True
+    assert exceeded("slot1_1@node", 1000) is False
+    assert exceeded("data1_3@node", 1001) is False
+    assert exceeded("slot1_1@node", None) is False

@@ -1,5 +1,6 @@
 """How a job runs on the execution point: what the rule has, what the user wishes."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Images
 from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.s3 import KeyFiles
 from snakemake_executor_plugin_osgpilot.payload.snakemake import without_containers
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 
@@ -58,16 +60,19 @@ def group(*parts):
     return SimpleNamespace(name="g", toposorted=[parts], is_group=lambda: True)
 
 
-def preparer(kind="auto", image="", shared=(), sdm=()):
+def preparer(kind="auto", image="", shared=(), sdm=(), conda_prefix=None):
     said = []
     workflow = SimpleNamespace(
-        deployment_settings=SimpleNamespace(deployment_method=set(sdm)),
+        deployment_settings=SimpleNamespace(deployment_method=set(sdm), conda_prefix=conda_prefix),
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
     )
-    traffic = Traffic((), frozenset(["https"]), fetched_here=False, stored_here=False)
+    traffic = Traffic(
+        ("/data",), frozenset(["https", "s3"]), fetched_here=False, stored_here=False, signs=True
+    )
     images = Images(Path("/w"), said.append)
     requests = Requests(POLICY, said.append, said.append)
-    return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests)
+    keys = KeyFiles(Path("/nowhere"))
+    return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests, keys)
 
 
 def flagged(flag):
@@ -199,6 +204,42 @@ def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
     with pytest.raises(BadInput, match="--wrapper-prefix"):
         preparer(image=RUNTIME)._check(own)
     preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
+
+
+def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    def check(prefix):
+        wanted = preparer(image=RUNTIME, sdm=["conda"], conda_prefix=prefix)
+        wanted._check(job(Rule(conda_env="env.yaml")))
+
+    for seen in (None, "envs", "/data/envs"):
+        check(Path(seen) if seen else None)
+    with pytest.raises(BadInput, match="do not see --conda-prefix /home/me/envs"):
+        check(Path("/home/me/envs"))
+    preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
+
+
+def test_without_conda_here_rules_with_conda_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BadInput, match="needs conda on this machine"):
+        preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
+    preparer(image=RUNTIME, sdm=["conda"])._check(job())
+
+
+def test_files_in_s3_that_need_different_keys_are_left_to_snakemake():
+    def stored(name, **keys):
+        return InStorage(f"s3://bucket/{name}", path=f"store/{name}", **keys)
+
+    mine, too = (stored(name, access_key="A", secret_key="S") for name in "xy")
+    theirs = stored("z", access_key="B", secret_key="T")
+    assert not preparer()._needs_snakemake(job(input=[mine, too]))
+    assert preparer()._needs_snakemake(job(input=[mine, theirs]))
+
+
+def test_commands_that_run_alone_get_no_secrets_of_storage_plugins():
+    wanted = replace(preparer(), environment={"MINE": "1", "KEY": "2"}, of_storage=["KEY"])
+    assert wanted._for_commands == {"MINE": "1"}
 
 
 def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():

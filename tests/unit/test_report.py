@@ -157,6 +157,20 @@ def test_what_is_suggested_has_a_margin_and_is_ready_for_a_profile():
     }
 
 
+def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_told_first():
+    spent = {"kind": "spent", "jobs": [["1", 5.8, 3.0]]}
+    unseen = {"kind": "ended", "jobs": [["1", BEGUN_S + 103, 0, 0.0, 0, 0]]}
+    began = [queued("sort", "1"), *ran("1", 1, 100, 103)[:2]]
+    (use,) = uses(story(*began, unseen))
+    assert (use.cores_used, use.threads) == (0, 0)
+    for told in ([spent, unseen], [unseen, spent, spent]):
+        of = story(*began, *told)
+        (use,) = uses(of)
+        assert of.jobs["1"].cpu_s == 5.8
+        assert (round(use.cores_used, 2), use.threads) == (1.93, 2)
+    assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
+
+
 def test_names_that_are_none_of_yaml_are_left_out_of_the_profile():
     run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
     assert profile(uses(run)) == ""

@@ -2,11 +2,14 @@
 
 import json
 import shlex
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
+from snakemake_executor_plugin_osgpilot.payload.entry import one_at_a_time
 from snakemake_executor_plugin_osgpilot.payload.snakemake import by_entry, in_order
 
 AWKWARD = ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&", "a,b", "'a'", '"a']
@@ -57,3 +60,23 @@ def test_the_command_is_the_same_at_every_start():
     )
     assert in_order(first) == in_order(other) == other
     assert in_order("s --cores 'all' b a --mode 'x'") == "s --cores 'all' b a --mode 'x'"
+
+
+def test_an_environment_that_several_jobs_share_is_made_by_one_at_a_time(tmp_path):
+    made, at_work = [], []
+
+    def create(env):
+        at_work.append(env)
+        assert len(at_work) == 1
+        time.sleep(0.01)
+        at_work.remove(env)
+        made.append(env)
+
+    env = SimpleNamespace(address=str(tmp_path / "0123abcd_"))
+    locked = one_at_a_time(create)
+    threads = [threading.Thread(target=locked, args=[env]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4

@@ -61,6 +61,7 @@ def test_other_queries_are_left_to_snakemake(url):
 
 def test_htcondor_does_not_come_without_the_credentials_that_snakemake_has():
     assert AWAY.into(InStorage("https://h/a", key="secret")) is Way.STORAGE
+    assert AWAY.into(InStorage("osdf:///a/b", token_file="token")) is Way.STORAGE
     assert AWAY.into(InStorage("https://h/a", endpoint="e")) is Way.URL
 
 

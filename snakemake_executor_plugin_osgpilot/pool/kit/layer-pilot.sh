@@ -6,9 +6,12 @@ KIT=/run/kit
 rm -rf /usr/sbin/*slurm* /usr/lib/*/slurm* /usr/bin/{sbatch,srun,salloc,scancel,sinfo,squeue,scontrol} \
   /usr/sbin/sshd /usr/bin/docker-registry /etc/ssh /etc/slurm /usr/share/doc/*
 rm -f /etc/condor/config.d/*
+mkdir -p /usr/local/libexec
 cp "$KIT/pilot/50-pilot.conf" /etc/condor/config.d/
 install -m755 "$KIT/pilot/entry" /usr/local/sbin/pilot-entry
 install -m755 "$KIT/pilot/advertise-base" /usr/local/sbin/
+# for a test that asks for it: it would make every start of a job later
+install -m755 "$KIT/pilot/pelican-plugin" /usr/local/libexec/
 mkdir -p /pilot /etc/osg /srv
 
 # an authority whose key is in the image: a test makes its server one that pilots trust

@@ -20,9 +20,9 @@ tar -C / -c --no-recursion -T /tmp/files | tar -C "$tree" -x
 # with its bytecode, which no package lists
 cp -a /usr/lib/python3.13 "$tree/usr/lib/"
 
-# as `osgpilot runtime build` does: Snakemake and the storage plugins that are installed; and what notebooks need
+# as `osgpilot runtime build` does: Snakemake and the storage plugins that are installed; and what notebooks and conda need
 mapfile -t packages < <(/opt/venv/bin/pip list --format=freeze | grep -oE '^snakemake(-storage-plugin-[a-z0-9-]+)?==' | tr -d =)
-/opt/venv/bin/python /run/kit/runtime-packages.py "${packages[@]}" papermill ipykernel > /tmp/files
+/opt/venv/bin/python /run/kit/runtime-packages.py "${packages[@]}" papermill ipykernel py-rattler > /tmp/files
 tar -C "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
   -c --no-recursion -T /tmp/files | tar -C "$tree/$site" -x
 rm -rf "$tree"/usr/lib/python3.13/{test,pydoc_data} \
@@ -33,11 +33,15 @@ for solver in "$tree/$site"/pulp/solverdir/cbc/linux/*; do
 done
 
 cd "$tree"
+# rattler does not begin without
+install -Dm644 /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt
 ln -sf mawk usr/bin/awk
 ln -s python3 usr/bin/python
 ln -s which.debianutils usr/bin/which
 mkdir -p usr/local/bin
 printf '#!/bin/sh\nexec python3 -m papermill "$@"\n' > usr/local/bin/papermill
+install -m755 /run/kit/conda usr/local/bin/conda
+install -m644 /run/kit/conda-activate usr/local/bin/activate
 chmod 755 usr/local/bin/papermill
 mkdir -p dev etc home proc root srv sys tmp
 printf 'root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > etc/passwd
