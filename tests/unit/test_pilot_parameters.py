@@ -352,3 +352,25 @@ def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "neither apptainer nor singularity" in said
+
+
+def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
+    told, disk = tmp_path / "p1" / "parameters", tmp_path / "disk" / "job_4711"
+    disk.mkdir(parents=True)
+    told.write_text(
+        re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", told.read_text())
+    )
+    said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert f"{disk}/osg-pilot.4711." in (tmp_path / "argv").read_text()
+    assert not any(disk.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", "disk", "/a:/b", "/a b"])
+def test_scratch_that_is_no_folder_by_its_variables_is_named(pilot_sh, tmp_path, value):
+    told = tmp_path / "p1" / "parameters"
+    told.write_text(re.sub("option scratch=.*", "option scratch=$DISK", told.read_text()))
+    said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=30)
+    assert process.returncode == 1
+    assert "$DISK is no folder on" in said
+    assert "see `scratch` in the site file" in said
