@@ -23,16 +23,20 @@ from snakemake_executor_plugin_osgpilot.core.routing import (
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import NO_IMAGE
 from snakemake_executor_plugin_osgpilot.payload.model import members
-from snakemake_executor_plugin_osgpilot.payload.pins import PARTITION, SHAPE
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.resources import (
+    HINT,
+    IMAGE,
+    PARTITION,
+    PROJECT,
+    SCOPE,
+    SHAPE,
+)
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Scope
 
 SAMPLE_MAX = 20
 """So many jobs of a rule stand for all: resources of 40,000 jobs take Snakemake 18 s."""
-
-HINT, PROJECT, SCOPE = "ospool", "osg_project", "osgpilot_scope"
-IMAGE = "container_image"
 
 _MB = 1024 * 1024
 

@@ -15,6 +15,12 @@ from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, check_places, label, members
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.resources import (
+    IMAGE,
+    KINDS,
+    PAYLOAD,
+    RUNTIME_IMAGE,
+)
 from snakemake_executor_plugin_osgpilot.payload.scripts import needs_r
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
@@ -26,7 +32,6 @@ from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic
 from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
-KINDS = ("auto", "direct", "snakemake")
 KIND = "osgpilot_payload is snakemake"
 
 
@@ -125,9 +130,9 @@ class Preparer:
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
-        kind = str(job.resources.get("osgpilot_payload", self.kind))
+        kind = str(job.resources.get(PAYLOAD, self.kind))
         if kind not in KINDS:
-            raise BadInput(f"rule {job.rule}: osgpilot_payload {kind!r} is not {', '.join(KINDS)}")
+            raise BadInput(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
         if kind == "direct" and (reason := self._reason(job)):
             raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
@@ -155,8 +160,8 @@ class Preparer:
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
-        own = str(job.resources.get("container_image", "")) or directive
-        runtime = str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image
+        own = str(job.resources.get(IMAGE, "")) or directive
+        runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
             # R is no more to be had everywhere than Snakemake is
             return own or (runtime if needs_r(job.rule) else "")
