@@ -257,14 +257,12 @@ class Controller:
             self.news.set()
 
     def _progress(self) -> Progress:
-        ahead_s = self._scaling.eta_s
-        if ahead_s is not None:
-            ahead_s = max(0.0, ahead_s - (self._clock.now_s() - self._looked_s))
+        eta = self._scaling.eta
         return Progress(
             **self._queue.counts(),
             **pilots_by_state(self._fleet.live),
             to_come=self._scaling.ahead.later,
-            eta_s=ahead_s,
+            eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:

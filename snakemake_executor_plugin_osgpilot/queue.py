@@ -143,7 +143,9 @@ class Queue:
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
             waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
             ours = self._registry.key_by_id
-            return View(waiting, executing, dict(ledger.served), learned, outcomes, brake, ours)
+            rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
+            served = dict(ledger.served)
+            return View(waiting, executing, served, learned, outcomes, brake, ours, rules)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

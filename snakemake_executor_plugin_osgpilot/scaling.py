@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -11,8 +12,8 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
+from snakemake_executor_plugin_osgpilot.core.eta import Eta, eta, rests_of
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Shape
-from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot
@@ -35,7 +36,10 @@ class Pool(Protocol):
 
 
 class Scaling:
-    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`."""
+    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
+
+    `earlier_core_s` is what a job of each rule took in earlier runs (time × cores).
+    """
 
     def __init__(
         self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, share: Share | None = None
@@ -49,7 +53,8 @@ class Scaling:
         self.estimates = Estimates()
         self.ahead = Ahead()
         self.last = Plan()
-        self.eta_s: float | None = None
+        self.eta: Eta | None = None
+        self.earlier_core_s: Mapping[str, float] = {}
 
     def look(self, view: View) -> list[Move]:
         """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
@@ -96,8 +101,16 @@ class Scaling:
             others=self._others(view),
         )
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
-        self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
+        self.eta = self._eta(view, now_s)
         return self.last
+
+    def _eta(self, view: View, now_s: float) -> Eta | None:
+        rests = rests_of(view.rules, self.ahead, self.earlier_core_s, now_s)
+        ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
+        forecast, policy = self.last.forecast, self.policy
+        largest = max(offer.shape.cores for offer in policy.offers)
+        most = min(policy.pilots_max * largest, policy.cores_max or math.inf)
+        return eta(rests, sum(ready), min(most, max(forecast.live_cores, forecast.wanted_cores)))
 
     def _gates(self, view: View) -> dict[str, Gate]:
         if view.brake:

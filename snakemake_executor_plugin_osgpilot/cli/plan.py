@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,6 +91,12 @@ def _show_project(project: ProjectPreview, console: Console) -> None:
         f"expected: {duration(low_s)} to {duration(high_s)}, {low_h:.3g} to {high_h:.3g} "
         f"core-hours of pilots ({project.expected.how})"
     )
+    if unknown := project.expected.unknown:
+        console.print(
+            f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
+            "folder: each may take anything up to its `runtime` (20 min where none is given)",
+            markup=False,
+        )
 
 
 def _starts(project: ProjectPreview) -> Table:

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.progress import Progress, duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
+from snakemake_executor_plugin_osgpilot.core.eta import Eta
+from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.teller import Footer, Teller
 
 BEGUN = Progress(waiting=3, running=1, done=0, failed=0, pending=1)
@@ -47,7 +49,7 @@ def teller(stream, now):
 
 def test_the_line_names_what_there_is_and_nothing_that_is_not():
     assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
-    more = replace(BEGUN, failed=1, to_come=9, pending=0, eta_s=90.0)
+    more = replace(BEGUN, failed=1, to_come=9, pending=0, eta=Eta(90.0, 90.0))
     assert more.line == (
         "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
         "about 1 min 30 s to go"
