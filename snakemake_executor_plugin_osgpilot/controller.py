@@ -6,6 +6,7 @@ A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
@@ -218,9 +219,9 @@ class Controller:
             self._chronicle.planned(view)
         for unfit in decided.unfit:
             self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
-        for action in dict.fromkeys(decided.actions):
-            number = decided.actions.count(action)
-            self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
+        told = Counter((type(action).__name__.lower(), action.reason) for action in decided.actions)
+        for (what, reason), number in told.items():
+            self._say(f"{what} {number} pilot(s): {reason}")
         self._tell_refusals(decided)
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
         shunned = self._fleet.health.shunned.keys()

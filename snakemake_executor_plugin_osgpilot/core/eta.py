@@ -87,7 +87,7 @@ class Eta:
         low_s, high_s = rough(self.low_s), rough(self.high_s)
         if self.unknown:
             if low_s < SHORT_S:
-                return "time to go not known yet"
+                return "time left unknown"
             told = f"{duration(low_s)} or more to go"
         elif high_s < SHORT_S:
             told = f"less than {SHORT_S:.0f} s to go"

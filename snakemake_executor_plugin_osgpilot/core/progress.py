@@ -28,15 +28,30 @@ class Progress:
     eta: Eta | None = None
 
     @property
-    def line(self) -> str:
-        """The run in one line, for a user who waits."""
+    def parts(self) -> tuple[str, str]:
+        """Jobs and pilots by state."""
         counts = (("failed", self.failed), ("to come", self.to_come))
         more = "".join(f", {count} {name}" for name, count in counts if count)
         states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
         pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
+        return f"{self.waiting} waiting, {self.running} running, {self.done} done{more}", pilots
+
+    @property
+    def line(self) -> str:
+        """The run in one line, for a user who waits."""
+        jobs, pilots = self.parts
         eta = f"; {self.eta.text}" if self.eta else ""
-        jobs = f"{self.waiting} waiting, {self.running} running, {self.done} done{more}"
         return f"jobs: {jobs}; pilots: {pilots}{eta}"
+
+    @property
+    def brief(self) -> str:
+        """The same for a narrow terminal."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        total = self.waiting + self.running + self.done + self.failed + self.to_come
+        pilots = self.pending + self.booting + self.ready
+        eta = f"; {self.eta.text}" if self.eta else ""
+        jobs = f"{self.done}/{total} jobs, {self.running} running{failed}"
+        return f"{jobs}, {self.ready}/{pilots} pilots{eta}"
 
     @property
     def is_idle(self) -> bool:

@@ -117,7 +117,7 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
         if why:
             return Route(ways.fallback, why)
     said = "; it says ospool=True" if rule.hint is Hint.YES else ""
-    tied = f"; its {rule.tied_to} is for pilots" if detected and rule.tied_to else ""
+    tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
     return Route(Where.OSPOOL, work(rule) + said + tied)
 
 
@@ -127,7 +127,7 @@ def work(rule: RuleFacts) -> str:
     if rule.seen:
         return f"{jobs}, about {_hours(rule.core_s)}"
     if rule.runtime_s:
-        return f"{jobs}, at most {_hours(rule.core_s / LIMIT_SHARE)}"
+        return f"{jobs}, up to {_hours(rule.core_s / LIMIT_SHARE)}"
     return f"{jobs} without `runtime`"
 
 

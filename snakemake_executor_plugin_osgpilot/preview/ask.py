@@ -33,6 +33,7 @@ def preview(argv: Sequence[str]) -> Preview | None:
     run checks, up to the moment when the run would be begun. Raises an `OsgpilotError`.
     """
     from snakemake import cli
+    from snakemake.settings.enums import Quietness
 
     from snakemake_executor_plugin_osgpilot.preview.previewer import Ended
 
@@ -40,6 +41,7 @@ def preview(argv: Sequence[str]) -> Preview | None:
         parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
+        args.quiet = {*(args.quiet or ()), *(each for each in Quietness if each != Quietness.ALL)}
         with _as_it_was(Path(args.directory or ".") / ".snakemake"):
             try:
                 cli.args_to_api(args, parser)

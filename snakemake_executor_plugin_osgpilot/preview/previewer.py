@@ -120,7 +120,7 @@ class _Look:
         waiting = self._waiting(sampler, ready)
         slurm = SlurmVerdicts(ground.cluster, seat, folder)
         estimates = Estimates()
-        if waiting:
+        if ready or self._later(name, ready):
             estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)

@@ -60,7 +60,7 @@ def test_pilots_to_come_make_a_range_of_it():
 
 
 def test_of_a_rule_that_nobody_has_seen_no_figure_is_made_up():
-    assert told(map=Rest(jobs=40)) == "time to go not known yet"
+    assert told(map=Rest(jobs=40)) == "time left unknown"
     both = found(map=minutes(40), call=Rest(jobs=1))
     assert both.unknown == ("call",)
     assert both.text == "10 min or more to go"

@@ -203,7 +203,7 @@ def test_the_terminal_names_rules_pilots_and_decisions():
     assert any(
         line.split()[:2] == ["map", "7"] and "101, 102" in line for line in text.splitlines()
     )
-    assert "core-hours used 0.275 of 0.778 charged (35%), 9.222 of 10.000 left" in text
+    assert "core-hours  0.275 used of 0.778 charged (35%), 9.222 of 10.000 left" in text
 
 
 def test_prometheus_reads_names_values_and_escaped_labels():

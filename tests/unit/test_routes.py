@@ -85,8 +85,8 @@ def test_every_rule_gets_a_line_with_numbers():
     found = routes(*jobs("map", 4000, runtime=10), *jobs("plot", runtime=10), said=said)
     found.decide()
     assert said == [
-        "rule map -> OSPool (MyProject): 4,000 jobs, at most 667 core-hours",
-        "rule plot -> Slurm: 1 job, at most 0.17 core-hours, taken for 0.083 core-hours; "
+        "rule map -> OSPool (MyProject): 4,000 jobs, up to 667 core-hours",
+        "rule plot -> Slurm: 1 job, up to 0.17 core-hours, taken for 0.083 core-hours; "
         "pilots pay from 100 jobs or 2 core-hours (4 cores that boot)",
     ]
 
