@@ -211,10 +211,12 @@ class Controller:
         self._idle = idle
 
     def _scale(self) -> None:
+        # in this order: a job that is handed over meanwhile counts twice, and not never
+        ahead = self._scaling.ahead
         view = self._queue.view()
         for move in self._scaling.look(view):
             self._tell(move)
-        decided = self._scaling.plan(view)
+        decided = self._scaling.plan(view, ahead)
         if self._chronicle:
             self._chronicle.planned(view)
         for unfit in decided.unfit:

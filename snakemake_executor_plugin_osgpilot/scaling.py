@@ -78,8 +78,9 @@ class Scaling:
             self.estimates = learned(self.estimates, move.before, move.after)
         return moves
 
-    def plan(self, view: View) -> Plan:
-        """Return what to do about the pilots now."""
+    def plan(self, view: View, ahead: Ahead | None = None) -> Plan:
+        """Return what to do about the pilots now; `ahead` is what was to come before the view."""
+        ahead = ahead or self.ahead
         if view.waiting and not self._hinted:
             self._hinted = True
             self._ask_for_hints()
@@ -93,19 +94,19 @@ class Scaling:
             view.waiting,
             self._fleet.pilots,
             view.running(),
-            soon=self.ahead.soon(ends_s),
-            later=self.ahead.later,
+            soon=ahead.soon(ends_s),
+            later=ahead.later,
             gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
             others=self._others(view),
         )
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
-        self.eta = self._eta(view, now_s)
+        self.eta = self._eta(view, ahead, now_s)
         return self.last
 
-    def _eta(self, view: View, now_s: float) -> Eta | None:
-        rests = rests_of(view.rules, self.ahead, self.earlier_core_s, now_s)
+    def _eta(self, view: View, ahead: Ahead, now_s: float) -> Eta | None:
+        rests = rests_of(view.rules, ahead, self.earlier_core_s, now_s)
         ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
         forecast, policy = self.last.forecast, self.policy
         largest = max(offer.shape.cores for offer in policy.offers)
