@@ -84,11 +84,11 @@ class Chronicle:
             self._put_plan(line)
 
     def _put_plan(self, line: Line) -> None:
-        eta_s = None if self.scaling.eta_s is None else round(self.scaling.eta_s)
+        eta = self.scaling.eta and asdict(self.scaling.eta)
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
-        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta_s": eta_s}
+        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta": eta}
         self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
 
     def follow(self) -> None:

@@ -6,6 +6,7 @@ A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
@@ -216,18 +217,20 @@ class Controller:
         self._idle = idle
 
     def _scale(self) -> None:
+        # in this order: a job that is handed over meanwhile counts twice, and not never
+        ahead = self._scaling.ahead
         view = self._queue.view()
         for move in self._scaling.look(view):
             self._tell(move)
-        decided = self._scaling.plan(view)
+        decided = self._scaling.plan(view, ahead)
         self._queue.waker.beside = self._scaling.beside
         if self._chronicle:
             self._chronicle.planned(view)
         for unfit in decided.unfit:
             self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
-        for action in dict.fromkeys(decided.actions):
-            number = decided.actions.count(action)
-            self._say(f"{type(action).__name__.lower()} {number} pilot(s): {action.reason}")
+        told = Counter((type(action).__name__.lower(), action.reason) for action in decided.actions)
+        for (what, reason), number in told.items():
+            self._say(f"{what} {number} pilot(s): {reason}")
         self._tell_refusals(decided)
         self._tell_unfetched()
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
@@ -274,14 +277,12 @@ class Controller:
             self.news.set()
 
     def _progress(self) -> Progress:
-        ahead_s = self._scaling.eta_s
-        if ahead_s is not None:
-            ahead_s = max(0.0, ahead_s - (self._clock.now_s() - self._looked_s))
+        eta = self._scaling.eta
         return Progress(
             **self._queue.counts(),
             **pilots_by_state(self._fleet.live),
             to_come=self._scaling.ahead.later,
-            eta_s=ahead_s,
+            eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:

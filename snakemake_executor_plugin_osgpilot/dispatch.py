@@ -201,7 +201,8 @@ def finder(workflow: Any) -> Callable[[Policy, Seat, Callable[[str], None]], Rou
     from snakemake_executor_plugin_osgpilot import fallback
     from snakemake_executor_plugin_osgpilot.core.routing import Ways, When
     from snakemake_executor_plugin_osgpilot.payload.request import Requests
-    from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
+    from snakemake_executor_plugin_osgpilot.routes import Routes
+    from snakemake_executor_plugin_osgpilot.run import core_s_seen
 
     settings = workflow.executor_settings
     choices = [when.value for when in When]

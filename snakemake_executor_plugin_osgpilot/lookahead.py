@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead, RuleAhead
 from snakemake_executor_plugin_osgpilot.core.chain import longest_chain
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.ports import Clock
@@ -54,11 +54,13 @@ class Lookahead:
         self._paths_s: dict[Hashable, float] = {}
         self._next_walk_s = float("-inf")
         self._since: Counter[JobClass] = Counter()
+        self._gone: Counter[str] = Counter()
         self.ahead = Ahead()
 
     def handed_over(self, job: Any, key: str, job_class: JobClass) -> None:
         """Note that `job` is at the access point as `key`."""
         self._since[job_class] += 1
+        self._gone[job.name] += 1
         for member in _members(job):
             self._keys[member] = key
 
@@ -90,9 +92,10 @@ class Lookahead:
         """Look at the DAG anew, unless that was done a moment ago."""
         begun_s = self._clock.now_s()
         if begun_s < self._next_walk_s:
-            self.ahead = replace(self.ahead, since=dict(self._since))
+            self.ahead = replace(self.ahead, since=dict(self._since), gone=dict(self._gone))
             return
         self._since.clear()
+        self._gone.clear()
         self.ahead = self._walk()
         spent_s = self._clock.now_s() - begun_s
         self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
@@ -121,7 +124,8 @@ class Lookahead:
                 after[next(iter(keys))][job_class] += 1
             else:
                 gathered[job_class] += 1
-        return Ahead(after, gathered, later, further, self._chain_of(to_do))
+        chain, rules = self._chain_of(to_do), self._rules(to_do)
+        return Ahead(after, gathered, later, further, chain, rules=rules)
 
     def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
         """Return the longest chain, the last one that was found if little has changed since."""
@@ -130,9 +134,25 @@ class Lookahead:
             self._chained = len(to_do)
         return self._chain
 
+    def _rules(self, to_do: set[Any]) -> dict[str, RuleAhead]:
+        jobs: Counter[str] = Counter()
+        cores: dict[str, float] = {}
+        after: defaultdict[str, set[str]] = defaultdict(set)
+        for job in to_do:
+            if job not in self._keys:
+                jobs[job.name] += not job.is_local
+                after[job.name] |= {d.name for d in self._dag.job_dependencies(job) if d in to_do}
+                if job.name not in cores:
+                    job_class = self._kind(job)
+                    cores[job.name] = job_class.shape.cores if job_class else 1.0
+        return {
+            name: RuleAhead(count, cores[name], frozenset(after[name]))
+            for name, count in jobs.items()
+        }
+
     def _kind(self, job: Any) -> JobClass | None:
-        """Return what jobs of the same rule ask for: to ask for each that is far off takes long."""
-        if not self._serves(job):
+        """Return what jobs of the same rule ask for: to ask each for its resources takes long."""
+        if job.is_local:
             return None
         if job.name not in self._kinds:
             if (job_class := self._class_of(job)) is None:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 def open_run(workflow: Any, share: Share, teller: Teller) -> Run:
     """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
+    from snakemake_executor_plugin_osgpilot.run import core_s_seen
     from snakemake_executor_plugin_osgpilot.wiring import Voice, start
     from snakemake_executor_plugin_osgpilot.wishes import wishes_of
 
+    earlier_core_s = core_s_seen(Path.cwd())
     try:
-        return start(
+        run = start(
             wishes_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
@@ -32,6 +34,8 @@ def open_run(workflow: Any, share: Share, teller: Teller) -> Run:
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without the way it took
         raise ApiError(f"osgpilot: {error}") from error
+    run.scaling.earlier_core_s = earlier_core_s
+    return run
 
 
 def make_preparer(

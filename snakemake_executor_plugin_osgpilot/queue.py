@@ -144,12 +144,19 @@ class Queue:
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
             waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
-            ours, served, started = (
-                self._registry.key_by_id,
-                dict(ledger.served),
-                dict(ledger.started),
+            rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
+            ours, served, started = self._registry.key_by_id, ledger.served, ledger.started
+            return View(
+                waiting,
+                executing,
+                dict(served),
+                learned,
+                outcomes,
+                brake,
+                ours,
+                dict(started),
+                rules,
             )
-            return View(waiting, executing, served, learned, outcomes, brake, ours, started)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

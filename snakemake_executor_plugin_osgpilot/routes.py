@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.access_point.extras import ATTRIBUTE, COMMAND
 from snakemake_executor_plugin_osgpilot.core.routing import (
     Hint,
@@ -23,16 +22,20 @@ from snakemake_executor_plugin_osgpilot.core.routing import (
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import NO_IMAGE
 from snakemake_executor_plugin_osgpilot.payload.model import members
-from snakemake_executor_plugin_osgpilot.payload.pins import PARTITION, SHAPE
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.resources import (
+    HINT,
+    IMAGE,
+    PARTITION,
+    PROJECT,
+    SCOPE,
+    SHAPE,
+)
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.ports import Scope
 
 SAMPLE_MAX = 20
 """So many jobs of a rule stand for all: resources of 40,000 jobs take Snakemake 18 s."""
-
-HINT, PROJECT, SCOPE = "ospool", "osg_project", "osgpilot_scope"
-IMAGE = "container_image"
 
 _MB = 1024 * 1024
 
@@ -154,25 +157,13 @@ class Routes:
             max(map(_input_mb, sampled)),
             next((tie for job in sampled if (tie := _tied_to(job))), ""),
             _agreed(HINT, _hints(samples)),
+            seen=all(name in self.seen_core_s for name in names),
         )
 
 
 def whose_text(project: str, scope: str) -> str:
     """Return project and scope as lines of several runs are told apart by; either may be empty."""
     return ", ".join(filter(None, (project, scope and f"scope {scope}")))
-
-
-def core_s_seen(workdir: Path) -> dict[str, float]:
-    """Return what a job of each rule took in the latest run in `workdir`, in core-seconds."""
-    try:
-        rules = runs.newest(workdir)["rules"]
-    except BadInput:
-        return {}
-    return {
-        name: 3600 * rule["core_h"] / (rule["done"] + rule["failed"])
-        for name, rule in rules.items()
-        if rule["done"]
-    }
 
 
 def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ LEASE = "lease"
 """Its age tells pilots, and other starts, whether the workflow is still there (see pilot.sh)."""
 
 RECORD_VERSION = 2
+
+EARLIER_RUNS_MAX = 20
+"""So many records of earlier runs are read: of a folder with more, the newest."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +159,37 @@ def write(folder: RunFolder, content: dict[str, Any]) -> None:
 
 def newest(workdir: Path) -> dict[str, Any]:
     """Return the record of the latest run in `workdir`. Raises `BadInput` if there is none."""
-    records = (workdir / ".snakemake" / "osgpilot").glob(f"*/{RECORD}")
-    latest = max(records, key=lambda path: path.stat().st_mtime, default=None)
-    if latest is None:
+    if not (records := _records(workdir)):
         raise BadInput(f"no run of osgpilot in {workdir}; name the working folder with --dir")
+    return _read(records[-1])
+
+
+def core_s_seen(workdir: Path) -> dict[str, float]:
+    """Return what a job of each rule took, in core-seconds, in the latest run in `workdir` in which
+    one came to a good end. Records that cannot be read tell nothing.
+    """
+    seen: dict[str, float] = {}
+    for path in _records(workdir)[-EARLIER_RUNS_MAX:]:
+        with suppress(BadInput):
+            seen |= {
+                name: 3600 * rule["core_h"] / (rule["done"] + rule["failed"])
+                for name, rule in _read(path)["rules"].items()
+                if rule["done"]
+            }
+    return seen
+
+
+def _records(workdir: Path) -> list[Path]:
+    """Return the records of runs, the latest last."""
+    found = (workdir / ".snakemake" / "osgpilot").glob(f"*/{RECORD}")
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(latest.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"{latest} cannot be read: {error}") from error
+        raise BadInput(f"{path} cannot be read: {error}") from error
     if content.get("version") != RECORD_VERSION:
-        raise BadInput(f"{latest} was written by another version of osgpilot")
+        raise BadInput(f"{path} was written by another version of osgpilot")
     return content

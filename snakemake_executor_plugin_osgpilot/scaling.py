@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -11,9 +12,9 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
+from snakemake_executor_plugin_osgpilot.core.eta import Eta, eta, rests_of
 from snakemake_executor_plugin_osgpilot.core.forgotten import Beside
 from snakemake_executor_plugin_osgpilot.core.model import PilotState, Policy, Shape
-from snakemake_executor_plugin_osgpilot.core.progress import eta_s
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot, ages_s
@@ -42,7 +43,8 @@ class Pool(Protocol):
 class Scaling:
     """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
 
-    `beside` tells since when jobs have waited beside free pilots.
+    `beside` tells since when jobs have waited beside free pilots, `earlier_core_s` what a job of
+    each rule took in earlier runs (time × cores).
     """
 
     def __init__(
@@ -58,7 +60,8 @@ class Scaling:
         self.beside = Beside()
         self.ahead = Ahead()
         self.last = Plan()
-        self.eta_s: float | None = None
+        self.eta: Eta | None = None
+        self.earlier_core_s: Mapping[str, float] = {}
 
     def look(self, view: View) -> list[Move]:
         """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
@@ -87,8 +90,9 @@ class Scaling:
         """Schemes of URLs that jobs need and no pilot can fetch, as the pool told it last."""
         return self._pool.unfetched
 
-    def plan(self, view: View) -> Plan:
-        """Return what to do about the pilots now."""
+    def plan(self, view: View, ahead: Ahead | None = None) -> Plan:
+        """Return what to do about the pilots now; `ahead` is what was to come before the view."""
+        ahead = ahead or self.ahead
         if view.waiting and not self._hinted:
             self._hinted = True
             self._ask_for_hints()
@@ -104,10 +108,10 @@ class Scaling:
             view.waiting,
             self._fleet.pilots,
             running,
-            soon=self.ahead.soon(ends_s),
-            later=self.ahead.later,
-            further=self.ahead.further,
-            chain=self.ahead.chain,
+            soon=ahead.soon(ends_s),
+            later=ahead.later,
+            further=ahead.further,
+            chain=ahead.chain,
             gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
@@ -115,7 +119,7 @@ class Scaling:
         )
         self.beside = self.beside.after(snapshot, view.started) if self._sees(view) else Beside()
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
-        self.eta_s = eta_s(snapshot, self.estimates, self.last.forecast)
+        self.eta = self._eta(view, ahead, now_s)
         return self.last
 
     def _sees(self, view: View) -> bool:
@@ -123,6 +127,14 @@ class Scaling:
         now_s, asked_s = self._clock.now_s(), self._asked_s
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
         return not view.brake and (known or not self._fleet.shared)
+
+    def _eta(self, view: View, ahead: Ahead, now_s: float) -> Eta | None:
+        rests = rests_of(view.rules, ahead, self.earlier_core_s, now_s)
+        ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
+        forecast, policy = self.last.forecast, self.policy
+        largest = max(offer.shape.cores for offer in policy.offers)
+        most = min(policy.pilots_max * largest, policy.cores_max or math.inf)
+        return eta(rests, sum(ready), min(most, max(forecast.live_cores, forecast.wanted_cores)))
 
     def _gates(self, view: View) -> dict[str, Gate]:
         if view.brake:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
@@ -29,7 +29,7 @@ class Footer:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.RLock()
-        self._texts: dict[object, str] = {}
+        self._texts: dict[object, tuple[str, str]] = {}
         self._drawn = False
         self._at_start = True
 
@@ -48,10 +48,10 @@ class Footer:
             self._draw()
             self._stream.flush()
 
-    def show(self, who: object, text: str) -> None:
-        """Have `text` in the last line; nothing if it is empty."""
+    def show(self, who: object, text: str, brief: str = "") -> None:
+        """Have `text` in the last line, or `brief` where it is too long; nothing if it is empty."""
         with self._lock:
-            self._texts[who] = text
+            self._texts[who] = text, brief if text and brief else text
             self._erase()
             self.flush()
 
@@ -61,10 +61,14 @@ class Footer:
             self._drawn = False
 
     def _draw(self) -> None:
-        text = "  |  ".join(text for text in self._texts.values() if text)
+        if not self._texts:
+            return
+        room = self._columns() - 1
+        long, brief = (_joined(texts) for texts in zip(*self._texts.values(), strict=True))
+        text = long if len(long) <= room else brief
         if text and self._at_start and not self._drawn:
             # other programs write to the terminal, too: their text begins at the left
-            self._stream.write(f"{text[: self._columns() - 1]}\r")
+            self._stream.write(f"{text[:room]}\r")
             self._drawn = True
 
     def _columns(self) -> int:
@@ -100,7 +104,7 @@ class Teller:
             return
         self._told, self._told_s = text, now_s
         if self._footer:
-            self._footer.show(self, text and f"osgpilot: {text}")
+            self._footer.show(self, text and f"osgpilot: {text}", f"osgpilot: {progress.brief}")
         elif text:
             self.say(text)
 
@@ -112,6 +116,10 @@ class Teller:
     @staticmethod
     def _interval_s(age_s: float) -> float:
         return next(interval_s for until_s, interval_s in INTERVALS_S if age_s < until_s)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "  |  ".join(text for text in texts if text)
 
 
 def _footer(logger: Any) -> Footer | None:

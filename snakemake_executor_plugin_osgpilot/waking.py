@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.forgotten import (
     Beside,
     Wakes,
@@ -17,7 +18,6 @@ from snakemake_executor_plugin_osgpilot.core.forgotten import (
     overdue,
 )
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.progress import duration
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint

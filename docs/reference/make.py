@@ -1,7 +1,7 @@
 """Write the pages of the reference from the code: `python docs/reference/make.py`.
 
 What a page says comes from where the program has it: the metadata of the settings, the help of the
-commands, and the JSON Schema of the site file.
+commands, the JSON Schema of the site file, and the table of resources.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 
 import snakemake_executor_plugin_osgpilot as package
 from snakemake_executor_plugin_osgpilot.cli import main as osgpilot
+from snakemake_executor_plugin_osgpilot.payload.resources import RESOURCES
 from snakemake_executor_plugin_osgpilot.settings import ExecutorSettings
 
 HERE = Path(__file__).parent
@@ -25,7 +26,12 @@ MADE = "<!-- Made by docs/reference/make.py: change the code, then run it. -->\n
 
 def pages() -> dict[str, str]:
     """Return the text of every page by the name of its file."""
-    return {"settings.md": settings(), "commands.md": commands(), "site-file.md": site_file()}
+    return {
+        "settings.md": settings(),
+        "commands.md": commands(),
+        "site-file.md": site_file(),
+        "resources.md": resources(),
+    }
 
 
 def settings() -> str:
@@ -37,7 +43,7 @@ def settings() -> str:
         "environment, and that before a profile. A list has commas between its values; in a\n"
         "profile it may be a YAML list. A value that is not allowed is refused at the start, with\n"
         "what is. What rules may say is in\n"
-        "[Resources of rules](../further.md#resources-of-rules).\n\n"
+        "[resources.md](resources.md).\n\n"
         + "\n".join(_setting(field) for field in dataclasses.fields(ExecutorSettings))
     )
 
@@ -57,6 +63,24 @@ def _setting(field: dataclasses.Field[Any]) -> str:
     elif kinds[0] in (int, float):
         lines.append(f"* {'a whole number' if kinds[0] is int else 'a number'}")
     return "\n".join(lines) + "\n"
+
+
+def resources() -> str:
+    """Return the page on what a rule may say of its jobs."""
+    rows = "".join(
+        f"| `{each.name}` | {each.meaning} | {each.values} | {each.default} |\n"
+        for each in RESOURCES
+    )
+    return (
+        f"# Resources of rules\n\n{MADE}"
+        "A rule says these itself (`resources:`, `threads:`); a profile does for one rule with\n"
+        "`set-resources` and `set-threads`, for all with `default-resources`. A value that is\n"
+        "not allowed is refused before anything is submitted, and so is a name that begins with\n"
+        "`osgpilot_` and is not here. What follows from them is told in\n"
+        "[further.md](../further.md#resources-of-rules).\n\n"
+        "| resource | meaning | values | if the rule does not say |\n| --- | --- | --- | --- |\n"
+        + rows
+    )
 
 
 def commands() -> str:

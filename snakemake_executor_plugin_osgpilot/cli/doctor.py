@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 if TYPE_CHECKING:
@@ -143,9 +144,10 @@ def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
             checks, world, lambda names: line.update(f"testing {', '.join(names)}")
         ):
             found.append(finding)
-            verdict = (f"{finding.verdict:<10} ", COLOURS[finding.verdict])
-            # one line each, however long: for copying, and for grep
-            console.print(Text.assemble(verdict, str(finding)), soft_wrap=True)
+            lines = fitted(str(finding), f"{finding.verdict:<10} ", " " * 11)
+            told = Text(lines)
+            told.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
+            console.print(told, soft_wrap=True)
     click.echo(summary(found))
     return found
 

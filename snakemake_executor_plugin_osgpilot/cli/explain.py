@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
 
@@ -94,8 +95,8 @@ def _show(told: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
         if number:
             click.echo()
         head, *rest = each.lines
-        click.echo(head)
+        click.echo(fitted(head, then="    "))
         for line in rest:
-            click.echo(f"  {line}")
+            click.echo(fitted(line, "  ", "    "))
         if each.next_step:
-            click.echo(f"  next: {each.next_step}")
+            click.echo(fitted(each.next_step, "  next: ", "        "))

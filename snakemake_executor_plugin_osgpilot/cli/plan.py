@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
+from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from snakemake_executor_plugin_osgpilot.preview.model import (
@@ -54,57 +56,74 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
 
 
 def _show(found: Preview, *, scripts: bool) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
     for decision in found.routes:
-        console.print(str(decision), markup=False)
+        click.echo(fitted(str(decision), then="    "))
     if not found.routes:
-        console.print("no job has to run anywhere but here")
+        click.echo("no job has to run anywhere but here")
     for project in found.projects:
-        console.print()
-        _show_project(project, console)
+        click.echo()
+        _show_project(project)
     if scripts:
         _show_scripts(found)
 
 
-def _show_project(project: ProjectPreview, console: Console) -> None:
-    console.print(
-        f"project {project.project}: {project.waiting:,} job(s) ready for the OSPool, "
-        f"{project.to_come:,} to come"
+def _show_project(project: ProjectPreview) -> None:
+    from rich.console import Console
+
+    click.echo(
+        f"project {project.project}: {project.waiting:,} job(s) can start at once, "
+        f"{project.to_come:,} follow them"
     )
     if project.starts:
-        console.print(_starts(project))
-        console.print(f"because {project.starts[0].reason}", markup=False)
+        click.echo(fitted(project.starts[0].reason, "pilots to start, for there is ", "    "))
+        # as wide as it has to be in a file or a pipe
+        Console(width=None if sys.stdout.isatty() else 200).print(_starts(project))
+    for line in _remarks(project):
+        click.echo(fitted(line, then="    "))
+
+
+def _remarks(project: ProjectPreview) -> Iterator[str]:
     for verdict in project.verdicts:
         word = "would take" if verdict.accepted else "would refuse"
-        console.print(f"Slurm {word} {verdict.offer}: {verdict.said}", markup=False)
+        yield f"Slurm {word} {verdict.offer}: {verdict.said.removeprefix('sbatch: ')}"
     for unfit in project.unfit:
-        console.print(f"no pilot can run some jobs: {unfit.reason}", markup=False)
+        yield f"no pilot can run some jobs: {unfit.reason}"
     for refusal in project.refusals:
-        console.print(
-            f"{refusal.count} more pilot(s) would be of use: {refusal.reason}", markup=False
-        )
+        yield f"{refusal.count} more pilot(s) would be of use: {refusal.reason}"
     low_s, high_s = project.expected.makespan_s
     low_h, high_h = project.expected.core_h
-    console.print(
-        f"expected: {duration(low_s)} to {duration(high_s)}, {low_h:.3g} to {high_h:.3g} "
-        f"core-hours of pilots ({project.expected.how})"
+    yield (
+        f"expected: {duration(rough(low_s))} to {duration(rough(high_s))}, {low_h:.2g} to "
+        f"{high_h:.2g} core-hours of pilots ({project.expected.how})"
     )
+    if unknown := project.expected.unknown:
+        yield (
+            f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
+            "folder: each may take anything up to its `runtime` (20 min where none is given)"
+        )
 
 
 def _starts(project: ProjectPreview) -> Table:
+    from rich import box
     from rich.table import Table
 
     shapes = {verdict.offer: verdict.shape for verdict in project.verdicts}
-    table = Table(title="pilots to start", title_justify="left")
-    for name in ("at", "pilots", "offer", "cores", "memory MB", "minutes", "wait", "first job"):
-        table.add_column(name, justify="left" if name == "offer" else "right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("after", "pilots", "kind", "cores", "memory MB", "walltime", "wait in queue",
+                 "first job after"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
     for start in project.starts:
         shape = shapes[start.offer]
-        numbers = (str(shape.cores), str(shape.memory_mb), str(start.walltime_s // 60))
-        times = (duration(start.wait_s), duration(start.after_s + start.lead_s))
-        table.add_row(duration(start.after_s), str(start.count), start.offer, *numbers, *times)
+        table.add_row(
+            duration(start.after_s),
+            str(start.count),
+            start.offer,
+            str(shape.cores),
+            str(shape.memory_mb),
+            duration(start.walltime_s),
+            duration(rough(start.wait_s)),
+            duration(rough(start.after_s + start.lead_s)),
+        )
     return table
 
 

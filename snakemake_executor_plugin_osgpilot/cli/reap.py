@@ -57,7 +57,9 @@ def _reap(reaper: Reaper, *, yes: bool) -> None:
     if not found:
         click.echo("nothing is left of any run")
         return
-    Console().print(_table(found, doomed))
+    click.echo("what is left of runs, and what would be removed")
+    # as wide as it has to be in a file or a pipe
+    Console(width=None if sys.stdout.isatty() else 300).print(_table(found, doomed))
     if not doomed:
         return
     if not yes:
@@ -79,9 +81,10 @@ def _place(site_file: Path) -> Place:
 
 
 def _table(found: list[Remains], doomed: list[Remains]) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="what is left of runs")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("run", "how it stands", "jobs", "pilots", "MB", "remove", "where", "folder"):
         right = name in ("jobs", "pilots", "MB")
         table.add_column(
@@ -92,5 +95,12 @@ def _table(found: list[Remains], doomed: list[Remains]) -> Table:
         mark = "yes" if each in doomed else "no"
         hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
         where = ", ".join(host or "here" for host in hosts)
-        table.add_row(each.run, each.fate.value, *numbers, mark, where, each.folder)
+        table.add_row(each.run, each.fate.value, *numbers, mark, where, _short(each.folder))
     return table
+
+
+def _short(folder: str) -> str:
+    """Return the working folder in which a run was begun: the rest is its name."""
+    path = folder.partition("/.snakemake/")[0]
+    home = str(Path.home())
+    return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path

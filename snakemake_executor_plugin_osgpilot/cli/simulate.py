@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LINE_EVERY = 100
 """Where there is no terminal, a line is printed after so many runs."""
 
+WIDE = 150
+"""Columns of a terminal that has room for the whole table."""
+
 
 @click.command()
 @click.option("--standard", is_flag=True, help="The published table: all workloads and policies.")
@@ -140,7 +143,15 @@ def simulate(
     from rich.console import Console
 
     # a file or a pipe is as wide as it has to be
-    Console(width=None if sys.stdout.isatty() else 200).print(_table(rows))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(_table(rows, wide=console.width >= WIDE))
+    console.print(
+        "T*, CH*: makespan and core-hours that nobody beats; medians over seeds, [95 % interval]; "
+        "* after the policy: on the Pareto front",
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
     if out is not None:
         click.echo(f"written to {out}")
 
@@ -204,28 +215,33 @@ def _progress(plan: Study, *, quiet: bool) -> Iterator[Callable[[Measured], None
         yield tell
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[Row], *, wide: bool) -> Table:
+    """Return a row for each workload and policy; all columns only where there is room."""
+    from rich import box
     from rich.table import Table
 
     from snakemake_executor_plugin_osgpilot.simulate.page import percent, text
 
-    table = Table(title="medians over seeds, 95 % intervals; * on the Pareto front")
-    for name in ("workload", "policy", "tuned", "makespan/T*", "charged/CH*", "done", "never used"):
-        table.add_column(name, justify="right" if "/" in name else "left")
-    for name in ("launched", "/needed", "first job s", "failed"):
-        table.add_column(name, justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("workload", lambda row: row.scenario),
+        ("policy", lambda row: row.rule + (" *" if row.on_front else "")),
+        ("makespan/T*", lambda row: text(row.makespan)),
+        ("charged/CH*", lambda row: text(row.charged)),
+        ("done", lambda row: percent(row.jobs_done)),
+        ("pilots", lambda row: f"{row.launched:.0f}"),
+        ("never used", lambda row: percent(row.never_used)),
+    ]
+    if wide:
+        columns += [
+            ("/needed", lambda row: f"{row.overlaunched:.2f}"),
+            ("first job s", lambda row: text(row.first_job_s, 0)),
+            ("failed", lambda row: f"{row.failed_starts.median:.0f}"),
+            ("tuned", lambda row: row.taste),
+        ]
+    for name, _ in columns:
+        left = name in ("workload", "policy", "tuned")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.scenario,
-            row.rule + (" *" if row.on_front else ""),
-            row.taste,
-            text(row.makespan),
-            text(row.charged),
-            percent(row.jobs_done),
-            percent(row.never_used),
-            f"{row.launched:.0f}",
-            f"{row.overlaunched:.2f}",
-            text(row.first_job_s, 0),
-            f"{row.failed_starts.median:.0f}",
-        )
+        table.add_row(*(value(row) for _, value in columns))
     return table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(f"wrote {out}; go over it, then:")
-    click.echo(f"  osgpilot site check {out}\n  osgpilot doctor --site {out}")
+    usual = str(out) == "site.yaml"
+    click.echo("  osgpilot site check" + ("" if usual else f" {out}"))
+    click.echo("  osgpilot doctor" + ("" if usual else f" --site {out}"))
 
 
 def _draft(host: Host, answers: Answers) -> str:
@@ -134,7 +137,7 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
         finally:
             world.close()
     for complaint in complaints:
-        click.echo(complaint)
+        click.echo(fitted(complaint, then="    "))
     if complaints:
         context.exit(1)
     click.echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))

@@ -11,13 +11,23 @@ from snakemake_executor_plugin_osgpilot.core.snapshot import Soon
 
 
 @dataclass(frozen=True)
+class RuleAhead:
+    """Jobs of a rule that are to come: how many, the cores of one, and the rules they wait for."""
+
+    jobs: int
+    cores: float = 1.0
+    after: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Ahead:
     """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
 
     `gathered` counts those that wait for several jobs which are all at the access point, `later`
     all others, and `further` says of these, as far as it is known, what they ask for. `chain` is
     the longest chain of jobs that have not ended. `since` counts what was handed over after the DAG
-    was walked: it is not to come any more.
+    was walked: it is not to come any more; `gone` counts the same by rule. `rules` has all that was
+    to come then, by rule; jobs that run beside Snakemake count for none.
     """
 
     after: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
@@ -26,6 +36,8 @@ class Ahead:
     further: Mapping[JobClass, int] = field(default_factory=dict)
     chain: Mapping[JobClass, int] = field(default_factory=dict)
     since: Mapping[JobClass, int] = field(default_factory=dict)
+    rules: Mapping[str, RuleAhead] = field(default_factory=dict)
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:
         """Return the jobs to come, given when jobs that run are expected to end, by key."""

@@ -13,11 +13,15 @@ from typing import NamedTuple, Protocol
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy
 
+LEAST_SHARE = 0.05
+"""Of what its rule says at most, a job of which none was seen takes at least so much."""
+
 
 class Task(NamedTuple):
     """A job that is to come: what it is expected to take, and the most that it may.
 
-    `on_pilot` is False where it runs elsewhere: then it counts for the path alone.
+    `on_pilot` is False where it runs elsewhere: then it counts for the path alone. `seen` is False
+    where no job of the rule has ever ended: what is expected is a guess then.
     """
 
     rule: str
@@ -25,6 +29,12 @@ class Task(NamedTuple):
     expected_s: float
     limit_s: float
     on_pilot: bool = True
+    seen: bool = True
+
+    @property
+    def least_s(self) -> float:
+        """What it takes at best."""
+        return self.expected_s if self.seen else LEAST_SHARE * self.limit_s
 
 
 @dataclass(frozen=True)
@@ -44,17 +54,23 @@ class Case:
     boot_s: float
     policy: Policy
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The rules of which nobody knows what a job takes."""
+        return tuple(sorted({task.rule for task in self.tasks if not task.seen}))
+
 
 @dataclass(frozen=True)
 class Expected:
     """From the first submission to the last end in seconds, and core-hours, each from and to.
 
-    `how` says where the figures come from.
+    `how` says where the figures come from, `unknown` are rules of which no job has ever ended.
     """
 
     makespan_s: tuple[float, float]
     core_h: tuple[float, float]
     how: str
+    unknown: tuple[str, ...] = ()
 
 
 def bounds(case: Case) -> Expected:
@@ -64,9 +80,9 @@ def bounds(case: Case) -> Expected:
     those of the first pilots, and all of these stay to the end.
     """
     on_pilots = [task for task in case.tasks if task.on_pilot]
-    work_s = sum(task.expected_s * task.job_class.shape.cores for task in on_pilots)
+    work_s = sum(task.least_s * task.job_class.shape.cores for task in on_pilots)
     limit_s = sum(task.limit_s * task.job_class.shape.cores for task in on_pilots)
-    _, path_s = earliest_s(case.parents, [task.expected_s for task in case.tasks])
+    _, path_s = earliest_s(case.parents, [task.least_s for task in case.tasks])
     _, limit_path_s = earliest_s(case.parents, [task.limit_s for task in case.tasks])
     lead_s = case.lead_s if on_pilots else 0.0
     cores = max(1, case.cores)
@@ -81,6 +97,7 @@ def bounds(case: Case) -> Expected:
         (best_s, max(best_s, worst_s)),
         (best_core_s / 3600, worst_core_s / 3600),
         "bounds from the longest chain of jobs and their work",
+        case.unknown,
     )
 
 

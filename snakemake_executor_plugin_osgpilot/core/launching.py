@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Refusal
 from snakemake_executor_plugin_osgpilot.core.balance import blocked_share
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.fit import fits
 from snakemake_executor_plugin_osgpilot.core.layout import hosted
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Offer, Policy
@@ -62,12 +63,12 @@ def _launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
     if not outlook.unmet:
         return [], []
     counts = _counts(outlook)
-    jobs = sum(outlook.unmet.values())
     cores = sum(c.shape.cores * n for c, n in outlook.unmet.items())
-    reason = (
-        f"{jobs} job(s) ({cores} cores) find no room in {outlook.have.cores} cores "
-        f"within {outlook.forecast.lead_s:.0f} s"
-    )
+    jobs = f"{sum(outlook.unmet.values())} job(s) ({cores} cores)"
+    reason = f"no pilot yet for {jobs}"
+    if outlook.have.cores:
+        lead = duration(outlook.forecast.lead_s)
+        reason = f"no room for {jobs} in {outlook.have.cores} cores of pilots within {lead}"
     wanted = [(offer, _walltime_s(offer, counts, outlook), n) for offer, n in counts.items()]
     return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.gates, reason)
 

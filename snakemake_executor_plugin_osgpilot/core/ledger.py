@@ -28,10 +28,11 @@ _Kind = TypeVar("_Kind", JobClass, Request)
 @dataclass(slots=True)
 class RuleSums:
     """Sums over the jobs of one rule. Jobs in execution count with cores and cores × start time,
-    so that their core-seconds follow for any moment.
+    so that their core-seconds follow for any moment. `cores` are those that the jobs ask for.
     """
 
     jobs: int = 0
+    cores: int = 0
     done: int = 0
     failed: int = 0
     past_core_s: float = 0.0
@@ -126,6 +127,7 @@ class Ledger:
         """Count a job of an earlier life of the run, which is not followed any more."""
         sums = self.rules[past.rule]
         sums.jobs += 1
+        sums.cores += past.job_class.shape.cores
         sums.done += past.succeeded
         sums.failed += not past.succeeded
         sums.past_core_s += past.busy_s * past.job_class.shape.cores
@@ -162,6 +164,7 @@ class Ledger:
                 del self.executing[job.key]
         cores, sums = job.job_class.shape.cores, self.rules[job.rule]
         sums.jobs += by
+        sums.cores += by * cores
         sums.done += by * job.succeeded
         sums.failed += by * (job.over and not job.succeeded)
         sums.past_core_s += by * job.busy_s * cores

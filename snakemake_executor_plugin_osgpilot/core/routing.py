@@ -23,6 +23,9 @@ CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 *
 BOOT_SHARE_MAX = 0.1
 """A pilot pays if no more than this share of its core-hours goes into its boot."""
 
+LIMIT_SHARE = 0.5
+"""What jobs take of what their rule says at most, as long as none was seen."""
+
 MANY_JOBS = 100
 """So many jobs are worth pilots however short they are: each plain Slurm job costs a request to
 Slurm, a wait in its queue and two starts of Snakemake."""
@@ -56,9 +59,9 @@ class Hint(Enum):
 class RuleFacts:
     """What is known of a rule, or of rules that are grouped, from the whole workflow.
 
-    `jobs` still have to run, `classes` are what they ask for. `core_s` is what they are expected
-    to take together (time × cores), `runtime_s` and `input_mb` the most that one may take and
-    reads. `tied_to` names a resource that only HTCondor honours.
+    `jobs` still have to run, `classes` are what they ask for. `core_s` is what they are expected to
+    take together (time × cores), `seen` if such jobs told. `runtime_s` and `input_mb` are the most
+    that one may take and reads, `tied_to` names a resource that only HTCondor honours.
     """
 
     jobs: int
@@ -68,6 +71,7 @@ class RuleFacts:
     input_mb: float = 0.0
     tied_to: str = ""
     hint: Hint | None = None
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Route:
 
 def expected_core_s(job_class: JobClass, runtime_s: int) -> float:
     """Return what a job takes of whose rule nothing was seen yet: half of what it says at most."""
-    return (runtime_s / 2 or RUNTIME_PRIOR_S) * job_class.shape.cores
+    return (LIMIT_SHARE * runtime_s or RUNTIME_PRIOR_S) * job_class.shape.cores
 
 
 def route(rule: RuleFacts, ways: Ways) -> Route:
@@ -105,23 +109,32 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
         return _elsewhere(rule, ways, "it says ospool=False")
     if rule.hint is None and ways.when is When.NEVER:
         return _elsewhere(rule, ways, "--osgpilot-when never")
-    if misfit := _misfit(rule, ways.policy):
-        return _without_pilot(rule, ways, misfit)
+    if misfits := unfit(rule.classes, ways.policy):
+        return _without_pilot(rule, ways, misfits[0].reason)
     detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.when is When.AUTO)
     if detected and ways.fallback and ways.takes_any and not rule.tied_to:
         why = _too_much(rule) or _too_little(rule, ways)
         if why:
             return Route(ways.fallback, why)
     said = "; it says ospool=True" if rule.hint is Hint.YES else ""
-    tied = f"; it has {rule.tied_to}" if detected and rule.tied_to else ""
+    tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
     return Route(Where.OSPOOL, work(rule) + said + tied)
 
 
 def work(rule: RuleFacts) -> str:
-    """Return how much there is to do, as text."""
-    core_h = rule.core_s / 3600
-    hours = f"{core_h:,.0f}" if core_h >= 10 else f"{core_h:.2g}"
-    return f"{rule.jobs:,} job{'s' * (rule.jobs != 1)}, {hours} core-hours"
+    """Return how much there is to do, as text: a limit is no expectation."""
+    jobs = f"{rule.jobs:,} job{'s' * (rule.jobs != 1)}"
+    if rule.seen:
+        return f"{jobs}, about {_hours(rule.core_s)}"
+    if rule.runtime_s:
+        return f"{jobs}, up to {_hours(rule.core_s / LIMIT_SHARE)}"
+    return f"{jobs} without `runtime`"
+
+
+def _hours(core_s: float) -> str:
+    core_h = core_s / 3600
+    number = f"{core_h:,.0f}" if core_h >= 10 else f"{core_h:.2g}"
+    return f"{number} core-hour{'s' * (number != '1')}"
 
 
 def _elsewhere(rule: RuleFacts, ways: Ways, why: str) -> Route:
@@ -152,11 +165,6 @@ def _without_pilot(rule: RuleFacts, ways: Ways, misfit: str) -> Route:
     return Route(ways.fallback, f"no pilot can run it: {misfit}")
 
 
-def _misfit(rule: RuleFacts, policy: Policy) -> str:
-    found = unfit(rule.classes, policy)
-    return found[0].reason if found else ""
-
-
 def _too_much(rule: RuleFacts) -> str:
     """Return what of the jobs is more than suits the OSPool."""
     shapes = [job_class.shape for job_class in rule.classes]
@@ -173,13 +181,12 @@ def _too_much(rule: RuleFacts) -> str:
 
 def _too_little(rule: RuleFacts, ways: Ways) -> str:
     """Return why starting pilots would not pay, compared with what the fallback can do."""
+    reckoned = work(rule) if rule.seen else f"{work(rule)}, taken for {_hours(rule.core_s)}"
     if ways.fallback is Where.LOCAL:
         here_s, lead_s = rule.core_s / ways.local_cores, WAIT_PRIOR_S + BOOT_PRIOR_S
         if here_s < lead_s:
-            return (
-                f"{work(rule)}; done here in {here_s / 60:.0f} min, a pilot takes "
-                f"{lead_s / 60:.0f} min to come"
-            )
+            here, lead = f"{here_s / 60:.0f} min", f"{lead_s / 60:.0f} min"
+            return f"{reckoned}; done here in {here}, a pilot takes {lead} to come"
         return ""
     policy = ways.policy
     able = [o for o in policy.offers if all(fits(c, o, policy) for c in rule.classes)]
@@ -188,6 +195,6 @@ def _too_little(rule: RuleFacts, ways: Ways) -> str:
     if rule.jobs >= MANY_JOBS or rule.core_s >= pays_s:
         return ""
     return (
-        f"{work(rule)}; pilots pay from {MANY_JOBS} jobs or {pays_s / 3600:.2g} core-hours "
+        f"{reckoned}; pilots pay from {MANY_JOBS} jobs or {pays_s / 3600:.2g} core-hours "
         f"({pilot_cores} cores that boot)"
     )

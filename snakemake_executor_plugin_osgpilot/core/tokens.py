@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 
 SCOPE = "condor:/"
 """What an HTCondor authorization is preceded by in the `scope` of a token (HTCondor manual,

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes
+from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
 
@@ -19,7 +19,8 @@ class View:
     `waiting` counts by class, `served` has pilots and when the first job started there, `started`
     when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
     last view, `outcomes` how jobs ended on each pilot, `brake` why no job is started now (empty:
-    they are). `ours` tells of a job by its id whether it is or was of this run.
+    they are). `ours` tells of a job by its id whether it is or was of this run, `rules` has the
+    sums over the jobs of each rule.
     """
 
     waiting: Counter[JobClass]
@@ -30,6 +31,7 @@ class View:
     brake: str = ""
     ours: Container[str] = ()
     started: Mapping[str, float] = field(default_factory=dict)
+    rules: Mapping[str, RuleSums] = field(default_factory=dict)
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.fit import lacks, text, unfit
-from snakemake_executor_plugin_osgpilot.core.progress import duration
 from snakemake_executor_plugin_osgpilot.core.reasons import REFUSALS, of_hold
 from snakemake_executor_plugin_osgpilot.core.why import Explanation, Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.core.why_pilot import waits_for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.reasons import of_slurm
 from snakemake_executor_plugin_osgpilot.core.why import Explanation, Facts, PilotFact
 

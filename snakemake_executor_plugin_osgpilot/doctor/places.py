@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, examine
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,

@@ -8,8 +8,7 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.core.model import Offer
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.model import unknown
-
-PARTITION, SHAPE = "osgpilot_partition", "osgpilot_shape"
+from snakemake_executor_plugin_osgpilot.payload.resources import PARTITION, SHAPE
 
 
 def pinned(who: str, parts: Iterable[Any], offers: tuple[Offer, ...]) -> tuple[str, ...]:

@@ -23,6 +23,12 @@ from snakemake_executor_plugin_osgpilot.payload.model import (
     needed_from_outside,
 )
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
+from snakemake_executor_plugin_osgpilot.payload.resources import (
+    IMAGE,
+    KINDS,
+    PAYLOAD,
+    RUNTIME_IMAGE,
+)
 from snakemake_executor_plugin_osgpilot.payload.s3 import KeyFiles, Lines
 from snakemake_executor_plugin_osgpilot.payload.scripts import needs_r
 from snakemake_executor_plugin_osgpilot.payload.sources import (
@@ -35,7 +41,6 @@ from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, is_below
 from snakemake_executor_plugin_osgpilot.runtime.probe import lacks
 
-KINDS = ("auto", "direct", "snakemake")
 KIND = "osgpilot_payload is snakemake"
 
 
@@ -154,9 +159,9 @@ class Preparer:
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
-        kind = str(job.resources.get("osgpilot_payload", self.kind))
+        kind = str(job.resources.get(PAYLOAD, self.kind))
         if kind not in KINDS:
-            raise BadInput(f"rule {job.rule}: osgpilot_payload {kind!r} is not {', '.join(KINDS)}")
+            raise BadInput(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
         if kind == "direct" and (reason := self._reason(job)):
             raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
@@ -189,8 +194,8 @@ class Preparer:
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
-        own = str(job.resources.get("container_image", "")) or directive
-        runtime = str(job.resources.get("osgpilot_runtime_image", "")) or self.runtime_image
+        own = str(job.resources.get(IMAGE, "")) or directive
+        runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
             # R is no more to be had everywhere than Snakemake is
             return own or (runtime if needs_r(job.rule) else "")

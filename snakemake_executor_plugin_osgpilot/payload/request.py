@@ -25,10 +25,8 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Image
 from snakemake_executor_plugin_osgpilot.payload.model import label, members, unknown
 from snakemake_executor_plugin_osgpilot.payload.pins import pinned
+from snakemake_executor_plugin_osgpilot.payload.resources import DEFAULTS_MB, check_names
 from snakemake_executor_plugin_osgpilot.payload.s3 import Lines
-
-DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
-"""What a job gets whose rule says nothing; the OSPool's own defaults."""
 
 
 @dataclass
@@ -151,6 +149,7 @@ def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
     """
     lines: dict[str, tuple[str, str]] = {}
     for part in parts:
+        check_names(who, part.resources.keys())
         for name, value in part.resources.items():
             if not name.startswith((COMMAND, ATTRIBUTE)) or unknown(value):
                 continue

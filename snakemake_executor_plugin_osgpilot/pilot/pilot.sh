@@ -54,8 +54,11 @@ leave_if_unwanted() {
 }
 
 find_runtime() {
+    # the lines are the site's: modules read variables that are not set
+    set +u
     # shellcheck disable=SC1091
     [ ! -s "$folder/setup" ] || . "$folder/setup"
+    set -u
     runtime=$(command -v apptainer || command -v singularity) ||
         die "neither apptainer nor singularity on $(hostname); name a module in the site file's \`setup\`"
 }
@@ -67,7 +70,20 @@ end_of_allocation() {
     echo "$end"
 }
 
+# Variables that Slurm or the site sets for the allocation, such as $SLURM_JOB_ID; nothing else is expanded.
+fill_in_scratch() {
+    local left=${option[scratch]} path=''
+    while [[ $left =~ ^([^$]*)[$]([A-Za-z_][A-Za-z0-9_]*)(.*)$ ]]; do
+        left=${BASH_REMATCH[3]}
+        path+=${BASH_REMATCH[1]}$(printenv "${BASH_REMATCH[2]}")
+    done
+    [[ $path$left =~ ^/[A-Za-z0-9_./+@-]*$ ]] || return 1
+    option[scratch]=$path$left
+}
+
 make_scratch() {
+    fill_in_scratch ||
+        { die "${option[scratch]} is no folder on $(hostname), by the variables there; see \`scratch\` in the site file"; return 1; }
     # the job id between dots lets a site's epilog find what is left
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }

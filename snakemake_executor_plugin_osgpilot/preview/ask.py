@@ -44,11 +44,13 @@ def ask(argv: Sequence[str], executor: type) -> Any:
     if Snakemake refused and has said why. Raises an `OsgpilotError`.
     """
     from snakemake import cli
+    from snakemake.settings.enums import Quietness
 
     with _in_place_of_the_executor(executor), _without_log_file(cli):
         parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
+        args.quiet = {*(args.quiet or ()), *(each for each in Quietness if each != Quietness.ALL)}
         with _as_it_was(Path(args.directory or ".") / ".snakemake"):
             try:
                 cli.args_to_api(args, parser)

@@ -14,6 +14,10 @@ from snakemake_executor_plugin_osgpilot.simulate.model import CSR, Step, Workloa
 SIGMA = 0.3
 """How much runtimes of a rule differ: the standard deviation of their logarithm."""
 
+SHARES = (0.05, 0.95, 0.5, 0.27, 0.73, 0.16, 0.84, 0.39, 0.61)
+"""What jobs take of their rule's `runtime` where none was ever seen, from one simulated run to the
+next: it may be anything, and the extremes come first."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -25,14 +29,14 @@ class Drawing:
     def __call__(self, seed: int, jobs: int | None = None) -> Workload:
         """Return the workload of a seed, which draws the runtimes; there are as many jobs as there
         are."""
-        random = Random(f"{seed}/runtimes")
+        random, share = Random(f"{seed}/runtimes"), SHARES[(seed - 1) % len(SHARES)]
         kinds = dict.fromkeys((task.rule, task.job_class) for task in self.tasks)
         numbers = {kind: number for number, kind in enumerate(kinds)}
         return Workload(
             "plan",
             tuple(Step(rule, asks.shape, asks.runtime_s) for rule, asks in kinds),
             array("L", [numbers[task.rule, task.job_class] for task in self.tasks]),
-            array("d", [_runtime_s(task, random) for task in self.tasks]),
+            array("d", [_runtime_s(task, random, share) for task in self.tasks]),
             CSR.of(self.parents),
         )
 
@@ -64,6 +68,7 @@ def on_pilots(
     return Drawing(chosen, before) if chosen else None
 
 
-def _runtime_s(task: Task, random: Random) -> float:
-    drawn_s = max(1.0, task.expected_s) * math.exp(random.gauss(0.0, SIGMA))
+def _runtime_s(task: Task, random: Random, share: float) -> float:
+    usual_s = task.expected_s if task.seen else share * task.limit_s
+    drawn_s = max(1.0, usual_s) * math.exp(random.gauss(0.0, SIGMA))
     return min(drawn_s, max(1.0, task.limit_s))

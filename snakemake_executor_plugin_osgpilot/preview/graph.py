@@ -22,8 +22,8 @@ def tasks_of(
 ) -> tuple[list[Task], list[list[int]]]:
     """Return the tasks, and for each the numbers of those that have to end first.
 
-    A job takes what those of its rule took before, else half of what the rule says at most, else
-    what the planner assumes. `class_of` tells what it asks for, None if unknown.
+    A job takes what those of its rule took before; of others half of what the rule says at most is
+    expected, or what the planner assumes. `class_of` tells what it asks for, None if unknown.
     """
     to_do = set(dag.needrun_jobs())
     graph = {job: [d for d in dag.job_dependencies(job) if d in to_do] for job in to_do}
@@ -47,4 +47,5 @@ def _task(
         # what runs beside Snakemake is seldom work worth mentioning
         return Task(str(job.rule), asks, 0.0, 0.0, on_pilot=False)
     expected_s = seen_s or limit_s / 2 or RUNTIME_PRIOR_S
-    return Task(str(job.rule), asks, expected_s, limit_s or UNSAID * expected_s, on_pilot)
+    most_s = limit_s or UNSAID * expected_s
+    return Task(str(job.rule), asks, expected_s, most_s, on_pilot, seen=bool(seen_s))

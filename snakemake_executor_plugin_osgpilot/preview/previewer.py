@@ -113,7 +113,7 @@ class _Look:
         waiting = self._waiting(sampler, ready)
         slurm = SlurmVerdicts(ground.cluster, seat, folder)
         estimates = Estimates()
-        if waiting:
+        if ready or self._later(name, ready):
             estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)
@@ -176,7 +176,11 @@ class _Look:
             if job_class is not None:
                 ahead.handed_over(job, str(number), job_class)
         ahead.walk()
-        return Snapshot(clock.now_s(), waiting, soon=ahead.ahead.soon({}), later=ahead.ahead.later)
+        seen = ahead.ahead
+        return Snapshot(
+            clock.now_s(), waiting, soon=seen.soon({}), later=seen.later,
+            further=seen.further, chain=seen.chain,
+        )  # fmt: skip
 
     def _case(
         self, name: str, sampler: Sampler, rehearsal: Rehearsal, estimates: Estimates

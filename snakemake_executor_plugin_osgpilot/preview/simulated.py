@@ -11,12 +11,12 @@ from snakemake_executor_plugin_osgpilot.core.bounds import (
     earliest_s,
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.preview.drawing import on_pilots
+from snakemake_executor_plugin_osgpilot.preview.drawing import SHARES, on_pilots
 from snakemake_executor_plugin_osgpilot.simulate.model import BOOT, Outcome, Site, Waits
 from snakemake_executor_plugin_osgpilot.simulate.world import run
 
-RUNS, RUNS_MIN, FOR_S = 9, 3, 5.0
-"""So many runs with different luck; no fewer than three, else as many as this time allows."""
+RUNS_MIN, FOR_S = 3, 5.0
+"""Runs with different luck: no fewer than three, else as many as this time allows."""
 
 TASKS_MAX, LINKS_MAX = 3_000, 200_000
 """Larger workflows would take too long to simulate; for them there are bounds."""
@@ -26,7 +26,9 @@ def simulated(case: Case) -> Expected:
     """Return the range over some simulated runs, or bounds where these cannot be had.
 
     In a simulation every pilot waits in Slurm's queue by itself, for about as long as Slurm says
-    now. What does not run on pilots adds the time by which it makes the longest chain longer.
+    now; jobs of rules that nobody has seen take a little of what they may, or nearly all, or
+    something in between (`SHARES`), all alike. What does not run on pilots adds the time by which
+    it makes the longest chain longer.
     """
     found = None
     if len(case.tasks) <= TASKS_MAX:
@@ -36,7 +38,7 @@ def simulated(case: Case) -> Expected:
     apart_s = _path_s(case, elsewhere=True) - _path_s(case, elsewhere=False)
     until_s = time.monotonic() + FOR_S
     outcomes: list[Outcome] = []
-    for seed in range(1, RUNS + 1):
+    for seed in range(1, len(SHARES) + 1):
         if len(outcomes) >= RUNS_MIN and time.monotonic() > until_s:
             break
         outcomes.append(run(found(seed), _site(case), plan, case.policy, seed))
@@ -45,7 +47,9 @@ def simulated(case: Case) -> Expected:
     took_s = [outcome.makespan_s + apart_s for outcome in outcomes]
     core_h = [outcome.charged_core_s / 3600 for outcome in outcomes]
     how = f"{len(outcomes)} simulated runs"
-    return Expected((min(took_s), max(took_s)), (min(core_h), max(core_h)), how)
+    return Expected(
+        (min(took_s), max(took_s)), (min(core_h), max(core_h)), how, unknown=case.unknown
+    )
 
 
 def _path_s(case: Case, *, elsewhere: bool) -> float:

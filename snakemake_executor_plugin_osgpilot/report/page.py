@@ -12,7 +12,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, Balance, balance
 from snakemake_executor_plugin_osgpilot.report.story import Story
 from snakemake_executor_plugin_osgpilot.report.suggest import profile, uses

@@ -18,7 +18,7 @@ def text(view: View) -> str:
 
 
 def _lines(view: View) -> Iterator[str]:
-    run = _labels(run=view.run, project=view.project)
+    run, eta = _labels(run=view.run, project=view.project), view.progress.eta
     yield from _gauge("up", "Whether Snakemake works on the run.")
     yield f"osgpilot_up{{{run}}} {int(view.state is RunState.RUNNING)}"
     yield from _gauge("jobs", "Jobs of the run by rule and state.")
@@ -37,7 +37,16 @@ def _lines(view: View) -> Iterator[str]:
         ("charged_core_seconds", "Core-seconds of allocations.", 3600 * view.charged_core_h),
         ("budget_left_core_seconds", "Core-seconds left.", _core_s(view.left_core_h)),
         ("queue_wait_seconds", "Wait that a new pilot is expected to have.", view.queue_wait_s),
-        ("eta_seconds", "Seconds until the run is expected to end.", view.progress.eta_s),
+        (
+            "eta_low_seconds",
+            "Seconds until the run ends, at best.",
+            None if eta is None else eta.low_s,
+        ),
+        (
+            "eta_high_seconds",
+            "The same with the pilots that serve now; missing where runtimes are not known yet.",
+            None if eta is None or eta.unknown else eta.high_s,
+        ),
         ("last_sign_timestamp_seconds", "Time that the numbers are of.", view.at_s),
     ):
         if value is not None:

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from snakemake_executor_plugin_osgpilot.core.progress import duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 from snakemake_executor_plugin_osgpilot.report.times import clock
 from snakemake_executor_plugin_osgpilot.report.view import STATES, PilotView, RunState, View
 
@@ -25,9 +25,9 @@ RECENT = 8
 
 def screen(view: View, pilots_max: int | None = None) -> Group:
     """Return all of a run; of `pilots_max` pilots at most, those that serve first."""
-    parts: list[RenderableType] = [_head(view), _rules(view), _cores(view)]
+    parts: list[RenderableType] = [_head(view), _figures(view), Text(), _rules(view)]
     if view.pilots:
-        parts.append(_pilots(view, pilots_max))
+        parts += [Text(), _pilots(view, pilots_max)]
     parts += [Text.from_markup(line) for line in (*_decisions(view), *_failures(view))]
     return Group(*parts)
 
@@ -37,15 +37,57 @@ def _head(view: View) -> RenderableType:
     total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
     state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
     named = f"[bold]run {escape(view.run)}[/], project {escape(view.project)}: "
-    title = Text.from_markup(f"{named}[{state}]{view.state}[/]")
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(
-        ProgressBar(max(1, total), jobs.done, width=BAR_WIDTH, complete_style="cyan"),
-        Text(f"{jobs.done} of {total} jobs"),
-    )
-    lasted = f"for {duration(view.at_s - view.begun_s)}"
+    lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
     lives = f", life {view.lives}" if view.lives > 1 else ""
-    return Group(title, grid, Text(f"{jobs.line} ({lasted}{lives})", style="dim"))
+    title = Text.from_markup(f"{named}[{state}]{view.state}[/]{lasted}{lives}")
+    grid = Table.grid(padding=(0, 2))
+    done = Text(f"{jobs.done} of {total} jobs done")
+    eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
+    bar = ProgressBar(
+        max(1, total), jobs.done, width=BAR_WIDTH, complete_style="cyan", finished_style="green"
+    )
+    grid.add_row(bar, done, eta)
+    return Group(title, grid)
+
+
+def _figures(view: View) -> Table:
+    """Return what there is in a few lines, each with its name."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    jobs, pilots = view.progress.parts
+    grid.add_row("jobs", jobs)
+    if not _is_over(view):
+        grid.add_row("pilots", f"{pilots}{_queue_wait(view)}")
+        grid.add_row("cores", _cores(view))
+    never = f"; {view.pilots_never_used} pilot(s) never used" if view.pilots_never_used else ""
+    grid.add_row("core-hours", f"{_spent(view)}{never}")
+    took = f"{duration(view.makespan_s)} since the first submission"
+    if view.bound_s:
+        took += f"; {duration(view.bound_s)} at best, with any number of pilots"
+    grid.add_row("time", took)
+    return grid
+
+
+def _queue_wait(view: View) -> str:
+    if view.queue_wait_s is None:
+        return ""
+    return f"; a new one waits about {duration(rough(view.queue_wait_s))} in Slurm's queue"
+
+
+def _cores(view: View) -> str:
+    return (
+        f"{view.busy_cores} busy; jobs wait for {view.demand_cores}, pilots have or will have "
+        f"{view.supply_cores}"
+    )
+
+
+def _spent(view: View) -> str:
+    share = f" ({view.used_core_h / view.charged_core_h:.0%})" if view.charged_core_h else ""
+    spent = f"{view.used_core_h:.3f} used of {view.charged_core_h:.3f} charged{share}"
+    if view.max_core_h is not None:
+        spent += f", {view.left_core_h:.3f} of {view.max_core_h:.3f} left"
+    return spent
 
 
 def _rules(view: View) -> Table:
@@ -71,20 +113,6 @@ def _number(allocation: str) -> tuple[int, str]:
     return int(allocation) if allocation.isdigit() else 0, allocation
 
 
-def _cores(view: View) -> Text:
-    share = f" ({view.used_core_h / view.charged_core_h:.0%})" if view.charged_core_h else ""
-    spent = f"core-hours used {view.used_core_h:.3f} of {view.charged_core_h:.3f} charged{share}"
-    if view.max_core_h is not None:
-        spent += f", {view.left_core_h:.3f} of {view.max_core_h:.3f} left"
-    now = f"cores: {view.demand_cores} waited for, {view.supply_cores} there or coming, "
-    now += f"{view.busy_cores} busy"
-    if view.queue_wait_s is not None and view.state is RunState.RUNNING:
-        now += f"; a new pilot waits about {duration(view.queue_wait_s)} in Slurm's queue"
-    measure = f"makespan {view.makespan_s:.0f} s, at best {view.bound_s:.0f} s; "
-    measure += f"pilots never used: {view.pilots_never_used}"
-    return Text("\n".join((now, spent, measure)) if not _is_over(view) else f"{spent}\n{measure}")
-
-
 def _is_over(view: View) -> bool:
     return view.state in (RunState.ENDED, RunState.LOST)
 
@@ -94,8 +122,8 @@ def _pilots(view: View, pilots_max: int | None) -> RenderableType:
     for name in ("Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
                  "core-hours"):  # fmt: skip
         table.add_column(name, justify="left" if name in ("state", "node") else "right")
-    table.add_column("why", overflow="fold")
     listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
+    table.add_column("why" if any(p.why for p in listed[:pilots_max]) else "", overflow="fold")
     for pilot in listed[:pilots_max]:
         table.add_row(*_pilot_row(pilot))
     rest = len(listed) - len(listed[:pilots_max])
@@ -120,14 +148,14 @@ def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
 
 def _decisions(view: View) -> Iterable[str]:
     if view.decisions:
-        yield "[bold]last decisions[/]"
+        yield "\n[bold]last decisions[/]"
     for decision in view.decisions[-RECENT:]:
         yield f"[dim]{clock(decision.at_s)}[/] {escape(decision.text)}"
 
 
 def _failures(view: View) -> Iterable[str]:
     if view.failures:
-        yield "[bold red]failed jobs[/]"
+        yield "\n[bold red]failed jobs[/]"
     for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""

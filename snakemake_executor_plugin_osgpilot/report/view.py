@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.core.eta import Eta
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.report.facts import Pilot
 from snakemake_executor_plugin_osgpilot.report.story import Story
@@ -188,7 +189,7 @@ def _rules(story: Story, at_s: float) -> dict[str, RuleView]:
 
 def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: bool) -> Progress:
     plan, states = story.plan or {}, Counter(pilot.state for pilot in story.pilots.values())
-    eta_s = plan.get("eta_s") if alive else None
+    eta = plan.get("eta") if alive else None
     return Progress(
         waiting=sum(rule.waiting + rule.held for rule in rules.values()),
         running=sum(rule.running for rule in rules.values()),
@@ -198,7 +199,9 @@ def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: b
         pending=states["intended"] + states["pending"],
         booting=states["booting"],
         ready=states["ready"],
-        eta_s=None if eta_s is None else max(0.0, eta_s - (at_s - plan["at_s"])),
+        eta=Eta(**eta | {"unknown": tuple(eta["unknown"])}).after(at_s - plan["at_s"])
+        if eta
+        else None,
     )
 
 

@@ -89,12 +89,16 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert rows["count"][1:] == ["compute/4c", "TestProject"]
     assert rows["late"][2:] == ["TestProject"]
     assert rows["report"] == ["none"]
-    assert "rule fetch -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
-    assert "rule map -> OSPool (OtherProject): 2 jobs, 0.33 core-hours; it says ospool=True" in said
-    assert "rule late -> OSPool (TestProject, scope owner): 1 job, 0.17 core-hours; it says" in said
-    assert "rule later -> Slurm: 1 job, 0.042 core-hours; pilots pay from 100 jobs" in said
+    assert "rule fetch -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042 core-hours" in said
+    assert (
+        "rule map -> OSPool (OtherProject): 2 jobs without `runtime`; it says ospool=True" in said
+    )
+    assert (
+        "rule late -> OSPool (TestProject, scope owner): 1 job without `runtime`; it says" in said
+    )
+    assert "rule later -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042" in said
     assert said.index("rule later ->") > said.index("rule map ->")
-    assert "rule count -> OSPool (TestProject): 1 job, 0.17 core-hours; it has osgpilot" in said
+    assert "rule count -> OSPool (TestProject): 1 job without `runtime`; for its osgpilot" in said
     assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
     records = (json.loads(path.read_text()) for path in workflow.folder.rglob("record.json"))
     assert sorted((record["project"], record["scope"]) for record in records) == [

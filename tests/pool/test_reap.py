@@ -1,5 +1,6 @@
 """What killed runs left is removed from the other host's queue and Slurm, and from there alone."""
 
+import re
 import subprocess
 
 import pytest
@@ -71,8 +72,8 @@ def reap(pool: Pool, *options: str, host: str) -> str:
 
 def fates(said: str) -> dict[str, str]:
     """How runs stand, by the name of their folder."""
-    lines = [line.split("\u2502") for line in said.splitlines() if "\u2502" in line]
-    return {name: line[2].strip() for line in lines for name in RUNS if f"/{name}/" in line[-2]}
+    rows = [re.split(r"\s{2,}", line.strip()) for line in said.splitlines()]
+    return {name: row[1] for row in rows for name in RUNS if row[-1].endswith(f"/{name}")}
 
 
 def seen_from_elsewhere(pool: Pool, name: str, host: str) -> str:

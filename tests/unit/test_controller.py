@@ -9,6 +9,7 @@ from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 from snakemake_executor_plugin_osgpilot import run as runs
 from snakemake_executor_plugin_osgpilot.book import HELD_BACK, LEASE, RunBook
 from snakemake_executor_plugin_osgpilot.controller import Controller
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
@@ -113,6 +114,23 @@ def test_no_decision_without_an_answer(world):
     assert any("slurmctld is down" in text for text in world.warned)
     world.tick()
     assert world.slurm.cancelled == ["1"]
+
+
+def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
+    world.add("a")
+    world.tick()
+    world.scaling.ahead = Ahead(gathered={SMALL: 1})
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    look = world.scaling.look
+
+    def handed_over_meanwhile(view):
+        world.add("b")
+        world.scaling.ahead = Ahead()
+        return look(view)
+
+    world.scaling.look = handed_over_meanwhile
+    world.tick()
+    assert world.slurm.cancelled == []
 
 
 def test_trouble_is_told_once_and_its_end_as_well(world):

@@ -369,3 +369,25 @@ def test_slots_that_keep_an_image_are_not_stopped_for_their_disk(tmp_path):
     assert exceeded("slot1_1@node", 1000) is False
     assert exceeded("data1_3@node", 1001) is False
     assert exceeded("slot1_1@node", None) is False
+
+
+def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
+    told, disk = tmp_path / "p1" / "parameters", tmp_path / "disk" / "job_4711"
+    disk.mkdir(parents=True)
+    told.write_text(
+        re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", told.read_text())
+    )
+    said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert f"{disk}/osg-pilot.4711." in (tmp_path / "argv").read_text()
+    assert not any(disk.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", "disk", "/a:/b", "/a b"])
+def test_scratch_that_is_no_folder_by_its_variables_is_named(pilot_sh, tmp_path, value):
+    told = tmp_path / "p1" / "parameters"
+    told.write_text(re.sub("option scratch=.*", "option scratch=$DISK", told.read_text()))
+    said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=30)
+    assert process.returncode == 1
+    assert "$DISK is no folder on" in said
+    assert "see `scratch` in the site file" in said

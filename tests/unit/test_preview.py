@@ -129,6 +129,7 @@ def test_the_dag_becomes_tasks_in_an_order_in_which_they_can_run():
     assert parents == [[], [0], [0, 1]]
     assert [(task.expected_s, task.limit_s) for task in tasks] == [(300, 600), (30, 60), (0, 0)]
     assert [task.on_pilot for task in tasks] == [True, True, False]
+    assert [task.seen for task in tasks] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,14 @@ def test_simulated_runs_take_longer_than_the_chain_and_cost_more_than_the_work()
     assert told.how == "9 simulated runs"
     assert 100 < told.makespan_s[0] < told.makespan_s[1]
     assert 40 * 40 / 3600 < told.core_h[0] <= told.core_h[1]
+
+
+def test_what_nobody_has_seen_may_take_a_little_or_nearly_all_it_may():
+    seen = simulated(small_case([one(600.0, 1200.0)] * 40, [[]] * 40))
+    guessed = simulated(small_case([one(600.0, 1200.0, seen=False)] * 40, [[]] * 40))
+    assert (seen.unknown, guessed.unknown) == ((), ("map",))
+    assert guessed.core_h[0] < 0.5 * seen.core_h[0] < seen.core_h[1] < guessed.core_h[1]
+    assert guessed.makespan_s[0] < 0.5 * seen.makespan_s[0]
 
 
 def test_a_simulation_is_the_same_each_time():

@@ -1,52 +1,111 @@
-"""How long a run will take from here."""
+"""How long a run will take from here: a range, and no figure where nothing is known."""
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.actions import Forecast
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
-from snakemake_executor_plugin_osgpilot.core.progress import eta_s
-from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot, Soon
-
-MINUTE = JobClass(Shape(1, 500), 60)
-KNOWN = Estimates(runtimes_s={MINUTE: (60.0,) * 1000})
-SERVING = (Pilot("p", Shape(4, 4000), state=PilotState.READY),)
-FOUR = Forecast(live_cores=4, lead_s=100)
+from snakemake_executor_plugin_osgpilot.core.ahead import Ahead, RuleAhead
+from snakemake_executor_plugin_osgpilot.core.eta import Eta, Rest, eta, mean_s, rests_of
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 
 
-def eta(waiting=0, running=(), pilots=SERVING, forecast=FOUR, **more):
-    jobs = (Running(MINUTE, len(running), sum(running) / len(running)),) if running else ()
-    snapshot = Snapshot(1000.0, {MINUTE: waiting}, pilots, {"p": jobs}, **more)
-    return eta_s(snapshot, KNOWN, forecast)
+def minutes(jobs=0, running=0, **more):
+    return Rest(jobs=jobs, running=running, **{"takes_s": 60.0, **more})
+
+
+def found(*, cores=4, wanted=4, **rests):
+    return eta(rests, cores, wanted)
+
+
+def told(**given):
+    return found(**given).text
 
 
 def test_work_is_shared_by_the_cores_there_are():
-    assert eta(waiting=40) == pytest.approx(600, rel=0.01)
+    assert found(map=minutes(40)).low_s == 600
+    assert told(map=minutes(40)) == "about 10 min to go"
 
 
 def test_it_is_never_less_than_the_longest_job():
-    assert eta(waiting=1) == pytest.approx(60, rel=0.01)
+    assert found(map=minutes(1)) == Eta(60, 60)
 
 
 def test_what_runs_has_only_its_rest_to_go():
-    assert eta(running=[960.0]) == pytest.approx(20, rel=0.05)
+    assert found(map=minutes(running=1, elapsed_s=40)) == Eta(20, 20)
 
 
-def test_jobs_to_come_are_taken_to_be_like_those_in_sight():
-    assert eta(waiting=20, later=20) == pytest.approx(600, rel=0.01)
-    assert eta(waiting=20, soon=(Soon(MINUTE, 20, None),)) == pytest.approx(600, rel=0.01)
+def test_what_is_overdue_may_go_on_for_as_long_as_it_is_overdue():
+    assert found(map=minutes(running=1, elapsed_s=90)).low_s == 30
 
 
-def test_without_a_pilot_the_first_has_to_come():
-    assert eta(waiting=40, pilots=()) == pytest.approx(700, rel=0.01)
-    assert eta(waiting=40, pilots=(), forecast=Forecast(8.0, 0, lead_s=100)) == pytest.approx(
-        400, rel=0.01
-    )
+def test_rules_that_wait_for_each_other_add_up():
+    after = {"merge": frozenset({"map"}), "call": frozenset({"merge"})}
+    chain = {name: minutes(1, after=after.get(name, frozenset())) for name in ("map", *after)}
+    assert found(**chain) == Eta(180, 180)
+
+
+def test_a_chain_goes_on_through_rules_that_cost_nothing():
+    rests = {
+        "map": minutes(1),
+        "local": Rest(after=frozenset({"map"})),
+        "plot": minutes(1, after=frozenset({"local"})),
+    }
+    assert eta(rests, 4, 4).low_s == 120
+
+
+def test_a_rule_that_follows_itself_does_not_go_round_in_circles():
+    assert found(step=minutes(3, after=frozenset({"step"}))).low_s == 60
+
+
+def test_pilots_to_come_make_a_range_of_it():
+    assert told(map=minutes(40), cores=4, wanted=16) == "2 min 30 s to 10 min to go"
+
+
+def test_of_a_rule_that_nobody_has_seen_no_figure_is_made_up():
+    assert told(map=Rest(jobs=40)) == "time left unknown"
+    both = found(map=minutes(40), call=Rest(jobs=1))
+    assert both.unknown == ("call",)
+    assert both.text == "10 min or more to go"
+
+
+def test_until_a_pilot_is_ready_time_does_not_count():
+    waiting = found(map=minutes(40), cores=0)
+    assert waiting.text == "about 10 min to go once a pilot is ready"
+    assert waiting.after(300) == waiting
+    assert found(map=minutes(40)).after(300).low_s == 300
+
+
+def test_the_end_is_near():
+    assert told(map=minutes(running=1, elapsed_s=58)) == "less than 10 s to go"
 
 
 def test_without_jobs_nothing_tells():
-    assert eta() is None
+    assert eta({}, 4, 4) is None
+    assert found(map=minutes()) is None
 
 
-def test_as_many_cores_as_there_are_jobs_for_is_no_number_to_divide_by():
-    assert eta(waiting=4, forecast=Forecast(float("inf"), 0)) == pytest.approx(240, rel=0.01)
+@pytest.mark.parametrize(
+    ("ended", "earlier_s", "mean"), [(0, None, None), (0, 60.0, 60), (3, None, 20), (3, 60.0, 40)]
+)
+def test_a_mean_is_of_this_run_and_of_earlier_ones(ended, earlier_s, mean):
+    assert mean_s(ended, 20.0 * ended, earlier_s) == mean
+
+
+def test_what_is_left_comes_from_the_sums_and_the_jobs_to_come():
+    sums = RuleSums(jobs=10, cores=20, done=4, past_core_s=480.0)
+    sums.running_cores, sums.running_since_core_s = 4, 4 * 970.0
+    ahead = Ahead(
+        rules={
+            "map": RuleAhead(5, 2.0),
+            "merge": RuleAhead(1, 8.0, frozenset({"map"})),
+            "late": RuleAhead(1),
+        },
+        gone={"map": 2},
+    )
+    rests = rests_of({"map": sums}, ahead, {"merge": 80.0}, now_s=1000.0)
+    assert rests["map"] == Rest(jobs=7, running=2, elapsed_s=30, cores=2, takes_s=60)
+    assert rests["merge"] == Rest(jobs=1, cores=8, takes_s=10, after=frozenset({"map"}))
+    assert rests["late"].unknown
+
+
+def test_jobs_that_failed_do_not_tell_what_one_takes():
+    sums = RuleSums(jobs=3, cores=3, failed=2, past_core_s=2.0)
+    assert rests_of({"map": sums}, Ahead(), {}, 0.0)["map"].takes_s is None

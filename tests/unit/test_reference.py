@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -24,7 +23,7 @@ MAKE = script("docs/reference/make.py")
 SCALING = script("docs/images/scaling.py")
 
 
-@pytest.mark.parametrize("name", ["settings.md", "commands.md", "site-file.md"])
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "site-file.md", "resources.md"])
 def test_a_page_of_the_reference_is_what_the_code_says(name):
     made, kept = MAKE.pages()[name], (ROOT / "docs/reference" / name).read_text()
     assert made == kept, "out of date; run: python docs/reference/make.py"
@@ -33,16 +32,6 @@ def test_a_page_of_the_reference_is_what_the_code_says(name):
 def test_every_page_of_the_reference_is_made():
     kept = {page.name for page in (ROOT / "docs/reference").glob("*.md")}
     assert kept == set(MAKE.pages())
-
-
-def test_every_resource_that_the_code_reads_is_in_the_table():
-    package = ROOT / "snakemake_executor_plugin_osgpilot"
-    source = "".join(path.read_text() for path in package.rglob("*.py"))
-    ours = set(re.findall(r'"(osgpilot_[a-z_]+|osg_project|ospool|gpu_[a-z]+)"', source))
-    ours -= {"osgpilot_run", "gpu_type"}
-    ours = {name for name in ours if not name.startswith("osgpilot_run_")}
-    table = (ROOT / "docs/further.md").read_text()
-    assert {name for name in ours if f"| `{name}` |" not in table} == set()
 
 
 def test_a_picture_of_scaling_has_three_panels_with_the_same_axes():

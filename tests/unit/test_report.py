@@ -10,6 +10,7 @@ from histories import BEGUN_S, BOOT_S, LIFE, NASTY, nasty, pilot, queued, ran, s
 from rich.console import Console
 
 from snakemake_executor_plugin_osgpilot.cli import main
+from snakemake_executor_plugin_osgpilot.core.eta import Eta
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY
 from snakemake_executor_plugin_osgpilot.report import prometheus
@@ -121,7 +122,8 @@ def test_the_view_has_cores_budget_and_expectations():
     plan = {
         "kind": "plan", "at_s": BEGUN_S + 60, "waiting": 1, "running": 1, "to_come": 3,
         "demand": [], "actions": [], "refusals": [], "unfit": [], "forecast": {"lead_s": 5},
-        "eta_s": 100, "waits_s": {"compute/4c": 30.0},
+        "eta": {"low_s": 100, "high_s": 200, "serving": True, "unknown": ["late"]},
+        "waits_s": {"compute/4c": 30.0},
     }  # fmt: skip
     run = story(
         queued("a", "000001", "000002", cores=3), served(1, BEGUN_S + 300)[:3],
@@ -129,7 +131,8 @@ def test_the_view_has_cores_budget_and_expectations():
     )  # fmt: skip
     now = seen(run, at_s=BEGUN_S + 90, alive=True)
     assert (now.demand_cores, now.supply_cores, now.busy_cores) == (3, 8, 3)
-    assert (now.progress.eta_s, now.progress.to_come, now.queue_wait_s) == (70, 3, 30)
+    assert now.progress.eta == Eta(70, 170, unknown=("late",))
+    assert (now.progress.to_come, now.queue_wait_s) == (3, 30)
     assert now.left_core_h == pytest.approx(10 - 4 * 90 / 3600)
     assert [p.why for p in now.pilots] == ["", "Priority"]
     json.dumps(now.plain())
@@ -214,7 +217,7 @@ def test_the_terminal_names_rules_pilots_and_decisions():
     assert any(
         line.split()[:2] == ["map", "7"] and "101, 102" in line for line in text.splitlines()
     )
-    assert "core-hours used 0.275 of 0.778 charged (35%), 9.222 of 10.000 left" in text
+    assert "core-hours  0.275 used of 0.778 charged (35%), 9.222 of 10.000 left" in text
 
 
 def test_prometheus_reads_names_values_and_escaped_labels():

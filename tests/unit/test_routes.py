@@ -1,5 +1,6 @@
 """From the DAG to decisions: which rules there are, what they say, and that it stays decided."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED_MB, Offer, P
 from snakemake_executor_plugin_osgpilot.core.routing import Ways, When, Where
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.request import Requests
-from snakemake_executor_plugin_osgpilot.routes import Routes, core_s_seen
-from snakemake_executor_plugin_osgpilot.run import RECORD_VERSION, RunFolder, write
+from snakemake_executor_plugin_osgpilot.routes import Routes
+from snakemake_executor_plugin_osgpilot.run import RECORD_VERSION, RunFolder, core_s_seen, write
 
 HOUR_S = 3600
 SITE = Policy((Offer("compute/4c", Shape(4, 16_000, UNLIMITED_MB), (24 * HOUR_S,)),))
@@ -84,9 +85,19 @@ def test_every_rule_gets_a_line_with_numbers():
     found = routes(*jobs("map", 4000, runtime=10), *jobs("plot", runtime=10), said=said)
     found.decide()
     assert said == [
-        "rule map -> OSPool (MyProject): 4,000 jobs, 333 core-hours",
-        "rule plot -> Slurm: 1 job, 0.083 core-hours; "
+        "rule map -> OSPool (MyProject): 4,000 jobs, up to 667 core-hours",
+        "rule plot -> Slurm: 1 job, up to 0.17 core-hours, taken for 0.083 core-hours; "
         "pilots pay from 100 jobs or 2 core-hours (4 cores that boot)",
+    ]
+
+
+def test_a_figure_is_an_expectation_only_where_a_rule_was_seen():
+    said = []
+    two = (*jobs("map", 300, runtime=10), *jobs("plot", 300))
+    routes(*two, said=said, seen={"map": 36.0}).decide()
+    assert said == [
+        "rule map -> OSPool (MyProject): 300 jobs, about 3 core-hours",
+        "rule plot -> OSPool (MyProject): 300 jobs without `runtime`",
     ]
 
 
@@ -111,6 +122,13 @@ def test_what_a_rule_took_before_comes_from_the_record(tmp_path):
     rules = {"map": rule, "merge": unfinished}
     write(folder, {"version": RECORD_VERSION, "rules": rules})
     assert core_s_seen(tmp_path) == {"map": 1800.0}
+
+    later = RunFolder.create(tmp_path / ".snakemake", "r2")
+    write(later, {"version": RECORD_VERSION, "rules": {"merge": rule, "map": unfinished}})
+    os.utime(later.path / "record.json", (2_000_000_000,) * 2)
+    broken = RunFolder.create(tmp_path / ".snakemake", "r3")
+    (broken.path / "record.json").write_text("{")
+    assert core_s_seen(tmp_path) == {"map": 1800.0, "merge": 1800.0}
     assert core_s_seen(tmp_path / "elsewhere") == {}
 
 

@@ -42,41 +42,44 @@ TO_OSPOOL = "it says ospool=True"
 DECISIONS = {
     # what a workflow says as a whole
     "everything goes to the OSPool if nothing else is said": (
-        (rule(jobs=1), ALWAYS, OSPOOL, "1 job, 0.5 core-hours")
+        (rule(jobs=1), ALWAYS, OSPOOL, "1 job, up to 1 core-hour")
     ),
     "nothing goes there if that is said": (
-        (rule(), NEVER, SLURM, "--osgpilot-when never; 4,000 jobs, 2,000 core-hours")
+        (rule(), NEVER, SLURM, "--osgpilot-when never; 4,000 jobs, up to 4,000 core-hours")
     ),
     # what a rule says goes before
     "a rule may want the OSPool": (
-        (rule(jobs=1, hint=Hint.YES), NEVER, OSPOOL, f"1 job, 0.5 core-hours; {TO_OSPOOL}")
+        (rule(jobs=1, hint=Hint.YES), NEVER, OSPOOL, f"1 job, up to 1 core-hour; {TO_OSPOOL}")
     ),
     "a rule may not want it": (
-        (rule(hint=Hint.NO), ALWAYS, SLURM, "it says ospool=False; 4,000 jobs, 2,000 core-hours")
+        rule(hint=Hint.NO), ALWAYS, SLURM,
+        "it says ospool=False; 4,000 jobs, up to 4,000 core-hours",
     ),
     "a rule may want to be looked at": (
-        (rule(hint=Hint.AUTO), NEVER, OSPOOL, "4,000 jobs, 2,000 core-hours")
+        (rule(hint=Hint.AUTO), NEVER, OSPOOL, "4,000 jobs, up to 4,000 core-hours")
     ),
     # too little work for pilots
     "one short job is not worth a pilot": (
         rule(jobs=1), AUTO, SLURM,
-        "1 job, 0.5 core-hours; pilots pay from 100 jobs or 4 core-hours (8 cores that boot)",
+        "1 job, up to 1 core-hour, taken for 0.5 core-hours; "
+        "pilots pay from 100 jobs or 4 core-hours (8 cores that boot)",
     ),
     "a few long jobs are": (
-        (rule(jobs=4, hours=2), AUTO, OSPOOL, "4 jobs, 8 core-hours")
+        (rule(jobs=4, hours=2), AUTO, OSPOOL, "4 jobs, up to 16 core-hours")
     ),
     "many short jobs are": (
-        (rule(jobs=1000, hours=0.001), AUTO, OSPOOL, "1,000 jobs, 1 core-hours")
+        (rule(jobs=1000, hours=0.001), AUTO, OSPOOL, "1,000 jobs, up to 2 core-hours")
     ),
     "this machine takes what it can do before a pilot comes": (
         rule(jobs=4, hours=0.1), ways(fallback=LOCAL, local_cores=8), LOCAL,
-        "4 jobs, 0.4 core-hours; done here in 3 min, a pilot takes 18 min to come",
+        "4 jobs, up to 0.8 core-hours, taken for 0.4 core-hours; "
+        "done here in 3 min, a pilot takes 18 min to come",
     ),
     "this machine does not take more": (
-        (rule(jobs=40, hours=0.1), ways(fallback=LOCAL), OSPOOL, "40 jobs, 4 core-hours")
+        (rule(jobs=40, hours=0.1), ways(fallback=LOCAL), OSPOOL, "40 jobs, up to 8 core-hours")
     ),
     "this machine takes nothing unasked": (
-        rule(jobs=1), ways(fallback=LOCAL, takes_any=False), OSPOOL, "1 job, 0.5 core-hours"
+        rule(jobs=1), ways(fallback=LOCAL, takes_any=False), OSPOOL, "1 job, up to 1 core-hour"
     ),
     # more than suits the OSPool
     "much memory does not suit the OSPool": (
@@ -89,18 +92,18 @@ DECISIONS = {
         "20000 MB of input (up to 10240), 2 GPUs (up to 1)",
     ),
     "our own pilots run it nevertheless if nothing is looked at": (
-        (rule(memory_mb=65536), ALWAYS, OSPOOL, "4,000 jobs, 2,000 core-hours")
+        (rule(memory_mb=65536), ALWAYS, OSPOOL, "4,000 jobs, up to 4,000 core-hours")
     ),
     "or if the rule wants it": (
         rule(memory_mb=65536, hint=Hint.YES), AUTO, OSPOOL,
-        f"4,000 jobs, 2,000 core-hours; {TO_OSPOOL}",
+        f"4,000 jobs, up to 4,000 core-hours; {TO_OSPOOL}",
     ),
     "or if there is no other place": (
-        (rule(memory_mb=65536), ways(fallback=None), OSPOOL, "4,000 jobs, 2,000 core-hours")
+        (rule(memory_mb=65536), ways(fallback=None), OSPOOL, "4,000 jobs, up to 4,000 core-hours")
     ),
     "what only HTCondor honours keeps a rule there": (
         rule(jobs=1, tied_to="container_image"), AUTO, OSPOOL,
-        "1 job, 0.5 core-hours; it has container_image",
+        "1 job, up to 1 core-hour; for its container_image",
     ),
     # what no pilot can run
     "what no pilot can run goes elsewhere": (
@@ -139,12 +142,12 @@ DECISIONS = {
     ),
     "a rule that wants none of that says so": (
         rule(gpus=1, tied_to="container_image", hint=Hint.NO), ways(policy=SMALL_SITE), SLURM,
-        "it says ospool=False; 4,000 jobs, 2,000 core-hours; without its container_image, which "
-        "is for pilots",
+        "it says ospool=False; 4,000 jobs, up to 4,000 core-hours; without its "
+        "container_image, which is for pilots",
     ),
     "a rule that asks for it runs on this machine": (
         rule(jobs=1, hint=Hint.NO), ways(fallback=LOCAL, takes_any=False), LOCAL,
-        "it says ospool=False; 1 job, 0.5 core-hours",
+        "it says ospool=False; 1 job, up to 1 core-hour",
     ),
     "a rule cannot leave where there is no other place": (
         rule(hint=Hint.NO), ways(fallback=None), None,

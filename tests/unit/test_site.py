@@ -182,3 +182,14 @@ def test_the_user_can_name_another_access_point_or_the_one_here(site_file):
     assert chosen_schedd(None, here) is None
     with pytest.raises(BadInput, match="--osgpilot-access-point"):
         chosen_schedd("a b", here)
+
+
+@pytest.mark.parametrize("scratch", ["/scratch/$USER/job_$SLURM_JOB_ID", "$LOCAL", "/local"])
+def test_scratch_is_a_path_that_may_have_variables(site_file, scratch):
+    assert load(site_file(GOOD + f"scratch: {scratch}\n")).scratch == scratch
+
+
+@pytest.mark.parametrize("scratch", ["local", "$(id)", "/a;b", "${LOCAL}", "/a$", "`id`"])
+def test_scratch_that_a_shell_would_change_is_refused(site_file, scratch):
+    with pytest.raises(BadInput, match="scratch"):
+        load(site_file(GOOD + f"scratch: {scratch!r}\n"))

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.progress import Progress, duration
+from snakemake_executor_plugin_osgpilot.core.durations import duration
+from snakemake_executor_plugin_osgpilot.core.eta import Eta
+from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.teller import Footer, Teller
 
 BEGUN = Progress(waiting=3, running=1, done=0, failed=0, pending=1)
@@ -47,7 +49,7 @@ def teller(stream, now):
 
 def test_the_line_names_what_there_is_and_nothing_that_is_not():
     assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
-    more = replace(BEGUN, failed=1, to_come=9, pending=0, eta_s=90.0)
+    more = replace(BEGUN, failed=1, to_come=9, pending=0, eta=Eta(90.0, 90.0))
     assert more.line == (
         "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
         "about 1 min 30 s to go"
@@ -102,8 +104,16 @@ def test_several_runs_share_the_last_line(now):
     first.show(BEGUN)
     second.show(replace(BEGUN, waiting=7))
     last = terminal.getvalue().split("\x1b[2K")[-1]
-    assert "3 waiting" in last
-    assert "7 waiting" in terminal.getvalue() or "|" in last
+    assert "0/4 jobs, 1 running, 0/1 pilots" in last
+    assert "|" in last
+
+
+def test_on_a_narrow_terminal_the_line_is_brief_before_it_is_cut(now):
+    terminal = Terminal()
+    told, _, _ = teller(terminal, now)
+    told.show(replace(BEGUN, done=10, to_come=9, eta=Eta(90.0, 300.0)))
+    line = terminal.getvalue().rstrip("\r").split("\r")[-1]
+    assert line == "osgpilot: 10/23 jobs, 1 running, 0/1 pilots; 1 min 30 s to 5 min to go"
 
 
 def test_a_log_gets_a_line_now_and_then_and_only_news(now):
