@@ -8,8 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, until
+from conftest import Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
+from snakemake_executor_plugin_osgpilot.access_point.worker import HOLD_REASON
+from snakemake_executor_plugin_osgpilot.core.holds import WAKING
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.run import JOURNAL
 
@@ -102,9 +104,25 @@ def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, s
     assert first.wait(60) != 0
     assert "the same command goes on with them" in counted.said
     assert len(jobs_in_queue()) == 6
+    waiting = idle()
+    assert len(waiting) == 2
+    hold_as_if_somebody_died_while_waking(waiting)
     (shared / "go").touch()
     assert counted.run(*detach) == 0, counted.said
+    assert "on hold" not in counted.said
     all_went_well(counted, shared)
+
+
+def idle() -> list[str]:
+    return [
+        f"{cluster}.{proc}"
+        for cluster, proc, status in map(str.split, jobs_in_queue())
+        if status == "1"
+    ]
+
+
+def hold_as_if_somebody_died_while_waking(job_ids: list[str]) -> None:
+    tool("condor_hold", "-reason", HOLD_REASON, "-subcode", str(WAKING), *job_ids)
 
 
 SLEEPERS = """

@@ -80,7 +80,7 @@ class Run:
         ended, self.ended = self.ended, {}
         return ended
 
-    def close(self, *, detach):
+    def close(self, *, interrupted):
         self.closed += 1
 
 
