@@ -14,7 +14,12 @@ OSGPILOT = [
 
 WORKFLOW = """
 rule all:
+    input: "gathered"
+
+rule gather:
     input: expand("out/{n}", n=range(5))
+    output: "gathered"
+    shell: "touch {output}"
 
 rule spin:
     output: "out/{n}"
@@ -73,3 +78,11 @@ def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
     # memory is what HTCondor saw, which looks at processes now and then
     assert any(job.usage.memory_mb for job in jobs), jobs
     assert "jobs: " in workflow.said
+
+    # and what came of it can be played again
+    done = {job.key for job in jobs if job.rule == "spin" and job.state == "done"}
+    (gather,) = (job for job in jobs if job.rule == "gather")
+    assert set(gather.needs) == done
+    again = osgpilot(workflow, "simulate", "--run", ".", "--seeds", "1", "--json")
+    assert again.returncode == 0, again.stderr
+    assert [row["jobs_done"] for row in json.loads(again.stdout)] == [1.0]

@@ -1,7 +1,8 @@
 """Laws of whole simulated runs: all jobs end, limits hold, no core-millisecond is lost."""
 
 import random
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.simulate.model import (
     Waits,
 )
 from snakemake_executor_plugin_osgpilot.simulate.peers.rule import Ask, Look, Rule, Verdict
-from snakemake_executor_plugin_osgpilot.simulate.world import run
+from snakemake_executor_plugin_osgpilot.simulate.world import World, run
 
 STEPS = (ONE_CORE, FOUR_CORES, Step("claims nothing", Shape(2, 3000)))
 
@@ -48,7 +49,7 @@ others = st.builds(
 faults = st.builds(
     Faults,
     failed_starts=st.sampled_from((0.0, 0.1)),
-    outages=st.sampled_from(((), (Outage(0, 600),))),
+    outages=st.sampled_from(((), (Outage(0, 600),), (Outage(900, 1500),))),
     preemptions_per_h=st.sampled_from((0.0, 1.0)),
     node_failures_per_h=st.sampled_from((0.0, 0.5)),
     stragglers=st.sampled_from((0.0, 0.2)),
@@ -87,6 +88,17 @@ def test_every_job_ends_within_the_limits_and_no_core_millisecond_is_lost(jobs, 
 
     assert (told.jobs_left, told.stopped) == (0, "")
     _limits_hold(told, policy)
+    _adds_up(told)
+    if not site.faults.stragglers:
+        needed = zip(jobs.step_of, jobs.runtime_s, strict=True)
+        useful = sum(
+            STEPS[step].shape.cores * max(1, round(1000 * runtime_s)) for step, runtime_s in needed
+        )
+        assert told.charged.useful == useful
+
+
+def _adds_up(told):
+    """What was charged is what pilots had of nodes, and all of it went somewhere."""
     for pilot in told.pilots:
         lasted_ms = 0
         if pilot.started_s is not None:
@@ -95,12 +107,6 @@ def test_every_job_ends_within_the_limits_and_no_core_millisecond_is_lost(jobs, 
         assert pilot.charged.core_ms == pilot.cores * lasted_ms
         assert all(part >= 0 for part in pilot.charged.parts())
     assert told.charged == sum((pilot.charged for pilot in told.pilots), Charged())
-    if not site.faults.stragglers:
-        needed = zip(jobs.step_of, jobs.runtime_s, strict=True)
-        useful = sum(
-            STEPS[step].shape.cores * max(1, round(1000 * runtime_s)) for step, runtime_s in needed
-        )
-        assert told.charged.useful == useful
 
 
 def _limits_hold(told, policy):
@@ -125,6 +131,7 @@ def test_the_budget_is_never_exceeded(jobs, site, policy, seed, core_s_max):
     told = run(jobs, site, plan, bounded, seed)
 
     assert told.charged_core_s <= core_s_max
+    _adds_up(told)
     assert not told.jobs_left or "budget" in told.stopped
 
 
@@ -156,7 +163,60 @@ def test_no_whim_beats_the_bounds(jobs, site, policy, seed, whim):
     bound = limits(jobs, site, policy, seed)
     told = run(jobs, site, Whim(SMALL, 3600, random.Random(whim)), policy, seed)
 
+    _adds_up(told)
     assert bound.any_order_s <= bound.makespan_s
     # a time of arrival is rounded to milliseconds
     assert told.jobs_left or told.makespan_s >= bound.makespan_s - 0.001
     assert told.jobs_left or told.charged_core_s >= bound.charged_core_s * (1 - 1e-6)
+
+
+class Watched(World):
+    """A world that remembers what the planner was shown, and when each job first ended or was cut
+    short."""
+
+    def __init__(self, jobs, site, policy, seed):
+        self.shown, self.over_s = [], {}
+        super().__init__(jobs, site, self._plan, policy, seed)
+
+    def _plan(self, snapshot, estimates, policy):
+        self.shown.append((snapshot, estimates, policy))
+        return plan(snapshot, estimates, policy)
+
+    def job_ended(self, job, number, runtime_ms):
+        self.over_s.setdefault(job, self.clock.now / 1000)
+        super().job_ended(job, number, runtime_ms)
+
+    def pilot_ended(self, pilot, lost, seen, state):
+        for job in lost:
+            self.over_s.setdefault(job, self.clock.now / 1000)
+        super().pilot_ended(pilot, lost, seen, state)
+
+
+@settings(max_examples=25, deadline=None)
+@given(workloads(), sites, policies, seeds, st.data())
+def test_a_planner_is_shown_nothing_of_runtimes_before_jobs_have_ended(
+    jobs, site, policy, seed, data
+):
+    """No oracle: until one of them ends, jobs of ours and of others may take any other time."""
+    changed = data.draw(st.sets(st.integers(0, len(jobs) - 1), min_size=1, max_size=3))
+    factor = data.draw(st.sampled_from((0.3, 3.0)))
+    other_s = [r * factor + 1 if n in changed else r for n, r in enumerate(jobs.runtime_s)]
+    # what Slurm knows of others' jobs is their walltime
+    others = tuple(job._replace(runtime_s=job.runtime_s + 200) for job in site.background)
+    worlds = (
+        Watched(jobs, site, policy, seed),
+        Watched(
+            replace(jobs, runtime_s=array("d", other_s)),
+            replace(site, background=others),
+            policy,
+            seed,
+        ),
+    )
+    for world in worlds:
+        world.run()
+    ends_s = [world.over_s.get(job, float("inf")) for world in worlds for job in changed]
+    # none of the others can have ended before
+    ends_s += [job.submit_s + min(job.runtime_s, job.walltime_s) for job in site.background]
+    before = [[told for told in world.shown if told[0].now_s <= min(ends_s)] for world in worlds]
+    assert before[0] == before[1]
+    assert before[0]

@@ -1,7 +1,11 @@
 """The short form of the published comparison: how far from the best possible our planner may be."""
 
+from dataclasses import replace
+
 import pytest
 
+from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
+from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.simulate.compare import (
     Bench,
     Case,
@@ -9,6 +13,7 @@ from snakemake_executor_plugin_osgpilot.simulate.compare import (
     bounds_of,
     measure,
 )
+from snakemake_executor_plugin_osgpilot.simulate.peers import registry
 from snakemake_executor_plugin_osgpilot.simulate.peers.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS
 
@@ -46,8 +51,36 @@ def means(name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_planner_is_no_worse_than_it_was(name):
-    for value, golden in zip(means(name), GOLDEN[name], strict=True):
+    told = means(name)
+    for value, golden in zip(told, GOLDEN[name], strict=True):
         assert value <= golden
+    for value, golden in zip(told[:2], GOLDEN[name], strict=False):
+        assert golden < 1.2 * value, f"it became better: set {name} to {told} and 10 %"
+
+
+class Late:
+    """Our planner, with a quarter of an hour in which it does nothing."""
+
+    def __call__(self, snapshot, estimates, policy):
+        return Plan() if snapshot.now_s < 900 else plan(snapshot, estimates, policy)
+
+
+class Clinging:
+    """Our planner, but it lets no pilot go while jobs are left."""
+
+    def __call__(self, snapshot, estimates, policy):
+        decided = plan(snapshot, estimates, policy)
+        return replace(
+            decided, actions=tuple(each for each in decided.actions if isinstance(each, Launch))
+        )
+
+
+@pytest.mark.parametrize(
+    ("worse", "figure"), [(Late(), 0), (Clinging(), 1)], ids=("starts late", "never lets go")
+)
+def test_a_planner_that_is_worse_is_noticed(monkeypatch, worse, figure):
+    monkeypatch.setattr(registry, "plan", worse)
+    assert any(means(name)[figure] > GOLDEN[name][figure] for name in ("bag", "dag", "rounds"))
 
 
 @pytest.mark.parametrize("name", ["dag", "bursts"])
