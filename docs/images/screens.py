@@ -246,6 +246,7 @@ def run(album: Album) -> None:
 def leavings(album: Album) -> None:
     """A run whose Snakemake is killed, and what is left of it."""
     snakemake = Terminal(inside(*RUN.split(), "--forceall"))
+    until(lambda: status().get("state") == "running" or snakemake.ended, "a run")
     until(lambda: progress("done") > 8 or snakemake.ended, "jobs that have ended")
     album.add("status-known", shown("osgpilot", "status"))
     tool("pkill", "-KILL", "-u", "alice", "-f", "bin/snakemake")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
 
-@click.command()
+@click.command(short_help="Test all that a run needs, for real.")
 @click.option(
     "--site",
     "site_file",

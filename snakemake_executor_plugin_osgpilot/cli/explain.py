@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-@click.command()
+@click.command(short_help="Tell why something waits, is held, slow or refused.")
 @with_run
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.argument("what", required=False, default="", metavar="[JOB|RULE|PILOT]")
@@ -35,6 +35,13 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     Snakemake's number of it or by an output file, a pilot by its name or its Slurm job id. Works
     while Snakemake runs and afterwards. Reads what the run wrote, and asks Slurm and the access
     point of this host once each, where that can tell more.
+
+    \b
+    osgpilot explain                  all that waits
+    osgpilot explain map              the jobs of a rule
+    osgpilot explain results/a.bam    the job that makes a file
+    osgpilot explain 12.3             a job by HTCondor's id
+    osgpilot explain 4711             a pilot by its Slurm job
     """
     from snakemake_executor_plugin_osgpilot.core.explaining import explain as explained
     from snakemake_executor_plugin_osgpilot.report.find import Watched, find
@@ -46,8 +53,8 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     told = explained(what, names(story), known)
     if what and not told:
         raise BadInput(
-            f"run {watched.folder.name} has no rule, job or pilot {what!r}; `osgpilot status` "
-            "shows its rules and pilots"
+            f"run {watched.folder.name} has no rule, job or pilot {what!r} so far: a rule is known "
+            "from its first job that is ready; `osgpilot status` shows what there is"
         )
     if as_json:
         found = [asdict(each) for each in told]

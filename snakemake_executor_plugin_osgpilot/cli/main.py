@@ -16,7 +16,13 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 
 class OneLineErrors(click.Group):
-    """Shows an `OsgpilotError` as one line on standard error and exits with status 1."""
+    """Shows an `OsgpilotError` as one line on standard error and exits with status 1.
+
+    Commands are listed in the order in which they were added: that of their use.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -28,16 +34,24 @@ class OneLineErrors(click.Group):
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="snakemake-executor-plugin-osgpilot")
 def main() -> None:
-    """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow."""
+    """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow.
+
+    \b
+    osgpilot site init      a site file from what Slurm tells
+    osgpilot doctor         is everything there that a run needs?
+    osgpilot plan           what would `snakemake` do?
+    snakemake               the run itself, with `executor: osgpilot` in a profile
+    osgpilot status         how far is it?
+    osgpilot explain        why does it wait?
+    osgpilot report         where did the core-hours go?
+
+    \b
+    Exit status: 0  done
+                 1  one line says why not
+                 2  wrong usage
+    `doctor`, `status` and `site check` tell more by it: see their --help.
+    """
 
 
-main.add_command(doctor)
-main.add_command(explain)
-main.add_command(plan)
-main.add_command(pool)
-main.add_command(reap)
-main.add_command(report)
-main.add_command(runtime)
-main.add_command(site)
-main.add_command(simulate)
-main.add_command(status)
+for command in (site, doctor, plan, status, explain, report, reap, simulate, runtime, pool):
+    main.add_command(command)

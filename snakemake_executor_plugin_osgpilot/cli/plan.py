@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     )
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    short_help="Tell what a run would do, without doing it.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs; with all scripts.")
 @click.option(
     "--scripts", is_flag=True, help="Show the sbatch calls, the pilot's script and files, and the "

@@ -35,7 +35,7 @@ dir_option = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="A pool of the OSPool's kind on this machine.")
 def pool() -> None:
     """A pool of the OSPool's kind on this machine: Slurm, HTCondor, Apptainer, pilots.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
 
 
-@click.command()
+@click.command(short_help="Remove what runs have left whose Snakemake is dead.")
 @click.option(
     "--dir",
     "workdir",
@@ -39,6 +39,10 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool) -> None:
 
     Looks at the access point and the Slurm of this host, and at those that journals in the working
     folder and the site file name. Runs that go on, and whatever belongs to others, are not touched.
+
+    \b
+    osgpilot reap                   shows it, and asks
+    osgpilot reap --yes --dir .     removes it, of runs in this folder; detached ones, too
     """
     from snakemake_executor_plugin_osgpilot.journal.grounds import Grounds
     from snakemake_executor_plugin_osgpilot.journal.reap import Reaper

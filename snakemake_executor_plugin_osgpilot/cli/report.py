@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 
-@click.command()
+@click.command(short_help="Write a page: what ran when, and what it cost.")
 @with_run
 @click.option(
     "--out",
@@ -26,6 +26,10 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     """Write a page on a run: pilots and jobs over time, waste, what rules took, cost, failures.
 
     It is one file that needs no network. Works while the run goes on and afterwards.
+
+    \b
+    osgpilot report                             the run written last in this folder
+    osgpilot report --dir ~/other --out a.html  another folder's
     """
     import json
 

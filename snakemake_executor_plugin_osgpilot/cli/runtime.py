@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.group()
+@click.group(short_help="The image with Snakemake for jobs that need it.")
 def runtime() -> None:
     """The image in which jobs start Snakemake: for `run:`, `script:`, `wrapper:`, `benchmark:`."""
 

@@ -27,7 +27,7 @@ WIDE = 150
 """Columns of a terminal that has room for the whole table."""
 
 
-@click.command()
+@click.command(short_help="Run workflows on a simulated cluster.")
 @click.option("--standard", is_flag=True, help="The published table: all workloads and policies.")
 @click.option("--workload", "workloads", multiple=True, help="May be repeated.  [default: bag]")
 @click.option(

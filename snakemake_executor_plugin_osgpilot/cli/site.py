@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FileArgument = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(short_help="Write and check the file on your cluster.")
 def site() -> None:
     """The site file: the cluster where pilots run.
 
@@ -52,6 +52,11 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
 
     What Slurm cannot know is asked for on a terminal, where no option says it, and is left as a
     comment elsewhere. Nothing is submitted.
+
+    \b
+    osgpilot site init                    asks what Slurm cannot know
+    osgpilot site init --ssh mycluster    Slurm's commands work there, not here
+    osgpilot site init --out -            prints the file
     """
     from snakemake_executor_plugin_osgpilot.site.draft import Answers
     from snakemake_executor_plugin_osgpilot.slurm.cluster import connect
@@ -124,7 +129,11 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     """Compare a site file with its schema, then with the cluster.
 
     One line for each problem: where, value, why, what to write. Slurm is asked whether it would
-    take the largest pilots; nothing is submitted. Exit status 1 if there is a problem.
+    take the largest pilots; nothing is submitted.
+
+    \b
+    Exit status: 0  nothing is wrong
+                 1  there is a problem
     """
     from snakemake_executor_plugin_osgpilot.doctor.world import World
     from snakemake_executor_plugin_osgpilot.site.load import all_complaints

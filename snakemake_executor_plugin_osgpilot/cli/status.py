@@ -38,7 +38,7 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(short_help="Show how far a run is, or was.")
 @with_run
 @click.option("--watch", is_flag=True, help="Go on showing it until the run is over.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
@@ -58,6 +58,11 @@ def status(
     Reads what the run wrote; asks neither Slurm nor HTCondor. The exit status is 0 while the run
     goes on and when all of its jobs came to a good end, 3 if some failed or were cancelled, 4 if
     Snakemake is gone without having ended the run, 1 if there is no run.
+
+    \b
+    osgpilot status                    once
+    osgpilot status --watch            until the run is over
+    osgpilot status --json | jq .rules
     """
     from snakemake_executor_plugin_osgpilot.report.find import Watched, find
 

@@ -94,7 +94,7 @@ class Eta:
         elif high_s <= ALIKE * low_s:
             told = f"about {duration(rough((self.low_s + self.high_s) / 2))} to go"
         elif low_s < SHORT_S:
-            told = f"up to {duration(high_s)} to go"
+            told = f"about {duration(high_s)} to go"
         else:
             told = f"{duration(low_s)} to {duration(high_s)} to go"
         return told if self.serving else f"{told} once a pilot is ready"

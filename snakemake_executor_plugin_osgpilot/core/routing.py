@@ -112,10 +112,9 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
     if misfits := unfit(rule.classes, ways.policy):
         return _without_pilot(rule, ways, misfits[0].reason)
     detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.when is When.AUTO)
-    if detected and ways.fallback and ways.takes_any and not rule.tied_to:
-        why = _too_much(rule) or _too_little(rule, ways)
-        if why:
-            return Route(ways.fallback, why)
+    may_choose = detected and ways.fallback and ways.takes_any and not rule.tied_to
+    if may_choose and (why := _too_much(rule) or _too_little(rule, ways)):
+        return Route(ways.fallback, why)
     said = "; it says ospool=True" if rule.hint is Hint.YES else ""
     tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
     return Route(Where.OSPOOL, work(rule) + said + tied)
@@ -125,7 +124,7 @@ def work(rule: RuleFacts) -> str:
     """Return how much there is to do, as text: a limit is no expectation."""
     jobs = f"{rule.jobs:,} job{'s' * (rule.jobs != 1)}"
     if rule.seen:
-        return f"{jobs}, about {_hours(rule.core_s)}"
+        return f"{jobs}, {'about ' * (rule.core_s >= 36)}{_hours(rule.core_s)}"
     if rule.runtime_s:
         return f"{jobs}, up to {_hours(rule.core_s / LIMIT_SHARE)}"
     return f"{jobs} without `runtime`"
@@ -133,7 +132,8 @@ def work(rule: RuleFacts) -> str:
 
 def _hours(core_s: float) -> str:
     core_h = core_s / 3600
-    number = f"{core_h:,.0f}" if core_h >= 10 else f"{core_h:.2g}"
+    few = f"{core_h:.2g}" if core_h >= 0.01 else "less than 0.01"
+    number = f"{core_h:,.0f}" if core_h >= 10 else few
     return f"{number} core-hour{'s' * (number != '1')}"
 
 

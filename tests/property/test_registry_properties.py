@@ -35,6 +35,7 @@ def recount(jobs):
         sums = rules.setdefault(job.rule, RuleSums())
         good = job.state is JobState.ENDED and job.exit_status == 0
         sums.jobs += 1
+        sums.cores += job.job_class.shape.cores
         sums.done += good
         sums.failed += job.state in (JobState.ENDED, JobState.REMOVED) and not good
         sums.past_core_s += job.busy_s * job.job_class.shape.cores
