@@ -159,9 +159,9 @@ class Bench:
         if self._workers <= 1 or len(items) <= 1:
             yield from map(work, items)
             return
-        # no fork of this process: Snakemake, which may have read a workflow here, leaves threads
-        safe = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(self._workers, safe, give, (given(),)) as pool:
+        # any other way of starting a process would run the script that called us once more
+        forked = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(self._workers, forked, give, (given(),)) as pool:
             chunk = max(1, min(16, len(items) // (4 * self._workers)))
             yield from pool.map(work, items, chunksize=chunk)
 
