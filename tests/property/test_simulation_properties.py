@@ -217,6 +217,6 @@ def test_a_planner_is_shown_nothing_of_runtimes_before_jobs_have_ended(
     ends_s = [world.over_s.get(job, float("inf")) for world in worlds for job in changed]
     # none of the others can have ended before
     ends_s += [job.submit_s + min(job.runtime_s, job.walltime_s) for job in site.background]
-    before = [[told for told in world.shown if told[0].now_s <= min(ends_s)] for world in worlds]
+    before = [[told for told in world.shown if told[0].now_s < min(ends_s)] for world in worlds]
     assert before[0] == before[1]
     assert before[0]
