@@ -139,24 +139,14 @@ class Queue:
     def view(self) -> View:
         """Return what scaling looks at, and what was learned since the last call."""
         with self._lock:
-            ledger = self._registry.ledger
+            ledger, brake = self._registry.ledger, self._registry.brake.reason
             learned, ledger.runtimes_s = ledger.runtimes_s, []
             executing = tuple(ledger.executing.values())
             outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
-            waiting, brake = ledger.waiting.copy(), self._registry.brake.reason
+            waiting, ours = ledger.waiting.copy(), self._registry.key_by_id
+            served, started = dict(ledger.served), dict(ledger.started)
             rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
-            ours, served, started = self._registry.key_by_id, ledger.served, ledger.started
-            return View(
-                waiting,
-                executing,
-                dict(served),
-                learned,
-                outcomes,
-                brake,
-                ours,
-                dict(started),
-                rules,
-            )
+            return View(waiting, executing, served, learned, outcomes, brake, ours, started, rules)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

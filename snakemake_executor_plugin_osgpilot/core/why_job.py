@@ -51,8 +51,9 @@ def _waiting(job: JobFact, facts: Facts) -> _Told:
         lines.append(f"it has been started {job.starts} time(s) before: {job.text}")
     if job.woken_s:
         lines.append(
-            f"HTCondor had forgotten it: osgpilot held and released it {len(job.woken_s)} time(s), "
-            f"the last time {duration(facts.at_s - job.woken_s[-1])} ago"
+            "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
+            f"{len(job.woken_s)} time(s), the last time "
+            f"{duration(facts.at_s - job.woken_s[-1])} ago"
         )
     if not facts.alive:
         how = "the run has ended" if facts.ended else "Snakemake is not there any more"

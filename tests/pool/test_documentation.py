@@ -47,7 +47,8 @@ def start_and_kill(pool: Pool, folder: Path, block: Block) -> None:
 
     def job_runs() -> bool:
         assert process.poll() is None, f"{block}: {(folder / 'killed.log').read_text()}"
-        return "2" in pool.say("condor_q", "-af", "JobStatus").split()
+        # a schedd that is busy may not answer in time
+        return "2" in pool.run("condor_q", "-af", "JobStatus").stdout.split()
 
     until(job_runs, 90, "a running job")
     pool.run("pkill", "-KILL", "-u", "alice", "-f", "snakemake")
