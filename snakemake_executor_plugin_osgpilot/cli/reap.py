@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from contextlib import closing
 from functools import partial
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     help="Look where runs with this site file have their jobs and pilots, too.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-def reap(workdir: Path | None, site_file: Path | None, yes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs; removes only with --yes.")
+def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool) -> None:
     """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
 
     Looks at the access point and the Slurm of this host, and at those that journals in the working
@@ -50,7 +52,32 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool) -> None:
     given = (_place(site_file),) if site_file else ()
     warn = partial(click.echo, err=True)
     with closing(Grounds(getpass.getuser(), warn)) as grounds:
-        _reap(Reaper(grounds, workdir, given), yes=yes)
+        reaper = Reaper(grounds, workdir, given)
+        if as_json:
+            _reap_as_json(reaper, yes=yes)
+        else:
+            _reap(reaper, yes=yes)
+
+
+def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
+    told = []
+    for each in reaper.find():
+        may_go = each.may_go(named=reaper.workdir is not None)
+        if yes and may_go:
+            reaper.remove(each, partial(click.echo, err=True))
+        told.append(
+            {
+                "run": each.run,
+                "fate": each.fate.value,
+                "jobs": each.job_count,
+                "pilots": each.pilot_count,
+                "bytes": each.size_bytes,
+                "folder": each.folder,
+                "may_go": may_go,
+                "removed": yes and may_go,
+            }
+        )
+    click.echo(json.dumps(told, indent=1))
 
 
 def _reap(reaper: Reaper, *, yes: bool) -> None:

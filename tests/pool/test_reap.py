@@ -1,5 +1,6 @@
 """What killed runs left is removed from the other host's queue and Slurm, and from there alone."""
 
+import json
 import re
 import subprocess
 
@@ -93,6 +94,9 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     assert fates(shown)["far"] == "was cut short", "found by its pilots, its jobs by its journal"
     assert "ap.localpool, here" in shown
     assert "say --yes" in shown
+    (told,) = [each for each in json.loads(reap(dead, "--json", host="login")) if each["may_go"]]
+    assert (told["jobs"], told["removed"]) == (2, False)
+    assert told["folder"].startswith(str(dead.work / "far"))
     assert len(ours(dead)) == before
     said = reap(dead, "--yes", host="login")
     assert "its jobs are out of the queue of ap.localpool" in said
