@@ -52,8 +52,7 @@ class Controller:
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
         self._clock, self._say, self._warn = clock, say, warn
         self._chronicle, self._show = chronicle, show
-        self._looked_s = float("-inf")
-        self._look_soon = False
+        self._looked_s, self._look_soon = float("-inf"), False
         self._idle = self._shunned = self._unfetched = frozenset[str]()
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
