@@ -107,13 +107,8 @@ JOBS = {
     ),
     "HTCondor had forgotten it": (
         run(job(for_s=900.0, woken_s=(NOW_S - 600.0, NOW_S - 120.0)), pilot()),
-<<<<<<< HEAD
         "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
         "2 time(s), the last time 2 min ago",
-=======
-        "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, 2 time(s)"
-        ", the last time 2 min ago",
->>>>>>> watch
         "see: condor_q -better-analyze 12.3",
     ),
     "it is not sent yet": (
