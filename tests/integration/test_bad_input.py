@@ -107,11 +107,11 @@ def test_a_rule_that_needs_snakemake_where_no_image_has_it(refused, workflow):
     assert "--osgpilot-runtime-image" in said
 
 
-def test_a_conda_environment_where_the_image_has_no_conda(refused, workflow):
+def test_a_conda_environment_where_this_machine_has_no_conda(refused, workflow):
     (workflow.folder / "env.yaml").write_text("dependencies: [tools]")
     workflow.snakefile(SNAKEFILE.replace("    shell", '    conda: "env.yaml"\n    shell'))
     said = refused("--sdm", "conda", "--osgpilot-runtime-image", "/opt/sif/runtime.sif")
-    assert "rule all has a `conda:` environment and /opt/sif/runtime.sif has no conda" in said
+    assert "rule all has a `conda:` environment, and Snakemake needs conda on this machine" in said
 
 
 def test_an_absolute_path_that_nobody_shares(refused, workflow):

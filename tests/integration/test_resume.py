@@ -1,5 +1,6 @@
 """Snakemake dies or is sent away, and is started again: nothing is lost, nothing is done twice."""
 
+import json
 import os
 import shutil
 import signal
@@ -168,12 +169,11 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     live = counted.start(*options(shared))
     until(lambda: len(executions(shared)) == 6, "six executions of the live run")
 
-    shown = reap()
-    assert "say --yes" in shown
-    lines = {line.split()[1]: line for line in shown.splitlines() if "20" in line}
-    assert "was cut short" in lines[dead_run]
-    assert "its journal is gone" in lines[deleted_run]
-    assert "goes on" in lines[run_folder(counted).name]
+    assert "say --yes" in reap()
+    fates = {each["run"]: each["fate"] for each in json.loads(reap("--json"))}
+    assert fates[dead_run] == "was cut short"
+    assert fates[deleted_run] == "its journal is gone"
+    assert fates[run_folder(counted).name] == "goes on"
     assert len(jobs_in_queue()) == 12
     assert (status(dead), status(counted)) == (4, 0)
 
