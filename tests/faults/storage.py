@@ -81,10 +81,12 @@ while cut < int(sys.argv[1]) and time.monotonic() < deadline_s:
     for job in os.listdir(jobs):
         back = jobs / job / "osgpilot-out"
         try:
-            size, name, end, _ = (back / ".osgpilot-manifest").read_bytes().split(b"\0")
+            told = (back / ".osgpilot-manifest").read_bytes().split(b"\0")
+            sizes = {name: int(size) for size, name in zip(told[:-2:2], told[1:-2:2])}
+            [name] = [name for name in sizes if not name.startswith(b".osgpilot-")]
             output = back / os.fsdecode(name)
-            if job not in seen and output.stat().st_size == int(size):
-                os.truncate(output, int(size) // 2)
+            if job not in seen and output.stat().st_size == sizes[name]:
+                os.truncate(output, sizes[name] // 2)
                 cut += 1
                 seen.add(job)
         except (OSError, ValueError):
