@@ -23,11 +23,13 @@ class Stretch(NamedTuple):
     lead_s: float
     overhead_s: float
 
-    def price(self, cores: float, economy: float, times: float = 1.0) -> float:
-        """Return T^(1-economy)·C^economy, the lower the better, of so `many` stretches."""
-        time_s = times * (self.lead_s + self.work_core_s / cores)
-        charged_core_s = times * (self.work_core_s + cores * self.overhead_s)
-        return float(time_s ** (1 - economy) * charged_core_s**economy)
+    def time_s(self, cores: float) -> float:
+        """Return how long it takes on so many cores."""
+        return self.lead_s + self.work_core_s / cores
+
+    def charged_core_s(self, cores: float) -> float:
+        """Return what so many cores cost."""
+        return self.work_core_s + cores * self.overhead_s
 
 
 def cores_worth_having(stretch: Stretch, economy: float) -> float:
@@ -67,10 +69,11 @@ def cores_for_all(near: Stretch, rest_core_s: float, serial_s: float, economy: f
         return kept
     stretches = work_core_s / near.work_core_s
     held_s = min(serial_s / stretches, keep_idle_s(near.lead_s, economy))
-    time_s = stretches * (near.lead_s + near.work_core_s / fresh) + serial_s
-    charged_core_s = stretches * (near.work_core_s + fresh * (near.overhead_s + held_s))
-    renewed = time_s ** (1 - economy) * charged_core_s**economy
-    return kept if whole.price(kept, economy) <= renewed else fresh
+    renewed_s = stretches * near.time_s(fresh) + serial_s
+    renewed_core_s = stretches * (near.charged_core_s(fresh) + fresh * held_s)
+    renewed = renewed_s ** (1 - economy) * renewed_core_s**economy
+    price = whole.time_s(kept) ** (1 - economy) * whole.charged_core_s(kept) ** economy
+    return kept if price <= renewed else fresh
 
 
 def walltime_s(offer: Offer, longest_job_s: float, work_s: float, taken_s: float) -> int:
