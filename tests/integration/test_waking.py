@@ -70,7 +70,9 @@ def test_a_forgotten_job_is_held_and_released_and_then_submitted_anew(workflow, 
             {SMALL: (Span(forgot_s, forgot_s + 3600),)}, {}, forgot_s + 3600
         )
         until(lambda: "held and released" in tend(), "its waking")
-        log = (folder / "jobs.log").read_text()
+        events = folder / "jobs.log"
+        until(lambda: "Job was released" in events.read_text(), "its release, in the log")
+        log = events.read_text()
         assert log.count("Job was held") == log.count("Job was released") == 1
         assert f"Code 1 Subcode {WAKING}" in log
         tend()
