@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
     partly = Running(name, process.pid, started_ticks, {}, [str(p) for p in work], _paths(built))
     _save(folder, partly)
     _wait_ready(folder, process, log)
-    running = replace(partly, hosts=_host_processes(process.pid))
+    running = replace(partly, hosts=host_processes(process.pid))
     _save(folder, running)
     for path in work:
         _attach(running, path)
@@ -179,13 +180,14 @@ def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> 
         time.sleep(0.05)
 
 
-def _host_processes(supervisor: int) -> dict[str, int]:
-    """For each host the process that is PID 1 there."""
+def host_processes(supervisor: int) -> dict[str, int]:
+    """For each host of the pool whose first process is `supervisor` the process that is PID 1 there."""
     found = {}
     for process in psutil.Process(supervisor).children(recursive=True):
-        line = process.cmdline()
-        if "host.sh" in " ".join(line) and line[-1] in HOSTS and process.children():
-            found[line[-1]] = process.children()[0].pid
+        with suppress(psutil.NoSuchProcess):  # the pool's others come and go meanwhile
+            line = process.cmdline()
+            if "host.sh" in " ".join(line) and line[-1] in HOSTS and process.children():
+                found[line[-1]] = process.children()[0].pid
     return found
 
 
