@@ -18,6 +18,10 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.payload import late
 from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, restore
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
+from snakemake_executor_plugin_osgpilot.payload.spent import TIMES
+
+NOT_BEGUN = 125
+"""Exit status of wrapper.sh when it says why it cannot begin."""
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
@@ -32,7 +36,7 @@ class JobFailed(OsgpilotError):
 
 
 class Incomplete(OsgpilotError):
-    """The job succeeded, but what it made did not come back whole; it may be run again."""
+    """The job was cut short or what it made did not come back whole; it may be run again."""
 
 
 def check_ended(job: Job) -> None:
@@ -66,6 +70,7 @@ def commit(
         for log in payload.logs:
             _bring_log(back / log, workdir / log, job_folder / PLACING / "log")
     if exit_status != 0:
+        _check_own_failure(back, exit_status)
         raise JobFailed(f"the command failed with exit status {exit_status}")
     missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
     if missing:
@@ -135,6 +140,15 @@ def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str
 def discard(job_folder: Path) -> None:
     """Remove a job's folder; what could not be removed stays for the next clean-up."""
     shutil.rmtree(job_folder, ignore_errors=True)
+
+
+def _check_own_failure(back: Path, exit_status: int | None) -> None:
+    """Raise `Incomplete` unless wrapper.sh has seen the command's end.
+
+    Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
+    """
+    if exit_status != NOT_BEGUN and not (back / TIMES).exists():
+        raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
 
 
 def _check_whole(back: Path) -> None:

@@ -51,5 +51,6 @@ def start_and_kill(pool: Pool, folder: Path, block: Block) -> None:
         return "2" in pool.run("condor_q", "-af", "JobStatus").stdout.split()
 
     until(job_runs, 90, "a running job")
-    pool.run("pkill", "-KILL", "-u", "alice", "-f", "snakemake")
+    # not every word of it: what pilots are called with has the run's folder, .snakemake/..., in it
+    pool.run("pkill", "-KILL", "-u", "alice", "-f", "bin/snakemake")
     process.wait(30)

@@ -6,8 +6,10 @@ The wrapper runs for real, in an empty folder that holds what HTCondor would hav
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,22 @@ def test_inputs_go_out_and_outputs_come_back(bench):
     bench.commit(payload)
     assert (bench.workdir / "deep/er/out.txt").read_text() == "HELLO"
     assert (bench.workdir / "logs/x.log").read_text() == "note\n"
+
+
+def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
+    """HTCondor's starter can outlive what it has started, by long enough to report its end."""
+    payload = job("echo half > out.txt; kill -KILL $PPID; sleep 0.1", outputs=("out.txt",))
+    assert bench.execute(payload) == -signal.SIGKILL
+    bench.status = 128 + signal.SIGKILL
+    with pytest.raises(Incomplete, match="killed from outside .exit status 137"):
+        bench.commit(payload)
+
+
+def test_what_the_wrapper_says_before_it_begins_is_a_failure(bench):
+    payload = replace(job("true"), interpreter="no-such-interpreter")
+    assert bench.execute(payload) == commit.NOT_BEGUN
+    with pytest.raises(JobFailed, match="exit status 125"):
+        bench.commit(payload)
 
 
 def test_a_failing_command_brings_its_log_but_no_output(bench):
