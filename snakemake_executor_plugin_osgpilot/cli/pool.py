@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -75,7 +76,8 @@ def up(name: str, work: tuple[Path, ...]) -> None:
     started_s = time.monotonic()
     instance_folder(name)
     host.require_runnable()
-    running, fresh = instance.up(name, work or (default_work(),))
+    note = partial(click.echo, err=True)
+    running, fresh = instance.up(name, work or (default_work(),), note)
     if makepool.outdated():
         click.echo("note: made by an older version of osgpilot: osgpilot pool build", err=True)
     if not fresh:

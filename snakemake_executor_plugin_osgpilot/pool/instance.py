@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,6 +35,8 @@ from snakemake_executor_plugin_osgpilot.pool.state import (
 )
 
 READY_WITHIN_S = 90
+"""A pool is up within seconds; of many hundred starts one hangs, on a machine that is busy."""
+
 # folders of the pool's own system: a working folder may lie below most of them, but not be one
 SYSTEM = frozenset(
     Path(path)
@@ -48,26 +50,39 @@ IMAGES = ("pilot", "job", "runtime")
 NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
 
 
-def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
+class NotReady(Unavailable):
+    """The services of a pool were started, and one of them does not answer."""
+
+
+def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[Running, bool]:
     """Bring the pool `name` up and wait until it is ready; False if it was up already.
 
-    Raises Unavailable if nothing is built or a service does not start, BadInput if `work`
-    cannot be shown inside.
+    A start that hangs is told to `say` and tried once more. Raises Unavailable if nothing is built
+    or a service does not start, BadInput if `work` cannot be shown inside.
     """
-    folder = instance_folder(name)
     with locked(cache() / "lock" / name):
         if running := find(name):
             return running, False
         shown = [check_work(path) for path in work]
-        clear(name)
-        with locked(cache() / "lock" / "images in use", shared=True):
-            built = Store(images()).published()
-            if built is None:
-                raise Unavailable("no pool is built yet: osgpilot pool build")
-            (folder / "ctl").mkdir(parents=True)
-            (folder / "ctl").chmod(0o755)
-            _save(folder, Running(name, 0, 0, {}, [str(p) for p in shown], _paths(built)))
-        return _start(folder, name, shown, built), True
+        try:
+            return _start(name, shown), True
+        except NotReady as problem:
+            say(f"{problem}; once more")
+        return _start(name, shown), True
+
+
+def _lay_out(name: str, work: Sequence[Path]) -> dict[str, Path]:
+    """Make the folder of the pool anew; return the images that it keeps from being removed."""
+    folder = instance_folder(name)
+    clear(name)
+    with locked(cache() / "lock" / "images in use", shared=True):
+        built = Store(images()).published()
+        if built is None:
+            raise Unavailable("no pool is built yet: osgpilot pool build")
+        (folder / "ctl").mkdir(parents=True)
+        (folder / "ctl").chmod(0o755)
+        _save(folder, Running(name, 0, 0, {}, [str(p) for p in work], _paths(built)))
+    return built
 
 
 def check_work(path: Path) -> Path:
@@ -131,7 +146,8 @@ def clear(name: str) -> None:
     space.remove(folder)
 
 
-def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]) -> Running:
+def _start(name: str, work: Sequence[Path]) -> Running:
+    folder, built = instance_folder(name), _lay_out(name, work)
     binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}"]
     env = space.environment(
         RUN=str(folder),
@@ -166,22 +182,32 @@ def _start(folder: Path, name: str, work: Sequence[Path], built: dict[str, Path]
 
 def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline_s = time.monotonic() + READY_WITHIN_S
-    while not all((folder / "ctl" / f"{host}.ready").exists() for host in HOSTS):
-        late = time.monotonic() > deadline_s
-        if process.poll() is not None or late:
-            if late:
-                process.kill()
-                process.wait()
-            lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-            why = "did not get ready" if late else "ended while starting"
+    while missing := [host for host in HOSTS if not (folder / "ctl" / f"{host}.ready").exists()]:
+        if process.poll() is not None:
+            last = _last_line(log) or "no output"
             raise Unavailable(
-                f"the pool {why}: {lines[-1]}; see {log}, then osgpilot pool down and up again"
+                f"the pool ended while starting: {last}; see {log}, then osgpilot pool up again"
             )
+        if time.monotonic() > deadline_s:
+            waits = "; ".join(
+                f"{host} waits for {_last_line(folder / 'ctl' / f'{host}.waits')}"
+                for host in missing
+            )
+            process.kill()
+            process.wait()
+            raise NotReady(f"the pool is not ready after {READY_WITHIN_S} s: {waits}")
         time.sleep(0.05)
 
 
+def _last_line(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace").strip().rpartition("\n")[2]
+    except FileNotFoundError:
+        return "its mounts"
+
+
 def host_processes(supervisor: int) -> dict[str, int]:
-    """For each host of the pool whose first process is `supervisor` the process that is PID 1 there."""
+    """For each host of the pool below `supervisor` the process that is PID 1 there."""
     found = {}
     for process in psutil.Process(supervisor).children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # the pool's others come and go meanwhile

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,32 @@ def test_up_twice_says_it_is_up(pool: Pool):
     assert again.returncode == 0
     assert "is up already" in again.stdout
     assert pool.running == before
+
+
+HANGS_ONCE = """
+import pathlib, sys
+from snakemake_executor_plugin_osgpilot.pool import instance
+
+patience_s, instance.READY_WITHIN_S = instance.READY_WITHIN_S, 0
+
+def say(text):
+    print(text)
+    instance.READY_WITHIN_S = patience_s
+
+instance.up(sys.argv[1], [pathlib.Path(sys.argv[2])], say)
+"""
+
+
+def test_a_start_that_hangs_is_told_and_tried_once_more(pool: Pool, tmp_path: Path):
+    name = f"{pool.name}-late"
+    line = [sys.executable, "-c", HANGS_ONCE, name, str(tmp_path)]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("the pool is not ready after 0 s: login waits for ")
+        assert Pool(name, tmp_path).say("hostname") == "login"
+    finally:
+        osgpilot("pool", "down", "--name", name)
 
 
 def test_two_pools_do_not_see_each_other(pool: Pool, second: Pool):

@@ -88,7 +88,7 @@ def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
     payload = job("echo half > out.txt; kill -KILL $PPID; sleep 0.1", outputs=("out.txt",))
     assert bench.execute(payload) == -signal.SIGKILL
     bench.status = 128 + signal.SIGKILL
-    with pytest.raises(Incomplete, match="killed from outside .exit status 137"):
+    with pytest.raises(Incomplete, match=r"killed from outside \(exit status 137\)"):
         bench.commit(payload)
 
 

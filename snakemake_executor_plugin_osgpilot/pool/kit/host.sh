@@ -30,8 +30,11 @@ case $host in
   login) services="condor munge slurmctld slurmd sshd" ;;
 esac
 (
-  for service in $services; do pool-svc "$service" start; done
-  pool-svc ready
+  for service in $services; do
+    echo "the start of $service" >> "/run/pool/$host.waits"
+    pool-svc "$service" start
+  done
+  pool-svc ready >> "/run/pool/$host.waits"
   : > "/run/pool/$host.ready"
 ) &
 exec tini -s -- sleep infinity
