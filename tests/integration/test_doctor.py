@@ -244,7 +244,7 @@ def test_a_probe_that_does_not_start_is_cancelled_and_the_reason_told(full_clust
     assert done.returncode == 0
     assert "not tested node: the probe in compute did not start (Resources)" in done.stdout
     assert "--probe-wait" in done.stdout
-    until(lambda: not probes(), "the end of the probe", 10)
+    until(lambda: not probes(), "the end of the probe", 60)
     assert sorted(path.name for path in folder.iterdir()) == ["site.yaml"]
 
 
@@ -252,8 +252,8 @@ def test_a_probe_is_cancelled_when_doctor_is_ended(full_cluster, folder):
     process = subprocess.Popen(doctor(folder, "--only", "node"), stdout=subprocess.DEVNULL)
     until(lambda: "PENDING" in str(probes()), "a probe in the queue")
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(30) == 130
-    until(lambda: not probes(), "the end of the probe", 10)
+    assert process.wait(60) == 130
+    until(lambda: not probes(), "the end of the probe", 60)
     assert sorted(path.name for path in folder.iterdir()) == ["site.yaml"]
 
 

@@ -150,7 +150,7 @@ def test_a_failure_in_slurm_is_told_with_its_log_and_ctrl_c_ends_jobs_everywhere
     assert len(logs) == 1
     assert str(logs[0]) in said
     assert "this went wrong" in logs[0].read_text()
-    until(nothing_left, "Slurm and HTCondor to be empty", 30)
+    until(nothing_left, "Slurm and HTCondor to be empty", 90)
 
 
 HERE = """

@@ -40,16 +40,16 @@ def test_a_signal_to_exec_reaches_the_command(pool: Pool, number: signal.Signals
     process.send_signal(number)
     assert process.stdout.read() == "got\n"
     process.stdout.close()
-    assert process.wait(10) == 3
+    assert process.wait(60) == 3
 
 
 def test_killing_exec_ends_the_command(pool: Pool):
     marker = "sleep 98765"
     process = subprocess.Popen(pool.argv(*marker.split()))
-    until(lambda: pool.run("pgrep", "-f", marker).returncode == 0, 10, "start")
+    until(lambda: pool.run("pgrep", "-f", marker).returncode == 0, 60, "start")
     process.kill()
     process.wait()
-    until(lambda: pool.run("pgrep", "-f", marker).returncode == 1, 10, "end")
+    until(lambda: pool.run("pgrep", "-f", marker).returncode == 1, 60, "end")
 
 
 def test_alices_files_in_the_working_folder_are_the_invoking_users(pool: Pool):

@@ -106,7 +106,7 @@ def test_down_works_after_the_supervisor_was_killed(second: Pool):
 
 def test_up_works_after_the_supervisor_was_killed(second: Pool):
     os.kill(second.running.supervisor, signal.SIGKILL)
-    until(lambda: find(second.name) is None, 10, "end of the supervisor")
+    until(lambda: find(second.name) is None, 60, "end of the supervisor")
     again = osgpilot("pool", "up", "--name", second.name, "--work", str(second.work))
     assert again.returncode == 0, again.stderr
     assert "is up after" in again.stdout

@@ -93,7 +93,7 @@ def limits(pool: Pool) -> Iterator[object]:
         assert done.returncode == 0, done.stderr
         pool.say("condor_reconfig", user="root")
         known = ["condor_config_val", "-schedd", "OSGPILOT_LIMITS"]
-        until(lambda: pool.run(*known).stdout.strip() == str(hash(text)), 20, "new settings")
+        until(lambda: pool.run(*known).stdout.strip() == str(hash(text)), 60, "new settings")
 
     yield write
     pool.say("rm", "-f", LIMITS, user="root")

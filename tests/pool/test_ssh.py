@@ -145,7 +145,7 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
     recorded = json.loads(in_run(ap, "record.json"))["pilots"]
     assert sorted(names) == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
     assert f"in allocation {lost} on" in in_run(ap, "pilots.log")
-    until(lambda: nothing_left(ap), 30, "an empty cluster")
+    until(lambda: nothing_left(ap), 90, "an empty cluster")
 
 
 KNOWN = "/home/alice/.ssh/known_hosts"
@@ -194,7 +194,7 @@ def test_who_has_to_be_asked_is_asked_once_before_anything_is_submitted(ap: Pool
     # that far it comes only after the login
     assert "pilot image /nowhere.sif does not exist on login" in done.stdout
     assert "if it asks for a password or a second factor" in alone.stdout + alone.stderr
-    until(lambda: nothing_left(ap), 30, "an empty cluster")
+    until(lambda: nothing_left(ap), 90, "an empty cluster")
 
 
 @pytest.fixture
@@ -229,4 +229,4 @@ def test_a_code_and_a_jump_host_are_ssh_s_business_and_the_code_is_asked_for_onc
     assert "log in from another one" not in done.stdout
     assert ap.say("cat", f"{HERE}/out", host="ap")
     assert ap.run("test", "-e", "/run/second-sshd.code").returncode == 1, "the code was used"
-    until(lambda: nothing_left(ap), 30, "an empty cluster")
+    until(lambda: nothing_left(ap), 90, "an empty cluster")

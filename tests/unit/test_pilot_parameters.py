@@ -155,7 +155,7 @@ def pilot_sh(tmp_path):
 
 def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path):
     process = pilot_sh()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 0, said
     env = (tmp_path / "env").read_text()
     assert "APPTAINERENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
@@ -169,19 +169,19 @@ def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path
 
 
 def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
-    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=30)
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
     assert "--nv" not in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA" not in (tmp_path / "env").read_text()
 
     told = tmp_path / "p1" / "parameters"
     told.write_text(told.read_text().replace("option gpus=0\n", "option gpus=2\n"))
-    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=30)
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
     assert "--nv\n" in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
 
 
 def test_shared_folders_reach_the_pilot_and_the_containers_of_its_jobs(pilot_sh, tmp_path):
-    said, _ = pilot_sh().communicate(timeout=30)
+    said, _ = pilot_sh().communicate(timeout=90)
     data = f"{tmp_path}/data"
     assert f"--bind {data}" in " ".join((tmp_path / "argv").read_text().split()), said
     assert f"APPTAINERENV_SINGULARITY_BIND_EXTRA={data}:{data}\n" in (tmp_path / "env").read_text()
@@ -190,14 +190,14 @@ def test_shared_folders_reach_the_pilot_and_the_containers_of_its_jobs(pilot_sh,
 def test_a_shared_folder_that_a_node_lacks_is_named(pilot_sh, tmp_path):
     (tmp_path / "data").rmdir()
     process = pilot_sh()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert f"{tmp_path}/data is not on" in said
     assert "--osgpilot-shared-prefixes" in said
 
 
 def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path):
-    pilot_sh().communicate(timeout=30)
+    pilot_sh().communicate(timeout=90)
     attributes = dict(
         line.split(" = ") for line in (tmp_path / "attributes").read_text().splitlines()
     )
@@ -211,7 +211,7 @@ def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path
     while not (tmp_path / "waiting").exists():
         assert process.poll() is None, process.stdout.read()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 0
     assert (tmp_path / "term").read_text() == "ended\n"
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -222,7 +222,7 @@ def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path)
     while not (tmp_path / "waiting").exists():
         assert process.poll() is None, process.stdout.read()
     process.send_signal(signal.SIGUSR1)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "asked to take no new jobs" in said
     assert (tmp_path / "term").read_text() == "ended\n"
@@ -244,14 +244,14 @@ def test_a_running_pilot_drains_when_its_workflow_is_not_heard_of_any_more(
         os.utime(lease, (time.time() - 3600,) * 2)
     else:
         lease.unlink()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "has not been heard of: taking no new jobs" in said
     assert (tmp_path / "term").read_text() == "ended\n"
 
 
 def test_the_log_tells_what_was_found_on_the_node(pilot_sh):
-    said, _ = pilot_sh().communicate(timeout=30)
+    said, _ = pilot_sh().communicate(timeout=90)
     checks = dict(
         line.removeprefix("osgpilot: check ").split("=")
         for line in said.splitlines()
@@ -265,7 +265,7 @@ def test_the_log_tells_what_was_found_on_the_node(pilot_sh):
 def test_a_node_that_cannot_reach_the_pool_says_so(pilot_sh, tmp_path):
     folder = tmp_path / "p1" / "parameters"
     folder.write_text(re.sub("env POOL=.*", "env POOL=127.0.0.1:1", folder.read_text()))
-    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
     assert process.returncode == 1
     assert "cannot reach 127.0.0.1 port 1" in said
 
@@ -274,7 +274,7 @@ def test_a_pilot_whose_workflow_is_gone_leaves_at_once(pilot_sh, tmp_path):
     lease = tmp_path / "lease"
     lease.touch()
     os.utime(lease, (time.time() - 3600,) * 2)
-    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
     assert process.returncode == 0
     assert "has not been heard of for 60 min: leaving" in said
     assert not (tmp_path / "argv").exists()
@@ -283,7 +283,7 @@ def test_a_pilot_whose_workflow_is_gone_leaves_at_once(pilot_sh, tmp_path):
 def test_a_pilot_whose_kind_is_held_back_leaves_at_once(pilot_sh, tmp_path):
     (tmp_path / "lease").touch()
     (tmp_path / "held-back").write_text("other/4c\ndefault/4c\n")
-    said, _ = (process := pilot_sh()).communicate(timeout=30)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
     assert process.returncode == 0
     assert "held back" in said
     assert not (tmp_path / "argv").exists()
@@ -310,37 +310,37 @@ def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
 ):
     fetched()
     for _ in range(2):
-        said, _ = (process := pilot_sh()).communicate(timeout=30)
+        said, _ = (process := pilot_sh()).communicate(timeout=90)
         assert process.returncode == 0, said
     assert fetched.asked() == ["docker://registry/pilot:1"]
     (kept,) = (tmp_path / ".cache").rglob("*.sif")
     assert str(kept) in (tmp_path / "argv").read_text()
     os.utime(kept, (time.time() - 73 * 3600,) * 2)
-    pilot_sh().communicate(timeout=30)
+    pilot_sh().communicate(timeout=90)
     assert len(fetched.asked()) == 2
     assert (tmp_path / ".cache" / "osgpilot" / "pilot-images").stat().st_mode & 0o077 == 0
 
 
 def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
     fetched()
-    pilot_sh().communicate(timeout=30)
+    pilot_sh().communicate(timeout=90)
     (kept,) = (tmp_path / ".cache").rglob("*.sif")
     os.utime(kept, (time.time() - 73 * 3600,) * 2)
-    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=30)
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=90)
     assert process.returncode == 0
     assert "cannot renew docker://registry/pilot:1" in said
 
 
 def test_an_image_that_cannot_be_fetched_ends_the_pilot_with_the_reason(pilot_sh, fetched):
     fetched()
-    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=30)
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=90)
     assert process.returncode == 1
     assert "cannot fetch docker://registry/pilot:1" in said
 
 
 def test_a_container_that_fails_fails_the_allocation(pilot_sh, tmp_path):
     process = pilot_sh(RUNTIME_STATUS="7")
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 7
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -350,7 +350,7 @@ def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
     for tool in ("bash", "hostname", "env", "stat"):
         (tmp_path / "bin" / tool).symlink_to(Path("/usr/bin") / tool)
     process = pilot_sh(PATH=str(tmp_path / "bin"))
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "neither apptainer nor singularity" in said
 
@@ -377,7 +377,7 @@ def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
     told.write_text(
         re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", told.read_text())
     )
-    said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=30)
+    said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=90)
     assert process.returncode == 0, said
     assert f"{disk}/osg-pilot.4711." in (tmp_path / "argv").read_text()
     assert not any(disk.iterdir())
@@ -387,7 +387,7 @@ def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
 def test_scratch_that_is_no_folder_by_its_variables_is_named(pilot_sh, tmp_path, value):
     told = tmp_path / "p1" / "parameters"
     told.write_text(re.sub("option scratch=.*", "option scratch=$DISK", told.read_text()))
-    said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=30)
+    said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=90)
     assert process.returncode == 1
     assert "$DISK is no folder on" in said
     assert "see `scratch` in the site file" in said
