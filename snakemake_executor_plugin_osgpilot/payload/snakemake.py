@@ -76,6 +76,17 @@ def without_containers(command: str, workflow: Any) -> str:
     return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
 
 
+def without_cache(command: str, workflow: Any) -> str:
+    """Return `command` such that the Snakemake there looks for no cache between workflows.
+
+    The folder of `SNAKEMAKE_OUTPUT_CACHE` is on this machine.
+    """
+    if workflow.workflow_settings.cache is None:
+        return command
+    told = workflow.spawned_job_args_factory.workflow_property_to_arg("workflow_settings.cache")
+    return command.replace(f" {told} ", " ", 1)
+
+
 def by_entry(command: str, job: Any, workflow: Any) -> str:
     """Return Snakemake's `command` for a job as shell lines that start it by entry.py.
 

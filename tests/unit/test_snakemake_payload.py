@@ -10,7 +10,7 @@ import pytest
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_osgpilot.payload.entry import one_at_a_time
-from snakemake_executor_plugin_osgpilot.payload.snakemake import by_entry, in_order
+from snakemake_executor_plugin_osgpilot.payload.snakemake import by_entry, in_order, without_cache
 
 AWKWARD = ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&", "a,b", "'a'", '"a']
 
@@ -48,6 +48,20 @@ def test_wildcards_temporary_files_and_configuration_arrive_as_they_are(value):
 def test_jobs_of_a_group_are_told_in_the_same_order_at_every_start():
     jobs = [{"w": "2"}, {"w": "1"}]
     assert started(jobs) == started(jobs[::-1])
+
+
+def test_the_snakemake_there_is_not_told_of_a_cache_that_is_here():
+    def left(*rules):
+        told = format_cli_arg("--cache", list(rules))
+        workflow = SimpleNamespace(
+            workflow_settings=SimpleNamespace(cache=rules),
+            spawned_job_args_factory=SimpleNamespace(workflow_property_to_arg=lambda name: told),
+        )
+        return without_cache(f"snakemake --x  {told} --cores 1", workflow).split()
+
+    assert left("a", "b") == left() == ["snakemake", "--x", "--cores", "1"]
+    none = SimpleNamespace(workflow_settings=SimpleNamespace(cache=None))
+    assert without_cache("snakemake --cores 1", none) == "snakemake --cores 1"
 
 
 def test_the_command_is_the_same_at_every_start():
