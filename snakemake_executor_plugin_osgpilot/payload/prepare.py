@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
+from snakemake_executor_plugin_osgpilot.payload import direct, globbed, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
 from snakemake_executor_plugin_osgpilot.payload.model import (
     Payload,
@@ -87,6 +88,8 @@ class Preparer:
             self._warn_of_losses(job)
         sources, for_snakemake = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
+        if globbed.write(self._globbed):
+            sources.add(str(self._globbed))
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
 
     def class_of(self, job: Any) -> JobClass | None:
@@ -135,6 +138,10 @@ class Preparer:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
 
+    @property
+    def _globbed(self) -> Path:
+        return self.run_folder / globbed.FOUND
+
     @cached_property
     def _elsewhere(self) -> list[str]:
         return elsewhere(self.workflow)
@@ -173,7 +180,8 @@ class Preparer:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
             command = snakemake.without_cache(command, self.workflow)
-            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow)
+            found = os.path.relpath(self._globbed, self.workdir)
+            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self._for_commands, self.traffic)
