@@ -187,3 +187,9 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             choices=["slurm", "local", "none"],
         ),
     )
+
+    def __post_init__(self) -> None:
+        """Snakemake makes the settings of the executor it uses before it reads the Snakefile."""
+        from snakemake_executor_plugin_osgpilot.payload import globbed
+
+        globbed.listen()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
@@ -68,7 +68,7 @@ def commit(
         links = restore(back, workdir)
     finally:
         for log in payload.logs:
-            _bring_log(back / log, workdir / log, job_folder / PLACING / "log")
+            _bring_log(back / log, workdir / log, job_folder)
     if exit_status != 0:
         _check_own_failure(back, exit_status)
         raise JobFailed(f"the command failed with exit status {exit_status}")
@@ -82,43 +82,88 @@ def commit(
         )
     _check_kinds(payload, back, workdir, links)
     try:
-        with ExitStack() as undo:
-            for number, path in enumerate(payload.outputs):
-                aside, by = job_folder / REPLACED / str(number), job_folder / PLACING / str(number)
-                _place(_linked(back / path, by), workdir / path, aside, undo)
-            undo.pop_all()
+        _put_in_place(payload.outputs, job_folder, workdir)
         for path in payload.protected:
             _protect(workdir / path)
     except OSError as error:
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
 
-def _bring_log(came: Path, log: Path, by: Path) -> None:
+def _put_in_place(outputs: Iterable[str], job_folder: Path, workdir: Path) -> None:
+    """Put all outputs where they belong, or none. Raises `OSError`."""
+    replaced = []
+    with ExitStack() as undo:
+        for number, path in enumerate(outputs):
+            came = job_folder / OUTPUT_FOLDER / path
+            aside, by = _waypoints(workdir / path, job_folder, str(number))
+            source = _second(came, by)
+            if source == by:
+                undo.callback(_remove, by)
+            _place(source, workdir / path, aside, undo)
+            replaced.append(aside)
+        undo.pop_all()
+    for aside in replaced:
+        _remove(aside)
+
+
+def _bring_log(came: Path, log: Path, job_folder: Path) -> None:
     """Put a log in place; one that was not written is empty, as Snakemake has it."""
     if not os.path.lexists(came):
         came.parent.mkdir(parents=True, exist_ok=True)
         came.touch()
-    log.parent.mkdir(parents=True, exist_ok=True)
+    _, by = _waypoints(log, job_folder, "log")
     if log.is_dir() and not log.is_symlink():
         shutil.rmtree(log)
-    _linked(came, by).replace(log)
+    _second(came, by).replace(log)
 
 
-def _linked(came: Path, by: Path) -> Path:
+def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:
+    """Return where what lies at `target` goes until all is in place, and where what came is before.
+
+    Both are on the disk of `target`, so that each step there is a rename. That is the disk of the
+    run's folder, unless a folder of outputs is a link to another one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _same_disk(target.parent, job_folder):
+        return job_folder / REPLACED / number, job_folder / PLACING / number
+    run = job_folder.parents[1].name
+    hidden = f"{target.parent}/.osgpilot-{run}-{job_folder.name}-{number}"
+    return Path(f"{hidden}.{REPLACED}"), Path(f"{hidden}.{PLACING}")
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
+
+
+def _second(came: Path, by: Path) -> Path:
     """Return `by`, a second set of links to the files at `came`; `came` itself where that fails.
 
-    Some file systems have no hard links, or few to one file.
+    Some file systems have no hard links, or few to one file. On another disk `by` is a copy.
     """
     by.parent.mkdir(exist_ok=True)
+    linked = _same_disk(came.parent, by.parent)
+    copy: Callable[..., object] = os.link if linked else shutil.copy2
+    _remove(by)
     try:
         if came.is_dir() and not came.is_symlink():
-            shutil.copytree(came, by, symlinks=True, copy_function=os.link)
+            shutil.copytree(came, by, symlinks=True, copy_function=copy)
         else:
-            os.link(came, by, follow_symlinks=False)
+            copy(came, by, follow_symlinks=False)
     except OSError:
-        shutil.rmtree(by, ignore_errors=True)
+        _remove(by)
+        if not linked:
+            raise
         return came
     return by
+
+
+def _remove(path: Path) -> None:
+    """Remove what is left there by an attempt before, if anything; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str, str]) -> None:
@@ -196,11 +241,11 @@ def _protect(path: Path) -> None:
 def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
     """Rename `source` to `target`, what is there to `aside`; `undo` takes both steps back.
 
-    The run's folder is below the working folder: the same file system, so each step is atomic.
+    All are on one disk (see `_waypoints`), so each step is atomic.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
         aside.parent.mkdir(exist_ok=True)
+        _remove(aside)
         target.rename(aside)
         undo.callback(aside.rename, target)
     source.rename(target)

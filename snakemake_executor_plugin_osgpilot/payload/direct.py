@@ -20,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.payload.model import (
     needed_from_outside,
     stays_within,
 )
+from snakemake_executor_plugin_osgpilot.payload.places import places_of
 from snakemake_executor_plugin_osgpilot.payload.scripts import runs_alone, script_lines
 from snakemake_executor_plugin_osgpilot.payload.traffic import Traffic, Way, ordered
 
@@ -114,10 +115,11 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
+    scripts, named = zip(*(_script(part, environment, traffic) for part in parts), strict=True)
     return Payload(
-        scripts=tuple(_script(part, environment, traffic) for part in parts),
+        scripts=scripts,
         interpreter=_shell(parts[0]),
-        inputs=traffic.inputs(used),
+        inputs=ordered((*traffic.inputs(used), *(file for files in named for file in files))),
         outputs=tuple(path for path in back if path not in internal),
         logs=traffic.outputs(file for part in parts for file in part.log),
         touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
@@ -141,7 +143,10 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
         )
 
 
-def _script(job: Any, environment: Mapping[str, str], traffic: Traffic) -> str:
+def _script(
+    job: Any, environment: Mapping[str, str], traffic: Traffic
+) -> tuple[str, tuple[str, ...]]:
+    """Return what runs for one job, and the files it names by their absolute paths."""
     from snakemake.shell import shell
 
     resources = _resources(job)
@@ -150,14 +155,48 @@ def _script(job: Any, environment: Mapping[str, str], traffic: Traffic) -> str:
         **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
-    prepared, command = "", ""
+    places = places_of(job.rule.workflow, traffic)
+    prepared = ""
+    named: tuple[str, ...] = ()
     if job.rule.script:
         prepared, command = script_lines(job, resources)
+        prepared, _ = places.as_there(prepared)
     else:
-        command = job.format_wildcards(job.rule.shellcmd, resources=resources)
+        command, named = places.as_there(_command(job, resources))
     prefix = shell._get_process_prefix(_shell(job))
     whole = " ".join((prefix, command, shell._process_suffix)).strip()
-    return f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
+    text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
+    return text, named
+
+
+def _command(job: Any, resources: Any) -> str:
+    """Return the rule's shell command, formatted as Snakemake's `shell` does it.
+
+    It knows the names of the Snakefile that has the rule, which in a module are not the workflow's.
+    Raises `BadInput` for a name that is none.
+    """
+    from snakemake.utils import format as formatted
+
+    theirs = {name: value for name, value in job.rule.module_globals.items() if name not in _TAKEN}
+    own = {name: getattr(job, name) for name in _OF_A_JOB}
+    try:
+        text = formatted(
+            job.rule.shellcmd,
+            **theirs, **own, resources=resources, rule=job.rule.name, bench_iteration=None,
+        )  # fmt: skip
+    except Exception as error:
+        raise BadInput(f"rule {job.rule.name}: its command cannot be formatted: {error}") from error
+    return str(text)
+
+
+_OF_A_JOB = ("input", "output", "params", "wildcards", "threads", "log", "jobid")
+
+_TAKEN = {
+    *_OF_A_JOB,
+    *("resources", "rule", "bench_iteration"),
+    *("_pattern", "stepout", "_quote_all", "quote_func"),
+}
+"""Names that a command has from its job, and those that `snakemake.utils.format` has for itself."""
 
 
 def _resources(job: Any) -> Any:

@@ -10,7 +10,8 @@ import fcntl
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections import namedtuple
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -18,8 +19,13 @@ from typing import Any
 
 from snakemake.cli import args_to_api, parse_args
 from snakemake.deployment.conda import Env
-from snakemake.exceptions import print_exception
+from snakemake.exceptions import WorkflowError, print_exception
+from snakemake.io import glob_wildcards
+from snakemake.rules import Rule
 from snakemake_interface_executor_plugins.utils import TargetSpec
+
+OF_OTHERS = {"storage_object", "sourcecache_entry"}
+"""Flags of inputs that have other names here."""
 
 PLAIN = re.compile(r"[\w.+/@%-]*")
 
@@ -43,6 +49,49 @@ def one_at_a_time(create: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def as_found(walk: Callable[..., Any], found: dict[str, Any]) -> Callable[..., Any]:
+    """Return `glob_wildcards` that knows what was found where Snakemake was started, else walks."""
+
+    @wraps(walk)
+    def told(pattern: Any, files: Any = None, followlinks: bool = False) -> Any:
+        if files is not None or str(pattern) not in found:
+            return walk(pattern, files, followlinks)
+        names, values = found[str(pattern)]
+        return namedtuple("Wildcards", names)(*map(list, values))
+
+    return told
+
+
+def key_of(rule: str, wildcards: Mapping[str, str]) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Return what tells a job from others."""
+    return rule, frozenset(wildcards.items())
+
+
+def compared(expand_input: Callable[..., Any], wanted: dict[Any, list[str]]) -> Callable[..., Any]:
+    """Return `expand_input` of a rule such that a job has the inputs that it had where Snakemake
+    was started, or fails: results from others would be wrong without a sign of it.
+    """
+
+    @wraps(expand_input)
+    def expanded(rule: Any, wildcards: Any, groupid: Any = None) -> Any:
+        result = expand_input(rule, wildcards, groupid=groupid)
+        theirs = wanted.get(key_of(rule.name, wildcards))
+        incomplete = result[3]
+        if theirs is None or incomplete:
+            return result
+        ours = sorted(str(f) for f in result[0] if not OF_OTHERS.intersection(f.flags))
+        if ours != theirs:
+            lost = ", ".join(sorted({*theirs} ^ {*ours})[:3])
+            raise WorkflowError(
+                f"osgpilot: rule {rule.name} has {len(ours)} inputs here and {len(theirs)} where "
+                f"Snakemake was started ({lost}, ...): its Snakefile looks at files that did not "
+                "travel; let it get the names from the configuration or by glob_wildcards()"
+            )
+        return result
+
+    return expanded
+
+
 def main(argv: list[str]) -> int:
     """Do what `snakemake.cli.main` does, with the jobs of the file."""
     told = json.loads(Path(argv[0]).read_text())
@@ -52,6 +101,15 @@ def main(argv: list[str]) -> int:
         if args.conda_prefix:
             Env.create = one_at_a_time(Env.create)
         args.unneeded_temp_files = frozenset(told["unneeded_temp_files"])
+        wanted = {key_of(rule, wildcards): inputs for rule, wildcards, inputs in told["inputs"]}
+        Rule.expand_input = compared(Rule.expand_input, wanted)
+        if Path(told["found"]).is_file():
+            found = json.loads(Path(told["found"]).read_text())
+            answer = as_found(glob_wildcards, found)
+            for module in ("snakemake.io", "snakemake.workflow"):
+                vars(sys.modules[module])["glob_wildcards"] = answer
+            # a Snakemake that is started again would not know
+            args.force_use_threads = True
         values = [value for _, wildcards in told["jobs"] for value in wildcards.values()]
         if not all(PLAIN.fullmatch(value) for value in values):
             # else `run:` of a group starts Snakemake again, with --target-jobs, by a shell

@@ -63,7 +63,9 @@ class Images:
         if is_below(str(path), _EVERYWHERE):
             return Image(str(path), transferred=False)
         if not path.exists():
-            raise BadInput(f"the container image {path} does not exist")
+            raise BadInput(
+                f"the container image {path} does not exist (one in a registry begins with docker://)"
+            )
         if not path.is_dir() and path.suffix != ".sif":
             raise BadInput(f"the container image {path} has to be a folder or end in .sif")
         if is_below(str(path), self.shared_prefixes):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
@@ -58,6 +59,12 @@ def check_places(job: Any, paths: Iterable[str]) -> None:
     """Raise `BadInput` if one of the paths of `job` leads out of the working folder."""
     for path in paths:
         pure = PurePosixPath(path)
+        below = os.path.relpath(path) if pure.is_absolute() else ".."
+        if not below.startswith(".."):
+            raise BadInput(
+                f"{label(job)}: {path} is an absolute path, which is not there where the job runs: "
+                f"write {below}, relative to the working folder"
+            )
         if pure.is_absolute() or ".." in pure.parts:
             raise BadInput(
                 f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
@@ -82,15 +89,22 @@ def flagged(file: Any, flag: str) -> bool:
 
 
 def needed_from_outside(job: Any) -> list[Any]:
-    """Return the inputs of a job or group job that it does not make itself."""
+    """Return the inputs of a job or group job that it does not make itself.
+
+    An output that is to be updated (`update()`) is one, if it is there already.
+    """
     parts = members(job)
-    made = {str(file) for part in parts for file in part.output}
-    return [file for part in parts for file in part.input if str(file) not in made]
+    outputs = [file for part in parts for file in part.output]
+    made = {str(file) for file in outputs}
+    given = [file for part in parts for file in part.input if str(file) not in made]
+    updated = (file for file in outputs if flagged(file, "update"))
+    return given + [file for file in updated if Path(str(file)).exists()]
 
 
 def stays_within(job: Any, file: Any) -> bool:
     """Whether only members of a group need `file`: temporary, and made and used by them alone."""
-    if not job.is_group() or not (flagged(file, "temp") or flagged(file, "pipe")):
+    passing = ("temp", "pipe", "service")
+    if not job.is_group() or not any(flagged(file, flag) for flag in passing):
         return False
     return str(file) not in {str(wanted) for wanted in job.output}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import direct, snakemake
+from snakemake_executor_plugin_osgpilot.payload import direct, globbed, snakemake
 from snakemake_executor_plugin_osgpilot.payload.image import Image, Images
 from snakemake_executor_plugin_osgpilot.payload.model import (
     Payload,
@@ -35,6 +36,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
     bundle_sources,
+    elsewhere,
     list_sources,
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
@@ -83,8 +85,11 @@ class Preparer:
             check_places(job, self.traffic.inputs(job.input))
             check_places(job, self.traffic.outputs((*job.output, *job.log)))
             self._check(job)
-        sources, snakefiles = list_sources(self.workflow)
-        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - snakefiles, self.workdir)
+            self._warn_of_losses(job)
+        sources, for_snakemake = list_sources(self.workflow)
+        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
+        if globbed.write(self._globbed):
+            sources.add(str(self._globbed))
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
 
     def class_of(self, job: Any) -> JobClass | None:
@@ -99,11 +104,29 @@ class Preparer:
         if needs_snakemake:
             self._check_for_snakemake(job, image.name)
 
+    def _warn_of_losses(self, job: Any) -> None:
+        """Tell what jobs of this rule do here and not elsewhere."""
+        if not job.output:
+            self.requests.warn(
+                f"rule {job.rule} has no output: it runs elsewhere, and no file that it makes, "
+                "changes or removes, is one here; make it a local rule if it is meant for this one"
+            )
+        if self.workflow.workflow_settings.cache is not None and job.rule.cache.output:
+            self.requests.warn(
+                f"rule {job.rule} runs without the cache between workflows (`cache:`), which is "
+                "not there where its jobs run"
+            )
+
     def _check_for_snakemake(self, job: Any, image: str) -> None:
         why = self._reason(job) or KIND
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
         if not image:
             raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+        if self._elsewhere:
+            raise BadInput(
+                f"{needs}, which finds the workflow below the working folder only, and "
+                f"{self._elsewhere[0]} lies elsewhere: start Snakemake in a folder above it"
+            )
         if str(job.rule.wrapper or "").startswith("file:/"):
             raise BadInput(
                 f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
@@ -114,6 +137,14 @@ class Preparer:
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
+
+    @property
+    def _globbed(self) -> Path:
+        return self.run_folder / globbed.FOUND
+
+    @cached_property
+    def _elsewhere(self) -> list[str]:
+        return elsewhere(self.workflow)
 
     def _check_for_conda(self, job: Any, image: str) -> None:
         has = f"rule {job.rule} has a `conda:` environment"
@@ -148,7 +179,9 @@ class Preparer:
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
-            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow)
+            command = snakemake.without_cache(command, self.workflow)
+            found = os.path.relpath(self._globbed, self.workdir)
+            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self._for_commands, self.traffic)

@@ -25,7 +25,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.image import Image
 from snakemake_executor_plugin_osgpilot.payload.model import label, members, unknown
 from snakemake_executor_plugin_osgpilot.payload.pins import pinned
-from snakemake_executor_plugin_osgpilot.payload.resources import DEFAULTS_MB, check_names
+from snakemake_executor_plugin_osgpilot.payload.resources import DEFAULTS_MB, check_names, meant
 from snakemake_executor_plugin_osgpilot.payload.s3 import Lines
 
 
@@ -50,6 +50,7 @@ class Requests:
         the same for all members that name them. `lines` of ours go with the extras.
         """
         who = label(job)
+        self._warn_of_slips(members(job))
         memory_mb = self._sized(job, "mem_mb")
         disk_mb = self._sized(job, "disk_mb") + image.size_mb
         gpus = _whole(who, job.resources, "gpu")
@@ -82,7 +83,8 @@ class Requests:
         value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
         silent = [part for part in members(job) if not _says(part, name)]
         for part in silent:
-            self._note(part.rule.name, name)
+            if not unknown(part.resources.get(name)):
+                self._note(part.rule.name, name)
         return default if len(silent) == len(members(job)) else value
 
     def _note(self, rule: str, name: str) -> None:
@@ -90,6 +92,17 @@ class Requests:
             self._said.add((rule, name))
             kind = "memory" if name == "mem_mb" else "disk"
             self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
+
+    def _warn_of_slips(self, parts: list[Any]) -> None:
+        for part in parts:
+            for name in dict(part.resources.items()):
+                near = meant(name)
+                if near and (part.rule.name, name) not in self._said:
+                    self._said.add((part.rule.name, name))
+                    self.warn(
+                        f"rule {part.rule.name}: the resource {name} has no effect here; "
+                        f"did you mean {near}?"
+                    )
 
     def _check_duration(self, who: str, runtime_s: int, life_s: int) -> None:
         hours = CATEGORY_HOURS[duration_category(life_s)]

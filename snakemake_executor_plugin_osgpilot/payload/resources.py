@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from snakemake_executor_plugin_osgpilot.access_point.extras import ATTRIBUTE, COMMAND
 from snakemake_executor_plugin_osgpilot.errors import BadInput
@@ -125,9 +126,29 @@ RESOURCES = (
 
 def check_names(who: str, names: Iterable[str]) -> None:
     """Raise `BadInput` for a resource that begins like ours and is none: a slip of the pen."""
-    known = [resource.name for resource in RESOURCES if resource.name.startswith(OURS)]
+    known = [name for name in _NAMES if name.startswith(OURS)]
     for name in names:
         if name.startswith(OURS) and name not in known:
-            near = difflib.get_close_matches(name.lower(), known, 1, NEAR)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            near = _near(name, known)
+            meant = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise BadInput(f"{who}: there is no resource {name}; {meant}")
+
+
+@cache
+def meant(name: str) -> str:
+    """Return the resource that `name` may be a slip of the pen for, empty if none.
+
+    A workflow may have resources of its own, so it is no mistake for sure.
+    """
+    of_others = name in _OF_OTHERS or name.startswith((OURS, COMMAND, ATTRIBUTE, "slurm_", "_"))
+    return "" if of_others or name in _NAMES else _near(name, _NAMES)
+
+
+_NAMES = [resource.name for resource in RESOURCES if "<" not in resource.name]
+
+_OF_OTHERS = {"mem", "mem_mib", "disk", "disk_mib", "mem_mb_per_cpu", "tmpdir", "tasks_per_gpu"}
+"""Resources of Snakemake and its plugin for Slurm that look like some that are read here."""
+
+
+def _near(name: str, known: list[str]) -> str:
+    return next(iter(difflib.get_close_matches(name.lower(), known, 1, NEAR)), "")

@@ -65,7 +65,7 @@ def _script(job: Any, resources: Mapping[str, Any]) -> Any:
     return {"bash": BashScript, "r": RScript}[language](
         path=path, cache_path=cached, source=source, basedir=rule.basedir, input_=job.input,
         output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
-        resources=resources, log=job.log, config=workflow.globals["config"], rulename=rule.name,
+        resources=resources, log=job.log, config=rule.module_globals["config"], rulename=rule.name,
         conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
         env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
         cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,

@@ -76,8 +76,21 @@ def without_containers(command: str, workflow: Any) -> str:
     return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
 
 
-def by_entry(command: str, job: Any, workflow: Any) -> str:
+def without_cache(command: str, workflow: Any) -> str:
+    """Return `command` such that the Snakemake there looks for no cache between workflows.
+
+    The folder of `SNAKEMAKE_OUTPUT_CACHE` is on this machine.
+    """
+    if workflow.workflow_settings.cache is None:
+        return command
+    told = workflow.spawned_job_args_factory.workflow_property_to_arg("workflow_settings.cache")
+    return command.replace(f" {told} ", " ", 1)
+
+
+def by_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
     """Return Snakemake's `command` for a job as shell lines that start it by entry.py.
+
+    `found` is the file that has what `glob_wildcards()` is to find there (`payload.globbed`).
 
     Snakemake quotes as Python does: wildcards and temporary files go into a file instead, the
     user's configuration is quoted anew.
@@ -89,6 +102,8 @@ def by_entry(command: str, job: Any, workflow: Any) -> str:
         # jobs of a group come in any order
         "jobs": sorted(([spec.rulename, dict(spec.wildcards_dict)] for spec in specs), key=str),
         "unneeded_temp_files": sorted(map(str, unneeded)),
+        "inputs": sorted((_inputs(part) for part in members(job)), key=str),
+        "found": found,
     }
     replaced = {
         format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
@@ -100,6 +115,14 @@ def by_entry(command: str, job: Any, workflow: Any) -> str:
         command = command.replace(theirs, ours, 1) if theirs else command
     return f"printf %s {shlex.quote(json.dumps(told))} > {_TOLD} || exit\n{command}"
 
+
+def _inputs(job: Any) -> list[Any]:
+    """Return what entry.py compares with the inputs that the Snakemake there finds for a job."""
+    plain = (f for f in job.input if not (flagged(f, "storage_object") or flagged(f, _COPIED)))
+    return [job.rule.name, dict(job.wildcards_dict), sorted(map(str, plain))]
+
+
+_COPIED = "sourcecache_entry"
 
 _MODULE, _TOLD = "python -m snakemake", "osgpilot-told"
 

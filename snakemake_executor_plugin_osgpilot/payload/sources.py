@@ -5,8 +5,9 @@ from __future__ import annotations
 import filecmp
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.payload.model import HERE
@@ -14,12 +15,16 @@ from snakemake_executor_plugin_osgpilot.payload.model import HERE
 SOURCES = "osgpilot-sources.tar"
 """What the archive is called where the job runs."""
 
+SMALL_BYTES = 4 * 1024 * 1024
+"""Larger files that nothing lists as sources are taken for data, which rules declare."""
+
 WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
 """Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
 
 
 def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
-    """Return the workflow's files and, of these, the Snakefiles; relative to the working folder.
+    """Return the workflow's files and, of these, what only Snakemake reads: the Snakefiles, and
+    what they may read when they are parsed. All are relative to the working folder.
 
     Snakemake's own list has everything that git tracks as well; without git (or in a folder that
     git refuses) it is what the workflow itself names. Call it on Snakemake's main thread.
@@ -31,16 +36,71 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
-    more = {*_wrappers(workflow), *_environments(workflow)}
-    return sources | snakefiles | more, snakefiles
+    sources |= snakefiles | {*_wrappers(workflow), *_environments(workflow)}
+    read = {
+        *_beside((*snakefiles, *_configfiles(workflow))),
+        *_named_in(workflow.globals["config"]),
+    }
+    made = {os.path.normpath(file) for job in workflow.dag.jobs for file in job.output}
+    read -= sources | made
+    return sources | read, snakefiles | read
+
+
+def elsewhere(workflow: Any) -> list[str]:
+    """Return the Snakefiles and configuration files of this machine that cannot travel.
+
+    The Snakemake on the execution point needs them at the same path from the working folder.
+    """
+    read = {*_snakefiles(workflow), *_configfiles(workflow)}
+    outside = (path for path in read if path.startswith("../"))
+    return sorted(os.path.normpath(Path.cwd() / path) for path in outside)
 
 
 def _snakefiles(workflow: Any) -> Iterable[str]:
+    from snakemake.sourcecache import LocalSourceFile
+
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
-        yield os.path.relpath(
-            snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
-        )
+        if not located or isinstance(snakefile, LocalSourceFile):
+            yield os.path.relpath(
+                snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
+            )
+
+
+def _configfiles(workflow: Any) -> Iterable[str]:
+    return (os.path.relpath(path) for path in workflow.configfiles)
+
+
+def _beside(files: Iterable[str]) -> Iterable[str]:
+    """Return what lies in the folders of `files`, other than the working folder: `workflow/`,
+    `config/` and the like, with schemas, tables of samples and modules of Python.
+    """
+    for folder in {Path(os.path.normpath(file)).parent for file in files}:
+        if folder == Path() or ".." in folder.parts:
+            continue
+        for place, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+            paths = (Path(place, name) for name in names)
+            yield from (str(path) for path in paths if _is_small(path))
+
+
+def _named_in(config: Any) -> Iterable[str]:
+    """Return the files that values of the configuration name, such as a table of samples."""
+    if isinstance(config, Mapping):
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _named_in(value)
+    elif isinstance(config, str) and "\0" not in config and _is_small(Path(config)):
+        yield os.path.relpath(config)
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES
 
 
 def _wrappers(workflow: Any) -> Iterable[str]:
@@ -92,7 +152,7 @@ def _named_by(workflow: Any) -> Iterable[str]:
         if script := rule.script or rule.notebook:
             folder = Path(os.path.relpath(rule.basedir.join(script))).parent
             yield from (str(path) for path in folder.rglob("*") if path.is_file())
-    yield from (os.path.relpath(path) for path in workflow.configfiles)
+    yield from _configfiles(workflow)
 
 
 def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) -> None:

@@ -62,7 +62,9 @@ class Traffic:
 
     def _way(self, file: Any, *, storage_here: bool) -> Way:
         storage = file.storage_object if getattr(file, "is_storage", False) else None
-        if storage is not None and not storage.retrieve:
+        # Snakemake's own copy of a source is another one there
+        copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
+        if copied or (storage is not None and not storage.retrieve):
             return Way.NONE
         if storage is not None and not storage_here:
             return Way.STORAGE

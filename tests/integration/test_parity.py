@@ -1,7 +1,9 @@
 """The same rules by the local executor and by both payloads: the same files, byte by byte."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,11 @@ configfile: "config/config.yaml"
 shell.prefix("set -eu; export FROM_PREFIX=yes; ")
 localrules: all, here
 include: "rules/more.smk"
+PARTS = sorted(glob_wildcards("in/parts/{part}.txt").part)
+name = WHO = "the workflow"
 module other:
     snakefile: "modules/other.smk"
+    config: config["other"]
 use rule * from other as other_*
 
 rule all:
@@ -23,7 +28,8 @@ rule all:
     input:
         "l/rel", "d", "executed", "tree", "long", "newlines", "sure", "tries", "gathered",
         "shadowed", "sink", "prefix", "posix", "here", "timed", "wrapped", "wrapped_too",
-        "script.txt", "tmpdir", "unlogged", "other", "temps", "loaded"
+        "script.txt", "tmpdir", "unlogged", "other", "temps", "loaded",
+        "whose", "whose_other", "places", "parts", "registry", "served", "disk/out", "disk/folder"
 
 rule links:
     output: "l/target", "l/rel", "l/abs", "l/in", link_to_folder=directory("l/folder")
@@ -159,6 +165,42 @@ rule temps:
     output: "temps"
     shell: "cp {input} {output}"
 
+rule whose:
+    output: "whose"
+    shell: "echo {name}, {WHO}, {config[greeting]} > {output}"
+
+rule places:
+    input: "in/file"
+    output: "places"
+    params: script=workflow.source_path("scripts/other.sh")
+    shell: "cat {params.script} {workflow.basedir}/rules/more.smk > {output}"
+
+rule parts:
+    output: "parts"
+    params: number=len(PARTS)
+    run:
+        with open(output[0], "w") as made:
+            print(PARTS, params.number, file=made)
+
+rule registry:
+    input: "in/file"
+    output: update("registry")
+    shell: "cat {input} >> {output}"
+
+rule serving:
+    output: service("served_by")
+    shell: "echo service > {output}; while :; do sleep 0.2; done"
+
+rule served:
+    input: "served_by"
+    output: "served"
+    shell: "until [ -s {input} ]; do sleep 0.1; done; cp {input} {output}"
+
+rule on_another_disk:
+    output: "disk/out", directory("disk/folder")
+    log: "disk/log"
+    shell: "echo out > {output[0]}; mkdir {output[1]}; echo in > {output[1]}/in; echo log > {log}"
+
 rule loaded:
     output: "loaded"
     envmodules: "tools/1.0"
@@ -178,9 +220,15 @@ rule script:
 """
 
 OTHER = r"""
+WHO = "the module"
+
 rule made:
     output: "other"
     script: "../scripts/other.sh"
+
+rule whose_too:
+    output: "whose_other"
+    shell: "echo {WHO}, {config[greeting]} > {output}"
 """
 
 REPORT = r"""#!/usr/bin/env bash
@@ -197,20 +245,25 @@ echo done > "${snakemake_log[0]}"
 """
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, disk: str) -> None:
     files = {
         "workflow/Snakefile": SNAKEFILE,
         "workflow/rules/more.smk": MORE,
         "workflow/modules/other.smk": OTHER,
         "workflow/scripts/report.sh": REPORT,
-        "workflow/scripts/other.sh": "echo other > ${snakemake_output[0]}\n",
+        "workflow/scripts/other.sh": (
+            'echo "${snakemake_config[greeting]}" > "${snakemake_output[0]}"\n'
+        ),
         "workflow/envs/tools.yaml": "dependencies: [tools]\n",
         "wrappers/greet/wrapper.py": (
             "from snakemake.shell import shell\n"
             "shell('echo {snakemake.params.word} > {snakemake.output}')\n"
         ),
         "wrappers/greet/environment.yaml": "dependencies: [tools]\n",
-        "config/config.yaml": "greeting: hello\n",
+        "config/config.yaml": "greeting: hello\nother: {greeting: hi}\n",
+        "registry": "from before\n",
+        "in/parts/one.txt": "1\n",
+        "in/parts/two.txt": "2\n",
         "in/file": "content\n",
         "in/tool.sh": "#!/bin/bash\necho run\n",
         "in/sub/deep": "deep\n",
@@ -219,6 +272,8 @@ def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     (folder / "in/tool.sh").chmod(0o755)
+    os.utime(folder / "registry", (1, 1))
+    (folder / "disk").symlink_to(tempfile.mkdtemp(dir=disk))
     (folder / "in/hollow").mkdir()
     for link, to in {"to_file": "../file", "to_folder": "..", "dangling": "nowhere"}.items():
         (folder / "in/sub" / link).symlink_to(to)
@@ -229,7 +284,7 @@ def found(folder: Path) -> dict[str, object]:
     content: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if name.startswith((".snakemake", "said", "site.yaml", "bench.tsv")):
+        if name.startswith((".snakemake", "said", "site.yaml", "bench.tsv", "disk")):
             continue
         if path.is_symlink():
             content[name] = ("link", str(path.readlink()).replace(str(folder), "WORKDIR"))
@@ -237,6 +292,8 @@ def found(folder: Path) -> dict[str, object]:
             content[name] = "folder"
         else:
             content[name] = (bool(path.stat().st_mode & 0o100), path.read_bytes())
+    disk = (folder / "disk").resolve()
+    content |= {str(p.relative_to(disk)): p.is_file() and p.read_text() for p in disk.rglob("*")}
     content["bench.tsv"] = (folder / "bench.tsv").read_text().splitlines()[0]
     return content
 
@@ -246,17 +303,24 @@ def wrappers(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
+def disk():
+    """A folder on another disk than the working folders."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, disk):
     folder = tmp_path_factory.mktemp("local")
-    prepare(folder)
+    prepare(folder, disk)
     argv = [sys.executable, "-m", "snakemake", "--cores", "2", *wrappers(folder)]
     subprocess.run(argv, cwd=folder, check=True)
     return found(folder)
 
 
 @pytest.mark.parametrize("payload", ["auto", "snakemake"])
-def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, payload):
-    prepare(workflow.folder)
+def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, payload, disk):
+    prepare(workflow.folder, disk)
     options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
     assert workflow.run(*options, *wrappers(workflow.folder)) == 0, workflow.said
     assert found(workflow.folder) == expected
@@ -266,7 +330,7 @@ def test_what_snakemake_would_not_take_costs_that_job_only(workflow: Workflow, s
     """Some of it would make Snakemake end the whole workflow: it checks outputs once more."""
     workflow.snakefile(f"""
 rule all:
-    input: "fine", "empty", "dangling", "folder", "file", "never", "{shared}/unseen"
+    input: "fine", "empty", "dangling", "folder", "file", "never", "{shared}/unseen", "updated"
 
 rule fine:
     output: "fine"
@@ -295,10 +359,18 @@ rule never:
 rule unseen:
     output: "{shared}/unseen"
     shell: "true"
+
+rule updated:
+    input: "site.yaml"
+    output: update("updated")
+    shell: "echo new >> {{output}}; false"
 """)
+    (workflow.folder / "updated").write_text("from before")
+    os.utime(workflow.folder / "updated", (1, 1))
     options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
     assert workflow.run(*options, "--keep-going", "--latency-wait", "2") == 1
     assert (workflow.folder / "fine").read_text() == "fine\n"
+    assert (workflow.folder / "updated").read_text() == "from before"
     assert "unexpected empty output files" in workflow.said
     assert "dangling is a link to behind, which is not there" in workflow.said
     assert "folder is a folder; declare it as directory('folder')" in workflow.said

@@ -40,7 +40,7 @@ def run_snakemake(folder: Path, specs: list[TargetSpec]) -> None:
         dag=SimpleNamespace(get_unneeded_temp_files=lambda job: ()),
         config_settings=SimpleNamespace(config_args=()),
     )
-    job = SimpleNamespace(get_target_spec=lambda: specs)
+    job = SimpleNamespace(get_target_spec=lambda: specs, is_group=lambda: True, toposorted=[])
     python = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}\n'
     script = python + by_entry(command, job, workflow)
     environment = {**os.environ, "HOME": str(folder)}

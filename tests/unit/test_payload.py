@@ -11,6 +11,7 @@ import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -532,6 +533,34 @@ def test_without_hard_links_outputs_are_moved(bench, monkeypatch):
     bench.execute(made)
     bench.commit(made)
     assert tree(bench.workdir) == {"a": "a\n", "d/b": "b\n"}
+
+
+def test_outputs_and_logs_go_to_another_disk_where_their_folders_are_links_to_it(bench):
+    payload = job(
+        "echo new > r/a; mkdir r/d; echo b > r/d/b; echo l > r/log",
+        outputs=("r/a", "r/d"), logs=("r/log",), folders=("r/d",),
+    )  # fmt: skip
+    bench.execute(payload)
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        disk = Path(elsewhere)
+        assert disk.stat().st_dev != bench.workdir.stat().st_dev
+        (bench.workdir / "r").symlink_to(disk)
+        (disk / "a").write_text("old")
+        for _ in range(2):
+            bench.commit(payload)
+            assert tree(disk) == {"a": "new\n", "d/b": "b\n", "log": "l\n"}
+
+
+def test_where_one_disk_refuses_an_output_both_have_what_was_there(bench, monkeypatch):
+    payload = job("echo new > a; echo new > r/b", outputs=("r/b", "a"))
+    bench.execute(payload)
+    refuse_to_place(monkeypatch, "a")
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (bench.workdir / "r").symlink_to(elsewhere)
+        Path(elsewhere, "b").write_text("old")
+        with pytest.raises(JobFailed, match="cannot put the outputs in place"):
+            bench.commit(payload)
+        assert tree(Path(elsewhere)) == {"b": "old"}
 
 
 SPIN = "for ((i = 0; i < 200000; i++)); do :; done; "

@@ -34,6 +34,7 @@ class Rule(SimpleNamespace):
                 "conda_env": None,
                 "benchmark": None,
                 "resources": Resources.default("bare"),
+                "cache": SimpleNamespace(output=False),
                 **directives,
             }
         )
@@ -60,17 +61,29 @@ def group(*parts):
     return SimpleNamespace(name="g", toposorted=[parts], is_group=lambda: True)
 
 
-def preparer(kind="auto", image="", shared=(), sdm=(), conda_prefix=None):
+def preparer(
+    kind="auto",
+    image="",
+    shared=(),
+    sdm=(),
+    conda_prefix=None,
+    included=(),
+    cache=None,
+    warned=None,
+):
     said = []
     workflow = SimpleNamespace(
         deployment_settings=SimpleNamespace(deployment_method=set(sdm), conda_prefix=conda_prefix),
         storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
+        workflow_settings=SimpleNamespace(cache=cache),
+        included=included,
+        configfiles=(),
     )
     traffic = Traffic(
         ("/data",), frozenset(["https", "s3"]), fetched_here=False, stored_here=False, signs=True
     )
     images = Images(Path("/w"), said.append)
-    requests = Requests(POLICY, said.append, said.append)
+    requests = Requests(POLICY, said.append, said.append if warned is None else warned.append)
     keys = KeyFiles(Path("/nowhere"))
     return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests, keys)
 
@@ -197,6 +210,32 @@ def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     with pytest.raises(BadInput, match="--shared-fs-usage none"):
         preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
     preparer(image=RUNTIME)._check(python_job)
+
+
+def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outside = preparer(image=RUNTIME, included=["Snakefile", "/there/workflow/Snakefile"])
+    with pytest.raises(BadInput, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"):
+        outside._check(job(Rule(shellcmd=None)))
+    outside._check(job())
+
+
+def test_a_rule_without_outputs_is_said_to_change_nothing_here():
+    warned = []
+    preparer(warned=warned)._warn_of_losses(job(output=["x"]))
+    assert warned == []
+    preparer(warned=warned)._warn_of_losses(job())
+    assert warned[0].startswith("rule r has no output: it runs elsewhere")
+
+
+def test_a_rule_that_loses_the_cache_between_workflows_is_named():
+    warned = []
+    cached = job(Rule(cache=SimpleNamespace(output=True)), output=["x"])
+    preparer(warned=warned)._warn_of_losses(cached)
+    preparer(warned=warned, cache=["s"])._warn_of_losses(job(output=["x"]))
+    assert warned == []
+    preparer(warned=warned, cache=["r"])._warn_of_losses(cached)
+    assert warned[0].startswith("rule r runs without the cache between workflows")
 
 
 def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():

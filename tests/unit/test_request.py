@@ -73,7 +73,7 @@ def test_an_image_that_travels_needs_disk(requests):
     assert (request.container_image, request.job_class.shape.disk_mb) == ("/x.sif", 180)
 
 
-@pytest.mark.parametrize("nothing", [{}, {"mem_mb": TBDString(), "disk_mb": 0}])
+@pytest.mark.parametrize("nothing", [{}, {"mem_mb": 0, "disk_mb": 0}])
 def test_what_a_rule_does_not_say_is_assumed_and_told_once(requests, said, nothing):
     for _ in range(3):
         shape = requests.of(job(**nothing), NO_IMAGE).job_class.shape
@@ -237,3 +237,34 @@ def test_how_long_a_pilot_lives_is_told_by_the_kind_that_is_wanted(said):
         for partition in ("short", "long")
     }
     assert life_s == {"short": 12 * HOUR_S, "long": 40 * HOUR_S}
+
+
+def test_what_a_rule_computes_from_inputs_to_come_is_assumed_without_a_word(requests, said):
+    shape = requests.of(job(mem_mb=TBDString(), disk_mb=100), NO_IMAGE).job_class.shape
+    assert shape.memory_mb == 2048
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("container_imge", "container_image"),
+        ("Container_Image", "container_image"),
+        ("gpus", "gpu"),
+        ("mem_gb", "mem_mb"),
+        ("memory_mb", "mem_mb"),
+        ("osgproject", "osg_project"),
+    ],
+)
+def test_a_resource_that_looks_like_one_of_ours_is_asked_about_once(requests, warned, slip, meant):
+    for _ in range(2):
+        requests.of(job(**SAYS_ALL, **{slip: 1}), NO_IMAGE)
+    line = f"rule r: the resource {slip} has no effect here; did you mean {meant}?"
+    assert warned == [line]
+
+
+def test_resources_of_snakemake_of_others_and_of_the_workflow_are_nobodys_slips(requests, warned):
+    of_snakemake = dict.fromkeys(("mem", "mem_mib", "disk", "disk_mib", "tmpdir", "_nodes"), 1)
+    of_others = dict.fromkeys(("slurm_partition", "mem_mb_per_cpu", "nodes", "tasks", "qos"), 1)
+    requests.of(job(**SAYS_ALL, **of_snakemake, **of_others, api_calls=1, load=2), NO_IMAGE)
+    assert warned == []

@@ -29,10 +29,11 @@ def parts(**params):
 
 
 def job(name, cache, **params):
-    workflow = SimpleNamespace(sourcecache=cache, globals={"config": {"k": [1, "x"]}})
+    workflow = SimpleNamespace(sourcecache=cache, globals={"config": {"of": "another module"}})
     rule = SimpleNamespace(
-        name="r", script=name, basedir=infer_source_file(str(Path.cwd())), workflow=workflow
-    )
+        name="r", script=name, basedir=infer_source_file(str(Path.cwd())), workflow=workflow,
+        module_globals={"config": {"k": [1, "x"]}},
+    )  # fmt: skip
     return SimpleNamespace(rule=rule, **parts(**params))
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
 from snakemake.sourcecache import LocalSourceFile
 
-from snakemake_executor_plugin_osgpilot.payload.sources import list_sources
+from snakemake_executor_plugin_osgpilot.payload.sources import SMALL_BYTES, elsewhere, list_sources
 
 
 def workflow(folder, specs, methods=("conda",)):
@@ -15,7 +15,8 @@ def workflow(folder, specs, methods=("conda",)):
         raise FileNotFoundError("git")
 
     jobs = [
-        SimpleNamespace(rule=SimpleNamespace(conda_env=spec), conda_env_spec=spec) for spec in specs
+        SimpleNamespace(rule=SimpleNamespace(conda_env=spec), conda_env_spec=spec, output=())
+        for spec in specs
     ]
     return SimpleNamespace(
         dag=SimpleNamespace(get_sources=no_git, jobs=jobs),
@@ -24,6 +25,7 @@ def workflow(folder, specs, methods=("conda",)):
         included=[str(folder / "Snakefile")],
         configfiles=[],
         rules=[],
+        globals={"config": {}},
     )
 
 
@@ -38,3 +40,37 @@ def test_conda_environments_travel_with_what_lies_beside_them(tmp_path, monkeypa
     sources, _ = list_sources(workflow(tmp_path, specs))
     assert sources == {"Snakefile", *(f"envs/{name}" for name in names[:3])}
     assert list_sources(workflow(tmp_path, specs, methods=()))[0] == {"Snakefile"}
+
+
+def test_what_a_snakefile_reads_when_it_is_parsed_travels_with_it_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    beside = [
+        *("workflow/Snakefile", "workflow/schemas/config.yaml", "workflow/lib/own.py"),
+        *("config/config.yaml", "config/samples.tsv"),
+    ]
+    left = ["workflow/.cache/x", "data/reads.fq", "notes.txt", "config/made.tsv"]
+    for name in (*beside, *left, "units.tsv", "workflow/big"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with (tmp_path / "workflow/big").open("wb") as big:
+        big.truncate(SMALL_BYTES + 1)
+    of_standard_layout = workflow(tmp_path / "workflow", ())
+    of_standard_layout.configfiles = [tmp_path / "config/config.yaml"]
+    tables = {"tables": [{"units": "units.tsv", "k": 31}, "data", "none", ".."]}
+    of_standard_layout.globals = {"config": tables}
+    of_standard_layout.dag.jobs = [SimpleNamespace(rule=None, output=["config/made.tsv"])]
+    of_standard_layout.deployment_settings.deployment_method = set()
+    sources, for_snakemake = list_sources(of_standard_layout)
+    assert sources == {*beside, "units.tsv"}
+    assert sources - for_snakemake == {"config/config.yaml"}
+
+
+def test_snakefiles_and_configuration_out_of_the_working_folder_are_named(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    outside = workflow(tmp_path / "workflow", ())
+    outside.configfiles = ["here.yaml", tmp_path / "there.yaml"]
+    assert elsewhere(outside) == [
+        str(tmp_path / "there.yaml"),
+        str(tmp_path / "workflow/Snakefile"),
+    ]

@@ -1,0 +1,34 @@
+"""A job that fails leaves what it was to change as it was."""
+
+from types import SimpleNamespace
+
+from snakemake.persistence import FileBackupMixin
+
+from snakemake_executor_plugin_osgpilot.payload import updated
+
+
+class Persistence(FileBackupMixin):
+    """Snakemake's own way to keep copies, in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def _get_backup_path(self, path):
+        return self.folder / path
+
+
+def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = type("File", (str,), {"flags": {"update": True}})("log.txt")
+    job = SimpleNamespace(output=[output, "other"], is_group=lambda: False)
+    persistence = Persistence(tmp_path / "backup")
+    for path in (tmp_path / "log.txt", tmp_path / "other"):
+        path.write_text("old")
+    updated.keep(job, persistence)
+    for path in (tmp_path / "log.txt", tmp_path / "other"):
+        path.unlink()
+    for _ in range(2):
+        updated.put_back(job, persistence)
+        assert (tmp_path / "log.txt").read_text() == "old"
+    assert not (tmp_path / "other").exists()
+    assert not list((tmp_path / "backup").iterdir())
