@@ -19,9 +19,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import which
 from typing import Any
 
+from chromium import chromium
 from PIL import Image
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -153,14 +153,5 @@ class Camera:
 @contextmanager
 def camera() -> Iterator[Camera]:
     """Start a browser for as long as it is needed."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = which("chromium")
-    for argument in ("--headless=new", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    service = webdriver.ChromeService(executable_path=which("chromedriver"))
-    with webdriver.Chrome(options=options, service=service) as driver:
+    with chromium("--hide-scrollbars") as driver:
         yield Camera(driver)

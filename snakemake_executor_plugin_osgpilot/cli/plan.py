@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from snakemake_executor_plugin_osgpilot.preview.coming import Coming
     from snakemake_executor_plugin_osgpilot.preview.model import (
         Preview,
         ProjectPreview,
@@ -93,6 +95,8 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
         yield f"no pilot can run some jobs: {unfit.reason}"
     for refusal in project.refusals:
         yield f"{refusal.count} more pilot(s) would be of use: {refusal.reason}"
+    if project.starts:
+        yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
     low_h, high_h = project.expected.core_h
     yield (
@@ -104,6 +108,24 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
             f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
             "folder: each may take anything up to its `runtime` (20 min where none is given)"
         )
+
+
+def _coming(expected: Coming) -> str:
+    """Return where the times come from that pilots are expected to take."""
+    boot = f"boot {duration(expected.boot_s)}"
+    if not expected.pilots:
+        told = f"{boot}: assumed, for no such pilot has come up in this folder yet"
+        if expected.unsaid:
+            told += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
+        return told
+    if expected.match_s is not None:
+        boot += f", first job {duration(expected.match_s)} later"
+    day = time.strftime("%Y-%m-%d", time.localtime(expected.begun_s))
+    wait = duration(expected.seen_wait_s or 0.0)
+    return (
+        f"{boot}, wait in queue {wait} or what Slurm expects now, if longer: from "
+        f"{expected.pilots} pilot(s) of the run of {day}"
+    )
 
 
 def _starts(project: ProjectPreview) -> Table:
