@@ -99,10 +99,9 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
         yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
     low_h, high_h = project.expected.core_h
-    yield (
-        f"expected: {duration(rough(low_s))} to {duration(rough(high_s))}, {low_h:.2g} to "
-        f"{high_h:.2g} core-hours of pilots ({project.expected.how})"
-    )
+    took = _span(duration(rough(low_s)), duration(rough(high_s)))
+    core_h = _span(f"{low_h:.2g}", f"{high_h:.2g}")
+    yield f"expected: {took}, {core_h} core-hours of pilots ({project.expected.how})"
     if unknown := project.expected.unknown:
         yield (
             f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
@@ -110,11 +109,15 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
         )
 
 
+def _span(low: str, high: str) -> str:
+    return f"{low} to {high}" if low != high else f"about {low}"
+
+
 def _coming(expected: Coming) -> str:
     """Return where the times come from that pilots are expected to take."""
     boot = f"boot {duration(expected.boot_s)}"
     if not expected.pilots:
-        told = f"{boot}: assumed, for no such pilot has come up in this folder yet"
+        told = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
         if expected.unsaid:
             told += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
         return told

@@ -34,7 +34,7 @@ CHECKS = (
     Check("image", "the pilot image: there, an image, fresh", places.image),
     Check("access-point", "the access point answers and lets you submit", places.access_point),
     Check("pool", "the central manager answers", places.pool),
-    Check(NODE, "a one-minute job: what pilots find on compute nodes", probe.node),
+    Check(NODE, "a small job: what pilots find on compute nodes", probe.node),
 )
 NAMES = tuple(check.name for check in CHECKS)
 

@@ -118,7 +118,9 @@ def test_one_line_says_where_the_times_come_from():
         "longer: from 2 pilot(s) of the run of "
     )
     assumed = _coming(coming(Estimates(), [OFFER.name], None))
-    assert assumed.startswith("boot 3 min: assumed, for no such pilot has come up in this folder")
+    assert assumed.startswith(
+        "boot 3 min: assumed, for no run in this folder has seen such a pilot"
+    )
     assert assumed.endswith(f"so is the wait in the queue of {OFFER.name}")
 
 
