@@ -132,9 +132,16 @@ class Camera:
     def __init__(self, driver: Any) -> None:
         self._driver = driver
 
-    def shoot(self, page: Path, picture: Path, selector: str, width: int = 1240) -> None:
-        """Write what a page shows of `selector` as a PNG of few colours."""
+    def shoot(
+        self, page: Path, picture: Path, selector: str, width: int = 1240, scheme: str = "light"
+    ) -> None:
+        """Write what a page shows of `selector` as a PNG of few colours.
+
+        `scheme` is what the user prefers: `light` or `dark`.
+        """
         self._driver.set_window_size(width, 900)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         self._driver.get(page.as_uri())
         box = self._driver.execute_script(
             "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
