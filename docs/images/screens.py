@@ -184,6 +184,7 @@ def ready(album: Album) -> None:
         ("Name of the site", "LocalPool"),
         ("Name of the resource", "LocalPool-Slurm"),
         ("OSG project", "TestProject"),
+        ("Access point", ""),
         ("File with the token", ""),
         ("Pilot container", "/opt/sif/pilot.sif"),
     ):

@@ -40,10 +40,10 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     """Tell what `snakemake ARGUMENTS` would do, without doing it.
 
     Give the arguments of the run, profiles included; they are read by Snakemake itself. Our own
-    options come first. Told are: where each rule goes and why, the pilots that would be started and
-    what Slurm says to them, and between which bounds time and core-hours lie. Nothing is submitted
-    and nothing is left behind. What is wrong is found as at the start of a run; then the exit
-    status is 1.
+    options come first. Told are: where each rule goes and why, the pilots that would be started,
+    what Slurm says to them and when they would be there, and a range of time and core-hours. What
+    jobs and pilots took in earlier runs in this folder counts. Nothing is submitted and nothing is
+    left behind. What is wrong is found as at the start of a run; then the exit status is 1.
 
     \b
     osgpilot plan                        with what the workflow's profile says
