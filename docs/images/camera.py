@@ -123,6 +123,8 @@ def drawing(text: str, title: str) -> str:
         edges = range(WIDTH, max(WIDTH, len(line)), WIDTH)
         for part in line.divide(edges):
             console.print(part, no_wrap=True, overflow="ignore", crop=False)
+    # the last line is cut below its letters otherwise
+    console.print()
     return console.export_svg(title=title, theme=PAPER)
 
 

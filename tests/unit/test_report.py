@@ -63,6 +63,19 @@ def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
     assert (spent.boot, spent.idle, spent.fragmentation, spent.tail) == (240, 160, 0, 300)
 
 
+def test_a_pilot_on_which_a_job_runs_is_ready_before_slurm_was_asked_again():
+    at_s = BEGUN_S + 20
+    reason = {"pending_reason": "Priority"}
+    run = story(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
+    run.take(ran("000001", 1, 20, 40)[:2])
+    (shown,) = seen(run, alive=True, at_s=at_s + 5).pilots
+    assert (shown.state, shown.node, shown.busy_cores, shown.for_s) == ("ready", "n1", 1, 5)
+    assert shown.why == ""
+    run.take([pilot(1, "done", at_s + 60, started_s=BEGUN_S + 9, ended_s=at_s + 60)])
+    run.take(ran("000001", 1, 20, 40)[1:2])
+    assert seen(run).pilots[0].state == "done", "what is told again changes nothing"
+
+
 def test_a_series_keeps_the_area_of_what_is_added():
     cores = Series(0.0, 10.0)
     cores.add(5, 25, 4)
