@@ -187,9 +187,22 @@ def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_to
     assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
 
 
+def test_of_jobs_too_short_to_be_seen_no_memory_and_disk_are_suggested():
+    short, long = (story(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
+    assert yaml.safe_load(profile(uses(short)))["set-resources"] == {"map": {"runtime": 1}}
+    assert yaml.safe_load(profile(uses(long)))["set-resources"]["map"].keys() > {"mem_mb"}
+
+
 def test_names_that_are_none_of_yaml_are_left_out_of_the_profile():
     run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
     assert profile(uses(run)) == ""
+
+
+def test_rules_have_colours_of_their_own_and_the_rest_share_one():
+    rules = [queued(f"rule{n}", *(f"{n}{job}" for job in range(9 - n))) for n in range(9)]
+    run = story(*rules)
+    assert colours_of(run) == {f"rule{n}": min(n, 6) for n in range(9)}
+    assert "--c6:" in page(run, seen(run))
 
 
 def test_jobs_lie_in_lanes_beside_each_other():
