@@ -246,6 +246,13 @@ def test_the_terminal_names_rules_pilots_and_decisions():
     assert "core-hours  0.275 used of 0.778 charged (35%), 9.222 of 10.000 left" in text
 
 
+def test_columns_that_nobody_needs_are_left_out():
+    going = story(pilot(1, "ready", BEGUN_S, started_s=BEGUN_S, ends_s=BEGUN_S + 600))
+    over = story(served(1, BEGUN_S + 300))
+    assert {"for", "busy", "left"} <= set(printed(seen(going, alive=True)).split())
+    assert not {"for", "busy", "left", "why"} & set(printed(seen(over)).split())
+
+
 def test_prometheus_reads_names_values_and_escaped_labels():
     text = prometheus.text(seen(nasty()))
     samples = [line for line in text.splitlines() if not line.startswith("#")]
