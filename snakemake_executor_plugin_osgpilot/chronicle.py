@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core import history as lines
-from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.core.redact import redacted
@@ -76,7 +75,7 @@ class Chronicle:
     def planned(self, view: View) -> None:
         """Write down what was just planned, if it says something new."""
         ahead, decided = self.scaling.ahead, self.scaling.last
-        line = lines.plan(decided, view.waiting, len(view.executing), jobs_to_come(ahead))
+        line = lines.plan(decided, view.waiting, len(view.executing), ahead.to_come)
         now_s = self.clock.now_s()
         changed = lines.differs(self._planned, line)
         if changed or now_s - self._planned_s >= NUMBERS_EVERY_S:
@@ -122,9 +121,3 @@ class Chronicle:
         except OSError:
             # the run has ended, whether or not its history could be told
             return
-
-
-def jobs_to_come(ahead: Ahead) -> int:
-    """Return how many jobs of the workflow are still to be handed over, as far as is known."""
-    soon = sum(group.jobs for group in ahead.soon({}))
-    return soon + ahead.later

@@ -280,7 +280,7 @@ class Controller:
         return Progress(
             **self._queue.counts(),
             **pilots_by_state(self._fleet.live),
-            to_come=self._scaling.ahead.later,
+            to_come=self._scaling.ahead.to_come,
             eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )
 

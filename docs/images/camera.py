@@ -19,9 +19,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import which
 from typing import Any
 
+from chromium import chromium
 from PIL import Image
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -123,6 +123,8 @@ def drawing(text: str, title: str) -> str:
         edges = range(WIDTH, max(WIDTH, len(line)), WIDTH)
         for part in line.divide(edges):
             console.print(part, no_wrap=True, overflow="ignore", crop=False)
+    # the last line is cut below its letters otherwise
+    console.print()
     return console.export_svg(title=title, theme=PAPER)
 
 
@@ -132,9 +134,16 @@ class Camera:
     def __init__(self, driver: Any) -> None:
         self._driver = driver
 
-    def shoot(self, page: Path, picture: Path, selector: str, width: int = 1240) -> None:
-        """Write what a page shows of `selector` as a PNG of few colours."""
+    def shoot(
+        self, page: Path, picture: Path, selector: str, width: int = 1240, scheme: str = "light"
+    ) -> None:
+        """Write what a page shows of `selector` as a PNG of few colours.
+
+        `scheme` is what the user prefers: `light` or `dark`.
+        """
         self._driver.set_window_size(width, 900)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         self._driver.get(page.as_uri())
         box = self._driver.execute_script(
             "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
@@ -153,14 +162,5 @@ class Camera:
 @contextmanager
 def camera() -> Iterator[Camera]:
     """Start a browser for as long as it is needed."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = which("chromium")
-    for argument in ("--headless=new", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    service = webdriver.ChromeService(executable_path=which("chromedriver"))
-    with webdriver.Chrome(options=options, service=service) as driver:
+    with chromium("--hide-scrollbars") as driver:
         yield Camera(driver)

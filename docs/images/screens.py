@@ -112,13 +112,16 @@ class Album:
         self._shoot(name, f'<body style="margin:0">{svg}', "svg", 1240)
 
     def add_page(self, name: str, html: str) -> None:
-        """Photograph a page that the command wrote."""
+        """Photograph a page that the command wrote, on a light and on a dark screen."""
         self._shoot(name, html, "body", 1100)
+        self._shoot(f"{name}-dark", html, "body", 1100, "dark")
 
-    def _shoot(self, name: str, html: str, selector: str, width: int) -> None:
+    def _shoot(
+        self, name: str, html: str, selector: str, width: int, scheme: str = "light"
+    ) -> None:
         page, picture = self.scratch / f"{name}.html", OUT / f"{name}.png"
         page.write_text(html, encoding="utf-8")
-        self.camera.shoot(page, picture, selector, width)
+        self.camera.shoot(page, picture, selector, width, scheme)
         size = picture.stat().st_size
         print(f"{picture.relative_to(ROOT)}: {size // 1000} kB", flush=True)
         assert size < BYTES_MAX, f"{picture} is too large for a page"
@@ -181,6 +184,7 @@ def ready(album: Album) -> None:
         ("Name of the site", "LocalPool"),
         ("Name of the resource", "LocalPool-Slurm"),
         ("OSG project", "TestProject"),
+        ("Access point", ""),
         ("File with the token", ""),
         ("Pilot container", "/opt/sif/pilot.sif"),
     ):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
+
+_UNIT = re.compile(r"(\d) (?=(?:s|min|h|d|MB|GB|cores?|core-hours)\b)")
+_STAYS = "\N{NO-BREAK SPACE}"
 
 
 def fitted(text: str, first: str = "", then: str = "") -> str:
@@ -14,8 +18,14 @@ def fitted(text: str, first: str = "", then: str = "") -> str:
     """
     if not sys.stdout.isatty():
         return first + text
-    width = shutil.get_terminal_size().columns - 1
-    return textwrap.fill(
-        text, width, initial_indent=first, subsequent_indent=then,
+    return broken(text, shutil.get_terminal_size().columns - 1, first, then)
+
+
+def broken(text: str, width: int, first: str = "", then: str = "") -> str:
+    """Return `first` and `text` in lines of `width`; a number stays with its unit."""
+    whole = _UNIT.sub(f"\\1{_STAYS}", text)
+    lines = textwrap.fill(
+        whole, width, initial_indent=first, subsequent_indent=then,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+    return lines.replace(_STAYS, " ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING
 from snakemake_executor_plugin_osgpilot.core.fit import unfit
 from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.report.leads import leads
 from snakemake_executor_plugin_osgpilot.simulate.jobs import class_of
-from snakemake_executor_plugin_osgpilot.simulate.model import BOOT, Site, Spread, Waits, Workload
+from snakemake_executor_plugin_osgpilot.simulate.model import BOOT, Site, Spread, Workload
 from snakemake_executor_plugin_osgpilot.simulate.scenarios import LIMITS, NORMAL, Scenario
+from snakemake_executor_plugin_osgpilot.simulate.seen import site_like
 from snakemake_executor_plugin_osgpilot.simulate.swf import read, scaled
 from snakemake_executor_plugin_osgpilot.simulate.workloads import Ended, recorded
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.report.facts import Job, Pilot
+    from snakemake_executor_plugin_osgpilot.report.facts import Job
     from snakemake_executor_plugin_osgpilot.report.story import Story
 
 LINKS_MAX = 5_000_000
@@ -109,28 +112,20 @@ def _policy(story: Story, own: Path) -> Policy:
 
 def _site(story: Story, policy: Policy) -> Site:
     """Return a site where a pilot waits and boots as those of the run did, whatever its size."""
-    pilots = [pilot for pilot in story.pilots.values() if pilot.started_s is not None]
-    boots_s = [s for p in pilots if (s := _first_s(p)) is not None]
-    waits_s = [max(1.0, (p.started_s or 0.0) - p.asked_s) for p in pilots]
+    seen = leads(story, {offer.name for offer in policy.offers})
+    waits_s = [wait_s for each in seen.waits_s.values() for wait_s in each]
     if not waits_s:
         return replace(NORMAL, name="of the run", offers=policy.offers)
-    waits = Waits(*_spread(waits_s), cores_power=0.0, walltime_power=0.0)
-    boot = Spread(*_spread(boots_s)) if boots_s else BOOT
-    return Site("of the run", policy.offers, waits=waits, boot=boot)
+    boot = _spread(seen.boots_s) if seen.boots_s else BOOT
+    return site_like("of the run", policy.offers, _spread(waits_s), boot, seen.match_s)
 
 
-def _first_s(pilot: Pilot) -> float | None:
-    """Return how long a pilot took from its start until it was of use."""
-    if pilot.ready_s is None or pilot.started_s is None:
-        return None
-    return max(1.0, pilot.ready_s - pilot.started_s)
-
-
-def _spread(values_s: list[float]) -> tuple[float, float]:
+def _spread(values_s: Iterable[float]) -> Spread:
     """Return the median, and the standard deviation of the logarithm around it."""
-    middle_s = median(values_s)
-    squares = [math.log(value_s / middle_s) ** 2 for value_s in values_s]
-    return middle_s, math.sqrt(sum(squares) / len(squares))
+    known_s = [max(1.0, value_s) for value_s in values_s]
+    middle_s = median(known_s)
+    squares = [math.log(value_s / middle_s) ** 2 for value_s in known_s]
+    return Spread(middle_s, math.sqrt(sum(squares) / len(squares)))
 
 
 def beside(scenario: Scenario, trace: Path, nodes: int, from_h: float) -> Scenario:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from snakemake_executor_plugin_osgpilot.preview.coming import Coming
     from snakemake_executor_plugin_osgpilot.preview.model import (
         Preview,
         ProjectPreview,
@@ -38,10 +40,10 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     """Tell what `snakemake ARGUMENTS` would do, without doing it.
 
     Give the arguments of the run, profiles included; they are read by Snakemake itself. Our own
-    options come first. Told are: where each rule goes and why, the pilots that would be started and
-    what Slurm says to them, and between which bounds time and core-hours lie. Nothing is submitted
-    and nothing is left behind. What is wrong is found as at the start of a run; then the exit
-    status is 1.
+    options come first. Told are: where each rule goes and why, the pilots that would be started,
+    what Slurm says to them and when they would be there, and a range of time and core-hours. What
+    jobs and pilots took in earlier runs in this folder counts. Nothing is submitted and nothing is
+    left behind. What is wrong is found as at the start of a run; then the exit status is 1.
 
     \b
     osgpilot plan                        with what the workflow's profile says
@@ -93,17 +95,40 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
         yield f"no pilot can run some jobs: {unfit.reason}"
     for refusal in project.refusals:
         yield f"{refusal.count} more pilot(s) would be of use: {refusal.reason}"
+    if project.starts:
+        yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
     low_h, high_h = project.expected.core_h
-    yield (
-        f"expected: {duration(rough(low_s))} to {duration(rough(high_s))}, {low_h:.2g} to "
-        f"{high_h:.2g} core-hours of pilots ({project.expected.how})"
-    )
+    took = _span(duration(rough(low_s)), duration(rough(high_s)))
+    core_h = _span(f"{low_h:.2g}", f"{high_h:.2g}")
+    yield f"expected: {took}, {core_h} core-hours of pilots ({project.expected.how})"
     if unknown := project.expected.unknown:
         yield (
             f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
             "folder: each may take anything up to its `runtime` (20 min where none is given)"
         )
+
+
+def _span(low: str, high: str) -> str:
+    return f"{low} to {high}" if low != high else f"about {low}"
+
+
+def _coming(expected: Coming) -> str:
+    """Return where the times come from that pilots are expected to take."""
+    boot = f"boot {duration(expected.boot_s)}"
+    if not expected.pilots:
+        told = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
+        if expected.unsaid:
+            told += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
+        return told
+    if expected.match_s is not None:
+        boot += f", first job {duration(expected.match_s)} later"
+    day = time.strftime("%Y-%m-%d", time.localtime(expected.begun_s))
+    wait = duration(expected.seen_wait_s or 0.0)
+    return (
+        f"{boot}, wait in queue {wait} or what Slurm expects now, if longer: from "
+        f"{expected.pilots} pilot(s) of the run of {day}"
+    )
 
 
 def _starts(project: ProjectPreview) -> Table:

@@ -46,6 +46,7 @@ def site() -> None:
 @click.option("--token", default="", help="File with the token for pilots.")
 @click.option("--image", default="", help="Pilot container: a file, or an image to fetch.")
 @click.option("--account", default="", help="Slurm account to charge.")
+@click.option("--access-point", default="", help="Schedd's name, if it is on another host.")
 @click.option("--central-manager", default="", help="host:port; leave out for the OSPool.")
 def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> None:
     """Write a site file from what Slurm tells: partitions, limits, accounts, nodes.
@@ -99,6 +100,7 @@ def _draft(host: Host, answers: Answers) -> str:
             "site": cluster.name,
             "resource": f"{answers.site or cluster.name}-Slurm",
             "project": "",
+            "access_point": "",
             "token": "~/osg-token/flock.opensciencegrid.org",
             "image": draft.IMAGE,
         }
@@ -115,6 +117,7 @@ _QUESTIONS = {
     "site": "Name of the site, as registered with the OSG",
     "resource": "Name of the resource, as registered with the OSG",
     "project": "OSG project (empty: later)",
+    "access_point": "Access point: name of its schedd (empty: this host's own)",
     "token": "File with the token for pilots",
     "image": "Pilot container",
     "account": "Slurm account to charge",

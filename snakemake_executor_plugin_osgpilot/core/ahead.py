@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.core.snapshot import Soon
@@ -38,6 +39,11 @@ class Ahead:
     since: Mapping[JobClass, int] = field(default_factory=dict)
     rules: Mapping[str, RuleAhead] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def to_come(self) -> int:
+        """How many jobs are still to be handed over, as far as is known."""
+        return sum(group.jobs for group in self.soon({})) + self.later
 
     def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:
         """Return the jobs to come, given when jobs that run are expected to end, by key."""

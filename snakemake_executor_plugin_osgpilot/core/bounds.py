@@ -42,17 +42,23 @@ class Case:
     """A workflow as it is to run. `parents` are numbers of earlier tasks, for each task.
 
     `cores` are those of the pilots that would be started at the beginning, `cores_max` those that
-    there may be at a time, `lead_s` how long the first pilot takes to come, `boot_s` its boot.
-    `policy` is what limits them.
+    there may be at a time, `wait_s` and `boot_s` what the first pilot takes to come, `match_s` the
+    time from there to a job, None if nobody knows. `policy` is what limits them.
     """
 
     tasks: Sequence[Task]
     parents: Sequence[Sequence[int]]
     cores: int
     cores_max: int
-    lead_s: float
+    wait_s: float
     boot_s: float
     policy: Policy
+    match_s: float | None = None
+
+    @property
+    def lead_s(self) -> float:
+        """How long the first pilot takes until a job runs on it."""
+        return self.wait_s + self.boot_s + (self.match_s or 0.0)
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The longest chain of jobs that need one another: what no number of cores makes shorter."""
+"""The longest chain of jobs, or rules, that need one another: no number of cores shortens it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,38 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass
 Node = TypeVar("Node", bound=Hashable)
 
 
+def longest_path(
+    nodes: Collection[Node],
+    needs: Callable[[Node], Iterable[Node]],
+    length_s: Callable[[Node], float],
+) -> list[Node]:
+    """Return the longest way through `nodes`, the last one first; `needs` are those before each.
+
+    Those that are not among `nodes` do not count. What needs itself, through others or at once,
+    as rules may, counts once.
+    """
+    until_s: dict[Node, float] = {}
+    before: dict[Node, Node | None] = {}
+    begun: set[Node] = set()
+    # depth first, without recursion: chains may be of any length
+    open_now: list[Node] = []
+    for node in nodes:
+        open_now.append(node)
+        while open_now:
+            link = open_now[-1]
+            if link not in begun:
+                begun.add(link)
+                unknown = (other for other in needs(link) if other not in begun)
+                open_now += [other for other in unknown if other in nodes]
+                continue
+            open_now.pop()
+            if link not in until_s:
+                known = [other for other in needs(link) if other in until_s]
+                last = before[link] = max(known, key=until_s.__getitem__, default=None)
+                until_s[link] = length_s(link) + (0.0 if last is None else until_s[last])
+    return _along(max(until_s, key=until_s.__getitem__, default=None), before)
+
+
 def longest_chain(
     jobs: Collection[Node],
     needs: Callable[[Node], Iterable[Node]],
@@ -20,27 +52,11 @@ def longest_chain(
 ) -> Counter[JobClass]:
     """Return the jobs of the longest chain by class, measured by what their rules say.
 
-    `needs` are the jobs that each waits for; those that are not among `jobs` do not count, nor do
-    jobs of no class. What the rules say is enough to find the chain; how long it takes is for
-    those to tell who know the runtimes by then.
+    Jobs of no class do not count. What the rules say is enough to find the chain; how long it takes
+    is for those to tell who know the runtimes by then.
     """
-    length_s: dict[Node, float] = {}
-    before: dict[Node, Node | None] = {}
-    for job in jobs:
-        # depth first, without recursion: chains may be of any length
-        open_now = [job]
-        while open_now:
-            link = open_now[-1]
-            needed = [other for other in needs(link) if other in jobs] if link not in before else []
-            if unknown := [other for other in needed if other not in before]:
-                open_now += unknown
-                continue
-            open_now.pop()
-            if link not in before:
-                last = before[link] = max(needed, key=length_s.__getitem__, default=None)
-                before_s = 0.0 if last is None else length_s[last]
-                length_s[link] = before_s + said_s(class_of(link))
-    return _along(max(length_s, key=length_s.__getitem__, default=None), before, class_of)
+    path = longest_path(jobs, needs, lambda job: said_s(class_of(job)))
+    return Counter(job_class for job in path if (job_class := class_of(job)))
 
 
 def chain_s(chain: Mapping[JobClass, int], estimates: Estimates) -> float:
@@ -54,14 +70,9 @@ def said_s(job_class: JobClass | None) -> float:
     return Estimates().runtime_s(job_class) if job_class else 0.0
 
 
-def _along(
-    link: Node | None,
-    before: Mapping[Node, Node | None],
-    class_of: Callable[[Node], JobClass | None],
-) -> Counter[JobClass]:
-    chain: Counter[JobClass] = Counter()
+def _along(link: Node | None, before: Mapping[Node, Node | None]) -> list[Node]:
+    path: list[Node] = []
     while link is not None:
-        if job_class := class_of(link):
-            chain[job_class] += 1
+        path.append(link)
         link = before[link]
-    return chain
+    return path

@@ -8,9 +8,10 @@ nothing is told. Critical path and area bound of list scheduling (Graham 1969).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
+from snakemake_executor_plugin_osgpilot.core.chain import longest_path
 from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 
@@ -155,7 +156,9 @@ def eta(rests: Mapping[str, Rest], cores: float, wanted_cores: float) -> Eta | N
     left = {name: rest for name, rest in rests.items() if rest.jobs or rest.running}
     if not left:
         return None
-    path_s, path_core_s = _longest_chain(rests)
+    path = longest_path(rests, lambda name: rests[name].after, lambda name: rests[name].longest_s)
+    path_s = sum(rests[name].longest_s for name in path)
+    path_core_s = sum(rests[name].longest_s * rests[name].cores for name in path)
     work_core_s = sum(rest.work_core_s for rest in left.values())
     most = max(cores, wanted_cores, 1.0)
     fewest = cores or most
@@ -163,26 +166,3 @@ def eta(rests: Mapping[str, Rest], cores: float, wanted_cores: float) -> Eta | N
     high_s = max(low_s, path_s + max(0.0, work_core_s - path_core_s) / fewest)
     unknown = tuple(sorted(name for name, rest in left.items() if rest.unknown))
     return Eta(low_s, high_s, bool(cores), unknown)
-
-
-@dataclass
-class _Chains:
-    """The longest chain of jobs that ends with each rule, in seconds and in core-seconds."""
-
-    rests: Mapping[str, Rest]
-    found: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def of(self, name: str) -> tuple[float, float]:
-        if name not in self.found:
-            self.found[name] = 0.0, 0.0  # rules may follow themselves: once is enough
-            rest = self.rests[name]
-            before = [self.of(each) for each in rest.after if each in self.rests]
-            path_s, core_s = max(before, default=(0.0, 0.0))
-            took_s = rest.longest_s
-            self.found[name] = path_s + took_s, core_s + took_s * rest.cores
-        return self.found[name]
-
-
-def _longest_chain(rests: Mapping[str, Rest]) -> tuple[float, float]:
-    chains = _Chains(rests)
-    return max((chains.of(name) for name in rests), default=(0.0, 0.0))

@@ -55,8 +55,8 @@ Dear OSG support,
 I would like to run Snakemake workflows on the OSPool with compute nodes of our own Slurm
 cluster. The program is snakemake-executor-plugin-osgpilot. It submits jobs to an access point
 and starts your pilot container (osg-htc/ospool-ep) as Slurm jobs, restricted to my project and
-my own jobs. It asks the access point at most once a minute and keeps fewer than 10,000 jobs in
-the queue. Your policy asks users to contact you before they automate submission; please tell me
+my own jobs. It asks the access point at most once a minute and keeps no more than 10,000 jobs
+in the queue. Your policy asks users to contact you before they automate submission; please tell me
 if anything about this is not welcome.
 
 Cluster: {cluster}; {size}

@@ -11,6 +11,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Refusal, Unfit
 from snakemake_executor_plugin_osgpilot.core.bounds import Case, Expected, Task
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.core.rehearsal import Start
+from snakemake_executor_plugin_osgpilot.preview.coming import Coming
 from snakemake_executor_plugin_osgpilot.routes import Decision
 
 
@@ -58,7 +59,8 @@ class Sample:
 class ProjectPreview:
     """What is done for one project. `waiting` jobs are ready now, `to_come` follow them.
 
-    `refusals` say why no more pilots are started, `unfit` which jobs no pilot can hold.
+    `refusals` say why no more pilots are started, `unfit` which jobs no pilot can hold, `coming`
+    what was expected of pilots.
     """
 
     project: str
@@ -68,6 +70,7 @@ class ProjectPreview:
     refusals: tuple[Refusal, ...]
     unfit: tuple[Unfit, ...]
     expected: Expected
+    coming: Coming
     verdicts: tuple[Verdict, ...]
     samples: tuple[Sample, ...]
 

@@ -27,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 from snakemake_executor_plugin_osgpilot.payload.model import members
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, script
+from snakemake_executor_plugin_osgpilot.preview.coming import Coming, coming
 from snakemake_executor_plugin_osgpilot.preview.ended import Ended
 from snakemake_executor_plugin_osgpilot.preview.graph import tasks_of
 from snakemake_executor_plugin_osgpilot.preview.model import Forecaster, Preview, ProjectPreview
@@ -34,6 +35,7 @@ from snakemake_executor_plugin_osgpilot.preview.sampler import Sampler, Scratch
 from snakemake_executor_plugin_osgpilot.preview.simulated import simulated
 from snakemake_executor_plugin_osgpilot.preview.verdicts import SlurmVerdicts
 from snakemake_executor_plugin_osgpilot.project import choose
+from snakemake_executor_plugin_osgpilot.report.find import earlier_leads
 from snakemake_executor_plugin_osgpilot.routes import Routes
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.wiring import Ground, SystemClock, Voice, survey
@@ -117,14 +119,18 @@ class _Look:
             estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)
+        # a run begins without what earlier ones saw of pilots, but takes as long as they did
+        offers = [offer.name for offer in ground.policy.offers]
+        expected = coming(estimates, offers, earlier_leads(Path.cwd(), offers))
         return ProjectPreview(
             project,
             waiting.total(),
             sum(soon.jobs for soon in snapshot.soon) + snapshot.later,
-            rehearsal.starts,
+            tuple(expected.start(planned) for planned in rehearsal.starts),
             rehearsal.refusals,
             rehearsal.first.unfit,
-            self.forecaster(self._case(name, sampler, rehearsal, estimates)),
+            self.forecaster(self._case(name, sampler, rehearsal, expected)),
+            expected,
             slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),
             sampler.samples([*ready, *self._later(name, ready)], access_point),
         )
@@ -182,9 +188,7 @@ class _Look:
             further=seen.further, chain=seen.chain,
         )  # fmt: skip
 
-    def _case(
-        self, name: str, sampler: Sampler, rehearsal: Rehearsal, estimates: Estimates
-    ) -> Case:
+    def _case(self, name: str, sampler: Sampler, rehearsal: Rehearsal, expected: Coming) -> Case:
         policy = self.ground.policy
         tasks, parents = tasks_of(
             self.workflow.dag,
@@ -200,9 +204,10 @@ class _Look:
             parents,
             cores,
             min(policy.cores_max or policy.pilots_max * largest, policy.pilots_max * largest),
-            min((start.lead_s for start in rehearsal.starts), default=0.0),
-            estimates.boot_s,
+            min((expected.waits_s[start.offer] for start in rehearsal.starts), default=0.0),
+            expected.boot_s,
             policy,
+            expected.match_s,
         )
 
 

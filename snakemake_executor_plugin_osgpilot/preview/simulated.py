@@ -12,11 +12,15 @@ from snakemake_executor_plugin_osgpilot.core.bounds import (
 )
 from snakemake_executor_plugin_osgpilot.core.plan import plan
 from snakemake_executor_plugin_osgpilot.preview.drawing import SHARES, on_pilots
-from snakemake_executor_plugin_osgpilot.simulate.model import BOOT, Outcome, Site, Waits
+from snakemake_executor_plugin_osgpilot.simulate.model import BOOT, Outcome, Site, Spread
+from snakemake_executor_plugin_osgpilot.simulate.seen import site_like
 from snakemake_executor_plugin_osgpilot.simulate.world import run
 
 RUNS_MIN, FOR_S = 3, 5.0
 """Runs with different luck: no fewer than three, else as many as this time allows."""
+
+WAIT_SIGMA = 0.6
+"""How much waits in Slurm's queue differ: the standard deviation of their logarithm."""
 
 TASKS_MAX, LINKS_MAX = 3_000, 200_000
 """Larger workflows would take too long to simulate; for them there are bounds."""
@@ -25,8 +29,8 @@ TASKS_MAX, LINKS_MAX = 3_000, 200_000
 def simulated(case: Case) -> Expected:
     """Return the range over some simulated runs, or bounds where these cannot be had.
 
-    In a simulation every pilot waits in Slurm's queue by itself, for about as long as Slurm says
-    now; jobs of rules that nobody has seen take a little of what they may, or nearly all, or
+    In a simulation every pilot waits in Slurm's queue by itself, for about as long as is expected;
+    jobs of rules that nobody has seen take a little of what they may, or nearly all, or
     something in between (`SHARES`), all alike. What does not run on pilots adds the time by which
     it makes the longest chain longer.
     """
@@ -58,5 +62,5 @@ def _path_s(case: Case, *, elsewhere: bool) -> float:
 
 
 def _site(case: Case) -> Site:
-    waits = Waits(max(0.0, case.lead_s - case.boot_s), cores_power=0.0, walltime_power=0.0)
-    return Site("here", case.policy.offers, waits=waits, boot=BOOT._replace(median_s=case.boot_s))
+    wait, boot = Spread(case.wait_s, WAIT_SIGMA), BOOT._replace(median_s=case.boot_s)
+    return site_like("here", case.policy.offers, wait, boot, case.match_s)

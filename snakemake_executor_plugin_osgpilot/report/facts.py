@@ -123,6 +123,13 @@ class Pilot:
     def ready_s(self) -> float | None:
         return self.moves.get("ready")
 
+    def serve(self, at_s: float, allocation: str, node: str) -> None:
+        """Take in that a job was started there: it is of use, whatever Slurm has told so far."""
+        if self.waits or self.state == "booting":
+            self.state, self.pending_reason = "ready", ""
+            self.allocation, self.node = allocation or self.allocation, node or self.node
+            self.moves.setdefault("ready", at_s)
+
     def until_s(self, now_s: float) -> float:
         """Return until when its allocation is known to have lasted."""
         return now_s if self.ended_s is None else self.ended_s

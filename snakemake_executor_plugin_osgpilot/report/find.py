@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, read
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s
+from snakemake_executor_plugin_osgpilot.report.leads import Leads, leads
 from snakemake_executor_plugin_osgpilot.report.story import Story
-from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.run import EARLIER_RUNS_MAX, RunFolder
 
 
 def find(workdir: Path, run: str = "") -> Path:
@@ -19,14 +22,31 @@ def find(workdir: Path, run: str = "") -> Path:
 
     Raises `BadInput` if there is none.
     """
-    there = workdir / ".snakemake" / "osgpilot"
-    histories = [path for path in there.glob(f"*/{HISTORY}") if run in ("", path.parent.name)]
-    latest = max(histories, key=lambda path: path.stat().st_mtime, default=None)
+    latest = next((f for f in _newest_first(workdir) if run in ("", f.name)), None)
     if latest is None:
         named = f"run {run}" if run else "no run of osgpilot"
         missing = f"{named} is not" if run else f"there is {named}"
         raise BadInput(f"{missing} in {workdir}; name the working folder with --dir")
-    return latest.parent
+    return latest
+
+
+def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
+    """Return what pilots took in the run written last of those in which one of `offers` came up,
+    None if there is none. Histories that cannot be read tell nothing.
+    """
+    for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
+        with suppress(BadInput):
+            seen = leads(Watched(folder).look(), offers)
+            if seen.boots_s:
+                return seen
+    return None
+
+
+def _newest_first(workdir: Path) -> list[Path]:
+    """Return the folders of runs that have a history."""
+    histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
+    ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent for path in ordered]
 
 
 @dataclass

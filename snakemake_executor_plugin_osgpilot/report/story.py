@@ -138,6 +138,8 @@ class Story:
             job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))
             self._running[pilot][key] = job
             self._moved(job, "running", at_s)
+            if known := self.pilots.get(pilot):
+                known.serve(at_s, allocation, node)
 
     def _ended(self, line: Line) -> None:
         for key, at_s, exit_status, *usage in line["jobs"]:

@@ -23,6 +23,10 @@ CPU_SEEN_S, CPU_COUNTED_S = 10.0, 1.0
 """Shorter jobs say nothing about cores: what HTCondor saw comes in whole seconds, and with that
 starting counts; what the shell counted is exact."""
 
+USAGE_SEEN_S = 30.0
+"""Shorter jobs say nothing about memory and disk: without control groups HTCondor looks at
+processes every 15 s (HTCondor manual, PID_SNAPSHOT_INTERVAL) and may have missed the most."""
+
 SPARE_CORE = 0.2
 """A job that kept so much of one more core busy may have it."""
 
@@ -69,6 +73,7 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
     cores = max(busy)
     memory_mb = max(job.usage.memory_mb for job in jobs)
     disk_mb = max(job.usage.disk_mb for job in jobs)
+    known = max(times_s) >= USAGE_SEEN_S
     return RuleUse(
         rule=rule,
         jobs=len(jobs),
@@ -79,8 +84,8 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
         time_median_s=median(times_s),
         time_max_s=max(times_s),
         threads=max(1, math.ceil(cores - SPARE_CORE)) if cores else 0,
-        memory_mb=_up(memory_mb * MARGIN, MEMORY_QUANTUM_MB),
-        disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB),
+        memory_mb=_up(memory_mb * MARGIN, MEMORY_QUANTUM_MB) if known else 0,
+        disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB) if known else 0,
         runtime_min=max(1, math.ceil(max(times_s) * TIME_MARGIN / 60)),
     )
 

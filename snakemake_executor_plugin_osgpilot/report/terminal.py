@@ -20,6 +20,9 @@ STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": 
 BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
+PILOT_COLUMNS = (
+    "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
+)  # fmt: skip
 """Decisions and failures that are shown."""
 
 
@@ -118,15 +121,18 @@ def _is_over(view: View) -> bool:
 
 
 def _pilots(view: View, pilots_max: int | None) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
-                 "core-hours"):  # fmt: skip
-        table.add_column(name, justify="left" if name in ("state", "node") else "right")
     listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
-    table.add_column("why" if any(p.why for p in listed[:pilots_max]) else "", overflow="fold")
-    for pilot in listed[:pilots_max]:
-        table.add_row(*_pilot_row(pilot))
-    rest = len(listed) - len(listed[:pilots_max])
+    cells = [_pilot_row(pilot) for pilot in listed[:pilots_max]]
+    # in a terminal of 80 columns, what nobody has is not worth a column
+    shown = [number for number in range(len(PILOT_COLUMNS)) if any(row[number] for row in cells)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number in shown:
+        name = PILOT_COLUMNS[number]
+        left = name in ("state", "node", "why")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*(row[number] for number in shown))
+    rest = len(listed) - len(cells)
     return Group(table, Text(f"and {rest} more pilots", style="dim")) if rest else table
 
 

@@ -26,7 +26,8 @@ BOXES_MAX = 2500
 BAD = -1
 """The colour of jobs that did not end well; others are numbers of their rules."""
 
-COLOURS = 6
+COLOURS = 7
+"""The last one is for all rules that have none of their own."""
 
 
 @dataclass
@@ -198,10 +199,11 @@ def _tip(attempt: Attempt, scale: Scale) -> str:
 
 
 def _name(colour: int) -> str:
-    return "bad" if colour == BAD else f"c{colour % COLOURS}"
+    return "bad" if colour == BAD else f"c{colour}"
 
 
 def colours_of(story: Story) -> dict[str, int]:
-    """Return a colour's number for each rule; the rules with most jobs differ for certain."""
+    """Return a colour's number for each rule; the rules with most jobs have one of their own."""
     rules = Counter(job.rule for job in story.jobs.values())
-    return {rule: number % COLOURS for number, (rule, _) in enumerate(rules.most_common())}
+    last = COLOURS - 1
+    return {rule: min(number, last) for number, (rule, _) in enumerate(rules.most_common())}

@@ -32,6 +32,7 @@ class Answers:
     account: str = ""
     ssh: str = ""
     central_manager: str = ""
+    access_point: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,14 @@ def _names(cluster: ClusterFacts, answers: Answers) -> str:
         lines.append(f"project: {scalar(answers.project)}")
     else:
         lines.append("# project: Institution_PILastname")
+    lines += [
+        "# Where jobs are sent, by the schedd's name as `condor_status -schedd` shows it; without",
+        "# this, to the access point of the host on which Snakemake runs.",
+    ]
+    if answers.access_point:
+        lines += ["access_point:", f"  schedd: {scalar(answers.access_point)}"]
+    else:
+        lines += ["# access_point:", "#   schedd: NAME"]
     return "\n".join(lines) + "\n"
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
+from chromium import chromium
 from histories import NASTY, large, nasty, small
 
 from snakemake_executor_plugin_osgpilot.report.page import page
@@ -90,17 +89,8 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = which("chromium")
-    for argument in ("--headless=new", "--disable-gpu", "--window-size=1200,900"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=which("chromedriver"))
-    with webdriver.Chrome(options=options, service=service) as made:
+    logs = {"browser": "ALL", "performance": "ALL"}
+    with chromium("--window-size=1200,900", logs=logs) as made:
         yield made
 
 

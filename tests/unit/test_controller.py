@@ -37,12 +37,12 @@ class World:
         self.fleet = Fleet(self.slurm, self.clock, site(folder), seat, self.folder)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, economy=0)
-        self.said, self.warned = [], []
+        self.said, self.warned, self.shown = [], [], []
         self.scaling = Scaling(self.fleet, self.ap, self.clock, policy)
         book = RunBook(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
         self.controller = Controller(
             self.queue, self.fleet, self.scaling, book, self.clock,
-            self.said.append, self.warned.append,
+            self.said.append, self.warned.append, show=self.shown.append,
         )  # fmt: skip
 
     def add(self, *keys, job_class=SMALL):
@@ -131,6 +131,13 @@ def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
     world.scaling.look = handed_over_meanwhile
     world.tick()
     assert world.slurm.cancelled == []
+
+
+def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
+    world.add("a")
+    world.scaling.ahead = Ahead({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
+    world.tick()
+    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
 
 
 def test_trouble_is_told_once_and_its_end_as_well(world):

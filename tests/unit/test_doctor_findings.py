@@ -206,6 +206,7 @@ def test_a_question_is_asked_once_and_its_error_reported_by_its_owner():
 def test_checks_are_selected_by_name():
     assert [check.name for check in selected((), probe=False)] == list(NAMES[:-1])
     assert [check.name for check in selected(("token", "pool"), probe=True)] == ["token", "pool"]
+    assert [check.name for check in selected(("node-fuse",), probe=True)] == ["node"]
     with pytest.raises(BadInput, match="no such check; known: versions, site-file"):
         selected(("tokens",), probe=True)
 

@@ -63,7 +63,7 @@ def test_a_start_says_when_its_pilots_are_expected_to_be_of_use():
 
 def case(tasks, parents, **more):
     policy = replace(POLICY, **more)
-    return Case(tasks, parents, 4, cores_max=8, lead_s=100.0, boot_s=60.0, policy=policy)
+    return Case(tasks, parents, 4, cores_max=8, wait_s=40.0, boot_s=60.0, policy=policy)
 
 
 def one(expected_s=60.0, limit_s=120.0, **more):
@@ -190,7 +190,7 @@ def unhurried(monkeypatch):
 
 def small_case(tasks, parents, **more):
     policy = replace(POLICY, economy=0.5, launches_max=3)
-    return Case(tasks, parents, 4, cores_max=400, lead_s=300.0, boot_s=180.0, policy=policy, **more)
+    return Case(tasks, parents, 4, cores_max=400, wait_s=120.0, boot_s=180.0, policy=policy, **more)
 
 
 def test_simulated_runs_take_longer_than_the_chain_and_cost_more_than_the_work():

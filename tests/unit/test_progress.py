@@ -55,6 +55,13 @@ def test_a_rule_that_follows_itself_does_not_go_round_in_circles():
     assert found(step=minutes(3, after=frozenset({"step"}))).low_s == 60
 
 
+def test_rules_that_follow_each_other_in_circles_count_once_and_chains_may_be_of_any_length():
+    circle = {"a": minutes(1, after=frozenset("b")), "b": minutes(1, after=frozenset("a"))}
+    assert found(**circle).low_s == 120
+    long = {str(n): minutes(1, after=frozenset({str(n - 1)})) for n in reversed(range(5000))}
+    assert found(**long).low_s == 5000 * 60
+
+
 def test_pilots_to_come_make_a_range_of_it():
     assert told(map=minutes(40), cores=4, wanted=16) == "2 min 30 s to 10 min to go"
 

@@ -63,6 +63,19 @@ def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
     assert (spent.boot, spent.idle, spent.fragmentation, spent.tail) == (240, 160, 0, 300)
 
 
+def test_a_pilot_on_which_a_job_runs_is_ready_before_slurm_was_asked_again():
+    at_s = BEGUN_S + 20
+    reason = {"pending_reason": "Priority"}
+    run = story(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
+    run.take(ran("000001", 1, 20, 40)[:2])
+    (shown,) = seen(run, alive=True, at_s=at_s + 5).pilots
+    assert (shown.state, shown.node, shown.busy_cores, shown.for_s) == ("ready", "n1", 1, 5)
+    assert shown.why == ""
+    run.take([pilot(1, "done", at_s + 60, started_s=BEGUN_S + 9, ended_s=at_s + 60)])
+    run.take(ran("000001", 1, 20, 40)[1:2])
+    assert seen(run).pilots[0].state == "done", "what is told again changes nothing"
+
+
 def test_a_series_keeps_the_area_of_what_is_added():
     cores = Series(0.0, 10.0)
     cores.add(5, 25, 4)
@@ -174,9 +187,22 @@ def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_to
     assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
 
 
+def test_of_jobs_too_short_to_be_seen_no_memory_and_disk_are_suggested():
+    short, long = (story(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
+    assert yaml.safe_load(profile(uses(short)))["set-resources"] == {"map": {"runtime": 1}}
+    assert yaml.safe_load(profile(uses(long)))["set-resources"]["map"].keys() > {"mem_mb"}
+
+
 def test_names_that_are_none_of_yaml_are_left_out_of_the_profile():
     run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
     assert profile(uses(run)) == ""
+
+
+def test_rules_have_colours_of_their_own_and_the_rest_share_one():
+    rules = [queued(f"rule{n}", *(f"{n}{job}" for job in range(9 - n))) for n in range(9)]
+    run = story(*rules)
+    assert colours_of(run) == {f"rule{n}": min(n, 6) for n in range(9)}
+    assert "--c6:" in page(run, seen(run))
 
 
 def test_jobs_lie_in_lanes_beside_each_other():
@@ -218,6 +244,13 @@ def test_the_terminal_names_rules_pilots_and_decisions():
         line.split()[:2] == ["map", "7"] and "101, 102" in line for line in text.splitlines()
     )
     assert "core-hours  0.275 used of 0.778 charged (35%), 9.222 of 10.000 left" in text
+
+
+def test_columns_that_nobody_needs_are_left_out():
+    going = story(pilot(1, "ready", BEGUN_S, started_s=BEGUN_S, ends_s=BEGUN_S + 600))
+    over = story(served(1, BEGUN_S + 300))
+    assert {"for", "busy", "left"} <= set(printed(seen(going, alive=True)).split())
+    assert not {"for", "busy", "left", "why"} & set(printed(seen(over)).split())
 
 
 def test_prometheus_reads_names_values_and_escaped_labels():

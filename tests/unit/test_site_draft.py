@@ -82,10 +82,18 @@ def test_answers_are_taken_and_quoted_where_yaml_would_misread_them(drafted):
         account="007",
         ssh="",
         central_manager="cm.example.org:9618",
+        access_point="ap.example.org",
     )
     assert (site.site, site.resource, site.project) == ("Home", "1e3", "no")
     assert (site.slurm.account, site.image) == ("007", "/i.sif")
     assert site.central_manager == "cm.example.org:9618"
+    assert site.access_point.schedd == "ap.example.org"
+
+
+def test_the_access_point_is_a_comment_until_it_is_said_and_that_of_this_host_till_then(drafted):
+    path, site = drafted(pool())
+    assert site.access_point is None
+    assert "# access_point:\n#   schedd: NAME\n" in path.read_text()
 
 
 def test_where_no_partition_can_be_used_nothing_is_written():

@@ -5,7 +5,6 @@ import os
 import time
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from doubles import FakeAccessPoint
@@ -14,11 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.remains import (
-    Fate,
     Place,
-    Remains,
-    is_folder_of,
-    run_of,
 )
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
@@ -27,8 +22,6 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder
-from snakemake_executor_plugin_osgpilot.slurm import parse
-from snakemake_executor_plugin_osgpilot.slurm.commands import SEPARATOR
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -188,23 +181,6 @@ def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [LEASE]
 
 
-@pytest.mark.parametrize(
-    ("fate", "named", "goes"),
-    [
-        (Fate.ALIVE, True, False),
-        (Fate.ALIVE, False, False),
-        (Fate.DETACHED, False, False),
-        (Fate.DETACHED, True, True),
-        (Fate.UNSEEN, False, False),
-        (Fate.DEAD, False, True),
-        (Fate.GONE, False, True),
-        (Fate.OUT_OF_REACH, True, False),
-    ],
-)
-def test_what_may_be_alive_is_not_reaped(fate, named, goes):
-    assert Remains("r", "f", fate).may_go(named=named) is goes
-
-
 HERE = Place("login1")
 THERE = Place("login1", "ap", "cm")
 BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
@@ -227,61 +203,6 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
             taken.settle_at(now)
         assert taken.journal.place == before
     taken.journal.close()
-
-
-def test_what_is_reached_over_the_network_is_the_same_from_any_host():
-    assert replace(BEHIND, host="login2").differs(BEHIND) == ""
-    assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
-    assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
-
-
-@pytest.mark.parametrize(
-    ("place", "host", "queues", "slurms", "seen"),
-    [
-        (Place(), "login1", {("", "")}, {""}, True),
-        (HERE, "login1", {("", "")}, {""}, True),
-        (HERE, "login2", {("", "")}, {""}, False),
-        (THERE, "login1", {("", "")}, {""}, False),
-        (THERE, "login1", {("ap", "cm")}, {""}, True),
-        (THERE, "login2", {("ap", "cm")}, {""}, False),
-        (BEHIND, "login2", {("ap", "cm")}, {""}, False),
-        (BEHIND, "login2", {("ap", "cm")}, {"cluster"}, True),
-    ],
-)
-def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
-    assert place.is_looked_at(host, queues, slurms) is seen
-
-
-@pytest.mark.parametrize(
-    ("path", "is_one"),
-    [
-        ("/home/alice/.local/state/osgpilot/20261122-101010-abc123", True),
-        ("/20261122-101010-abc123", False),
-        ("/home/alice", False),
-        ("20261122-101010-abc123", False),
-        ("/home/../20261122-101010-abc123", False),
-        ("/home/alice/20261122-101010-abc123/", False),
-        ("", False),
-    ],
-)
-def test_only_a_runs_own_folder_is_removed_from_a_cluster(path, is_one):
-    assert is_folder_of("20261122-101010-abc123", path) is is_one
-    assert not is_folder_of("", path)
-    assert not is_folder_of("alice", path)
-
-
-def test_pilots_are_told_by_their_name():
-    assert run_of("osgpilot-20261122-101010-abc123-12") == "20261122-101010-abc123"
-    assert run_of("somebody-elses-job-1") == ""
-
-
-def test_allocations_and_their_folders_are_read():
-    line = SEPARATOR.join(("7", "osgpilot-r-1", "/home/a b/pilots/osgpilot-r-1"))
-    assert parse.folders(line + "\n") == [
-        ("7", "osgpilot-r-1", Path("/home/a b/pilots/osgpilot-r-1"))
-    ]
-    with pytest.raises(Unanswered):
-        parse.folders("garbage\n")
 
 
 def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):

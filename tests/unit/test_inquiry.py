@@ -1,0 +1,89 @@
+"""What `osgpilot explain` is told by a run's history, by Slurm and by the queue."""
+
+import json
+
+from click.testing import CliRunner
+
+from snakemake_executor_plugin_osgpilot.cli import main
+from snakemake_executor_plugin_osgpilot.core.actions import Refusal
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.report.inquiry import Heard, facts, names
+from snakemake_executor_plugin_osgpilot.report.story import fold
+
+ROOM = Shape(4, 3800)
+
+
+CLASS = {"cores": 1, "memory_mb": 512, "disk_mb": 0, "gpus": 0, "runtime_s": 300}
+
+
+def history(*more):
+    shape = ROOM._asdict()
+    offers = [{"name": "compute/4c", "shape": shape, "walltimes_s": [3600]}]
+    return [
+        {
+            "kind": "life", "version": 1, "at_s": 1.0, "run": "r1", "owner": "alice",
+            "project": "P", "holder": None,
+            "policy": {"offers": offers, "life_taken_s": 600, "new_in_a_later_version": 1},
+        },
+        {"kind": "queued", "at_s": 2.0, "rule": "map", **CLASS,
+         "jobs": [["000001", "n=1", "4", "out/1"]]},
+        {"kind": "sent", "jobs": [["000001", 3.0, "12.0"]]},
+        {
+            "kind": "pilot", "name": "osgpilot-r1-1", "shape": shape, "state": "pending",
+            "offer": "compute/4c", "walltime_s": 3600, "allocation_id": "7", "asked_s": 4.0,
+            "since_s": 4.0, "started_s": None, "ends_s": None, "ended_s": None, "node": "",
+            "pending_reason": "None", "failure": "",
+        },
+        {"kind": "plan", "at_s": 5.0, "actions": [], "unfit": [], "waiting": 1, "running": 0,
+         "refusals": [{"count": 1, "rule": "budget", "reason": "the budget is small"}]},
+        *more,
+    ]  # fmt: skip
+
+
+def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
+    story = fold(history())
+    rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
+    known = facts(story, Heard(rows), 100.0, alive=True)
+    assert known.refusals == (Refusal(1, "budget", "the budget is small"),)
+    assert known.policy is not None
+    assert known.policy.offers[0].walltimes_s == (3600,)
+    (one,) = known.pilots
+    assert (one.pending_reason, one.life_s) == ("Priority", 3000)
+    assert list(names(story)) == [("4", "000001"), ("out/1", "000001")]
+
+
+def test_silence_of_slurm_is_no_end_of_a_pilot_but_its_word_is():
+    story = fold(history())
+    assert facts(story, Heard({}), 100.0, alive=True).pilots[0].state == "pending"
+    rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
+    assert facts(story, Heard(rows), 100.0, alive=True).pilots[0].state == "cancelled"
+
+
+def test_a_plan_of_a_run_that_nobody_works_on_refuses_nothing():
+    assert facts(fold(history()), Heard(), 100.0, alive=False).refusals == ()
+
+
+def test_the_code_of_a_hold_comes_from_the_queue():
+    story = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
+    assert facts(story, Heard(), 100.0, alive=True).jobs[0].code == 0
+    holds = {"12.0": Event(EventKind.HELD, 6.0, code=1, text="via condor_hold")}
+    (one,) = facts(story, Heard(holds=holds), 100.0, alive=True).jobs
+    assert (one.code, one.text) == (1, "via condor_hold")
+
+
+def test_the_command_reads_a_history_and_says_what_it_could_not_ask(tmp_path, monkeypatch):
+    folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
+    folder.mkdir(parents=True)
+    text = "".join(json.dumps(line) + "\n" for line in history())
+    (folder / "history.jsonl").write_text(text)
+    monkeypatch.setenv("PATH", "/bin:/usr/bin")
+    said = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "--json", "out/1"])
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    assert told["explanations"][0]["subject"] == "rule map (n=1)"
+    assert "as the run last saw it" in told["unanswered"][0]
+    unknown = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "nonsense"])
+    assert unknown.exit_code == 1
+    assert "run r1 has no rule, job or pilot 'nonsense'" in unknown.stderr
