@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from snakemake_executor_plugin_osgpilot.core.events import Event
-from snakemake_executor_plugin_osgpilot.core.gaps import fill, gone
+from snakemake_executor_plugin_osgpilot.core.gaps import fill, gone, on_hold, release
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint
@@ -25,6 +25,8 @@ class Enquiry:
 
     def run(self) -> None:
         """Ask, and take in what follows. Raises `Unanswered`."""
+        with self._lock:
+            were_held = on_hold(self._registry)
         there = frozenset(self._access_point.find().values())
         held = self._access_point.held()
         with self._lock:
@@ -35,6 +37,9 @@ class Enquiry:
         with self._lock:
             for job_id, event in told:
                 self._registry.apply(job_id, event)
+                held.pop(job_id, None)
+                were_held.discard(job_id)
+            release(self._registry, (were_held & there) - held.keys())
             fill(self._registry, ended, how, held)
 
     def _how(self, ended: list[str]) -> dict[str, Event]:

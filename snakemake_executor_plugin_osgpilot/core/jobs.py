@@ -134,17 +134,20 @@ _STATE = {
     EventKind.ABORTED: JobState.REMOVED,
     EventKind.HELD: JobState.HELD,
 }
+_FROM = {EventKind.SUBMIT: JobState.PREPARED, EventKind.RELEASED: JobState.HELD}
+"""These tell nothing new of a job that is in another state."""
 
 
 def fold(job: Job, event: Event) -> Job:
     """Return `job` after `event`.
 
     HTCondor promises only that SUBMIT comes before the end; EXECUTE may be missing and the end may
-    be told twice, so a job that ended stays as it is.
+    be told twice, so a job that ended stays as it is. A release may come without its hold, and
+    while the pilot is still to stop the job.
     """
-    if job.over or (event.kind is EventKind.SUBMIT and job.state is not JobState.PREPARED):
+    if job.over or event.kind is EventKind.ADRIFT:
         return job
-    if event.kind is EventKind.ADRIFT:
+    if job.state is not _FROM.get(event.kind, job.state):
         return job
     if event.kind is EventKind.USAGE:
         return replace(job, used_mb=max(job.used_mb, event.memory_mb))

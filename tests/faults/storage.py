@@ -70,14 +70,19 @@ def full_scratch(world: World) -> None:
 
 
 CUTTER = r"""
-import os, pathlib, sys, time
+import os, pathlib, signal, sys, time
 
-cut = 0
+snakemake, wanted = map(int, sys.argv[1:])
 deadline_s = time.monotonic() + 30
 runs = pathlib.Path(".snakemake/osgpilot").iterdir()
 jobs = max(runs, key=lambda run: run.stat().st_mtime) / "jobs"
-seen = set()
-while cut < int(sys.argv[1]) and time.monotonic() < deadline_s:
+
+
+def stopped():
+    return pathlib.Path(f"/proc/{snakemake}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def whole():
     for job in os.listdir(jobs):
         back = jobs / job / "osgpilot-out"
         try:
@@ -85,21 +90,34 @@ while cut < int(sys.argv[1]) and time.monotonic() < deadline_s:
             sizes = {name: int(size) for size, name in zip(told[:-2:2], told[1:-2:2])}
             [name] = [name for name in sizes if not name.startswith(b".osgpilot-")]
             output = back / os.fsdecode(name)
-            if job not in seen and output.stat().st_size == sizes[name]:
-                os.truncate(output, sizes[name] // 2)
-                cut += 1
-                seen.add(job)
+            if output.stat().st_size == sizes[name]:
+                yield output
         except (OSError, ValueError):
             continue
-    time.sleep(0.001)
+
+
+os.kill(snakemake, signal.SIGSTOP)
+try:
+    while not stopped():
+        time.sleep(0.01)
+    seen, cut = set(whole()), 0
+    while cut < wanted and time.monotonic() < deadline_s:
+        for output in [each for each in whole() if each not in seen][: wanted - cut]:
+            os.truncate(output, output.stat().st_size // 2)
+            seen.add(output)
+            cut += 1
+        time.sleep(0.01)
+finally:
+    os.kill(snakemake, signal.SIGCONT)
 print(cut)
 """
-"""Cuts outputs to their half when they have come whole, before they are put in place."""
+"""Cuts outputs to their half that come whole while Snakemake is stopped. What was there before may
+be in place already, under a second name of the same file."""
 
 
 @fault()
 def short_output(world: World) -> None:
     """Outputs that came back are cut to their half before they are put in place."""
-    cut = world.pool.say("python3", "-c", CUTTER, "4", folder=world.folder)
+    cut = world.pool.say("python3", "-c", CUTTER, world.snakemake, "4", folder=world.folder)
     if cut == "0" or not world.wait_until(lambda: "did not come back whole" in world.said, 60):
-        raise NotStruckError("all outputs were in place too quickly")
+        raise NotStruckError("no output came back any more")

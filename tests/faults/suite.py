@@ -52,7 +52,8 @@ def main() -> int:
             print(f"{runs[each].fault} {number}/{asked.runs}: {said}", flush=True)
     except KeyboardInterrupt:
         pools.shutdown(wait=False, cancel_futures=True)
-        give_up(record, wanted, place, len(to_do))
+        under_way = [place / f"run{n}" for n, each in enumerate(runs) if each.running()]
+        give_up(record, wanted, under_way)
     bad = report(record.of(wanted))
     if bad:
         print(f"what was said is in {place}", file=sys.stderr)
@@ -83,13 +84,12 @@ def trials(asked: argparse.Namespace) -> list[Trial]:
     return [Trial(UNDISTURBED, 0, *how), *faulty]
 
 
-def give_up(record: Record, wanted: list[Trial], place: Path, pools: int) -> None:
+def give_up(record: Record, wanted: list[Trial], under_way: list[Path]) -> None:
     """Say what is known so far, and end at once."""
     report(record.of(wanted))
     print("interrupted", file=sys.stderr)
-    for number in range(pools):
-        if (place / f"run{number}").exists():
-            osgpilot("pool", "down", "--name", pool_name(place / f"run{number}"))
+    for place in under_way:
+        osgpilot("pool", "down", "--name", pool_name(place))
     # threads wait for workflows whose pools are gone
     os._exit(130)
 

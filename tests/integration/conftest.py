@@ -103,8 +103,9 @@ class Workflow:
 
     def start(self, *extra: str, **named: str | None) -> subprocess.Popen[str]:
         with (self.folder / "said").open("w") as said:
+            # a shell starts what is in its background with Ctrl-C ignored
             self._process = subprocess.Popen(
-                self.argv(*extra, **named),
+                ["env", "--default-signal=INT", *self.argv(*extra, **named)],
                 cwd=self.folder,
                 stdout=said,
                 stderr=subprocess.STDOUT,

@@ -49,3 +49,23 @@ def test_hold_and_release():
     held = told(SUBMIT, Event(EventKind.HELD, 2.0, text="disk full"))
     assert (held.state, held.text, held.over) == (JobState.HELD, "disk full", False)
     assert fold(held, Event(EventKind.RELEASED, 3.0)).state is JobState.WAITING
+
+
+def test_a_release_whose_hold_was_not_told_changes_nothing():
+    """A schedd that was asked for both at once may write the second event alone, and late."""
+    release = Event(EventKind.RELEASED, 11.0, text="via condor_release")
+    waits = told(SUBMIT, EXECUTE, Event(EventKind.EVICTED, 10.5, text="the pilot was lost"))
+    for before in (told(SUBMIT), waits, told(SUBMIT, EXECUTE)):
+        assert fold(before, release) == before
+
+
+def test_a_running_job_that_is_held_and_released_runs_until_its_pilot_has_stopped_it():
+    """Both orders were seen (25.14): the first where both are asked for at once."""
+    evicted = Event(EventKind.EVICTED, 12.0, code=1, text="by the user")
+    held = Event(EventKind.HELD, 12.0, code=1, text="by the user")
+    at_once = told(SUBMIT, EXECUTE, Event(EventKind.RELEASED, 11.0))
+    assert at_once.state is JobState.RUNNING
+    at_once = fold(at_once, evicted)
+    assert (at_once.state, at_once.setbacks, at_once.busy_s) == (JobState.WAITING, (), 2.0)
+    slowly = told(SUBMIT, EXECUTE, evicted, held, Event(EventKind.RELEASED, 13.0))
+    assert (slowly.state, len(slowly.setbacks), slowly.busy_s) == (JobState.WAITING, 1, 2.0)

@@ -172,6 +172,54 @@ def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
     assert ap.removed == ["1.0"]
 
 
+@pytest.mark.parametrize("hold", [{"code": 1, "text": "by the user"}, {"code": 13}])
+def test_a_release_that_the_log_has_lost_is_found_in_the_queue(queue, ap, hold):
+    queue.add([job("a"), job("b")])
+    queue.send()
+    ap.tell("a", EventKind.HELD, **hold)
+    ap.tell("b", EventKind.HELD, **hold)
+    queue.follow()
+    ap.held_now["b"] = Event(EventKind.HELD, 2000.0, **hold)
+    ap.missed = True
+    queue.follow()
+    assert [each.state for each in queue.jobs("ab")] == [JobState.WAITING, JobState.HELD]
+    assert queue.view().waiting == {SMALL: 1}, "pilots are wanted for it again"
+    assert [len(each.setbacks) for each in queue.jobs("ab")] == [1, 1]
+
+
+def test_a_hold_that_is_told_while_the_queue_is_asked_stays(queue, ap, monkeypatch):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.HELD, 2000.0, code=1, text="by the user")
+    queue.follow()
+
+    def held():
+        ap.tell("a", EventKind.RELEASED, 2001.0)
+        ap.tell("a", EventKind.HELD, 2001.0, code=1, text="by the user")
+        return {}
+
+    monkeypatch.setattr(ap, "held", held)
+    ap.missed = True
+    queue.follow()
+    assert [each.state for each in queue.jobs("a")] == [JobState.HELD]
+
+
+def test_a_release_that_is_told_while_the_queue_is_asked_counts(queue, ap, monkeypatch):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.HELD, 2000.0, code=1, text="by the user")
+    queue.follow()
+
+    def held():
+        ap.tell("a", EventKind.RELEASED, 2001.0)
+        return {"1.0": Event(EventKind.HELD, 2000.0, code=1, text="by the user")}
+
+    monkeypatch.setattr(ap, "held", held)
+    ap.missed = True
+    queue.follow()
+    assert [(each.state, len(each.setbacks)) for each in queue.jobs("a")] == [(JobState.WAITING, 1)]
+
+
 def no_answer():
     raise Unanswered("the access point did not answer")
 
