@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+from snakemake_executor_plugin_osgpilot.core import balance
 from snakemake_executor_plugin_osgpilot.core.feeding import Feeder
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused
@@ -26,11 +27,12 @@ class Errands:
     ) -> None:
         self._access_point, self._registry = access_point, registry
         self._feeder, self._lock = feeder, lock
-        self._paused = False
+        self._paused = self._told_apart = False
 
     def run(self, now_s: float) -> None:
         """Do what is due. Raises `Unanswered` or `Refused`."""
         self._pause()
+        self._keep_apart()
         self._warn_of_lost()
         self._take_out()
         self._release(now_s)
@@ -43,6 +45,18 @@ class Errands:
             self._access_point.set_paused(paused=brake.on)
             self._paused = brake.on
             self._feeder.notices.append(brake.reason or "jobs are started again")
+
+    def _keep_apart(self) -> None:
+        """Have heavy jobs leave one another the room that others wait for."""
+        registry = self._registry
+        with self._lock:
+            before = registry.outbox.apart
+            apart = balance.apart(registry.ledger.waiting, registry.largest, before=before)
+            # what is sent meanwhile is told the same
+            registry.outbox.apart = apart
+        if apart is not self._told_apart:
+            self._access_point.keep_apart(apart=apart)
+            self._told_apart = apart
 
     def _warn_of_lost(self) -> None:
         lost = self._registry.lost

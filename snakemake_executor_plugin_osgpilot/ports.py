@@ -82,13 +82,16 @@ class Slurm(Protocol):
 class Submission:
     """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
     that are gone but may still be offered; `urls` are inputs that the execution point fetches, by
-    job key.
+    job key; `apart` says whether heavy ones are to keep apart, see `core.balance.apart`, and
+    `largest` what the biggest pilot offers, if that is known.
     """
 
     keys: tuple[str, ...]
     request: Request
     avoid: tuple[str, ...] = ()
     urls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    apart: bool = False
+    largest: Shape | None = None
 
 
 class AccessPoint(Protocol):
@@ -139,6 +142,9 @@ class AccessPoint(Protocol):
 
     def set_paused(self, *, paused: bool) -> None:
         """Have no waiting job of this run started, or let them start again."""
+
+    def keep_apart(self, *, apart: bool) -> None:
+        """Have jobs of this run that need much memory start beside others such or not."""
 
     def events(self) -> list[tuple[str, Event]]:
         """Return what is new of the jobs since the last call, by `cluster.proc`.

@@ -275,7 +275,8 @@ class Queue:
             return 0
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
-        submission = Submission(tuple(keys), request, self._registry.lost.avoid, urls)
+        more = self._registry.lost.avoid, urls, self._registry.outbox.apart, self._registry.largest
+        submission = Submission(tuple(keys), request, *more)
         try:
             if self._journal:
                 self._journal.intend(keys)

@@ -24,6 +24,7 @@ from snakemake_executor_plugin_osgpilot.book import RunBook
 from snakemake_executor_plugin_osgpilot.chronicle import Chronicle
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
+from snakemake_executor_plugin_osgpilot.core.fit import largest
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -167,7 +168,7 @@ def _assemble(
     slurm = cluster.client(folder)
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(access_point, _largest(policy), wishes.limits.queued_max, journal, share)
+    queue = Queue(access_point, largest(policy.offers), wishes.limits.queued_max, journal, share)
     scaling = Scaling(fleet, access_point, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
@@ -190,10 +191,6 @@ def _assemble(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending, chronicle,
     )  # fmt: skip
-
-
-def _largest(policy: Policy) -> Shape:
-    return Shape(*map(max, zip(*(offer.shape for offer in policy.offers), strict=True)))
 
 
 def _check(site: Site, seat: Seat, state_folder: Path) -> None:

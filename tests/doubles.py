@@ -145,6 +145,7 @@ class FakeAccessPoint:
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
+        self.apart: list[bool] = []
         self.offered = Offers(math.inf)
         self.asked_since_s: list[float] = []
         self.woken: list[tuple[str, ...]] = []
@@ -195,6 +196,9 @@ class FakeAccessPoint:
 
     def set_paused(self, *, paused: bool) -> None:
         self.paused = paused
+
+    def keep_apart(self, *, apart: bool) -> None:
+        self.apart.append(apart)
 
     def forget(self, job_ids: Iterable[str] | None) -> None:
         if job_ids is None:

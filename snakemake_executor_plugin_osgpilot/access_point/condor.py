@@ -10,6 +10,7 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.access_point.client import Worker
 from snakemake_executor_plugin_osgpilot.access_point.description import (
+    APART,
     AVOID,
     PAUSED,
     avoided,
@@ -134,6 +135,9 @@ class CondorQueue:
 
     def set_paused(self, *, paused: bool) -> None:
         self._ask("edit", constraint=self._mine, edits={PAUSED: str(paused).lower()})
+
+    def keep_apart(self, *, apart: bool) -> None:
+        self._ask("edit", constraint=self._mine, edits={APART: str(apart).lower()})
 
     def held(self) -> dict[str, Event]:
         found = self._ask("held", constraint=self._mine)

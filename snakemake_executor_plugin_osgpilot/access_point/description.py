@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.extras import merge
+from snakemake_executor_plugin_osgpilot.core.balance import CORES_KEPT_S, weight
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, safe_offer
@@ -39,6 +40,18 @@ AVOID = "OSGPilotAvoid"
 
 PAUSED = "OSGPilotPaused"
 """Attribute of a job: whether it is not to start for now."""
+
+APART = "OSGPilotApart"
+"""Attribute of a job: whether it keeps apart from others if it needs much memory."""
+
+STARTS_BESIDE = (
+    "MY.RequestMemory * TARGET.TotalSlotCpus <= MY.RequestCpus * TARGET.TotalSlotMemory"
+    " || (TARGET.TotalSlotMemory - TARGET.Memory) * TARGET.TotalSlotCpus"
+    " <= (TARGET.TotalSlotCpus - TARGET.Cpus) * TARGET.TotalSlotMemory"
+    f" || (time() - TARGET.NumDynamicSlotsTime < {CORES_KEPT_S:.0f}) =!= true"
+)
+"""What `core.balance.may_start_beside` says, for a slot. NumDynamicSlotsTime is when a dynamic slot
+was last made or removed there (HTCondor manual, STARTD_LATCH_EXPRS): no core is kept for long."""
 
 NOTE = "osgpilot "
 """Stands before the job's key in what the event log notes about a submission
@@ -109,13 +122,14 @@ def duration_category(life_s: int) -> str:
 
 def requirements(runtime_s: int, offers: tuple[str, ...] = ()) -> str:
     """Return the clause that keeps a job off pilots that die before it can finish, or are gone, off
-    those of other offers if it wants certain ones, and off all while it is paused.
+    those of other offers if it wants certain ones, off those where others have the memory that it
+    needs if it is to keep apart, and off all while it is paused.
 
     The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
     negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
     """
     avoids = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
-    there = f"MY.{PAUSED} =!= true && {avoids}"
+    there = f"MY.{PAUSED} =!= true && {avoids} && (MY.{APART} =!= true || {STARTS_BESIDE})"
     if offers:
         listed = ", ".join(f'"{safe_offer(offer)}"' for offer in offers)
         there += f" && member(TARGET.OSGPILOT_OFFER, {{{listed}}}) =?= true"
@@ -189,6 +203,7 @@ def describe(
         "request_disk": f"{shape.disk_mb}MB",
         "requirements": requirements(request.job_class.runtime_s, request.job_class.offers),
         f"My.{AVOID}": avoided(submission.avoid),
+        f"My.{APART}": str(submission.apart).lower(),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
         "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
@@ -201,7 +216,7 @@ def describe(
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common_images and many)
     # the largest jobs first, as they are planned: small ones that come first leave no slot whole
-    default = {"priority": str(shape.cores)}
+    default = {"priority": str(weight(shape, submission.largest))}
     return default | merge(description, request.extras)
 
 

@@ -25,6 +25,11 @@ def may_run_on(job_class: JobClass, offer: str) -> bool:
     return not job_class.offers or offer in job_class.offers
 
 
+def largest(offers: Iterable[Offer]) -> Shape:
+    """Return the most that a pilot has of each kind."""
+    return Shape(*map(max, zip(*(offer.shape for offer in offers), strict=True)))
+
+
 def stranded(
     classes: Iterable[JobClass], policy: Policy, hopeless: Mapping[str, str]
 ) -> dict[JobClass, str]:

@@ -12,12 +12,16 @@ from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, Request
 
 
 class Outbox:
-    """Keys of jobs: `unsent` are to be sent, `in_doubt` were, and no answer has come so far."""
+    """Keys of jobs: `unsent` are to be sent, `in_doubt` were, and no answer has come so far.
+
+    `apart` says whether those to be sent are to keep apart, see `balance.apart`.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.unsent: list[str] = []
         self.in_doubt: list[str] = []
+        self.apart = False
 
     def take(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for; `room` at most."""

@@ -26,7 +26,7 @@ class Registry:
     """
 
     def __init__(self, largest: Shape) -> None:
-        self._largest = largest
+        self.largest = largest
         self.ledger = Ledger()
         self.over: dict[str, Job] = {}
         self.notices: Counter[str] = Counter()
@@ -165,7 +165,7 @@ class Registry:
             self.give_up(job, end.why)
 
     def _judge(self, job: Job, at_s: float) -> None:
-        verdict = holds.judge(job, self._largest)
+        verdict = holds.judge(job, self.largest)
         match verdict:
             case holds.GiveUp(why):
                 self.give_up(job, why)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain
@@ -10,12 +12,12 @@ from snakemake_executor_plugin_osgpilot.core.fit import may_run_on
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.core.outlook import Outlook
 from snakemake_executor_plugin_osgpilot.core.sizing import keep_idle_s
-from snakemake_executor_plugin_osgpilot.core.supply import hopeless
+from snakemake_executor_plugin_osgpilot.core.supply import hopeless, usable_s
 
 
 def releases(outlook: Outlook) -> tuple[frozenset[str], list[Cancel | Drain]]:
     """Return the pilots without a use, and what to do about them now."""
-    used = {name for room in outlook.rooms if room.used for name in room.pilots}
+    used = {name for room in outlook.rooms if room.used for name in room.pilots} - _late(outlook)
     unneeded = [
         pilot
         for pilot in sorted(outlook.snapshot.pilots, key=lambda p: (not p.state.waits, p.name))
@@ -32,6 +34,30 @@ def releases(outlook: Outlook) -> tuple[frozenset[str], list[Cancel | Drain]]:
     done = {action.pilot for action in decided}
     decided += [action for action in _shunned(outlook) if action.pilot not in done]
     return frozenset(pilot.name for pilot in unneeded), decided
+
+
+def _late(outlook: Outlook) -> set[str]:
+    """Return the pilots in Slurm's queue that will come when those that run have done all the work
+    there is, for all we know.
+
+    None is late where a new one would be asked for in its place.
+    """
+    snapshot, estimates = outlook.snapshot, outlook.estimates
+    if snapshot.later:
+        return set()
+    running = tuple(pilot for pilot in snapshot.pilots if not pilot.state.waits)
+    cores = sum(pilot.shape.cores for pilot in running if pilot.state.serves)
+    through_s = outlook.forecast.work_core_s / cores if cores else math.inf
+    late = {
+        pilot.name
+        for pilot in snapshot.pilots
+        if pilot.state.waits
+        and usable_s(pilot, estimates, outlook.policy, snapshot.now_s)[0] > through_s
+    }
+    if not late or through_s >= outlook.forecast.lead_s:
+        return set()
+    without = Outlook.of(replace(snapshot, pilots=running), estimates, outlook.policy)
+    return set() if without.unmet else late
 
 
 def _shunned(outlook: Outlook) -> Iterator[Drain]:

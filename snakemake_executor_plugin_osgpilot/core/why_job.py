@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from snakemake_executor_plugin_osgpilot.core.balance import CORES_KEPT_S, may_start_beside
 from snakemake_executor_plugin_osgpilot.core.durations import duration
 from snakemake_executor_plugin_osgpilot.core.fit import lacks, text, unfit
 from snakemake_executor_plugin_osgpilot.core.reasons import REFUSALS, of_hold
@@ -93,6 +94,9 @@ def _verdict(job: JobFact, pilot: PilotFact) -> str:
         return f"can run it; {waits_for(pilot)[0]}"
     if missing := lacks(job.job_class, pilot.free, pilot.life_s):
         return f"busy, lacks {' and '.join(missing)} now"
+    if not may_start_beside(job.job_class.shape, pilot.shape, pilot.free):
+        kept = duration(CORES_KEPT_S)
+        return f"can run it, but may keep its cores for jobs of less memory, for {kept} at most"
     return "can run it" + (" when it is up" if pilot.state == "booting" else " now")
 
 
@@ -105,7 +109,9 @@ def _step(job: JobFact, serving: list[PilotFact], facts: Facts) -> str:
     free = [
         pilot
         for pilot in able
-        if pilot.state == "ready" and not lacks(job.job_class, pilot.free, pilot.life_s)
+        if pilot.state == "ready"
+        and not lacks(job.job_class, pilot.free, pilot.life_s)
+        and may_start_beside(job.job_class.shape, pilot.shape, pilot.free)
     ]
     if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
         return (

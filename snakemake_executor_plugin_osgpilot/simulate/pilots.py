@@ -34,7 +34,8 @@ class Slot:
 
 
 class SimulatedPilot:
-    """One pilot. `running` has number of jobs and sum of their starts in milliseconds, by class."""
+    """One pilot. `running` has number of jobs and sum of their starts in milliseconds, by class;
+    `changed_ms` is when a slot was last made or removed."""
 
     def __init__(self, number: int, name: str, offer: str, allocation: Allocation) -> None:
         self.number, self.name, self.offer, self.allocation = number, name, offer, allocation
@@ -45,7 +46,7 @@ class SimulatedPilot:
         self.up_ms: int | None = None
         self.first_job_ms: int | None = None
         self.ends_ms = 0
-        self.idle_since_ms = -1
+        self.idle_since_ms = self.changed_ms = -1
         self.closed = True
         """Whether it takes no jobs."""
 
@@ -111,7 +112,7 @@ class Farm:
         pilot.tally.starts(self._cores[number], self._lead_ms, now_ms)
         pilot.tally.taken += self._cores[number]
         pilot.free -= self._shapes[number]
-        pilot.idle_since_ms = -1
+        pilot.idle_since_ms, pilot.changed_ms = -1, now_ms
         slot = Slot(pilot, number, now_ms)
         pilot.slots[slot] = None
         self._execute(slot, job, now_ms + self._lead_ms)
@@ -197,6 +198,7 @@ class Farm:
 
     def _give_back(self, slot: Slot) -> None:
         pilot, number = slot.pilot, slot.number
+        pilot.changed_ms = self._clock.now
         del pilot.slots[slot]
         if not pilot.running[number][0]:
             del pilot.running[number]

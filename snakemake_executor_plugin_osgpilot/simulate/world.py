@@ -10,6 +10,7 @@ from dataclasses import replace
 import simpy
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.fit import largest
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.core.lost import LOST_AFTER_S
@@ -20,7 +21,10 @@ from snakemake_executor_plugin_osgpilot.simulate.desk import Desk
 from snakemake_executor_plugin_osgpilot.simulate.jobs import Jobs
 from snakemake_executor_plugin_osgpilot.simulate.luck import Luck
 from snakemake_executor_plugin_osgpilot.simulate.manager import Manager
-from snakemake_executor_plugin_osgpilot.simulate.matchmaking import Negotiator
+from snakemake_executor_plugin_osgpilot.simulate.matchmaking import (
+    Negotiator,
+    WeighingNegotiator,
+)
 from snakemake_executor_plugin_osgpilot.simulate.model import Outcome, Planner, Site, Workload
 from snakemake_executor_plugin_osgpilot.simulate.observer import Observer
 from snakemake_executor_plugin_osgpilot.simulate.pilots import LEAVE_MS, Farm, SimulatedPilot
@@ -68,7 +72,7 @@ class World:
         self.manager = Manager(
             planner, policy, self._observer, self._desk, lambda: spread.uniform(0.5, 1.5)
         )
-        self._negotiator = Negotiator(self.clock, site.negotiation_s, self.jobs, self.farm)
+        self._negotiator = self._made_negotiator(policy)
         self._series = Series()
         self._done = self.clock.event()
         self._lost: dict[str, list[int]] = {}
@@ -78,6 +82,12 @@ class World:
         self._look_soon, self._looked_ms, self._next_look_ms = False, -HORIZON_MS, HORIZON_MS
         self._alive_ms = self._last_end_ms = 0
         self.stopped = ""
+
+    def _made_negotiator(self, policy: Policy) -> Negotiator:
+        made = (self.clock, self._site.negotiation_s, self.jobs, self.farm)
+        if not self._heeds:
+            return Negotiator(*made)
+        return WeighingNegotiator(*made, largest(policy.offers))
 
     def run(self) -> Outcome:
         """Run to the end of the last job, and until the pilots have left."""

@@ -96,6 +96,11 @@ JOBS = {
         "can run it now",
         "see: condor_q -better-analyze 12.3. If it was forgotten, osgpilot holds and releases it",
     ),
+    "cores are kept for jobs of less memory": (
+        run(job(job_class=JobClass(Shape(1, 1600)), for_s=900.0), pilot(free=Shape(3, 2200))),
+        "can run it, but may keep its cores for jobs of less memory, for 10 min at most",
+        "wait: it starts when a pilot has come or has room",
+    ),
     "HTCondor had forgotten it": (
         run(job(for_s=900.0, woken_s=(NOW_S - 600.0, NOW_S - 120.0)), pilot()),
         "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "

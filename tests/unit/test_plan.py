@@ -452,3 +452,17 @@ def test_every_action_has_a_reason_and_the_plan_its_forecast():
     assert all(action.reason for action in decided.actions)
     assert decided.forecast.work_core_s == 3 * 600
     assert decided.forecast.lead_s == 1080
+
+
+@pytest.mark.parametrize(
+    ("jobs", "waited_s", "later", "taken_back"),
+    [(4, 1000.0, 0, True), (4, 200.0, 0, False), (60, 1000.0, 0, False), (4, 1000.0, 9, False)],
+    ids=("those that run are through before", "it comes in time", "much work", "more is to come"),
+)
+def test_a_pilot_that_will_be_too_late_is_taken_back(jobs, waited_s, later, taken_back):
+    late = pilot("late", PilotState.PENDING, asked_s=-waited_s, unneeded_since_s=-90.0)
+    running = {"p1": (Running(SMALL, 4, -10.0),)}
+    told = decide({SMALL: jobs}, pilots=(pilot(), late), known=KNOWN, running=running, later=later)
+    assert told.unneeded == frozenset({"late"} if taken_back else ())
+    assert any(isinstance(a, Cancel) for a in told.actions) is taken_back
+    assert not (taken_back and any(isinstance(a, Launch) for a in told.actions))

@@ -3,10 +3,12 @@
 import errno
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from doubles import FakeAccessPoint
 
+from snakemake_executor_plugin_osgpilot.access_point.description import describe
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
@@ -14,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Sha
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left, Past
 from snakemake_executor_plugin_osgpilot.enquiry import HISTORY_TRIES
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 
 NOW_S = 3000.0
@@ -46,6 +49,33 @@ def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
     queue.add([job(f"s{n}") for n in range(10)])
     assert queue.send() == 10
     assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]
+
+
+def test_heavy_jobs_keep_apart_from_when_others_could_fill_a_pilot_until_none_waits(queue, ap):
+    heavy = JobClass(Shape(1, 2000))
+    queue.add([job("h1", heavy), job("h2", heavy), *(job(f"s{n}") for n in range(3))])
+    queue.mend(NOW_S)
+    queue.send()
+    assert [s.apart for s in ap.submissions] == [False, False]
+    queue.add([job("s3")])
+    for _ in range(2):
+        queue.mend(NOW_S)
+    queue.send()
+    assert [s.apart for s in ap.submissions] == [False, False, True]
+    assert ap.apart == [True]
+    for n in range(4):
+        ap.tell(f"s{n}", EventKind.EXECUTE, pilot="p1")
+        queue.follow()
+        queue.mend(NOW_S)
+        assert ap.apart == [True, False][: 1 + n // 3]
+
+
+def test_jobs_that_take_most_of_a_pilot_come_first(queue, ap):
+    queue.add([job("h", JobClass(Shape(1, 2000))), job("s"), job("b", BIG)])
+    queue.send()
+    seat = Seat("alice", "MyProject", "r1")
+    described = [describe(each, seat, Path("/home/alice/r1")) for each in ap.submissions]
+    assert sorted(lines["priority"] for lines in described) == ["1", "3", "4"]
 
 
 def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):

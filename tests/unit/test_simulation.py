@@ -181,7 +181,8 @@ def test_an_idle_pilot_ends_by_itself():
 
 def test_slots_are_for_jobs_of_one_class_until_they_are_given_back():
     """Four jobs of one core fill the pilot; one of four cores has to wait for the last of them."""
-    mixed = workload([ONE_CORE, FOUR_CORES], [(0, 100, ())] * 3 + [(0, 400, ()), (1, 50, ())])
+    jobs = [(0, 100, ())] * 3 + [(0, 400, ()), (1, 50, ())]
+    mixed = workload([ONE_CORE, FOUR_CORES], jobs, [0.0] * 4 + [230.0])
     world = Traced(mixed, quiet_site(), one_pilot(), POLICY, 1)
 
     world.run()
