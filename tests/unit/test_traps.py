@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.executor import Executor
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Scheduler:
