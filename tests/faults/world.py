@@ -15,6 +15,8 @@ from pathlib import Path
 import yaml
 from pool.conftest import SITE, SNAKEMAKE, Pool
 
+from snakemake_executor_plugin_osgpilot.errors import Unavailable
+
 from .workflow import SHARED, finished, snakefile, twice, wanted
 
 PATIENCE_S = 750.0
@@ -223,7 +225,8 @@ class World:
 
     def _watch(self) -> None:
         while not self._over.wait(WATCH_EVERY_S):
-            with suppress(AssertionError):
+            # a suite that is interrupted takes the pool away
+            with suppress(AssertionError, Unavailable):
                 self._look()
 
     def _look(self) -> None:
