@@ -150,8 +150,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def handle_job_error(self, job: Any) -> None:
         """Forget where the job was; Snakemake may hand it over again."""
         super().handle_job_error(job)
-        if self._serves(job):
-            updated.put_back(job, self.workflow.persistence)
+        if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
+            self._run.say(trouble)
         self._ahead.failed(job)
         self._look_ahead()
 
@@ -261,7 +261,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if info.job.is_group():
             # Snakemake's own report of a failed group leaves the message out
             self.logger.error(f"group job {info.job.name}: {text}")
-        updated.keep(info.job, self.workflow.persistence)
+        text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 
     def _bring_home(self, job: Job, folder: Path) -> None:

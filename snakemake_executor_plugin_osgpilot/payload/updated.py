@@ -13,19 +13,30 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.payload.model import flagged, members
 
 
-def keep(job: Any, persistence: Any) -> None:
-    """Have Snakemake's `persistence` keep a copy of what the failed `job` was to change."""
-    for path in _updated(job):
-        if path.exists():
-            persistence.backup_output(path)
+def keep(job: Any, persistence: Any) -> str:
+    """Have Snakemake's `persistence` keep a copy of what the failed `job` was to change.
+
+    Returns what went wrong with that, empty if nothing.
+    """
+    try:
+        for path in _updated(job):
+            if path.exists():
+                persistence.backup_output(path)
+    except OSError as error:
+        return f"what it was to update is lost: {error}\n"
+    return ""
 
 
-def put_back(job: Any, persistence: Any) -> None:
-    """Undo what Snakemake deleted since `keep`."""
-    for path in _updated(job):
-        if not path.exists():
-            persistence.restore_output(path)
-        persistence.cleanup_backup(path)
+def put_back(job: Any, persistence: Any) -> str:
+    """Undo what Snakemake deleted since `keep`. Returns what went wrong, empty if nothing did."""
+    try:
+        for path in _updated(job):
+            if not path.exists():
+                persistence.restore_output(path)
+            persistence.cleanup_backup(path)
+    except OSError as error:
+        return f"what a failed job was to update is not put back: {error}"
+    return ""
 
 
 def _updated(job: Any) -> Iterator[Path]:

@@ -48,6 +48,7 @@ class SnakemakeJob:
 
     is_local = False
     name = "r"
+    output = ()
 
     def is_group(self):
         return False
@@ -102,6 +103,7 @@ def workflow(interval_s=0.05):
         storage_settings=SimpleNamespace(shared_fs_usage=SharedFSUsage.all()),
         executor_plugin=SimpleNamespace(common_settings=common),
         scheduler=None,
+        persistence=None,
     )
 
 

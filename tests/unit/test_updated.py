@@ -17,10 +17,23 @@ class Persistence(FileBackupMixin):
         return self.folder / path
 
 
+class Full(Persistence):
+    """A disk that takes nothing more."""
+
+    def backup_output(self, path):
+        raise OSError("No space left on device")
+
+    cleanup_backup = backup_output
+
+
+def updating():
+    output = type("File", (str,), {"flags": {"update": True}})("log.txt")
+    return SimpleNamespace(output=[output, "other"], is_group=lambda: False)
+
+
 def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    output = type("File", (str,), {"flags": {"update": True}})("log.txt")
-    job = SimpleNamespace(output=[output, "other"], is_group=lambda: False)
+    job = updating()
     persistence = Persistence(tmp_path / "backup")
     for path in (tmp_path / "log.txt", tmp_path / "other"):
         path.write_text("old")
@@ -32,3 +45,11 @@ def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatc
         assert (tmp_path / "log.txt").read_text() == "old"
     assert not (tmp_path / "other").exists()
     assert not list((tmp_path / "backup").iterdir())
+
+
+def test_a_disk_that_is_full_is_told_of_and_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text("old")
+    full = Full(tmp_path / "backup")
+    assert "No space left on device" in updated.keep(updating(), full)
+    assert "No space left on device" in updated.put_back(updating(), full)
