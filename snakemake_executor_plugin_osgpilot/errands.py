@@ -32,11 +32,11 @@ class Errands:
     def run(self, now_s: float) -> None:
         """Do what is due. Raises `Unanswered` or `Refused`."""
         self._pause()
-        self._keep_apart()
         self._warn_of_lost()
         self._take_out()
         self._release(now_s)
         self._withdraw()
+        self._keep_apart()
 
     def _pause(self) -> None:
         """Keep the jobs in the queue from starting while the brake is on."""
