@@ -79,8 +79,9 @@ rule tries:
     input: "gathered"
     output: "tries"
     retries: 2
+    threads: lambda wildcards, attempt: attempt
     resources: tries=lambda wildcards, attempt: attempt
-    shell: "echo {resources.tries} > {output}; [ {resources.tries} -ge 2 ]"
+    shell: "echo {resources.tries} {threads} > {output}; [ {resources.tries} -ge 2 ]"
 
 checkpoint scatter:
     output: directory("scattered")
