@@ -8,9 +8,12 @@ from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refus
 
 _PASSING = (
     *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),
-    *("session", "performing action", "start command"),
+    *("session", "performing action", "start command", "failed to send", "failed to receive"),
 )
 """Words in HTCondor's messages after which the same request may succeed later."""
+
+_NO_REASON = "Failed to create new cluster."
+"""The whole message where the schedd went away; one that refuses has its reason follow."""
 
 _LIMIT = re.compile(r"expected next ProcId to be (\d+), but Schedd says -([234])\b")
 """The schedd took so many jobs of the transaction and then none, which undoes all of it. In 25.14
@@ -35,6 +38,6 @@ def failure(request: str, message: str) -> OsgpilotError:
         return Full(f"the access point takes no more jobs {_WHOSE['2']}", 0, at_once=False)
     if found := _RULE.search(message):
         return Refused(f"a rule of the access point's administrators refuses it: {found[1]}")
-    passes = any(word in message.lower() for word in _PASSING)
+    passes = message == _NO_REASON or any(word in message.lower() for word in _PASSING)
     kind = Unanswered if passes else Refused
     return kind(f"access point, `{request}`: {message}")

@@ -251,7 +251,17 @@ wait_for_container() {
 # shellcheck disable=SC2317
 clean_up() {
     [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
-    [ -z "${scratch:-}" ] || rm -rf "$scratch"
+    [ -z "${scratch:-}" ] || remove_scratch
+}
+
+# Daemons that a plain scancel has stopped may still write into it for a moment.
+# shellcheck disable=SC2317
+remove_scratch() {
+    for _ in {1..10}; do
+        if rm -rf "$scratch" 2>/dev/null; then return; fi
+        sleep 1
+    done
+    rm -rf "$scratch"
 }
 
 runtime='' container='' scratch='' ended_by_us='' draining='' has_lease='' watcher=''

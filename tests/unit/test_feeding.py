@@ -181,3 +181,12 @@ def test_a_job_that_never_starts_is_given_up_after_a_while(ap):
     queue.follow()
     queue.mend(3000.0)
     assert queue.over()["s0"].text == "it was started 10 times in vain"
+
+
+def test_a_schedd_that_dies_while_jobs_are_submitted_has_refused_nothing():
+    """It says no reason then, as it does where it refuses."""
+    gone = ("Failed to create new cluster.", "Failed to send Cluster Ad", "Failed to receive EOM")
+    for said in gone:
+        assert type(failure("submit", said)) is Unanswered, said
+    said = "Failed to create new cluster.SCHEDD:22:Owner may not submit"
+    assert type(failure("submit", said)) is Refused

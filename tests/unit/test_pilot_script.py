@@ -148,6 +148,25 @@ def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+BUSY_RM = """#!/bin/bash
+case $* in
+    *osg-pilot.*) [ -e "$FOLDER_OUT/tried" ] || { touch "$FOLDER_OUT/tried"; exit 1; } ;;
+esac
+exec /bin/rm "$@"
+"""
+
+
+def test_scratch_that_a_dying_daemon_still_writes_into_is_removed_a_moment_later(
+    pilot_sh, tmp_path
+):
+    rm = tmp_path / "bin" / "rm"
+    rm.write_text(BUSY_RM)
+    rm.chmod(0o755)
+    pilot_sh().communicate(timeout=90)
+    assert (tmp_path / "tried").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path):
     process = pilot_sh(WAIT_FOR_TERM="1")
     while not (tmp_path / "waiting").exists():
