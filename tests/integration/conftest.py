@@ -103,9 +103,8 @@ class Workflow:
 
     def start(self, *extra: str, **named: str | None) -> subprocess.Popen[str]:
         with (self.folder / "said").open("w") as said:
-            # a shell starts what is in its background with Ctrl-C ignored
             self._process = subprocess.Popen(
-                ["env", "--default-signal=INT", *self.argv(*extra, **named)],
+                self.argv(*extra, **named),
                 cwd=self.folder,
                 stdout=said,
                 stderr=subprocess.STDOUT,
