@@ -37,6 +37,7 @@ from snakemake_executor_plugin_osgpilot.payload.sources import (
     WITHOUT_SNAKEFILES,
     bundle_sources,
     elsewhere,
+    large,
     list_sources,
 )
 from snakemake_executor_plugin_osgpilot.payload.stage import Parcel, pack
@@ -91,6 +92,8 @@ class Preparer:
         if globbed.write(self._globbed):
             sources.add(str(self._globbed))
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+        if said := large(self.run_folder / WITH_SNAKEFILES):
+            self.requests.warn(said)
 
     def class_of(self, job: Any) -> JobClass | None:
         """Return what the latest job of the same rule asked for, None if there was none."""

@@ -18,6 +18,9 @@ SOURCES = "osgpilot-sources.tar"
 SMALL_BYTES = 4 * 1024 * 1024
 """Larger files that nothing lists as sources are taken for data, which rules declare."""
 
+LARGE_MB = 50
+"""A larger archive is worth a word: it travels with every job that takes it."""
+
 WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
 """Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
 
@@ -170,3 +173,16 @@ def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) ->
         part.unlink()
     else:
         part.replace(archive_path)
+
+
+def large(archive_path: Path) -> str:
+    """Return what is to be said of an archive that is large, empty if it is not."""
+    if not archive_path.exists() or archive_path.stat().st_size < LARGE_MB * 1_000_000:
+        return ""
+    with tarfile.open(archive_path) as archive:
+        largest = max(archive.getmembers(), key=lambda member: member.size)
+    return (
+        f"the workflow's own files, {archive_path.stat().st_size // 1_000_000} MB "
+        f"({largest.name} alone {largest.size // 1_000_000} MB), travel with every job: "
+        "declare data as inputs of rules, and have git track none"
+    )

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
 from snakemake.sourcecache import LocalSourceFile
 
-from snakemake_executor_plugin_osgpilot.payload.sources import SMALL_BYTES, elsewhere, list_sources
+from snakemake_executor_plugin_osgpilot.payload.sources import (
+    LARGE_MB,
+    SMALL_BYTES,
+    bundle_sources,
+    elsewhere,
+    large,
+    list_sources,
+)
 
 
 def workflow(folder, specs, methods=("conda",)):
@@ -74,3 +81,15 @@ def test_snakefiles_and_configuration_out_of_the_working_folder_are_named(tmp_pa
         str(tmp_path / "there.yaml"),
         str(tmp_path / "workflow/Snakefile"),
     ]
+
+
+def test_data_that_travels_with_every_job_is_named(tmp_path):
+    archive = tmp_path / "sources.tar"
+    assert large(archive) == ""
+    (tmp_path / "Snakefile").touch()
+    bundle_sources(archive, ["Snakefile"], tmp_path)
+    assert large(archive) == ""
+    with (tmp_path / "genome.fa").open("wb") as genome:
+        genome.truncate(LARGE_MB * 1_000_000)
+    bundle_sources(archive, ["Snakefile", "genome.fa"], tmp_path)
+    assert "files, 50 MB (genome.fa alone 50 MB), travel with every job" in large(archive)
