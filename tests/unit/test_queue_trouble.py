@@ -1,0 +1,217 @@
+"""Jobs that are held, interrupted, or lost with their pilots."""
+
+import pytest
+from queued import NOW_S, SMALL, job
+
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
+from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+
+
+def hold(ap, key, code, subcode=0, at_s=2000.0):
+    ap.tell(key, EventKind.HELD, at_s, code=code, subcode=subcode, text="why")
+
+
+def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap):
+    queue.add([job("a"), job("b"), job("c")])
+    queue.send()
+    for key in "abc":
+        hold(ap, key, 34, 102)
+    queue.follow()
+    assert queue.view().waiting == {}
+    queue.mend(NOW_S)
+    assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
+    assert queue.notices() == [
+        "3 job(s) of rule map: took more than 500 MB of memory; asking for 1024 MB"
+    ]
+    ap.tell("a", EventKind.RELEASED)
+    queue.follow()
+    assert queue.view().waiting == {JobClass(Shape(1, 1024)): 1}
+    queue.mend(NOW_S)
+    assert len(ap.released) == 1
+    assert queue.over() == {}
+
+
+def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 13)
+    queue.follow()
+    queue.mend(2009.0)
+    assert ap.released == []
+    queue.mend(2010.0)
+    assert ap.released == [(("1.0",), None)]
+
+
+def test_a_release_without_an_answer_is_said_again(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 34, 102)
+    queue.follow()
+    ap.fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    queue.mend(NOW_S)
+    assert len(ap.released) == 1
+
+
+def test_a_release_that_is_refused_ends_the_job(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 34, 102)
+    queue.follow()
+    ap.fails = Refused("no such attribute")
+    queue.mend(NOW_S)
+    queue.mend(NOW_S)
+    assert "no such attribute" in queue.over()["a"].text
+
+
+def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 1)
+    queue.follow()
+    queue.mend(NOW_S)
+    assert (ap.released, ap.removed, queue.over()) == ([], [], {})
+    ap.tell("a", EventKind.RELEASED)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert queue.over()["a"].exit_status == 0
+
+
+def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", 14)
+    queue.follow()
+    assert queue.over() == {}
+    ap.remove_fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    assert queue.over() == {}
+    assert queue.any_left()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+    assert not queue.any_left()
+
+
+def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    for number in range(SETBACKS_MAX):
+        ap.tell("a", EventKind.EXECUTE, pilot=f"p{number}", allocation_id=str(number))
+        ap.tell("a", EventKind.EVICTED, text="preempted")
+    queue.follow()
+    queue.mend(NOW_S)
+    (given_up,) = queue.over().values()
+    assert "started 10 times in vain" in given_up.text
+    assert history(given_up.setbacks).startswith("preempted (in Slurm job 0, in Slurm job 1, ")
+    assert ap.removed == ["1.0"]
+
+
+def test_starts_that_fail_before_the_job_runs_count_as_well(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    for _ in range(SETBACKS_MAX):
+        ap.tell("a", EventKind.NOT_STARTED, text="no container")
+    queue.follow()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+
+
+def start_on_a_pilot_that_ends(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+
+
+def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    queue.pilot_ended("gone", 2100.0, vanished=True)
+    queue.pilot_ended("left", 2100.0, vanished=False)
+    for _ in range(2):
+        queue.mend(2100.0)
+    assert ap.avoided == [("gone",)]
+
+
+def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    queue.mend(2100.0)
+    assert ap.removed == []
+    queue.mend(NOW_S)
+    assert ap.removed == ["1.0"]
+    assert ap.queued == {}
+    assert queue.view().waiting == {SMALL: 1}
+    queue.send()
+    assert ap.submissions[-1].avoid == ("p1",)
+    ap.told.append(("1.0", Event(EventKind.ABORTED, 2300.0)))
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert [(j.exit_status, len(j.setbacks)) for j in queue.over().values()] == [(0, 1)]
+
+
+def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    queue.follow()
+    queue.mend(2120.0)
+    assert ap.removed == []  # its pilot may be alive behind a network that is cut
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2110.0)
+    assert ap.removed == []
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+    assert queue.view().waiting == {SMALL: 1}
+
+
+def test_a_job_that_was_found_again_is_left_alone(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.EXECUTE, at_s=2095.0, pilot="p2", allocation_id="8")
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == []
+
+
+def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    queue.mend(NOW_S)
+    assert list(queue.over()) == ["a"]
+    assert ap.removed == []
+
+
+def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap):
+    start_on_a_pilot_that_ends(queue, ap)
+    ap.remove_fails = Unanswered("schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(NOW_S)
+    assert queue.send() == 0
+    queue.fail_waiting([SMALL], "no pilots")
+    assert queue.over() == {}
+    queue.mend(NOW_S)
+    assert queue.send() == 0
+    assert list(queue.over()) == ["a"]
+
+
+def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, ap):
+    queue.add([job("a")])
+    for _ in range(SETBACKS_MAX - 1):
+        queue.send()
+        ap.tell("a", EventKind.TERMINATED, exit_status=0)
+        queue.follow()
+        assert list(queue.over()) == ["a"]
+        assert queue.run_again("a", "half of it is missing")
+    queue.send()
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert not queue.run_again("a", "half of it is missing")
+    assert not queue.any_left()
