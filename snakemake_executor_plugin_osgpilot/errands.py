@@ -27,7 +27,6 @@ class Errands:
     ) -> None:
         self._access_point, self._registry = access_point, registry
         self._feeder, self._lock = feeder, lock
-        self._paused = self._told_apart = False
 
     def run(self, now_s: float) -> None:
         """Do what is due. Raises `Unanswered` or `Refused`."""
@@ -40,23 +39,23 @@ class Errands:
 
     def _pause(self) -> None:
         """Keep the jobs in the queue from starting while the brake is on."""
-        brake = self._registry.brake
-        if brake.on is not self._paused:
+        brake, outbox = self._registry.brake, self._registry.outbox
+        if brake.on is not (before := outbox.paused_there):
             self._access_point.set_paused(paused=brake.on)
-            self._paused = brake.on
-            self._feeder.notices.append(brake.reason or "jobs are started again")
+            outbox.paused_there = brake.on
+            if brake.on or before:
+                self._feeder.notices.append(brake.reason or "jobs are started again")
 
     def _keep_apart(self) -> None:
         """Have heavy jobs leave one another the room that others wait for."""
-        registry = self._registry
+        registry, outbox = self._registry, self._registry.outbox
         with self._lock:
-            before = registry.outbox.apart
-            apart = balance.apart(registry.ledger.waiting, registry.largest, before=before)
+            waiting = registry.ledger.waiting
             # what is sent meanwhile is told the same
-            registry.outbox.apart = apart
-        if apart is not self._told_apart:
-            self._access_point.keep_apart(apart=apart)
-            self._told_apart = apart
+            outbox.apart = balance.apart(waiting, registry.largest, before=outbox.apart)
+        if outbox.apart is not outbox.apart_there:
+            self._access_point.keep_apart(apart=outbox.apart)
+            outbox.apart_there = outbox.apart
 
     def _warn_of_lost(self) -> None:
         lost = self._registry.lost

@@ -14,7 +14,8 @@ from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, Request
 class Outbox:
     """Keys of jobs: `unsent` are to be sent, `in_doubt` were, and no answer has come so far.
 
-    `apart` says whether those to be sent are to keep apart, see `balance.apart`.
+    `apart` says whether those to be sent are to keep apart, see `balance.apart`. `paused_there` and
+    `apart_there` are what all in the queue were told last, None if an earlier life told them.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -22,6 +23,8 @@ class Outbox:
         self.unsent: list[str] = []
         self.in_doubt: list[str] = []
         self.apart = False
+        self.paused_there: bool | None = False
+        self.apart_there: bool | None = False
 
     def take(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for; `room` at most."""

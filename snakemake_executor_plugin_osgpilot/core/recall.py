@@ -18,6 +18,8 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
         registry.ledger.remember(past)
         for at_s in (past.started_s, past.ended_s):
             registry.ledger.mark(at_s)
+    if left.jobs:
+        registry.outbox.paused_there = registry.outbox.apart_there = None
     for job in left.jobs:
         registry.key_by_id[registry.ledger.put(job).job_id] = job.key
     for job_id, event in told:

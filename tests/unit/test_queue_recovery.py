@@ -29,6 +29,17 @@ def test_recalled_jobs_are_where_the_log_says_before_snakemake_asks_for_them(que
     assert queue.notices() == []
 
 
+def test_jobs_that_an_earlier_life_had_paused_or_kept_apart_are_told_what_holds_now(queue, ap):
+    """It may have ended while too many starts failed, and that is long ago."""
+    ap.paused = True
+    queue.recall(Left({"a": entry("1", "a")}), RAN[:1])
+    for _ in range(2):
+        queue.mend(NOW_S)
+    assert not ap.paused
+    assert ap.apart == [False]
+    assert queue.notices() == []
+
+
 def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queue):
     done = event("5.1", EventKind.TERMINATED, exit_status=0)
     queue.recall(Left({"a": entry("1", "a")}), (*RAN, done))
