@@ -139,7 +139,7 @@ PLUGIN_HTCONDOR = Contender(
         *("--executor", "htcondor", "--shared-fs-usage", "none", "--htcondor-held-timeout", "0"),
         *("--default-resources", "job_wrapper=wrapper.sh", "universe=container"),
         f"container_image={RUNTIME_IMAGE}",
-        *("htcondor_request_mem_mb=512", "htcondor_request_disk_mb=100"),
+        *("htcondor_request_mem_mb=512", "htcondor_request_disk_mb=300"),
         *("classad_ProjectName={project}", "classad_OSGPilotWorkflow={run}"),
     ),
     ".snakemake/htcondor/snakemake-rules.log",
