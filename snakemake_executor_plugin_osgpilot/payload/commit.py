@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,8 +21,8 @@ from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, re
 from snakemake_executor_plugin_osgpilot.payload.model import Payload
 from snakemake_executor_plugin_osgpilot.payload.spent import TIMES
 
-NOT_BEGUN = 125
-"""Exit status of wrapper.sh when it says why it cannot begin."""
+KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+"""Exit statuses of what ended with its pilot: Slurm sends the one signal, later the other."""
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
@@ -188,11 +189,11 @@ def discard(job_folder: Path) -> None:
 
 
 def _check_own_failure(back: Path, exit_status: int | None) -> None:
-    """Raise `Incomplete` unless wrapper.sh has seen the command's end.
+    """Raise `Incomplete` for a job that was killed before wrapper.sh has seen its command's end.
 
     Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
-    if exit_status != NOT_BEGUN and not (back / TIMES).exists():
+    if exit_status in KILLED and not (back / TIMES).exists():
         raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
 
 

@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
-from snakemake_executor_plugin_osgpilot.payload.spent import parse, spent
+from snakemake_executor_plugin_osgpilot.payload.spent import TIMES, parse, spent
 
 STRICT = "set -euo pipefail; "
 
@@ -93,9 +93,26 @@ def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
         bench.commit(payload)
 
 
-def test_what_the_wrapper_says_before_it_begins_is_a_failure(bench):
+def test_a_command_that_is_killed_alone_has_failed(bench):
+    """It may have taken too much memory of the node."""
+    payload = job("kill -KILL $$", outputs=("out.txt",))
+    assert bench.execute(payload) == 128 + signal.SIGKILL
+    with pytest.raises(JobFailed, match="exit status 137"):
+        bench.commit(payload)
+
+
+def test_a_container_that_cannot_be_entered_is_no_job_that_was_killed(bench):
+    payload = job("true")
+    bench.execute(payload)
+    (bench.job / "osgpilot-out" / TIMES).unlink()
+    bench.status = 255
+    with pytest.raises(JobFailed, match="exit status 255"):
+        bench.commit(payload)
+
+
+def test_an_interpreter_that_is_not_there_is_a_failure(bench):
     payload = replace(job("true"), interpreter="no-such-interpreter")
-    assert bench.execute(payload) == commit.NOT_BEGUN
+    assert bench.execute(payload) == 125
     with pytest.raises(JobFailed, match="exit status 125"):
         bench.commit(payload)
 
