@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +82,7 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
     `options` hold where a job's resources do not say anything else.
     """
     plugin = ExecutorPluginRegistry().get_plugin("slurm")
+    _see_all_jobs(os.environ)
     accounting = _accounts()
     age_s = MIN_JOB_AGE_S if accounting else _min_job_age_s()
     settings = plugin.settings_cls(
@@ -128,6 +129,15 @@ def _on_shared_folders(settings: Any) -> Any:
     """
     seen = {SharedFSUsage.PERSISTENCE, SharedFSUsage.INPUT_OUTPUT, SharedFSUsage.SOURCES}
     return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
+
+
+def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
+    """Have the plugin's `squeue` show every job: those in hidden partitions, and those that a
+    user's own default filters leave out.
+    """
+    for name in [each for each in environment if each.startswith("SQUEUE_")]:
+        del environment[name]
+    environment["SQUEUE_ALL"] = "1"
 
 
 def _accounts() -> bool:

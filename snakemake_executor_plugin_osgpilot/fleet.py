@@ -201,12 +201,12 @@ class Fleet:
         self._roster.drained(pilots, self._clock.now_s())
 
     @staticmethod
-    def _quietly(act: Callable[[list[str]], None], pilots: list[Pilot]) -> None:
+    def _quietly(act: Callable[[dict[str, str]], None], pilots: list[Pilot]) -> None:
         """Act on the allocations there are. A refusal means they are gone; the next look tells."""
-        ids = [p.allocation_id for p in pilots if p.allocation_id]
-        if ids:
+        names = {p.allocation_id: p.name for p in pilots if p.allocation_id}
+        if names:
             try:
-                act(ids)
+                act(names)
             except Refused:
                 return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -42,7 +42,10 @@ class Allocation:
 
 
 class Slurm(Protocol):
-    """The batch system. Every method raises `Unanswered` or `Refused`."""
+    """The batch system. Every method raises `Unanswered` or `Refused`.
+
+    Allocations to act on are named by id and name: an id alone may be another job's by now.
+    """
 
     def submit(self, allocation: Allocation) -> str:
         """Write the pilot's files and queue it; return its allocation id.
@@ -54,21 +57,21 @@ class Slurm(Protocol):
         """Have the command that another thread waits for end with `Abandoned`, at once."""
 
     def look(self) -> dict[str, Row]:
-        """Return the user's allocations by name, in one query; ended ones while Slurm has them."""
+        """Return the user's pilots by name, in one query; ended ones while Slurm has them."""
 
-    def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
+    def cancel_pending(self, pilots: Mapping[str, str]) -> None:
         """Take allocations back that still wait; running ones are left alone."""
 
     def expected_wait_s(self, allocation: Allocation) -> float | None:
         """Return the seconds until Slurm would start this allocation, None if it does not say."""
 
-    def drain_running(self, allocation_ids: Sequence[str]) -> None:
+    def drain_running(self, pilots: Mapping[str, str]) -> None:
         """Ask running pilots to finish their jobs, take no new ones, and end."""
 
-    def end_running(self, allocation_ids: Sequence[str]) -> None:
+    def end_running(self, pilots: Mapping[str, str]) -> None:
         """Ask running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""
 
-    def kill(self, allocation_ids: Sequence[str]) -> None:
+    def kill(self, pilots: Mapping[str, str]) -> None:
         """Remove allocations at once; the last resort."""
 
     def write(self, files: Mapping[Path, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -16,20 +17,27 @@ class Interrupt:
     """Ends, from another thread, the program that `run` was given it for."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self.came = False
 
     def now(self) -> None:
         """End the program that runs now, if there is one."""
-        if process := self._process:
-            self.came = True
-            _kill_session(process)
+        with self._lock:
+            # of one that has ended, the number may be another's by now
+            if self._process and self._process.poll() is None:
+                self.came = True
+                _kill_session(self._process)
 
     @contextmanager
     def ends(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        self._process, self.came = process, False
-        yield
-        self._process = None
+        with self._lock:
+            self._process, self.came = process, False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
 
 
 def run(

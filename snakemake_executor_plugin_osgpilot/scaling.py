@@ -151,11 +151,12 @@ class Scaling:
         return others
 
     def _ask_pool(self) -> None:
-        """Ask the pool whom it knows while a pilot is on its way there, or may have jobs of others;
-        no answer is no news.
+        """Ask the pool whom it knows while a pilot is on its way there, may have jobs of others, or
+        is not shown by Slurm; no answer is no news.
         """
         is_due = any(
-            pilot.state is PilotState.BOOTING or (self._fleet.shared and not pilot.state.waits)
+            pilot.state is PilotState.BOOTING
+            or (not pilot.state.waits and (self._fleet.shared or pilot.absent_looks))
             for pilot in self._fleet.live
         )
         now_s = self._clock.now_s()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,29 +83,29 @@ class FakeSlurm:
             for name, row in self.rows.items()
         }
 
-    def _drop(self, ids: Sequence[str], when: Seen | None) -> None:
+    def _drop(self, ids: Iterable[str], when: Seen | None) -> None:
         for name, row in self.rows.items():
             if row.allocation_id in ids and when in (None, row.seen):
                 self.rows[name] = Row(row.allocation_id, name, Seen.CANCELLED)
 
-    def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
-        self.cancelled += allocation_ids
-        self._drop(allocation_ids, Seen.QUEUED)
+    def cancel_pending(self, pilots: Mapping[str, str]) -> None:
+        self.cancelled += pilots
+        self._drop(pilots, Seen.QUEUED)
 
     def expected_wait_s(self, allocation: Allocation) -> float | None:
         return None
 
-    def drain_running(self, allocation_ids: Sequence[str]) -> None:
-        self.drained += allocation_ids
+    def drain_running(self, pilots: Mapping[str, str]) -> None:
+        self.drained += pilots
 
-    def end_running(self, allocation_ids: Sequence[str]) -> None:
-        self.ended += allocation_ids
+    def end_running(self, pilots: Mapping[str, str]) -> None:
+        self.ended += pilots
         if not self.deaf:
-            self._drop(allocation_ids, Seen.RUNNING)
+            self._drop(pilots, Seen.RUNNING)
 
-    def kill(self, allocation_ids: Sequence[str]) -> None:
-        self.killed += allocation_ids
-        self._drop(allocation_ids, None)
+    def kill(self, pilots: Mapping[str, str]) -> None:
+        self.killed += pilots
+        self._drop(pilots, None)
 
     def write(self, files: Mapping[Path, str]) -> None:
         for path, text in files.items():

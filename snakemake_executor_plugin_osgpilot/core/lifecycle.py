@@ -36,13 +36,21 @@ class Seen(Enum):
     CANCELLED = "cancelled"
     ABSENT = "absent"
     REGISTERED = "registered"
+    UNKNOWN = "unknown"
+    """It is there, in a state that this version does not know."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the allocation has ended, by Slurm's own word."""
+        return self in (Seen.COMPLETED, Seen.FAILED, Seen.CANCELLED)
 
 
 @dataclass(frozen=True)
 class Row:
     """One allocation as Slurm shows it; times in seconds since the epoch, None if not known.
 
-    `state` is Slurm's own word for it.
+    `state` is Slurm's own word for it, `folder` where it works. Without an id, that could not be
+    read.
     """
 
     allocation_id: str
@@ -53,6 +61,7 @@ class Row:
     ends_s: float | None = None
     node: str = ""
     state: str = ""
+    folder: str = ""
 
 
 _S = PilotState
@@ -82,6 +91,7 @@ NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
     (_S.BOOTING, Seen.ABSENT): _S.DONE,
     (_S.READY, Seen.ABSENT): _S.DONE,
     (_S.DRAINING, Seen.ABSENT): _S.DONE,
+    **{(state, Seen.UNKNOWN): state for state in _LIVE},
 }
 
 
@@ -97,16 +107,22 @@ def registered(pilot: Pilot, *, at_s: float) -> Pilot:
     return pilot if pilot.state.over else _move(pilot, Seen.REGISTERED, at_s)
 
 
-def advance(pilot: Pilot, row: Row | None, *, at_s: float) -> Pilot:
-    """Return `pilot` after one answered look at Slurm that showed `row` (None: no such row)."""
+def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False) -> Pilot:
+    """Return `pilot` after one answered look at Slurm that showed `row` (None: no such row).
+
+    One that is `in_pool`, as HTCondor has just said, is not gone because Slurm does not show it.
+    """
     if pilot.state.over:
         return pilot
     if row is None:
         looks = pilot.absent_looks + 1
         coming = pilot.state is _S.INTENDED and at_s - pilot.asked_s < SUBMISSION_S
-        if looks < ABSENT_LOOKS_TO_BELIEVE or coming:
+        if looks < ABSENT_LOOKS_TO_BELIEVE or coming or in_pool:
             return replace(pilot, absent_looks=looks)
         return _move(pilot, Seen.ABSENT, at_s)
+    if row.seen is Seen.UNKNOWN:
+        known_id = row.allocation_id or pilot.allocation_id
+        return replace(pilot, absent_looks=0, allocation_id=known_id)
     queued = row.seen is Seen.QUEUED
     # compared one by one: this is done for every pilot at every look
     told: tuple[Any, ...] = (

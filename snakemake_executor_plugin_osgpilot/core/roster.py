@@ -96,7 +96,8 @@ class Roster:
         # whoever left since the last look was told so by what was known then
         self.held_back(now_s)
         for before in self.live:
-            after = advance(before, rows.get(before.name), at_s=now_s)
+            in_pool = signs.shows(before.name, now_s)
+            after = advance(before, rows.get(before.name), at_s=now_s, in_pool=in_pool)
             if after.name in signs.served:
                 after = registered(after, at_s=signs.served[after.name])
             elif after.name in signs.known:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
+from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
+
+NEWS_S = 2 * ASK_POOL_EVERY_S
+"""How long the pool's word for a pilot counts when Slurm does not show it."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,11 @@ class Signs:
     known: frozenset[str] = frozenset()
     asked_s: float | None = None
     jobs_wait: bool = False
+
+    def shows(self, name: str, now_s: float) -> bool:
+        """Whether the pool has a pilot, as it told not long ago."""
+        is_news = self.asked_s is not None and now_s - self.asked_s <= NEWS_S
+        return is_news and name in self.known
 
 
 @dataclass(frozen=True)

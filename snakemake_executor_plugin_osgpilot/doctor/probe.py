@@ -74,7 +74,7 @@ class Probe:
         if self.absent_looks >= ABSENT_LOOKS_TO_BELIEVE:
             return True
         row = self.row
-        return row is not None and row.seen in (Seen.COMPLETED, Seen.FAILED, Seen.CANCELLED)
+        return row is not None and row.seen.is_end
 
     @property
     def has_run(self) -> bool:
@@ -238,8 +238,10 @@ def _cancel(slurm: Slurm, probes: list[Probe]) -> None:
     if any(not probe.allocation_id for probe in probes):
         with suppress(OsgpilotError):
             rows = slurm.look()
-    lost = [rows[p.allocation.name].allocation_id for p in probes if p.allocation.name in rows]
-    open_ids = [p.allocation_id for p in probes if p.allocation_id and not p.is_over]
-    if doomed := sorted({*lost, *open_ids}):
+    names = {probe.allocation.name for probe in probes}
+    doomed = {row.allocation_id: name for name, row in rows.items() if name in names}
+    doomed |= {p.allocation_id: p.allocation.name for p in probes if not p.is_over}
+    doomed.pop("", None)
+    if doomed:
         with suppress(OsgpilotError):
             slurm.kill(doomed)

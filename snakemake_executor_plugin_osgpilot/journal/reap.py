@@ -164,21 +164,25 @@ class Reaper:
         say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
 
     def _end_pilots(self, ssh: str, what: Remains, say: Callable[[str], None]) -> None:
-        slurm, ids = self.grounds.slurms[ssh], list(what.pilots[ssh])
+        slurm = self.grounds.slurms[ssh]
+
+        def left() -> dict[str, str]:
+            return {i: name for i, name, _ in slurm.folders() if run_of(name) == what.run}
 
         def are_gone() -> bool:
-            return not {each for each, _, _ in slurm.folders()} & set(ids)
+            return not left()
 
+        pilots = left()
         for act in (slurm.cancel_pending, slurm.end_running):
             # a refusal means that some are gone
             with suppress(Refused):
-                act(ids)
+                act(pilots)
         if not _until(are_gone, GENTLY_S):
             with suppress(Refused):
-                slurm.kill(ids)
+                slurm.kill(left())
         if not _until(are_gone, FORCE_S):
             there = f" on {ssh}" if ssh else ""
-            raise Unanswered(f"pilots are still there; try{there}: scancel {' '.join(ids)}")
+            raise Unanswered(f"pilots are still there; try{there}: scancel {' '.join(left())}")
         say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
 
 

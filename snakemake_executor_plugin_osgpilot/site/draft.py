@@ -84,6 +84,8 @@ def _entry(partition: Nodes, cluster: ClusterFacts, account: str) -> Entry:
     limits = (partition.walltime_max_min, longest_min(cluster, partition, account))
     limit = min((each for each in limits if each is not None), default=None)
     why = cluster.may_use(partition) or ("" if partition.is_up else "it takes no jobs now")
+    if not why and partition.is_hidden:
+        why = "Slurm hides it from its users"
     if not why and limit is not None and limit < WALLTIME_MIN:
         why = f"its limit of {limit} minutes is too short for pilots"
     return Entry(

@@ -30,6 +30,7 @@ class Nodes:
     qos: tuple[str, ...] = ()
     is_for_root: bool = False
     preempts: bool = False
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ def _partition(keys: Mapping[str, str]) -> Nodes:
         _names(keys.get("AllowQos", "ALL")),
         keys.get("RootOnly") == "YES",
         keys.get("PreemptMode", "OFF") not in ("OFF", "GANG"),
+        keys.get("Hidden") == "YES",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
+from snakemake_executor_plugin_osgpilot.slurm.script import Answer
 
 LOG_TAIL = 400
 
@@ -28,24 +29,31 @@ class SlurmClient:
     def submit(self, allocation: Allocation) -> str:
         argv = commands.sbatch(allocation, self._options, self._script)
         files = {allocation.folder / name: text for name, text in allocation.files.items()}
-        return parse.allocation_id(self._answer(argv, files))
+        return parse.allocation_id(self._answer(argv, files).out)
 
     def interrupt(self) -> None:
         self._host.interrupt()
 
     def look(self) -> dict[str, Row]:
-        return parse.rows(self._answer(commands.squeue(self._user)))
+        return parse.rows(*self._shown())
 
     def folders(self) -> list[tuple[str, str, Path]]:
-        """Return id, name and working folder of each allocation of the user that has not ended."""
-        return parse.folders(self._answer(commands.squeue_folders(self._user)))
+        """Return id, name and working folder of each pilot of the user that has not ended."""
+        return parse.folders(*self._shown())
 
-    def cancel_pending(self, allocation_ids: Sequence[str]) -> None:
-        self._answer(commands.scancel_pending(allocation_ids))
+    def _shown(self) -> tuple[str, str]:
+        mark = _mark()
+        told = self._answer(commands.squeue(self._user, mark))
+        parse.check_answered(told.err)
+        return told.out, mark
+
+    def cancel_pending(self, pilots: Mapping[str, str]) -> None:
+        self._cancel(pilots, commands.PENDING)
 
     def expected_wait_s(self, allocation: Allocation) -> float | None:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
-        return parse.expected_wait_s(self._host.run(argv).err, now_s=time.time())
+        told = self._host.run(argv)
+        return parse.expected_wait_s(told.err, now_s=told.at_s)
 
     def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str]:
         """Return whether Slurm would take this allocation, and in its words when or why not.
@@ -55,26 +63,38 @@ class SlurmClient:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)[:-2]
         done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
                                script, *argv])  # fmt: skip
-        return done.status == 0, " ".join(done.err.split())
+        return done.status == 0, parse.in_local_time(" ".join(done.err.split()))
 
-    def drain_running(self, allocation_ids: Sequence[str]) -> None:
-        self._answer(commands.scancel_batch_usr1(allocation_ids))
+    def drain_running(self, pilots: Mapping[str, str]) -> None:
+        self._cancel(pilots, commands.USR1)
 
-    def end_running(self, allocation_ids: Sequence[str]) -> None:
-        self._answer(commands.scancel_batch_term(allocation_ids))
+    def end_running(self, pilots: Mapping[str, str]) -> None:
+        self._cancel(pilots, commands.TERM)
 
-    def kill(self, allocation_ids: Sequence[str]) -> None:
-        self._answer(commands.scancel(allocation_ids))
+    def kill(self, pilots: Mapping[str, str]) -> None:
+        self._cancel(pilots, ())
+
+    def _cancel(self, pilots: Mapping[str, str], options: Sequence[str]) -> None:
+        argv = commands.scancel(self._user, _mark(), pilots, options)
+        self._answer(argv, command="scancel")
 
     def write(self, files: Mapping[Path, str]) -> None:
         self._answer(["true"], files)
 
     def log_tail(self, folder: Path) -> str:
-        return self._answer(["tail", "-c", str(LOG_TAIL), str(folder / commands.LOG)])
+        return self._answer(["tail", "-c", str(LOG_TAIL), str(folder / commands.LOG)]).out
 
-    def _answer(self, argv: Sequence[str], files: Mapping[Path, str] | None = None) -> str:
-        done = self._host.run(argv, files=files)
+    def _answer(
+        self, argv: Sequence[str], files: Mapping[Path, str] | None = None, command: str = ""
+    ) -> Answer:
+        """Return what a command said that did well; `command` names it if `argv` does not."""
+        done = self._host.run(argv, files=files, what=command)
         if done.status == 0:
-            return done.out
+            return done
         said = " ".join(done.err.split()) or f"exit status {done.status}"
-        raise failure(argv[0], said)
+        raise failure(command or argv[0], said)
+
+
+def _mark() -> str:
+    """Return a word that cannot be in the name of a job that is there already."""
+    return secrets.token_hex(8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.ports import Allocation
@@ -15,9 +15,26 @@ WARNING_S = 180
 """Slurm warns the pilot this long before the walltime. It may do so up to 60 s early (sbatch(1),
 --signal), and the pilot ends itself before, so this is the second line of defence."""
 
-FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N")
-PLACE_FIELDS = ("%A", "%j", "%Z")
-SEPARATOR = "\x1f"
+FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N", "%Z")
+"""What is asked of each allocation: id, name, state, reason, start, end, node, working folder."""
+
+CANCEL = """
+user=$1 mark=$2 options=$3; shift 3
+shown=$(squeue --noheader --all --user="$user" --states=all --format="$mark %A %j $mark") || exit
+ids=$({ printf '%s\\n' "$@"; echo; printf '%s\\n' "$shown"; } | awk -v mark="$mark" '
+    !all && NF { wanted[$2] = $0; next }
+    { all = 1 }
+    $1 == mark && ($2 in wanted) && $0 != wanted[$2] { delete wanted[$2] }
+    END { for (id in wanted) print id }
+') || exit
+[ -z "$ids" ] || exec scancel --user="$user" $options $ids
+"""
+"""Runs `scancel` with those of the wanted ids that do not belong to another job by now.
+
+Ids start again when slurmctld has lost its state. `scancel --name` takes one name alone, so names
+are compared here; an id that `squeue` does not show proves nothing and is passed on. Lines are
+`MARK ID NAME MARK`: a job cannot have a mark in its name that was made for this call.
+"""
 
 
 def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[str]:
@@ -61,39 +78,41 @@ def _filename_pattern(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def squeue(user: str) -> list[str]:
-    """Return the one query that shows all allocations of `user`, ended ones included."""
+def squeue(user: str, mark: str) -> list[str]:
+    """Return the one query that shows all allocations of `user`, ended ones included.
+
+    Hidden partitions are included. A job's name may have any character in it, line breaks too;
+    `mark`, made for this query, tells where rows and fields begin and end.
+    """
+    row = f"{mark}|".join(FIELDS)
     return [
         "squeue",
         "--noheader",
+        "--all",
         f"--user={user}",
         "--states=all",
-        f"--format={SEPARATOR.join(FIELDS)}",
+        f"--format={mark}<{row}{mark}>",
     ]
 
 
-def squeue_folders(user: str) -> list[str]:
-    """Return the query for id, name and working folder of the allocations that have not ended."""
-    return ["squeue", "--noheader", f"--user={user}", f"--format={SEPARATOR.join(PLACE_FIELDS)}"]
+PENDING = ("--state=PENDING",)
+"""Options of `scancel`: leave running allocations alone."""
+
+TERM = ("--batch", "--signal=TERM")
+"""Options of `scancel`: signal the batch shells alone.
+
+A plain scancel signals every process of the pilot, the one that holds its root file system
+included; nothing is evicted cleanly then and the job waits for its lease to run out.
+"""
+
+USR1 = ("--batch", "--signal=USR1")
+"""Options of `scancel`: signal the batch shells alone: finish what runs, then end."""
 
 
-def scancel_pending(allocation_ids: Sequence[str]) -> list[str]:
-    return ["scancel", "--state=PENDING", *allocation_ids]
+def scancel(user: str, mark: str, pilots: Mapping[str, str], options: Sequence[str]) -> list[str]:
+    """Return the call that runs `scancel` on allocations (name by id) that still have their name.
 
-
-def scancel_batch_term(allocation_ids: Sequence[str]) -> list[str]:
-    """Signal the batch shells alone.
-
-    A plain scancel signals every process of the pilot, the one that holds its root file system
-    included; nothing is evicted cleanly then and the job waits for its lease to run out.
+    See `CANCEL`; `mark` is made for this call.
     """
-    return ["scancel", "--batch", "--signal=TERM", *allocation_ids]
-
-
-def scancel_batch_usr1(allocation_ids: Sequence[str]) -> list[str]:
-    """Signal the batch shells alone: finish what runs, then end."""
-    return ["scancel", "--batch", "--signal=USR1", *allocation_ids]
-
-
-def scancel(allocation_ids: Sequence[str]) -> list[str]:
-    return ["scancel", *allocation_ids]
+    lines = (f"{mark} {allocation_id} {name} {mark}" for allocation_id, name in pilots.items())
+    return ["sh", "-c", CANCEL, "-", user, mark, " ".join(options), *lines]

@@ -52,9 +52,11 @@ class Host:
 
     def run(
         self, argv: Sequence[str], *, files: Mapping[Path, str] | None = None,
-        timeout_s: int = TIMEOUT_S,
+        timeout_s: int = TIMEOUT_S, what: str = "",
     ) -> Answer:  # fmt: skip
         """Write `files` (text by path), then run a command; return what it said.
+
+        Messages name it `what`, by default its first word.
 
         Raises `Unreached` when it did not begin, `Unanswered` when it is not known how it ended;
         that it has ended after `timeout_s` is certain. `Abandoned` after `interrupt`.
@@ -72,9 +74,9 @@ class Host:
             interrupt=self._interrupt,
         )
         if self._interrupt.came:
-            raise Abandoned(f"`{argv[0]}` was not waited for")
+            raise Abandoned(f"`{what or argv[0]}` was not waited for")
         self._learn_time(done.stdout, mark, began_s)
-        return answer(done.stdout, done.stderr, mark=mark, what=argv[0])
+        return answer(done.stdout, done.stderr, mark=mark, what=what or argv[0])
 
     def _learn_time(self, out: str, mark: str, began_s: float) -> None:
         """Learn how far the host's clock is ahead of ours."""

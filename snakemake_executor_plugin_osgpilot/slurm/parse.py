@@ -1,15 +1,18 @@
-"""What Slurm's commands print, as values. An unreadable line is an error, not an absence."""
+"""What Slurm's commands print, as values. What cannot be read proves nothing, least of all that a
+pilot is gone; jobs that are no pilots do not matter, whatever they are called."""
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.core.remains import run_of
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
-from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS, PLACE_FIELDS, SEPARATOR
+from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS
 
 _QUEUED = "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT"
 _RUNNING = "RUNNING SUSPENDED STOPPED RESIZING SIGNALING"
@@ -25,7 +28,8 @@ STATES: dict[str, Seen] = {
     **dict.fromkeys(_FAILED.split(), Seen.FAILED),
     **dict.fromkeys(_CANCELLED.split(), Seen.CANCELLED),
 }
-"""Slurm's job states (squeue(1), JOB STATE CODES) and what they mean for a pilot."""
+"""Slurm's job states (squeue(1), JOB STATE CODES) and what they mean for a pilot; in any other, it
+is there and not known what."""
 
 
 def allocation_id(sbatch_output: str) -> str:
@@ -37,6 +41,7 @@ def allocation_id(sbatch_output: str) -> str:
     return found
 
 
+_TIME = "%Y-%m-%dT%H:%M:%S"
 _TEST_ONLY = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
@@ -47,49 +52,107 @@ def expected_wait_s(test_only_output: str, *, now_s: float) -> float | None:
     return None if start_s is None else max(0.0, start_s - now_s)
 
 
-def rows(squeue_output: str) -> dict[str, Row]:
-    """Return allocations by job name. Where a name occurs twice the latest id wins."""
+def in_local_time(test_only_output: str) -> str:
+    """Return what `sbatch --test-only` prints with the user's time in place of UTC."""
+    found = _TEST_ONLY.search(test_only_output)
+    start_s = timestamp(found[1]) if found else None
+    if found is None or start_s is None:
+        return test_only_output
+    local = time.strftime(_TIME, time.localtime(start_s))
+    return f"{test_only_output[: found.start(1)]}{local}{test_only_output[found.end(1) :]}"
+
+
+def rows(squeue_output: str, mark: str) -> dict[str, Row]:
+    """Return the pilots of the user by name, as `commands.squeue` with `mark` shows them.
+
+    Other jobs are left out. Where a name occurs twice, one that works in a pilot's folder counts,
+    and of these the latest.
+    """
     found: dict[str, Row] = {}
-    for line in squeue_output.splitlines():
-        if not line.strip():
-            continue
-        row = _row(line)
+    for row in _pilots(squeue_output, mark):
         known = found.get(row.name)
-        if known is None or int(known.allocation_id) < int(row.allocation_id):
+        if known is None or _rank(known) <= _rank(row):
             found[row.name] = row
     return found
 
 
-def folders(squeue_output: str) -> list[tuple[str, str, Path]]:
-    """Return id, name and working folder of allocations."""
-    found = []
-    for line in filter(str.strip, squeue_output.splitlines()):
-        parts = [part.strip() for part in line.split(SEPARATOR)]
-        if len(parts) != len(PLACE_FIELDS) or not _is_number(parts[0]):
-            raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
-        found.append((parts[0], parts[1], Path(parts[2])))
-    return found
+def folders(squeue_output: str, mark: str) -> list[tuple[str, str, Path]]:
+    """Return id, name and working folder of the pilots that have not ended.
+
+    A job that only has such a name is none of ours: its folder is not that of a pilot.
+    """
+    return [
+        (row.allocation_id, row.name, Path(row.folder))
+        for row in _pilots(squeue_output, mark)
+        if row.allocation_id and _is_at_home(row) and not row.seen.is_end
+    ]
 
 
-def _row(line: str) -> Row:
-    parts = [part.strip() for part in line.split(SEPARATOR)]
-    if len(parts) != len(FIELDS) or not _is_number(parts[0]):
-        raise Unanswered(f"squeue printed a line that cannot be read: {line[:200]!r}")
-    job_id, name, state, reason, start, end, node = parts
-    if state not in STATES:
-        raise Unanswered(f"squeue shows an unknown state {state!r} for job {job_id}")
-    row = Row(job_id, name, STATES[state], reason, ends_s=timestamp(end), node=node, state=state)
-    return row if row.seen is Seen.QUEUED else replace(row, started_s=timestamp(start))
+def check_answered(text: str) -> None:
+    """Raise `Unanswered` if squeue says that it did not get its answer, whatever its status."""
+    if found := _NO_ANSWER.search(text):
+        raise Unanswered(f"squeue: {found[0].strip()[:200]}")
+
+
+_NO_ANSWER = re.compile(r"^.*slurm_load_jobs? error.*$", re.MULTILINE)
+ID_DIGITS_MAX = 20
+_NODE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
+    """Yield the rows of pilots. Raises `Unanswered` if there is but a part of the answer."""
+    head, *lines = squeue_output.split(f"{mark}<")
+    check_answered(head)
+    for line in lines:
+        text, end, after = line.partition(f"{mark}>")
+        check_answered(after)
+        fields = text.split(f"{mark}|")
+        if not end or len(fields) != len(FIELDS):
+            raise Unanswered(f"squeue's answer was cut off: {text[:200]!r}")
+        if run_of(fields[1]):
+            yield _row(fields)
+
+
+def _row(fields: Sequence[str]) -> Row:
+    name, folder = fields[1], fields[-1]
+    job_id, _, state, reason, start, end, node, _ = (field.strip() for field in fields)
+    seen = STATES.get(state, Seen.UNKNOWN) if _is_number(job_id) else Seen.UNKNOWN
+    return Row(
+        job_id if _is_number(job_id) else "",
+        name,
+        seen,
+        reason,
+        # of one that waits, it is an expectation
+        started_s=None if seen is Seen.QUEUED else timestamp(start),
+        ends_s=timestamp(end),
+        # it may be given to sbatch as one to leave out
+        node=node if _NODE.fullmatch(node) else "",
+        state=state,
+        folder=folder,
+    )
+
+
+def _rank(row: Row) -> tuple[bool, int, bool]:
+    """Return what is more for an allocation that is rather the pilot of this name.
+
+    One that moved to another cluster of a federation is shown twice, revoked here.
+    """
+    return _is_at_home(row), int(row.allocation_id or 0), not row.seen.is_end
+
+
+def _is_at_home(row: Row) -> bool:
+    """Whether an allocation works where pilots of its run do, in RUN/pilots/NAME."""
+    return Path(row.folder).parts[-3:-1] == (run_of(row.name), "pilots")
 
 
 def _is_number(text: str) -> bool:
     """Whether `text` can be a job id; it is given to scancel as it is."""
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) < ID_DIGITS_MAX
 
 
 def timestamp(text: str) -> float | None:
-    """Return local ISO time as squeue prints it (`%Y-%m-%dT%H:%M:%S`) in seconds, None for N/A."""
+    """Return a time in UTC as Slurm prints it in seconds since the epoch, None for N/A."""
     try:
-        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+        return float(calendar.timegm(time.strptime(text, _TIME)))
     except (ValueError, OverflowError):
         return None

@@ -9,7 +9,8 @@ from snakemake_executor_plugin_osgpilot.site import facts
 from snakemake_executor_plugin_osgpilot.site.facts import ClusterFacts
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
-SCONTROL = ("scontrol", "--oneliner", "show")
+SCONTROL = ("scontrol", "--all", "--oneliner", "show")
+"""Hidden partitions are shown, too: pilots may be meant for one."""
 
 
 def survey(host: Host) -> ClusterFacts:

@@ -160,16 +160,18 @@ def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
     assert dict(line.split("=", 1) for line in lines) == values
 
 
-ROW = "7\x1fosgpilot-r1-1\x1fRUNNING\x1fNone\x1fN/A\x1fN/A\x1fn1\n"
-slurm_said = st.lists(st.sampled_from([ROW, ROW.strip(), "7;cluster", "7"]) | hostile, max_size=4)
+FIELDS = ("7", "osgpilot-r1-1", "RUNNING", "None", "N/A", "N/A", "n1", "/r1/pilots/x")
+ROW = "m<" + "m|".join(FIELDS) + "m>\n"
+PARTS = (ROW, ROW.strip(), ROW.replace("7", "x"), "7;cluster", "7")
+slurm_said = st.lists(st.sampled_from(PARTS) | hostile, max_size=4)
 
 
 @given(slurm_said.map("".join))
-@example("--wrap=id\x1fosgpilot-20261122-101010-abc123-1\x1f/x\n")
+@example(ROW.replace("7", "--wrap=id"))
 def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
     for read in (
-        lambda: [row.allocation_id for row in parse.rows(said).values()],
-        lambda: [each for each, _, _ in parse.folders(said)],
+        lambda: [r.allocation_id for r in parse.rows(said, "m").values() if r.allocation_id],
+        lambda: [each for each, _, _ in parse.folders(said, "m")],
         lambda: [parse.allocation_id(said)],
     ):
         try:

@@ -14,7 +14,6 @@ from snakemake_executor_plugin_osgpilot.core.remains import (
 )
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.slurm import parse
-from snakemake_executor_plugin_osgpilot.slurm.commands import SEPARATOR
 
 HERE = Place("login1")
 THERE = Place("login1", "ap", "cm")
@@ -85,9 +84,9 @@ def test_pilots_are_told_by_their_name():
 
 
 def test_allocations_and_their_folders_are_read():
-    line = SEPARATOR.join(("7", "osgpilot-r-1", "/home/a b/pilots/osgpilot-r-1"))
-    assert parse.folders(line + "\n") == [
-        ("7", "osgpilot-r-1", Path("/home/a b/pilots/osgpilot-r-1"))
-    ]
+    folder = "/home/a b/r/pilots/osgpilot-r-1"
+    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
+    line = "m<" + "m|".join(fields) + "m>\n"
+    assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
     with pytest.raises(Unanswered):
-        parse.folders("garbage\n")
+        parse.folders(line[:-4], "m")

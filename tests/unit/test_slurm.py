@@ -19,13 +19,17 @@ from snakemake_executor_plugin_osgpilot.slurm.refusals import NEVER, UNKNOWN, fa
 ALLOCATION = Allocation("osgpilot-r1-1", "r1", 4, 3900, 60, Path("/w/100%/pilots/x"))
 
 
+MARK = "5f0c"
+
+
 def squeue_line(*fields):
-    return commands.SEPARATOR.join(fields) + "\n"
+    return f"{MARK}<" + f"{MARK}|".join(fields) + f"{MARK}>\n"
 
 
 RUNNING = squeue_line(
-    "42", "osgpilot-r1-1", "RUNNING", "None", "2026-01-02T03:04:05", "2026-01-02T04:04:05", "n1"
-)
+    "42", "osgpilot-r1-1", "RUNNING", "None", "2026-01-02T03:04:05", "2026-01-02T04:04:05", "n1",
+    "/w/r1/pilots/osgpilot-r1-1",
+)  # fmt: skip
 
 
 def test_sbatch_asks_for_the_shape_and_leaks_nothing():
@@ -75,9 +79,7 @@ def test_slurm_is_asked_for_its_expectation_without_submitting():
 
 
 def test_running_pilots_are_signalled_at_the_batch_shell_only():
-    assert commands.scancel_batch_term(["1", "2"]) == [
-        "scancel", "--batch", "--signal=TERM", "1", "2"
-    ]  # fmt: skip
+    assert commands.TERM == ("--batch", "--signal=TERM")
 
 
 @pytest.mark.parametrize("text", ["42\n", "42;cluster\n", "sbatch: info: lua says hi\n42\n"])
@@ -92,23 +94,53 @@ def test_an_sbatch_answer_without_an_id_is_no_answer(text):
 
 
 def test_a_row_is_read():
-    row = parse.rows(RUNNING)["osgpilot-r1-1"]
+    row = parse.rows(RUNNING, MARK)["osgpilot-r1-1"]
     assert (row.allocation_id, row.seen, row.node) == ("42", Seen.RUNNING, "n1")
     assert row.ends_s - row.started_s == 3600
 
 
 def test_the_latest_allocation_of_a_name_counts():
     older = RUNNING.replace("42", "9", 1)
-    assert parse.rows(RUNNING + older)["osgpilot-r1-1"].allocation_id == "42"
+    assert parse.rows(RUNNING + older, MARK)["osgpilot-r1-1"].allocation_id == "42"
+
+
+SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
+
+
+@pytest.mark.parametrize("length", range(len(f"{MARK}<"), len(SECOND.rstrip())))
+def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
+    with pytest.raises(Unanswered, match="cut off"):
+        parse.rows(RUNNING + SECOND[:length], MARK)
 
 
 @pytest.mark.parametrize(
     "line",
-    ["garbage\n", RUNNING.replace("RUNNING", "DANCING"), RUNNING.replace("42", "x"), RUNNING[:20]],
+    [
+        RUNNING.replace("RUNNING", "DANCING"),
+        RUNNING.replace("42", "42_[1-10%2]"),
+        RUNNING.replace("42", "42+0"),
+        RUNNING.replace("42", "42;cluster"),
+    ],
 )
-def test_a_line_that_cannot_be_read_means_nothing_is_known(line):
-    with pytest.raises(Unanswered):
-        parse.rows(RUNNING + line)
+def test_a_pilot_whose_row_cannot_be_read_is_there_and_not_known_what(line):
+    row = parse.rows("Welcome to the cluster!\n" + line, MARK)["osgpilot-r1-1"]
+    assert row.seen is Seen.UNKNOWN
+    assert row.allocation_id in ("", "42")
+
+
+@pytest.mark.parametrize("said", ["slurm_load_jobs error: Unable to contact slurm controller\n"])
+def test_an_error_is_no_answer_whatever_the_status(said):
+    with pytest.raises(Unanswered, match="Unable to contact"):
+        parse.rows(said, MARK)
+    with pytest.raises(Unanswered, match="Unable to contact"):
+        parse.rows(RUNNING + said, MARK)
+    named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK}|")[2:])
+    assert set(parse.rows(RUNNING + named, MARK)) == {"osgpilot-r1-1"}
+
+
+@pytest.mark.parametrize("node", ["n[1-2]", "None assigned", "(null)", ""])
+def test_what_is_no_node_is_never_left_out(node):
+    assert parse.rows(RUNNING.replace("n1", node), MARK)["osgpilot-r1-1"].node == ""
 
 
 def test_times_that_are_not_known():
