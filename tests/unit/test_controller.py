@@ -13,7 +13,13 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import (
+    JobClass,
+    PilotState,
+    Policy,
+    Request,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.errors import Abandoned, Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -185,6 +191,27 @@ def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
     assert record["pilots"][0]["state"] == "cancelled"
     assert record["forecast"]["work_core_s"] > 0
     assert record["forecast"]["wanted_cores"] is None, "as many as there are jobs for"
+
+
+def test_a_pilot_that_slurm_does_not_show_is_there_while_htcondor_shows_it(world):
+    """As in a hidden partition, when a query does not show these."""
+    world.add("a")
+    world.tick()
+    world.ap.known = {"osgpilot-r1-1": {}}
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.tick()
+    (pilot,) = world.fleet.live
+    shown, world.slurm.rows = world.slurm.rows, {}
+    for _ in range(20):
+        world.tick()
+        assert world.fleet.live[0].state is PilotState.READY
+    assert len(world.slurm.submitted) == 1, "nothing is started in its place"
+    world.slurm.rows = shown
+    world.tick()
+    world.ap.known, world.slurm.rows = {}, {}
+    for _ in range(10):
+        world.tick()
+    assert pilot.name not in [each.name for each in world.fleet.live]
 
 
 def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):

@@ -103,6 +103,12 @@ def test_without_accounting_no_account_is_guessed():
     assert arguments(executor) == " -A theirs -p theirs"
 
 
+def test_the_plugin_sees_jobs_in_hidden_partitions_whatever_a_user_filters():
+    environment = {"SQUEUE_PARTITION": "long", "SQUEUE_STATES": "PD", "PATH": "/bin"}
+    fallback._see_all_jobs(environment)
+    assert environment == {"SQUEUE_ALL": "1", "PATH": "/bin"}
+
+
 @pytest.fixture
 def ran(monkeypatch):
     calls = []

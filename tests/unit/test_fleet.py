@@ -364,6 +364,28 @@ def test_what_cannot_be_ended_is_said(fleet, slurm):
         fleet.end(wait_s=5, kill_wait_s=5)
 
 
+def test_one_in_a_state_that_is_not_known_goes_on_counting_and_is_removed_at_the_end(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.UNKNOWN, state="DANCING")
+    slurm.deaf = True
+    for _ in range(2 * ABSENT_LOOKS_TO_BELIEVE):
+        assert fleet.look(Signs()) == []
+    assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
+    fleet.end()
+    assert slurm.killed == ["1"]
+    assert fleet.live == ()
+
+
+def test_what_is_asked_to_end_is_named_by_id_and_name(fleet, slurm):
+    asked = []
+    slurm.end_running = asked.append
+    slurm.kill = lambda pilots: (asked.append(pilots), FakeSlurm.kill(slurm, pilots))
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.end()
+    assert asked == [{"1": "osgpilot-r1-1"}] * 2
+
+
 def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
     fleet.apply(ONE)
     slurm.fails = Unanswered("slurmctld restarts")

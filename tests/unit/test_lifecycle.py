@@ -1,6 +1,9 @@
 """What a look at Slurm may and may not conclude about a pilot."""
 
 import itertools
+from dataclasses import replace
+
+import pytest
 
 from snakemake_executor_plugin_osgpilot.core.lifecycle import (
     ABSENT_LOOKS_TO_BELIEVE,
@@ -88,3 +91,24 @@ def test_a_pilot_that_drains_stays_so_whatever_the_pool_says():
 def test_how_slurm_says_it_failed_is_kept():
     failed = advance(pilot(), row(Seen.FAILED, state="NODE_FAIL"), at_s=1.0)
     assert (failed.state, failed.failure) == (PilotState.FAILED, "NODE_FAIL")
+
+
+@pytest.mark.parametrize("state", [state for state in PilotState if not state.over])
+def test_a_state_that_is_not_known_moves_nothing_and_says_that_it_is_there(state):
+    doubted = replace(pilot(state), absent_looks=ABSENT_LOOKS_TO_BELIEVE - 1, started_s=3.0)
+    assert advance(doubted, row(Seen.UNKNOWN), at_s=9.0) == replace(doubted, absent_looks=0)
+
+
+def test_the_id_of_one_in_a_state_that_is_not_known_is_learned_and_never_forgotten():
+    intended = replace(pilot(PilotState.INTENDED), allocation_id="")
+    assert advance(intended, row(Seen.UNKNOWN), at_s=1.0).allocation_id == "7"
+    unreadable = Row("", "p1", Seen.UNKNOWN)
+    assert advance(pilot(), unreadable, at_s=1.0).allocation_id == "7"
+
+
+def test_one_that_the_pool_shows_is_not_gone_because_slurm_does_not_show_it():
+    looked = pilot()
+    for _ in range(3 * ABSENT_LOOKS_TO_BELIEVE):
+        looked = advance(looked, None, at_s=1.0, in_pool=True)
+    assert looked.state is PilotState.READY
+    assert advance(looked, None, at_s=2.0).state is PilotState.DONE

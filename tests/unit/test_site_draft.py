@@ -62,6 +62,18 @@ def test_of_a_large_cluster_only_what_the_user_may_use_is_offered(drafted):
     assert "you also have: bio-gpu" in text
 
 
+def test_a_hidden_partition_is_known_and_not_proposed(drafted):
+    known = pool()
+    secret = replace(known.partition("compute"), name="secret", is_default=False, is_hidden=True)
+    nodes = tuple(replace(node, partitions=(*node.partitions, "secret")) for node in known.nodes)
+    cluster = replace(known, partitions=(secret, *known.partitions), nodes=nodes)
+    path, site = drafted(cluster)
+    assert [p.name for p in site.partitions] == ["compute"]
+    assert "# Not used: Slurm hides it from its users" in path.read_text()
+    named = replace(site, partitions=(replace(site.partitions[0], name="secret"),))
+    assert problems(named, cluster) == []
+
+
 def test_gpu_partitions_can_be_uncommented_as_they_are(drafted, tmp_path):
     text = drafted(large())[0].read_text()
     head, _, rest = text.partition("for rules that use GPUs.\n")
