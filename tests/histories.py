@@ -88,23 +88,34 @@ def large(jobs: int, pilots: int, cores: int = 16) -> Story:
     return Story().take(lines)
 
 
-def nasty() -> Story:
-    """Return a run in which every text that a user or a node may give is an attack."""
-    lines = [
-        {**LIFE, "run": NASTY, "project": NASTY},
-        {**queued(NASTY, "000001"), "jobs": [["000001", NASTY]]},
+def nasty_lines(text: str) -> list[Line]:
+    """Return a run in which every text that a user, a job or a node may give is `text`."""
+    return [
+        {**LIFE, "run": text, "project": text},
+        {**queued(text, "000001"), "jobs": [["000001", text]]},
         *served(1, BEGUN_S + RUNTIME_S),
-        pilot(2, "failed", BEGUN_S, node=NASTY, failure=NASTY, ended_s=BEGUN_S + 1),
-        pilot(3, "pending", BEGUN_S, pending_reason=NASTY),
+        pilot(2, "failed", BEGUN_S, node=text, failure=text, ended_s=BEGUN_S + 1),
+        pilot(3, "pending", BEGUN_S, pending_reason=text),
         *ran("000001", 1, BOOT_S, BOOT_S + 100, exit_status=1),
-        {"kind": "failed", "at_s": BEGUN_S + 200, "job": "000001", "text": NASTY},
+        {"kind": "failed", "at_s": BEGUN_S + 200, "job": "000001", "text": text},
         {
             "kind": "plan", "at_s": BEGUN_S, "waiting": 1, "running": 0, "to_come": 0, "demand": [],
-            "actions": [{"action": NASTY, "count": 1, "reason": NASTY}], "unfit": [],
-            "refusals": [{"count": 1, "rule": NASTY, "reason": NASTY}], "forecast": {},
+            "actions": [{"action": text, "count": 1, "reason": text}], "unfit": [],
+            "refusals": [{"count": 1, "rule": text, "reason": text}], "forecast": {},
+        },
+        *(queued(text, key) | {"jobs": [[key, text, text]]} for key in ("000002", "000003")),
+        *ran("000002", 1, BOOT_S, BOOT_S + 100)[:1],
+        {"kind": "held", "jobs": [["000002", BEGUN_S + 150, text]]},
+        {
+            "kind": "started",
+            "jobs": [["000003", BEGUN_S + BOOT_S, "osgpilot-r-1", text, text, text]],
         },
     ]  # fmt: skip
-    return Story().take(lines)
+
+
+def nasty() -> Story:
+    """Return a run in which every text that a user or a node may give is an attack."""
+    return Story().take(nasty_lines(NASTY))
 
 
 def small() -> Story:
