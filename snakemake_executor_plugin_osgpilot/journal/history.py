@@ -42,7 +42,7 @@ class History:
         self._lines: list[Line] = []
         self._file = -1
         self._torn = False
-        self._marked = False
+        self._is_full = False
 
     def put(self, lines: Iterable[Line]) -> None:
         """Have lines written with the next `flush`."""
@@ -52,24 +52,24 @@ class History:
     def flush(self) -> None:
         """Write what was put."""
         with self._lock:
-            if not self._lines:
-                return
-            self._open()
-            is_full = os.fstat(self._file).st_size > SIZE_MAX
-            lines = self._lines
-            if is_full:
-                mark = [] if self._marked else [{"kind": FULL}]
-                lines = [*mark, *(line for line in lines if line["kind"] in ALWAYS)]
-            if lines:
-                self._append("".join(map(_encoded, lines)).encode())
-            self._marked = is_full
-            self._lines.clear()
-        if is_full:
+            if self._lines:
+                self._open()
+                self._append("".join(map(_encoded, self._due())).encode())
+                self._lines.clear()
+        if self._is_full:
             raise HistoryFull(
                 f"{self._path} has reached its limit of {SIZE_MAX / 1024**2:.0f} MB; `osgpilot "
                 "status`, `explain` and `report` show the run up to now and learn no more of it; "
                 "the run goes on as before, and so do Snakemake's messages, its record and `reap`"
             )
+
+    def _due(self) -> list[Line]:
+        """Return what there is room for."""
+        was_full, self._is_full = self._is_full, os.fstat(self._file).st_size > SIZE_MAX
+        if not self._is_full:
+            return self._lines
+        kept = [line for line in self._lines if line["kind"] in ALWAYS]
+        return kept if was_full else [{"kind": FULL}, *kept]
 
     def _open(self) -> None:
         if self._file < 0:
