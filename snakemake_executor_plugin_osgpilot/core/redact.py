@@ -67,11 +67,14 @@ class Redactor:
         return text
 
     def tail(self, text: str) -> str:
-        """Return `text`, the end of a longer one, without secrets: its first line, which may begin
-        within one, is left out.
+        """Return `text`, the end of a longer one, without secrets.
+
+        It may begin within one: its first line is left out, or of a single line as much as a secret
+        may be long.
         """
-        _, line_break, rest = text.partition("\n")
-        return self(rest if line_break else text[self.longest :])
+        masked = self(text)
+        _, line_break, rest = masked.partition("\n")
+        return rest if line_break else masked[self.longest :]
 
     def _without_base64(self, text: str) -> str:
         """Mask runs of an encoded secret, however its lines are broken."""
