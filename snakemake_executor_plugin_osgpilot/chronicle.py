@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core import history as lines
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
-from snakemake_executor_plugin_osgpilot.core.redact import redacted
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.core.view import View
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.history import History
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
@@ -25,7 +27,7 @@ NUMBERS_EVERY_S = 60.0
 @dataclass
 class Chronicle:
     """Follows one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
-    else by the controller's. `secrets` are texts that must not be written down.
+    else by the controller's. `redact` takes out what must not be written down.
     """
 
     history: History
@@ -33,7 +35,7 @@ class Chronicle:
     fleet: Fleet
     scaling: Scaling
     clock: Clock
-    secrets: tuple[str, ...] = ()
+    redact: Redactor = field(default_factory=Redactor)
     critical_path_s: float = 0.0
     _pilots: dict[str, Pilot] = field(default_factory=dict)
     _planned: Line | None = None
@@ -69,7 +71,7 @@ class Chronicle:
 
     def failed(self, key: str, text: str) -> None:
         """Write down why a job failed, as the user is told."""
-        text = redacted(text, self.secrets)[-lines.TEXT_MAX :]
+        text = self.redact(text)[-lines.TEXT_MAX :]
         self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
 
     def planned(self, view: View) -> None:
@@ -91,14 +93,17 @@ class Chronicle:
         self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
 
     def follow(self) -> None:
-        """Write down what happened to jobs and pilots. Raises `OSError`; nothing is lost then."""
+        """Write down what happened to jobs and pilots.
+
+        Raises `OSError`; nothing is lost then. Raises `HistoryFull` where there is no more room.
+        """
         now_s = self.clock.now_s()
         if now_s - self._written_s >= WRITE_EVERY_S:
             self._written_s = now_s
             self._follow(now_s)
 
     def _follow(self, now_s: float) -> None:
-        self.history.put(lines.moved(self.queue.changes(), now_s))
+        self.history.put(lines.moved(self.queue.changes(), now_s, self.redact))
         self.history.put(lines.woken(self.queue.waker.news(), now_s))
         known = self._pilots
         new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
@@ -114,10 +119,9 @@ class Chronicle:
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
         end["critical_path_s"] = self.critical_path_s
-        try:
+        # the run has ended, whether or not its history could be told
+        with suppress(OSError, OsgpilotError):
             self._follow(now_s)
-            self.history.put([end])
+        self.history.put([end])
+        with suppress(OSError, OsgpilotError):
             self.history.close()
-        except OSError:
-            # the run has ended, whether or not its history could be told
-            return

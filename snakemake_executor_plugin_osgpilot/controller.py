@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from traceback import extract_tb
 
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
@@ -56,6 +57,7 @@ class Controller:
         self._idle = self._shunned = self._unfetched = frozenset[str]()
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
+        self._bugs: set[tuple[str, str]] = set()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._pause = threading.Event()
@@ -164,7 +166,18 @@ class Controller:
             act()
         except Exception as error:
             # a bug of ours must not end the thread: the jobs would wait for ever
-            self._warn(f"internal error, going on: {type(error).__name__}: {error}")
+            self._tell_bug(error)
+
+    def _tell_bug(self, error: Exception) -> None:
+        """Say it once for each cause: the place in our code, for the text may differ each time."""
+        at = extract_tb(error.__traceback__)[-1]
+        kind, place = type(error).__name__, f"{at.filename.rpartition('/')[2]}:{at.lineno}"
+        if (kind, place) not in self._bugs:
+            self._bugs.add((kind, place))
+            self._warn(
+                f"internal error, going on: {kind}: {error} ({place}); it is said once, please "
+                "report it"
+            )
 
     def tick(self) -> None:
         """Do what is due, one after the other."""

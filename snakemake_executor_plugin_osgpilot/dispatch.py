@@ -15,6 +15,7 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.reporting import Reporting
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.core.model import Policy
@@ -27,7 +28,7 @@ Lane = tuple[str, str, str]
 the scope of the pilots (empty: the workflow's)."""
 
 
-class Dispatcher(AbstractExecutor):  # type: ignore[misc]
+class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     """Hands jobs to executors of its own, and passes Snakemake's callbacks on to them.
 
     There is one for each project and scope in the OSPool, each with a run of its own and a share of

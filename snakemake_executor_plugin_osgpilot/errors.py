@@ -11,9 +11,17 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
 
+from snakemake_executor_plugin_osgpilot.core.printable import printable
+
 
 class OsgpilotError(Exception):
-    """Base of all errors raised on purpose; its text is shown to the user as it is."""
+    """Base of all errors raised on purpose; its text is shown to the user as it is.
+
+    It may quote a job, a node or another program: what would drive a terminal is escaped in it.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class BadInput(OsgpilotError):

@@ -13,10 +13,12 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.opening import make_preparer, open_run
 from snakemake_executor_plugin_osgpilot.payload import updated
 from snakemake_executor_plugin_osgpilot.payload.late import Late
+from snakemake_executor_plugin_osgpilot.reporting import Reporting
 from snakemake_executor_plugin_osgpilot.teller import Teller
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ BATCH = 1000
 process, while the next ones are made ready."""
 
 
-class Executor(RemoteExecutor):  # type: ignore[misc]
+class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     """Hands jobs to the run's queue and reports what became of them.
 
     Everything is set up before the base class starts its status thread, which calls
@@ -87,7 +89,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     def _begin(self) -> Preparer:
         environment, run = self._environment(), self._run
-        run.chronicle.secrets = tuple(environment.values())
+        self.redact = Redactor(environment.values())
+        self._teller.redact = run.chronicle.redact = self.redact
         preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -248,7 +251,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self._active[job.key] = info
                 return ""
             # whatever it is, it is this job's trouble and not the end of the workflow
-            text = explain(error, job, folder)
+            text = explain(error, job, folder, self.redact)
         else:
             text = ""
             runtime_s = (job.ended_s or 0.0) - (job.started_s or 0.0)
@@ -258,9 +261,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return text
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
-        if info.job.is_group():
-            # Snakemake's own report of a failed group leaves the message out
-            self.logger.error(f"group job {info.job.name}: {text}")
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 

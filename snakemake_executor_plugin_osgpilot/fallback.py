@@ -22,10 +22,12 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.core.printable import printable
 from snakemake_executor_plugin_osgpilot.core.routing import Where
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
 from snakemake_executor_plugin_osgpilot.machine import OnThisMachine
 from snakemake_executor_plugin_osgpilot.programs import run
+from snakemake_executor_plugin_osgpilot.reporting import Reporting
 from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
 
 PACKAGE = "snakemake-executor-plugin-slurm"
@@ -157,7 +159,7 @@ def _min_job_age_s() -> int:
     return int(found[1]) if found else MIN_JOB_AGE_S
 
 
-class _PlainSlurm:
+class _PlainSlurm(Reporting):
     """What differs from the Slurm plugin's own executor, which comes next in the MRO.
 
     Jobs are cancelled by the plugin's name for the run: it forgets those that are being checked or
@@ -216,8 +218,8 @@ class _PlainSlurm:
             problem = str(error)
         if problem:
             self.logger.warning(  # type: ignore[attr-defined]
-                f"osgpilot: plain Slurm jobs may still be there ({problem}); remove them with: "
-                f"{shlex.join(argv)}"
+                f"osgpilot: plain Slurm jobs may still be there ({printable(problem)}); remove "
+                f"them with: {shlex.join(argv)}"
             )
 
 

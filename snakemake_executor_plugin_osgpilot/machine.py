@@ -18,12 +18,13 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from snakemake_executor_plugin_osgpilot.programs import start_shell
+from snakemake_executor_plugin_osgpilot.reporting import Reporting
 
 GRACE_S = 10.0
 """How long jobs that were interrupted have to end by themselves."""
 
 
-class OnThisMachine(RealExecutor):  # type: ignore[misc]
+class OnThisMachine(Reporting, RealExecutor):  # type: ignore[misc]
     """Runs jobs here, each by a Snakemake of its own, as many at a time as there are cores.
 
     They start in the order in which they come. What they say goes where ours goes.

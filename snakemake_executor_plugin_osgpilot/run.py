@@ -170,7 +170,7 @@ def core_s_seen(workdir: Path) -> dict[str, float]:
     """
     seen: dict[str, float] = {}
     for path in _records(workdir)[-EARLIER_RUNS_MAX:]:
-        with suppress(BadInput):
+        with suppress(BadInput, AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             seen |= {
                 name: 3600 * rule["core_h"] / (rule["done"] + rule["failed"])
                 for name, rule in _read(path)["rules"].items()
@@ -187,9 +187,9 @@ def _records(workdir: Path) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} cannot be read: {error}") from error
-    if content.get("version") != RECORD_VERSION:
+    if not isinstance(content, dict) or content.get("version") != RECORD_VERSION:
         raise BadInput(f"{path} was written by another version of osgpilot")
     return content

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from snakemake_executor_plugin_osgpilot.core.printable import one_line, printable
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 
 REDRAW_S = 1.0
 
@@ -50,6 +52,7 @@ class Footer:
 
     def show(self, who: object, text: str, brief: str = "") -> None:
         """Have `text` in the last line, or `brief` where it is too long; nothing if it is empty."""
+        text, brief = one_line(text), one_line(brief)
         with self._lock:
             self._texts[who] = text, brief if text and brief else text
             self._erase()
@@ -79,7 +82,12 @@ class Footer:
 
 
 class Teller:
-    """Tells of one run through Snakemake's logger, until it is closed."""
+    """Tells of one run through Snakemake's logger, until it is closed.
+
+    Part of it is what HTCondor, Slurm and jobs said: `redact` takes secrets out of it.
+    """
+
+    redact = Redactor()
 
     def __init__(self, logger: Any, now_s: Callable[[], float] = time.monotonic) -> None:
         self._logger, self._now_s = logger, now_s
@@ -90,11 +98,11 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Tell what happened."""
-        self._logger.info(f"osgpilot: {text}")
+        self._logger.info(f"osgpilot: {printable(self.redact(text))}")
 
     def warn(self, text: str) -> None:
         """Tell what the user should look at."""
-        self._logger.warning(f"osgpilot: {text}")
+        self._logger.warning(f"osgpilot: {printable(self.redact(text))}")
 
     def show(self, progress: Progress) -> None:
         """Tell how far the run is, if there is something new and the time has come."""

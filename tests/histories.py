@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot.core.history import Line
+from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
 from snakemake_executor_plugin_osgpilot.report.story import Story
 
 BEGUN_S = 1_790_000_000.0
@@ -88,27 +90,42 @@ def large(jobs: int, pilots: int, cores: int = 16) -> Story:
     return Story().take(lines)
 
 
-def nasty() -> Story:
-    """Return a run in which every text that a user or a node may give is an attack."""
-    lines = [
-        {**LIFE, "run": NASTY, "project": NASTY},
-        {**queued(NASTY, "000001"), "jobs": [["000001", NASTY]]},
+def nasty_lines(text: str) -> list[Line]:
+    """Return a run in which every text that a user, a job or a node may give is `text`."""
+    return [
+        {**LIFE, "run": text, "project": text},
+        {**queued(text, "000001"), "jobs": [["000001", text]]},
         *served(1, BEGUN_S + RUNTIME_S),
-        pilot(2, "failed", BEGUN_S, node=NASTY, failure=NASTY, ended_s=BEGUN_S + 1),
-        pilot(3, "pending", BEGUN_S, pending_reason=NASTY),
+        pilot(2, "failed", BEGUN_S, node=text, failure=text, ended_s=BEGUN_S + 1),
+        pilot(3, "pending", BEGUN_S, pending_reason=text),
         *ran("000001", 1, BOOT_S, BOOT_S + 100, exit_status=1),
-        {"kind": "failed", "at_s": BEGUN_S + 200, "job": "000001", "text": NASTY},
+        {"kind": "failed", "at_s": BEGUN_S + 200, "job": "000001", "text": text},
         {
             "kind": "plan", "at_s": BEGUN_S, "waiting": 1, "running": 0, "to_come": 0, "demand": [],
-            "actions": [{"action": NASTY, "count": 1, "reason": NASTY}], "unfit": [],
-            "refusals": [{"count": 1, "rule": NASTY, "reason": NASTY}], "forecast": {},
+            "actions": [{"action": text, "count": 1, "reason": text}], "unfit": [],
+            "refusals": [{"count": 1, "rule": text, "reason": text}], "forecast": {},
+        },
+        *(queued(text, key) | {"jobs": [[key, text, text]]} for key in ("000002", "000003")),
+        *ran("000002", 1, BOOT_S, BOOT_S + 100)[:1],
+        {"kind": "held", "jobs": [["000002", BEGUN_S + 150, text]]},
+        {
+            "kind": "started",
+            "jobs": [["000003", BEGUN_S + BOOT_S, "osgpilot-r-1", text, text, text]],
         },
     ]  # fmt: skip
-    return Story().take(lines)
+
+
+def nasty() -> Story:
+    """Return a run in which every text that a user or a node may give is an attack."""
+    return Story().take(nasty_lines(NASTY))
 
 
 def small() -> Story:
     """Return a run of eight jobs on two pilots, one of which failed and was tried again."""
+    return Story().take(small_lines())
+
+
+def small_lines() -> list[Line]:
     keys = [f"{number:06}" for number in range(1, 9)]
     lines: list[Line] = [LIFE, queued("map", *keys[:6]), queued("merge", *keys[6:], cores=2)]
     for index, key in enumerate(keys):
@@ -122,4 +139,37 @@ def small() -> Story:
         *served(2, BEGUN_S + 300),
         {"kind": "end", "at_s": BEGUN_S + 400, "detached": False, "live": 0},
     ]
-    return Story().take(lines)
+    return lines
+
+
+def of_every_kind() -> list[Line]:
+    """Return a run that goes on, with lines of every kind that a run writes."""
+    *lines, end = small_lines()
+    policy = asdict(Policy((Offer("compute/4c", Shape(4, 4000), (3600,)),)))
+    policy["offers"][0]["shape"] = Shape(4, 4000)._asdict()
+    holder = {"host": "h", "boot": "b", "space": "s", "pid": 1, "started": "1", "since_s": 1.0}
+    where, at_s = ["osgpilot-r-2", "slot1_1", "102", "n2"], BEGUN_S + 300
+    return [
+        {**LIFE, "holder": holder, "policy": policy},
+        *lines[1:],
+        queued("late", "000010", "000011", "000012", "000013") | {"names": []},
+        {"kind": "needed", "needs": ["000001"], "jobs": ["000010", "000011"]},
+        {"kind": "sent", "jobs": [["000010", at_s, "1.10"], ["000011", at_s, "1.11"]]},
+        {"kind": "started", "jobs": [["000010", at_s, *where], ["000011", at_s, *where]]},
+        {"kind": "waiting", "jobs": [["000010", at_s + 5, "preempted", 2, 512, 0, 0, 60]]},
+        {"kind": "held", "jobs": [["000011", at_s + 6, "no disk"]]},
+        {"kind": "removed", "jobs": [["000012", at_s + 7, "by hand"]]},
+        {"kind": "woken", "at_s": at_s + 8, "jobs": ["000010", "000013"]},
+        {"kind": "spent", "jobs": [["000001", 50.0, 60.0]]},
+        {
+            "kind": "plan", "at_s": at_s + 9, "waiting": 1, "running": 1, "to_come": 3,
+            "demand": [], "actions": [{"action": "launch", "count": 1, "reason": "work"}],
+            "refusals": [{"count": 1, "rule": "budget", "reason": "spent"}], "unfit": [],
+            "forecast": {"lead_s": 5, "finish_s": None}, "waits_s": {"compute/4c": 30.0},
+            "eta": {"low_s": 1.0, "high_s": 2.0, "serving": True, "unknown": ["late"]},
+            "critical_path_s": 90.0,
+        },
+        {"kind": "full"},
+        {**end, "detached": True, "critical_path_s": 90.0},
+        {**LIFE, "at_s": at_s + 10, "holder": None, "policy": policy},
+    ]  # fmt: skip

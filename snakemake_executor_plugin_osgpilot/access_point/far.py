@@ -152,10 +152,21 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
     wanted = tuple(attributes)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": {
-            name: ad[name] for name in wanted if name in ad and type(ad[name]) in plain
+            name: value
+            for name, value in ((name, said(ad, name)) for name in wanted)
+            if type(value) in plain
         }
         for ad in ads
     }
+
+
+def said(ad: Any, name: str) -> Any:
+    """Return the value of an attribute, None if there is none; what is not UTF-8 as ClassAds write
+    it."""
+    try:
+        return ad.get(name)
+    except UnicodeDecodeError:
+        return str(ad.lookup(name))
 
 
 def retrieve(htcondor: Any, schedd: Any, ids: list[str]) -> dict[str, Any]:

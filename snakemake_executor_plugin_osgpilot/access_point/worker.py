@@ -114,7 +114,7 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
             "at_s": float(ad.get("EnteredCurrentStatus", 0)),
             "code": int(ad.get("HoldReasonCode", 0)),
             "subcode": int(ad.get("HoldReasonSubCode", 0)),
-            "text": " ".join(str(ad.get("HoldReason", "")).split()),
+            "text": " ".join(str(far.said(ad, "HoldReason") or "").split()),
         }
         for ad in ads
     }
@@ -124,7 +124,9 @@ def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
     # with inputs that were spooled, a job's Iwd is a folder of the schedd's own
     attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
-    return [[ad["OSGPilotWorkflow"], ad.get("SUBMIT_Iwd", ad["Iwd"])] for ad in ads]
+    return [
+        [ad["OSGPilotWorkflow"], far.said(ad, "SUBMIT_Iwd") or far.said(ad, "Iwd")] for ad in ads
+    ]
 
 
 def _remove(htcondor: Any, request: Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def doctor(context: click.Context, /, **given: Any) -> None:
 
     if given["listing"]:
         for check in CHECKS:
-            click.echo(f"{check.name:<13} {check.about}")
+            echo(f"{check.name:<13} {check.about}")
         return
     try:
         only = ("token", "project") if given["mail"] else given["only"]
@@ -127,18 +127,17 @@ def _as_json(checks: Sequence[Any], world: World) -> list[Finding]:
     from snakemake_executor_plugin_osgpilot.doctor.findings import as_data
 
     found = list(examine_all(checks, world, lambda names: None))
-    click.echo(json.dumps(as_data(found), indent=1))
+    echo_json(as_data(found))
     return found
 
 
 def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
-    from rich.console import Console
     from rich.text import Text
 
     from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
     from snakemake_executor_plugin_osgpilot.doctor.findings import summary
 
-    console, found = Console(), []
+    console, found = terminal(), []
     with console.status("") as line:
         for finding in examine_all(
             checks, world, lambda names: line.update(f"testing {', '.join(names)}")
@@ -148,7 +147,7 @@ def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
             told = Text(lines)
             told.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
             console.print(told, soft_wrap=True)
-    click.echo(summary(found))
+    echo(summary(found))
     return found
 
 
@@ -158,9 +157,9 @@ def _print_mail(world: World, checks: Sequence[Any]) -> None:
 
     found = list(examine_all(checks, world, lambda names: None))
     for finding in found:
-        click.echo(f"{finding.verdict:<10} {finding}", err=True)
+        echo(f"{finding.verdict:<10} {finding}", err=True)
     sys.stderr.flush()
-    click.echo(mail.text(_asker(world), mail.missing(found)), nl=False)
+    echo(mail.text(_asker(world), mail.missing(found)), nl=False)
 
 
 def _asker(world: World) -> Any:

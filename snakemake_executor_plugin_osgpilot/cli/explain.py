@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
 
@@ -58,7 +58,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
         )
     if as_json:
         found = [asdict(each) for each in told]
-        click.echo(json.dumps({"explanations": found, "unanswered": known.unanswered}, indent=1))
+        echo_json({"explanations": found, "unanswered": known.unanswered})
         return
     _show(told, known.unanswered)
 
@@ -78,7 +78,7 @@ def _ask(story: Story, folder: Path) -> Heard:
         slurm = SlurmClient(Host(Here()), getpass.getuser(), SlurmOptions(), Path())
         rows = _answer(slurm.look, silent)
     if any(job.state == "held" for job in story.jobs.values()):
-        seat = Seat(story.life["owner"], story.life["project"], story.life["run"])
+        seat = Seat(*(story.life.get(name, "") for name in ("owner", "project", "run")))
         access_point = LocalAccessPoint(seat, folder)
         holds = _answer(access_point.held, silent)
         access_point.close()
@@ -95,15 +95,15 @@ def _answer(ask: Callable[[], _Answer], silent: list[str]) -> _Answer | None:
 
 def _show(told: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
     for text in unanswered:
-        click.echo(f"note: {text}", err=True)
+        echo(f"note: {text}", err=True)
     if not told:
-        click.echo("nothing waits: no job, and no pilot")
+        echo("nothing waits: no job, and no pilot")
     for number, each in enumerate(told):
         if number:
-            click.echo()
+            echo()
         head, *rest = each.lines
-        click.echo(fitted(head, then="    "))
+        echo(fitted(head, then="    "))
         for line in rest:
-            click.echo(fitted(line, "  ", "    "))
+            echo(fitted(line, "  ", "    "))
         if each.next_step:
-            click.echo(fitted(each.next_step, "  next: ", "        "))
+            echo(fitted(each.next_step, "  next: ", "        "))

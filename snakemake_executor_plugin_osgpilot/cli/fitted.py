@@ -7,6 +7,8 @@ import shutil
 import sys
 import textwrap
 
+from snakemake_executor_plugin_osgpilot.core.printable import one_line
+
 _UNIT = re.compile(r"(\d) (?=(?:s|min|h|d|MB|GB|cores?|core-hours)\b)")
 _STAYS = "\N{NO-BREAK SPACE}"
 
@@ -16,6 +18,7 @@ def fitted(text: str, first: str = "", then: str = "") -> str:
 
     What follows begins with `then`. Elsewhere it stays one line, for grep and for copying.
     """
+    text = one_line(text)
     if not sys.stdout.isatty():
         return first + text
     return broken(text, shutil.get_terminal_size().columns - 1, first, then)

@@ -4,6 +4,7 @@ import click
 
 from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
 from snakemake_executor_plugin_osgpilot.cli.explain import explain
+from snakemake_executor_plugin_osgpilot.cli.output import take_any_text
 from snakemake_executor_plugin_osgpilot.cli.plan import plan
 from snakemake_executor_plugin_osgpilot.cli.pool import pool
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
@@ -25,6 +26,7 @@ class OneLineErrors(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> object:
+        take_any_text()
         try:
             return super().invoke(ctx)
         except OsgpilotError as error:

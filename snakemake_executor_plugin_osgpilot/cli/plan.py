@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
 
 if TYPE_CHECKING:
@@ -55,36 +55,35 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     if found is None:
         raise click.exceptions.Exit(1)
     if as_json:
-        click.echo(json.dumps(found.as_data(), indent=1))
+        echo_json(found.as_data())
         return
     _show(found, scripts=scripts)
 
 
 def _show(found: Preview, *, scripts: bool) -> None:
     for decision in found.routes:
-        click.echo(fitted(str(decision), then="    "))
+        echo(fitted(str(decision), then="    "))
     if not found.routes:
-        click.echo("no job has to run anywhere but here")
+        echo("no job has to run anywhere but here")
     for project in found.projects:
-        click.echo()
+        echo()
         _show_project(project)
     if scripts:
         _show_scripts(found)
 
 
 def _show_project(project: ProjectPreview) -> None:
-    from rich.console import Console
 
-    click.echo(
+    echo(
         f"project {project.project}: {project.waiting:,} job(s) can start at once, "
         f"{project.to_come:,} follow them"
     )
     if project.starts:
-        click.echo(fitted(project.starts[0].reason, "pilots to start, for there is ", "    "))
+        echo(fitted(project.starts[0].reason, "pilots to start, for there is ", "    "))
         # as wide as it has to be in a file or a pipe
-        Console(width=None if sys.stdout.isatty() else 200).print(_starts(project))
+        terminal(width=None if sys.stdout.isatty() else 200).print(_starts(project))
     for line in _remarks(project):
-        click.echo(fitted(line, then="    "))
+        echo(fitted(line, then="    "))
 
 
 def _remarks(project: ProjectPreview) -> Iterator[str]:
@@ -162,19 +161,19 @@ def _show_scripts(found: Preview) -> None:
         for sample in project.samples:
             _show_sample(sample)
     if found.projects:
-        click.echo("\n# the script of every pilot")
-        click.echo(found.pilot_script)
+        echo("\n# the script of every pilot")
+        echo(found.pilot_script)
 
 
 def _show_pilot(verdict: Verdict) -> None:
-    click.echo(f"\n# a pilot of {verdict.offer}")
-    click.echo(shlex.join(verdict.sbatch))
+    echo(f"\n# a pilot of {verdict.offer}")
+    echo(shlex.join(verdict.sbatch))
     for name, text in verdict.files.items():
-        click.echo(f"# its file {name}")
-        click.echo(text, nl=not text.endswith("\n"))
+        echo(f"# its file {name}")
+        echo(text, nl=not text.endswith("\n"))
 
 
 def _show_sample(sample: Sample) -> None:
-    click.echo(f"\n# a job of {', '.join(sample.rules)} (payload {sample.payload})")
+    echo(f"\n# a job of {', '.join(sample.rules)} (payload {sample.payload})")
     for name, value in sample.description.items():
-        click.echo(f"{name} = {value}")
+        echo(f"{name} = {value}")

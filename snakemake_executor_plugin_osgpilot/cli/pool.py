@@ -1,6 +1,5 @@
 """`osgpilot pool`: the local pool, for tests, examples and learning."""
 
-import json
 import os
 import subprocess
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.pool.paths import DEFAULT_NAME, instance_folder
 
 name_option = click.option(
@@ -76,14 +76,14 @@ def up(name: str, work: tuple[Path, ...]) -> None:
     started_s = time.monotonic()
     instance_folder(name)
     host.require_runnable()
-    note = partial(click.echo, err=True)
+    note = partial(echo, err=True)
     running, fresh = instance.up(name, work or (default_work(),), note)
     if makepool.outdated():
-        click.echo("note: made by an older version of osgpilot: osgpilot pool build", err=True)
+        echo("note: made by an older version of osgpilot: osgpilot pool build", err=True)
     if not fresh:
-        click.echo(f"the pool {name!r} is up already; inside: {' '.join(running.work)}")
+        echo(f"the pool {name!r} is up already; inside: {' '.join(running.work)}")
         return
-    click.echo(
+    echo(
         f"the pool {name!r} is up after {time.monotonic() - started_s:.1f} s;"
         f" inside: {' '.join(running.work)}"
     )
@@ -108,7 +108,10 @@ def status(name: str, as_json: bool) -> None:
     from snakemake_executor_plugin_osgpilot.pool.status import status_of, text_of
 
     found = status_of(name)
-    click.echo(json.dumps(found, indent=2) if as_json else text_of(found))
+    if as_json:
+        echo_json(found)
+    else:
+        echo(text_of(found))
 
 
 @pool.command("exec", context_settings={"ignore_unknown_options": True})
@@ -162,6 +165,6 @@ def down(name: str, everyone: bool) -> None:
     for each in state.names() if everyone else [name]:
         started_s = time.monotonic()
         if instance.down(each):
-            click.echo(f"the pool {each!r} is down after {time.monotonic() - started_s:.1f} s")
+            echo(f"the pool {each!r} is down after {time.monotonic() - started_s:.1f} s")
         else:
-            click.echo(f"the pool {each!r} was not up")
+            echo(f"the pool {each!r} was not up")

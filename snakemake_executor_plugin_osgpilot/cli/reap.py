@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from contextlib import closing
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool)
     from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
 
     given = (_place(site_file),) if site_file else ()
-    warn = partial(click.echo, err=True)
+    warn = partial(echo, err=True)
     with closing(Grounds(getpass.getuser(), warn)) as grounds:
         reaper = Reaper(grounds, workdir, given)
         if as_json:
@@ -64,7 +64,7 @@ def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
     for each in reaper.find():
         may_go = each.may_go(named=reaper.workdir is not None)
         if yes and may_go:
-            reaper.remove(each, partial(click.echo, err=True))
+            reaper.remove(each, partial(echo, err=True))
         told.append(
             {
                 "run": each.run,
@@ -77,20 +77,19 @@ def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
                 "removed": yes and may_go,
             }
         )
-    click.echo(json.dumps(told, indent=1))
+    echo_json(told)
 
 
 def _reap(reaper: Reaper, *, yes: bool) -> None:
-    from rich.console import Console
 
     found = reaper.find()
     doomed = [each for each in found if each.may_go(named=reaper.workdir is not None)]
     if not found:
-        click.echo("nothing is left of any run")
+        echo("nothing is left of any run")
         return
-    click.echo("what is left of runs, and what would be removed")
+    echo("what is left of runs, and what would be removed")
     # as wide as it has to be in a file or a pipe
-    Console(width=None if sys.stdout.isatty() else 300).print(_table(found, doomed))
+    terminal(width=None if sys.stdout.isatty() else 300).print(_table(found, doomed))
     if not doomed:
         return
     if not yes:
@@ -98,8 +97,8 @@ def _reap(reaper: Reaper, *, yes: bool) -> None:
             raise BadInput("nothing was removed; say --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
     for each in doomed:
-        reaper.remove(each, click.echo)
-    click.echo(f"removed what {len(doomed)} run(s) had left")
+        reaper.remove(each, echo)
+    echo(f"removed what {len(doomed)} run(s) had left")
 
 
 def _place(site_file: Path) -> Place:

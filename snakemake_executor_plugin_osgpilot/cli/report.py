@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
@@ -31,8 +32,6 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     osgpilot report                             the run written last in this folder
     osgpilot report --dir ~/other --out a.html  another folder's
     """
-    import json
-
     from snakemake_executor_plugin_osgpilot.report.find import Watched, find
     from snakemake_executor_plugin_osgpilot.report.page import page
     from snakemake_executor_plugin_osgpilot.report.view import view
@@ -47,4 +46,7 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     except OSError as error:
         raise BadInput(f"{out} cannot be written: {error}") from error
     told = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
-    click.echo(json.dumps(told) if as_json else f"the report of run {seen.run} is in {out}")
+    if as_json:
+        echo_json(told, indent=None)
+    else:
+        echo(f"the report of run {seen.run} is in {out}")

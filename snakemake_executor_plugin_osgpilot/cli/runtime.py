@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.output import echo
+
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")
 def runtime() -> None:
@@ -31,4 +33,4 @@ def build(base: str | None, output: Path | None) -> None:
     from snakemake_executor_plugin_osgpilot.runtime.build import make
     from snakemake_executor_plugin_osgpilot.runtime.definition import default_base
 
-    click.echo(make(base or default_base(), output))
+    echo(make(base or default_base(), output))

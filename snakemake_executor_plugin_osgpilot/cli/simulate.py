@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -138,12 +139,11 @@ def simulate(
     if as_json:
         from snakemake_executor_plugin_osgpilot.simulate.table import as_record
 
-        click.echo(json.dumps([as_record(row) for row in rows], indent=1))
+        echo_json([as_record(row) for row in rows])
         return
-    from rich.console import Console
 
     # a file or a pipe is as wide as it has to be
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = terminal(width=None if sys.stdout.isatty() else 200)
     console.print(_table(rows, wide=console.width >= WIDE))
     console.print(
         "T*, CH*: makespan and core-hours that nobody beats; medians over seeds, [95 % interval]; "
@@ -153,7 +153,7 @@ def simulate(
         markup=False,
     )
     if out is not None:
-        click.echo(f"written to {out}")
+        echo(f"written to {out}")
 
 
 class Trace(NamedTuple):
@@ -196,11 +196,10 @@ def _named(
 @contextmanager
 def _progress(plan: Study, *, quiet: bool) -> Iterator[Callable[[Measured], None]]:
     """Show how many runs are done, on standard error: as a bar, or as a line now and then."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True, quiet=quiet)
+    console = terminal(stderr=True, quiet=quiet)
     most, made = plan.runs_max, 0
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         shown = bar.add_task("simulating", total=most)

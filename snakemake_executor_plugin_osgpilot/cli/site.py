@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
+from snakemake_executor_plugin_osgpilot.cli.output import echo
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     finally:
         host.close()
     if not to_file:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {out}; go over it, then:")
+    echo(f"wrote {out}; go over it, then:")
     usual = str(out) == "site.yaml"
-    click.echo("  osgpilot site check" + ("" if usual else f" {out}"))
-    click.echo("  osgpilot doctor" + ("" if usual else f" --site {out}"))
+    echo("  osgpilot site check" + ("" if usual else f" {out}"))
+    echo("  osgpilot doctor" + ("" if usual else f" --site {out}"))
 
 
 def _draft(host: Host, answers: Answers) -> str:
@@ -149,10 +150,10 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
         finally:
             world.close()
     for complaint in complaints:
-        click.echo(fitted(complaint, then="    "))
+        echo(fitted(complaint, then="    "))
     if complaints:
         context.exit(1)
-    click.echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))
+    echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))
 
 
 def _against_cluster(world: World) -> list[str]:
@@ -180,4 +181,4 @@ def schema(path: bool) -> None:
     from snakemake_executor_plugin_osgpilot.site.document import schema_path
 
     where = schema_path()
-    click.echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)
+    echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from snakemake_executor_plugin_osgpilot.cli.output import echo_json, terminal
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.report.find import Watched
@@ -98,12 +99,11 @@ def _follow(watched: Watched, tell: Callable[[View], None], watch: bool, every_s
 
 
 def _show(watched: Watched, watch: bool, every_s: float) -> View:
-    from rich.console import Console
     from rich.live import Live
 
     from snakemake_executor_plugin_osgpilot.report.terminal import screen
 
-    console = Console()
+    console = terminal()
     if not watch:
         return _follow(watched, lambda view: console.print(screen(view)), False, every_s)
     few = max(3, console.height // 3)
@@ -114,7 +114,7 @@ def _show(watched: Watched, watch: bool, every_s: float) -> View:
 
 
 def _print(view: View, *, indent: bool) -> None:
-    click.echo(json.dumps(view.plain(), indent=1 if indent else None))
+    echo_json(view.plain(), indent=1 if indent else None)
 
 
 def _write(path: Path, view: View) -> None:

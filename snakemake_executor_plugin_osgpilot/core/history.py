@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -19,6 +19,12 @@ from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot
 Line = dict[str, Any]
 
 VERSION = 1
+
+FULL = "full"
+"""The kind of the line that says that nothing more is told of jobs and pilots."""
+
+ALWAYS = ("life", "end")
+"""Kinds that are written even then."""
 
 TEXT_MAX = 4000
 """Longer texts are cut: what a job printed last may be of any length."""
@@ -65,11 +71,14 @@ def asked(job_class: JobClass) -> Line:
     return {**job_class.shape._asdict(), "runtime_s": job_class.runtime_s}
 
 
-def moved(changed: Iterable[Job], at_s: float) -> list[Line]:
-    """Return what happened to jobs, in order; `at_s` stands for times that nobody told."""
+def moved(changed: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -> list[Line]:
+    """Return what happened to jobs, in order; `at_s` stands for times that nobody told.
+
+    `clean` takes secrets out of what others said of a job.
+    """
     lines: list[Line] = []
     for job in changed:
-        kind, entry = _move(job, round(job.since_s or at_s, 1))
+        kind, entry = _move(job, round(job.since_s or at_s, 1), clean)
         if not kind:
             continue
         if not lines or lines[-1]["kind"] != kind:
@@ -78,7 +87,7 @@ def moved(changed: Iterable[Job], at_s: float) -> list[Line]:
     return lines
 
 
-def _move(job: Job, at_s: float) -> tuple[str, list[Any]]:
+def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list[Any]]:
     key = job.key
     match job.state:
         case JobState.RUNNING:
@@ -86,18 +95,19 @@ def _move(job: Job, at_s: float) -> tuple[str, list[Any]]:
         case JobState.ENDED:
             return "ended", [key, at_s, job.exit_status, *(round(u, 1) for u in job.usage)]
         case JobState.REMOVED:
-            return "removed", [key, at_s, job.text[:TEXT_MAX]]
+            return "removed", [key, at_s, clean(job.text)[:TEXT_MAX]]
         case JobState.HELD:
-            return "held", [key, at_s, job.text[:TEXT_MAX]]
+            return "held", [key, at_s, clean(job.text)[:TEXT_MAX]]
         case JobState.WAITING if not job.attempts and not job.setbacks:
             return "sent", [key, at_s, job.job_id]
     # a new one waits for being sent: it was told as queued
-    vain = job.attempts or job.setbacks
-    return ("waiting", [key, at_s, _why(job), *asked(job.job_class).values()]) if vain else ("", [])
+    if not job.attempts and not job.setbacks:
+        return "", []
+    return "waiting", [key, at_s, clean(_why(job))[:TEXT_MAX], *asked(job.job_class).values()]
 
 
 def _why(job: Job) -> str:
-    return (job.text or (job.setbacks[-1].text if job.setbacks else ""))[:TEXT_MAX]
+    return job.text or (job.setbacks[-1].text if job.setbacks else "")
 
 
 def woken(keys: Iterable[str], at_s: float) -> list[Line]:

@@ -1,14 +1,27 @@
-"""Takes out of a text what looks like a secret, before others may read it."""
+"""Takes out of a text what looks like a secret, before others may read it.
+
+A secret is found as it is, line by line, percent-encoded, escaped as in JSON or Python, and inside
+any base64. What a job encrypts, compresses, splits or spells in another way is not found.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
 
 MASK = "[secret]"
 
 LENGTH_MIN = 6
-"""Shorter values are too likely to be ordinary words or numbers."""
+"""Shorter values are too likely to be ordinary words or numbers: `1`, `true`, `debug`."""
+
+BASE64_RUN = 12
+"""So many characters of base64 in a row that are part of an encoded secret are masked."""
+
+_SPACE = re.compile(r"\s+")
+_URLSAFE = str.maketrans("-_", "+/")
 
 _LOOKS = (
     # JSON Web Tokens: three parts in base64url (RFC 7515, section 3.1)
@@ -21,19 +34,95 @@ _LOOKS = (
     re.compile(r"(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"),
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}"),
     re.compile(
-        r"(?i)(?<![a-z])(?P<name>[\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)"
-        r"[\w-]*[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;]{4,})"
+        r"(?i)(?<![a-z])(?P<name>[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)"
+        r"[\w-]{0,40}[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;]{4,})"
     ),
 )
 
 
-def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` without `secrets` and without what has the form of one."""
-    for secret in sorted({s for s in secrets if len(s) >= LENGTH_MIN}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    for look in _LOOKS:
-        text = look.sub(_masked, text)
-    return text
+class Redactor:
+    """Masks `secrets` and what has the form of one; made once for the values of a run.
+
+    Values shorter than `LENGTH_MIN` are left alone. `longest` is how long a masked form can be.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {secret for secret in secrets if len(secret) >= LENGTH_MIN}
+        plain = {form for secret in known for form in _forms(secret) if len(form) >= LENGTH_MIN}
+        # the longest first: one may be part of another
+        ordered = sorted(plain, key=len, reverse=True)
+        self._plain = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        encoded = {core for secret in known for core in _base64_cores(secret)}
+        self._runs = {run for core in encoded for run in _runs(core)}
+        self._lengths = sorted({len(run) for run in self._runs})
+        self.longest = max(map(len, plain | encoded), default=0)
+
+    def __call__(self, text: str) -> str:
+        """Return `text` without secrets."""
+        if self._plain:
+            text = self._plain.sub(MASK, text)
+        text = self._without_base64(text)
+        for look in _LOOKS:
+            text = look.sub(_masked, text)
+        return text
+
+    def tail(self, text: str) -> str:
+        """Return `text`, the end of a longer one, without secrets.
+
+        It may begin within one: its first line is left out, or of a single line as much as a secret
+        may be long.
+        """
+        masked = self(text)
+        _, line_break, rest = masked.partition("\n")
+        return rest if line_break else masked[self.longest :]
+
+    def _without_base64(self, text: str) -> str:
+        """Mask runs of an encoded secret, however its lines are broken."""
+        places = [index for index, character in enumerate(text) if not character.isspace()]
+        dense = _SPACE.sub("", text).translate(_URLSAFE)
+        spans: list[tuple[int, int]] = []
+        for start in range(len(dense)):
+            length = next((n for n in self._lengths if dense[start : start + n] in self._runs), 0)
+            if not length:
+                continue
+            # the characters beside it have some bits of it as well
+            first, last = max(0, start - 1), min(len(dense), start + length + 1)
+            if spans and first <= spans[-1][1]:
+                spans[-1] = spans[-1][0], last
+            else:
+                spans.append((first, last))
+        for first, last in reversed(spans):
+            text = text[: places[first]] + MASK + text[places[last - 1] + 1 :]
+        return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Return how a secret may be spelled, besides base64: its lines may come one by one."""
+    for part in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
+        yield part
+        yield json.dumps(part)[1:-1]
+        yield repr(part)[1:-1]
+        encoded = part.encode("utf-8", "surrogateescape")
+        for percent in (quote(encoded, safe=""), quote(encoded), quote_plus(encoded)):
+            yield percent
+            yield re.sub("%..", lambda found: found[0].lower(), percent)
+
+
+def _base64_cores(secret: str) -> Iterator[str]:
+    """Return what every base64 text has in it that encodes the secret with anything around it.
+
+    Three bytes become four characters, so there are three ways for a secret to lie in them; at
+    either end, characters depend on what is beside it.
+    """
+    content = secret.encode("utf-8", "surrogateescape")
+    for offset in range(3):
+        encoded = b64encode(b"\0" * offset + content).decode("ascii")
+        yield encoded[-(-offset * 8 // 6) : (offset + len(content)) * 8 // 6]
+
+
+def _runs(core: str) -> Iterator[str]:
+    length = min(BASE64_RUN, len(core))
+    return (core[start : start + length] for start in range(len(core) - length + 1))
 
 
 def _masked(found: re.Match[str]) -> str:

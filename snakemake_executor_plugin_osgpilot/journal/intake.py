@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
@@ -76,9 +77,11 @@ class Intake:
     def settle(self, failed: Iterable[str] = ()) -> None:
         """Write down that jobs are done or have failed; remove the folders of those done.
 
-        Call it before Snakemake hears of a failure: what it hands over again is another try.
+        Of those that failed, only the job's file goes, which has the values of `envvars:`. Call it
+        before Snakemake hears of a failure: what it hands over again is another try.
         """
         keys = list(failed)
+        files = [self.folder.job(key) / INPUT_FOLDER / JOB_FILE for key in keys]
         while self._done:
             keys.append(self._done.popleft())
             discard(self.folder.job(keys[-1]))
@@ -88,3 +91,6 @@ class Intake:
         except OsgpilotError as error:
             # after a kill, these jobs would be looked at once more
             self.warn(str(error))
+        for file in files:
+            with suppress(OSError):
+                file.unlink()

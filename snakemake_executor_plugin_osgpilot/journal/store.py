@@ -17,6 +17,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
+from snakemake_executor_plugin_osgpilot.core.printable import storable
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
@@ -145,7 +146,7 @@ class Journal:
         if not new:
             return
         rows = [
-            (key, identity, digest, job.rule, _encoded(job.job_class))
+            (key, identity, digest, storable(job.rule), _encoded(job.job_class))
             for key, (job, identity, digest) in new.items()
         ]
         with self._writing() as db:

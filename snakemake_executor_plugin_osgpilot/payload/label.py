@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.core.printable import storable
+
 LENGTH_MAX = 200
 
 
@@ -29,7 +31,8 @@ def label(job: Any) -> str:
         text = _wildcards(job)
     if len(text) <= LENGTH_MAX:
         return text
-    return f"{text[:LENGTH_MAX]}… {blake2b(text.encode(), digest_size=3).hexdigest()}"
+    number = blake2b(storable(text).encode(), digest_size=3).hexdigest()
+    return f"{text[:LENGTH_MAX]}… {number}"
 
 
 def _wildcards(job: Any) -> str:

@@ -48,7 +48,7 @@ def facts(story: Story, heard: Heard, now_s: float, *, alive: bool) -> Facts:
         policy,
         tuple(jobs),
         tuple(pilots),
-        tuple(Refusal(**refusal) for refusal in plan["refusals"]) if plan else (),
+        tuple(_known(Refusal, refusal) for refusal in plan["refusals"]) if plan else (),
         heard.unanswered,
     )
 

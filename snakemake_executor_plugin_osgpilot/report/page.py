@@ -1,6 +1,7 @@
 """A run as one HTML page that needs nothing else: no network, no library, and little script.
 
-Everything goes through Jinja's escaping; what a workflow says is never part of a script.
+Everything goes through Jinja's escaping, and what is not visible is shown as an escape; what a
+workflow says is never part of a script.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined, Template
 
 from snakemake_executor_plugin_osgpilot.core.durations import duration
+from snakemake_executor_plugin_osgpilot.core.printable import printable
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, Balance, balance
 from snakemake_executor_plugin_osgpilot.report.story import Story
 from snakemake_executor_plugin_osgpilot.report.suggest import profile, uses
@@ -85,12 +87,18 @@ def page(story: Story, view: View) -> str:
     )  # fmt: skip
 
 
+def _shown(value: object) -> object:
+    # not what a macro made, which is a kind of `str`
+    return printable(value) if type(value) is str else value
+
+
 @cache
 def _template() -> Template:
     text = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     made = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_shown,
+    )  # fmt: skip
     made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
     return made.from_string(text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from snakemake_executor_plugin_osgpilot.core.printable import printable
 from snakemake_executor_plugin_osgpilot.report.view import STATES, RunState, View
 
 
@@ -72,4 +73,5 @@ def _labels(**labels: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    # the file is to be UTF-8, and its reader may show it on a terminal
+    return printable(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

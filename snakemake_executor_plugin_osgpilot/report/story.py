@@ -6,12 +6,14 @@ Lines may come twice and late (`core.history`); of the same thing, the latest co
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from snakemake_executor_plugin_osgpilot.core.events import Usage
-from snakemake_executor_plugin_osgpilot.core.history import Line, Spent
+from snakemake_executor_plugin_osgpilot.core.history import FULL, Line, Spent
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.report.facts import Attempt, Failure, Job, Pilot
+from snakemake_executor_plugin_osgpilot.report.whole import is_whole
 
 OVER = ("done", "failed")
 PLANS_MAX = 2000
@@ -23,7 +25,8 @@ class Story:
 
     `plan` is the latest plan, `plans` those with other numbers or decisions before it, `life` and
     `end` the latest lines of these kinds. `tells_needs` says whether jobs are known to
-    have waited for others.
+    have waited for others, `is_full` that the history has reached its limit: nothing that came
+    after `last_s` is known.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,7 @@ class Story:
         self.last_s = 0.0
         self.critical_path_s = 0.0
         self.tells_needs = False
+        self.is_full = False
         self._latest: dict[tuple[str, str], str] = {}
         self._running: defaultdict[str, dict[str, Job]] = defaultdict(dict)
         self._kinds: dict[str, Callable[[Line], None]] = {
@@ -46,15 +50,15 @@ class Story:
             "started": self._started, "ended": self._ended, "removed": self._removed,
             "held": self._held, "waiting": self._waiting, "pilot": self._pilot,
             "needed": self._needed, "plan": self._plan, "failed": self._failed,
-            "woken": self._woken, "spent": self._spent, "end": self._end,
+            "woken": self._woken, "spent": self._spent, "end": self._end, FULL: self._full,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> Story:
         """Go on with lines; of kinds that are not known, and what is not whole, nothing is made."""
         for line in lines:
-            if known := self._kinds.get(line["kind"]):
+            if is_whole(line):
                 try:
-                    known(line)
+                    self._kinds[line["kind"]](line)
                 except (KeyError, TypeError, ValueError, IndexError):
                     continue
         return self
@@ -92,10 +96,19 @@ class Story:
         self.end = line
         self.critical_path_s = max(self.critical_path_s, line.get("critical_path_s", 0.0))
         self._at(line["at_s"])
-        for job in self.jobs.values() if not line["detached"] else ():
+        for job in self.jobs.values() if not (line["detached"] or self.is_full) else ():
             if job.state not in OVER:
                 self._stop(job, line["at_s"], "cancelled")
                 job.state, job.since_s = "cancelled", line["at_s"]
+
+    def _full(self, line: Line) -> None:
+        self.is_full = True
+
+    def _told(self, line: Line) -> Iterator[tuple[Any, ...]]:
+        """Return what a line tells of jobs; nothing of one whose first line is not whole."""
+        for key, *told in line["jobs"]:
+            if key in self.jobs:
+                yield self.jobs[key], *told
 
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))
@@ -116,18 +129,17 @@ class Story:
     def _needed(self, line: Line) -> None:
         self.tells_needs = True
         for key in line["jobs"]:
-            self.jobs[key].needs = tuple(line["needs"])
+            if key in self.jobs:
+                self.jobs[key].needs = tuple(line["needs"])
 
     def _sent(self, line: Line) -> None:
-        for key, at_s, job_id in line["jobs"]:
-            job = self.jobs[key]
+        for job, at_s, job_id in self._told(line):
             job.sent_s, job.job_id = job.sent_s or at_s, job_id or job.job_id
             if job.state == "queued":
                 self._moved(job, "waiting", at_s)
 
     def _started(self, line: Line) -> None:
-        for key, at_s, pilot, slot, allocation, node in line["jobs"]:
-            job = self.jobs[key]
+        for job, at_s, pilot, slot, allocation, node in self._told(line):
             same = next((a for a in job.attempts if a.started_s == at_s), None)
             if same is not None and same.how != "cancelled":
                 continue
@@ -136,22 +148,21 @@ class Story:
                 job.attempts.remove(same)
             self._stop(job, at_s, "interrupted")
             job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))
-            self._running[pilot][key] = job
+            self._running[pilot][job.key] = job
             self._moved(job, "running", at_s)
             if known := self.pilots.get(pilot):
                 known.serve(at_s, allocation, node)
 
     def _ended(self, line: Line) -> None:
-        for key, at_s, exit_status, *usage in line["jobs"]:
-            job = self.jobs[key]
+        for job, at_s, exit_status, *usage in self._told(line):
             job.exit_status, job.usage = exit_status, Usage(*usage)
             how = "done" if exit_status == 0 else "failed"
             self._stop(job, at_s, how)
             self._moved(job, how, at_s)
 
     def _spent(self, line: Line) -> None:
-        for key, *spent in line["jobs"]:
-            self.jobs[key].spent = Spent(*spent)
+        for job, *spent in self._told(line):
+            job.spent = Spent(*spent)
 
     def _removed(self, line: Line) -> None:
         self._back(line, "failed")
@@ -164,13 +175,12 @@ class Story:
 
     def _woken(self, line: Line) -> None:
         for key in line["jobs"]:
-            job = self.jobs[key]
-            if line["at_s"] not in job.woken_s:
+            job = self.jobs.get(key)
+            if job is not None and line["at_s"] not in job.woken_s:
                 job.woken_s.append(line["at_s"])
 
     def _back(self, line: Line, state: str) -> None:
-        for key, at_s, text, *asked in line["jobs"]:
-            job = self.jobs[key]
+        for job, at_s, text, *asked in self._told(line):
             if job.state == state and job.since_s >= at_s:
                 continue
             if asked:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
+from snakemake_executor_plugin_osgpilot.core.printable import one_line
 from snakemake_executor_plugin_osgpilot.report.times import clock
 from snakemake_executor_plugin_osgpilot.report.view import STATES, PilotView, RunState, View
 
@@ -20,6 +20,7 @@ STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": 
 BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
+FULL = "the history of this run has reached its limit: what came later is not shown"
 PILOT_COLUMNS = (
     "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
 )  # fmt: skip
@@ -31,7 +32,9 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
     parts: list[RenderableType] = [_head(view), _figures(view), Text(), _rules(view)]
     if view.pilots:
         parts += [Text(), _pilots(view, pilots_max)]
-    parts += [Text.from_markup(line) for line in (*_decisions(view), *_failures(view))]
+    parts += [*_decisions(view), *_failures(view)]
+    if view.is_full:
+        parts += [Text(), Text(FULL, style="yellow")]
     return Group(*parts)
 
 
@@ -39,10 +42,12 @@ def _head(view: View) -> RenderableType:
     jobs = view.progress
     total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
     state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
-    named = f"[bold]run {escape(view.run)}[/], project {escape(view.project)}: "
     lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
     lives = f", life {view.lives}" if view.lives > 1 else ""
-    title = Text.from_markup(f"{named}[{state}]{view.state}[/]{lasted}{lives}")
+    title = Text.assemble(
+        (f"run {one_line(view.run)}", "bold"), f", project {one_line(view.project)}: ",
+        (view.state, state), f"{lasted}{lives}",
+    )  # fmt: skip
     grid = Table.grid(padding=(0, 2))
     done = Text(f"{jobs.done} of {total} jobs done")
     eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
@@ -104,10 +109,10 @@ def _rules(view: View) -> Table:
     for name, rule in view.rules.items():
         numbers = [rule.jobs, *(getattr(rule, state) for state in shown)]
         table.add_row(
-            escape(name),
+            Text(one_line(name)),
             *(str(number) if number else "·" for number in numbers),
             f"{rule.core_h:.3f}",
-            ", ".join(sorted(rule.allocations, key=_number)),
+            Text(one_line(", ".join(sorted(rule.allocations, key=_number)))),
         )
     return table
 
@@ -139,31 +144,35 @@ def _pilots(view: View, pilots_max: int | None) -> RenderableType:
 def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
     over = pilot.state in ENDED
     return (
-        pilot.allocation or "?",
-        Text(pilot.state, style=STYLES.get(pilot.state, "")),
+        Text(one_line(pilot.allocation or "?")),
+        Text(one_line(pilot.state), style=STYLES.get(pilot.state, "")),
         "" if over else duration(pilot.for_s),
-        escape(pilot.node),
+        Text(one_line(pilot.node)),
         str(pilot.cores),
         "" if over else f"{pilot.busy_cores}/{pilot.cores}",
         str(pilot.memory_mb),
         "" if pilot.left_s is None else duration(pilot.left_s),
         f"{pilot.charged_s * pilot.cores / 3600:.3f}",
-        escape(pilot.why),
+        Text(one_line(pilot.why)),
     )
 
 
-def _decisions(view: View) -> Iterable[str]:
+def _decisions(view: View) -> Iterable[Text]:
     if view.decisions:
-        yield "\n[bold]last decisions[/]"
+        yield Text("\nlast decisions", style="bold")
     for decision in view.decisions[-RECENT:]:
-        yield f"[dim]{clock(decision.at_s)}[/] {escape(decision.text)}"
+        yield _timed(decision.at_s, decision.text)
 
 
-def _failures(view: View) -> Iterable[str]:
+def _failures(view: View) -> Iterable[Text]:
     if view.failures:
-        yield "\n[bold red]failed jobs[/]"
+        yield Text("\nfailed jobs", style="bold red")
     for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
         again = "; tried again" if failure.retried else ""
-        yield f"[dim]{clock(failure.at_s)}[/] {escape(f'{failure.rule}{label}: {first}{again}')}"
+        yield _timed(failure.at_s, f"{failure.rule}{label}: {first}{again}")
+
+
+def _timed(at_s: float, text: str) -> Text:
+    return Text.assemble((clock(at_s), "dim"), f" {one_line(text)}")

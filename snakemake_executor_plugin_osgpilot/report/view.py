@@ -87,7 +87,8 @@ class View:
     Cores: `demand_cores` are asked for by waiting jobs, `supply_cores` those of pilots that serve
     or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
     `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `makespan_s` and
-    `bound_s` as in the record of a run.
+    `bound_s` as in the record of a run. `is_full`: the history has reached its limit, and nothing
+    later is known.
     """
 
     run: str
@@ -113,6 +114,7 @@ class View:
     forecast: dict[str, float | None]
     decisions: list[Decision]
     failures: list[FailureView]
+    is_full: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -156,6 +158,7 @@ def view(story: Story, now_s: float, *, alive: bool) -> View:
         forecast=plan.get("forecast", {}),
         decisions=_decisions(story),
         failures=_failures(story),
+        is_full=story.is_full,
     )
 
 
@@ -199,10 +202,12 @@ def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: b
         pending=states["intended"] + states["pending"],
         booting=states["booting"],
         ready=states["ready"],
-        eta=Eta(**eta | {"unknown": tuple(eta["unknown"])}).after(at_s - plan["at_s"])
-        if eta
-        else None,
+        eta=_eta(eta).after(at_s - plan["at_s"]) if eta else None,
     )
+
+
+def _eta(told: dict[str, Any]) -> Eta:
+    return Eta(told["low_s"], told["high_s"], told["serving"], tuple(told["unknown"]))
 
 
 def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:

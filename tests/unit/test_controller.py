@@ -70,6 +70,23 @@ def world(tmp_path, monkeypatch):
     return World(tmp_path)
 
 
+def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monkeypatch):
+    looks = iter(range(1000))
+
+    def bug(*_):
+        raise ValueError(f"look {next(looks)}")
+
+    monkeypatch.setattr(world.queue, "follow", bug)
+    for _ in range(3):
+        world.controller._safely(world.controller.look_after_jobs)
+    (said,) = world.warned
+    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
+    world.controller._safely(world.controller.look_after_pilots)
+    assert len(world.warned) == 2
+    assert "ZeroDivisionError" in world.warned[1]
+
+
 def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):
     world.add(*"abcde")
     world.tick()

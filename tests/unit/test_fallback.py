@@ -178,6 +178,9 @@ class Here(OnThisMachine):
 class HereJob(SimpleNamespace):
     error = None
 
+    def is_group(self):
+        return False
+
     def register(self, external_jobid=None):
         pass
 

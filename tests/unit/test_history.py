@@ -1,10 +1,13 @@
 """What is kept of a run, and what a reader makes of it."""
 
+import io
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from doubles import HandClock
+from rich.console import Console
 from test_controller import SMALL, World
 
 from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
@@ -15,10 +18,18 @@ from snakemake_executor_plugin_osgpilot.core.events import EventKind, Usage
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.core.model import Request
-from snakemake_executor_plugin_osgpilot.core.redact import MASK, redacted
+from snakemake_executor_plugin_osgpilot.core.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.journal import history
-from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History, read
+from snakemake_executor_plugin_osgpilot.journal.history import (
+    HISTORY,
+    History,
+    HistoryFull,
+    read,
+)
 from snakemake_executor_plugin_osgpilot.report.story import fold
+from snakemake_executor_plugin_osgpilot.report.terminal import screen
+from snakemake_executor_plugin_osgpilot.report.view import view
+from snakemake_executor_plugin_osgpilot.report.whole import is_whole
 
 
 class Told(World):
@@ -173,10 +184,85 @@ def test_the_file_does_not_grow_without_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "SIZE_MAX", 1000)
     written = History(tmp_path / HISTORY)
     for number in range(100):
-        written.put([{"kind": "life", "at_s": number}])
-        written.flush()
-    written.close()
+        written.put([{"kind": "woken", "at_s": number, "jobs": []}])
+        with suppress(HistoryFull):
+            written.flush()
+    with pytest.raises(HistoryFull):
+        written.close()
     assert (tmp_path / HISTORY).stat().st_size < 1100
+
+
+def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, monkeypatch):
+    told.add("a", "b")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.tick()
+    monkeypatch.setattr(history, "SIZE_MAX", 10)
+    for at_s in (1040, 1050, 1060):
+        told.ap.tell("b", EventKind.EXECUTE, at_s, pilot="p", allocation_id="7")
+        told.tick()
+    (said,) = [text for text in told.warned if "limit" in text]
+    assert "has reached its limit of 0 MB" in said
+    assert "`explain` and `report` show the run up to now" in said
+    assert "the run goes on as before" in said
+    assert not any("could write the history" in text for text in told.said)
+    told.chronicle.end(detached=False)
+    story = told.story
+    assert (story.is_full, story.is_over) == (True, True)
+    assert story.jobs["a"].state == "running", "how it ended is not known"
+    assert story.jobs["b"].state == "waiting"
+    console = Console(file=io.StringIO())
+    console.print(screen(view(story, story.last_s, alive=False)))
+    assert "the history of this run has reached its limit" in console.file.getvalue()
+
+
+def test_a_name_that_is_no_utf_8_does_not_end_the_history(told):
+    told.add("a")
+    told.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
+    told.tick()
+    assert told.warned == []
+    assert told.story.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
+    assert told.story.jobs["a"].state == "running"
+    assert told.path.read_bytes().isascii()
+
+
+def test_a_line_that_cannot_be_written_does_not_keep_the_rest(tmp_path):
+    written = History(tmp_path / HISTORY)
+    loop = {"kind": "plan"}
+    loop["self"] = loop
+    written.put([{"kind": "life", "at_s": 1}, loop, {"kind": "spent", "jobs": {(1, 2): 3}}])
+    written.put([{"kind": "end", "at_s": 2}])
+    written.close()
+    kinds = [line["kind"] for line in read(tmp_path / HISTORY)[0]]
+    assert kinds == ["life", "damaged", "damaged", "end"]
+
+
+def test_what_a_run_writes_is_what_a_reader_takes_for_whole(told):
+    told.add("a", "b")
+    told.tick()
+    told.slurm.show(Seen.QUEUED, reason="Priority")
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
+    told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
+    told.chronicle.spent({"a": lines.Spent(1.0, 2.0)})
+    told.chronicle.failed("b", "why")
+    told.tick()
+    told.chronicle.end(detached=True)
+    written = told.lines()
+    kinds = {line["kind"] for line in written}
+    assert kinds >= {"life", "queued", "sent", "started", "waiting", "held", "pilot", "plan"}
+    assert [line for line in written if not is_whole(line)] == []
+
+
+def test_what_a_job_is_held_for_is_kept_without_the_secrets_of_the_workflow(told):
+    told.chronicle.redact = Redactor(["hunter2hunter2"])
+    told.add("a")
+    told.tick()
+    told.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
+    told.tick()
+    assert told.story.jobs["a"].text == f"of {MASK} by me"
 
 
 def test_nobody_else_may_read_it(tmp_path):
@@ -188,7 +274,7 @@ def test_nobody_else_may_read_it(tmp_path):
 
 def test_a_failure_is_kept_without_the_secrets_of_the_workflow(told):
     told.add("a")
-    told.chronicle.secrets = ("hunter2hunter2",)
+    told.chronicle.redact = Redactor(["hunter2hunter2"])
     told.chronicle.failed("a", "login with hunter2hunter2 failed")
     told.history.flush()
     assert told.story.failures["a"].text == f"login with {MASK} failed"
@@ -208,7 +294,7 @@ def test_a_failure_is_kept_without_the_secrets_of_the_workflow(told):
     ],
 )
 def test_what_looks_like_a_secret_is_masked_and_the_rest_is_not(text, shown):
-    assert redacted(text) == (shown or text)
+    assert Redactor()(text) == (shown or text)
 
 
 def test_a_hundred_thousand_jobs_take_tens_of_megabytes(tmp_path):

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
@@ -128,7 +129,7 @@ def test_a_failing_command_brings_its_log_but_no_output(bench):
         bench.commit(payload)
     assert not (bench.workdir / "out.txt").exists()
     assert (bench.workdir / "x.log").read_text() == "why\n"
-    assert failure.output_tail(bench.job) == "why"
+    assert failure.output_tail(bench.job, Redactor()) == "why"
 
 
 @pytest.mark.parametrize("command", ["false | cat", 'echo "$NOT_SET"', "false; true"])
@@ -266,7 +267,7 @@ def test_a_missing_input_is_named_before_anything_is_sent(bench):
 def test_a_shell_that_is_not_there_is_said(bench):
     payload = Payload(("true\n",), "no-such-shell", (), (), ())
     assert bench.execute(payload) == 125
-    assert "no-such-shell" in failure.output_tail(bench.job)
+    assert "no-such-shell" in failure.output_tail(bench.job, Redactor())
 
 
 def test_protected_outputs_cannot_be_written(bench):

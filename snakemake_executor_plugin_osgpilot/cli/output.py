@@ -1,0 +1,68 @@
+"""How every command shows something: the one way out, to a terminal, a pipe or a program.
+
+What is shown is often what a job, a node or another program said. Nothing of it drives the terminal
+or counts as markup, and nothing is missing because the output is not in UTF-8.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snakemake_executor_plugin_osgpilot.core.printable import printable, storable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def take_any_text() -> None:
+    """Have standard output and error escape what their encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text for people."""
+    click.echo(printable(str(text)), nl=nl, err=err)
+
+
+def echo_json(content: Any, indent: int | None = 1) -> None:
+    """Print data for programs, in ASCII."""
+    click.echo(json.dumps(_storable(content), indent=indent))
+
+
+def terminal(**how: Any) -> Console:
+    """Return a console of rich's that takes every text as it is."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class Plain(Console):
+        def render_str(self, text: str, **style: Any) -> Text:
+            # before the layout is made
+            return super().render_str(printable(text), **style)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    return Plain(markup=False, emoji=False, **how)
+
+
+def _storable(content: Any) -> Any:
+    match content:
+        case str():
+            return storable(content)
+        case dict():
+            return {_storable(name): _storable(value) for name, value in content.items()}
+        case list() | tuple():
+            return [_storable(each) for each in content]
+    return content
