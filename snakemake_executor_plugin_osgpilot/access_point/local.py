@@ -28,7 +28,7 @@ class LocalAccessPoint(CondorQueue):
     def ping(self) -> str:
         """Learn what the schedd can do; return the user name that it knows us by.
 
-        Raises `Unavailable` unless it answers a query.
+        Raises `Unavailable` unless it answers a query and lets us submit.
         """
         try:
             answer = self._ask("ping", PING_S)
@@ -40,7 +40,7 @@ class LocalAccessPoint(CondorQueue):
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
             self.common_images = True
             self.image_way = "once to a pilot for all jobs submitted together"
-        return self._seat.owner
+        return self._known_as(answer["user"])
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
