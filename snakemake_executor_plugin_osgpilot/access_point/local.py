@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.run import JOB_LOG
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first HTCondor with which `container_is_common` was seen to work as documented."""
@@ -44,7 +45,7 @@ class LocalAccessPoint(CondorQueue):
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
-            self._log = EventLog(self._folder / "jobs.log")
+            self._log = EventLog(self._folder / JOB_LOG)
         return self._log.read()
 
     def missed_events(self) -> bool:
