@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from snakemake_executor_plugin_osgpilot.core import balance
@@ -11,11 +13,14 @@ from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.errors import Refused
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint
 
+Errand = Callable[[float], None]
+
 
 class Errands:
     """Does what `registry` wants done; what was not answered is done again.
 
-    `lock` guards the registry, and is never held while the access point is asked.
+    `lock` guards the registry, and is never held while the access point is asked. `more` are
+    errands to do besides.
     """
 
     def __init__(
@@ -24,20 +29,35 @@ class Errands:
         registry: Registry,
         feeder: Feeder,
         lock: threading.Lock,
+        *more: Errand,
     ) -> None:
         self._access_point, self._registry = access_point, registry
         self._feeder, self._lock = feeder, lock
+        self._errands: deque[Errand] = deque(
+            (
+                *(self._pause, self._warn_of_lost, self._take_out, self._release, self._withdraw),
+                *(self._keep_apart, *more),
+            )
+        )
 
     def run(self, now_s: float) -> None:
-        """Do what is due. Raises `Unanswered` or `Refused`."""
-        self._pause()
-        self._warn_of_lost()
-        self._take_out()
-        self._release(now_s)
-        self._withdraw()
-        self._keep_apart()
+        """Do what is due.
 
-    def _pause(self) -> None:
+        Raises `Refused` when all were tried, if some were refused. Raises `Unanswered` at once, for
+        each may wait for its deadline; the next call begins with those that were not tried.
+        """
+        refused: dict[str, None] = {}
+        for _ in range(len(self._errands)):
+            errand = self._errands[0]
+            self._errands.rotate(-1)
+            try:
+                errand(now_s)
+            except Refused as refusal:
+                refused[str(refusal)] = None
+        if refused:
+            raise Refused("; ".join(sorted(refused)))
+
+    def _pause(self, _now_s: float) -> None:
         """Keep the jobs in the queue from starting while the brake is on."""
         brake, outbox = self._registry.brake, self._registry.outbox
         if brake.on is not (before := outbox.paused_there):
@@ -46,7 +66,7 @@ class Errands:
             if brake.on or before:
                 self._feeder.notices.append(brake.reason or "jobs are started again")
 
-    def _keep_apart(self) -> None:
+    def _keep_apart(self, _now_s: float) -> None:
         """Have heavy jobs leave one another the room that others wait for."""
         registry, outbox = self._registry, self._registry.outbox
         with self._lock:
@@ -57,13 +77,13 @@ class Errands:
             self._access_point.keep_apart(apart=outbox.apart)
             outbox.apart_there = outbox.apart
 
-    def _warn_of_lost(self) -> None:
+    def _warn_of_lost(self, _now_s: float) -> None:
         lost = self._registry.lost
         if lost.untold:
             self._access_point.avoid(lost.avoid)
             lost.untold = False
 
-    def _take_out(self) -> None:
+    def _take_out(self, _now_s: float) -> None:
         if ids := tuple(self._registry.removals):
             # what cannot be removed must not stop the workflow; its outputs go nowhere any more
             with suppress(Refused):
@@ -71,7 +91,7 @@ class Errands:
             with self._lock:
                 self._registry.removed(ids)
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, _now_s: float) -> None:
         if ids := tuple(self._registry.withdrawals):
             self._access_point.remove(ids, "osgpilot: it is submitted anew")
             self._access_point.forget(ids)

@@ -47,9 +47,11 @@ class Queue:
         self._lock = threading.Lock()
         self._registry = Registry(largest)
         self._feeder = Feeder(queued_max)
-        self._errands = Errands(access_point, self._registry, self._feeder, self._lock)
         self._enquiry = Enquiry(access_point, self._registry, self._lock)
         self.waker = Waker(access_point, self._registry, self._lock)
+        self._errands = Errands(
+            access_point, self._registry, self._feeder, self._lock, self.waker.run
+        )
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -204,7 +206,8 @@ class Queue:
     def mend(self, now_s: float) -> None:
         """Take out, release, wake or submit anew what is due among the jobs in trouble.
 
-        Raises `Unanswered` or `Refused`; what was not done is said again at the next call.
+        One that is refused does not keep the others from being done. Raises `Unanswered` or
+        `Refused`; what was not done is tried again at the next call.
         """
         with self._lock:
             # what was not looked at since a pilot ended may have ended well on it
@@ -212,7 +215,6 @@ class Queue:
             self._registry.brake = self._registry.brake.at(now_s)
             self._feeder.tick(now_s)
         self._errands.run(now_s)
-        self.waker.run(now_s)
 
     def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
         """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import Pilot
 from snakemake_executor_plugin_osgpilot.errors import BadInput
@@ -16,6 +17,9 @@ from snakemake_executor_plugin_osgpilot.ports import Seat
 
 RECORD = "record.json"
 JOURNAL = "journal.sqlite"
+
+JOB_LOG = "jobs.log"
+"""The event log, to which HTCondor writes."""
 
 LEASE = "lease"
 """Its age tells pilots, and other starts, whether the workflow is still there (see pilot.sh)."""
@@ -50,11 +54,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, state_folder: Path, run: str) -> RunFolder:
-        """Make the folder of a new run, private to its owner."""
+        """Make the folder of a new run; it and the one it lies in are private to their owner."""
         folder = cls(state_folder / "osgpilot" / run)
-        (folder.path / "jobs").mkdir(parents=True)
-        (folder.path / "pilots").mkdir()
-        folder.path.chmod(0o700)
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        # anybody who can open the lock file in there can keep runs from starting
+        folder.path.parent.chmod(private.FOLDER_MODE)
+        for path in (folder.path, folder.path / "jobs", folder.path / "pilots"):
+            path.mkdir(private.FOLDER_MODE)
+        for name in (JOB_LOG, LEASE):
+            (folder.path / name).touch(private.FILE_MODE)
         return folder
 
 
@@ -153,7 +161,7 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
 def write(folder: RunFolder, content: dict[str, Any]) -> None:
     """Replace the run's record in one step, so that a reader never sees half of it."""
     part = folder.path / f"{RECORD}.part"
-    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    private.write(part, json.dumps(content, indent=1))
     part.replace(folder.path / RECORD)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,12 +62,29 @@ class CondorQueue:
 
     @property
     def _names(self) -> dict[str, str]:
-        """What pilots know the jobs of this run by."""
-        return {"ProjectName": self._seat.project, "OSGPilotWorkflow": self._seat.run}
+        """What pilots, and we ourselves, know the jobs of this run by."""
+        seat = self._seat
+        return {
+            "ProjectName": seat.project,
+            "OSGPilotWorkflow": seat.run,
+            "Owner": seat.owner,
+        }
+
+    @property
+    def _owned(self) -> str:
+        """Selects our own jobs: the schedd sets Owner, and lets nobody choose or change it."""
+        return f'Owner =?= "{safe_name(self._seat.owner, "user name")}"'
 
     @property
     def _mine(self) -> str:
-        return f'OSGPilotWorkflow =?= "{self._seat.run}"'
+        """Selects the jobs of this run. Its tag is not enough: anybody can give it to a job."""
+        return f'{self._owned} && OSGPilotWorkflow =?= "{self._seat.run}"'
+
+    def _known_as(self, user: str) -> str:
+        """Take in the user that the schedd maps us to; return the name that it gives our jobs."""
+        owner = safe_name(user.partition("@")[0], "user name")
+        self._seat = replace(self._seat, owner=owner)
+        return owner
 
     @property
     def removal_hint(self) -> str:
@@ -74,7 +92,7 @@ class CondorQueue:
         if self._address:
             where = f"-name {self._address['schedd']} "
             where += f"-pool {self._address['collector']} " if self._address["collector"] else ""
-        return f"condor_rm {where}-constraint 'OSGPilotWorkflow == \"{self._seat.run}\"'"
+        return f"condor_rm {where}-constraint '{self._mine}'"
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
         clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
@@ -105,25 +123,23 @@ class CondorQueue:
         return describe(submission, self._seat, self._folder, common_images=self.common_images)
 
     def find(self) -> dict[str, str]:
-        found = self._ask("find", constraint=self._mine)
+        found = self._ask("find")
         return {key.rpartition("/")[2]: job_id for key, job_id in found.items()}
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         ids = None if job_ids is None else list(job_ids)
-        self._ask("remove", ids=ids, constraint=self._mine, reason=reason)
+        self._ask("remove", ids=ids, reason=reason)
 
     def forget(self, job_ids: Iterable[str] | None) -> None:
         ids = None if job_ids is None else list(job_ids)
-        self._ask("forget", ids=ids, constraint=self._mine)
+        self._ask("forget", ids=ids)
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         edits = {} if shape is None else resource_attributes(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
 
     def offers(self, since_s: float) -> Offers:
-        told = self._ask(
-            "offers", manager=self._manager, constraint=self._mine, since_s=int(since_s)
-        )
+        told = self._ask("offers", manager=self._manager, since_s=int(since_s))
         refused, resting = frozenset(told["refused"]), frozenset(told["resting"])
         return Offers(told["cycles_s"], refused, resting, told["blocked_for_s"])
 
@@ -131,16 +147,16 @@ class CondorQueue:
         self._ask("wake", ids=list(job_ids), subcode=WAKING)
 
     def avoid(self, pilots: Iterable[str]) -> None:
-        self._ask("edit", constraint=self._mine, edits={AVOID: avoided(pilots)})
+        self._ask("edit", edits={AVOID: avoided(pilots)})
 
     def set_paused(self, *, paused: bool) -> None:
-        self._ask("edit", constraint=self._mine, edits={PAUSED: str(paused).lower()})
+        self._ask("edit", edits={PAUSED: str(paused).lower()})
 
     def keep_apart(self, *, apart: bool) -> None:
-        self._ask("edit", constraint=self._mine, edits={APART: str(apart).lower()})
+        self._ask("edit", edits={APART: str(apart).lower()})
 
     def held(self) -> dict[str, Event]:
-        found = self._ask("held", constraint=self._mine)
+        found = self._ask("held")
         return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
 
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
@@ -161,8 +177,7 @@ class CondorQueue:
 
     def folders_of_jobs(self) -> list[tuple[str, Path]]:
         """Return run and job folder of each job that runs of this owner have in the queue."""
-        owner = safe_name(self._seat.owner, "owner")
-        clause = f'OSGPilotWorkflow =!= undefined && Owner == "{owner}"'
+        clause = f"{self._owned} && OSGPilotWorkflow =!= undefined"
         return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
     def interrupt(self) -> None:
@@ -173,7 +188,7 @@ class CondorQueue:
         self._worker.close()
 
     def _ask(self, do: str, timeout_s: float = QUERY_S, **more: Any) -> Any:
-        request = {"do": do, "at": self._address, **more}
+        request = {"do": do, "at": self._address, "constraint": self._mine, **more}
         return self._worker.ask(request, timeout_s=timeout_s)
 
 

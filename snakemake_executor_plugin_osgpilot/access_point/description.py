@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Req
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, safe_offer
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+from snakemake_executor_plugin_osgpilot.run import JOB_LOG
 
 INPUT_FOLDER = "osgpilot-in"
 OUTPUT_FOLDER = "osgpilot-out"
@@ -190,7 +191,7 @@ def describe(
         "transfer_executable": "false",
         "arguments": JOB_FILE,
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
-        "log": f"{folder}/jobs.log",
+        "log": f"{folder}/{JOB_LOG}",
         "submit_event_notes": f"{NOTE}$(OSGPilotKey)",
         "output": JOB_OUTPUT,
         "error": JOB_OUTPUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -139,12 +140,19 @@ def look(schedd: Any, constraint: str, attributes: Iterable[str]) -> Rows:
     return _rows(schedd.query(constraint=constraint, projection=projection), attributes)
 
 
-def history(schedd: Any, ids: list[str], attributes: Iterable[str]) -> Rows:
-    """Return those of these jobs that have left the queue."""
-    listed = ", ".join(f'"{job_id}"' for job_id in ids)
-    constraint = f'member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
+def named(constraint: str, ids: Iterable[str]) -> str:
+    """Return the constraint that selects those of these jobs that `constraint` selects."""
+    procs: defaultdict[int, list[int]] = defaultdict(list)
+    for cluster, proc in (map(int, job_id.split(".")) for job_id in ids):
+        procs[cluster].append(proc)
+    each = (f"ClusterId == {c} && member(ProcId, {{{str(p)[1:-1]}}})" for c, p in procs.items())
+    return f"({constraint}) && ({' || '.join(each) or 'false'})"
+
+
+def history(schedd: Any, constraint: str, attributes: Iterable[str], most: int) -> Rows:
+    """Return the jobs that have left the queue and that `constraint` selects, the latest `most`."""
     projection = ["ClusterId", "ProcId", *attributes]
-    return _rows(schedd.history(constraint, projection, len(ids)), attributes)
+    return _rows(schedd.history(constraint, projection, most), attributes)
 
 
 def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
@@ -169,19 +177,20 @@ def said(ad: Any, name: str) -> Any:
         return str(ad.lookup(name))
 
 
-def retrieve(htcondor: Any, schedd: Any, ids: list[str]) -> dict[str, Any]:
-    """Fetch the outputs of jobs into their folders; return which `failed`, and `why` the last did.
+def retrieve(htcondor: Any, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:
+    """Fetch the outputs of those of these jobs that `constraint` selects into their folders; return
+    which `failed`, and `why` the last did.
 
     One that fails ends a request for many, so the others are then fetched one by one.
     """
     try:
-        schedd.retrieve(ids)
+        schedd.retrieve(named(constraint, ids))
     except htcondor.HTCondorException as error:
         if len(ids) == 1:
             # raises where the schedd is out of reach: that says nothing of the job
             schedd.query(constraint="false", projection=["ClusterId"], limit=1)
             return {"failed": ids, "why": str(error)}
-        parts = [retrieve(htcondor, schedd, [job_id]) for job_id in ids]
+        parts = [retrieve(htcondor, schedd, constraint, [job_id]) for job_id in ids]
         return {
             "failed": [job_id for part in parts for job_id in part["failed"]],
             "why": next((part["why"] for part in reversed(parts) if part["why"]), ""),

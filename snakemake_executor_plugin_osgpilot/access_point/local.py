@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.run import JOB_LOG
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first HTCondor with which `container_is_common` was seen to work as documented."""
@@ -28,7 +29,7 @@ class LocalAccessPoint(CondorQueue):
     def ping(self) -> str:
         """Learn what the schedd can do; return the user name that it knows us by.
 
-        Raises `Unavailable` unless it answers a query.
+        Raises `Unavailable` unless it answers a query and lets us submit.
         """
         try:
             answer = self._ask("ping", PING_S)
@@ -40,11 +41,11 @@ class LocalAccessPoint(CondorQueue):
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
             self.common_images = True
             self.image_way = "once to a pilot for all jobs submitted together"
-        return self._seat.owner
+        return self._known_as(answer["user"])
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
-            self._log = EventLog(self._folder / "jobs.log")
+            self._log = EventLog(self._folder / JOB_LOG)
         return self._log.read()
 
     def missed_events(self) -> bool:

@@ -90,7 +90,7 @@ class RemoteAccessPoint(CondorQueue):
         if problem := answer.get("problem"):
             raise Unavailable(problem)
         self.token = answer["token"]
-        return str(answer["user"]).partition("@")[0]
+        return self._known_as(str(answer["user"]))
 
     def submit(self, submission: Submission) -> dict[str, str]:
         ids = super().submit(submission)
@@ -167,7 +167,7 @@ class RemoteAccessPoint(CondorQueue):
         cleared = self._clear()
         if not self._watch:
             return
-        rows = self._ask("look", constraint=self._mine, attributes=ATTRIBUTES)
+        rows = self._ask("look", attributes=ATTRIBUTES)
         seen = {job_id: sight(ad) for job_id, ad in rows.items() if job_id not in cleared}
         missing = self._watch.missing(seen)
         past = self._ask("history", ids=missing, attributes=ATTRIBUTES) if missing else {}

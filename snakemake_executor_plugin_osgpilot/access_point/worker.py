@@ -36,7 +36,8 @@ _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
 Machine ClassAd Attributes)."""
 
 Request = dict[str, Any]
-"""What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here."""
+"""What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here.
+Nothing is done but to jobs that `constraint` selects."""
 
 
 def main() -> None:
@@ -65,7 +66,8 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
     located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
-    return {"version": str(located.get("CondorVersion", ""))}
+    user = htcondor.ping(located, "WRITE")["MyRemoteUserName"]
+    return {"version": str(located.get("CondorVersion", "")), "user": str(user)}
 
 
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
@@ -142,7 +144,7 @@ def _release(htcondor: Any, request: Request) -> None:
     schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
         # by constraint: naming one job that is gone would undo the whole transaction
-        _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(ids)}", request["edits"])
+        _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(request, ids)}", request["edits"])
     _act(htcondor, htcondor.JobAction.Release, request)
 
 
@@ -150,9 +152,9 @@ def _wake(htcondor: Any, request: Request) -> None:
     schedd, ours = _schedd(htcondor, request), f"HoldReasonSubCode == {int(request['subcode'])}"
     for ids in _chunks(request["ids"]):
         # by constraint: one that runs by now is not to be held
-        reason = (HOLD_REASON, request["subcode"])
-        schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {_named(ids)}", reason=reason)
-        schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {_named(ids)}")
+        named, reason = _named(request, ids), (HOLD_REASON, request["subcode"])
+        schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {named}", reason=reason)
+        schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {named}")
 
 
 def _offers(htcondor: Any, request: Request) -> dict[str, Any]:
@@ -196,16 +198,16 @@ def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]
 
 
 def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
-    """Act on the jobs named by `ids`, on all that `constraint` selects if that is None."""
+    """Act on all jobs that `constraint` selects, on those among them that `ids` has if not None."""
     schedd, ids = _schedd(htcondor, request), request["ids"]
-    for spec in [request["constraint"]] if ids is None else _chunks(ids):
-        schedd.act(action, spec, **more)
+    parts = [None] if ids is None else _chunks(ids)
+    for part in parts:
+        selected = request["constraint"] if part is None else _named(request, part)
+        schedd.act(action, selected, **more)
 
 
-def _named(ids: list[str]) -> str:
-    """Return the constraint that selects these jobs."""
-    listed = ", ".join(f'"{job_id}"' for job_id in ids)
-    return f'member(strcat(ClusterId, ".", ProcId), {{{listed}}})'
+def _named(request: Request, ids: list[str]) -> str:
+    return far.named(request["constraint"], ids)
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:
@@ -254,11 +256,14 @@ def _look(htcondor: Any, request: Request) -> far.Rows:
 
 
 def _history(htcondor: Any, request: Request) -> far.Rows:
-    return far.history(_schedd(htcondor, request), request["ids"], request["attributes"])
+    named = _named(request, request["ids"])
+    return far.history(
+        _schedd(htcondor, request), named, request["attributes"], len(request["ids"])
+    )
 
 
 def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
-    return far.retrieve(htcondor, _schedd(htcondor, request), request["ids"])
+    return far.retrieve(htcondor, _schedd(htcondor, request), request["constraint"], request["ids"])
 
 
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {

@@ -10,10 +10,11 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
@@ -76,6 +77,10 @@ class Journal:
 
     def _open(self, seat: Seat | None) -> sqlite3.Connection:
         mode = "rw" if seat is None else "rwc"
+        if seat is not None:
+            # what keeps it from being made, SQLite tells
+            with suppress(OSError):
+                self._path.touch(private.FILE_MODE)
         db = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S,
             check_same_thread=False, isolation_level=None,

@@ -13,6 +13,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot import private
+
 FOUND = "globbed.json"
 """In the run's folder, and with the workflow's sources: pattern → names and values of wildcards."""
 
@@ -48,5 +50,5 @@ def write(path: Path) -> bool:
     """
     text = json.dumps(_found, sort_keys=True)
     if _found and not (path.exists() and path.read_text() == text):
-        path.write_text(text)
+        private.write(path, text)
     return bool(_found)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from snakemake_executor_plugin_osgpilot import private
+
 SCHEME = "s3://"
 
 Lines = tuple[tuple[str, str], ...]
@@ -100,10 +102,10 @@ class KeyFiles:
         path = self.folder / name
         if path.exists() and path.read_text() == value:
             return path
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(private.FOLDER_MODE, parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
-        with open(part, "x", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        with open(part, "x", opener=private.opener) as file:
             file.write(value)
         part.replace(path)
         return path

@@ -10,6 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.payload.model import HERE
 
 SOURCES = "osgpilot-sources.tar"
@@ -165,7 +166,7 @@ def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) ->
     if not inside:
         return
     part = archive_path.with_suffix(".part")
-    with tarfile.open(part, "w") as archive:
+    with open(part, "wb", opener=private.opener) as file, tarfile.open(None, "w", file) as archive:
         for path in inside:
             archive.add(path, arcname=str(path.relative_to(workdir)))
     # jobs of an earlier life of the run may just be taking it

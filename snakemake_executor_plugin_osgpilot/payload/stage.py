@@ -23,6 +23,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
+from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload.links import links_within, stays_a_link
@@ -59,7 +60,7 @@ class Parcel:
     def write(self, job_folder: Path) -> None:
         """Make `job_folder`."""
         entry = job_folder / INPUT_FOLDER
-        job_folder.mkdir(parents=True)
+        job_folder.mkdir(private.FOLDER_MODE, parents=True)
         entry.mkdir()
         for name, source in self.linked.items():
             _link(source, entry / name)
@@ -85,7 +86,7 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> Parcel:
 
 def _write_private(path: Path, content: bytes) -> None:
     """Write a new file for its owner alone: the environment's values may be secrets."""
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "xb", opener=private.opener) as file:
         file.write(content)
 
 

@@ -50,9 +50,9 @@ def start_extra(seat: Seat) -> str:
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
     match seat.scope:
         case Scope.WORKFLOW:
-            return f'((TARGET.Owner == "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+            return f'((TARGET.Owner =?= "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
         case Scope.OWNER:
-            return f'(TARGET.Owner == "{owner}")'
+            return f'(TARGET.Owner =?= "{owner}")'
         case Scope.PROJECT:
             return "(True)"
 

@@ -28,7 +28,9 @@ class SlurmClient:
 
     def submit(self, allocation: Allocation) -> str:
         argv = commands.sbatch(allocation, self._options, self._script)
-        files = {allocation.folder / name: text for name, text in allocation.files.items()}
+        # Slurm would make the log readable to others
+        named = {**allocation.files, commands.LOG: ""}
+        files = {allocation.folder / name: text for name, text in named.items()}
         return parse.allocation_id(self._answer(argv, files).out)
 
     def interrupt(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
 from snakemake_executor_plugin_osgpilot.pilot.parameters import SCRIPT, script
 from snakemake_executor_plugin_osgpilot.run import LEASE, RunFolder
@@ -100,7 +101,7 @@ class Cluster:
         tails = 'cd "$1" && tail -v -c "$2" pilots/*/slurm.log'
         with suppress(OsgpilotError):
             logs = self.host.run(["sh", "-c", tails, "-", str(there), str(LOG_KEPT)])
-            (run.path / LOGS).write_text(logs.out, encoding="utf-8")
+            private.write(run.path / LOGS, logs.out)
         self.host.run(["rm", "-rf", str(there)])
 
 

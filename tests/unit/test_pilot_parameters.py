@@ -30,7 +30,7 @@ def test_the_contract_of_the_pilot_container(tmp_path):
     assert values["env GLIDEIN_RANDOMIZE_NAME"] == "true"
     assert values["env ACCEPT_JOBS_FOR_HOURS"] == "2"
     assert values["env GLIDEIN_Start_Extra"] == (
-        '((TARGET.Owner == "alice") && (TARGET.OSGPilotWorkflow =?= "r1"))'
+        '((TARGET.Owner =?= "alice") && (TARGET.OSGPilotWorkflow =?= "r1"))'
     )
 
 
@@ -44,11 +44,11 @@ def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
 def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
     seats = [replace(SEAT, scope=scope) for scope in Scope]
     clauses = [parameters.start_extra(seat) for seat in seats]
-    jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2")]
+    jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2"), ("Alice", "r1")]
     assert [[admits(clause, *job) for job in jobs] for clause in clauses] == [
-        [True, False, False, False],
-        [True, True, False, False],
-        [True, True, True, True],
+        [True, False, False, False, False],
+        [True, True, False, False, False],
+        [True, True, True, True, True],
     ]
 
 

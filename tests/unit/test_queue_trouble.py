@@ -1,9 +1,12 @@
 """Jobs that are held, interrupted, or lost with their pilots."""
 
+from contextlib import suppress
+
 import pytest
 from queued import NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.forgotten import Beside, Span
 from snakemake_executor_plugin_osgpilot.core.holds import SETBACKS_MAX, history
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
@@ -215,3 +218,90 @@ def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, a
     queue.follow()
     assert not queue.run_again("a", "half of it is missing")
     assert not queue.any_left()
+
+
+REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "offers")
+
+
+@pytest.fixture
+def errands_due(queue, ap):
+    """A queue in which every kind of errand is due."""
+    queue.add([job(key) for key in "abcd"])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
+    hold(ap, "b", 34, 102)
+    hold(ap, "c", 14)
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    outbox = queue._registry.outbox
+    # what an earlier life of the run told its jobs is not known
+    outbox.paused_there = outbox.apart_there = None
+    queue.waker.beside = Beside({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S)
+    return queue
+
+
+def done(ap) -> dict[str, object]:
+    """What was done of the errands that are due, by the request that does them."""
+    return {
+        "set_paused": "set_paused" in ap.requests,
+        "avoid": ap.avoided == [("p1",)],
+        "remove": set(ap.removed) == {"1.0", "1.2"},
+        "release": [ids for ids, _ in ap.released] == [("1.1",)],
+        "keep_apart": ap.apart != [],
+        "offers": ap.asked_since_s != [],
+    }
+
+
+@pytest.fixture
+def failing(ap, monkeypatch):
+    """Return a function that has a request to the access point fail from now on."""
+    ap.requests = []
+
+    def fail(name, error):
+        def request(*arguments, **named):
+            ap.requests.append(name)
+            if error:
+                raise error
+            return method(*arguments, **named)
+
+        method = getattr(type(ap), name).__get__(ap)
+        monkeypatch.setattr(ap, name, request)
+
+    fail("set_paused", None)
+    return fail
+
+
+def test_all_errands_that_are_due_are_done(errands_due, ap, failing):
+    errands_due.mend(NOW_S)
+    assert all(done(ap).values()), done(ap)
+
+
+@pytest.mark.parametrize("refused", REQUESTS)
+def test_a_refused_errand_does_not_keep_the_others_from_being_done(
+    errands_due, ap, failing, refused
+):
+    failing(refused, Refused("you may not"))
+    with suppress(Refused):
+        errands_due.mend(NOW_S)
+    others = {name: was for name, was in done(ap).items() if name != refused}
+    assert all(others.values()), others
+
+
+@pytest.mark.parametrize("silent", REQUESTS)
+def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap, failing, silent):
+    failing(silent, Unanswered("no answer"))
+    for _ in range(3):
+        before = len(ap.requests)
+        with suppress(Unanswered):
+            errands_due.mend(NOW_S)
+        assert ap.requests[before:].count(silent) <= 1, "each costs its deadline"
+    others = {name: was for name, was in done(ap).items() if name != silent}
+    assert all(others.values()), others
+
+
+def test_refusals_are_told_together_and_in_the_same_words_each_time(errands_due, failing):
+    failing("set_paused", Refused("not that"))
+    failing("keep_apart", Refused("nor this"))
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"^nor this; not that$"):
+            errands_due.mend(NOW_S)

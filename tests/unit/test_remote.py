@@ -276,7 +276,7 @@ def test_the_name_that_the_access_point_knows_us_by_is_learned(there, worker):
 
 def test_jobs_can_be_removed_by_hand_there(there):
     assert there.removal_hint == (
-        "condor_rm -name ap -pool cm -constraint 'OSGPilotWorkflow == \"r1\"'"
+        'condor_rm -name ap -pool cm -constraint \'Owner =?= "alice" && OSGPilotWorkflow =?= "r1"\''
     )
 
 

@@ -260,7 +260,7 @@ def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monk
 def test_a_missing_command_is_no_answer(fake_sbatch, tmp_path, monkeypatch):
     slurm = fake_sbatch("echo 42")
     (tmp_path / "bin").mkdir()
-    for tool in ("sh", "date", "timeout", "env", "sed", "grep"):
+    for tool in ("sh", "date", "timeout", "env", "sed", "grep", "mkdir"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with pytest.raises(Unanswered, match="sbatch"):

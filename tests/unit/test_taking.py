@@ -17,11 +17,11 @@ from snakemake_executor_plugin_osgpilot.core.remains import (
 )
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s, recall, take
+from snakemake_executor_plugin_osgpilot.journal.resume import STARTING, lease_age_s, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
-from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder
+from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder, write
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -221,3 +221,20 @@ def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, b
         take(tmp_path, seat(), print)
     monkeypatch.undo()
     assert not take(tmp_path, seat(), print).resumed
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_nobody_else_can_enter_the_folder_of_a_run_or_open_what_is_in_it(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        taken = take(tmp_path / ".snakemake", seat(), print)
+        write(taken.folder, {})
+    finally:
+        os.umask(before)
+        taken.journal.close()
+    state = tmp_path / ".snakemake" / "osgpilot"
+    modes = {path: path.stat().st_mode & 0o777 for path in (state, *state.rglob("*"))}
+    # nobody gets to the lock but through its folder
+    del modes[state / STARTING]
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}
