@@ -81,9 +81,10 @@ class Slurm(Protocol):
 @dataclass(frozen=True)
 class Submission:
     """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
-    that are gone but may still be offered; `urls` are inputs that the execution point fetches, by
-    job key; `apart` says whether heavy ones are to keep apart, see `core.balance.apart`, and
-    `largest` what the biggest pilot offers, if that is known.
+    that leave, or are gone but may still be offered; `urls` are inputs that the execution point
+    fetches, by job key; `apart` says whether heavy ones are to keep apart, see
+    `core.balance.apart`, and `largest` what the biggest pilot offers, if that is known. `kept_off`
+    are nodes or pilots on which these jobs failed before.
     """
 
     keys: tuple[str, ...]
@@ -92,6 +93,7 @@ class Submission:
     urls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     apart: bool = False
     largest: Shape | None = None
+    kept_off: tuple[str, ...] = ()
 
 
 class AccessPoint(Protocol):

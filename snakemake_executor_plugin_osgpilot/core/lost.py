@@ -1,6 +1,9 @@
-"""Pilots whose allocation is over, for as long as HTCondor has not noticed."""
+"""Pilots that jobs are to keep off: whose allocation is over, for as long as HTCondor has not
+noticed, and those that are there but leave."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 LOST_AFTER_S = 20.0
 """How long after the end of a pilot's allocation the event log may still tell of its jobs."""
@@ -11,9 +14,13 @@ NEAR_S = 60.0
 AVOID_MAX = 20
 """Jobs avoid so many of the pilots that vanished last; older ones are offered no more."""
 
+LEAVING_MAX = 100
+"""And so many of those that leave: the list is part of each job's ad."""
+
 
 class LostPilots:
-    """`avoid` are pilots that vanished without a word to the pool, which may still offer them.
+    """`vanished_last` are pilots that ended without a word to the pool, which may still offer them,
+    `leaving` those that drain or ruin jobs, `over` all that have ended.
 
     `untold` says that jobs in the queue do not know the latest of them.
     """
@@ -22,18 +29,35 @@ class LostPilots:
         self._ended: dict[str, float] = {}
         self._adrift: dict[str, float] = {}
         self._last_s = float("-inf")
-        self.avoid: tuple[str, ...] = ()
+        self.vanished_last: tuple[str, ...] = ()
+        self.leaving: tuple[str, ...] = ()
+        self.over: set[str] = set()
         self.untold = False
+
+    @property
+    def avoid(self) -> tuple[str, ...]:
+        """The pilots that jobs are to keep off."""
+        return self.vanished_last + self.leaving
+
+    def keep_off(self, pilots: Iterable[str]) -> None:
+        """Take in more pilots that are there and leave; their end is told (`ended`)."""
+        known = self.over.union(self.avoid)
+        more = tuple(pilot for pilot in pilots if pilot not in known)
+        if more:
+            self.leaving = (*self.leaving, *more)[-LEAVING_MAX:]
+            self.untold = True
 
     def ended(self, pilot: str, at_s: float) -> None:
         """Take in that the allocation of `pilot` is over."""
         self._ended[pilot] = at_s
+        self.over.add(pilot)
+        self.leaving = tuple(other for other in self.leaving if other != pilot)
         self._last_s = max(self._last_s, at_s)
 
     def vanished(self, pilot: str) -> None:
         """Take in that `pilot` ended without a word to the pool."""
-        if pilot not in self.avoid:
-            self.avoid = (*self.avoid, pilot)[-AVOID_MAX:]
+        if pilot not in self.vanished_last:
+            self.vanished_last = (*self.vanished_last, pilot)[-AVOID_MAX:]
             self.untold = True
 
     def take_due(self, now_s: float) -> dict[str, float]:

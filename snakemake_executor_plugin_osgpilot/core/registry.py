@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.core import holds
+from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import Brake
+from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
@@ -22,7 +24,8 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
-    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still.
+    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still,
+    `suspects` the pilots that ruin jobs, with the reason.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -38,6 +41,7 @@ class Registry:
         self.key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
+        self.suspects: dict[str, str] = {}
         self.brake = Brake()
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -112,8 +116,25 @@ class Registry:
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
 
+    def judge_pilots(self) -> None:
+        """Keep jobs off pilots on which those fail that do well elsewhere, from now on."""
+        if self.ledger.judged:
+            return
+        self.ledger.judged = True
+        found = black_holes(self.ledger.outcomes, self.suspects)
+        self.suspects |= found
+        self.lost.keep_off(found)
+
+    def kept_off(self, key: str) -> tuple[str, ...]:
+        """Return the nodes or pilots that a job is not to run on, since it failed there before."""
+        failed_on = self.ledger.failed_on.get(self.ledger[key].identity, ())
+        away = {*self.lost.over, *self.lost.avoid}
+        live = (Place(*each) for each in self.ledger.nodes.items() if each[0] not in away)
+        return kept_off(failed_on, live) if failed_on else ()
+
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
+        self.ledger.failed_there(self.ledger[key])
         job = self.ledger[key].prepared_again(why)
         if holds.interrupted(job):
             return False
