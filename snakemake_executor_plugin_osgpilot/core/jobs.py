@@ -20,6 +20,10 @@ class JobState(Enum):
     REMOVED = "removed"
 
 
+NODE_AT_FAULT = 121
+"""Exit status by which wrapper.sh tells that a job failed for want of disk on the node."""
+
+
 def place(allocation_id: str, node: str) -> str:
     """Return how to name the pilot of an allocation to a user."""
     if not allocation_id:

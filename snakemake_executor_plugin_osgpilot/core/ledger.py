@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from snakemake_executor_plugin_osgpilot.core.elsewhere import PLACES_MAX, Place
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT, Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.core.recovery import Past
 
@@ -179,6 +179,9 @@ class Ledger:
         if job.started_s is None or job.ended_s is None:
             return
         runtime_s = job.ended_s - job.started_s
+        if job.exit_status == NODE_AT_FAULT:
+            # known, and the pilot itself takes no jobs until there is room again
+            return
         failed = not job.succeeded and runtime_s < QUICK_S
         self.outcomes[job.pilot].add(job.rule, failed=failed)
         self.judged = False

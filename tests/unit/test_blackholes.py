@@ -1,6 +1,10 @@
 """Telling a bad node from a bad rule."""
 
+from queued import job
+
 from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
+from snakemake_executor_plugin_osgpilot.core.events import EventKind
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes
 
 
@@ -58,3 +62,33 @@ def test_several_bad_nodes_do_not_hide_one_another():
 def test_a_pilot_is_named_once():
     outcomes = {"bad": ended("xxxx"), "good": ended("." * 20)}
     assert black_holes(outcomes, suspects={"bad": "found before"}) == {}
+
+
+def test_what_failed_for_want_of_disk_says_nothing_against_the_pilot(queue, ap):
+    keys = [f"{number}" for number in range(20)]
+    queue.add([job(key) for key in keys])
+    queue.send()
+    for number, key in enumerate(keys):
+        on = {"pilot": f"p{number % 2}", "node": f"n{number % 2}"}
+        ap.tell(key, EventKind.EXECUTE, 2000.0, **on)
+        status = NODE_AT_FAULT if number % 2 else 0
+        ap.tell(key, EventKind.TERMINATED, 2001.0, exit_status=status)
+    queue.follow()
+    assert queue.view().suspects == {}
+    queue.mend(2002.0)
+    assert ap.avoided == []
+
+
+def test_jobs_are_kept_off_a_suspect_before_anybody_looks_at_slurm(queue, ap):
+    keys = [f"{number}" for number in range(20)]
+    queue.add([job(key) for key in keys])
+    queue.send()
+    for number, key in enumerate(keys):
+        ap.tell(key, EventKind.EXECUTE, 2000.0, pilot=f"p{number % 2}")
+        ap.tell(key, EventKind.TERMINATED, 2001.0, exit_status=number % 2)
+    queue.follow()
+    queue.mend(2002.0)
+    assert ap.avoided == [("p1",)]
+    queue.mend(2003.0)
+    assert ap.avoided == [("p1",)]
+    assert set(queue.view().suspects) == {"p1"}
