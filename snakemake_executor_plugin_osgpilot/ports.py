@@ -127,6 +127,15 @@ class AccessPoint(Protocol):
     def unfetched(self) -> frozenset[str]:
         """Schemes of URLs among the inputs of jobs that no pilot could fetch, as of `pilots`."""
 
+    @property
+    def machines(self) -> Mapping[str, str]:
+        """The pilots by the name that HTCondor has for them, as of `pilots`."""
+
+    def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
+        """Return of this run's pilots when the pool last heard of each, and the jobs in it, by
+        `cluster.proc`, in one query.
+        """
+
     def forget(self, job_ids: Iterable[str] | None) -> None:
         """Drop removed jobs of this run whose pilot vanished before it could confirm."""
 
@@ -144,6 +153,9 @@ class AccessPoint(Protocol):
 
     def set_paused(self, *, paused: bool) -> None:
         """Have no waiting job of this run started, or let them start again."""
+
+    def let_start(self, job_ids: Iterable[str]) -> None:
+        """Let these jobs start although others may not."""
 
     def keep_apart(self, *, apart: bool) -> None:
         """Have jobs of this run that need much memory start beside others such or not."""

@@ -195,6 +195,7 @@ class Queue:
         finally:
             self._missed |= self._access_point.missed_events()
         with self._lock:
+            self._registry.machines |= self._access_point.machines
             for job_id, event in told:
                 self._registry.apply(job_id, event)
             self._registry.judge_pilots()
@@ -210,7 +211,7 @@ class Queue:
         with self._lock:
             # what was not looked at since a pilot ended may have ended well on it
             self._registry.lose(min(now_s, self._access_point.told_until_s))
-            self._registry.brake = self._registry.brake.at(now_s)
+            self._registry.tend(now_s)
             self._feeder.tick(now_s)
         self._errands.run(now_s)
         self.waker.run(now_s)
