@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from traceback import extract_tb
 
-from snakemake_executor_plugin_osgpilot.core.actions import Plan
+from snakemake_executor_plugin_osgpilot.core.actions import Drain, Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.fit import may_run_on, stranded
@@ -54,7 +54,8 @@ class Controller:
         self._clock, self._say, self._warn = clock, say, warn
         self._chronicle, self._show = chronicle, show
         self._looked_s, self._look_soon = float("-inf"), False
-        self._idle = self._shunned = self._unfetched = frozenset[str]()
+        self._idle = self._unfetched = frozenset[str]()
+        self._suspects = 0
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._bugs: set[tuple[str, str]] = set()
@@ -193,6 +194,7 @@ class Controller:
             self._attempt("look after jobs in trouble", self._mend)
         self._signal_news()
         self._note_idle()
+        self._note_suspects()
 
     def _keep_informed(self) -> None:
         if self._chronicle:
@@ -228,6 +230,12 @@ class Controller:
             self._look_soon = True
         self._idle = idle
 
+    def _note_suspects(self) -> None:
+        """Have a pilot that ruins jobs told to leave soon; jobs are kept off it at once."""
+        if len(self._queue.suspects) > self._suspects:
+            self._suspects = len(self._queue.suspects)
+            self._look_soon = True
+
     def _scale(self) -> None:
         # in this order: a job that is handed over meanwhile counts twice, and not never
         ahead = self._scaling.ahead
@@ -246,9 +254,9 @@ class Controller:
         self._tell_refusals(decided)
         self._tell_unfetched()
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
-        shunned = self._fleet.health.shunned.keys()
-        self._queue.avoid(sorted(shunned - self._shunned))
-        self._shunned = frozenset(shunned)
+        # before the pilots are told, which takes them seconds
+        drained = (action.pilot for action in decided.actions if isinstance(action, Drain))
+        self._queue.keep_off([*self._fleet.health.shunned, *drained])
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
         lost = stranded(view.waiting, self._scaling.policy, self._fleet.health.hopeless)

@@ -9,7 +9,9 @@ from contextlib import suppress
 
 from snakemake_executor_plugin_osgpilot.core import balance
 from snakemake_executor_plugin_osgpilot.core.feeding import Feeder
+from snakemake_executor_plugin_osgpilot.core.lost import LOST_AFTER_S
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
+from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.errors import Refused
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint
 
@@ -33,10 +35,11 @@ class Errands:
     ) -> None:
         self._access_point, self._registry = access_point, registry
         self._feeder, self._lock = feeder, lock
+        self._asked_s = float("-inf")
         self._errands: deque[Errand] = deque(
             (
-                *(self._pause, self._warn_of_lost, self._take_out, self._release, self._withdraw),
-                *(self._keep_apart, *more),
+                *(self._pause, self._look_for_cut_off, self._warn_of_lost, self._take_out),
+                *(self._release, self._withdraw, self._keep_apart, *more),
             )
         )
 
@@ -59,12 +62,17 @@ class Errands:
 
     def _pause(self, _now_s: float) -> None:
         """Keep the jobs in the queue from starting while the brake is on."""
-        brake, outbox = self._registry.brake, self._registry.outbox
-        if brake.on is not (before := outbox.paused_there):
+        registry = self._registry
+        brake, outbox = registry.brake, registry.outbox
+        before = outbox.paused_there
+        if brake.on is not before or registry.pause_again:
             self._access_point.set_paused(paused=brake.on)
-            outbox.paused_there = brake.on
-            if brake.on or before:
+            outbox.paused_there, registry.pause_again = brake.on, False
+            if brake.on is not before and (brake.on or before):
                 self._feeder.notices.append(brake.reason or "jobs are started again")
+        if registry.untried:
+            self._access_point.let_start(sorted(registry.trial))
+            registry.untried = False
 
     def _keep_apart(self, _now_s: float) -> None:
         """Have heavy jobs leave one another the room that others wait for."""
@@ -82,6 +90,16 @@ class Errands:
         if lost.untold:
             self._access_point.avoid(lost.avoid)
             lost.untold = False
+
+    def _look_for_cut_off(self, now_s: float) -> None:
+        """Ask the pool for jobs that lost touch with a pilot a while ago, if there are any."""
+        since_s = min(self._registry.lost.cut_off.values(), default=now_s)
+        if now_s - since_s < LOST_AFTER_S or now_s - self._asked_s < ASK_POOL_EVERY_S:
+            return
+        self._asked_s = now_s
+        occupied = self._access_point.occupied()
+        with self._lock:
+            self._registry.lose_cut_off(occupied, now_s)
 
     def _take_out(self, _now_s: float) -> None:
         if ids := tuple(self._registry.removals):

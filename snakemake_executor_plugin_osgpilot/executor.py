@@ -192,7 +192,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         which, how = identity(job), digest(prepared)
         key, is_there = intake.key_for(which, how)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls)
+        own = Job(key, job.name, prepared.request, urls, identity=which)
         if not is_there:
             prepared.parcel.write(self._run.folder.job(key))
             intake.note(own, which, how)

@@ -84,9 +84,10 @@ class Slurm(Protocol):
 @dataclass(frozen=True)
 class Submission:
     """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
-    that are gone but may still be offered; `urls` are inputs that the execution point fetches, by
-    job key; `apart` says whether heavy ones are to keep apart, see `core.balance.apart`, and
-    `largest` what the biggest pilot offers, if that is known.
+    that leave, or are gone but may still be offered; `urls` are inputs that the execution point
+    fetches, by job key; `apart` says whether heavy ones are to keep apart, see
+    `core.balance.apart`, and `largest` what the biggest pilot offers, if that is known. `kept_off`
+    are nodes or pilots on which these jobs failed before.
     """
 
     keys: tuple[str, ...]
@@ -95,6 +96,7 @@ class Submission:
     urls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     apart: bool = False
     largest: Shape | None = None
+    kept_off: tuple[str, ...] = ()
 
 
 class AccessPoint(Protocol):
@@ -128,6 +130,15 @@ class AccessPoint(Protocol):
     def unfetched(self) -> frozenset[str]:
         """Schemes of URLs among the inputs of jobs that no pilot could fetch, as of `pilots`."""
 
+    @property
+    def machines(self) -> Mapping[str, str]:
+        """The pilots by the name that HTCondor has for them, as of `pilots`."""
+
+    def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
+        """Return of this run's pilots when the pool last heard of each, and the jobs in it, by
+        `cluster.proc`, in one query.
+        """
+
     def forget(self, job_ids: Iterable[str] | None) -> None:
         """Drop removed jobs of this run whose pilot vanished before it could confirm."""
 
@@ -145,6 +156,9 @@ class AccessPoint(Protocol):
 
     def set_paused(self, *, paused: bool) -> None:
         """Have no waiting job of this run started, or let them start again."""
+
+    def let_start(self, job_ids: Iterable[str]) -> None:
+        """Let these jobs start although others may not."""
 
     def keep_apart(self, *, apart: bool) -> None:
         """Have jobs of this run that need much memory start beside others such or not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -144,11 +144,11 @@ class Queue:
             ledger, brake = self._registry.ledger, self._registry.brake.reason
             learned, ledger.runtimes_s = ledger.runtimes_s, []
             executing = tuple(ledger.executing.values())
-            outcomes = {pilot: replace(each) for pilot, each in ledger.outcomes.items()}
+            suspects = dict(self._registry.suspects)
             waiting, ours = ledger.waiting.copy(), self._registry.key_by_id
             served, started = dict(ledger.served), dict(ledger.started)
             rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
-            return View(waiting, executing, served, learned, outcomes, brake, ours, started, rules)
+            return View(waiting, executing, served, learned, suspects, brake, ours, started, rules)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""
@@ -180,7 +180,7 @@ class Queue:
             pass
         finally:
             with self._lock:
-                self._registry.outbox.unsent += [key for _, keys in parts for key in keys]
+                self._registry.outbox.unsent += [key for _, keys, _ in parts for key in keys]
                 self._feeder.sent(len(self._registry.outbox.unsent))
         return sent
 
@@ -197,8 +197,10 @@ class Queue:
         finally:
             self._missed |= self._access_point.missed_events()
         with self._lock:
+            self._registry.machines |= self._access_point.machines
             for job_id, event in told:
                 self._registry.apply(job_id, event)
+            self._registry.judge_pilots()
         if self._missed and self._registry.queued:
             self._enquiry.run()
         self._missed = False
@@ -212,7 +214,7 @@ class Queue:
         with self._lock:
             # what was not looked at since a pilot ended may have ended well on it
             self._registry.lose(min(now_s, self._access_point.told_until_s))
-            self._registry.brake = self._registry.brake.at(now_s)
+            self._registry.tend(now_s)
             self._feeder.tick(now_s)
         self._errands.run(now_s)
 
@@ -228,11 +230,16 @@ class Queue:
             if vanished:
                 self._registry.lost.vanished(pilot)
 
-    def avoid(self, pilots: Iterable[str]) -> None:
-        """Keep jobs off pilots that ruin them; a slot that is claimed takes the next at once."""
+    @property
+    def suspects(self) -> Collection[str]:
+        """The pilots that ruin jobs."""
+        return self._registry.suspects
+
+    def keep_off(self, pilots: Iterable[str]) -> None:
+        """Keep jobs off these pilots, which are there and leave; a slot that is claimed takes the
+        next job at once."""
         with self._lock:
-            for pilot in pilots:
-                self._registry.lost.vanished(pilot)
+            self._registry.lost.keep_off(pilots)
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
         """Give up on waiting jobs of these classes with a reason."""
@@ -262,15 +269,22 @@ class Queue:
         """Drop removed jobs that wait for a word from a pilot that is gone."""
         self._access_point.forget(None)
 
-    def _parts(self) -> list[tuple[Request, list[str]]]:
-        """Return what is to be submitted now, in transactions."""
+    def _parts(self) -> list[tuple[Request, list[str], tuple[str, ...]]]:
+        """Return what is to be submitted now, in transactions, and what places to keep off."""
         registry = self._registry
         unsent = 0 if registry.brake.on else len(registry.outbox.unsent)
         # told also when nothing is to be sent: others may have the room that was left
         room = self._share.room(registry.queued, unsent, self._feeder.room)
-        return self._feeder.batches(registry.outbox.take(room)) if room and unsent else []
+        if not (room and unsent):
+            return []
+        parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+        batches = self._feeder.batches(registry.outbox.take(room))
+        for number, (_, keys) in enumerate(batches):
+            for key in keys:
+                parts.setdefault((number, registry.kept_off(key)), []).append(key)
+        return [(batches[number][0], keys, off) for (number, off), keys in parts.items()]
 
-    def _send_part(self, request: Request, keys: list[str]) -> int:
+    def _send_part(self, request: Request, keys: list[str], kept_off: tuple[str, ...]) -> int:
         with self._lock:
             keys = self._registry.outbox.sending(keys)
         if not keys:
@@ -278,7 +292,7 @@ class Queue:
         jobs = [self._registry.ledger[key] for key in keys]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = self._registry.lost.avoid, urls, self._registry.outbox.apart, self._registry.largest
-        submission = Submission(tuple(keys), request, *more)
+        submission = Submission(tuple(keys), request, *more, kept_off)
         try:
             if self._journal:
                 self._journal.intend(keys)

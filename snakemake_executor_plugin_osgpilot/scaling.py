@@ -9,7 +9,6 @@ from typing import Protocol
 from snakemake_executor_plugin_osgpilot.allowance import Allowance, Share
 from snakemake_executor_plugin_osgpilot.core.actions import Plan
 from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
-from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.core.eta import Eta, eta, rests_of
@@ -70,7 +69,7 @@ class Scaling:
         """
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
-        for name, why in black_holes(view.outcomes).items():
+        for name, why in view.suspects.items():
             self._fleet.shun(name, why)
         self._ask_pool()
         signs = Signs(

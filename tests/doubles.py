@@ -145,6 +145,9 @@ class FakeAccessPoint:
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
+        self.tried: list[tuple[str, ...]] = []
+        self.machines: dict[str, str] = {}
+        self.there: dict[str, tuple[float, frozenset[str]]] = {}
         self.apart: list[bool] = []
         self.offered = Offers(math.inf)
         self.asked_since_s: list[float] = []
@@ -196,6 +199,12 @@ class FakeAccessPoint:
 
     def set_paused(self, *, paused: bool) -> None:
         self.paused = paused
+
+    def let_start(self, job_ids: Iterable[str]) -> None:
+        self.tried.append(tuple(job_ids))
+
+    def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
+        return self.there
 
     def keep_apart(self, *, apart: bool) -> None:
         self.apart.append(apart)

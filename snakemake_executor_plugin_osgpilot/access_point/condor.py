@@ -59,6 +59,7 @@ class CondorQueue:
         self._checked = False
         self.wanted: set[str] = set()
         self.unfetched: frozenset[str] = frozenset()
+        self.machines: dict[str, str] = {}
 
     @property
     def _names(self) -> dict[str, str]:
@@ -100,10 +101,16 @@ class CondorQueue:
             clause += " && PartitionableSlot =?= true"
         told = self._ask("pilots", manager=self._manager, constraint=clause)
         self.unfetched = unfetched(self.wanted, told["methods"])
+        self.machines |= told["machines"]
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
             for pilot, jobs in told["jobs"].items()
         }
+
+    def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
+        told = self._ask("occupied", manager=self._manager, constraint=clause)
+        return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in told.items()}
 
     def submit(self, submission: Submission) -> dict[str, str]:
         answer = self._ask(
@@ -151,6 +158,9 @@ class CondorQueue:
 
     def set_paused(self, *, paused: bool) -> None:
         self._ask("edit", edits={PAUSED: str(paused).lower()})
+
+    def let_start(self, job_ids: Iterable[str]) -> None:
+        self._ask("let_start", ids=list(job_ids), edits={PAUSED: "false"})
 
     def keep_apart(self, *, apart: bool) -> None:
         self._ask("edit", edits={APART: str(apart).lower()})

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.access_point.extras import merge
 from snakemake_executor_plugin_osgpilot.core.balance import CORES_KEPT_S, weight
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.pilot.parameters import safe_name, safe_offer
+from snakemake_executor_plugin_osgpilot.pilot.parameters import SAFE_NAME, safe_name, safe_offer
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 from snakemake_executor_plugin_osgpilot.run import JOB_LOG
 
@@ -38,6 +38,19 @@ PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE
 
 AVOID = "OSGPilotAvoid"
 """Attribute of a job: the pilots that are gone but may still be offered."""
+
+FAILED_ON = "OSGPilotFailedOn"
+"""Attribute of a job: the nodes or pilots on which it failed before."""
+
+ELSEWHERE_S = 300
+NOT_THERE_AGAIN = (
+    f"((stringListMember(TARGET.OSGPILOT_NODE, MY.{FAILED_ON})"
+    f" || stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{FAILED_ON})) =!= true"
+    f" || time() - MY.QDate > {ELSEWHERE_S})"
+)
+"""Keeps a job off the places on which it failed, for so long after it was submitted: the others may
+have gone meanwhile. Only jobs that failed have it, as each has a time of its own in it, and with
+that an autocluster of its own."""
 
 PAUSED = "OSGPilotPaused"
 """Attribute of a job: whether it is not to start for now."""
@@ -213,6 +226,9 @@ def describe(
         "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
         "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
+    if off := [name for name in submission.kept_off if SAFE_NAME.fullmatch(name)]:
+        description[f"My.{FAILED_ON}"] = avoided(off)
+        description["requirements"] += f" && {NOT_THERE_AGAIN}"
     many = len(submission.keys) > 1
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common_images and many)

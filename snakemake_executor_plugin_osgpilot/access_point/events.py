@@ -124,6 +124,7 @@ def event(raw: Any) -> Event:
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
     note = str(raw.get("LogNotes", ""))
+    slot, _, machine = str(raw.get("SlotName", "")).partition("@")
     return Event(
         kind,
         float(raw.timestamp),
@@ -138,7 +139,8 @@ def event(raw: Any) -> Event:
             str(raw.get("HoldReason") or raw.get("Reason") or raw.get("Message") or "").split()
         ),
         key=note.removeprefix(NOTE) if note.startswith(NOTE) else "",
-        slot=str(raw.get("SlotName", "")).partition("@")[0],
+        slot=slot,
+        machine=machine,
         usage=_usage(raw) if kind is EventKind.TERMINATED else NO_USAGE,
     )
 

@@ -187,6 +187,11 @@ def _edit(htcondor: Any, request: Request) -> None:
     _edit_all(htcondor, _schedd(htcondor, request), request["constraint"], request["edits"])
 
 
+def _let_start(htcondor: Any, request: Request) -> None:
+    for ids in _chunks(request["ids"]):
+        _edit_all(htcondor, _schedd(htcondor, request), _named(ids), request["edits"])
+
+
 def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
     """Set attributes of the jobs that `constraint` selects; that there are none is no error."""
     for attribute, value in edits.items():
@@ -220,18 +225,36 @@ def _collector(htcondor: Any, request: Request) -> Any:
 
 
 def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
-    attributes = ["OSGPILOT_PILOT_ID", "JobId", _METHODS, *_SLOT_SIZES]
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", "Machine", _METHODS, *_SLOT_SIZES]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, dict[str, list[int]]] = {}
     methods: dict[str, str] = {}
+    machines: dict[str, str] = {}
     for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
         jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
         methods[ad["OSGPILOT_PILOT_ID"]] = str(ad.get(_METHODS, ""))
+        machines[str(ad.get("Machine", ""))] = ad["OSGPILOT_PILOT_ID"]
         if "JobId" in ad:
             jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
-    return {"jobs": found, "methods": methods}
+    return {"jobs": found, "methods": methods, "machines": machines}
+
+
+def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
+    """Tell of each pilot when the pool heard of it, and which jobs are in it."""
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", "LastHeardFrom", "PartitionableSlot"]
+    ads = _collector(htcondor, request).query(
+        htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
+    )
+    found: dict[str, list[Any]] = {}
+    for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
+        told = found.setdefault(ad["OSGPILOT_PILOT_ID"], [0.0, []])
+        if ad.get("PartitionableSlot"):
+            told[0] = float(ad.get("LastHeardFrom", 0))
+        if "JobId" in ad:
+            told[1].append(ad["JobId"])
+    return found
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
@@ -269,6 +292,7 @@ def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "ping": _ping,
     "pilots": _pilots,
+    "occupied": _occupied,
     "submit": _submit,
     "find": _find,
     "held": _held,
@@ -279,6 +303,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "wake": _wake,
     "offers": _offers,
     "edit": _edit,
+    "let_start": _let_start,
     "greet": _greet,
     "gate": _gate,
     "look": _look,

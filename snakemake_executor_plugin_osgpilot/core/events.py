@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -13,6 +15,12 @@ VACATE_CODES = 1000
 _START_FAILED = (1003, 1006, 1007)
 """Vacate codes JobNotStarted, FailedToActivateClaim and StarterError (condor_holdcodes.h, 25.14). A
 pilot's own check before a job (PREPARE_JOB) ends with the last one."""
+
+
+_SLOT = re.compile(r"\bslot\w*@([A-Za-z0-9._-]+)")
+
+_INPUT_TRANSFER, _NO_ROOM = 13, (errno.ENOSPC, errno.EDQUOT)
+"""HoldReasonCode TransferInputError; its subcode is an errno."""
 
 
 class EventKind(Enum):
@@ -46,8 +54,9 @@ class Event:
     """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id`, `node` and
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
     `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
-    codes of a vacate (VACATE_CODES and above). `excused` says that nothing is known to have failed
-    where an attempt ended: the access point itself may have been away.
+    codes of a vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes
+    with EXECUTE; with what failed it is in the text, see `place`. `excused` says that nothing is
+    known to have failed where an attempt ended: the access point itself may have been away.
     """
 
     kind: EventKind
@@ -64,6 +73,19 @@ class Event:
     slot: str = ""
     usage: Usage = NO_USAGE
     excused: bool = False
+    machine: str = ""
+
+    @property
+    def place(self) -> str:
+        """The machine of the slot that it is about, empty if it does not tell."""
+        named = _SLOT.search(self.text)
+        return self.machine or (named[1] if named else "")
+
+    @property
+    def failed_there(self) -> bool:
+        """Whether it tells something of the pilot: a start failed, or files found no room there."""
+        no_room = self.code == _INPUT_TRANSFER and self.subcode in _NO_ROOM
+        return self.failed_start or (self.kind is EventKind.HELD and no_room)
 
     @property
     def failed_start(self) -> bool:

@@ -20,6 +20,10 @@ class JobState(Enum):
     REMOVED = "removed"
 
 
+NODE_AT_FAULT = 121
+"""Exit status by which wrapper.sh tells that a job failed for want of disk on the node."""
+
+
 def place(allocation_id: str, node: str) -> str:
     """Return how to name the pilot of an allocation to a user."""
     if not allocation_id:
@@ -52,6 +56,7 @@ class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
     `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
+    `identity` is the same for all tries of one job of the workflow, empty where that is not known.
     `busy_s` is the time in execution over all attempts, `started_s` the start of the present one,
     `used_mb` the most memory seen in use. `since_s` is when it came to its state, None where no
     event told that; `slot` is where it runs, `usage` what the end told.
@@ -77,6 +82,7 @@ class Job:
     since_s: float | None = None
     slot: str = ""
     usage: Usage = NO_USAGE
+    identity: str = ""
 
     @property
     def job_class(self) -> JobClass:

@@ -6,12 +6,13 @@ nothing that grows with the number of jobs.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
+from snakemake_executor_plugin_osgpilot.core.elsewhere import PLACES_MAX, Place
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT, Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
 from snakemake_executor_plugin_osgpilot.core.recovery import Past
 
@@ -20,6 +21,9 @@ QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
 
 QUICK_S = 60.0
 """A job that fails sooner than this may have met a node on which every job fails."""
+
+RECENT_MAX = 30
+"""So many of the last jobs on a pilot tell what it is like now."""
 
 
 _Kind = TypeVar("_Kind", JobClass, Request)
@@ -48,19 +52,35 @@ class RuleSums:
 
 @dataclass(slots=True)
 class Outcomes:
-    """How jobs ended on one pilot."""
+    """How jobs ended on one pilot, by rule, and of the last ones in order whether they failed
+    quickly."""
 
-    ended: int = 0
-    failed_quickly: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    recent: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+
+    @property
+    def rules(self) -> set[str]:
+        """The rules of the last jobs."""
+        return {rule for rule, _ in self.recent}
+
+    def add(self, rule: str, *, failed: bool) -> None:
+        """Take in the end of a job."""
+        self.ended[rule] += 1
+        if failed:
+            self.failed[rule] += 1
+        self.recent.append((rule, failed))
 
 
 class Ledger:
     """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
-    `started` that of the latest one there, `outcomes` how jobs ended there. `runtimes_s` is what
-    jobs took that succeeded, `changes` each job as it was when it came to another state; who reads
-    them empties them. `span_s` has the times of the first and the last event of a job.
+    `started` that of the latest one there, `nodes` where they are, `outcomes` how jobs ended there,
+    and `judged` whether somebody looked at that since. `failed_on` has the places on which a job
+    failed, by identity. `runtimes_s` is what jobs took that succeeded, `changes` each job as it was
+    when it came to another state; who reads them empties them. `span_s` has the times of the first
+    and the last event of a job.
     """
 
     def __init__(self) -> None:
@@ -73,6 +93,9 @@ class Ledger:
         self.served: dict[str, float] = {}
         self.started: dict[str, float] = {}
         self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
+        self.judged = True
+        self.nodes: dict[str, str] = {}
+        self.failed_on: dict[str, tuple[Place, ...]] = {}
         self.runtimes_s: list[tuple[JobClass, float]] = []
         self.changes: list[Job] = []
         self.span_s: tuple[float, float] | None = None
@@ -120,6 +143,7 @@ class Ledger:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             latest_s = self.started.get(job.pilot, 0.0)
             self.started[job.pilot] = max(latest_s, job.started_s or 0.0)
+            self.nodes[job.pilot] = job.node
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
 
@@ -140,16 +164,29 @@ class Ledger:
         """Forget a job that has no part in the run any more."""
         self._count(self._jobs.pop(key), -1)
 
+    def failed_there(self, job: Job) -> None:
+        """Take in that the next try of a job had better be elsewhere."""
+        if job.identity and job.pilot:
+            place = Place(job.pilot, job.node)
+            before = (each for each in self.failed_on.get(job.identity, ()) if each != place)
+            self.failed_on[job.identity] = (*before, place)[-PLACES_MAX:]
+
     def _learn(self, job: Job) -> None:
+        if job.succeeded:
+            self.failed_on.pop(job.identity, None)
+        else:
+            self.failed_there(job)
         if job.started_s is None or job.ended_s is None:
             return
         runtime_s = job.ended_s - job.started_s
-        outcomes = self.outcomes[job.pilot]
-        outcomes.ended += 1
+        if job.exit_status == NODE_AT_FAULT:
+            # known, and the pilot itself takes no jobs until there is room again
+            return
+        failed = not job.succeeded and runtime_s < QUICK_S
+        self.outcomes[job.pilot].add(job.rule, failed=failed)
+        self.judged = False
         if job.succeeded:
             self.runtimes_s.append((job.job_class, runtime_s))
-        elif runtime_s < QUICK_S:
-            outcomes.failed_quickly += 1
 
     def _count(self, job: Job, by: int) -> None:
         self._states[job.state] += by

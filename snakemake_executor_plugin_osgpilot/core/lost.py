@@ -1,6 +1,11 @@
-"""Pilots whose allocation is over, for as long as HTCondor has not noticed."""
+"""Pilots that jobs are to keep off: whose allocation is over, for as long as HTCondor has not
+noticed, and those that are there but leave."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from snakemake_executor_plugin_osgpilot.core.jobs import Job
 
 LOST_AFTER_S = 20.0
 """How long after the end of a pilot's allocation the event log may still tell of its jobs."""
@@ -11,9 +16,15 @@ NEAR_S = 60.0
 AVOID_MAX = 20
 """Jobs avoid so many of the pilots that vanished last; older ones are offered no more."""
 
+LEAVING_MAX = 100
+"""And so many of those that leave: the list is part of each job's ad."""
+
 
 class LostPilots:
-    """`avoid` are pilots that vanished without a word to the pool, which may still offer them.
+    """`vanished_last` are pilots that ended without a word to the pool, which may still offer them,
+    `leaving` those that drain or ruin jobs, `resting` those on which no job came to run lately,
+    `over` all that have ended. `cut_off` are jobs (by key) that lost touch with a pilot that is
+    there, with the time.
 
     `untold` says that jobs in the queue do not know the latest of them.
     """
@@ -22,18 +33,43 @@ class LostPilots:
         self._ended: dict[str, float] = {}
         self._adrift: dict[str, float] = {}
         self._last_s = float("-inf")
-        self.avoid: tuple[str, ...] = ()
+        self.vanished_last: tuple[str, ...] = ()
+        self.leaving: tuple[str, ...] = ()
+        self.resting: tuple[str, ...] = ()
+        self.cut_off: dict[str, float] = {}
+        self.over: set[str] = set()
         self.untold = False
+
+    @property
+    def avoid(self) -> tuple[str, ...]:
+        """The pilots that jobs are to keep off."""
+        return tuple(dict.fromkeys(self.vanished_last + self.leaving + self.resting))
+
+    def rest(self, pilots: tuple[str, ...]) -> None:
+        """Take in which pilots rest now."""
+        if pilots != self.resting:
+            self.resting = pilots
+            self.untold = True
+
+    def keep_off(self, pilots: Iterable[str]) -> None:
+        """Take in more pilots that are there and leave; their end is told (`ended`)."""
+        known = self.over.union(self.vanished_last, self.leaving)
+        more = tuple(pilot for pilot in pilots if pilot not in known)
+        if more:
+            self.leaving = (*self.leaving, *more)[-LEAVING_MAX:]
+            self.untold = True
 
     def ended(self, pilot: str, at_s: float) -> None:
         """Take in that the allocation of `pilot` is over."""
         self._ended[pilot] = at_s
+        self.over.add(pilot)
+        self.leaving = tuple(other for other in self.leaving if other != pilot)
         self._last_s = max(self._last_s, at_s)
 
     def vanished(self, pilot: str) -> None:
         """Take in that `pilot` ended without a word to the pool."""
-        if pilot not in self.avoid:
-            self.avoid = (*self.avoid, pilot)[-AVOID_MAX:]
+        if pilot not in self.vanished_last:
+            self.vanished_last = (*self.vanished_last, pilot)[-AVOID_MAX:]
             self.untold = True
 
     def take_due(self, now_s: float) -> dict[str, float]:
@@ -49,6 +85,22 @@ class LostPilots:
             self._adrift[key] = at_s
         elif self._adrift:
             self._adrift.pop(key, None)
+
+    def take_starterless(
+        self, jobs: Iterable[Job], occupied: Mapping[str, tuple[float, frozenset[str]]]
+    ) -> list[str]:
+        """Return the keys of jobs cut off from a pilot that was heard of since, without them; once.
+
+        HTCondor's shadow would go on looking for them until the job's lease ends.
+        """
+        gone = []
+        for job in jobs:
+            heard_s, there = occupied.get(job.pilot, (0.0, frozenset()))
+            at_s = self.cut_off.get(job.key)
+            if at_s is not None and heard_s > at_s + LOST_AFTER_S and job.job_id not in there:
+                del self.cut_off[job.key]
+                gone.append(job.key)
+        return gone
 
     def take_adrift(self, now_s: float) -> list[str]:
         """Return the keys of jobs that went down with a pilot, by all appearances; once."""

@@ -72,7 +72,14 @@ class Left:
     def jobs(self) -> list[Job]:
         """The jobs to be followed again; what they ask for in detail is said when they are used."""
         return [
-            Job(e.key, e.rule, Request(e.job_class), state=JobState.WAITING, job_id=e.job_id)
+            Job(
+                e.key,
+                e.rule,
+                Request(e.job_class),
+                state=JobState.WAITING,
+                job_id=e.job_id,
+                identity=e.identity,
+            )
             for e in self.entries.values()
         ]
 

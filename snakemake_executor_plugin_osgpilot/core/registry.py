@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.core import holds
+from snakemake_executor_plugin_osgpilot.core.blackholes import black_holes
 from snakemake_executor_plugin_osgpilot.core.brake import Brake
+from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
@@ -15,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.core.outbox import Outbox
 from snakemake_executor_plugin_osgpilot.core.releases import Releases
+from snakemake_executor_plugin_osgpilot.core.starts import FailedStarts
 
 
 class Registry:
@@ -22,7 +26,10 @@ class Registry:
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
     `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
-    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still.
+    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still,
+    `suspects` the pilots that ruin jobs, with the reason, `machines` pilots by HTCondor's name for
+    them. `trial` are ids of jobs that are let start although the brake is on; `untried` says that
+    this is to be told, `pause_again` that one of them is not to start any more.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -38,6 +45,11 @@ class Registry:
         self.key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
+        self.suspects: dict[str, str] = {}
+        self.starts = FailedStarts()
+        self.machines: dict[str, str] = {}
+        self.trial: set[str] = set()
+        self.untried = self.pause_again = False
         self.brake = Brake()
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -101,8 +113,7 @@ class Registry:
         # with a pilot that is known, its end tells
         adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
         self.lost.drifts(key, event.at_s if adrift else None)
-        if event.failed_start:
-            self.brake = self.brake.struck(event.at_s)
+        self._note_start(job_id, event)
         self.ledger.mark(event.at_s)
         job = self.ledger.put(fold(before, event))
         if job.over:
@@ -112,8 +123,64 @@ class Registry:
         elif len(job.setbacks) > len(before.setbacks):
             self._interrupted(job)
 
+    def _note_start(self, job_id: str, event: Event) -> None:
+        """Take in what an event tells of its pilot: did the job come to run there?"""
+        key = self.key_by_id[job_id]
+        if event.kind is EventKind.ADRIFT and self.ledger[key].state is JobState.RUNNING:
+            self.lost.cut_off[key] = event.at_s
+        elif self.lost.cut_off:
+            self.lost.cut_off.pop(key, None)
+        if event.kind is EventKind.EXECUTE:
+            if event.machine:
+                self.machines[event.machine] = event.pilot
+            self.starts.ran(event.pilot)
+            if job_id in self.trial:
+                self.trial.discard(job_id)
+                self.brake = self.brake if self.trial else self.brake.came_to_run()
+        if event.failed_start:
+            self.brake = self.brake.struck(event.at_s)
+            self.pause_again |= job_id in self.trial
+            self.trial.discard(job_id)
+        if event.failed_there and (pilot := self.machines.get(event.place)):
+            self.starts.failed(pilot, event.at_s)
+
+    def tend(self, now_s: float) -> None:
+        """Let pilots rest on which starts fail; try some jobs when nothing is started for long."""
+        self.lost.rest(self.starts.resting(now_s))
+        if bad := {p: why for p, why in self.starts.bad().items() if p not in self.suspects}:
+            self.suspects |= bad
+            self.lost.keep_off(bad)
+        running = self.ledger.executing
+        self.lost.cut_off = {key: s for key, s in self.lost.cut_off.items() if key in running}
+        self.brake = self.brake.at(now_s)
+        self.trial = {i for i in self.trial if self.brake.on and self._waits(i)}
+        if not self.trial and (number := self.brake.may_try(now_s)):
+            self.trial = set(islice(filter(self._waits, self.key_by_id), number))
+            self.untried = bool(self.trial)
+
+    def _waits(self, job_id: str) -> bool:
+        job = self.ledger[self.key_by_id[job_id]]
+        return job.state is JobState.WAITING and job.job_id == job_id
+
+    def judge_pilots(self) -> None:
+        """Keep jobs off pilots on which those fail that do well elsewhere, from now on."""
+        if self.ledger.judged:
+            return
+        self.ledger.judged = True
+        found = black_holes(self.ledger.outcomes, self.suspects)
+        self.suspects |= found
+        self.lost.keep_off(found)
+
+    def kept_off(self, key: str) -> tuple[str, ...]:
+        """Return the nodes or pilots that a job is not to run on, since it failed there before."""
+        failed_on = self.ledger.failed_on.get(self.ledger[key].identity, ())
+        away = {*self.lost.over, *self.lost.avoid}
+        live = (Place(*each) for each in self.ledger.nodes.items() if each[0] not in away)
+        return kept_off(failed_on, live) if failed_on else ()
+
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
+        self.ledger.failed_there(self.ledger[key])
         job = self.ledger[key].prepared_again(why)
         if holds.interrupted(job):
             return False
@@ -154,6 +221,14 @@ class Registry:
         for key in self.lost.take_adrift(now_s):
             if self.ledger[key].state is JobState.WAITING:
                 self._lose(self.ledger[key], now_s)
+
+    def lose_cut_off(
+        self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
+    ) -> None:
+        """Prepare jobs anew that lost touch with a pilot which is there and has them no more."""
+        jobs = [job for job in self.ledger.executing.values() if job.key in self.lost.cut_off]
+        for key in self.lost.take_starterless(jobs, occupied):
+            self._lose(self.ledger[key], now_s)
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:
         """Take in that jobs which are to be submitted anew have been taken out of the queue."""

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes, RuleSums
+from snakemake_executor_plugin_osgpilot.core.ledger import RuleSums
 from snakemake_executor_plugin_osgpilot.core.model import JobClass
 from snakemake_executor_plugin_osgpilot.core.snapshot import Running
 
@@ -18,16 +18,16 @@ class View:
 
     `waiting` counts by class, `served` has pilots and when the first job started there, `started`
     when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
-    last view, `outcomes` how jobs ended on each pilot, `brake` why no job is started now (empty:
-    they are). `ours` tells of a job by its id whether it is or was of this run, `rules` has the
-    sums over the jobs of each rule.
+    last view, `suspects` why jobs are kept off some pilots, `brake` why no job is started now
+    (empty: they are). `ours` tells of a job by its id whether it is or was of this run, `rules` has
+    the sums over the jobs of each rule.
     """
 
     waiting: Counter[JobClass]
     executing: tuple[Job, ...]
     served: dict[str, float]
     runtimes_s: list[tuple[JobClass, float]]
-    outcomes: dict[str, Outcomes]
+    suspects: Mapping[str, str]
     brake: str = ""
     ours: Container[str] = ()
     started: Mapping[str, float] = field(default_factory=dict)

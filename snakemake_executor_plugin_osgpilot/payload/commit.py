@@ -27,6 +27,9 @@ KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
 
+DISK_FULL = ".osgpilot-disk-full"
+"""In the output folder: wrapper.sh saw no room on the node's disk when the job failed."""
+
 REPLACED, PLACING = "replaced", "placing"
 """Folders of a job: for what lay where its outputs go, until they are there, and for second links
 to what came, on their way there."""
@@ -189,10 +192,13 @@ def discard(job_folder: Path) -> None:
 
 
 def _check_own_failure(back: Path, exit_status: int | None) -> None:
-    """Raise `Incomplete` for a job that was killed before wrapper.sh has seen its command's end.
+    """Raise `Incomplete` for a job that met a full disk on its node, or that was killed before
+    wrapper.sh has seen its command's end.
 
     Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
+    if (back / DISK_FULL).exists():
+        raise Incomplete("the job failed for want of room on the node's disk")
     if exit_status in KILLED and not (back / TIMES).exists():
         raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
 

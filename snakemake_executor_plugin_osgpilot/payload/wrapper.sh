@@ -5,7 +5,14 @@
 set -u
 shopt -s globstar dotglob nullglob
 out=osgpilot-out manifest=.osgpilot-manifest script=osgpilot-script tmp=osgpilot-tmp here=/@osgpilot-here@
-fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; exit 125; }
+fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; status=125; blame_full_disk; exit "$status"; }
+# With less than 256 MB free (as in pilot.sh), a failure is the node's: status 121. The job stays until its
+# pilot has noticed (it looks every 5 s), or the next one would start here at once.
+blame_full_disk() {
+    local free=''
+    { read -r _; read -r _ _ _ free _; } < <(df -Pk . 2> /dev/null)
+    [ "${free:-262144}" -ge 262144 ] || { : > "$out/.osgpilot-disk-full"; status=121; sleep 10; }
+}
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
 # from an access point on another host, inputs come in a folder; some of its folders may be there already
@@ -64,6 +71,7 @@ for text in "${scripts[@]}"; do
     "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
 { times; echo "$began ${EPOCHREALTIME-}"; } > "$out/.osgpilot-times"
+[ $status -eq 0 ] || blame_full_disk
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 
 # HTCondor brings no links; they are listed, and made again where the files come together.

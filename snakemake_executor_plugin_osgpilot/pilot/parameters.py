@@ -42,19 +42,43 @@ def safe_offer(name: str) -> str:
     return name
 
 
+OPEN = "(MY.OSGPILOT_CLOSED =!= true)"
+"""START clause: what `GATE` runs says whether the pilot takes jobs (it drains, or its scratch disk
+is full). Unlike OSG_NODE_VALIDATED, which the container's own script looks after every 4 minutes,
+this is known to the startd within seconds."""
+
+GATE_EVERY_S = 5
+
+GATE = {
+    "STARTD_CRON_JOBLIST": "$(STARTD_CRON_JOBLIST) osgpilot",
+    "STARTD_CRON_osgpilot_EXECUTABLE": "/bin/sh",
+    "STARTD_CRON_osgpilot_ARGS": "/pilot/osgpilot-gate",
+    "STARTD_CRON_osgpilot_MODE": "Periodic",
+    "STARTD_CRON_osgpilot_PERIOD": f"{GATE_EVERY_S}s",
+    "STARTD_CRON_osgpilot_KILL": "true",
+}
+"""The startd's own cron runs a script that pilot.sh writes (HTCondor manual, Daemon ClassAd Hooks).
+Run by `sh`, as scratch disks may be mounted without leave to execute."""
+
+
 def start_extra(seat: Seat) -> str:
-    """Return the START clause that admits only jobs within the seat's scope, besides the project.
+    """Return the START clause that admits only jobs within the seat's scope, besides the project,
+    and only while the pilot takes jobs.
 
     Projects are what jobs say they belong to, so with the scope `project` anybody's jobs may come.
     """
+    return f"({_within_scope(seat)} && {OPEN})"
+
+
+def _within_scope(seat: Seat) -> str:
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
     match seat.scope:
         case Scope.WORKFLOW:
-            return f'((TARGET.Owner =?= "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}"))'
+            return f'(TARGET.Owner =?= "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}")'
         case Scope.OWNER:
             return f'(TARGET.Owner =?= "{owner}")'
         case Scope.PROJECT:
-            return "(True)"
+            return "True"
 
 
 DISK_EXCEEDED = (
@@ -101,6 +125,7 @@ def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[s
         "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
+        **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }
     if site.shared_folders:

@@ -11,6 +11,9 @@ readonly LEASE_LOOK_S=30       # how often a running pilot looks; one call of st
 readonly LEASE_LOOKS=3         # so many in a row in which nothing was found: the run's folder is gone
 readonly IMAGE_AGE_H=72        # the OSG asks for pilots with images no older (site documentation)
 readonly SCRATCH_MIN_GB=5      # with less, the pilot takes no container jobs (osg-flock, default-image)
+readonly SCRATCH_FULL_MB=256   # with less, no job is started: it could not even unpack its files
+readonly SCRATCH_FULL_LOOKS=10 # so many in a row (5 min) in which it was full: the pilot is of no use here
+readonly CLOSED_WITHIN_S=20    # the startd looks every 5 s (parameters.py) whether to take jobs; else it is not there
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
@@ -91,6 +94,31 @@ make_scratch() {
     mkdir "$scratch/pilot" "$scratch/tmp"
 }
 
+free_mb() {
+    local free_kb
+    free_kb=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    [ -n "$free_kb" ] && echo $(( free_kb / 1024 ))
+}
+
+# What the pilot's startd runs every few seconds (STARTD_CRON_osgpilot_…), in the container. START refers to
+# OSGPILOT_CLOSED; the line with the dash has the startd tell the pool at once when it changed. The stop file
+# is the container's own, but its script looks every 4 minutes only. On a full disk nothing has to be written.
+write_gate() {
+    cat > "$scratch/pilot/osgpilot-gate" <<END
+closed=false changed=false
+free_kb=\$(df -Pk /pilot 2>/dev/null | awk 'NR == 2 { print \$4 }')
+[ ! -e /pilot/stop-glidein.stamp ] || closed=true
+[ "\${free_kb:-$(( SCRATCH_FULL_MB * 1024 ))}" -ge $(( SCRATCH_FULL_MB * 1024 )) ] || closed=true
+if [ \$closed = true ]; then
+    [ -e /pilot/osgpilot-closed ] || { touch /pilot/osgpilot-closed; changed=true; }
+elif [ -e /pilot/osgpilot-closed ]; then
+    rm -f /pilot/osgpilot-closed; changed=true
+fi
+echo "OSGPILOT_CLOSED = \$closed"
+echo "- update:\$changed"
+END
+}
+
 check() { say "check $1=$2"; }
 
 # Whether somebody listens at HOST PORT.
@@ -100,14 +128,14 @@ reaches() {
 }
 
 check_node() {
-    local free_kb manager port
+    local free manager port
     # mapped: some systems make the namespace, but one in which nothing is allowed
     if unshare --user --map-root-user true 2>/dev/null; then check user_namespaces ok; else check user_namespaces missing; fi
     if [ -c /dev/fuse ]; then check fuse ok; else check fuse missing; fi
     if [ -d /cvmfs/oasis.opensciencegrid.org ]; then check cvmfs ok; else check cvmfs missing; fi
-    free_kb=$(df -Pk "${scratch:-${option[scratch]}}" 2>/dev/null | awk 'NR == 2 { print $4 }')
-    check scratch_gb $(( ${free_kb:-0} / 1048576 ))
-    (( ${free_kb:-0} / 1048576 >= SCRATCH_MIN_GB )) ||
+    free=$(free_mb "${scratch:-${option[scratch]}}") || free=0
+    check scratch_gb $(( free / 1024 ))
+    (( free / 1024 >= SCRATCH_MIN_GB )) ||
         say "warning: less than $SCRATCH_MIN_GB GB free in ${option[scratch]}; real pilots take no container jobs then"
     manager=${APPTAINERENV_POOL%%:*} port=9618
     [[ $APPTAINERENV_POOL != *:* ]] || port=${APPTAINERENV_POOL##*:}
@@ -118,6 +146,13 @@ check_node() {
         check pool unreachable
         die "cannot reach $manager port $port from $(hostname): pilots need outgoing connections"
     fi
+}
+
+check_room() {
+    local free
+    free=$(free_mb "$scratch") || return 0
+    (( free >= SCRATCH_FULL_MB )) ||
+        die "only $free MB free in ${option[scratch]} on $(hostname): no job could start there"
 }
 
 # An image that has to be fetched is kept in a cache, by one pilot at a time, and renewed when it is old.
@@ -196,38 +231,62 @@ end_gently() {
 }
 
 # shellcheck disable=SC2317  # called by traps
-# Reached by `scancel --batch --signal=USR1`. With the stamp there, the pilot offers itself to no more jobs.
+# Reached by `scancel --batch --signal=USR1`. With the stop file there, no job is started any more.
 drain() {
     say "asked to take no new jobs"
-    draining=yes
-    touch "$scratch"/pilot/osgvo-pilot-*/stop-glidein.stamp 2>/dev/null
+    [ -n "$draining" ] || draining=$SECONDS
+    touch "$scratch/pilot/stop-glidein.stamp" || say "warning: cannot write the stop file"
 }
 
-# Whether a job runs in the container: HTCondor has one starter for each.
-runs_a_job() {
-    ps -eo pid=,ppid=,comm= | awk -v root="$container" '
-        { parent[$1] = $2; if ($3 == "condor_starter") starters[$1] }
+# Whether the startd knows that it is to take no jobs; where there is none, there is nothing to know.
+is_closed() {
+    [ -e "$scratch/pilot/osgpilot-closed" ] || (( SECONDS - draining > CLOSED_WITHIN_S )) || ! runs condor_startd
+}
+
+# Whether a process of this name runs in the container. HTCondor has one condor_starter for each job.
+runs() {
+    ps -eo pid=,ppid=,comm= | awk -v root="$container" -v name="$1" '
+        { parent[$1] = $2; if ($3 == name) found[$1] }
         END {
-            for (pid in starters)
+            for (pid in found)
                 for (at = pid; at in parent; at = parent[at]) if (at == root) exit 0
             exit 1
         }'
 }
 
-# Have this shell drain when the workflow is gone; where no lease was to be seen, there is nothing to watch.
-watch_lease() {
-    local age missed=0 nothing
-    [ -n "$has_lease" ] || return 0
+# Have this shell drain when the workflow is gone (where a lease was ever to be seen), or the scratch disk
+# stays full.
+watch() {
+    local missed=0 full=0 nothing
     # waits without a process of its own that would outlive the pilot
     exec {nothing}<> <(:)
     while ! read -r -t "$LEASE_LOOK_S" -u "$nothing"; do
-        if age=$(lease_age_s); then missed=0; else missed=$((missed + 1)) age=0; fi
-        if (( age > LEASE_S || missed >= LEASE_LOOKS )); then
+        look_at_lease
+        look_at_scratch
+        if (( missed >= LEASE_LOOKS )); then
             say "the workflow has not been heard of: taking no new jobs"
-            kill -USR1 $$
-            return 0
+        elif (( full >= SCRATCH_FULL_LOOKS )); then
+            say "less than $SCRATCH_FULL_MB MB free in ${option[scratch]} for long: taking no new jobs"
+        else
+            continue
         fi
+        kill -USR1 $$
+        return 0
     done
+}
+
+look_at_lease() {
+    local age
+    [ -n "$has_lease" ] || return 0
+    missed=$((missed + 1))
+    age=$(lease_age_s) || return 0
+    if (( age > LEASE_S )); then missed=$LEASE_LOOKS; else missed=0; fi
+}
+
+look_at_scratch() {
+    local free
+    free=$(free_mb "$scratch") || return 0
+    if (( free < SCRATCH_FULL_MB )); then full=$((full + 1)); else full=0; fi
 }
 
 wait_for_container() {
@@ -236,7 +295,7 @@ wait_for_container() {
         if [ -z "$draining" ] || [ -n "$ended_by_us" ]; then
             wait "$container"
             status=$?
-        elif runs_a_job; then
+        elif ! is_closed || runs condor_starter; then
             sleep 2 &
             wait $!
         else
@@ -278,12 +337,14 @@ find_runtime
 make_scratch
 say "pilot ${option[pilot_id]} in allocation $SLURM_JOB_ID on $(hostname), runtime $runtime, variables ${variables[*]}"
 check_node
+check_room
 find_image
 write_attributes
+write_gate
 trap end_gently TERM
 trap drain USR1
 run_container
-watch_lease &
+watch &
 watcher=$!
 wait_for_container
 exit $?

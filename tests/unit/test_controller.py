@@ -339,21 +339,21 @@ def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
 
 
 def test_a_pilot_that_swallows_jobs_is_drained_and_its_node_left_out(world):
-    world.add(*(f"{n}" for n in range(8)))
+    world.add(*(f"{n}" for n in range(10)))
     world.tick()
     for name, node in (("osgpilot-r1-1", "n1"), ("osgpilot-r1-2", "n2")):
         row = world.slurm.rows[name]
         world.slurm.rows[name] = Row(row.allocation_id, name, Seen.RUNNING, node=node)
-    for number in range(8):
+    for number in range(10):
         name = f"osgpilot-r1-{1 + number % 2}"
         world.ap.tell(str(number), EventKind.EXECUTE, at_s=1000.0, pilot=name)
     world.tick()
-    for number in range(8):
+    for number in range(10):
         world.ap.tell(str(number), EventKind.TERMINATED, at_s=1001.0, exit_status=1 - number % 2)
     world.add("more")
     world.tick()
     assert world.slurm.drained == ["1"]
-    assert any("4 of 4 jobs failed there at once, elsewhere 0 of 4" in t for t in world.said)
+    assert any("5 of 5 jobs failed there at once, elsewhere 0 of 5" in t for t in world.said)
     assert world.fleet.health.excluded(world.clock.at_s) == ("n1",)
 
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
@@ -100,6 +101,49 @@ def test_a_command_that_is_killed_alone_has_failed(bench):
     assert bench.execute(payload) == 128 + signal.SIGKILL
     with pytest.raises(JobFailed, match="exit status 137"):
         bench.commit(payload)
+
+
+def on_a_disk_with(bench, monkeypatch, free_mb):
+    tools = bench.run / "tools"
+    tools.mkdir()
+    free_kb = free_mb * 1024
+    (tools / "df").write_text(f"#!/bin/sh\necho; echo /dev/a 9 9 {free_kb} 99% /\n")
+    (tools / "sleep").write_text("#!/bin/sh\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
+def test_a_command_that_fails_on_a_full_disk_runs_again(bench, monkeypatch):
+    on_a_disk_with(bench, monkeypatch, 255)
+    payload = job("exit 3", outputs=("out.txt",))
+    assert bench.execute(payload) == NODE_AT_FAULT
+    with pytest.raises(Incomplete, match="want of room on the node's disk"):
+        bench.commit(payload)
+
+
+def test_a_job_that_cannot_be_unpacked_on_a_full_disk_runs_again(bench, monkeypatch):
+    on_a_disk_with(bench, monkeypatch, 0)
+    payload = replace(job("true"), interpreter="no-such-interpreter")
+    assert bench.execute(payload) == NODE_AT_FAULT
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+
+
+def test_a_command_that_fails_where_there_is_room_has_failed_by_itself(bench, monkeypatch):
+    on_a_disk_with(bench, monkeypatch, 256)
+    payload = job(f"exit {NODE_AT_FAULT}")
+    assert bench.execute(payload) == NODE_AT_FAULT
+    with pytest.raises(JobFailed, match=f"exit status {NODE_AT_FAULT}"):
+        bench.commit(payload)
+
+
+def test_a_command_that_succeeds_on_a_full_disk_has_succeeded(bench, monkeypatch):
+    on_a_disk_with(bench, monkeypatch, 1)
+    payload = job("echo 1 > out.txt", outputs=("out.txt",))
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert (bench.workdir / "out.txt").read_text() == "1\n"
 
 
 def test_a_container_that_cannot_be_entered_is_no_job_that_was_killed(bench):

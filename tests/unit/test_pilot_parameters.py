@@ -30,7 +30,8 @@ def test_the_contract_of_the_pilot_container(tmp_path):
     assert values["env GLIDEIN_RANDOMIZE_NAME"] == "true"
     assert values["env ACCEPT_JOBS_FOR_HOURS"] == "2"
     assert values["env GLIDEIN_Start_Extra"] == (
-        '((TARGET.Owner =?= "alice") && (TARGET.OSGPilotWorkflow =?= "r1"))'
+        '((TARGET.Owner =?= "alice") && (TARGET.OSGPilotWorkflow =?= "r1")'
+        " && (MY.OSGPILOT_CLOSED =!= true))"
     )
 
 
@@ -52,9 +53,23 @@ def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
     ]
 
 
-def admits(clause, owner, run):
+def admits(clause, owner, run, **slot):
     job = classad2.ClassAd({"Owner": owner, "OSGPilotWorkflow": run})
-    return classad2.ExprTree(clause).eval(scope=classad2.ClassAd({}), target=job)
+    return classad2.ExprTree(clause).eval(scope=classad2.ClassAd(slot), target=job)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_pilot_that_is_closed_admits_nobody(scope):
+    clause = parameters.start_extra(replace(SEAT, scope=scope))
+    assert admits(clause, "alice", "r1", OSGPILOT_CLOSED=False)
+    assert not admits(clause, "alice", "r1", OSGPILOT_CLOSED=True)
+
+
+def test_the_startd_runs_the_gate_besides_what_else_it_runs(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    jobs = values["env _CONDOR_STARTD_CRON_JOBLIST"].split()
+    assert jobs == ["$(STARTD_CRON_JOBLIST)", "osgpilot"]
+    assert values["env _CONDOR_STARTD_CRON_osgpilot_ARGS"] == "/pilot/osgpilot-gate"
 
 
 @pytest.mark.parametrize("scope", list(Scope))

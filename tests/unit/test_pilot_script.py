@@ -24,7 +24,10 @@ fi
 printf '%s\\n' "$@" > "$FOLDER_OUT/argv"
 env > "$FOLDER_OUT/env"
 for a in "$@"; do
-    case $a in *extra-attributes.cfg*) cat "${a%%:*}" > "$FOLDER_OUT/attributes";; esac
+    case $a in
+        *extra-attributes.cfg*) cat "${a%%:*}" > "$FOLDER_OUT/attributes" ;;
+        *:/pilot) cat "${a%%:*}/osgpilot-gate" > "$FOLDER_OUT/gate" ;;
+    esac
 done
 trap 'echo ended > "$FOLDER_OUT/term"; kill $!; exit 0' TERM
 if [ -n "${WAIT_FOR_TERM:-}" ]; then
@@ -197,6 +200,83 @@ def test_a_running_pilot_drains_when_its_workflow_is_not_heard_of_any_more(
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "has not been heard of: taking no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
+@pytest.fixture
+def gate(pilot_sh, tmp_path):
+    """Run what the startd of a pilot asks whether it takes jobs, as often as wanted."""
+    pilot_sh().communicate(timeout=90)
+    folder, bin_folder = tmp_path / "pilot", tmp_path / "bin"
+    folder.mkdir()
+    text = (tmp_path / "gate").read_text().replace("/pilot", str(folder))
+
+    def ask(free_mb=10_000):
+        df = bin_folder / "df"
+        df.write_text(f"#!/bin/sh\necho; echo disk 1 1 {free_mb * 1024} 1% /\n")
+        df.chmod(0o755)
+        env = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["sh", "-u"], input=text, env=env, capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    ask.folder = folder
+    return ask
+
+
+OPEN, CLOSED = "OSGPILOT_CLOSED = false", "OSGPILOT_CLOSED = true"
+SAID, NEWS = "- update:false", "- update:true"
+
+
+def test_the_gate_is_closed_by_the_stop_file_and_tells_the_pool_once(gate):
+    assert gate() == [OPEN, SAID]
+    (gate.folder / "stop-glidein.stamp").touch()
+    assert gate() == [CLOSED, NEWS]
+    assert gate() == [CLOSED, SAID]
+
+
+def test_the_gate_is_closed_while_the_scratch_disk_is_full(gate):
+    assert gate(free_mb=255) == [CLOSED, NEWS]
+    assert gate(free_mb=0) == [CLOSED, SAID]
+    assert gate(free_mb=256) == [OPEN, NEWS]
+    assert gate() == [OPEN, SAID]
+
+
+def test_a_disk_of_which_nothing_is_known_closes_no_gate(gate, tmp_path):
+    df = tmp_path / "bin" / "df"
+    gate()
+    df.write_text("#!/bin/sh\nexit 1\n")
+    text = (tmp_path / "gate").read_text().replace("/pilot", str(gate.folder))
+    env = {"PATH": f"{df.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh"], input=text, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [OPEN, SAID]
+
+
+def test_a_node_whose_scratch_disk_is_full_gets_no_pilot(pilot_sh, tmp_path):
+    df = tmp_path / "bin" / "df"
+    df.write_text("#!/bin/sh\necho; echo disk 1 1 1024 99% /\n")
+    df.chmod(0o755)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "1 MB free in" in said
+    assert not (tmp_path / "argv").exists()
+
+
+def test_a_pilot_whose_scratch_disk_stays_full_drains(pilot_sh, tmp_path):
+    script, df = tmp_path / "pilot.sh", tmp_path / "bin" / "df"
+    text = script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1")
+    script.write_text(text)
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    df.write_text("#!/bin/sh\necho; echo disk 1 1 1024 99% /\n")
+    df.chmod(0o755)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert "MB free in" in said
+    assert "for long: taking no new jobs" in said
     assert (tmp_path / "term").read_text() == "ended\n"
 
 
