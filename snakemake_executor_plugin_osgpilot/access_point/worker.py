@@ -189,7 +189,7 @@ def _edit(htcondor: Any, request: Request) -> None:
 
 def _let_start(htcondor: Any, request: Request) -> None:
     for ids in _chunks(request["ids"]):
-        _edit_all(htcondor, _schedd(htcondor, request), _named(ids), request["edits"])
+        _edit_all(htcondor, _schedd(htcondor, request), _named(request, ids), request["edits"])
 
 
 def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:

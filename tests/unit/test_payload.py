@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
