@@ -13,6 +13,9 @@ import yaml
 from .conftest import SITE, SNAKEMAKE, Pool, until
 
 HERE = "/home/alice/odd"
+PROJECT = "/home/alice/project/step"
+"""Where the user's own jobs work."""
+
 HIDDEN = {**SITE, "slurm": {"ssh": "login", "partition": "secret"}}
 SNAKEFILE = """
 rule all:
@@ -60,7 +63,7 @@ def shown(pool: Pool, field: str, *options: str) -> list[str]:
 
 def sleeper(pool: Pool, name: str, *options: str) -> str:
     argv = ("sbatch", "--parsable", "--mem=10", f"--job-name={name}", *options)
-    return pool.say(*argv, "--wrap=exec sleep 3600", folder="/home/alice")
+    return pool.say(*argv, "--wrap=exec sleep 3600", folder=PROJECT)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,7 @@ def odd(pool: Pool) -> Iterator[tuple[Pool, set[str]]]:
         "scontrol", "create", "PartitionName=secret", "Nodes=ALL", "State=UP", "Hidden=YES",
         user="root",
     )  # fmt: skip
+    pool.say("mkdir", "-p", PROJECT)
     for name in FORGED:
         sleeper(pool, name)
     sleeper(pool, "array", "--array=1-2", "--begin=now+1hour")

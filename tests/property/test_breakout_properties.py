@@ -184,6 +184,22 @@ def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
     assert isinstance(failure("sbatch", " ".join(said.split())), OsgpilotError)
 
 
+names = hostile | st.sampled_from(["a\nb", ROW, "osgpilot-r1-1\n7", "slurm_load_jobs error: no"])
+
+
+@given(st.lists(names, max_size=4), st.lists(names, max_size=4))
+def test_jobs_of_any_name_change_nothing_about_a_pilot(before, after):
+    mark = "0f" * 8
+    shown = [*before, "osgpilot-r1-1", *after]
+    lines = (
+        f"{mark}<" + f"{mark}|".join((str(n), name, *FIELDS[2:])) + f"{mark}>\n"
+        for n, name in enumerate(shown)
+    )
+    said = "".join(lines)
+    assert parse.rows(said, mark)["osgpilot-r1-1"].allocation_id == str(len(before))
+    assert parse.folders(said, mark) == [(str(len(before)), "osgpilot-r1-1", Path("/r1/pilots/x"))]
+
+
 LOG = (Path(__file__).parents[1] / "unit" / "event_log.txt").read_text()
 log_parts = st.lists(
     st.sampled_from([*LOG.splitlines(keepends=True), "...\n", "005 (", "\n"]) | hostile, max_size=8

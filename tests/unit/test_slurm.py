@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_slurm_is_asked_for_its_expectation_without_submitting():
     now_s = parse.timestamp("2026-01-02T03:00:00")
     assert parse.expected_wait_s(said, now_s=now_s) == 245
     assert parse.expected_wait_s("allocation failure: Invalid qos", now_s=now_s) is None
+
+
+def test_the_user_reads_an_expectation_in_local_time(fake_sbatch, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        slurm = fake_sbatch("echo Job 42 to start at 2026-01-02T03:04:05 on n1 >&2")
+        said = slurm.verdict(ALLOCATION, "")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said == (True, "Job 42 to start at 2026-01-01T22:04:05 on n1")
+    assert parse.in_local_time("sbatch: error: Invalid qos") == "sbatch: error: Invalid qos"
 
 
 def test_running_pilots_are_signalled_at_the_batch_shell_only():
@@ -252,8 +266,11 @@ def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monk
     monkeypatch.setenv("SBATCH_PARTITION", "gpu")
     monkeypatch.setenv("SQUEUE_FORMAT", "a b\nc")
     monkeypatch.setenv("SLURM_CONF", "/etc/my-slurm.conf")
-    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_"'
-    slurm = fake_sbatch(f'[ "$({left})" = SLURM_CONF=/etc/my-slurm.conf ] && echo 42')
+    monkeypatch.setenv("SLURM_CONF_SERVER", "ctl")
+    monkeypatch.setenv("SLURM_JWT", "token")
+    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_" | sort | tr "\\n" " "'
+    kept = "SLURM_CONF=/etc/my-slurm.conf SLURM_CONF_SERVER=ctl SLURM_JWT=token "
+    slurm = fake_sbatch(f'[ "$({left})" = "{kept}" ] && echo 42')
     assert slurm.submit(ALLOCATION) == "42"
 
 
