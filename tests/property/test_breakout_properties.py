@@ -161,7 +161,7 @@ def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
 
 
 FIELDS = ("7", "osgpilot-r1-1", "RUNNING", "None", "N/A", "N/A", "n1", "/r1/pilots/x")
-ROW = "m<" + "m|".join(FIELDS) + "m>\n"
+ROW = "m+" + "m,".join(FIELDS) + "m.\n"
 PARTS = (ROW, ROW.strip(), ROW.replace("7", "x"), "7;cluster", "7")
 slurm_said = st.lists(st.sampled_from(PARTS) | hostile, max_size=4)
 
@@ -192,7 +192,7 @@ def test_jobs_of_any_name_change_nothing_about_a_pilot(before, after):
     mark = "0f" * 8
     shown = [*before, "osgpilot-r1-1", *after]
     lines = (
-        f"{mark}<" + f"{mark}|".join((str(n), name, *FIELDS[2:])) + f"{mark}>\n"
+        f"{mark}+" + f"{mark},".join((str(n), name, *FIELDS[2:])) + f"{mark}.\n"
         for n, name in enumerate(shown)
     )
     said = "".join(lines)

@@ -24,7 +24,7 @@ MARK = "5f0c"
 
 
 def squeue_line(*fields):
-    return f"{MARK}<" + f"{MARK}|".join(fields) + f"{MARK}>\n"
+    return f"{MARK}+" + f"{MARK},".join(fields) + f"{MARK}.\n"
 
 
 RUNNING = squeue_line(
@@ -121,7 +121,7 @@ def test_the_latest_allocation_of_a_name_counts():
 SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
 
 
-@pytest.mark.parametrize("length", range(len(f"{MARK}<"), len(SECOND.rstrip())))
+@pytest.mark.parametrize("length", range(len(f"{MARK}+"), len(SECOND.rstrip())))
 def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
     with pytest.raises(Unanswered, match="cut off"):
         parse.rows(RUNNING + SECOND[:length], MARK)
@@ -148,7 +148,7 @@ def test_an_error_is_no_answer_whatever_the_status(said):
         parse.rows(said, MARK)
     with pytest.raises(Unanswered, match="Unable to contact"):
         parse.rows(RUNNING + said, MARK)
-    named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK}|")[2:])
+    named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK},")[2:])
     assert set(parse.rows(RUNNING + named, MARK)) == {"osgpilot-r1-1"}
 
 
