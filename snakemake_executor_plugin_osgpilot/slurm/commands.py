@@ -20,8 +20,8 @@ FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N", "%Z")
 
 CANCEL = """
 user=$1 mark=$2 options=$3; shift 3
-shown=$(squeue --noheader --all --user="$user" --states=all --format="$mark %A %j $mark") || exit
-ids=$({ printf '%s\\n' "$@"; echo; printf '%s\\n' "$shown"; } | awk -v mark="$mark" '
+shown=$(squeue --noheader --all --user="$user" --states=all --format="$mark:%A:%j:$mark") || exit
+ids=$({ printf '%s\\n' "$@"; echo; printf '%s\\n' "$shown"; } | awk -F: -v mark="$mark" '
     !all && NF { wanted[$2] = $0; next }
     { all = 1 }
     $1 == mark && ($2 in wanted) && $0 != wanted[$2] { delete wanted[$2] }
@@ -33,7 +33,7 @@ ids=$({ printf '%s\\n' "$@"; echo; printf '%s\\n' "$shown"; } | awk -v mark="$ma
 
 Ids start again when slurmctld has lost its state. `scancel --name` takes one name alone, so names
 are compared here; an id that `squeue` does not show proves nothing and is passed on. Lines are
-`MARK ID NAME MARK`: a job cannot have a mark in its name that was made for this call.
+`MARK:ID:NAME:MARK`: a job cannot have a mark in its name that was made for this call.
 """
 
 
@@ -82,16 +82,17 @@ def squeue(user: str, mark: str) -> list[str]:
     """Return the one query that shows all allocations of `user`, ended ones included.
 
     Hidden partitions are included. A job's name may have any character in it, line breaks too;
-    `mark`, made for this query, tells where rows and fields begin and end.
+    `mark`, made for this query, tells where rows and fields begin and end: `MARK+` before a row,
+    `MARK,` between fields, `MARK.` after it.
     """
-    row = f"{mark}|".join(FIELDS)
+    row = f"{mark},".join(FIELDS)
     return [
         "squeue",
         "--noheader",
         "--all",
         f"--user={user}",
         "--states=all",
-        f"--format={mark}<{row}{mark}>",
+        f"--format={mark}+{row}{mark}.",
     ]
 
 
@@ -114,5 +115,5 @@ def scancel(user: str, mark: str, pilots: Mapping[str, str], options: Sequence[s
 
     See `CANCEL`; `mark` is made for this call.
     """
-    lines = (f"{mark} {allocation_id} {name} {mark}" for allocation_id, name in pilots.items())
+    lines = (f"{mark}:{allocation_id}:{name}:{mark}" for allocation_id, name in pilots.items())
     return ["sh", "-c", CANCEL, "-", user, mark, " ".join(options), *lines]

@@ -101,12 +101,12 @@ _NODE = re.compile(r"[A-Za-z0-9_.-]+")
 
 def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
     """Yield the rows of pilots. Raises `Unanswered` if there is but a part of the answer."""
-    head, *lines = squeue_output.split(f"{mark}<")
+    head, *lines = squeue_output.split(f"{mark}+")
     check_answered(head)
     for line in lines:
-        text, end, after = line.partition(f"{mark}>")
+        text, end, after = line.partition(f"{mark}.")
         check_answered(after)
-        fields = text.split(f"{mark}|")
+        fields = text.split(f"{mark},")
         if not end or len(fields) != len(FIELDS):
             raise Unanswered(f"squeue's answer was cut off: {text[:200]!r}")
         if run_of(fields[1]):

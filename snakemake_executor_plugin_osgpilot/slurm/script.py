@@ -18,12 +18,12 @@ UNWRITTEN, LATE = "unwritten", "late"
 
 _UNSET = (
     "unset $(env | sed -nE 's/^((SLURM|S(BATCH|QUEUE|CANCEL|CONTROL|ACCT|ACCTMGR))_[A-Z0-9_]+)=.*"
-    "/\\1/p' | grep -vx SLURM_CONF)\n"
+    "/\\1/p' | grep -vxE 'SLURM_(CONF|CONF_SERVER|JWT)')\n"
     "export TZ=UTC0 LC_ALL=C"
 )
 """Forgets variables that change what Slurm's commands do: those of an allocation in which Snakemake
-runs, and a user's own. Where its configuration is stays known. Times are printed in UTC, whatever
-the zone of the host, and messages in English."""
+runs, and a user's own. Where its configuration is, and a token for it, stay known. Times are
+printed in UTC, whatever the zone of the host, and messages in English."""
 
 _NOT_RUN = {
     LATE: "the command came too late",

@@ -13,6 +13,9 @@ import yaml
 from .conftest import SITE, SNAKEMAKE, Pool, until
 
 HERE = "/home/alice/odd"
+PROJECT = "/home/alice/project/step"
+"""Where the user's own jobs work."""
+
 HIDDEN = {**SITE, "slurm": {"ssh": "login", "partition": "secret"}}
 SNAKEFILE = """
 rule all:
@@ -60,7 +63,7 @@ def shown(pool: Pool, field: str, *options: str) -> list[str]:
 
 def sleeper(pool: Pool, name: str, *options: str) -> str:
     argv = ("sbatch", "--parsable", "--mem=10", f"--job-name={name}", *options)
-    return pool.say(*argv, "--wrap=exec sleep 3600", folder="/home/alice")
+    return pool.say(*argv, "--wrap=exec sleep 3600", folder=PROJECT)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,7 @@ def odd(pool: Pool) -> Iterator[tuple[Pool, set[str]]]:
         "scontrol", "create", "PartitionName=secret", "Nodes=ALL", "State=UP", "Hidden=YES",
         user="root",
     )  # fmt: skip
+    pool.say("mkdir", "-p", PROJECT)
     for name in FORGED:
         sleeper(pool, name)
     sleeper(pool, "array", "--array=1-2", "--begin=now+1hour")
@@ -121,7 +125,7 @@ def test_a_run_sees_its_pilots_and_its_end_leaves_none(odd: tuple[Pool, set[str]
     pool, foreign = odd
     with started(pool) as workflow:
         (pilot,) = pilots(pool, foreign)
-        assert pool.say("squeue", "--noheader", f"--jobs={pilot},999999") == "", "it is hidden"
+        assert pilot not in pool.say("squeue", "--noheader", "--format=%i").split(), "it is hidden"
         began, ends = shown(pool, "%S %e", f"--jobs={pilot},999999")[0].split()
         times = [float(pool.say("date", f"--date={each}Z", "+%s")) for each in (began, ends)]
         until(lambda: recorded(pool)["state"] == "ready", 60, "a pilot that is ready")

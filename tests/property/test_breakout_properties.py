@@ -161,7 +161,7 @@ def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
 
 
 FIELDS = ("7", "osgpilot-r1-1", "RUNNING", "None", "N/A", "N/A", "n1", "/r1/pilots/x")
-ROW = "m<" + "m|".join(FIELDS) + "m>\n"
+ROW = "m+" + "m,".join(FIELDS) + "m.\n"
 PARTS = (ROW, ROW.strip(), ROW.replace("7", "x"), "7;cluster", "7")
 slurm_said = st.lists(st.sampled_from(PARTS) | hostile, max_size=4)
 
@@ -182,6 +182,22 @@ def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
             # they are arguments of scancel, and numbers in a message
             assert all(re.fullmatch(r"[0-9]+", each) for each in ids)
     assert isinstance(failure("sbatch", " ".join(said.split())), OsgpilotError)
+
+
+names = hostile | st.sampled_from(["a\nb", ROW, "osgpilot-r1-1\n7", "slurm_load_jobs error: no"])
+
+
+@given(st.lists(names, max_size=4), st.lists(names, max_size=4))
+def test_jobs_of_any_name_change_nothing_about_a_pilot(before, after):
+    mark = "0f" * 8
+    shown = [*before, "osgpilot-r1-1", *after]
+    lines = (
+        f"{mark}+" + f"{mark},".join((str(n), name, *FIELDS[2:])) + f"{mark}.\n"
+        for n, name in enumerate(shown)
+    )
+    said = "".join(lines)
+    assert parse.rows(said, mark)["osgpilot-r1-1"].allocation_id == str(len(before))
+    assert parse.folders(said, mark) == [(str(len(before)), "osgpilot-r1-1", Path("/r1/pilots/x"))]
 
 
 LOG = (Path(__file__).parents[1] / "unit" / "event_log.txt").read_text()

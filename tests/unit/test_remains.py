@@ -86,7 +86,7 @@ def test_pilots_are_told_by_their_name():
 def test_allocations_and_their_folders_are_read():
     folder = "/home/a b/r/pilots/osgpilot-r-1"
     fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
-    line = "m<" + "m|".join(fields) + "m>\n"
+    line = "m+" + "m,".join(fields) + "m.\n"
     assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
     with pytest.raises(Unanswered):
         parse.folders(line[:-4], "m")

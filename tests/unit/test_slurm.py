@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ MARK = "5f0c"
 
 
 def squeue_line(*fields):
-    return f"{MARK}<" + f"{MARK}|".join(fields) + f"{MARK}>\n"
+    return f"{MARK}+" + f"{MARK},".join(fields) + f"{MARK}.\n"
 
 
 RUNNING = squeue_line(
@@ -78,6 +79,19 @@ def test_slurm_is_asked_for_its_expectation_without_submitting():
     assert parse.expected_wait_s("allocation failure: Invalid qos", now_s=now_s) is None
 
 
+def test_the_user_reads_an_expectation_in_local_time(fake_sbatch, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        slurm = fake_sbatch("echo Job 42 to start at 2026-01-02T03:04:05 on n1 >&2")
+        said = slurm.verdict(ALLOCATION, "")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said == (True, "Job 42 to start at 2026-01-01T22:04:05 on n1")
+    assert parse.in_local_time("sbatch: error: Invalid qos") == "sbatch: error: Invalid qos"
+
+
 def test_running_pilots_are_signalled_at_the_batch_shell_only():
     assert commands.TERM == ("--batch", "--signal=TERM")
 
@@ -107,7 +121,7 @@ def test_the_latest_allocation_of_a_name_counts():
 SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
 
 
-@pytest.mark.parametrize("length", range(len(f"{MARK}<"), len(SECOND.rstrip())))
+@pytest.mark.parametrize("length", range(len(f"{MARK}+"), len(SECOND.rstrip())))
 def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
     with pytest.raises(Unanswered, match="cut off"):
         parse.rows(RUNNING + SECOND[:length], MARK)
@@ -134,7 +148,7 @@ def test_an_error_is_no_answer_whatever_the_status(said):
         parse.rows(said, MARK)
     with pytest.raises(Unanswered, match="Unable to contact"):
         parse.rows(RUNNING + said, MARK)
-    named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK}|")[2:])
+    named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK},")[2:])
     assert set(parse.rows(RUNNING + named, MARK)) == {"osgpilot-r1-1"}
 
 
@@ -252,8 +266,11 @@ def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monk
     monkeypatch.setenv("SBATCH_PARTITION", "gpu")
     monkeypatch.setenv("SQUEUE_FORMAT", "a b\nc")
     monkeypatch.setenv("SLURM_CONF", "/etc/my-slurm.conf")
-    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_"'
-    slurm = fake_sbatch(f'[ "$({left})" = SLURM_CONF=/etc/my-slurm.conf ] && echo 42')
+    monkeypatch.setenv("SLURM_CONF_SERVER", "ctl")
+    monkeypatch.setenv("SLURM_JWT", "token")
+    left = 'env | grep "^SLURM_\\|^SBATCH_\\|^SQUEUE_" | sort | tr "\\n" " "'
+    kept = "SLURM_CONF=/etc/my-slurm.conf SLURM_CONF_SERVER=ctl SLURM_JWT=token "
+    slurm = fake_sbatch(f'[ "$({left})" = "{kept}" ] && echo 42')
     assert slurm.submit(ALLOCATION) == "42"
 
 
