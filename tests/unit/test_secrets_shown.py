@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job, Setback
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.journal import ending
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.payload import failure
 from snakemake_executor_plugin_osgpilot.queue import Queue
@@ -89,6 +90,17 @@ class Journal:
     def settled(self, jobs):
         if self.trouble:
             raise self.trouble
+
+
+def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
+    folder = RunFolder.create(tmp_path, "r1")
+    (folder.job("000001") / INPUT_FOLDER).mkdir(parents=True)
+    (folder.job("000001") / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
+    (folder.job("000001") / JOB_OUTPUT).write_text("why")
+    journal = SimpleNamespace(entries=lambda: [], finish=lambda: None)
+    ending.finish(folder, journal)
+    left = [path.name for path in folder.job("000001").rglob("*") if path.is_file()]
+    assert left == [JOB_OUTPUT]
 
 
 @pytest.mark.parametrize("trouble", [None, Unanswered("the disk is full")])
