@@ -1,6 +1,7 @@
 """Values of `envvars:` in what a job printed: gone before anybody else may read it."""
 
 import base64
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,16 @@ def test_a_job_that_fails_does_not_show_them(tmp_path, printed):
     assert "after 1 is true" in shown, "short values are ordinary words"
     assert not {SECRET, KEY.splitlines()[7], printed.strip()} & {*shown.split()}
     assert base64.b64encode(SECRET.encode()).decode()[:12] not in shown
+
+
+def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
+    secret = b"k\xffy-of-bytes"
+    for printed in (secret, base64.b64encode(secret)):
+        (tmp_path / JOB_OUTPUT).write_bytes(b"it is " + printed + b" \xfe")
+        redact = Redactor([os.fsdecode(secret)])
+        shown = failure.explain(OsgpilotError("failed"), job(), tmp_path, redact)
+        assert f"it is {MASK}" in shown
+        assert "y-of-bytes" not in shown
 
 
 def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
