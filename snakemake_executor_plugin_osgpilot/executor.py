@@ -57,7 +57,9 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
         self.interrupted = False
-        self._teller = Teller(logger)
+        self._environment = _environment(workflow)
+        self.redact = Redactor(self._environment.values())
+        self._teller = Teller(logger, self.redact)
         self._run = open_run(workflow, share, self._teller)
         from snakemake_executor_plugin_osgpilot.kin import Kin
 
@@ -88,9 +90,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
-        environment, run = self._environment(), self._run
-        self.redact = Redactor(environment.values())
-        self._teller.redact = run.chronicle.redact = self.redact
+        run, environment = self._run, self._environment
         preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -176,12 +176,6 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         given = self.workflow.workflow_settings.wrapper_prefix
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
-
-    def _environment(self) -> dict[str, str]:
-        """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
-        # settings the user gave as variables are passed on as given; Snakemake writes some out anew
-        given = sorted(self.envvars().items())
-        return {name: os.environ.get(name, value) for name, value in given}
 
     def _prepare(self, job: Any) -> Job:
         from snakemake_executor_plugin_osgpilot.core.jobs import Job
@@ -289,3 +283,10 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._run.intake.settle()
             self._run.close(interrupted=interrupted)
             self._teller.close()
+
+
+def _environment(workflow: Any) -> dict[str, str]:
+    """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
+    # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+    given = sorted(workflow.spawned_job_args_factory.envvars().items())
+    return {name: os.environ.get(name, value) for name, value in given}

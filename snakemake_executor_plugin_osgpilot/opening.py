@@ -29,7 +29,7 @@ def open_run(workflow: Any, share: Share, teller: Teller) -> Run:
             wishes_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Voice(teller.say, teller.warn, teller.show),
+            Voice(teller.say, teller.warn, teller.show, teller.redact),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without the way it took

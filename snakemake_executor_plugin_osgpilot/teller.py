@@ -87,10 +87,14 @@ class Teller:
     Part of it is what HTCondor, Slurm and jobs said: `redact` takes secrets out of it.
     """
 
-    redact = Redactor()
-
-    def __init__(self, logger: Any, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        logger: Any,
+        redact: Redactor | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._logger, self._now_s = logger, now_s
+        self.redact = redact or Redactor()
         self._footer = _footer(logger)
         self._begun_s = self._now_s()
         self._told_s = float("-inf")

@@ -27,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.fit import largest
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.core.progress import Progress
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
@@ -48,11 +49,12 @@ Say = Callable[[str], None]
 
 
 class Voice(NamedTuple):
-    """How a run reaches the user: news, warnings, and how far it is."""
+    """How a run reaches the user: news, warnings, and how far it is; and what must not be told."""
 
     say: Say
     warn: Say
     show: Callable[[Progress], None]
+    redact: Redactor = Redactor()
 
 
 class SystemClock:
@@ -171,7 +173,9 @@ def _assemble(
     queue = Queue(access_point, largest(policy.offers), wishes.limits.queued_max, journal, share)
     scaling = Scaling(fleet, access_point, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
-    chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
+    chronicle = Chronicle(
+        History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
+    )
     chronicle.begin(seat, policy)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone

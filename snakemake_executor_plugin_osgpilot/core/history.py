@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, NamedTuple
 
 from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
@@ -77,6 +78,8 @@ def moved(changed: Iterable[Job], at_s: float, clean: Callable[[str], str] = str
     `clean` takes secrets out of what others said of a job.
     """
     lines: list[Line] = []
+    # many jobs of a pilot that ended come with the same reason
+    clean = cache(clean)
     for job in changed:
         kind, entry = _move(job, round(job.since_s or at_s, 1), clean)
         if not kind:

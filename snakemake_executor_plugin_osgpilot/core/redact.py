@@ -48,7 +48,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {secret for secret in secrets if len(secret) >= LENGTH_MIN}
-        plain = {form for secret in known for form in _forms(secret) if len(form) >= LENGTH_MIN}
+        plain = {form for secret in known for form in _forms(secret)}
         # the longest first: one may be part of another
         ordered = sorted(plain, key=len, reverse=True)
         self._plain = re.compile("|".join(map(re.escape, ordered))) if ordered else None
@@ -85,20 +85,23 @@ class Redactor:
             length = next((n for n in self._lengths if dense[start : start + n] in self._runs), 0)
             if not length:
                 continue
-            # the characters beside it have some bits of it as well
-            first, last = max(0, start - 1), min(len(dense), start + length + 1)
-            if spans and first <= spans[-1][1]:
-                spans[-1] = spans[-1][0], last
+            if spans and start <= spans[-1][1]:
+                spans[-1] = spans[-1][0], start + length
             else:
-                spans.append((first, last))
+                spans.append((start, start + length))
         for first, last in reversed(spans):
-            text = text[: places[first]] + MASK + text[places[last - 1] + 1 :]
+            begin, end = places[first], places[last - 1] + 1
+            # the characters beside it have some bits of it as well
+            begin -= text[begin - 1 : begin].isalnum()
+            end += text[end : end + 1].isalnum()
+            text = text[:begin] + MASK + text[end:]
         return text
 
 
 def _forms(secret: str) -> Iterator[str]:
     """Return how a secret may be spelled, besides base64: its lines may come one by one."""
-    for part in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
+    parts = {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}
+    for part in (part for part in parts if len(part) >= LENGTH_MIN):
         yield part
         yield json.dumps(part)[1:-1]
         yield repr(part)[1:-1]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.controller import Controller
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -29,11 +30,15 @@ DETACHED_FOR_S = 7 * 24 * 3600.0
 def finish(folder: RunFolder, journal: Journal) -> None:
     """Remove the folders of jobs that came to no end, and keys; note that nothing is left.
 
-    Those of failed jobs stay, to be looked at. Raises `Unanswered`.
+    Those of failed jobs stay, to be looked at, but for files with secrets that a kill has left
+    there. Raises `Unanswered`.
     """
     for entry in journal.entries():
         shutil.rmtree(folder.job(entry.key), ignore_errors=True)
     shutil.rmtree(folder.keys, ignore_errors=True)
+    for file in folder.path.glob(f"jobs/*/{INPUT_FOLDER}/{JOB_FILE}"):
+        with suppress(OSError):
+            file.unlink()
     journal.finish()
 
 

@@ -40,7 +40,7 @@ def output_tail(job_folder: Path, redact: Redactor) -> str:
         with (job_folder / JOB_OUTPUT).open("rb") as printed:
             cut = max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES - redact.longest)
             printed.seek(cut)
-            text = printed.read(TAIL_BYTES + redact.longest).decode("utf-8", errors="replace")
+            text = printed.read(TAIL_BYTES + redact.longest).decode("utf-8", "surrogateescape")
     except OSError:
         return ""
     # before lines are left out: a secret may have several

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
+from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S, Holder, is_alive
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, read
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
@@ -64,6 +64,7 @@ class Watched:
         except OSError as error:
             raise BadInput(f"{self.folder / HISTORY} cannot be read: {error}") from error
         self.story.take(lines)
+        self.story.name = self.folder.name
         if self.story.life.get("version", 1) != 1:
             raise BadInput(f"{self.folder / HISTORY} was written by another version of osgpilot")
         return self.story
@@ -71,7 +72,12 @@ class Watched:
     def is_alive(self) -> bool:
         """Whether a Snakemake works on the run."""
         holder = self.story.life.get("holder")
-        if self.story.is_over or not holder:
+        if self.story.is_over:
+            return False
+        if not self.story.life:
+            # the line that would tell is damaged
+            return lease_age_s(RunFolder(self.folder)) < LEASE_S
+        if not holder:
             return False
         own, pid = Holder(**holder), int(holder["pid"])
         return is_alive(own, this_process(), started(pid), lease_age_s(RunFolder(self.folder)))

@@ -23,13 +23,14 @@ PLANS_MAX = 2000
 class Story:
     """What a run's history tells so far; `take` goes on with it.
 
-    `plan` is the latest plan, `plans` those with other numbers or decisions before it, `life` and
-    `end` the latest lines of these kinds. `tells_needs` says whether jobs are known to
-    have waited for others, `is_full` that the history has reached its limit: nothing that came
-    after `last_s` is known.
+    `name` is the run's where its history does not tell. `plan` is the latest plan, `plans` those
+    with other numbers or decisions before it, `life` and `end` the latest lines of these kinds.
+    `tells_needs` says whether jobs are known to have waited for others, `is_full` that the history
+    has reached its limit: nothing that came after `last_s` is known.
     """
 
     def __init__(self) -> None:
+        self.name = ""
         self.life: Line = {}
         self.lives = 0
         self.end: Line | None = None

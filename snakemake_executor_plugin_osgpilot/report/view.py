@@ -133,7 +133,7 @@ def view(story: Story, now_s: float, *, alive: bool) -> View:
     plan = story.plan or {}
     makespan_s, bound_s = makespan(story, at_s), bound(story, at_s)
     return View(
-        run=story.life.get("run", ""),
+        run=story.life.get("run", story.name),
         project=story.life.get("project", ""),
         state=_state(story, alive=alive),
         at_s=at_s,

@@ -293,6 +293,19 @@ def test_the_exit_status_tells_how_the_run_stands(osgpilot):
     assert osgpilot("status", told=failed).exit_code == 3
 
 
+def test_a_run_whose_first_line_is_damaged_is_shown_and_not_taken_for_dead(osgpilot, tmp_path):
+    damaged = {**LIFE, "at_s": "soon"}
+    told = osgpilot("status", told=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}])
+    assert told.exit_code == 4
+    (tmp_path / ".snakemake/osgpilot/r1/lease").touch()
+    told = osgpilot("status")
+    assert told.exit_code == 0
+    assert "run r1" in told.output
+    assert "1 of 1 jobs done" in told.output
+    assert osgpilot("explain").exit_code == 0
+    assert osgpilot("report", "--out", str(tmp_path / "page.html")).exit_code == 0
+
+
 def test_a_history_of_another_version_is_not_guessed_at(osgpilot):
     told = osgpilot("status", told=[{**LIFE, "version": 2}])
     assert told.exit_code == 1

@@ -1,6 +1,7 @@
 """Values of `envvars:` in what a job printed: gone before anybody else may read it."""
 
 import base64
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job, Setback
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.core.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.journal import ending
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake
 from snakemake_executor_plugin_osgpilot.payload import failure
 from snakemake_executor_plugin_osgpilot.queue import Queue
@@ -54,6 +56,16 @@ def test_a_job_that_fails_does_not_show_them(tmp_path, printed):
     assert base64.b64encode(SECRET.encode()).decode()[:12] not in shown
 
 
+def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
+    secret = b"k\xffy-of-bytes"
+    for printed in (secret, base64.b64encode(secret)):
+        (tmp_path / JOB_OUTPUT).write_bytes(b"it is " + printed + b" \xfe")
+        redact = Redactor([os.fsdecode(secret)])
+        shown = failure.explain(OsgpilotError("failed"), job(), tmp_path, redact)
+        assert f"it is {MASK}" in shown
+        assert "y-of-bytes" not in shown
+
+
 def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
     more = {"setbacks": (Setback(f"could not fetch https://x/?k={SECRET}"),)}
     shown = told(tmp_path, "", error=f"out is a link to {SECRET}", **more)
@@ -89,6 +101,17 @@ class Journal:
     def settled(self, jobs):
         if self.trouble:
             raise self.trouble
+
+
+def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
+    folder = RunFolder.create(tmp_path, "r1")
+    (folder.job("000001") / INPUT_FOLDER).mkdir(parents=True)
+    (folder.job("000001") / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
+    (folder.job("000001") / JOB_OUTPUT).write_text("why")
+    journal = SimpleNamespace(entries=lambda: [], finish=lambda: None)
+    ending.finish(folder, journal)
+    left = [path.name for path in folder.job("000001").rglob("*") if path.is_file()]
+    assert left == [JOB_OUTPUT]
 
 
 @pytest.mark.parametrize("trouble", [None, Unanswered("the disk is full")])

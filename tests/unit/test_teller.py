@@ -44,7 +44,7 @@ def teller(stream, now):
     logger, listening = logging.Logger("test"), Listening()
     logger.addHandler(ColorizingTextHandler(stream))
     logger.addHandler(listening)
-    return Teller(logger, lambda: now["s"]), logger, listening.said
+    return Teller(logger, now_s=lambda: now["s"]), logger, listening.said
 
 
 def test_the_line_names_what_there_is_and_nothing_that_is_not():

@@ -104,6 +104,7 @@ def workflow(interval_s=0.05):
         executor_plugin=SimpleNamespace(common_settings=common),
         scheduler=None,
         persistence=None,
+        spawned_job_args_factory=SimpleNamespace(envvars=dict),
     )
 
 
