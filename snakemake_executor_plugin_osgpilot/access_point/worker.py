@@ -224,12 +224,23 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     )
     found: dict[str, dict[str, list[int]]] = {}
     methods: dict[str, str] = {}
-    for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
-        jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
-        methods[ad["OSGPILOT_PILOT_ID"]] = str(ad.get(_METHODS, ""))
-        if "JobId" in ad:
-            jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
+    # whoever may advertise a slot in the pool may write anything into its ad
+    for ad in filter(_is_slot, ads):
+        pilot = ad["OSGPILOT_PILOT_ID"]
+        jobs = found.setdefault(pilot, {})
+        methods[pilot] = str(ad.get(_METHODS, ""))
+        if job_id := ad.get("JobId"):
+            jobs[job_id] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
     return {"jobs": found, "methods": methods}
+
+
+def _is_slot(ad: Any) -> bool:
+    """Whether the attributes that are read of a slot's ad are what they should be."""
+    names = (ad.get("OSGPILOT_PILOT_ID"), ad.get("JobId", ""))
+    sizes = (ad.get(name, 0) for name in _SLOT_SIZES)
+    return all(type(name) is str for name in names) and all(
+        type(size) in (int, float) and 0 <= size < float("inf") for size in sizes
+    )
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from snakemake_executor_plugin_osgpilot.core.ahead import Ahead
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.core.model import (
+    JobClass,
+    PilotState,
+    Policy,
+    Request,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.core.rhythm import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.errors import Abandoned, Refused, Unanswered, Unreached
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -251,6 +257,20 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
         world.tick()
     assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
     assert any("ready" in text for text in world.said)
+
+
+def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
+    def nonsense():
+        raise Refused("access point, `pilots`: TypeError: not a number")
+
+    world.ap.pilots = nonsense
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    for _ in range(3):
+        world.tick()
+    assert world.fleet.live[0].state is PilotState.BOOTING
+    assert not any("TypeError" in text for text in world.warned)
 
 
 def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
