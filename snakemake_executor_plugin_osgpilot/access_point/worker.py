@@ -66,7 +66,7 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
     located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
-    user = htcondor.ping(located, "WRITE")["MyRemoteUserName"]
+    user = htcondor.ping(located, "WRITE").get("MyRemoteUserName", "")
     return {"version": str(located.get("CondorVersion", "")), "user": str(user)}
 
 
