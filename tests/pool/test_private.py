@@ -37,8 +37,9 @@ def open_to_others(pool: Pool, folder: str, host: str = "login") -> list[str]:
     walk = ("find", folder, "!", "-type", "l", "-printf", "%m %p\\n")
     found = pool.say(*walk, host=host, user="root").splitlines()
     assert len(found) > 5
-    # nobody gets to the lock but through its folder
-    apart = ("/osgpilot-out", "/starting")
+    # HTCondor gives what jobs bring back the mode it had there; nobody gets to the lock but
+    # through its folder
+    apart = ("/osgpilot-out", "/output", "/starting")
     mine = [line for line in found if not any(each in line for each in apart)]
     return [line for line in mine if int(line.split()[0], 8) & 0o077]
 
