@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.core.signs import Move, Signs
 from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.core.view import View
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.ports import Clock
 
@@ -163,7 +163,7 @@ class Scaling:
             return
         try:
             self._known = self._pool.pilots()
-        except Unanswered:
+        except (Unanswered, Refused):
             return
         self._asked_s = now_s
 

@@ -41,7 +41,8 @@ class LocalAccessPoint(CondorQueue):
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
             self.common_images = True
             self.image_way = "once to a pilot for all jobs submitted together"
-        return self._known_as(answer["user"])
+        # where it does not say, a wrong guess shows at the first submission
+        return self._known_as(answer["user"] or self._seat.owner)
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

@@ -66,7 +66,7 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
     located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
-    user = htcondor.ping(located, "WRITE")["MyRemoteUserName"]
+    user = htcondor.ping(located, "WRITE").get("MyRemoteUserName", "")
     return {"version": str(located.get("CondorVersion", "")), "user": str(user)}
 
 
@@ -232,12 +232,14 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, list[int]]] = {}
     methods: dict[str, str] = {}
     machines: dict[str, str] = {}
-    for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
-        jobs = found.setdefault(ad["OSGPILOT_PILOT_ID"], {})
-        methods[ad["OSGPILOT_PILOT_ID"]] = str(ad.get(_METHODS, ""))
-        machines[str(ad.get("Machine", ""))] = ad["OSGPILOT_PILOT_ID"]
-        if "JobId" in ad:
-            jobs[ad["JobId"]] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
+    # whoever may advertise a slot in the pool may write anything into its ad
+    for ad in filter(_is_slot, ads):
+        pilot = ad["OSGPILOT_PILOT_ID"]
+        jobs = found.setdefault(pilot, {})
+        methods[pilot] = str(ad.get(_METHODS, ""))
+        machines[str(ad.get("Machine", ""))] = pilot
+        if job_id := ad.get("JobId"):
+            jobs[job_id] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
     return {"jobs": found, "methods": methods, "machines": machines}
 
 
@@ -248,13 +250,23 @@ def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, list[Any]] = {}
-    for ad in (ad for ad in ads if "OSGPILOT_PILOT_ID" in ad):
+    for ad in filter(_is_slot, ads):
         told = found.setdefault(ad["OSGPILOT_PILOT_ID"], [0.0, []])
-        if ad.get("PartitionableSlot"):
-            told[0] = float(ad.get("LastHeardFrom", 0))
+        heard_s = ad.get("LastHeardFrom", 0)
+        if ad.get("PartitionableSlot") and type(heard_s) in (int, float):
+            told[0] = float(heard_s)
         if "JobId" in ad:
             told[1].append(ad["JobId"])
     return found
+
+
+def _is_slot(ad: Any) -> bool:
+    """Whether the attributes that are read of a slot's ad are what they should be."""
+    names = (ad.get("OSGPILOT_PILOT_ID"), ad.get("JobId", ""))
+    sizes = (ad.get(name, 0) for name in _SLOT_SIZES)
+    return all(type(name) is str for name in names) and all(
+        type(size) in (int, float) and 0 <= size < float("inf") for size in sizes
+    )
 
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:

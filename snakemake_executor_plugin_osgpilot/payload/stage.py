@@ -61,7 +61,7 @@ class Parcel:
         """Make `job_folder`."""
         entry = job_folder / INPUT_FOLDER
         job_folder.mkdir(private.FOLDER_MODE, parents=True)
-        entry.mkdir()
+        entry.mkdir(private.FOLDER_MODE)
         for name, source in self.linked.items():
             _link(source, entry / name)
         _write_private(entry / JOB_FILE, self.content)

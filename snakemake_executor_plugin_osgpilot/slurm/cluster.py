@@ -76,7 +76,10 @@ class Cluster:
         return RunFolder(_at_home(folder, self.home) / run.path.name)
 
     def client(self, run: RunFolder) -> SlurmClient:
-        """Return Slurm as a run uses it, with the pilots' script in place. Raises `Unavailable`."""
+        """Return Slurm as a run uses it, with the pilots' script in place.
+
+        Raises `Unavailable`, or `BadInput` where others could put another script there.
+        """
         path = self.folder(run).path / SCRIPT
         client = SlurmClient(self.host, self.user, self.site.slurm, path)
         try:
@@ -84,7 +87,21 @@ class Cluster:
         except OsgpilotError as error:
             remedy = "; see `slurm.folder` in the site file" if self.site.slurm.ssh else ""
             raise Unavailable(f"{error}{remedy}") from error
+        if self.site.slurm.ssh:
+            self._check_folder(path.parents[1])
         return client
+
+    def _check_folder(self, folder: Path) -> None:
+        """Raise `BadInput` where other users can replace what is in `folder`."""
+        owners = ("(", "-user", self.user, "-o", "-user", "0", ")")
+        modes = ("(", "-perm", "-1000", "-o", "!", "-perm", "/022", ")")
+        done = self.host.run(["find", "-H", str(folder), "-maxdepth", "0", *owners, *modes])
+        if done.status == 0 and not done.out.strip():
+            raise BadInput(
+                f"the folder {folder} on {self.site.slurm.ssh} belongs to another user, or others "
+                "can write to it, and so replace the script of your pilots; take those rights away "
+                "(chmod go-w), or name another folder in the site file's `slurm.folder`"
+            )
 
     def lend(self, run: RunFolder, until_s: float) -> None:
         """Have pilots take jobs until then without a sign of life. Raises an `OsgpilotError`."""

@@ -128,6 +128,8 @@ def test_jobs_of_others_with_our_tags_change_nothing(scene: Scene):
     until(lambda: not scene.ids("alice", held), 60, "the release of what was held")
     (allocation,) = pool.say("squeue", "--noheader", "--me", "--format=%A").split()
     pool.say("scancel", "--full", "--signal=KILL", allocation)
+    there = ("squeue", "--noheader", "--me", "--format=%A", "--states=RUNNING")
+    until(lambda: allocation not in pool.say(*there).split(), 60, "the end of the pilot")
     pool.say("touch", f"{SHARED}/go")
     assert second.wait(300) == 0, scene.said
     assert (scene.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]

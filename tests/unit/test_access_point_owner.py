@@ -98,12 +98,27 @@ class Queued:
         """There is nothing to send."""
 
 
+TRUE_SLOT = {"OSGPILOT_PILOT_ID": "p1", "JobId": "7.0", "Cpus": 2, "Memory": 512, "Disk": 2048}
+SLOTS = [
+    TRUE_SLOT,
+    *(
+        {**TRUE_SLOT, name: bad}
+        for name in TRUE_SLOT
+        for bad in (True, None, [1], classad2.ClassAd())
+    ),
+    *({**TRUE_SLOT, "JobId": "8.0", name: "x"} for name in ("Cpus", "Memory", "Disk")),
+    *({**TRUE_SLOT, "JobId": "8.0", "Cpus": bad} for bad in (-1, float("inf"), float("nan"))),
+    {"Name": "slot1@elsewhere"},
+]
+"""Ads of slots. Any user of the pool with a token for pilots can advertise such as these."""
+
+
 class Collector:
     def locate(self, *_: object) -> dict[str, str]:
         return {"MyAddress": "<10.0.0.1:9618>", "CondorVersion": "$CondorVersion: 25.14.1 $"}
 
-    def query(self, *_: object, **__: object) -> list:
-        return []
+    def query(self, kind: object, **_: object) -> list:
+        return SLOTS if kind == htcondor2.AdType.Startd else []
 
 
 class Submitted:
@@ -219,6 +234,10 @@ def test_every_request_that_there_is_was_tried(kind):
         if not name.startswith("_")
     }
     assert public - ASK.keys() - ASK_NO_JOBS.keys() == set()
+
+
+def test_slots_that_say_nonsense_hide_no_other(access_point):
+    assert access_point.pilots() == {"p1": {"7.0": Shape(2, 512, 2, 0)}}
 
 
 def test_what_is_found_is_ours(access_point):

@@ -1,5 +1,6 @@
 """What has to be there before anything is submitted, on whichever host Slurm is."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,34 @@ def site(home):
 def behind_ssh(site):
     """The same site as if it were behind SSH: the checks are the same over any connection."""
     return replace(site, token=Path("~/token"), slurm=SlurmOptions(ssh="login"))
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o700, True), (0o755, True), (0o1777, True),
+                                            (0o777, False), (0o775, False)])  # fmt: skip
+def test_a_folder_on_the_cluster_in_which_others_can_replace_files_is_refused(
+    behind_ssh, home, mode, safe
+):
+    folder = home / "scratch" / "osgpilot"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    named = replace(behind_ssh, slurm=SlurmOptions(ssh="login", folder=str(folder)))
+    cluster = check(named)
+    run = RunFolder(Path(f"/w/osgpilot/{RUN}"))
+    if safe:
+        cluster.client(run)
+        return
+    with pytest.raises(BadInput, match=r"osgpilot on login belongs .*`slurm\.folder`"):
+        cluster.client(run)
+
+
+def test_a_folder_of_another_user_on_the_cluster_is_refused(behind_ssh, home):
+    cluster = replace(check(behind_ssh), user="nobody")
+    folder = cluster.folder(RunFolder(Path(f"/w/osgpilot/{RUN}"))).path.parent
+    if not folder.exists() and os.geteuid() == 0:
+        folder.mkdir(parents=True)
+        os.chown(folder, 4711, 4711)
+    with pytest.raises(BadInput, match="belongs to another user"):
+        cluster.client(RunFolder(Path(f"/w/osgpilot/{RUN}")))
 
 
 def check(site):

@@ -297,6 +297,20 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
     assert any("ready" in text for text in world.said)
 
 
+def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
+    def nonsense():
+        raise Refused("access point, `pilots`: TypeError: not a number")
+
+    world.ap.pilots = nonsense
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    for _ in range(3):
+        world.tick()
+    assert world.fleet.live[0].state is PilotState.BOOTING
+    assert not any("TypeError" in text for text in world.warned)
+
+
 def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
     world.add("a")
     world.tick()
