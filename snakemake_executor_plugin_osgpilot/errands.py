@@ -34,10 +34,10 @@ class Errands:
     def run(self, now_s: float) -> None:
         """Do what is due. Raises `Unanswered` or `Refused`."""
         self._pause()
-        self._look_for_cut_off(now_s)
         self._warn_of_lost()
         self._take_out()
         self._release(now_s)
+        self._look_for_cut_off(now_s)
         self._withdraw()
         self._keep_apart()
 

@@ -173,16 +173,19 @@ class Registry:
 
     def kept_off(self, key: str) -> tuple[str, ...]:
         """Return the nodes or pilots that a job is not to run on, since it failed there before."""
-        failed_on = self.ledger.failed_on.get(self.ledger[key].identity, ())
+        failed_on = self.ledger.failed_on.get(self.ledger[key].identity)
+        if not failed_on:
+            return ()
         away = {*self.lost.over, *self.lost.avoid}
         live = (Place(*each) for each in self.ledger.nodes.items() if each[0] not in away)
-        return kept_off(failed_on, live) if failed_on else ()
+        return kept_off(failed_on, live)
 
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
-        self.ledger.failed_there(self.ledger[key])
-        job = self.ledger[key].prepared_again(why)
-        if holds.interrupted(job):
+        ended = self.ledger[key]
+        self.ledger.failed_there(ended)
+        job = ended.prepared_again(why)
+        if holds.interrupted(job) or holds.fills_disks(ended, why):
             return False
         self.ledger.put(job)
         self.outbox.unsent.append(key)

@@ -96,7 +96,7 @@ make_scratch() {
 
 free_mb() {
     local free_kb
-    free_kb=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    free_kb=$(timeout 10 df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ -n "$free_kb" ] && echo $(( free_kb / 1024 ))
 }
 
