@@ -233,3 +233,17 @@ def test_a_job_that_is_in_touch_again_is_left_alone(queue, ap):
     queue.follow()
     queue.mend(NOW_S + 40)
     assert ap.removed == []
+
+
+def test_a_run_on_trial_says_so(queue, ap):
+    keys = [f"j{number}" for number in range(20)]
+    queue.add([job(key) for key in keys])
+    queue.send()
+    for key in keys[:EXCEPTIONS_MAX]:
+        fail(ap, key, NOW_S, text="no image")
+    queue.follow()
+    queue.mend(NOW_S)
+    assert not queue.view().on_trial
+    queue.mend(NOW_S + TRY_AFTER_S)
+    assert queue.view().on_trial
+    assert queue.view().brake
