@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
-from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
+from snakemake_executor_plugin_osgpilot.core.lost import CutOff, LostPilots
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.core.outbox import Outbox
 from snakemake_executor_plugin_osgpilot.core.releases import Releases
@@ -126,8 +126,11 @@ class Registry:
     def _note_start(self, job_id: str, event: Event) -> None:
         """Take in what an event tells of its pilot: did the job come to run there?"""
         key = self.key_by_id[job_id]
-        if event.kind is EventKind.ADRIFT and self.ledger[key].state is JobState.RUNNING:
-            self.lost.cut_off[key] = event.at_s
+        if event.kind is EventKind.ADRIFT:
+            job = self.ledger[key]
+            known = job.pilot if job.state is JobState.RUNNING else ""
+            pilot = known or self.machines.get(event.place, "")
+            self.lost.cut_off[key] = CutOff(pilot, job_id, event.at_s)
         elif self.lost.cut_off:
             self.lost.cut_off.pop(key, None)
         if event.kind is EventKind.EXECUTE:
@@ -141,8 +144,8 @@ class Registry:
             self.brake = self.brake.struck(event.at_s)
             self.pause_again |= job_id in self.trial
             self.trial.discard(job_id)
-        if event.failed_there and (pilot := self.machines.get(event.place)):
-            self.starts.failed(pilot, event.at_s)
+        if event.failed_there and (struck := self.machines.get(event.place)):
+            self.starts.failed(struck, event.at_s)
 
     def tend(self, now_s: float) -> None:
         """Let pilots rest on which starts fail; try some jobs when nothing is started for long."""
@@ -150,13 +153,17 @@ class Registry:
         if bad := {p: why for p, why in self.starts.bad().items() if p not in self.suspects}:
             self.suspects |= bad
             self.lost.keep_off(bad)
-        running = self.ledger.executing
-        self.lost.cut_off = {key: s for key, s in self.lost.cut_off.items() if key in running}
+        cut_off = self.lost.cut_off.items()
+        self.lost.cut_off = {key: each for key, each in cut_off if self._there(each.job_id)}
         self.brake = self.brake.at(now_s)
         self.trial = {i for i in self.trial if self.brake.on and self._waits(i)}
         if not self.trial and (number := self.brake.may_try(now_s)):
             self.trial = set(islice(filter(self._waits, self.key_by_id), number))
             self.untried = bool(self.trial)
+
+    def _there(self, job_id: str) -> bool:
+        job = self.ledger[self.key_by_id[job_id]]
+        return job.job_id == job_id and job.state in (JobState.WAITING, JobState.RUNNING)
 
     def _waits(self, job_id: str) -> bool:
         job = self.ledger[self.key_by_id[job_id]]
@@ -229,8 +236,7 @@ class Registry:
         self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
     ) -> None:
         """Prepare jobs anew that lost touch with a pilot which is there and has them no more."""
-        jobs = [job for job in self.ledger.executing.values() if job.key in self.lost.cut_off]
-        for key in self.lost.take_starterless(jobs, occupied):
+        for key in self.lost.take_starterless(occupied):
             self._lose(self.ledger[key], now_s)
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:

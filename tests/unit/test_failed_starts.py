@@ -204,9 +204,21 @@ def test_a_job_that_its_living_pilot_has_no_more_is_submitted_again(queue, ap):
     ap.there = {"p1": (NOW_S + 35, frozenset({"9.9"}))}
     queue.mend(NOW_S + 15)
     assert ap.removed == []
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == ["1.0"]
     assert queue.send() == 1
+
+
+def test_a_job_that_was_cut_off_before_it_started_is_submitted_again_too(queue, ap):
+    queue.add([job("a"), job("b")])
+    queue.send()
+    ap.machines = {"LocalPool-Slurm.5f.n1": "p1"}
+    for key, machine in (("a", "LocalPool-Slurm.5f.n1"), ("b", "another")):
+        ap.tell(key, EventKind.ADRIFT, NOW_S, machine=machine)
+    ap.there = {"p1": (NOW_S + 35, frozenset())}
+    queue.follow()
+    queue.mend(NOW_S + 45)
+    assert ap.removed == ["1.0"]
 
 
 @pytest.mark.parametrize(
@@ -222,16 +234,16 @@ def test_a_job_that_its_living_pilot_has_no_more_is_submitted_again(queue, ap):
 def test_a_job_that_may_still_run_is_left_alone(queue, ap, there):
     cut_off(queue, ap)
     ap.there = there
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == []
 
 
 def test_a_job_that_is_in_touch_again_is_left_alone(queue, ap):
     cut_off(queue, ap)
-    ap.tell("a", EventKind.USAGE, NOW_S + 20, memory_mb=5)
+    ap.tell("a", EventKind.IN_TOUCH, NOW_S + 20)
     ap.there = {"p1": (NOW_S + 35, frozenset())}
     queue.follow()
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == []
 
 
