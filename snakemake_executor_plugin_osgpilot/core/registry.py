@@ -154,20 +154,20 @@ class Registry:
             self.suspects |= bad
             self.lost.keep_off(bad)
         cut_off = self.lost.cut_off.items()
-        self.lost.cut_off = {key: each for key, each in cut_off if self._there(each.job_id)}
+        there = (JobState.WAITING, JobState.RUNNING)
+        self.lost.cut_off = {key: each for key, each in cut_off if self._is(each.job_id, *there)}
         self.brake = self.brake.at(now_s)
-        self.trial = {i for i in self.trial if self.brake.on and self._waits(i)}
+        self.trial = {i for i in self.trial if self.brake.on and self._is(i, JobState.WAITING)}
         if not self.trial and (number := self.brake.may_try(now_s)):
-            self.trial = set(islice(filter(self._waits, self.key_by_id), number))
+            waiting = (i for i in self.key_by_id if self._is(i, JobState.WAITING))
+            self.trial = set(islice(waiting, number))
             self.untried = bool(self.trial)
 
-    def _there(self, job_id: str) -> bool:
-        job = self.ledger[self.key_by_id[job_id]]
-        return job.job_id == job_id and job.state in (JobState.WAITING, JobState.RUNNING)
-
-    def _waits(self, job_id: str) -> bool:
-        job = self.ledger[self.key_by_id[job_id]]
-        return job.state is JobState.WAITING and job.job_id == job_id
+    def _is(self, job_id: str, *states: JobState) -> bool:
+        """Whether a job is in one of these states, under this id."""
+        key = self.key_by_id.get(job_id)
+        job = None if key is None else self.ledger[key]
+        return job is not None and job.job_id == job_id and job.state in states
 
     def judge_pilots(self) -> None:
         """Keep jobs off pilots on which those fail that do well elsewhere, from now on."""

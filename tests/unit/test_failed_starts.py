@@ -5,6 +5,7 @@ from queued import NOW_S, job
 
 from snakemake_executor_plugin_osgpilot.core.brake import EXCEPTIONS_MAX, TRY_AFTER_S, Brake
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left
 from snakemake_executor_plugin_osgpilot.core.starts import REST_S, FailedStarts
 
 SLOT = "slot1_3@LocalPool-Slurm.5f.n1"
@@ -259,3 +260,15 @@ def test_a_run_on_trial_says_so(queue, ap):
     queue.mend(NOW_S + TRY_AFTER_S)
     assert queue.view().on_trial
     assert queue.view().brake
+
+
+def test_a_job_that_was_replaced_is_not_looked_for(queue, ap):
+    old = job("old")
+    queue.recall(Left({"same": Entry("old", "same", "d", "map", old.job_class, "1.0")}), ())
+    ap.queued["old"] = "1.0"
+    ap.tell("old", EventKind.ADRIFT, NOW_S)
+    queue.follow()
+    queue.claim([], [(job("new"), "old")])
+    queue.mend(NOW_S + 45)
+    assert ap.removed == ["1.0"]
+    assert queue.send() == 1
