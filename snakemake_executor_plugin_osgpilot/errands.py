@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from snakemake_executor_plugin_osgpilot.core import balance
 from snakemake_executor_plugin_osgpilot.core.feeding import Feeder
-from snakemake_executor_plugin_osgpilot.core.lost import LOST_AFTER_S
+from snakemake_executor_plugin_osgpilot.core.lost import ASK_AFTER_S
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
 from snakemake_executor_plugin_osgpilot.core.rhythm import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.errors import Refused
@@ -38,8 +38,8 @@ class Errands:
         self._asked_s = float("-inf")
         self._errands: deque[Errand] = deque(
             (
-                *(self._pause, self._look_for_cut_off, self._warn_of_lost, self._take_out),
-                *(self._release, self._withdraw, self._keep_apart, *more),
+                *(self._pause, self._warn_of_lost, self._take_out, self._release),
+                *(self._look_for_cut_off, self._withdraw, self._keep_apart, *more),
             )
         )
 
@@ -93,8 +93,9 @@ class Errands:
 
     def _look_for_cut_off(self, now_s: float) -> None:
         """Ask the pool for jobs that lost touch with a pilot a while ago, if there are any."""
-        since_s = min(self._registry.lost.cut_off.values(), default=now_s)
-        if now_s - since_s < LOST_AFTER_S or now_s - self._asked_s < ASK_POOL_EVERY_S:
+        cut_off = self._registry.lost.cut_off.values()
+        since_s = min((each.at_s for each in cut_off), default=now_s)
+        if now_s - since_s < ASK_AFTER_S or now_s - self._asked_s < ASK_POOL_EVERY_S:
             return
         self._asked_s = now_s
         occupied = self._access_point.occupied()

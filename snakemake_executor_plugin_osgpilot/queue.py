@@ -148,7 +148,8 @@ class Queue:
             waiting, ours = ledger.waiting.copy(), self._registry.key_by_id
             served, started = dict(ledger.served), dict(ledger.started)
             rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
-            return View(waiting, executing, served, learned, suspects, brake, ours, started, rules)
+            seen = waiting, executing, served, learned, suspects, brake, ours, started, rules
+            return View(*seen, on_trial=bool(self._registry.trial))
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""

@@ -136,9 +136,15 @@ class Scaling:
         return eta(rests, sum(ready), min(most, max(forecast.live_cores, forecast.wanted_cores)))
 
     def _gates(self, view: View) -> dict[str, Gate]:
+        gates = self._fleet.gates()
         if view.brake:
-            return {offer.name: Gate(0, view.brake, BRAKE) for offer in self.policy.offers}
-        return self._fleet.gates()
+            # jobs on trial need a pilot, too, if all have left meanwhile
+            there = any(pilot.state.serves for pilot in self._fleet.live)
+            one = Gate(int(view.on_trial and not there), view.brake, BRAKE)
+            for offer in self.policy.offers:
+                known = gates.get(offer.name, one)
+                gates[offer.name] = min(one, known, key=lambda gate: gate.launches_max)
+        return gates
 
     def _others(self, view: View) -> dict[str, Shape]:
         """Return what jobs of others take of each pilot, as the pool told it last."""

@@ -101,7 +101,8 @@ class CondorQueue:
             clause += " && PartitionableSlot =?= true"
         told = self._ask("pilots", manager=self._manager, constraint=clause)
         self.unfetched = unfetched(self.wanted, told["methods"])
-        self.machines |= told["machines"]
+        # another thread reads it
+        self.machines = self.machines | told["machines"]
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
             for pilot, jobs in told["jobs"].items()

@@ -22,11 +22,12 @@ _KINDS = {
     12: EventKind.HELD,
     13: EventKind.RELEASED,
     22: EventKind.ADRIFT,
+    23: EventKind.IN_TOUCH,
     24: EventKind.EVICTED,
 }
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
 a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
-in the queue; 022 says that its pilot cannot be reached."""
+in the queue; 022 says that its pilot cannot be reached, 023 that it can again."""
 
 _CPU_TIME = re.compile(r"(\d+) (\d\d):(\d\d):(\d\d)")
 """Days, hours, minutes and seconds; an event has user and system time, such as
@@ -124,7 +125,7 @@ def event(raw: Any) -> Event:
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
     note = str(raw.get("LogNotes", ""))
-    slot, _, machine = str(raw.get("SlotName", "")).partition("@")
+    slot, _, machine = str(raw.get("SlotName") or raw.get("StartdName") or "").partition("@")
     return Event(
         kind,
         float(raw.timestamp),

@@ -36,6 +36,7 @@ class EventKind(Enum):
     HELD = "held"
     RELEASED = "released"
     ADRIFT = "adrift"
+    IN_TOUCH = "in touch again"
 
 
 class Usage(NamedTuple):
@@ -55,8 +56,9 @@ class Event:
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
     `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
     codes of a vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes
-    with EXECUTE; with what failed it is in the text, see `place`. `excused` says that nothing is
-    known to have failed where an attempt ended: the access point itself may have been away.
+    with EXECUTE and ADRIFT; with what failed it is in the text, see `place`. `excused` says that
+    nothing is known to have failed where an attempt ended: the access point itself may have been
+    away.
     """
 
     kind: EventKind

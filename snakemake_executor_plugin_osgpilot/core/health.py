@@ -95,7 +95,7 @@ class Health:
     def shun(self, pilot: Pilot, why: str, now_s: float) -> None:
         """Have no more jobs on `pilot`, and no more pilots on its node for a while."""
         if pilot.name not in self.shunned:
-            self.shunned[pilot.name] = why
+            self.shunned[pilot.name] = f"{why} (node {pilot.node})" if pilot.node else why
             for _ in range(NODE_STRIKES_MAX):
                 self._strikes = self._strikes.struck(pilot.node, now_s)
 

@@ -9,7 +9,7 @@ import errno
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, Setback
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT, Job, Setback
 from snakemake_executor_plugin_osgpilot.core.model import MEMORY_QUANTUM_MB, Shape
 
 SETBACKS_MAX = 10
@@ -22,6 +22,9 @@ TRANSFERS_MAX = 5
 
 BACK_OFF_S, BACK_OFF_FACTOR = 10.0, 4
 """A job waits 10 s after its first failed transfer, then 40 s, 160 s and 640 s."""
+
+FULL_DISKS_MAX = 4
+"""Nodes whose disk may be full when a job fails, before it is the job that fills them."""
 
 GROWTH = 2
 USED_MARGIN = 1.25
@@ -130,6 +133,14 @@ def interrupted(job: Job) -> GiveUp | None:
     HTCondor runs such a job again by itself, and no retry of Snakemake is used up.
     """
     return _too_often(job) if len(job.setbacks) >= SETBACKS_MAX else None
+
+
+def fills_disks(job: Job, why: str) -> bool:
+    """Whether a job that failed for want of disk on its node did so on too many, so that it is
+    likely to blame itself.
+    """
+    before = sum(setback.text == why for setback in job.setbacks)
+    return job.exit_status == NODE_AT_FAULT and before + 1 >= FULL_DISKS_MAX
 
 
 def history(setbacks: tuple[Setback, ...]) -> str:

@@ -4,11 +4,13 @@ noticed, and those that are there but leave."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from typing import NamedTuple
 
 LOST_AFTER_S = 20.0
 """How long after the end of a pilot's allocation the event log may still tell of its jobs."""
+
+ASK_AFTER_S = 30.0
+"""After so long the pool may have heard of a pilot again from which a job was cut off."""
 
 NEAR_S = 60.0
 """A job that loses its pilot so soon before or after the end of one was on it, for all we know."""
@@ -20,11 +22,19 @@ LEAVING_MAX = 100
 """And so many of those that leave: the list is part of each job's ad."""
 
 
+class CutOff(NamedTuple):
+    """A job that lost touch with its pilot at `at_s`."""
+
+    pilot: str
+    job_id: str
+    at_s: float
+
+
 class LostPilots:
     """`vanished_last` are pilots that ended without a word to the pool, which may still offer them,
     `leaving` those that drain or ruin jobs, `resting` those on which no job came to run lately,
-    `over` all that have ended. `cut_off` are jobs (by key) that lost touch with a pilot that is
-    there, with the time.
+    `over` all that have ended. `cut_off` are jobs (by key) that lost touch with a pilot that may be
+    there.
 
     `untold` says that jobs in the queue do not know the latest of them.
     """
@@ -36,7 +46,7 @@ class LostPilots:
         self.vanished_last: tuple[str, ...] = ()
         self.leaving: tuple[str, ...] = ()
         self.resting: tuple[str, ...] = ()
-        self.cut_off: dict[str, float] = {}
+        self.cut_off: dict[str, CutOff] = {}
         self.over: set[str] = set()
         self.untold = False
 
@@ -86,20 +96,18 @@ class LostPilots:
         elif self._adrift:
             self._adrift.pop(key, None)
 
-    def take_starterless(
-        self, jobs: Iterable[Job], occupied: Mapping[str, tuple[float, frozenset[str]]]
-    ) -> list[str]:
+    def take_starterless(self, occupied: Mapping[str, tuple[float, frozenset[str]]]) -> list[str]:
         """Return the keys of jobs cut off from a pilot that was heard of since, without them; once.
 
         HTCondor's shadow would go on looking for them until the job's lease ends.
         """
         gone = []
-        for job in jobs:
-            heard_s, there = occupied.get(job.pilot, (0.0, frozenset()))
-            at_s = self.cut_off.get(job.key)
-            if at_s is not None and heard_s > at_s + LOST_AFTER_S and job.job_id not in there:
-                del self.cut_off[job.key]
-                gone.append(job.key)
+        for key, (pilot, job_id, at_s) in self.cut_off.items():
+            heard_s, there = occupied.get(pilot, (0.0, frozenset()))
+            if heard_s > at_s + LOST_AFTER_S and job_id not in there:
+                gone.append(key)
+        for key in gone:
+            del self.cut_off[key]
         return gone
 
     def take_adrift(self, now_s: float) -> list[str]:

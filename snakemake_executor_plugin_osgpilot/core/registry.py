@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
 from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, Ledger
-from snakemake_executor_plugin_osgpilot.core.lost import LostPilots
+from snakemake_executor_plugin_osgpilot.core.lost import CutOff, LostPilots
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.core.outbox import Outbox
 from snakemake_executor_plugin_osgpilot.core.releases import Releases
@@ -126,8 +126,11 @@ class Registry:
     def _note_start(self, job_id: str, event: Event) -> None:
         """Take in what an event tells of its pilot: did the job come to run there?"""
         key = self.key_by_id[job_id]
-        if event.kind is EventKind.ADRIFT and self.ledger[key].state is JobState.RUNNING:
-            self.lost.cut_off[key] = event.at_s
+        if event.kind is EventKind.ADRIFT:
+            job = self.ledger[key]
+            known = job.pilot if job.state is JobState.RUNNING else ""
+            pilot = known or self.machines.get(event.place, "")
+            self.lost.cut_off[key] = CutOff(pilot, job_id, event.at_s)
         elif self.lost.cut_off:
             self.lost.cut_off.pop(key, None)
         if event.kind is EventKind.EXECUTE:
@@ -141,8 +144,8 @@ class Registry:
             self.brake = self.brake.struck(event.at_s)
             self.pause_again |= job_id in self.trial
             self.trial.discard(job_id)
-        if event.failed_there and (pilot := self.machines.get(event.place)):
-            self.starts.failed(pilot, event.at_s)
+        if event.failed_there and (struck := self.machines.get(event.place)):
+            self.starts.failed(struck, event.at_s)
 
     def tend(self, now_s: float) -> None:
         """Let pilots rest on which starts fail; try some jobs when nothing is started for long."""
@@ -150,17 +153,21 @@ class Registry:
         if bad := {p: why for p, why in self.starts.bad().items() if p not in self.suspects}:
             self.suspects |= bad
             self.lost.keep_off(bad)
-        running = self.ledger.executing
-        self.lost.cut_off = {key: s for key, s in self.lost.cut_off.items() if key in running}
+        cut_off = self.lost.cut_off.items()
+        there = (JobState.WAITING, JobState.RUNNING)
+        self.lost.cut_off = {key: each for key, each in cut_off if self._is(each.job_id, *there)}
         self.brake = self.brake.at(now_s)
-        self.trial = {i for i in self.trial if self.brake.on and self._waits(i)}
+        self.trial = {i for i in self.trial if self.brake.on and self._is(i, JobState.WAITING)}
         if not self.trial and (number := self.brake.may_try(now_s)):
-            self.trial = set(islice(filter(self._waits, self.key_by_id), number))
+            waiting = (i for i in self.key_by_id if self._is(i, JobState.WAITING))
+            self.trial = set(islice(waiting, number))
             self.untried = bool(self.trial)
 
-    def _waits(self, job_id: str) -> bool:
-        job = self.ledger[self.key_by_id[job_id]]
-        return job.state is JobState.WAITING and job.job_id == job_id
+    def _is(self, job_id: str, *states: JobState) -> bool:
+        """Whether a job is in one of these states, under this id."""
+        key = self.key_by_id.get(job_id)
+        job = None if key is None else self.ledger[key]
+        return job is not None and job.job_id == job_id and job.state in states
 
     def judge_pilots(self) -> None:
         """Keep jobs off pilots on which those fail that do well elsewhere, from now on."""
@@ -173,16 +180,19 @@ class Registry:
 
     def kept_off(self, key: str) -> tuple[str, ...]:
         """Return the nodes or pilots that a job is not to run on, since it failed there before."""
-        failed_on = self.ledger.failed_on.get(self.ledger[key].identity, ())
+        failed_on = self.ledger.failed_on.get(self.ledger[key].identity)
+        if not failed_on:
+            return ()
         away = {*self.lost.over, *self.lost.avoid}
         live = (Place(*each) for each in self.ledger.nodes.items() if each[0] not in away)
-        return kept_off(failed_on, live) if failed_on else ()
+        return kept_off(failed_on, live)
 
     def run_again(self, key: str, why: str) -> bool:
         """Have a job submitted anew that ended for nothing; False if it has had its turns."""
-        self.ledger.failed_there(self.ledger[key])
-        job = self.ledger[key].prepared_again(why)
-        if holds.interrupted(job):
+        ended = self.ledger[key]
+        self.ledger.failed_there(ended)
+        job = ended.prepared_again(why)
+        if holds.interrupted(job) or holds.fills_disks(ended, why):
             return False
         self.ledger.put(job)
         self.outbox.unsent.append(key)
@@ -226,8 +236,7 @@ class Registry:
         self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
     ) -> None:
         """Prepare jobs anew that lost touch with a pilot which is there and has them no more."""
-        jobs = [job for job in self.ledger.executing.values() if job.key in self.lost.cut_off]
-        for key in self.lost.take_starterless(jobs, occupied):
+        for key in self.lost.take_starterless(occupied):
             self._lose(self.ledger[key], now_s)
 
     def withdrawn(self, job_ids: Iterable[str]) -> None:

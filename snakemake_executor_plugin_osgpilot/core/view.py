@@ -19,8 +19,8 @@ class View:
     `waiting` counts by class, `served` has pilots and when the first job started there, `started`
     when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
     last view, `suspects` why jobs are kept off some pilots, `brake` why no job is started now
-    (empty: they are). `ours` tells of a job by its id whether it is or was of this run, `rules` has
-    the sums over the jobs of each rule.
+    (empty: they are), but for some if any are `on_trial`. `ours` tells of a job by its id whether
+    it is or was of this run, `rules` has the sums over the jobs of each rule.
     """
 
     waiting: Counter[JobClass]
@@ -32,6 +32,7 @@ class View:
     ours: Container[str] = ()
     started: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[str, RuleSums] = field(default_factory=dict)
+    on_trial: bool = False
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""

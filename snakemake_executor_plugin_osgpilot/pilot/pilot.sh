@@ -96,18 +96,20 @@ make_scratch() {
 
 free_mb() {
     local free_kb
-    free_kb=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    free_kb=$(timeout 10 df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ -n "$free_kb" ] && echo $(( free_kb / 1024 ))
 }
 
 # What the pilot's startd runs every few seconds (STARTD_CRON_osgpilot_…), in the container. START refers to
-# OSGPILOT_CLOSED; the line with the dash has the startd tell the pool at once when it changed. The stop file
-# is the container's own, but its script looks every 4 minutes only. On a full disk nothing has to be written.
+# OSGPILOT_CLOSED; the line with the dash has the startd tell the pool at once when it changed. The stop files
+# are the container's own (in LOCAL_DIR if it stops itself), but its script looks every 4 minutes only. On a full
+# disk nothing has to be written.
 write_gate() {
     cat > "$scratch/pilot/osgpilot-gate" <<END
 closed=false changed=false
 free_kb=\$(df -Pk /pilot 2>/dev/null | awk 'NR == 2 { print \$4 }')
 [ ! -e /pilot/stop-glidein.stamp ] || closed=true
+[ ! -e "\${LOCAL_DIR:-/pilot}/stop-glidein.stamp" ] || closed=true
 [ "\${free_kb:-$(( SCRATCH_FULL_MB * 1024 ))}" -ge $(( SCRATCH_FULL_MB * 1024 )) ] || closed=true
 if [ \$closed = true ]; then
     [ -e /pilot/osgpilot-closed ] || { touch /pilot/osgpilot-closed; changed=true; }

@@ -49,3 +49,33 @@ rule touch:
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) != 0
     assert nothing_left()
+
+
+FAILING = """#!/bin/sh
+if [ -e BROKEN ]; then echo 'HookStatusCode = 310'; else echo 'HookStatusCode = 0'; fi
+"""
+
+
+def test_jobs_are_started_again_soon_after_the_cause_is_gone(workflow, shared):
+    hook, broken = shared / "hook", shared / "broken"
+    hook.write_text(FAILING.replace("BROKEN", str(broken)))
+    hook.chmod(0o755)
+    broken.touch()
+    knobs = {"STARTER_DEFAULT_JOB_HOOK_KEYWORD": "BAD", "BAD_HOOK_PREPARE_JOB": str(hook)}
+    workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
+    workflow.snakefile("""
+rule all:
+    input: expand("out/{n}", n=range(30))
+
+rule touch:
+    output: "out/{n}"
+    shell: "touch {output}"
+""")
+    options = ["--osgpilot-max-pilots", "4", "--osgpilot-economy", "0"]
+    process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
+    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
+    broken.unlink()
+    # well within the 20 minutes that the failed starts count
+    assert process.wait(480) == 0, workflow.said
+    assert "jobs are started again" in workflow.said
+    assert nothing_left()

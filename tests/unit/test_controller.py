@@ -350,6 +350,8 @@ def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
     world.tick(after_s=LOOK_SOONEST_S)
     assert world.slurm.drained == ["1"]
+    world.tick()
+    assert world.ap.avoided == [("osgpilot-r1-1",)], "no job is to start there from now on"
 
 
 def test_a_pilot_that_swallows_jobs_is_drained_and_its_node_left_out(world):

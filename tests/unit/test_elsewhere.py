@@ -5,7 +5,8 @@ from queued import NOW_S, SMALL
 from snakemake_executor_plugin_osgpilot.access_point.description import describe
 from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
+from snakemake_executor_plugin_osgpilot.core.holds import FULL_DISKS_MAX
+from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT, Job
 from snakemake_executor_plugin_osgpilot.core.model import Request
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
 
@@ -68,6 +69,17 @@ def test_what_did_not_come_back_whole_runs_again_elsewhere(queue, ap):
     assert queue.run_again("first", "it did not come back whole")
     queue.send()
     assert ap.submissions[-1].kept_off == ("n1",)
+
+
+def test_a_job_that_meets_a_full_disk_on_every_node_fills_them_itself(queue, ap):
+    queue.add([one_try("a")])
+    for number in range(FULL_DISKS_MAX):
+        queue.send()
+        ap.tell("a", EventKind.EXECUTE, 2000.0, pilot=f"p{number}", node=f"n{number}")
+        ap.tell("a", EventKind.TERMINATED, 2001.0, exit_status=NODE_AT_FAULT)
+        queue.follow()
+        again = queue.run_again("a", "the job failed for want of room on the node's disk")
+        assert again is (number < FULL_DISKS_MAX - 1)
 
 
 def described(tmp_path, **more):

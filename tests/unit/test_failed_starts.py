@@ -5,6 +5,7 @@ from queued import NOW_S, job
 
 from snakemake_executor_plugin_osgpilot.core.brake import EXCEPTIONS_MAX, TRY_AFTER_S, Brake
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left
 from snakemake_executor_plugin_osgpilot.core.starts import REST_S, FailedStarts
 
 SLOT = "slot1_3@LocalPool-Slurm.5f.n1"
@@ -204,9 +205,21 @@ def test_a_job_that_its_living_pilot_has_no_more_is_submitted_again(queue, ap):
     ap.there = {"p1": (NOW_S + 35, frozenset({"9.9"}))}
     queue.mend(NOW_S + 15)
     assert ap.removed == []
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == ["1.0"]
     assert queue.send() == 1
+
+
+def test_a_job_that_was_cut_off_before_it_started_is_submitted_again_too(queue, ap):
+    queue.add([job("a"), job("b")])
+    queue.send()
+    ap.machines = {"LocalPool-Slurm.5f.n1": "p1"}
+    for key, machine in (("a", "LocalPool-Slurm.5f.n1"), ("b", "another")):
+        ap.tell(key, EventKind.ADRIFT, NOW_S, machine=machine)
+    ap.there = {"p1": (NOW_S + 35, frozenset())}
+    queue.follow()
+    queue.mend(NOW_S + 45)
+    assert ap.removed == ["1.0"]
 
 
 @pytest.mark.parametrize(
@@ -222,14 +235,40 @@ def test_a_job_that_its_living_pilot_has_no_more_is_submitted_again(queue, ap):
 def test_a_job_that_may_still_run_is_left_alone(queue, ap, there):
     cut_off(queue, ap)
     ap.there = there
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == []
 
 
 def test_a_job_that_is_in_touch_again_is_left_alone(queue, ap):
     cut_off(queue, ap)
-    ap.tell("a", EventKind.USAGE, NOW_S + 20, memory_mb=5)
+    ap.tell("a", EventKind.IN_TOUCH, NOW_S + 20)
     ap.there = {"p1": (NOW_S + 35, frozenset())}
     queue.follow()
-    queue.mend(NOW_S + 40)
+    queue.mend(NOW_S + 45)
     assert ap.removed == []
+
+
+def test_a_run_on_trial_says_so(queue, ap):
+    keys = [f"j{number}" for number in range(20)]
+    queue.add([job(key) for key in keys])
+    queue.send()
+    for key in keys[:EXCEPTIONS_MAX]:
+        fail(ap, key, NOW_S, text="no image")
+    queue.follow()
+    queue.mend(NOW_S)
+    assert not queue.view().on_trial
+    queue.mend(NOW_S + TRY_AFTER_S)
+    assert queue.view().on_trial
+    assert queue.view().brake
+
+
+def test_a_job_that_was_replaced_is_not_looked_for(queue, ap):
+    old = job("old")
+    queue.recall(Left({"same": Entry("old", "same", "d", "map", old.job_class, "1.0")}), ())
+    ap.queued["old"] = "1.0"
+    ap.tell("old", EventKind.ADRIFT, NOW_S)
+    queue.follow()
+    queue.claim([], [(job("new"), "old")])
+    queue.mend(NOW_S + 45)
+    assert ap.removed == ["1.0"]
+    assert queue.send() == 1

@@ -1,0 +1,88 @@
+"""Nodes that ruin jobs: a full disk, or every job fails there. No job and few retries are lost."""
+
+import subprocess
+
+import yaml
+
+from .conftest import SITE, SNAKEMAKE, Pool, until
+
+SNAKEFILE = """
+rule all:
+    input: expand("out/{n}", n=range(120))
+rule each:
+    output: "out/{n}"
+    shell: '''
+        if grep -qf SHARED/bad "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
+        sleep 1; seq 20000 > {output}
+        '''
+"""
+FULL = "cat /dev/zero > /scratch/filler 2> /dev/null; df --output=avail /scratch"
+PILOTS = 2
+
+
+def start(pool: Pool, *options: str, **site: object) -> "subprocess.Popen[str]":
+    shared = pool.say("mktemp", "-d", "-p", "/home/alice")
+    folder = pool.say("mktemp", "-d", "-p", str(pool.work))
+    for name, text in (
+        ("Snakefile", SNAKEFILE.replace("SHARED", shared)),
+        ("site.yaml", yaml.safe_dump({**SITE, **site})),
+    ):
+        pool.run("tee", name, folder=folder, stdin=text)
+    more = ("--osgpilot-shared-prefixes", shared, "--osgpilot-max-pilots", str(PILOTS), *options)
+    process = subprocess.Popen(
+        pool.argv(*SNAKEMAKE, *more, folder=folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    process.shared, process.folder = shared, folder  # type: ignore[attr-defined]
+    return process
+
+
+def done(pool: Pool, folder: str) -> int:
+    return len(pool.run("ls", f"{folder}/out").stdout.split())
+
+
+def closed(pool: Pool) -> list[str]:
+    slots = pool.say("condor_status", "-constraint", "PartitionableSlot", "-af", "OSGPILOT_CLOSED")
+    return slots.split()
+
+
+def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
+    pool.say(
+        "bash", "-c", "mkdir /scratch; mount -t tmpfs -o size=700m,mode=1777 tmpfs /scratch",
+        user="root",
+    )  # fmt: skip
+    process = start(pool, "--osgpilot-economy", "0", scratch="/scratch")
+    until(lambda: done(pool, process.folder) > 4, 90, "some outputs")
+    pool.say("bash", "-c", FULL, user="root")
+    until(lambda: set(closed(pool)) == {"true"}, 60, "pilots that take no jobs")
+    pool.say("rm", "/scratch/filler", user="root")
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert "Error in rule" not in said, "no rule is to blame, and there were no retries"
+    assert "want of room on the node's disk" in said
+
+
+def served(pool: Pool, folder: str) -> set[str]:
+    """Return the nodes on which jobs were started."""
+    script = """grep -hoP 'OSGPILOT_NODE = "\\K[^"]+' .snakemake/osgpilot/2*/jobs.log"""
+    return set(pool.run("bash", "-c", script, folder=folder).stdout.split())
+
+
+def failures(said: str) -> int:
+    return said.count("Error in rule each")
+
+
+def test_a_node_on_which_all_jobs_fail_costs_each_job_one_retry_at_most(pool: Pool):
+    process = start(pool, "--osgpilot-economy", "0", "--retries", "1")
+    until(lambda: len(served(pool, process.folder)) == PILOTS, 120, "jobs on all pilots")
+    ended = done(pool, process.folder)
+    until(lambda: done(pool, process.folder) > ended + 8, 120, "outputs")
+    bad = min(served(pool, process.folder))
+    text = f'^OSGPILOT_NODE = "{bad}"$\n'
+    pool.run("tee", f"{process.shared}/bad", stdin=text)
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert 0 < failures(said) < 20, said
+    assert "jobs failed there at once" in said
