@@ -9,6 +9,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import JOB_OUTP
 from snakemake_executor_plugin_osgpilot.core.holds import history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, place
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.returned import open_plain, printable
 
 TAIL_LINES = 20
 TAIL_BYTES = 16 * 1024
@@ -16,7 +17,9 @@ TAIL_BYTES = 16 * 1024
 
 def explain(error: Exception, job: Job, job_folder: Path) -> str:
     """Return why a job failed, where, what happened to it before, and what it printed last."""
-    cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
+    cause = printable(
+        str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
+    )
     ran = job.exit_status is not None
     where = f" ({_where(job)})" if ran else ""
     before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
@@ -33,7 +36,7 @@ def _where(job: Job) -> str:
 def output_tail(job_folder: Path) -> str:
     """Return the last lines of what the job printed, empty if nothing."""
     try:
-        with (job_folder / JOB_OUTPUT).open("rb") as printed:
+        with open_plain(job_folder / JOB_OUTPUT) as printed:
             printed.seek(max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES))
             text = printed.read().decode("utf-8", errors="replace")
     except OSError:

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
-from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
+from snakemake_executor_plugin_osgpilot.payload import commit, failure, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
+from snakemake_executor_plugin_osgpilot.payload.returned import MANIFEST, Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.spent import TIMES, parse, spent
 
 STRICT = "set -euo pipefail; "
@@ -332,7 +332,7 @@ def test_a_file_that_came_back_short_is_found(bench, cut):
     assert not (bench.workdir / "a").exists()
 
 
-@pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", commit.MANIFEST])
+@pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", MANIFEST])
 def test_a_file_that_did_not_come_back_is_found(bench, lost):
     payload, back = made(bench)
     (back / lost).unlink()
@@ -343,14 +343,14 @@ def test_a_file_that_did_not_come_back_is_found(bench, lost):
 
 def test_a_list_that_came_back_short_is_found(bench):
     payload, back = made(bench)
-    os.truncate(back / commit.MANIFEST, 5)
+    os.truncate(back / MANIFEST, 5)
     with pytest.raises(Incomplete):
         bench.commit(payload)
 
 
 def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(bench):
     """As on a node whose disk is full."""
-    made = job("echo x > a; mkdir -p osgpilot-out/.osgpilot-manifest", outputs=("a",))
+    made = job(f"echo x > a; rm osgpilot-out/{MANIFEST}; mkdir osgpilot-out/{MANIFEST}", outputs=("a",))
     assert bench.execute(made) == 0
     assert "cannot list the outputs" in (bench.job / "output").read_text()
     with pytest.raises(Incomplete):
@@ -430,7 +430,7 @@ def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
     payload = job("echo x > log; false", outputs=("d/a",), logs=("log",))
     bench.execute(payload)
     # left over from an attempt whose transfer was cut off
-    (bench.job / "osgpilot-out" / links.LIST).write_bytes(b"d/a\0x\0log\0/etc/host\0d/b\0")
+    (bench.job / "osgpilot-out" / MANIFEST).write_bytes(b">x\0d/a\0>/etc/host\0log\0>y\0d/b\0")
     with pytest.raises(JobFailed, match="exit status 1"):
         bench.commit(payload)
 
