@@ -261,9 +261,26 @@ def _remove(path: Path) -> None:
 
 def discard(job_folder: Path) -> None:
     """Remove a job's folder; what could not be removed stays for the next clean-up."""
-    # folders deep in one another are too much for it
-    with suppress(RecursionError):
+    try:
         shutil.rmtree(job_folder, ignore_errors=True)
+    except RecursionError:
+        _remove_deep(job_folder)
+
+
+def _remove_deep(folder: Path) -> None:
+    """Remove folders that lie so deep in one another that `shutil.rmtree` gives up."""
+    ahead, folders = [str(folder)], []
+    while ahead:
+        folders.append(ahead.pop())
+        with suppress(OSError), os.scandir(folders[-1]) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(entry.path)
+                else:
+                    _remove(Path(entry.path))
+    for each in reversed(folders):
+        with suppress(OSError):
+            os.rmdir(each)
 
 
 def empty(job_folder: Path) -> None:

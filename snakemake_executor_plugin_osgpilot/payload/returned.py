@@ -52,12 +52,11 @@ class Incomplete(_Verdict):
 
 def open_plain(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises `OSError` for what is none, at once."""
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = open(path, "rb", opener=lambda name, read_only: os.open(name, read_only | flags))
-    if not S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
         raise OSError(errno.EINVAL, "it is no file", str(path))
-    return file
+    return os.fdopen(opened, "rb")
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
@@ -104,9 +103,12 @@ def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
     links: dict[str, str] = {}
     for what, path in _entries(back, b"end" if succeeded else b"failed"):
         if what.startswith(b">"):
-            links[os.path.normpath(path)] = os.fsdecode(what[1:])
-            if len(links) > LINKS_MAX:
+            link = os.path.normpath(path)
+            if link in links:
+                raise JobFailed(f"it lists the link {link} twice")
+            if len(links) == LINKS_MAX:
                 raise JobFailed(f"there are more than {LINKS_MAX} links among its outputs")
+            links[link] = os.fsdecode(what[1:])
         else:
             _check(path, here.pop(path, None), what)
     here.pop(MANIFEST, None)
