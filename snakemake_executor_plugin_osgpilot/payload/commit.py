@@ -269,18 +269,18 @@ def discard(job_folder: Path) -> None:
 
 def _remove_deep(folder: Path) -> None:
     """Remove folders that lie so deep in one another that `shutil.rmtree` gives up."""
-    ahead, folders = [str(folder)], []
+    ahead, folders = [folder], []
     while ahead:
         folders.append(ahead.pop())
-        with suppress(OSError), os.scandir(folders[-1]) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    ahead.append(entry.path)
+        with suppress(OSError):
+            for path in folders[-1].iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    ahead.append(path)
                 else:
-                    _remove(Path(entry.path))
+                    path.unlink()
     for each in reversed(folders):
         with suppress(OSError):
-            os.rmdir(each)
+            each.rmdir()
 
 
 def empty(job_folder: Path) -> None:

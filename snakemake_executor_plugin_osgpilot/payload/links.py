@@ -1,7 +1,7 @@
-"""Symbolic links of jobs. HTCondor follows those to files and does not bring others, so ours list
-them and make them where they belong.
+"""Symbolic links of jobs. HTCondor follows those to files and does not bring others, so wrapper.sh
+lists them, and they are made where they belong.
 
-A link among the outputs is where a job could reach for what is not its own: whoever follows it later
+With a link among its outputs a job could reach for what is not its own: whoever follows it later
 gets what it leads to. So it is made only if that is in the job's own outputs or inputs, below a
 shared prefix, or in the working folder and not hidden there.
 """
@@ -112,9 +112,9 @@ class Links:
         astray = ".." in names[up:] or led is None
         if astray or not self._may_lead(place, named) or not self._may_lead(place, led or ""):
             raise JobFailed(
-                f"{path} is a link to {to}, and no link of a job may lead there: only to its outputs "
-                "and inputs, or to what is not hidden in the working folder or a shared folder; copy "
-                "what it leads to in its place (cp -L)"
+                f"{path} is a link to {to}, and no link of a job may lead there, only to its "
+                "outputs and inputs, or to what is not hidden in the working folder or a shared "
+                "folder; put a copy of the file in its place (cp -L)"
             )
 
     def _may_lead(self, link: str, place: str) -> bool:

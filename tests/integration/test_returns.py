@@ -1,13 +1,10 @@
-"""What a job sends back is data, never a place: jobs that try to make it one, and odd ones."""
+"""What a job sends back is data, never a place: jobs that try to make it one."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, nothing_left
+from conftest import Workflow
 from test_trouble import errors
 
 SECRET = "the token of a user\n"
@@ -16,14 +13,15 @@ HOSTILE = r"""
 PLACE, SECRET = {place!r}, {secret!r}
 
 rule all:
-    input: "overwrites", "stolen", "zero", "fifo", "unreadable", "special", "logged", "loud", "good"
+    input:
+        "overwrites", "stolen", "zero", "fifo", "unreadable", "special", "logged", "loud", "good"
 
 # what is sent back names the secret as a link, and is sent before the wrapper has seen an end
 rule overwrites:
     output: "overwrites"
     shell:
-        "echo ran >> {{PLACE}}/ran; echo mine > {{output}}; [ $(wc -l < {{PLACE}}/ran) = 2 ] || {{{{ "
-        "rm osgpilot-out/.osgpilot-manifest; cd osgpilot-out; "
+        "echo ran >> {{PLACE}}/ran; echo mine > {{output}}; "
+        "[ $(wc -l < {{PLACE}}/ran) = 2 ] || {{{{ cd osgpilot-out; rm -f .osgpilot-manifest; "
         "printf '%s\\0' {{output}} {{SECRET}} > osgpilot-links; "
         "printf '%s\\0' '>'{{SECRET}} {{output}} end > .osgpilot-manifest; "
         "kill -KILL $PPID; sleep 1; }}}}"
@@ -71,7 +69,8 @@ rule good:
 """
 
 TIMES = r"""
-        "cd osgpilot-out; rm .osgpilot-times; printf '%s\\0' .osgpilot-times {params.to} > osgpilot-links; "
+        "cd osgpilot-out; rm -f .osgpilot-times .osgpilot-manifest; "
+        "printf '%s\\0' .osgpilot-times {params.to} > osgpilot-links; "
         "printf '%s\\0' '>'{params.to} .osgpilot-times failed > .osgpilot-manifest; exit 3"
 """
 
@@ -94,13 +93,25 @@ def test_a_hostile_job_changes_and_gets_nothing_but_its_own_outputs(
     (workflow.folder / "logs").mkdir()
     (workflow.folder / "logs/kept").write_text("of the user")
     before = secret.stat()
-    options = ["--keep-going", "--osgpilot-max-pilots", "1"]
-    status = workflow.run(*options, "--osgpilot-shared-prefixes", str(shared))
+    options = ["--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1"]
+    assert workflow.run("--keep-going", *options) == 1
     print(workflow.said)
-    assert status == 1
     assert secret.read_text() == SECRET
     assert secret.stat() == before
     assert (workflow.folder / "overwrites").read_text() == "mine\n"
     assert (shared / "ran").read_text() == "ran\nran\n"
+    assert (workflow.folder / "logs/kept").read_text() == "of the user"
+    assert (workflow.folder / "good").exists()
     told = errors(workflow.said)
     assert set(told) == {"reaches", "zero", "fifo", "unreadable", "special", "logged", "loud"}
+    assert f"reaches is a link to {secret}, and no link of a job may lead there" in told["reaches"]
+    assert "exit status 3" in told["zero"]
+    assert "exit status 3" in told["fifo"]
+    assert "unreadable cannot be read (mode 000)" in told["unreadable"]
+    assert "special is neither a file nor a folder" in told["special"]
+    assert "its log logs is not put in place" in told["logged"]
+    assert "bytes of what the job printed are left out here" not in told["loud"]
+    assert "last" in told["loud"]
+    # none of them was tried again by HTCondor, which would take its transfer for what failed
+    attempts = workflow.record()["rules"]
+    print(attempts)

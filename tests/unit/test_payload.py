@@ -351,7 +351,9 @@ def test_a_list_that_came_back_short_is_found(bench):
 
 def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(bench):
     """As on a node whose disk is full."""
-    made = job(f"echo x > a; rm osgpilot-out/{MANIFEST}; mkdir osgpilot-out/{MANIFEST}", outputs=("a",))
+    made = job(
+        f"echo x > a; rm osgpilot-out/{MANIFEST}; mkdir osgpilot-out/{MANIFEST}", outputs=("a",)
+    )
     assert bench.execute(made) == 0
     assert "cannot list the outputs" in (bench.job / "output").read_text()
     with pytest.raises(Incomplete):
@@ -642,8 +644,10 @@ def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_p
 
 @pytest.mark.parametrize(
     "target",
-    ["{home}/secret", "../home/secret", "kept/secret", ".env", "{work}/.snakemake/run/jobs/keys"]
-    + [".", "sub/../../home/secret", "/proc/self/cwd/token", "{work}/../home/secret"],
+    [
+        *("{home}/secret", "../home/secret", "{work}/../home/secret", "sub/../../home/secret"),
+        *("kept/secret", ".env", "{work}/.snakemake/run/jobs/keys", ".", "/proc/self/cwd/token"),
+    ],
 )
 @pytest.mark.parametrize("inside", [False, True])
 def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_path, target, inside):
@@ -761,7 +765,7 @@ def test_a_log_that_is_no_file_is_no_log(bench, made):
 
 def test_an_output_within_another_one_comes_once(bench):
     payload = job(
-        "mkdir -p report/more; echo s > report/summary.txt; echo m > report/more/m; echo l > report/l",
+        "mkdir -p report/more; cd report; echo s > summary.txt; echo m > more/m; echo l > l",
         outputs=("report/summary.txt", "report"), folders=("report",), logs=("report/l",),
     )  # fmt: skip
     bench.execute(payload)
