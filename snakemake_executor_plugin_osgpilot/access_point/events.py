@@ -90,11 +90,15 @@ class EventLog:
         return found
 
     def _read_on(self, found: list[tuple[str, Event]]) -> bool:
-        """Add events to `found`; False after one of a kind that the bindings do not know."""
+        """Add events to `found`; False after one that the bindings do not know or cannot decode."""
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
+        except UnicodeDecodeError:
+            # it quotes a file name of a job; what became of the job, the queue tells
+            self._missed = True
+            return False
         except ValueError:
             return False
         return True

@@ -152,10 +152,21 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
     wanted = tuple(attributes)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": {
-            name: ad[name] for name in wanted if name in ad and type(ad[name]) in plain
+            name: told for name in wanted if type(told := value(ad, name)) in plain
         }
         for ad in ads
     }
+
+
+def value(ad: Any, name: str) -> Any:
+    """Return an attribute of a job, None if it is not defined.
+
+    A reason may quote a file name of the job, in which there can be any byte.
+    """
+    try:
+        return ad.get(name)
+    except UnicodeDecodeError:
+        return f"{name} is in no encoding that can be read"
 
 
 def retrieve(htcondor: Any, schedd: Any, ids: list[str]) -> dict[str, Any]:

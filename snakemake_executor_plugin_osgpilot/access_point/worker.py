@@ -114,7 +114,7 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
             "at_s": float(ad.get("EnteredCurrentStatus", 0)),
             "code": int(ad.get("HoldReasonCode", 0)),
             "subcode": int(ad.get("HoldReasonSubCode", 0)),
-            "text": " ".join(str(ad.get("HoldReason", "")).split()),
+            "text": " ".join(str(far.value(ad, "HoldReason") or "").split()),
         }
         for ad in ads
     }
