@@ -69,11 +69,8 @@ class Links:
     def below(self, output: str) -> dict[str, str]:
         """Return the links in an output, path in it (empty for itself) → target."""
         output = os.path.normpath(output)
-        return {
-            path.removeprefix(output).removeprefix("/"): self.target(path)
-            for path in self.listed
-            if lies_in(path, output)
-        }
+        inside = self._by_output.get(output, ())
+        return {path.removeprefix(output).removeprefix("/"): self.target(path) for path in inside}
 
     def check(self) -> None:
         """Raise `JobFailed` for the first link that is not to be made."""
@@ -92,8 +89,7 @@ class Links:
     def _check_place(self, path: str) -> None:
         parts = Path(path).parts
         on_the_way = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        declared = any(lies_in(path, each) for each in map(os.path.normpath, self.declared))
-        if not declared or not parts or path.startswith("/") or ".." in parts:
+        if self._within(self._names, path) is None or not parts or ".." in parts:
             raise JobFailed(f"the job lists a link at {path!r}, which is not among its outputs")
         if any(place in self.listed or kind(self.back, place) == "file" for place in on_the_way):
             raise JobFailed(f"the job lists a link at {path!r}, which is not in a folder of it")
@@ -131,11 +127,8 @@ class Links:
         return any(lies_in(place, prefix) for prefix in self._prefixes)
 
     def _place(self, path: str) -> str:
-        """Return where a path of the job will be, with no link but itself on the way."""
-        for output, place in self._own_places.items():
-            if lies_in(path, output):
-                return place + path.removeprefix(output)
-        return f"{self._tops[0]}/{path}"
+        """Return where what is in an output will be, with no link but itself on the way."""
+        return self._within(self._own_places, path) or f"{self._tops[0]}/{path}"
 
     def _follow(self, place: str) -> str | None:
         """Return where all links on the way to `place` lead; None where they do not end."""
@@ -170,9 +163,9 @@ class Links:
 
     @staticmethod
     def _within(places: Mapping[str, str], place: str) -> str | None:
-        """Return what a job calls `place` if that is in one of `places`, None if not."""
+        """Return what `place` is called instead if it is in one of `places`, None if it is not."""
         outer = place
-        while outer not in ("", "/"):
+        while outer:
             if outer in places:
                 return places[outer] + place.removeprefix(outer)
             outer = outer.rpartition("/")[0]
@@ -187,9 +180,23 @@ class Links:
         return (*self.shared, *map(os.path.realpath, self.shared))
 
     @cached_property
+    def _names(self) -> dict[str, str]:
+        return {path: path for path in map(os.path.normpath, self.declared)}
+
+    @cached_property
+    def _by_output(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        outputs = dict.fromkeys(self._names, "")
+        for path in self.listed:
+            below = self._within(outputs, path)
+            if below is not None:
+                found.setdefault(path.removesuffix(below), []).append(path)
+        return found
+
+    @cached_property
     def _own_places(self) -> dict[str, str]:
         places = {}
-        for path in map(os.path.normpath, self.declared):
+        for path in self._names:
             folder, name = os.path.split(self.workdir / path)
             places[path] = f"{os.path.realpath(folder)}/{name}"
         return places

@@ -130,7 +130,7 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
 def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str]) -> bytes:
     """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
     # what lies in another comes with it
-    returned, logs = tops((*payload.outputs, *payload.logs)), tops(payload.logs)
+    returned, logs = tops((*payload.logs, *payload.outputs)), tops(payload.logs)
     fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
     made = (*payload.outputs, *payload.logs, *payload.internal, *links, *(p for _, p in fetched))
     folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
