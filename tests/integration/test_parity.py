@@ -48,7 +48,7 @@ rule folder:
 rule nested:
     output: "report/summary.txt", directory("report")
     log: "report/logs/run.log"
-    shell: "mkdir -p report/more report/logs; touch report/more/m; echo s > {output[0]}; echo > {log}"
+    shell: "mkdir -p report/m report/logs; touch report/m/m; echo s > {output[0]}; touch {log}"
 
 rule executed:
     input: "in/tool.sh"
