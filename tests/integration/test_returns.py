@@ -14,7 +14,8 @@ PLACE, SECRET = {place!r}, {secret!r}
 
 rule all:
     input:
-        "overwrites", "stolen", "zero", "fifo", "unreadable", "special", "logged", "loud", "good"
+        "overwrites", "stolen", "zero", "fifo", "unreadable", "special", "logged", "loud", "good",
+        "read_only"
 
 # what is sent back names the secret as a link, and is sent before the wrapper has seen an end
 rule overwrites:
@@ -63,6 +64,10 @@ rule loud:
     shell:
         "echo first; head -c 20000000 /dev/zero | tr '\\0' x >&2; echo; echo last; false"
 
+rule read_only:
+    output: directory("read_only")
+    shell: "mkdir -p {{output}}/d; touch {{output}}/d/x; chmod 555 {{output}}/d {{output}}"
+
 rule good:
     output: "good"
     shell: "touch {{output}}"
@@ -102,6 +107,7 @@ def test_a_hostile_job_changes_and_gets_nothing_but_its_own_outputs(
     assert (shared / "ran").read_text() == "ran\nran\n"
     assert (workflow.folder / "logs/kept").read_text() == "of the user"
     assert (workflow.folder / "good").exists()
+    assert (workflow.folder / "read_only/d/x").exists()
     told = errors(workflow.said)
     assert set(told) == {"reaches", "zero", "fifo", "unreadable", "special", "logged", "loud"}
     assert f"reaches is a link to {secret}, and no link of a job may lead there" in told["reaches"]
