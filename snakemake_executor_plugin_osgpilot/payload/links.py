@@ -21,6 +21,9 @@ from snakemake_executor_plugin_osgpilot.payload.returned import JobFailed, kind
 TIMESTAMP = ".snakemake_timestamp"
 """Snakemake writes a file of that name in folders that are outputs, through a link if it is one."""
 
+_SEEN_MAX = 10_000
+"""Names in a folder of the user's that are looked at for one link to it."""
+
 _HOPS_MAX = 40
 """Links that lead to links, after which it is a circle (Linux, path_resolution(7))."""
 
@@ -110,7 +113,7 @@ class Links:
             raise JobFailed(
                 f"{path} is a link to {to}, and no link of a job may lead there, only to its "
                 "outputs and inputs, or to what is not hidden in the working folder or a shared "
-                "folder; put a copy of the file in its place (cp -L)"
+                "folder; declare it as an input, or put a copy in its place (cp -L)"
             )
 
     def _may_lead(self, link: str, place: str) -> bool:
@@ -121,10 +124,30 @@ class Links:
             return False
         if self._within(self._given, place) is not None:
             return True
-        for top in self._tops:
-            if lies_in(place, top):
-                return not any(part[:1] == "." for part in place.removeprefix(top).split("/"))
+        if any(lies_in(place, top) for top in self._tops):
+            return not self._is_hidden(place) and self._hides_nothing(place)
         return any(lies_in(place, prefix) for prefix in self._prefixes)
+
+    def _is_hidden(self, place: str) -> bool:
+        """Whether a name on the way from the working folder to `place` begins with a dot."""
+        top = next(top for top in self._tops if lies_in(place, top))
+        return any(name[:1] == "." for name in place.removeprefix(top).split("/"))
+
+    def _hides_nothing(self, folder: str) -> bool:
+        """Whether nothing in a folder of the user's is hidden or leads out of the working folder.
+
+        Who follows a link to a folder gets all that is in there.
+        """
+        seen = 0
+        for place, folders, files in os.walk(folder):
+            names = (*folders, *files)
+            seen += len(names)
+            real = (os.path.realpath(f"{place}/{name}") for name in names)
+            if seen > _SEEN_MAX or any(name[:1] == "." for name in names):
+                return False
+            if not all(lies_in(each, self._tops[0]) and not self._is_hidden(each) for each in real):
+                return False
+        return True
 
     def _place(self, path: str) -> str:
         """Return where what is in an output will be, with no link but itself on the way."""

@@ -48,7 +48,7 @@ FAIR = b"in/x in ../in/x ../../in x nowhere ../token.txt user a d/x".split()
 REACHING = b"""
 ROOT/home/secret ../../home/secret ../home outward/secret x/../../home/secret /dev/zero fifo
 /proc/self/cwd/token token ../token .. . ../.. .snakemake/osgpilot/r/jobs/keys ../.snakemake
-ROOT/work/.env HERE HERE/a HERE/../home/secret
+ROOT/work/.env mixed ../mixed mixed/below HERE HERE/a HERE/../home/secret
 """.replace(b"HERE", HERE.encode()).split()
 TARGETS = st.sampled_from(FAIR) | st.sampled_from(REACHING) | PATHS
 CONTENT = st.binary(max_size=3)
@@ -87,6 +87,9 @@ class World:
         for name in ("home/secret", "work/token.txt", "work/.env", "work/user"):
             (root / name).write_bytes(SECRET)
         (run / "jobs/keys").write_bytes(SECRET)
+        (self.work / "mixed/below").mkdir(parents=True)
+        (self.work / "mixed/below/.env").write_bytes(SECRET)
+        (self.work / "mixed/out").symlink_to(root / "home")
         (root / "home/secret").chmod(0o600)
         (self.work / "in/x").write_text("an input")
         (self.work / "a").write_text("from before")
@@ -193,6 +196,7 @@ def is_own(world: World, path: str) -> bool:
 @example(MADE_ALL, [(b"outward/secret", b"a")], "true", 0)
 @example(MADE_ALL, [(b"in/x", b"a"), (b"../in", b"d/l")], "true", 0)
 @example(MADE_ALL, [(b"..", b"d/up")], "true", 0)
+@example(MADE_ALL, [(b"../mixed", b"d/l")], "true", 0)
 @example(MADE_ALL, [(b"../.snakemake/osgpilot/r/jobs/keys", b"d/up")], "true", 0)
 @example(MADE_ALL, [(b"ROOT/work/new", b"d/.snakemake_timestamp")], "true", 0)
 @example([(TIMES.encode(), ("link", b"/dev/zero"))], [], "true", 137)
@@ -255,8 +259,8 @@ def check_taken(world: World) -> None:
     for path in leads | {path for path in opened if path.startswith(f"{world.root}/")}:
         inside = os.path.relpath(path, world.work)
         assert not inside.startswith(".."), path
-        ours = path.startswith(f"{world.run}/jobs/000002")
-        assert ours or not any(part.startswith(".") for part in Path(inside).parts[:1]), path
+        ours = path.startswith(f"{world.run}/jobs/000002") or Path(inside).parts[0] in OWN
+        assert ours or not any(part.startswith(".") for part in Path(inside).parts), path
 
 
 def big(path: Path, gigabytes: int = 20) -> None:

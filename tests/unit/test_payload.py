@@ -647,13 +647,17 @@ def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_p
     [
         *("{home}/secret", "../home/secret", "{work}/../home/secret", "sub/../../home/secret"),
         *("kept/secret", ".env", "{work}/.snakemake/run/jobs/keys", ".", "/proc/self/cwd/token"),
+        *("hiding", "leading"),
     ],
 )
 @pytest.mark.parametrize("inside", [False, True])
 def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_path, target, inside):
     home, work = tmp_path / "home", bench.workdir
     home.mkdir()
-    (work / "sub").mkdir()
+    for folder in ("sub", "hiding/deep", "leading"):
+        (work / folder).mkdir(parents=True)
+    (work / "hiding" / "deep" / ".env").touch()
+    (work / "leading" / "out").symlink_to(home)
     (work / "kept").symlink_to(home)
     for path in (home / "secret", work / ".env", work / "token"):
         path.write_text("token")
