@@ -152,7 +152,8 @@ def _entries(back: Path, end: bytes) -> Iterator[tuple[bytes, str]]:
     try:
         text = read_small(back / MANIFEST, MANIFEST_MAX_BYTES)
     except OSError as error:
-        raise Incomplete(f"the list of its outputs did not come back: {error.strerror}") from error
+        verdict = JobFailed if error.errno == errno.EFBIG else Incomplete
+        raise verdict(f"the list of its outputs did not come back: {error.strerror}") from error
     if not text.endswith(b"\0" + end + b"\0") and text != end + b"\0":
         raise Incomplete("the list of its outputs did not come back whole")
     at, last = 0, len(text) - len(end) - 1
