@@ -118,7 +118,10 @@ list_returned() {
         for n in "${!some[@]}"; do
             size=${what[n]% *} mode=$((16#${what[n]#* })) path=${some[n]}
             case $((mode & 8#170000)) in
-                $((8#040000))) size=/ needed=$((8#500)) ;;
+                $((8#040000)))
+                    size=/ needed=$((8#500))
+                    # or nothing in it could be written where it comes to
+                    ((mode & 8#200)) || chmod -- u+w "$path" ;;
                 $((8#100000))) needed=$((8#400)) ;;
                 *)
                     fault="$path is neither a file nor a folder"
