@@ -159,7 +159,11 @@ def _note(event: str, given: tuple[object, ...]) -> None:
     if _opened is not None and event == "open" and isinstance(given[0], str | bytes | os.PathLike):
         place = Path(os.fsdecode(given[0]))
         followed = not int(str(given[2])) & os.O_NOFOLLOW
-        _opened.append(str(place.resolve() if followed else place.parent.resolve() / place.name))
+        _opened.append(
+            os.path.realpath(place)
+            if followed
+            else f"{os.path.realpath(place.parent)}/{place.name}"
+        )
 
 
 sys.addaudithook(_note)
@@ -209,7 +213,7 @@ def test_nothing_but_the_jobs_own_is_made_changed_read_or_removed(tree, links, m
         world = World(Path(place).resolve())
         for path, made in tree:
             if path not in {link for _, link in links} or made != FILE:
-                with suppress(OSError, ValueError):
+                with suppress(OSError, ValueError, RuntimeError):
                     world.make(path, *made)
         # hard links share what they are links to, which no job can make
         shared = any(made[0] == "hard link" for _, made in tree)
