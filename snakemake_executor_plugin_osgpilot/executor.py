@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,8 +231,9 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
         A job whose outputs on a shared file system are not seen here yet stays active.
         """
-        from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete
+        from snakemake_executor_plugin_osgpilot.payload import commit
         from snakemake_executor_plugin_osgpilot.payload.failure import explain
+        from snakemake_executor_plugin_osgpilot.payload.returned import Incomplete
 
         folder = self._run.folder.job(job.key)
         shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
@@ -239,11 +241,14 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._active[job.key] = info
             return ""
         try:
-            self._bring_home(job, folder)
+            self._bring_home(info.job, job, folder)
         except Exception as error:
-            if isinstance(error, Incomplete) and self._run.queue.run_again(job.key, str(error)):
-                self._active[job.key] = info
-                return ""
+            if isinstance(error, Incomplete):
+                # what is put in place shares its files: HTCondor must not write into these
+                commit.empty(folder)
+                if self._run.queue.run_again(job.key, str(error)):
+                    self._active[job.key] = info
+                    return ""
             # whatever it is, it is this job's trouble and not the end of the workflow
             text = explain(error, job, folder, self.redact)
         else:
@@ -258,12 +263,15 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 
-    def _bring_home(self, job: Job, folder: Path) -> None:
+    def _bring_home(self, snakemake_job: Any, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.payload import commit
+        from snakemake_executor_plugin_osgpilot.payload.model import needed_from_outside
 
         commit.check_ended(job)
-        payload, workdir = self._payloads[job.key], self._run.workdir
-        commit.commit(payload, folder, workdir, job.exit_status, self._late.wait_s)
+        # they are not kept for every job
+        given = tuple(map(str, needed_from_outside(snakemake_job)))
+        payload = replace(self._payloads[job.key], inputs=given)
+        commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.

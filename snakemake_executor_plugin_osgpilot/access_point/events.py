@@ -98,7 +98,7 @@ class EventLog:
                 if int(raw.type) in _KINDS:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
         except UnicodeDecodeError:
-            # it may tell that a job is held or gone: the queue knows
+            # it quotes a file name of a job; what became of the job, the queue tells
             self._missed = True
             return False
         except ValueError:

@@ -160,21 +160,21 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
     wanted = tuple(attributes)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": {
-            name: value
-            for name, value in ((name, said(ad, name)) for name in wanted)
-            if type(value) in plain
+            name: told for name in wanted if type(told := value(ad, name)) in plain
         }
         for ad in ads
     }
 
 
-def said(ad: Any, name: str) -> Any:
-    """Return the value of an attribute, None if there is none; what is not UTF-8 as ClassAds write
-    it."""
+def value(ad: Any, name: str) -> Any:
+    """Return an attribute of a job, None if it is not defined.
+
+    A reason may quote a file name of the job, in which there can be any byte.
+    """
     try:
         return ad.get(name)
     except UnicodeDecodeError:
-        return str(ad.lookup(name))
+        return f"{name} is in no encoding that can be read"
 
 
 def retrieve(htcondor: Any, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
             "at_s": float(ad.get("EnteredCurrentStatus", 0)),
             "code": int(ad.get("HoldReasonCode", 0)),
             "subcode": int(ad.get("HoldReasonSubCode", 0)),
-            "text": " ".join(str(far.said(ad, "HoldReason") or "").split()),
+            "text": " ".join(str(far.value(ad, "HoldReason") or "").split()),
         }
         for ad in ads
     }
@@ -127,7 +127,7 @@ def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
     attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
     return [
-        [ad["OSGPilotWorkflow"], far.said(ad, "SUBMIT_Iwd") or far.said(ad, "Iwd")] for ad in ads
+        [ad["OSGPilotWorkflow"], far.value(ad, "SUBMIT_Iwd") or far.value(ad, "Iwd")] for ad in ads
     ]
 
 

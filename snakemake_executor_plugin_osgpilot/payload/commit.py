@@ -1,31 +1,36 @@
 """Put what a job brought back to where Snakemake wants it: all of it, or nothing.
 
 What came stays in the job's folder as well, so that it can be done again after a kill in the
-middle, or before Snakemake noted that the job is done.
+middle, or before Snakemake noted that the job is done. It is never more than looked at there: what
+is put in place is made beside it, links among it too.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
 
 from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.payload import late
-from snakemake_executor_plugin_osgpilot.payload.links import leads_somewhere, restore
-from snakemake_executor_plugin_osgpilot.payload.model import Payload
-from snakemake_executor_plugin_osgpilot.payload.spent import TIMES
+from snakemake_executor_plugin_osgpilot.payload.links import Links, is_fit
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, lies_in, tops
+from snakemake_executor_plugin_osgpilot.payload.returned import (
+    Incomplete,
+    JobFailed,
+    kind,
+    take_stock,
+)
+from snakemake_executor_plugin_osgpilot.payload.spent import command_ended
 
 KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 """Exit statuses of what ended with its pilot: Slurm sends the one signal, later the other."""
-
-MANIFEST = ".osgpilot-manifest"
-"""In the output folder: NUL-ended records, the size and the path of every file, then `end`."""
 
 DISK_FULL = ".osgpilot-disk-full"
 """In the output folder: wrapper.sh saw no room on the node's disk when the job failed."""
@@ -33,14 +38,6 @@ DISK_FULL = ".osgpilot-disk-full"
 REPLACED, PLACING = "replaced", "placing"
 """Folders of a job: for what lay where its outputs go, until they are there, and for second links
 to what came, on their way there."""
-
-
-class JobFailed(OsgpilotError):
-    """The job did not do what its rule declares; the text says why."""
-
-
-class Incomplete(OsgpilotError):
-    """The job was cut short or what it made did not come back whole; it may be run again."""
 
 
 def check_ended(job: Job) -> None:
@@ -59,66 +56,130 @@ def commit(
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
     Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
-    `Incomplete` with the cause, `Refused` for links that are none of its outputs; no output is
-    touched then. Can be done more than once.
+    `Incomplete` with the cause; no output is touched then. Can be done more than once.
     """
     back = job_folder / OUTPUT_FOLDER
     for left_over in (REPLACED, PLACING):
-        shutil.rmtree(job_folder / left_over, ignore_errors=True)
-    try:
-        if exit_status == 0:
-            _check_whole(back)
-        # only now: a job that runs again must not write through a link of its first run
-        links = restore(back, workdir)
-    finally:
-        for log in payload.logs:
-            _bring_log(back / log, workdir / log, job_folder)
+        _remove(job_folder / left_over)
     if exit_status != 0:
-        _check_own_failure(back, exit_status)
-        raise JobFailed(f"the command failed with exit status {exit_status}")
-    missing = [path for path in payload.outputs if not os.path.lexists(back / path)]
-    if missing:
-        raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}")
-    if unseen := late.missing(payload.shared):
-        raise JobFailed(
-            f"the command succeeded but {', '.join(unseen)} cannot be seen here after "
-            f"{latency_wait_s:.0f} s (--latency-wait)"
-        )
-    _check_kinds(payload, back, workdir, links)
+        with suppress(Incomplete, JobFailed):
+            take_stock(back, succeeded=False)
+        complaint = _bring_logs(tops(payload.logs), job_folder, workdir)
+        _check_own_failure(job_folder, exit_status)
+        raise JobFailed(f"the command failed with exit status {exit_status}{complaint}")
+    outputs = tops(payload.outputs)
+    # those in folders that are outputs come with these, those that are links as outputs do
+    logs = [log for log in tops(payload.logs) if not any(lies_in(log, each) for each in outputs)]
+    listed: Mapping[str, str] = {}
     try:
-        _put_in_place(payload.outputs, job_folder, workdir)
+        listed = take_stock(back, succeeded=True)
+    finally:
+        linked = [log for log in logs if os.path.normpath(log) in listed]
+        complaint = _bring_logs((log for log in logs if log not in linked), job_folder, workdir)
+    made = (*outputs, *linked)
+    links = Links(listed, back, workdir, made, payload.inputs, payload.shared_prefixes)
+    _check(payload, links, latency_wait_s, complaint)
+    try:
+        _put_in_place(made, payload.folders, links, job_folder)
         for path in payload.protected:
             _protect(workdir / path)
     except OSError as error:
         raise JobFailed(f"cannot put the outputs in place: {error}") from error
 
 
-def _put_in_place(outputs: Iterable[str], job_folder: Path, workdir: Path) -> None:
+def _check(payload: Payload, links: Links, latency_wait_s: float, complaint: str) -> None:
+    """Raise `JobFailed` unless all that the job declares is there, and is what it declares."""
+    missing = [path for path in payload.outputs if path not in links and not links.came(path)]
+    if missing:
+        raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}{complaint}")
+    if unseen := late.missing(payload.shared):
+        raise JobFailed(
+            f"the command succeeded but {', '.join(unseen)} cannot be seen here after "
+            f"{latency_wait_s:.0f} s (--latency-wait){complaint}"
+        )
+    if complaint:
+        raise JobFailed(f"the command succeeded{complaint}")
+    for path in payload.shared:
+        if not is_fit(path, payload.shared_prefixes):
+            raise JobFailed(f"{path} is neither a file nor a folder in a shared folder")
+    links.check()
+    for path in payload.outputs:
+        _check_kind(path, payload, links)
+
+
+def _check_kind(path: str, payload: Payload, links: Links) -> None:
+    """Raise `JobFailed` for what Snakemake would end the whole workflow for."""
+    found = links.leads_to(path) if path in links else links.came(path)
+    if not found:
+        raise JobFailed(
+            f"{path} is a link to {links.target(path)}, which is not there; "
+            "declare what it leads to as an output, too, or copy it"
+        )
+    if found == "folder" and path not in payload.folders:
+        raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
+    if found == "file" and path in payload.folders:
+        raise JobFailed(f"{path} is declared as directory() and is none")
+    if found == "folder" and path in payload.protected and path in links:
+        raise JobFailed(f"{path} is a link to a folder, which protected() would write-protect")
+
+
+def _put_in_place(
+    outputs: Iterable[str], folders: Collection[str], links: Links, job_folder: Path
+) -> None:
     """Put all outputs where they belong, or none. Raises `OSError`."""
     replaced = []
     with ExitStack() as undo:
         for number, path in enumerate(outputs):
-            came = job_folder / OUTPUT_FOLDER / path
-            aside, by = _waypoints(workdir / path, job_folder, str(number))
-            source = _second(came, by)
+            target = links.workdir / path
+            if path not in folders:
+                _check_free(target)
+            aside, by = _waypoints(target, job_folder, str(number))
+            source = _second(links.back, path, by, links.below(path))
             if source == by:
                 undo.callback(_remove, by)
-            _place(source, workdir / path, aside, undo)
+            _place(source, target, aside, undo)
             replaced.append(aside)
         undo.pop_all()
     for aside in replaced:
         _remove(aside)
 
 
-def _bring_log(came: Path, log: Path, job_folder: Path) -> None:
-    """Put a log in place; one that was not written is empty, as Snakemake has it."""
-    if not os.path.lexists(came):
-        came.parent.mkdir(parents=True, exist_ok=True)
-        came.touch()
-    _, by = _waypoints(log, job_folder, "log")
-    if log.is_dir() and not log.is_symlink():
-        shutil.rmtree(log)
-    _second(came, by).replace(log)
+def _check_free(target: Path) -> None:
+    """Raise `OSError` for a folder in a file's place: it is none of the job's, so it stays."""
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(
+            errno.EISDIR, "a folder is in its place, which is left as it is", str(target)
+        )
+
+
+def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
+    """Put logs in place; one that was not written is empty, as Snakemake has it.
+
+    Returns what is to be said of those that could not be, empty if nothing.
+    """
+    said = ""
+    for log in logs:
+        came = kind(job_folder / OUTPUT_FOLDER, log)
+        try:
+            _check_free(workdir / log)
+            if came == "folder":
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
+            _bring_log(log, job_folder, workdir, written=bool(came))
+        except OSError as error:
+            said += f"; its log {log} is not put in place: {error.strerror}"
+    return said
+
+
+def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
+    _, by = _waypoints(workdir / log, job_folder, "log")
+    if written:
+        source = _second(job_folder / OUTPUT_FOLDER, log, by, {})
+    else:
+        by.parent.mkdir(exist_ok=True)
+        _remove(by)
+        by.touch(exist_ok=False)
+        source = by
+    source.replace(workdir / log)
 
 
 def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:
@@ -139,26 +200,57 @@ def _same_disk(one: Path, other: Path) -> bool:
     return one.stat().st_dev == other.stat().st_dev
 
 
-def _second(came: Path, by: Path) -> Path:
-    """Return `by`, a second set of links to the files at `came`; `came` itself where that fails.
+def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
+    """Return `by`, a second set of links to the files that came at `path`, with its own `links`.
 
-    Some file systems have no hard links, or few to one file. On another disk `by` is a copy.
+    Some file systems have no hard links, or few to one file: what came is itself returned then, or,
+    if there are `links`, `by` is a copy, as it is on another disk.
     """
     by.parent.mkdir(exist_ok=True)
-    linked = _same_disk(came.parent, by.parent)
-    copy: Callable[..., object] = os.link if linked else shutil.copy2
     _remove(by)
+    linked = _same_disk(back, by.parent)
     try:
-        if came.is_dir() and not came.is_symlink():
-            shutil.copytree(came, by, symlinks=True, copy_function=copy)
-        else:
-            copy(came, by, follow_symlinks=False)
+        _copy(back / path, by, _link if linked else shutil.copy2)
     except OSError:
         _remove(by)
         if not linked:
             raise
-        return came
+        if not links:
+            return back / path
+        _copy(back / path, by, shutil.copy2)
+    for below, to in links.items():
+        link = by / below if below else by
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(to)
     return by
+
+
+def _link(came: Path, by: Path) -> None:
+    # a second name of the file would share what lets others run it as who has it
+    if came.lstat().st_mode & _SPECIAL_BITS:
+        shutil.copy2(came, by)
+        by.chmod(by.stat().st_mode & 0o777)
+    else:
+        os.link(came, by, follow_symlinks=False)
+
+
+_SPECIAL_BITS = S_ISUID | S_ISGID | S_ISVTX
+
+
+def _copy(came: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
+    """Make the file or folder that came at `by`, too, if there is one; no link is followed."""
+    mode = came.lstat().st_mode if os.path.lexists(came) else 0
+    if S_ISREG(mode):
+        copy(came, by)
+        return
+    if not S_ISDIR(mode):
+        return
+    by.mkdir()
+    with os.scandir(came) as entries:
+        for entry in entries:
+            _copy(Path(entry.path), by / entry.name, copy)
+    # in a folder that cannot be written, nothing can be renamed
+    by.chmod(S_IMODE(mode) & 0o777 | S_IRWXU)
 
 
 def _remove(path: Path) -> None:
@@ -170,75 +262,51 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _check_kinds(payload: Payload, back: Path, workdir: Path, links: Mapping[str, str]) -> None:
-    """Raise `JobFailed` for what Snakemake would end the whole workflow for."""
-    for path in payload.outputs:
-        came = back / path
-        if path in links:
-            if not leads_somewhere(path, back, workdir):
-                raise JobFailed(
-                    f"{path} is a link to {links[path]}, which is not there; "
-                    "declare what it leads to as an output, too, or copy it"
-                )
-        elif came.is_dir() and path not in payload.folders:
-            raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
-        elif not came.is_dir() and path in payload.folders:
-            raise JobFailed(f"{path} is declared as directory() and is none")
-
-
 def discard(job_folder: Path) -> None:
     """Remove a job's folder; what could not be removed stays for the next clean-up."""
-    shutil.rmtree(job_folder, ignore_errors=True)
+    try:
+        shutil.rmtree(job_folder, ignore_errors=True)
+    except RecursionError:
+        _remove_deep(job_folder)
 
 
-def _check_own_failure(back: Path, exit_status: int | None) -> None:
+def _remove_deep(folder: Path) -> None:
+    """Remove folders that lie so deep in one another that `shutil.rmtree` gives up."""
+    ahead, folders = [folder], []
+    while ahead:
+        folders.append(ahead.pop())
+        with suppress(OSError):
+            for path in folders[-1].iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    ahead.append(path)
+                else:
+                    path.unlink()
+    for each in reversed(folders):
+        with suppress(OSError):
+            each.rmdir()
+
+
+def empty(job_folder: Path) -> None:
+    """Remove what came back, before the job runs again and HTCondor writes there."""
+    discard(job_folder / OUTPUT_FOLDER)
+
+
+def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:
     """Raise `Incomplete` for a job that met a full disk on its node, or that was killed before
     wrapper.sh has seen its command's end.
 
     Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
-    if (back / DISK_FULL).exists():
+    if os.path.lexists(job_folder / OUTPUT_FOLDER / DISK_FULL):
         raise Incomplete("the job failed for want of room on the node's disk")
-    if exit_status in KILLED and not (back / TIMES).exists():
+    if exit_status in KILLED and not command_ended(job_folder):
         raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
-
-
-def _check_whole(back: Path) -> None:
-    """Compare what came back with what wrapper.sh listed.
-
-    A file that is not in the list is left over from an attempt whose transfer was cut off, and is
-    deleted.
-    """
-    listed = _manifest(back)
-    here: dict[str, Path] = {}
-    for folder, _, names in os.walk(back):
-        for name in names:
-            path = Path(folder, name)
-            here[os.path.relpath(path, back)] = path
-    here.pop(MANIFEST, None)
-    for name, size in listed.items():
-        file = here.pop(name, None)
-        came = file.stat().st_size if file and file.exists() else None
-        if came != size:
-            raise Incomplete(f"{name} did not come back whole ({came or 0} of {size} bytes)")
-    for left_over in here.values():
-        if left_over.is_file() and not left_over.is_symlink():
-            left_over.unlink()
-
-
-def _manifest(back: Path) -> dict[str, int]:
-    try:
-        records = (back / MANIFEST).read_bytes().split(b"\0")
-    except OSError as error:
-        raise Incomplete(f"the list of its outputs did not come back: {error.strerror}") from error
-    if records[-2:] != [b"end", b""]:
-        raise Incomplete("the list of its outputs did not come back whole")
-    pairs = zip(records[0:-2:2], records[1:-2:2], strict=True)
-    return {os.fsdecode(name): int(size) for size, name in pairs}
 
 
 def _protect(path: Path) -> None:
     """Take away write permission, as Snakemake does for `protected()`; in folders for all files."""
+    if path.is_symlink():
+        return
     inside = list(path.rglob("*")) if path.is_dir() else []
     for each in (*inside, path):
         if not each.is_symlink():

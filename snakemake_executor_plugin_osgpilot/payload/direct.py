@@ -127,6 +127,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
         protected=ordered(file for file in made if flagged(file, "protected")),
         folders=ordered(file for file in made if flagged(file, "directory")),
         shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
+        shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
     ).checked(job)
 

@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.core.holds import history
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, place
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.payload.returned import open_plain
 
 TAIL_LINES = 20
 TAIL_BYTES = 16 * 1024
@@ -37,7 +38,7 @@ def _where(job: Job) -> str:
 def output_tail(job_folder: Path, redact: Redactor) -> str:
     """Return the last lines of what the job printed, without secrets; empty if nothing."""
     try:
-        with (job_folder / JOB_OUTPUT).open("rb") as printed:
+        with open_plain(job_folder / JOB_OUTPUT) as printed:
             cut = max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES - redact.longest)
             printed.seek(cut)
             text = printed.read(TAIL_BYTES + redact.longest).decode("utf-8", "surrogateescape")

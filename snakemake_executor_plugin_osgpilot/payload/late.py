@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,5 +45,5 @@ class Late:
 
 
 def missing(paths: Iterable[str]) -> list[str]:
-    """Return those that cannot be seen here."""
-    return [path for path in paths if not Path(path).exists()]
+    """Return those that cannot be seen here, for whatever reason."""
+    return [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - a Path may raise

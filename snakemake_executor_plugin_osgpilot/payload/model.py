@@ -29,7 +29,8 @@ class Payload:
     `internal` ones that only members of the group use and that stay there, `protected` ones that
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
-    path). `with_snakefiles` says which sources travel along.
+    path), `shared_prefixes` the folders that both see. `with_snakefiles` says which sources travel
+    along.
     """
 
     scripts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Payload:
     folders: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     urls: tuple[tuple[str, str], ...] = ()
+    shared_prefixes: tuple[str, ...] = ()
     with_snakefiles: bool = False
 
     def checked(self, job: Any) -> Payload:
@@ -53,6 +55,23 @@ class Payload:
     def without_what_left(self) -> Payload:
         """Return what is still of use once the job is on its way; it is kept for every job."""
         return replace(self, scripts=(), inputs=(), urls=())
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or below it; both are normal paths."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def tops(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths that lie in no other one; those come with it."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(os.path.normpath(path), path)
+    return tuple(
+        path
+        for normal, path in found.items()
+        if not any(str(outer) in found for outer in PurePosixPath(normal).parents)
+    )
 
 
 def check_places(job: Any, paths: Iterable[str]) -> None:

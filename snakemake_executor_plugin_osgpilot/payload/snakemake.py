@@ -57,6 +57,7 @@ def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traff
         ),
         folders=ordered(file for file in made if flagged(file, "directory")),
         shared=traffic.outputs(kept, Way.SHARED),
+        shared_prefixes=traffic.shared_prefixes,
         with_snakefiles=True,
     ).checked(job)
 

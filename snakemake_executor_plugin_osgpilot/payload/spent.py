@@ -11,21 +11,35 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.core.history import Spent
+from snakemake_executor_plugin_osgpilot.payload.returned import read_small
 
 TIMES = ".osgpilot-times"
-"""In the output folder: what bash's `times` prints, then when the commands began and ended."""
+"""In the output folder: what bash's `times` prints, then when the commands began and ended. Empty
+while they run, so that none of an earlier attempt is left."""
 
-_MINUTES = r"(\d+)m(\d+[.,]\d+)s"
-_TIMES = re.compile(rf"{_MINUTES} {_MINUTES}\n{_MINUTES} {_MINUTES}\n(\d+[.,]\d+) (\d+[.,]\d+)\n")
+_MAX_BYTES = 1024
+
+_NUMBER = r"([0-9]{1,12}[.,][0-9]{1,9})"
+_MINUTES = rf"([0-9]{{1,9}})m{_NUMBER}s"
+_TIMES = re.compile(rf"{_MINUTES} {_MINUTES}\n{_MINUTES} {_MINUTES}\n{_NUMBER} {_NUMBER}\n")
 
 
 def spent(job_folder: Path) -> Spent | None:
     """Return what the commands of a job took, None if that did not come back."""
+    return parse(_told(job_folder))
+
+
+def command_ended(job_folder: Path) -> bool:
+    """Whether wrapper.sh saw its commands end."""
+    return bool(_told(job_folder))
+
+
+def _told(job_folder: Path) -> str:
     try:
-        text = (job_folder / OUTPUT_FOLDER / TIMES).read_text(errors="replace")
+        told = read_small(job_folder / OUTPUT_FOLDER / TIMES, _MAX_BYTES)
     except OSError:
-        return None
-    return parse(text)
+        return ""
+    return told.decode("ascii", errors="replace")
 
 
 def parse(text: str) -> Spent | None:

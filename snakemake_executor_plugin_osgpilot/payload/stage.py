@@ -15,19 +15,19 @@ import base64
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload.links import links_within, stays_a_link
-from snakemake_executor_plugin_osgpilot.payload.model import Payload
+from snakemake_executor_plugin_osgpilot.payload.links import leads_nowhere, stays_a_link
+from snakemake_executor_plugin_osgpilot.payload.model import Payload, tops
 from snakemake_executor_plugin_osgpilot.payload.sources import (
     SOURCES,
     WITH_SNAKEFILES,
@@ -51,9 +51,8 @@ class Parcel:
         """What tells this parcel from others, in any process; of linked files size and time."""
         digest = blake2b(self.content, digest_size=16)
         for name, source in self.linked.items():
-            for path in (source, *sorted(source.rglob("*"))) if source.is_dir() else (source,):
-                status = path.lstat() if path.is_symlink() else path.stat()
-                told = f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            for path, status in sorted(contents(source)):
+                told = f"{name}\0{source}/{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
                 digest.update(os.fsencode(told))
         return digest.hexdigest()
 
@@ -77,9 +76,9 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> Parcel:
     links: dict[str, str] = {}
     if packed is None:
         for name, source in travelling.items():
-            if not source.exists():
-                raise BadInput(f"the input {source} is not there")
-            links |= {f"{name}/{path}": to for path, to in links_within(source).items()}
+            kept = ((path, source / path) for path, status in contents(source) if _is_link(status))
+            # a Path would leave out `./` and the like
+            links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
     content = _wrapper() + b"\0" + _records(payload, packed, links)
     return Parcel(content, travelling if packed is None else {})
 
@@ -131,15 +130,17 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
 
 def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str]) -> bytes:
     """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
-    returned = (*payload.outputs, *payload.logs)
+    # what lies in another comes with it
+    returned, logs = tops((*payload.logs, *payload.outputs)), tops(payload.logs)
     fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
-    made = (*returned, *payload.internal, *links, *(path for _, path in fetched))
+    made = (*payload.outputs, *payload.logs, *payload.internal, *links, *(p for _, p in fetched))
     folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
     tables = (
         (payload.interpreter,),
         folders,
         payload.touched,
         returned,
+        logs,
         payload.scripts,
         packed or (),
         payload.inputs,
@@ -152,16 +153,49 @@ def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str
     return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
-def _link(source: Path, target: Path, top: Path | None = None) -> None:
+def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield all that travels for an input, by its path below `source` (empty for itself).
+
+    Links to a place within the same folder stay links; others are followed, and are what they lead
+    to. Raises `BadInput` for an input that is not there, for what is neither a file nor a folder,
+    and for a folder that a link has contain itself: there would be no end to it.
+    """
+    ahead: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [("", False, ())]
+    while ahead:
+        path, followed, above = ahead.pop()
+        place = source / path
+        if path and place.is_symlink():
+            if leads_nowhere(place) or (not followed and stays_a_link(place, source)):
+                yield path, place.lstat()
+                continue
+            followed = True
+        try:
+            status = place.stat()
+        except OSError as error:
+            raise BadInput(f"the input {place} is not there ({error.strerror})") from error
+        yield path, status
+        if S_ISREG(status.st_mode):
+            continue
+        this = (status.st_dev, status.st_ino)
+        if not S_ISDIR(status.st_mode):
+            raise BadInput(f"the input {place} is neither a file nor a folder")
+        if this in above:
+            raise BadInput(f"the input {source} has no end: {place} is a link to a folder above it")
+        inside = (f"{path}/{each.name}".lstrip("/") for each in place.iterdir())
+        ahead += [(each, followed, (*above, this)) for each in inside]
+
+
+def _is_link(status: os.stat_result) -> bool:
+    return S_ISLNK(status.st_mode)
+
+
+def _link(source: Path, target: Path) -> None:
     """Link `source` at `target`; HTCondor follows links to files, so folders are made anew."""
-    if not source.exists():
-        raise BadInput(f"the input {source} is not there")
-    if source.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        for child in source.iterdir():
-            if not (child.is_symlink() and stays_a_link(child, top or source)):
-                _link(child, target / child.name, top or source)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.is_symlink():
-        target.symlink_to(source)
+    for path, status in contents(source):
+        place = target / path
+        if S_ISDIR(status.st_mode):
+            place.mkdir(parents=True, exist_ok=True)
+        elif not _is_link(status):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.is_symlink():
+                place.symlink_to(source / path)

@@ -4,14 +4,33 @@
 # osgpilot-out/, which exists whatever happens, so that a failing job is never held for want of a file.
 set -u
 shopt -s globstar dotglob nullglob
-out=osgpilot-out manifest=.osgpilot-manifest script=osgpilot-script tmp=osgpilot-tmp here=/@osgpilot-here@
-fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; status=125; blame_full_disk; exit "$status"; }
+out=osgpilot-out manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
+here=/@osgpilot-here@
+printed_max=$((2 << 20))    # bytes that come back of the begin of what was printed, and of its end
+leave() { shorten_printed; exit "$1"; }
+fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; status=125; blame_full_disk; leave "$status"; }
 # With less than 256 MB free (as in pilot.sh), a failure is the node's: status 121. The job stays until its
 # pilot has noticed (it looks every 5 s), or the next one would start here at once.
 blame_full_disk() {
     local free=''
     { read -r _; read -r _ _ _ free _; } < <(df -Pk . 2> /dev/null)
     [ "${free:-262144}" -ge 262144 ] || { : > "$out/.osgpilot-disk-full"; status=121; sleep 10; }
+}
+
+# What was printed comes back whatever its size, and nobody reads it whole. It is cut where it lies, once all is
+# done: a program in between would lose what it has when it is killed, and the job its output.
+shorten_printed() {
+    local size _
+    # how far the file was written, without starting a program for it
+    { read -r _ size < /proc/self/fdinfo/1; } 2> /dev/null || return
+    [ "$size" -gt $((2 * printed_max)) ] && [ -f /dev/stdout ] && [ -r /dev/stdout ] || return
+    exec 3< /dev/stdout
+    size=$(stat -L -c %s /dev/fd/3)
+    [ "$size" -gt $((2 * printed_max)) ] && tail -c "$printed_max" <&3 > osgpilot-tail || return
+    truncate -s "$printed_max" /dev/fd/3 || return
+    if [ /dev/stdout -ef /dev/stderr ]; then exec >> /dev/stdout 2>&1; else exec >> /dev/stdout; fi
+    printf '\nosgpilot: %s bytes of what the job printed are left out here\n' $((size - 2 * printed_max))
+    cat osgpilot-tail
 }
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
@@ -25,24 +44,11 @@ next_list() {
     list=("${record[@]:at+1:count}")
     at=$((at + 1 + count))
 }
-# Sizes of all files below the current folder in NUL-ended records, so that a transfer that was cut off shows.
-list_files() {
-    local files=() some sizes path first n
-    for path in **; do
-        [ ! -f "$path" ] || [ "$path" = "$manifest" ] || files+=("$path")
-    done
-    for ((first = 0; first < ${#files[@]}; first += 500)); do
-        some=("${files[@]:first:500}")
-        mapfile -t sizes < <(stat -L -c %s -- "${some[@]}")
-        [ ${#sizes[@]} -eq ${#some[@]} ] || return 1
-        for n in "${!some[@]}"; do printf '%s\0%s\0' "${sizes[n]}" "${some[n]}"; done
-    done
-    printf 'end\0'
-}
 next_list; interpreter=${list[0]}
 next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
+next_list; logs=("${list[@]}")       # what comes back of a job that failed
 next_list; scripts=("${list[@]}")
 next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
@@ -56,6 +62,9 @@ for path in "${inputs[@]}"; do
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
 mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
+# they come back empty from a job that is killed, in place of those of an attempt before
+: > "$out/$times"
+: > "$out/$manifest"
 for ((i = 0; i < ${#fetched[@]}; i += 2)); do
     mv -- "${fetched[i]}" "${fetched[i + 1]}" || fail "${fetched[i]} was not fetched"
 done
@@ -70,22 +79,28 @@ for text in "${scripts[@]}"; do
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
     "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
-{ times; echo "$began ${EPOCHREALTIME-}"; } > "$out/.osgpilot-times"
+{ times; echo "$began ${EPOCHREALTIME-}"; } > "$out/$times"
 [ $status -eq 0 ] || blame_full_disk
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
+[ $status -eq 0 ] || returned=("${logs[@]}")
 
 # HTCondor brings no links; they are listed, and made again where the files come together.
+aside=() fault=
 put_link_aside() {
     local to
     to=$(readlink -n -- "$1"; echo /) && to=${to%/}
     case $to in "$PWD"/*) to=$here/${to#"$PWD"/} ;; esac
-    printf '%s\0' "${1#"$out"/}" "$to" >> "$out/osgpilot-links"
+    aside+=(">$to" "${1#"$out"/}")
     rm -- "$1"
 }
 for path in "${returned[@]}"; do
     [ -e "$path" ] || [ -L "$path" ] || continue
     target=$out/$path
     case $path in */*) mkdir -p -- "${target%/*}" ;; esac
+    if [ -d "$path" ] && [ ! -L "$path" ] && ! { [ -r "$path" ] && [ -w "$path" ] && [ -x "$path" ]; }; then
+        [ -r "$path" ] && [ -x "$path" ] || fault="the folder $path cannot be read"
+        chmod -- u+rwx "$path"      # or it could not be moved
+    fi
     mv -- "$path" "$target" || fail "cannot put $path aside"
     if [ -L "$target" ]; then
         put_link_aside "$target"
@@ -95,8 +110,52 @@ for path in "${returned[@]}"; do
         done
     fi
 done
-if [ $status -eq 0 ]; then
+
+# Tells of all below osgpilot-out in NUL-ended records, so that a transfer that was cut off shows: the size of a
+# file, `/` for a folder, and the links. What HTCondor cannot bring is a `fault`; it would try time and again, or
+# wait for ever. Whether it can is seen from the mode: here, this may be root.
+list_returned() {
+    local paths=() some what size mode needed path first n
+    for path in **; do
+        [ -L "$path" ] || [ "$path" = "$manifest" ] || paths+=("$path")
+    done
+    for ((first = 0; first < ${#paths[@]}; first += 500)); do
+        some=("${paths[@]:first:500}")
+        mapfile -t what < <(stat -c '%s %f' -- "${some[@]}")
+        [ ${#what[@]} -eq ${#some[@]} ] || return 1
+        for n in "${!some[@]}"; do
+            size=${what[n]% *} mode=$((16#${what[n]#* })) path=${some[n]}
+            case $((mode & 8#170000)) in
+                $((8#040000)))
+                    size=/ needed=$((8#500))
+                    # or nothing in it could be written where it comes to
+                    ((mode & 8#200)) || chmod -- u+w "$path" ;;
+                $((8#100000))) needed=$((8#400)) ;;
+                *)
+                    fault="$path is neither a file nor a folder"
+                    rm -f -- "$path"
+                    continue ;;
+            esac
+            if (((mode & needed) != needed)); then
+                fault="$path cannot be read (mode $(printf %03o $((mode & 8#7777))))"
+            fi
+            printf '%s\0%s\0' "$size" "$path"
+        done
+    done
+    [ ${#aside[@]} -eq 0 ] || printf '%s\0' "${aside[@]}"
+    if [ -n "$fault" ] || [ $status -ne 0 ]; then printf 'failed\0'; else printf 'end\0'; fi
+}
+cd -- "$out" || leave 125
+list_returned > "$manifest" || {
     # no failure of the job, but of the node; what came back without a list makes it run again
-    (cd -- "$out" && list_files) > "$out/$manifest" || echo "osgpilot: cannot list the outputs" >&2
+    : > "$manifest"
+    echo "osgpilot: cannot list the outputs" >&2
+}
+if [ -n "$fault" ]; then
+    # such folders are looked into only now
+    chmod -R -- u+rwX .
+    list_returned > "$manifest"
+    [ $status -ne 0 ] || { echo "osgpilot: $fault, so it cannot come back" >&2; status=125; }
 fi
-exit "$status"
+cd ..
+leave "$status"

@@ -87,7 +87,8 @@ def whole():
         back = jobs / job / "osgpilot-out"
         try:
             told = (back / ".osgpilot-manifest").read_bytes().split(b"\0")
-            sizes = {name: int(size) for size, name in zip(told[:-2:2], told[1:-2:2])}
+            pairs = zip(told[:-2:2], told[1:-2:2])
+            sizes = {name: int(size) for size, name in pairs if size.isdigit()}
             [name] = [name for name in sizes if not name.startswith(b".osgpilot-")]
             output = back / os.fsdecode(name)
             if output.stat().st_size == sizes[name]:

@@ -29,7 +29,8 @@ rule all:
         "l/rel", "d", "executed", "tree", "long", "newlines", "sure", "tries", "gathered",
         "shadowed", "sink", "prefix", "posix", "here", "timed", "wrapped", "wrapped_too",
         "script.txt", "tmpdir", "unlogged", "other", "temps", "loaded",
-        "whose", "whose_other", "places", "parts", "registry", "served", "disk/out", "disk/folder"
+        "whose", "whose_other", "places", "parts", "registry", "served", "disk/out", "disk/folder",
+        "report/summary.txt", "report"
 
 rule links:
     output: "l/target", "l/rel", "l/abs", "l/in", link_to_folder=directory("l/folder")
@@ -43,6 +44,11 @@ rule folder:
     shell:
         "mkdir -p d/a/b/c d/empty; touch d/zero; echo 1 > d/a/b/c/deep; chmod +x d/a/b/c/deep; "
         "ln -s ../zero d/a/up; ln -s a d/to_folder; ln -s nowhere d/dangling"
+
+rule nested:
+    output: "report/summary.txt", directory("report")
+    log: "report/logs/run.log"
+    shell: "mkdir -p report/m report/logs; touch report/m/m; echo s > {output[0]}; touch {log}"
 
 rule executed:
     input: "in/tool.sh"

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.core.remains import is_folder_of
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.payload import links
 from snakemake_executor_plugin_osgpilot.pilot import parameters
 from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat
 from snakemake_executor_plugin_osgpilot.site.load import Partition, Site, load
@@ -252,46 +250,3 @@ def test_nothing_but_a_runs_folder_is_removed_from_a_cluster(path):
 def test_no_name_gets_into_an_expression_that_is_more_than_a_word(name):
     with pytest.raises(BadInput):
         parameters.safe_name(name, "name")
-
-
-PARTS = st.sampled_from(["..", ".", "a", "b", "c", "", "a/..", "../..", "/"])
-link_paths = st.lists(PARTS | hostile, min_size=1, max_size=4).map("/".join)
-targets = link_paths | st.sampled_from(["/", "..", "../../outside", "a"])
-
-
-def everything(folder: Path) -> dict[Path, str]:
-    """All paths below a folder, without following links, and where links lead."""
-    return {
-        path: str(path.readlink()) if path.is_symlink() else ""
-        for place, folders, files in os.walk(folder)
-        for path in (Path(place, name) for name in (*folders, *files))
-    }
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(link_paths, targets), max_size=4))
-@example([("../escaped", "x")])
-@example([("/escaped", "x")])
-@example([("a", "../../outside"), ("a/escaped", "x")])
-@example([("a/../../escaped", "x")])
-def test_a_list_of_links_from_a_job_makes_none_outside_of_its_outputs(listed):
-    with tempfile.TemporaryDirectory() as folder:
-        back, outside = Path(folder, "job", "osgpilot-out"), Path(folder, "outside")
-        back.mkdir(parents=True)
-        outside.mkdir()
-        # what is absolute leads to where it does no harm
-        own = ((f"{outside}{path}" if path[:1] == "/" else path, to) for path, to in listed)
-        fields = (text.replace("\0", "") for pair in own for text in pair)
-        (back / links.LIST).write_bytes(os.fsencode("".join(f"{text}\0" for text in fields)))
-        before = everything(Path(folder))
-        with suppress(OsgpilotError, OSError):
-            links.restore(back, Path(folder, "work"))
-        made = everything(Path(folder)).keys() - before.keys()
-        assert all(path.is_relative_to(back) for path in made)
-
-
-@pytest.mark.parametrize("path", ["./a", "folder//a", "folder/./a"])
-def test_a_link_may_be_declared_in_a_roundabout_way(tmp_path, path):
-    (tmp_path / links.LIST).write_text(f"{path}\0b\0")
-    assert links.restore(tmp_path, tmp_path / "work") == {path: "b"}
-    assert (tmp_path / path).is_symlink()

@@ -1,9 +1,11 @@
 """Submit descriptions, event logs as HTCondor writes them, and the worker process."""
 
+import json
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import classad2
 import htcondor2  # noqa: F401  # with it, ClassAd functions answer as daemons do
@@ -21,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     runtime_bucket_s,
 )
 from snakemake_executor_plugin_osgpilot.access_point.events import SILENCE_S, EventLog
+from snakemake_executor_plugin_osgpilot.access_point.worker import OPERATIONS
 from snakemake_executor_plugin_osgpilot.core.events import EventKind
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
@@ -239,6 +242,33 @@ def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
     assert log.read() == []
     assert not log.take_missed()
     log.close()
+
+
+def test_an_event_in_no_encoding_is_asked_for_and_hides_no_other(tmp_path):
+    """HTCondor quotes the names of files that a job made."""
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    held = b"012 (001.000.000) 2026-01-01 00:00:01 Job was held.\n\tno file \xff\xfe\n\tCode 12 2\n"
+    path.write_bytes(held + b"...\n" + LOG.encode())
+    assert len(log.read()) == 6
+    assert log.take_missed()
+    log.close()
+
+
+@pytest.mark.parametrize("do", ["held", "look"])
+def test_a_reason_in_no_encoding_hides_no_other_job(do):
+    odd = '[ClusterId = {}; ProcId = 0; JobStatus = 5; HoldReasonCode = 12; HoldReason = "{}"]'
+    ads = [
+        classad2.ClassAd(odd.format(1, r"no file \377")),
+        classad2.ClassAd(odd.format(2, "full")),
+    ]
+    schedd = SimpleNamespace(query=lambda **_: ads)
+    htcondor = SimpleNamespace(Schedd=lambda: schedd)
+    request = {"at": None, "constraint": "true", "attributes": ["HoldReasonCode", "HoldReason"]}
+    told = json.loads(json.dumps(OPERATIONS[do](htcondor, request)))
+    assert set(told) == {"1.0", "2.0"}
+    assert "HoldReason is in no encoding that can be read" in told["1.0"].values()
+    assert "full" in told["2.0"].values()
 
 
 def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.payload.late import LOOK_EVERY_S, Late
+from snakemake_executor_plugin_osgpilot.payload.late import LOOK_EVERY_S, Late, missing
 
 REQUEST = Request(JobClass(Shape(1, 1000, 1000), 3600))
 
@@ -52,3 +52,11 @@ def test_a_job_that_runs_again_is_waited_for_anew(paths):
     assert late.keeps(job, paths, now_s=0)
     assert not late.keeps(job, paths, now_s=5)
     assert late.keeps(job, paths, now_s=6)
+
+
+def test_what_cannot_be_looked_at_is_not_seen_and_ends_nothing(paths):
+    appear(paths)
+    Path(paths[1]).unlink()
+    Path(paths[1]).symlink_to("b")
+    odd = ["/" + "x" * 300, f"{paths[0]}/below", "/\0"]
+    assert missing([*paths, *odd]) == [paths[1], *odd]

@@ -5,6 +5,7 @@ The wrapper runs for real, in an empty folder that holds what HTCondor would hav
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,9 +19,9 @@ import pytest
 from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
-from snakemake_executor_plugin_osgpilot.payload.commit import Incomplete, JobFailed
+from snakemake_executor_plugin_osgpilot.payload import commit, failure, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
+from snakemake_executor_plugin_osgpilot.payload.returned import MANIFEST, Incomplete, JobFailed
 from snakemake_executor_plugin_osgpilot.payload.spent import TIMES, parse, spent
 
 STRICT = "set -euo pipefail; "
@@ -377,7 +378,7 @@ def test_a_file_that_came_back_short_is_found(bench, cut):
     assert not (bench.workdir / "a").exists()
 
 
-@pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", commit.MANIFEST])
+@pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", MANIFEST])
 def test_a_file_that_did_not_come_back_is_found(bench, lost):
     payload, back = made(bench)
     (back / lost).unlink()
@@ -388,14 +389,16 @@ def test_a_file_that_did_not_come_back_is_found(bench, lost):
 
 def test_a_list_that_came_back_short_is_found(bench):
     payload, back = made(bench)
-    os.truncate(back / commit.MANIFEST, 5)
+    os.truncate(back / MANIFEST, 5)
     with pytest.raises(Incomplete):
         bench.commit(payload)
 
 
 def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(bench):
     """As on a node whose disk is full."""
-    made = job("echo x > a; mkdir -p osgpilot-out/.osgpilot-manifest", outputs=("a",))
+    made = job(
+        f"echo x > a; rm osgpilot-out/{MANIFEST}; mkdir osgpilot-out/{MANIFEST}", outputs=("a",)
+    )
     assert bench.execute(made) == 0
     assert "cannot list the outputs" in (bench.job / "output").read_text()
     with pytest.raises(Incomplete):
@@ -475,7 +478,7 @@ def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
     payload = job("echo x > log; false", outputs=("d/a",), logs=("log",))
     bench.execute(payload)
     # left over from an attempt whose transfer was cut off
-    (bench.job / "osgpilot-out" / links.LIST).write_bytes(b"d/a\0x\0log\0/etc/host\0d/b\0")
+    (bench.job / "osgpilot-out" / MANIFEST).write_bytes(b">x\0d/a\0>/etc/host\0log\0>y\0d/b\0")
     with pytest.raises(JobFailed, match="exit status 1"):
         bench.commit(payload)
 
@@ -653,3 +656,287 @@ def test_what_the_command_took_comes_back_whether_it_succeeded_or_not(bench):
 )
 def test_times_are_read_as_bash_writes_them_in_any_language(text, told):
     assert parse(text) == told
+
+
+def back_of(bench: Bench) -> Path:
+    back = bench.job / "osgpilot-out"
+    back.mkdir(parents=True, exist_ok=True)
+    return back
+
+
+def listing(*pairs: str, end: str = "end") -> bytes:
+    return os.fsencode("".join(f"{text}\0" for text in (*pairs, end)))
+
+
+def came_back(bench: Bench, listed: bytes, status: int = 0) -> Path:
+    """Have a job end whose wrapper had no say in what it sent."""
+    back, bench.status = back_of(bench), status
+    (back / MANIFEST).write_bytes(listed)
+    return back
+
+
+@pytest.mark.parametrize("status", [1, 0, 137, 143])
+def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_path, status):
+    secret = tmp_path / "secret"
+    secret.write_text("token")
+    back = came_back(bench, listing(f">{secret}", "out", "end" if not status else "failed"), status)
+    (back / "osgpilot-links").write_bytes(listing("out", str(secret), ".osgpilot-times"))
+    with pytest.raises((JobFailed, Incomplete)):
+        bench.commit(job("true", outputs=("out",), logs=("log",)))
+    assert not [path for path in back.rglob("*") if path.is_symlink()]
+    assert not os.path.lexists(bench.workdir / "out")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("{home}/secret", "../home/secret", "{work}/../home/secret", "sub/../../home/secret"),
+        *("kept/secret", ".env", "{work}/.snakemake/run/jobs/keys", ".", "/proc/self/cwd/token"),
+        *("hiding", "leading"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_path, target, inside):
+    home, work = tmp_path / "home", bench.workdir
+    home.mkdir()
+    for folder in ("sub", "hiding/deep", "leading"):
+        (work / folder).mkdir(parents=True)
+    (work / "hiding" / "deep" / ".env").touch()
+    (work / "leading" / "out").symlink_to(home)
+    (work / "kept").symlink_to(home)
+    for path in (home / "secret", work / ".env", work / "token"):
+        path.write_text("token")
+    target = target.format(home=home, work=work)
+    if inside and not target.startswith("/"):
+        target = f"../{target}"
+    back = came_back(bench, listing(*("/", "d") * inside, f">{target}", "d/l" if inside else "o"))
+    if inside:
+        (back / "d").mkdir()
+    declared = ("d",) if inside else ("o",)
+    with pytest.raises(JobFailed, match="is a link to"):
+        bench.commit(job("true", outputs=declared, folders=("d",)))
+    assert not os.path.lexists(work / declared[0])
+
+
+def test_links_to_inputs_stay_even_where_these_lie_elsewhere(bench, tmp_path):
+    """As in a rule that gives files of an archive the names that the workflow wants."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "x").write_text("x")
+    (bench.workdir / "raw").symlink_to(tmp_path / "archive")
+    payload = job("ln -s raw/x out", inputs=("raw/x",), outputs=("out",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").readlink() == Path("raw/x")
+
+
+def test_a_link_may_lead_into_a_shared_folder(bench, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "x").write_text("x")
+    payload = job(f"ln -s {tmp_path}/shared/x out", outputs=("out",))
+    payload = replace(payload, shared_prefixes=(f"{tmp_path}/shared",))
+    bench.execute(payload)
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text() == "x"
+
+
+def test_protected_does_not_reach_through_a_link(bench):
+    (bench.workdir / "data").mkdir()
+    (bench.workdir / "data" / "x").write_text("of the user")
+    payload = job("ln -s data out", outputs=("out",), folders=("out",), protected=("out",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="protected"):
+        bench.commit(payload)
+    assert (bench.workdir / "data" / "x").stat().st_mode & 0o200
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "large", "folder"])
+def test_what_is_in_place_of_the_times_is_not_read(bench, kind):
+    times = back_of(bench) / TIMES
+    if kind == "fifo":
+        os.mkfifo(times)
+    elif kind == "link":
+        times.symlink_to("/dev/zero")
+    elif kind == "folder":
+        times.mkdir()
+    else:
+        times.touch()
+        os.truncate(times, 1 << 40)
+    assert spent(bench.job) is None
+    bench.status = 137
+    with pytest.raises(Incomplete):
+        bench.commit(job("true"))
+
+
+def test_times_of_an_earlier_attempt_do_not_make_a_kill_a_failure(bench):
+    """HTCondor itself starts a job again whose transfer was cut off, and lets lie what came."""
+    payload = job("[ ! -e first ] || kill -KILL $PPID; sleep 0.1", outputs=("out",))
+    assert bench.execute(payload) == 0
+    (bench.node / "first").touch()
+    done = subprocess.run(["/bin/bash", "osgpilot-job"], cwd=bench.node, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    shutil.copytree(bench.node / "osgpilot-out", bench.job / "osgpilot-out", dirs_exist_ok=True)
+    bench.status = 137
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+
+
+def test_a_folder_in_place_of_a_log_stays_with_all_that_is_in_it(bench):
+    (bench.workdir / "logs").mkdir()
+    (bench.workdir / "logs" / "kept").write_text("of the user")
+    payload = job("echo x > logs; touch out", outputs=("out",), logs=("logs",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="its log logs is not put in place: a folder is in its"):
+        bench.commit(payload)
+    assert (bench.workdir / "logs" / "kept").read_text() == "of the user"
+    assert not (bench.workdir / "out").exists()
+
+
+def test_a_folder_in_place_of_an_output_stays_with_all_that_is_in_it(bench):
+    (bench.workdir / "b").mkdir()
+    (bench.workdir / "b" / "kept").write_text("of the user")
+    payload = job("touch a b", outputs=("a", "b"))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="a folder is in its place"):
+        bench.commit(payload)
+    assert (bench.workdir / "b" / "kept").read_text() == "of the user"
+    assert not (bench.workdir / "a").exists()
+
+
+@pytest.mark.parametrize("made", ["mkdir log", "mkfifo log", "ln -s /etc/passwd log"])
+def test_a_log_that_is_no_file_is_no_log(bench, made):
+    payload = job(f"{made}; false", logs=("log",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="exit status 1"):
+        bench.commit(payload)
+    assert not (bench.workdir / "log").is_symlink()
+    assert not (bench.workdir / "log").is_dir()
+
+
+def test_an_output_within_another_one_comes_once(bench):
+    payload = job(
+        "mkdir -p report/more; cd report; echo s > summary.txt; echo m > more/m; echo l > l",
+        outputs=("report/summary.txt", "report"), folders=("report",), logs=("report/l",),
+    )  # fmt: skip
+    bench.execute(payload)
+    bench.commit(payload)
+    made = {"report/summary.txt": "s\n", "report/more/m": "m\n", "report/l": "l\n"}
+    assert tree(bench.workdir) == made
+
+
+def test_a_log_within_an_output_comes_of_a_job_that_failed(bench):
+    payload = job(
+        "echo l > report/l; echo x > report/x; false",
+        outputs=("report",), folders=("report",), logs=("report/l",),
+    )  # fmt: skip
+    bench.execute(payload)
+    with pytest.raises(JobFailed):
+        bench.commit(payload)
+    assert tree(bench.workdir) == {"report/l": "l\n"}
+
+
+ODD = os.fsdecode(b"\xff\xfe")
+
+
+def test_names_and_targets_in_no_encoding_come_back(bench):
+    payload = job(
+        r"mkdir d; echo x > d/$'\xff\xfe'; ln -s $'\xff\xfe' d/l; echo $'\xff\xfe' | tee log >&2",
+        outputs=("d",), folders=("d",), logs=("log",),
+    )  # fmt: skip
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert (bench.workdir / "d" / ODD).read_text() == "x\n"
+    assert (bench.workdir / "d" / "l").readlink() == Path(ODD)
+    assert (bench.workdir / "log").read_bytes() == b"\xff\xfe\n"
+    failure.output_tail(bench.job).encode()
+
+
+def test_a_message_about_an_odd_name_can_be_printed(bench):
+    came_back(bench, listing("5", f"d/{ODD}\x1b[2J\n"))
+    with pytest.raises(Incomplete) as raised:
+        bench.commit(job("true", outputs=("d",)))
+    assert str(raised.value).isprintable()
+    str(raised.value).encode()
+
+
+def test_of_much_that_is_printed_begin_and_end_come_back(bench):
+    payload = job(
+        "echo first; head -c 9000000 /dev/zero | tr '\\0' x >&2; printf '\\nlast'; touch o; exit 3",
+        outputs=("o",), logs=("log",),
+    )  # fmt: skip
+    assert bench.execute(payload) == 3
+    printed = (bench.job / "output").read_bytes()
+    assert len(printed) < 4.5e6
+    assert printed.startswith(b"first\nxxx")
+    assert printed.endswith(b"xxx\nlast")
+    left_out = 9_000_011 - 2 * (2 << 20)
+    said = f"\nosgpilot: {left_out} bytes of what the job printed are left out here\n".encode()
+    assert printed.count(said) == 1
+
+
+def test_what_a_rule_declares_comes_back_whole_whatever_its_size(bench):
+    payload = job("head -c 9000000 /dev/zero | tee log > o", outputs=("o",), logs=("log",))
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert {(bench.workdir / name).stat().st_size for name in ("o", "log")} == {9_000_000}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("touch o; chmod 000 o", r"o cannot be read \(mode 000\)"),
+        ("mkdir o; touch o/x; chmod 000 o/x", r"o/x cannot be read \(mode 000\)"),
+        ("mkdir -p o/d; chmod 000 o/d", r"o/d cannot be read \(mode 000\)"),
+        ("mkdir -p o/d; mkfifo o/d/f; chmod 000 o/d", "o/d/f|cannot be read"),
+        ("mkfifo o", "o is neither a file nor a folder"),
+        ("mkdir o; mkfifo o/f", "o/f is neither a file nor a folder"),
+    ],
+)
+def test_an_output_that_cannot_come_back_is_the_jobs_own_fault(bench, command, why):
+    payload = job(command, outputs=("o",), folders=("o",), logs=("log",))
+    assert bench.execute(payload) == 125
+    assert re.search(f"osgpilot: .*{why}", failure.output_tail(bench.job))
+    # else HTCondor would hold the job, or wait for it
+    for path in bench.node.joinpath("osgpilot-out").rglob("*"):
+        assert path.is_file() or path.is_dir()
+        assert path.stat().st_mode & 0o400
+    with pytest.raises(JobFailed, match="exit status 125"):
+        bench.commit(payload)
+
+
+def test_no_output_lets_others_run_it_as_who_has_it(bench):
+    payload = job("touch a; chmod 6755 a; mkdir d; touch d/x; chmod 2755 d/x", outputs=("a", "d"),
+                  folders=("d",))  # fmt: skip
+    bench.execute(payload)
+    bench.commit(payload)
+    modes = {(bench.workdir / name).stat().st_mode & 0o7777 for name in ("a", "d/x")}
+    assert modes == {0o755}
+
+
+def test_an_input_folder_that_a_link_has_contain_itself_is_refused(bench):
+    (bench.workdir / "d").mkdir()
+    (bench.workdir / "e").mkdir()
+    (bench.workdir / "d" / "l").symlink_to("../e")
+    (bench.workdir / "e" / "m").symlink_to("../d")
+    with pytest.raises(BadInput, match="has no end"):
+        stage.pack(job("true", inputs=("d",)), bench.run, bench.workdir)
+
+
+def test_an_input_that_is_no_file_is_refused_and_not_opened(bench):
+    os.mkfifo(bench.workdir / "pipe")
+    with pytest.raises(BadInput, match="neither a file nor a folder"):
+        stage.pack(job("true", inputs=("pipe",)), bench.run, bench.workdir)
+
+
+def test_what_is_odd_in_a_shared_folder_is_no_output(bench, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (tmp_path / "secret").write_text("token")
+    os.mkfifo(shared / "fifo")
+    (shared / "link").symlink_to(tmp_path / "secret")
+    for name in ("fifo", "link"):
+        payload = job("true", shared=(f"{shared}/{name}",))
+        bench.execute(replace(payload, shared_prefixes=(str(shared),)))
+        with pytest.raises(JobFailed, match="neither a file nor a folder in a shared folder"):
+            bench.commit(replace(payload, shared_prefixes=(str(shared),)))
+        shutil.rmtree(bench.node)
+        shutil.rmtree(bench.job)

@@ -7,6 +7,7 @@ jobs during a check, treats an exception in the check as the end, and joins a sl
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ from snakemake_executor_plugin_osgpilot.allowance import Allowance
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.executor import Executor
+from snakemake_executor_plugin_osgpilot.payload.model import Payload
 
 PATIENCE_S = 60
 
@@ -48,7 +50,7 @@ class SnakemakeJob:
 
     is_local = False
     name = "r"
-    output = ()
+    input = output = ()
 
     def is_group(self):
         return False
@@ -238,6 +240,27 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start):
     assert run.settled == ["000001", "000002"]
     assert flow.scheduler.crashed == []
     assert ours.wait_thread.is_alive()
+
+
+def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
+    """HTCondor would write into files that have a second name in the working folder by now."""
+    ours, run = start(Executor, workflow())
+    add_job(ours)
+    back = tmp_path / "jobs" / "000001" / "osgpilot-out"
+    back.mkdir(parents=True)
+    (back / "log").write_text("of the first attempt")
+    ours._payloads = {"000001": Payload((), "bash", (), ("out",), ("log",))}
+    told = []
+    run.run_again = lambda key, why: told.append((key, why, back.exists())) or True
+    (job,) = ended().values()
+    run.ended = {job.key: replace(job, state=JobState.ENDED, exit_status=0)}
+    run.controller.news.set()
+    until(lambda: told)
+    assert [(key, there) for key, _, there in told] == [("000001", False)]
+    assert "000001" in ours._active
+    (back.parent / "osgpilot-out").mkdir()
+    (back / "log").write_text("of the second")
+    assert (tmp_path / "log").read_text() == "of the first attempt"
 
 
 def test_shutting_down_does_not_wait_for_the_next_check(start):
