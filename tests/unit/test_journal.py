@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.core.model import (
 )
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
-from snakemake_executor_plugin_osgpilot.journal import store
+from snakemake_executor_plugin_osgpilot.journal import schema
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
@@ -84,7 +84,7 @@ def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
 
 def test_a_journal_of_the_first_version_goes_on(path):
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(f"{store.MIGRATIONS[0]}; PRAGMA user_version = 1")
+        db.executescript(f"{schema.MIGRATIONS[0]}; PRAGMA user_version = 1")
         db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
         db.executemany(
             "INSERT INTO jobs (key, identity, digest, rule, class, over) "
@@ -176,8 +176,8 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
     with closing(Journal(path, SEAT)) as journal:
         note(journal, "1")
         journal.intend(["1"])
-    more = (*store.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
-    monkeypatch.setattr(store, "MIGRATIONS", more)
+    more = (*schema.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
+    monkeypatch.setattr(schema, "MIGRATIONS", more)
     with later(path) as found:
         assert found._read("SELECT note FROM jobs") == [("old",)]
         assert found._read("PRAGMA user_version") == [(len(more),)]
@@ -185,12 +185,12 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
 
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     Journal(path, SEAT).close()
-    right = store.MIGRATIONS
+    right = schema.MIGRATIONS
     half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
-    monkeypatch.setattr(store, "MIGRATIONS", (*right, half))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*right, half))
     with pytest.raises(Unavailable):
         Journal(path)
-    monkeypatch.setattr(store, "MIGRATIONS", right)
+    monkeypatch.setattr(schema, "MIGRATIONS", right)
     with later(path) as found:
         assert found._read("PRAGMA user_version") == [(len(right),)]
         assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
@@ -199,6 +199,6 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
 def test_a_journal_of_a_newer_version_is_left_alone(path):
     Journal(path, SEAT).close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(store.MIGRATIONS) + 1}")
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     with pytest.raises(BadInput, match="newer version"):
         Journal(path)
