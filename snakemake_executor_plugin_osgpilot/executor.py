@@ -54,6 +54,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._preparer: Preparer | None = None
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
+        self._put_off: dict[str, Job] = {}
         self.interrupted = False
         self._teller = Teller(logger)
         self._run = open_run(workflow, share, self._teller)
@@ -98,6 +99,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
         self._run.ending.listen()
+        self._run.tenure.is_certain()
         jobs = list(jobs)
         for start in range(0, len(jobs), BATCH):
             self._hand_over(jobs[start : start + BATCH])
@@ -138,6 +140,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def handle_job_success(self, job: Any) -> None:
         """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
         super().handle_job_success(job)
+        self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
         if key:
             # from now on, Snakemake itself knows that the job is done
@@ -150,6 +153,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def handle_job_error(self, job: Any) -> None:
         """Forget where the job was; Snakemake may hand it over again."""
         super().handle_job_error(job)
+        self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
             self._run.say(trouble)
         self._ahead.failed(job)
@@ -200,9 +204,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
+        if not self._run.tenure.is_certain():
+            await asyncio.sleep(POLL_S)
+            for info in active_jobs:
+                yield info
+            return
         self._run.controller.news.clear()
         failed = {}
-        over = self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        put_off, self._put_off = self._put_off, {}
+        over = put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
@@ -225,7 +235,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
         news, clock = self._run.controller.news, self._run.clock
-        while self.wait and not news.is_set() and not self._late.is_due(clock.now_s()):
+        while self.wait and not (
+            news.is_set() or self._put_off or self._late.is_due(clock.now_s())
+        ):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
@@ -240,6 +252,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
         if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
             self._active[job.key] = info
+            return ""
+        if not self._run.tenure.is_certain():
+            self._active[job.key], self._put_off[job.key] = info, job
             return ""
         try:
             self._bring_home(job, folder)
@@ -258,6 +273,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return text
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
+        self._run.tenure.is_certain()
         if info.job.is_group():
             # Snakemake's own report of a failed group leaves the message out
             self.logger.error(f"group job {info.job.name}: {text}")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.controller import Controller
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
@@ -66,6 +66,8 @@ class Ending:
 
     def end(self, *, interrupted: bool) -> None:
         """End jobs and pilots; where the user has `interrupted` the run, leave them if wished."""
+        with suppress(Unanswered):
+            self._taken.journal.check_held()
         if interrupted and self.detaches:
             self._leave()
         elif self._controller.close(hurry=interrupted):

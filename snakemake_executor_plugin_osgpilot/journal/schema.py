@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Damaged, NeverBegun, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    Damaged,
+    NeverBegun,
+    OsgpilotError,
+    Unavailable,
+)
 from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.run import RunFolder
 
 BUSY_S = 10.0
 
@@ -73,10 +80,10 @@ def connect(path: Path) -> sqlite3.Connection:
         db = _connect(path, "rw")
         try:
             if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                raise NeverBegun(_never_begun(path))
+                raise _empty(path)
             _migrate(db, path)
             if not db.execute("SELECT count(*) FROM run").fetchone()[0]:
-                raise NeverBegun(_never_begun(path))
+                raise _empty(path)
         except BaseException:
             db.close()
             raise
@@ -99,8 +106,15 @@ def unusable(path: Path, how: str) -> Unavailable:
     )
 
 
-def _never_begun(path: Path) -> str:
-    return (
+def _empty(path: Path) -> OsgpilotError:
+    """Return what a journal without a run means; the folder of one that was begun has more."""
+    try:
+        bare = RunFolder(path.parent).is_bare()
+    except OSError as error:
+        return unusable(path, f"it is empty, and {error.filename}: {error.strerror}")
+    if not bare:
+        return damaged(path, "it is empty")
+    return NeverBegun(
         f"run {path.parent.name} was never begun: its start ended before its journal {path} was "
         "complete; `osgpilot reap` removes it"
     )

@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
 from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 
+
 class Journal:
     """Opens the journal at `path`, or creates it for a run of `seat`; safe from several threads.
 
@@ -149,6 +150,7 @@ class Journal:
         """Write down what is new about pilots. Raises `Unanswered`."""
         new = {p.name: p for p in pilots if self._pilots.get(p.name) != p}
         if not new:
+            self.check_held()
             return
         rows = [(name, _pilot_text(pilot)) for name, pilot in new.items()]
         with self._writing() as db:

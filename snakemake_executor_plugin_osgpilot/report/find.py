@@ -10,8 +10,8 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, read
+from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s
 from snakemake_executor_plugin_osgpilot.report.leads import Leads, leads
 from snakemake_executor_plugin_osgpilot.report.story import Story
 from snakemake_executor_plugin_osgpilot.run import EARLIER_RUNS_MAX, RunFolder

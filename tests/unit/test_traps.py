@@ -76,6 +76,8 @@ class Run:
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
         self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
+        self.certain = True
+        self.tenure = SimpleNamespace(is_certain=lambda: self.certain)
 
     def over(self):
         ended, self.ended = self.ended, {}
