@@ -68,13 +68,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _lookahead(self, workflow: Any) -> Lookahead:
         from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 
-        keep_going = workflow.execution_settings.keep_going
+        dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
         return Lookahead(
-            workflow.dag,
-            self._run.clock,
-            self._class_of,
-            keep_going=keep_going,
-            serves=self._serves,
+            dag, self._run.clock, self._class_of, keep_going=keep_going, serves=self._serves
         )
 
     @property
@@ -211,8 +207,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             return
         self._run.controller.news.clear()
         failed = {}
-        put_off, self._put_off = self._put_off, {}
-        over = put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        over = self._put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        self._put_off = {}
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
@@ -234,10 +230,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
-        news, clock = self._run.controller.news, self._run.clock
-        while self.wait and not (
-            news.is_set() or self._put_off or self._late.is_due(clock.now_s())
-        ):
+        news, clock, late = self._run.controller.news, self._run.clock, self._late
+        while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,7 +32,7 @@ from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
 from snakemake_executor_plugin_osgpilot.journal.guard import Guarded, Tenure, stop
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
-from snakemake_executor_plugin_osgpilot.journal.intake import Intake
+from snakemake_executor_plugin_osgpilot.journal.intake import Intake, clear_returned
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
@@ -172,7 +173,14 @@ def _assemble(
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(guarded, largest(policy.offers), wishes.limits.queued_max, journal, share)
+    queue = Queue(
+        guarded,
+        largest(policy.offers),
+        wishes.limits.queued_max,
+        journal,
+        share,
+        partial(clear_returned, folder),
+    )
     scaling = Scaling(fleet, guarded, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = Chronicle(History(folder.path / HISTORY), queue, fleet, scaling, clock)
@@ -180,15 +188,17 @@ def _assemble(
     controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(queue, journal, folder, count=count, warn=warn)
+    intake = Intake(
+        queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
+    )
     if taken.resumed:
         fleet.recall(journal.pilots())
-        intake.left = dict(recall(taken, access_point, queue).entries)
+        intake.left = recall(taken, access_point, queue)
         # until the first jobs are handed over, pilots are to be kept
         scaling.ahead = Ahead(later=1)
         say(
-            f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
-            f"{len(fleet.live)} pilot(s)"
+            f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
+            f"since, {len(fleet.live)} pilot(s)"
         )
     ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
     return Run(

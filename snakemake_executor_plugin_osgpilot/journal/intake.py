@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+import shutil
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
+from snakemake_executor_plugin_osgpilot.access_point.description import (
+    INPUT_FOLDER,
+    JOB_FILE,
+    JOB_OUTPUT,
+    OUTPUT_FOLDER,
+)
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.recovery import Adopt, Entry, Replace, decide
+from snakemake_executor_plugin_osgpilot.core.recovery import Adopt, Left, Replace, decide
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.payload.commit import discard
@@ -20,27 +27,36 @@ from snakemake_executor_plugin_osgpilot.run import RunFolder
 class Intake:
     """Gives jobs their keys and hands them to the queue; used by Snakemake's threads.
 
-    `left` has the jobs of an earlier life by identity.
+    `left` has the jobs of an earlier life. Of each of these that is submitted again, `note_again`
+    is told key and reason, and `say` how many there are for which reason.
     """
 
     queue: Queue
     journal: Journal
     folder: RunFolder
-    left: dict[str, Entry] = field(default_factory=dict)
+    left: Left = field(default_factory=Left)
     count: int = 0
     warn: Callable[[str], None] = print
+    say: Callable[[str], None] = print
+    note_again: Callable[[str, str], None] = lambda key, why: None
+    _taken: set[str] = field(default_factory=set)
+    _again: Counter[str] = field(default_factory=Counter)
     _done: deque[str] = field(default_factory=deque)
     _instead: dict[str, str] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
 
     def key_for(self, identity: str, digest: str) -> tuple[str, bool]:
         """Return the key of a job, and whether it is there already and only has to be followed."""
-        entry = self.left.pop(identity, None)
+        # once: what is handed over a second time is another try
+        is_first = identity not in self._taken
+        self._taken.add(identity)
+        entry = self.left.entries.get(identity) if is_first else None
+        gone = self.left.gone.get(identity, "") if is_first else ""
         complete = (
             entry is not None and (self.folder.job(entry.key) / INPUT_FOLDER / JOB_FILE).exists()
         )
         ended = entry is not None and self.queue.ended(entry.key)
-        verdict = decide(entry, digest, complete=complete, ended=ended)
+        verdict = decide(entry, digest, complete=complete, ended=ended, gone=gone)
         if isinstance(verdict, Adopt):
             self._adopted.add(verdict.key)
             return verdict.key, True
@@ -48,6 +64,9 @@ class Intake:
         key = f"{self.count:06}"
         if isinstance(verdict, Replace):
             self._instead[key] = verdict.key
+        if verdict.why:
+            self._again[verdict.why] += 1
+            self.note_again(key, verdict.why)
         return key, False
 
     def note(self, job: Job, identity: str, digest: str) -> None:
@@ -65,6 +84,9 @@ class Intake:
             else:
                 new.append(job)
         self._adopted.clear()
+        for why, number in self._again.items():
+            self.say(f"{number} job(s) of an earlier life are submitted again: {why}")
+        self._again.clear()
         self.queue.claim(known, instead)
         self.queue.add(new)
         return len(known)
@@ -88,3 +110,11 @@ class Intake:
         except OsgpilotError as error:
             # after a kill, these jobs would be looked at once more
             self.warn(str(error))
+
+
+def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:
+    """Remove what earlier attempts at jobs brought back, before they are submitted again."""
+    for key in keys:
+        shutil.rmtree(folder.job(key) / OUTPUT_FOLDER, ignore_errors=True)
+        with suppress(OSError):
+            (folder.job(key) / JOB_OUTPUT).unlink()

@@ -117,6 +117,7 @@ class Journal:
         """
         new = {key: self._noted[key] for key in keys if key in self._noted}
         if not new:
+            self.check_held()
             return
         rows = [
             (key, identity, digest, job.rule, _encoded(job.job_class))

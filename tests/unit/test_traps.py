@@ -241,6 +241,25 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start):
     assert ours.wait_thread.is_alive()
 
 
+def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(start):
+    flow = workflow()
+    ours, run = start(Executor, flow)
+    job = add_job(ours)
+    ours._payloads = {}
+    run.certain = False
+    run.ended = ended()
+    asked = []
+    run.tenure.is_certain = lambda: asked.append(run.certain) or run.certain
+    run.controller.news.set()
+    until(lambda: len(asked) > 2)
+    assert (flow.scheduler.failed, run.settled) == ([], [])
+    # and when the doubt comes between two jobs
+    answers = iter([True, False, False])
+    run.tenure.is_certain = lambda: next(answers, True)
+    until(lambda: flow.scheduler.failed == [job])
+    assert run.settled == ["000001"]
+
+
 def test_shutting_down_does_not_wait_for_the_next_check(start):
     naive, _ = start(Careless, workflow(interval_s=2))
     time.sleep(0.2)
