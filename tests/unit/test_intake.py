@@ -1,7 +1,5 @@
 """Jobs on their way to the queue: which are followed again, and why others are not."""
 
-from contextlib import closing
-
 import pytest
 from doubles import FakeAccessPoint
 from queued import job
@@ -17,10 +15,8 @@ from snakemake_executor_plugin_osgpilot.core.recovery import (
 )
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake, clear_returned
 from snakemake_executor_plugin_osgpilot.journal.resume import recall, take
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
-from snakemake_executor_plugin_osgpilot.run import JOURNAL
 
 
 @pytest.fixture
@@ -44,14 +40,9 @@ def intake(taken, there):
     said, noted = [], {}
     left = recall(taken, there, queue)
     made = Intake(
-        queue,
-        taken.journal,
-        taken.folder,
-        left,
-        count=9,
-        say=said.append,
-        note_again=noted.__setitem__,
-    )
+        queue, taken.journal, taken.folder, left, count=9,
+        say=said.append, note_again=noted.__setitem__,
+    )  # fmt: skip
     return made, said, noted
 
 
@@ -109,6 +100,5 @@ def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
     there.told = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
     queue.follow()
     assert queue.run_again("1", "it did not come back whole")
-    with closing(Journal(taken.folder.path / JOURNAL)):
-        queue.send()
+    queue.send()
     assert seen == [False, False]
