@@ -29,8 +29,9 @@ DETACHED_FOR_S = 7 * 24 * 3600.0
 def finish(folder: RunFolder, journal: Journal) -> None:
     """Remove the folders of jobs that came to no end, and keys; note that nothing is left.
 
-    Those of failed jobs stay, to be looked at. Raises `Unanswered`.
+    Those of failed jobs stay, to be looked at. Raises `Unanswered`, or `Lost`: nothing is removed.
     """
+    journal.check_held()
     for entry in journal.entries():
         shutil.rmtree(folder.job(entry.key), ignore_errors=True)
     shutil.rmtree(folder.keys, ignore_errors=True)

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Lock
 
 from snakemake_executor_plugin_osgpilot.access_point.description import (
     INPUT_FOLDER,
@@ -42,6 +43,9 @@ class Intake:
     _taken: set[str] = field(default_factory=set)
     _again: Counter[str] = field(default_factory=Counter)
     _done: deque[str] = field(default_factory=deque)
+    _unsettled: list[str] = field(default_factory=list)
+    _trouble: str = ""
+    _settling: Lock = field(default_factory=Lock)
     _instead: dict[str, str] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
 
@@ -96,20 +100,33 @@ class Intake:
         self._done.append(key)
 
     def settle(self, failed: Iterable[str] = ()) -> None:
-        """Write down that jobs are done or have failed; remove the folders of those done.
+        """Write down that jobs are done or have failed; then remove the folders of those done.
 
-        Call it before Snakemake hears of a failure: what it hands over again is another try.
+        Call it before Snakemake hears of a failure: what it hands over again is another try. What
+        cannot be written is tried again with the next call.
         """
-        keys = list(failed)
-        while self._done:
-            keys.append(self._done.popleft())
-            discard(self.folder.job(keys[-1]))
+        # at the end, the main thread does what the status thread does before
+        with self._settling:
+            self._settle(failed)
+
+    def _settle(self, failed: Iterable[str]) -> None:
+        self._unsettled += failed
+        done = list(self._done)
+        if not (done or self._unsettled):
+            return
         try:
-            if keys:
-                self.journal.settled(self.queue.jobs(keys))
+            self.journal.settled(self.queue.jobs([*self._unsettled, *done]))
         except OsgpilotError as error:
             # after a kill, these jobs would be looked at once more
-            self.warn(str(error))
+            if str(error) != self._trouble:
+                self.warn(str(error))
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        self._unsettled.clear()
+        for key in done:
+            self._done.popleft()
+            discard(self.folder.job(key))
 
 
 def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:

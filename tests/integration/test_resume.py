@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -154,8 +154,11 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
     following = workflow.start(*options(shared))
 
     def asks() -> bool:
-        files = Path(f"/proc/{following.pid}/fd").iterdir()
-        return any(os.readlink(file).endswith("/asking") for file in files if file.is_symlink())
+        found = []
+        for file in Path(f"/proc/{following.pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(file.readlink().name)
+        return "asking" in found
 
     until(lambda: "taking up run" in workflow.said or asks(), "the next start to ask")
     worker.resume()

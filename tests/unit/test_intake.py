@@ -1,5 +1,9 @@
 """Jobs on their way to the queue: which are followed again, and why others are not."""
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 from doubles import FakeAccessPoint
 from queued import job
@@ -13,10 +17,15 @@ from snakemake_executor_plugin_osgpilot.core.recovery import (
     REMOVED,
     UNTOLD,
 )
+from snakemake_executor_plugin_osgpilot.errors import Lost
+from snakemake_executor_plugin_osgpilot.journal.ending import finish
 from snakemake_executor_plugin_osgpilot.journal.intake import Intake, clear_returned
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import recall, take
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.run import JOURNAL
 
 
 @pytest.fixture
@@ -102,3 +111,38 @@ def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
     assert queue.run_again("1", "it did not come back whole")
     queue.send()
     assert seen == [False, False]
+
+
+def test_what_is_not_written_down_is_kept_and_written_later(taken):
+    submit_in_an_earlier_life(taken, "1", "2")
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0", "2": "8.1"}
+    made, *_ = intake(taken, there)
+    made.warn = (warned := []).append
+    made.done("1")
+    with closing(sqlite3.connect(taken.folder.path / JOURNAL, isolation_level=None)) as other:
+        taken.journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        made.settle(["2"])
+        made.settle()
+        assert taken.folder.job("1").is_dir()
+        other.execute("ROLLBACK")
+    assert len(warned) == 1, "once"
+    made.settle()
+    assert taken.journal.entries() == []
+    assert not taken.folder.job("1").exists()
+    assert taken.folder.job("2").is_dir(), "to be looked at"
+
+
+def test_whoever_lost_a_run_removes_nothing_of_it(taken):
+    submit_in_an_earlier_life(taken, "1")
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0"}
+    made, *_ = intake(taken, there)
+    made.done("1")
+    with closing(Journal(taken.folder.path / JOURNAL)) as other:
+        other.hold(replace(this_process(), pid=77))
+        made.settle()
+        with pytest.raises(Lost):
+            finish(taken.folder, taken.journal)
+    assert taken.folder.job("1").is_dir()
