@@ -55,7 +55,6 @@ class CondorQueue:
         self._folder = run_folder
         self._manager = manager
         self._address = address
-        # without a run's folder there are no other lives
         self._worker = Worker(run_folder / ASKING if run_folder.name else None)
         self._checked = False
         self.wanted: set[str] = set()

@@ -39,33 +39,40 @@ class Turn:
     @contextmanager
     def taken(self, within_s: float) -> Iterator[None]:
         """Have the turn meanwhile. Raises `Unanswered` if another life has it for too long."""
-        if self._path is None:
+        # without a run's folder there are no other lives
+        if self._path is None or not self._path.parent.is_dir():
             yield
             return
-        if self._file < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o600)
-        self._wait(time.monotonic() + within_s)
+        try:
+            self._wait(time.monotonic() + within_s)
+        except OSError as error:
+            raise Unanswered(f"{self._path} cannot be locked: {error.strerror}") from error
         try:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _wait(self, until_s: float) -> None:
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno != errno.EWOULDBLOCK:
-                    raise
-            else:
-                return
+        if self._file < 0:
+            assert self._path is not None
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+        while not self._locked():
             if time.monotonic() >= until_s:
                 raise Unanswered(
                     "a process that an earlier life of this run has left is still asking the "
                     f"access point ({self._path} is locked)"
                 )
             time.sleep(LOOK_EVERY_S)
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Give the lock up."""

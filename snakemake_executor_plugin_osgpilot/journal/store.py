@@ -73,8 +73,9 @@ class Journal:
             return
         who = "another process, which has ended since"
         if holder and not closed:
-            told = json.loads(holder)
-            who = f"process {told['pid']} on {told['host']}"
+            with self._understanding():
+                told = Holder(**json.loads(holder))
+                who = f"process {told.pid} on {told.host}"
         raise Lost(f"run {self._path.parent.name} was taken over by {who}")
 
     @contextmanager
