@@ -44,15 +44,15 @@ class RunFolder:
         return self.path / "pilots" / name
 
     def is_bare(self) -> bool:
-        """Whether a run did nothing yet: there is nothing but its journal and its lease.
+        """Whether a run was never begun: there is nothing but its journal, whatever that is worth.
 
-        Raises `OSError`.
+        The lease comes next, before there is a holder. Raises `OSError`.
         """
         for path in self.path.iterdir():
             if path.name in ("jobs", "pilots"):
                 if any(path.iterdir()):
                     return False
-            elif not path.name.startswith((JOURNAL, LEASE)):
+            elif not path.name.startswith(JOURNAL):
                 return False
         return True
 

@@ -79,15 +79,18 @@ def connect(path: Path) -> sqlite3.Connection:
     with _clearly(path):
         db = _connect(path, "rw")
         try:
-            if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                raise _empty(path)
+            _check_begun(db, path)
             _migrate(db, path)
-            if not db.execute("SELECT count(*) FROM run").fetchone()[0]:
-                raise _empty(path)
+            _check_begun(db, path, "run")
         except BaseException:
             db.close()
             raise
         return db
+
+
+def _check_begun(db: sqlite3.Connection, path: Path, table: str = "sqlite_schema") -> None:
+    if not db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]:
+        raise _broken(path, "it is empty")
 
 
 def damaged(path: Path, how: str) -> Damaged:
@@ -106,14 +109,14 @@ def unusable(path: Path, how: str) -> Unavailable:
     )
 
 
-def _empty(path: Path) -> OsgpilotError:
-    """Return what a journal without a run means; the folder of one that was begun has more."""
+def _broken(path: Path, how: str) -> OsgpilotError:
+    """Return what a journal means that is none: the folder of a run that was begun has more."""
     try:
         bare = RunFolder(path.parent).is_bare()
     except OSError as error:
-        return unusable(path, f"it is empty, and {error.filename}: {error.strerror}")
+        return unusable(path, f"{how}, and {error.filename}: {error.strerror}")
     if not bare:
-        return damaged(path, "it is empty")
+        return damaged(path, how)
     return NeverBegun(
         f"run {path.parent.name} was never begun: its start ended before its journal {path} was "
         "complete; `osgpilot reap` removes it"
@@ -128,7 +131,7 @@ def _clearly(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise unusable(path, str(error)) from error
     except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
+        raise _broken(path, str(error)) from error
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

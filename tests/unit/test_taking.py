@@ -302,12 +302,23 @@ def with_a_hot_journal(path):
     assert path.with_name(f"{JOURNAL}-journal").exists()
 
 
+def zeros(path):
+    path.write_bytes(bytes(4096))
+
+
+def half(path):
+    with closing(Journal(path.with_name("whole"), seat())):
+        path.write_bytes(path.with_name("whole").read_bytes()[:5000])
+    path.with_name("whole").unlink()
+
+
 def not_renamed(path):
     without_a_row(path.with_name(f"{JOURNAL}.new"))
 
 
 @pytest.mark.parametrize(
-    "broken", [empty, without_a_row, older_without_a_row, with_a_hot_journal, not_renamed]
+    "broken",
+    [empty, zeros, half, without_a_row, older_without_a_row, with_a_hot_journal, not_renamed],
 )
 def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
     folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
@@ -321,10 +332,11 @@ def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, 
             Journal(folder.path / JOURNAL)
 
 
-@pytest.mark.parametrize("trace", ["jobs/000001", "pilots/osgpilot-1-1", "jobs.log", "record.json"])
-def test_an_empty_journal_of_a_run_that_did_something_is_damage(tmp_path, trace):
+@pytest.mark.parametrize("trace", ["jobs/000001", "pilots/osgpilot-1-1", "jobs.log", LEASE])
+def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
     folder = begin(tmp_path)
     (folder.path / JOURNAL).write_bytes(b"")
+    (folder.path / LEASE).unlink()
     (folder.path / trace).touch()
     with pytest.raises(BadInput, match="is damaged"):
         again(tmp_path)
