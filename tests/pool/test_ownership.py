@@ -108,6 +108,11 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
     for host in SITES:
         pool.say("mkdir", "-p", SHARED, host=host)
     (folder / "site.yaml").write_text(yaml.safe_dump(FROM_ANYWHERE))
+    for name in ("id_ed25519", "known_hosts"):
+        # as in a home that both hosts share
+        path = f"/home/alice/.ssh/{name}"
+        text = pool.say("cat", path, host="ap") + "\n"
+        assert pool.run("sh", "-c", f"umask 077; cat > {path}", stdin=text).returncode == 0
     options = ("--nolock", "--rerun-incomplete", "--osgpilot-max-pilots", "1")
     options += ("--osgpilot-shared-prefixes", SHARED)
 
@@ -124,6 +129,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
 
     frozen = begin("login")
     until(lambda: running() == ["2", "2"] or frozen.poll() is not None, 120, "two jobs that run")
+    assert frozen.poll() is None, said("login")
     pid = pool.say("pgrep", "-o", "-u", "alice", "-f", "python -m snakemake --executor")
     pool.say("kill", "-STOP", pid, user="root")
     (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")
