@@ -162,37 +162,46 @@ def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float
     return False
 
 
+def differs(trial: Trial, calm: Trial) -> bool:
+    """Tell what became of a trial; return whether that is not what became of one left alone."""
+    ran, once = trial.executions(), calm.executions()
+    more = {job: count for job, count in ran.items() if count != once[job]}
+    same = trial.outputs() == calm.outputs()
+    runs = len(list((trial.folder / ".snakemake" / "osgpilot").glob("2*/")))
+    print(f"lives {trial.lives}, runs {runs}")
+    print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
+    print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}", flush=True)
+    said = (trial.folder / "said").read_text()
+    print(*(line for line in said.splitlines() if "submitted again" in line), sep="\n")
+    if same and not more and ran.keys() == once.keys() and nothing_left():
+        return False
+    print(said[-6000:])
+    print(*attempts(trial, {job.partition("-")[0] for job in more}), sep="\n")
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one trial for each")
     parser.add_argument("--longest-s", type=float, default=8.0, help="of a life that is killed")
     parser.add_argument("--load", type=int, default=0, help="processes that keep the machine busy")
     arguments = parser.parse_args()
+    failed = 0
     with tempfile.TemporaryDirectory(dir=Path.home()) as temporary:
         place = Path(temporary)
         calm = Trial(place, "calm", arguments.jobs)
         calm.run()
-        trial = Trial(place, "killed", arguments.jobs)
-        begun_s = time.monotonic()
-        with busy(arguments.load):
-            chance = random.Random(arguments.seed)
-            if not kill_often(trial, arguments.kills, chance, arguments.longest_s):
-                trial.run()
-        said = (trial.folder / "said").read_text()
-        ran, once = trial.executions(), calm.executions()
-        more = {job: count for job, count in ran.items() if count != once[job]}
-        same = trial.outputs() == calm.outputs()
-        runs = len(list((trial.folder / ".snakemake" / "osgpilot").glob("2*/")))
-        print(f"lives {trial.lives}, runs {runs}, {time.monotonic() - begun_s:.0f} s")
-        print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
-        print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}")
-        good = same and not more and ran.keys() == once.keys() and nothing_left()
-        if not good:
-            print(said[-6000:])
-            print(*attempts(trial, {job.partition("-")[0] for job in more}), sep="\n")
-        raise SystemExit(0 if good else 1)
+        for seed in arguments.seed:
+            trial, chance = Trial(place, f"killed-{seed}", arguments.jobs), random.Random(seed)
+            begun_s = time.monotonic()
+            with busy(arguments.load):
+                if not kill_often(trial, arguments.kills, chance, arguments.longest_s):
+                    trial.run()
+            print(f"seed {seed}: {time.monotonic() - begun_s:.0f} s")
+            failed += differs(trial, calm)
+    raise SystemExit(min(failed, 1))
 
 
 if __name__ == "__main__":
