@@ -130,11 +130,24 @@ class Reaper:
         """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
-        journal = None
-        if what.fate is Fate.NEVER_BEGUN:
-            _check_not_begun(folder, say)
-        elif path.exists():
-            journal = _claimed(folder, say)
+        with ExitStack() as undo:
+            journal = None
+            if what.fate is Fate.NEVER_BEGUN:
+                _check_not_begun(folder, say)
+            elif path.exists() and (journal := _claimed(folder, say)):
+                undo.callback(journal.close)
+            self._remove_from_hosts(what, say)
+            if journal:
+                finish(folder, journal)
+                _tell_end(folder)
+            elif what.fate is Fate.NEVER_BEGUN:
+                shutil.rmtree(folder.path, ignore_errors=True)
+            elif path.exists():
+                # it is damaged; nothing is left that it could tell of
+                path.rename(path.with_suffix(".damaged"))
+        shutil.rmtree(folder.path / "jobs", ignore_errors=True)
+
+    def _remove_from_hosts(self, what: Remains, say: Callable[[str], None]) -> None:
         for queue in what.jobs:
             self._remove_jobs(queue, what.run, say)
         for ssh in what.pilots:
@@ -142,16 +155,6 @@ class Reaper:
         for ssh, there in what.cluster_folders.items():
             if ssh in self.grounds.hosts and is_folder_of(what.run, there):
                 self.grounds.hosts[ssh].run(["rm", "-rf", there])
-        if journal is not None:
-            with closing(journal):
-                finish(folder, journal)
-            _tell_end(folder)
-        elif what.fate is Fate.NEVER_BEGUN:
-            shutil.rmtree(folder.path, ignore_errors=True)
-        elif path.exists():
-            # it is damaged; nothing is left that it could tell of
-            path.rename(path.with_suffix(".damaged"))
-        shutil.rmtree(folder.path / "jobs", ignore_errors=True)
 
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
@@ -194,7 +197,8 @@ class Reaper:
 def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
     """Raise `Unanswered` for a run that is just being begun."""
     with starting(folder.path.parent, say):
-        if fate_of(folder, is_here=False)[0] is not Fate.NEVER_BEGUN:
+        fate, _ = fate_of(folder, is_here=False)
+        if folder.path.exists() and fate is not Fate.NEVER_BEGUN:
             raise Unanswered(f"run {folder.path.name} has just been begun; it is left alone")
 
 

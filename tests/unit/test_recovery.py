@@ -121,6 +121,8 @@ HERE = Holder("login1", "boot-a", "pids-a", 10, "500", 0.0)
         (replace(HERE, host="login2", boot="boot-b"), "500", LEASE_S * 2, False),
         (replace(HERE, space="pids-b"), "", LEASE_S / 2, True),
         (replace(HERE, boot=""), "500", LEASE_S * 2, False),
+        (replace(HERE, host="login2"), "", None, True),
+        (HERE, "777", None, False),
     ],
 )
 def test_a_holder_lives_as_its_process_does_or_elsewhere_as_its_lease(
