@@ -234,12 +234,13 @@ def _tell_end(folder: RunFolder) -> None:
 
 
 def _size_bytes(folder: Path) -> int:
+    """Return the size of the files in `folder`, as far as it can be read and they stay."""
     size = 0
-    for path in folder.rglob("*"):
-        # what goes meanwhile has no size
-        with suppress(OSError):
-            status = path.lstat()
-            size += status.st_size if S_ISREG(status.st_mode) else 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = Path(place, name).lstat()
+                size += status.st_size if S_ISREG(status.st_mode) else 0
     return size
 
 
