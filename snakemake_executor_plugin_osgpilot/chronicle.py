@@ -74,6 +74,10 @@ class Chronicle:
         text = self.redact(text)[-lines.TEXT_MAX :]
         self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
 
+    def again(self, key: str, why: str) -> None:
+        """Write down why a job of an earlier life is submitted again, under this key."""
+        self.history.put([{"kind": "again", "at_s": self.clock.now_s(), "job": key, "text": why}])
+
     def planned(self, view: View) -> None:
         """Write down what was just planned, if it says something new."""
         ahead, decided = self.scaling.ahead, self.scaling.last

@@ -2,6 +2,9 @@
 
 OsgpilotError        anything we raise on purpose; its text is one line that ends with what to do
 ├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
+│   ├── Damaged      a file of ours is not what we wrote
+│   └── NeverBegun   a run whose start was cut short before it was written down
+├── Lost             somebody else works on the run now: nothing of it may be touched
 ├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
 ├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
 │   ├── Unreached    it did not even leave: nothing was done, and the same can be asked again
@@ -26,6 +29,18 @@ class OsgpilotError(Exception):
 
 class BadInput(OsgpilotError):
     """What the user gave cannot be used; the text names flag or key, value and remedy."""
+
+
+class Damaged(BadInput):
+    """A file of ours is not what we wrote; nothing can be read from it."""
+
+
+class NeverBegun(BadInput):
+    """The start of a run was cut short before it was written down: there is nothing of it."""
+
+
+class Lost(OsgpilotError):
+    """Somebody else works on the run now; nothing of it may be touched any more."""
 
 
 class Unavailable(OsgpilotError):

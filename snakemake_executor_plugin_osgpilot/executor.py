@@ -57,6 +57,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer: Preparer | None = None
         self._ended: dict[Any, tuple[str, float]] = {}
         self._closed = False
+        self._put_off: dict[str, Job] = {}
         self.interrupted = False
         self._environment = _environment(workflow)
         self.redact = Redactor(self._environment.values())
@@ -72,13 +73,9 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _lookahead(self, workflow: Any) -> Lookahead:
         from snakemake_executor_plugin_osgpilot.lookahead import Lookahead
 
-        keep_going = workflow.execution_settings.keep_going
+        dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
         return Lookahead(
-            workflow.dag,
-            self._run.clock,
-            self._class_of,
-            keep_going=keep_going,
-            serves=self._serves,
+            dag, self._run.clock, self._class_of, keep_going=keep_going, serves=self._serves
         )
 
     @property
@@ -102,6 +99,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Make jobs ready to travel and hand them to the queue."""
         self._run.ending.listen()
+        self._run.tenure.is_certain()
         jobs = list(jobs)
         for start in range(0, len(jobs), BATCH):
             self._hand_over(jobs[start : start + BATCH])
@@ -142,6 +140,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def handle_job_success(self, job: Any) -> None:
         """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
         super().handle_job_success(job)
+        self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
         if key:
             # from now on, Snakemake itself knows that the job is done
@@ -154,6 +153,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def handle_job_error(self, job: Any) -> None:
         """Forget where the job was; Snakemake may hand it over again."""
         super().handle_job_error(job)
+        self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
             self._run.say(trouble)
         self._ahead.failed(job)
@@ -198,9 +198,15 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report what ended; yield the rest. Never raises: that would end the status thread."""
+        if not self._run.tenure.is_certain():
+            await asyncio.sleep(POLL_S)
+            for info in active_jobs:
+                yield info
+            return
         self._run.controller.news.clear()
         failed = {}
-        over = self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        over = self._put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
+        self._put_off = {}
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
@@ -222,8 +228,8 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""
-        news, clock = self._run.controller.news, self._run.clock
-        while self.wait and not news.is_set() and not self._late.is_due(clock.now_s()):
+        news, clock, late = self._run.controller.news, self._run.clock, self._late
+        while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
@@ -239,6 +245,9 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
         if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
             self._active[job.key] = info
+            return ""
+        if not self._run.tenure.is_certain():
+            self._active[job.key], self._put_off[job.key] = info, job
             return ""
         try:
             self._bring_home(info.job, job, folder)
@@ -260,6 +269,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return text
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
+        self._run.tenure.is_certain()
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -124,8 +124,13 @@ def _text(output: bytes) -> str:
     return output.decode("utf-8", errors="replace")
 
 
-def start_worker(argv: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a helper process that is spoken to in lines over its standard input and output."""
+def start_worker(
+    argv: Sequence[str], environment: dict[str, str], shared: Collection[int] = ()
+) -> subprocess.Popen[str]:
+    """Start a helper process that is spoken to in lines over its standard input and output.
+
+    The descriptors in `shared` are open there, too.
+    """
     return subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
@@ -134,6 +139,7 @@ def start_worker(argv: Sequence[str], environment: dict[str, str]) -> subprocess
         text=True,
         bufsize=1,
         env=environment,
+        pass_fds=shared,
         # Ctrl-C belongs to Snakemake; it decides what happens to the queue
         start_new_session=True,
     )

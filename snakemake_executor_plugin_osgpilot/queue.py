@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -30,19 +30,17 @@ class Queue:
     """Talks with the access point about the jobs of the run; what follows is decided in `core`.
 
     `add`, `run_again` and `over` are called by Snakemake's threads, all else by the controller. The
-    lock is never held while the access point is asked.
+    lock is never held while the access point is asked. `clear` removes what jobs brought before.
     """
 
     def __init__(
-        self,
-        access_point: AccessPoint,
-        largest: Shape,
-        queued_max: int = QUEUED_MAX,
-        journal: JobJournal | None = None,
-        share: Share | None = None,
-    ) -> None:
+        self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
+        journal: JobJournal | None = None, share: Share | None = None,
+        clear: Callable[[Iterable[str]], object] = tuple,
+    ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
+        self._clear = clear
         self._share = share or Allowance().share()
         self._lock = threading.Lock()
         self._registry = Registry(largest)
@@ -297,6 +295,7 @@ class Queue:
         try:
             if self._journal:
                 self._journal.intend(keys)
+            self._clear(job.key for job in jobs if job.setbacks)
             ids = self._access_point.submit(submission)
         except Full as full:
             with self._lock:

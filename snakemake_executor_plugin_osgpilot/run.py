@@ -47,6 +47,19 @@ class RunFolder:
     def pilot(self, name: str) -> Path:
         return self.path / "pilots" / name
 
+    def is_bare(self) -> bool:
+        """Whether a run was never begun: there is nothing but its journal, whatever that is worth.
+
+        The lease comes next, before there is a holder. Raises `OSError`.
+        """
+        for path in self.path.iterdir():
+            if path.name in ("jobs", "pilots"):
+                if any(path.iterdir()):
+                    return False
+            elif not path.name.startswith(JOURNAL):
+                return False
+        return True
+
     def last_number(self, kind: str) -> int:
         """Return the highest number there is among folders of `jobs` or `pilots`, 0 if none."""
         names = (path.name.rpartition("-")[2] for path in (self.path / kind).glob("*"))

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from snakemake_executor_plugin_osgpilot.access_point import credentials
 from snakemake_executor_plugin_osgpilot.access_point.choose import (
@@ -30,13 +31,14 @@ from snakemake_executor_plugin_osgpilot.core.progress import Progress
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.ending import Ending
+from snakemake_executor_plugin_osgpilot.journal.guard import Guarded, Tenure, stop
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
-from snakemake_executor_plugin_osgpilot.journal.intake import Intake
+from snakemake_executor_plugin_osgpilot.journal.intake import Intake, clear_returned
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken, recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.pilot.token import check_token
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat, Slurm
 from snakemake_executor_plugin_osgpilot.project import choose
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import RunFolder
@@ -86,6 +88,7 @@ class Run:
     intake: Intake
     ending: Ending
     chronicle: Chronicle
+    tenure: Tenure
 
     def close(self, *, interrupted: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
@@ -157,6 +160,7 @@ def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run
         taken.settle_at(place_of(ground.site, ground.schedd, pilots_at))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
+    run.journal.on_lost = stop
     run.controller.start()
     return run
 
@@ -167,11 +171,19 @@ def _assemble(
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     clock, say, warn = SystemClock(), voice.say, voice.warn
-    slurm = cluster.client(folder)
+    slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
+    guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
     fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(access_point, largest(policy.offers), wishes.limits.queued_max, journal, share)
-    scaling = Scaling(fleet, access_point, clock, policy, share)
+    queue = Queue(
+        guarded,
+        largest(policy.offers),
+        wishes.limits.queued_max,
+        journal,
+        share,
+        partial(clear_returned, folder),
+    )
+    scaling = Scaling(fleet, guarded, clock, policy, share)
     book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = Chronicle(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
@@ -180,20 +192,22 @@ def _assemble(
     controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(queue, journal, folder, count=count, warn=warn)
+    intake = Intake(
+        queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
+    )
     if taken.resumed:
         fleet.recall(journal.pilots())
-        intake.left = dict(recall(taken, access_point, queue).entries)
+        intake.left = recall(taken, access_point, queue)
         # until the first jobs are handed over, pilots are to be kept
         scaling.ahead = Ahead(later=1)
         say(
-            f"taking up run {seat.run}: {len(intake.left)} job(s) in the queue or ended since, "
-            f"{len(fleet.live)} pilot(s)"
+            f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
+            f"since, {len(fleet.live)} pilot(s)"
         )
     ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
-        journal, intake, ending, chronicle,
+        journal, intake, ending, chronicle, Tenure(journal.check_held, warn),
     )  # fmt: skip
 
 

@@ -11,19 +11,29 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_plugin_osgpilot.access_point.refusals import failure
+from snakemake_executor_plugin_osgpilot.access_point.turn import Turn
 from snakemake_executor_plugin_osgpilot.errors import Unanswered
 from snakemake_executor_plugin_osgpilot.programs import start_worker
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
+
+
+TURN_S = 150.0
+"""A bit longer than any request takes."""
 
 
 class Worker:
-    """One worker process at a time; safe to call from several threads."""
+    """One worker process at a time; safe to call from several threads.
 
-    def __init__(self) -> None:
+    `turn` is the file that keeps other lives of the same run from asking meanwhile.
+    """
+
+    def __init__(self, turn: Path | None = None) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
+        self._turn = Turn(turn)
 
     def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
         """Return the answer to `request`.
@@ -31,11 +41,11 @@ class Worker:
         Raises `Unanswered` when none came within `timeout_s` or the access point was not reached,
         `Full` when it has no room for so many jobs, `Refused` when it said no.
         """
-        with self._lock:
+        with self._lock, self._turn.taken(TURN_S):
             process = self._running()
             try:
                 assert process.stdin is not None
-                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.write(json.dumps(request | {"turn": self._turn.shared}) + "\n")
                 process.stdin.flush()
                 line = _line(process, timeout_s)
             except OSError:
@@ -60,13 +70,15 @@ class Worker:
         """End the worker process."""
         with self._lock:
             self._stop()
+            self._turn.close()
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             module = "snakemake_executor_plugin_osgpilot.access_point.worker"
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-            self._process = start_worker([sys.executable, "-m", module], environment)
+            argv = [sys.executable, "-m", module]
+            self._process = start_worker(argv, environment, self._turn.shared)
         return self._process
 
     def _stop(self) -> None:

@@ -20,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.access_point.description import (
     resource_attributes,
 )
 from snakemake_executor_plugin_osgpilot.access_point.sights import ATTRIBUTES, sight
+from snakemake_executor_plugin_osgpilot.access_point.turn import ASKING
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
 from snakemake_executor_plugin_osgpilot.core.holds import WAKING
@@ -55,7 +56,7 @@ class CondorQueue:
         self._folder = run_folder
         self._manager = manager
         self._address = address
-        self._worker = Worker()
+        self._worker = Worker(run_folder / ASKING if run_folder.name else None)
         self._checked = False
         self.wanted: set[str] = set()
         self.unfetched: frozenset[str] = frozenset()

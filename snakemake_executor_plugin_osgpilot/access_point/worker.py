@@ -6,6 +6,7 @@ for a minute. In a process of its own that cannot stop Snakemake, and a deadline
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
 from collections.abc import Callable
@@ -54,6 +55,9 @@ def main() -> None:
             answer = {"error": " ".join(str(error).split())}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
+        # before the answer: whoever gets it may ask again, and Snakemake may be stopped or dead
+        for turn in request.get("turn", ()):
+            fcntl.flock(turn, fcntl.LOCK_UN)
         print(json.dumps(answer), flush=True)
 
 

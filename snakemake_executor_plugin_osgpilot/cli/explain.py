@@ -79,7 +79,7 @@ def _ask(story: Story, folder: Path) -> Heard:
         rows = _answer(slurm.look, silent)
     if any(job.state == "held" for job in story.jobs.values()):
         seat = Seat(*(story.life.get(name, "") for name in ("owner", "project", "run")))
-        access_point = LocalAccessPoint(seat, folder)
+        access_point = LocalAccessPoint(seat, Path())
         holds = _answer(access_point.held, silent)
         access_point.close()
     return Heard(rows, holds, tuple(silent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,11 +61,13 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool)
 
 
 def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
-    told = []
+    told, failed = [], []
     for each in reaper.find():
         may_go = each.may_go(named=reaper.workdir is not None)
-        if yes and may_go:
-            reaper.remove(each, partial(echo, err=True))
+        goes = yes and may_go
+        if goes and (why := _removed(reaper, each, partial(echo, err=True))):
+            failed.append(why)
+            goes = False
         told.append(
             {
                 "run": each.run,
@@ -74,10 +77,12 @@ def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
                 "bytes": each.size_bytes,
                 "folder": each.folder,
                 "may_go": may_go,
-                "removed": yes and may_go,
+                "removed": goes,
+                "why": each.why,
             }
         )
     echo_json(told)
+    _end(failed)
 
 
 def _reap(reaper: Reaper, *, yes: bool) -> None:
@@ -90,15 +95,32 @@ def _reap(reaper: Reaper, *, yes: bool) -> None:
     echo("what is left of runs, and what would be removed")
     # as wide as it has to be in a file or a pipe
     terminal(width=None if sys.stdout.isatty() else 300).print(_table(found, doomed))
+    for each in found:
+        if each.why:
+            echo(f"run {each.run}: {each.why}")
     if not doomed:
         return
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nothing was removed; say --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
-    for each in doomed:
-        reaper.remove(each, echo)
-    echo(f"removed what {len(doomed)} run(s) had left")
+    failed = [why for each in doomed if (why := _removed(reaper, each, echo))]
+    echo(f"removed what {len(doomed) - len(failed)} run(s) had left")
+    _end(failed)
+
+
+def _removed(reaper: Reaper, what: Remains, say: Callable[[str], None]) -> str:
+    """Remove what a run left; return why that failed. The other runs are not to suffer."""
+    try:
+        reaper.remove(what, say)
+    except (OsgpilotError, OSError) as error:
+        return f"run {what.run}: {error}"
+    return ""
+
+
+def _end(failed: list[str]) -> None:
+    if failed:
+        raise Unanswered("; ".join(failed))
 
 
 def _place(site_file: Path) -> Place:

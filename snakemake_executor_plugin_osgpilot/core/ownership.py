@@ -34,14 +34,15 @@ class Holder:
         return named and bool(self.boot and other.boot) and self.boot != other.boot
 
 
-def is_alive(holder: Holder, here: Holder, started: str, lease_age_s: float) -> bool:
-    """Whether `holder` still works on its run.
+def is_alive(holder: Holder, here: Holder, started: str, lease_age_s: float | None) -> bool:
+    """Whether `holder` still works on its run, or may.
 
     `here` is this process, `started` the start of the process that has the holder's number here
-    (empty: there is none). Where numbers mean nothing, the lease tells.
+    (empty: there is none). Where numbers mean nothing, the lease tells; if its age is not known
+    (None), nothing is concluded.
     """
     if here.sees(holder):
         return bool(started) and started == holder.started
     if here.outlived(holder):
         return False
-    return lease_age_s < LEASE_S
+    return lease_age_s is None or lease_age_s < LEASE_S

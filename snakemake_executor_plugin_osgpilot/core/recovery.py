@@ -60,13 +60,15 @@ class Past:
 class Left:
     """What an earlier life of the run left at the access point, and what it had done.
 
-    `entries` are jobs in the queue, or that ended there, by identity; `strays` the ids of jobs in
-    the queue that are of no use any more, `past` the jobs that Snakemake was told the end of.
+    `entries` are jobs in the queue, or that ended there, by identity; `gone` says of others why
+    they are submitted again. `strays` are the ids of jobs in the queue that are of no use any more,
+    `past` the jobs that Snakemake was told the end of.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
     past: tuple[Past, ...] = ()
+    gone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def jobs(self) -> list[Job]:
@@ -86,7 +88,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Submit:
-    """The job is not there: submit it."""
+    """The job is not there, or of no use: submit it. `why` says so where there was one."""
+
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,16 @@ class Replace:
     """The job is there, but not as it would be submitted now: take it out first."""
 
     key: str
+    why: str
 
 
 Verdict = Submit | Adopt | Replace
+
+NOT_SUBMITTED = "Snakemake was stopped before it was submitted"
+REMOVED = "it was removed from the queue"
+UNTOLD = "it is not in the queue, and neither event log nor history tells how it ended"
+CHANGED = "its command, inputs or resources are not what they were"
+NOT_WHOLE = "its folder is not complete"
 
 
 def untold(
@@ -126,13 +137,19 @@ def left(
     """
     ids, ends = _by_log(told)
     kept: dict[str, Entry] = {}
+    gone: dict[str, str] = {}
     for entry in sorted(entries, key=lambda entry: entry.key):
         job_id = found.get(entry.key) or ids.get(entry.key) or entry.job_id
         end = ends.get(job_id)
         if end is EventKind.TERMINATED or (end is None and entry.key in found):
             kept[entry.identity] = _with_id(entry, job_id)
+        elif end is not None:
+            gone[entry.identity] = REMOVED
+        else:
+            gone[entry.identity] = UNTOLD if job_id else NOT_SUBMITTED
     used = {entry.key for entry in kept.values()}
-    return Left(kept, tuple(job_id for key, job_id in found.items() if key not in used))
+    strays = tuple(job_id for key, job_id in found.items() if key not in used)
+    return Left(kept, strays, gone={who: why for who, why in gone.items() if who not in kept})
 
 
 def _by_log(
@@ -150,17 +167,20 @@ def _by_log(
     return ids, ends
 
 
-def decide(entry: Entry | None, digest: str, *, complete: bool, ended: bool) -> Verdict:
+def decide(
+    entry: Entry | None, digest: str, *, complete: bool, ended: bool, gone: str = ""
+) -> Verdict:
     """Return what to do with a job that would be submitted with `digest` now.
 
     `entry` is what is left of the same job, `complete` says whether its job folder is there,
-    `ended` whether it is over.
+    `ended` whether it is over; `gone` says why nothing is left of it, if it was there before.
     """
     if entry is None:
-        return Submit()
+        return Submit(gone)
     if entry.digest == digest and complete:
         return Adopt(entry.key)
-    return Submit() if ended else Replace(entry.key)
+    why = CHANGED if entry.digest != digest else NOT_WHOLE
+    return Submit(why) if ended else Replace(entry.key, why)
 
 
 def _with_id(entry: Entry, job_id: str) -> Entry:

@@ -62,13 +62,16 @@ class Fate(Enum):
     UNSEEN = "not seen from here"
     OUT_OF_REACH = "out of reach from here"
     FINISHED = "ended"
+    NEVER_BEGUN = "was never begun"
+    UNREADABLE = "cannot be told"
 
 
 @dataclass(frozen=True)
 class Remains:
     """One run: jobs by access point, ids of pilots by Slurm's host, bytes in job folders.
 
-    `cluster_folders` are where, by Slurm's host, its pilots' files are on a cluster behind SSH.
+    `cluster_folders` are where, by Slurm's host, its pilots' files are on a cluster behind SSH;
+    `why` says what is wrong with its journal.
     """
 
     run: str
@@ -78,6 +81,7 @@ class Remains:
     pilots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
     cluster_folders: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
 
     @property
     def job_count(self) -> int:
@@ -97,17 +101,22 @@ class Remains:
 
         Without that, a run that was sent on its way without Snakemake, or of which it cannot be
         told from here whether it lives, is left alone. So is, in any case, one of which not all
-        can be seen: its end would be written down.
+        can be seen, as its end would be written down, and one whose journal cannot be read.
         """
         if self.fate in (Fate.DETACHED, Fate.UNSEEN):
             return named
-        return self.fate not in (Fate.ALIVE, Fate.OUT_OF_REACH)
+        return self.fate not in (Fate.ALIVE, Fate.OUT_OF_REACH, Fate.UNREADABLE)
 
 
 def run_of(pilot: str) -> str:
     """Return the run of a pilot by its name in Slurm, empty if it is none of ours."""
     found = _PILOT.fullmatch(pilot)
     return found[1] if found else ""
+
+
+def is_run(name: str) -> bool:
+    """Whether a folder of this name is one of a run."""
+    return bool(_RUN.fullmatch(name))
 
 
 def is_folder_of(run: str, path: str) -> bool:

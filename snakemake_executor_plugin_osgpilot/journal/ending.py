@@ -12,10 +12,11 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.controller import Controller
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.journal.resume import Taken
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.payload.commit import discard
 from snakemake_executor_plugin_osgpilot.run import RunFolder
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 
@@ -31,10 +32,11 @@ def finish(folder: RunFolder, journal: Journal) -> None:
     """Remove the folders of jobs that came to no end, and keys; note that nothing is left.
 
     Those of failed jobs stay, to be looked at, but for files with secrets that a kill has left
-    there. Raises `Unanswered`.
+    there. Raises `Unanswered`, or `Lost`: nothing is removed then.
     """
+    journal.check_held()
     for entry in journal.entries():
-        shutil.rmtree(folder.job(entry.key), ignore_errors=True)
+        discard(folder.job(entry.key))
     shutil.rmtree(folder.keys, ignore_errors=True)
     for file in folder.path.glob(f"jobs/*/{INPUT_FOLDER}/{JOB_FILE}"):
         with suppress(OSError):
@@ -71,6 +73,8 @@ class Ending:
 
     def end(self, *, interrupted: bool) -> None:
         """End jobs and pilots; where the user has `interrupted` the run, leave them if wished."""
+        with suppress(Unanswered):
+            self._taken.journal.check_held()
         if interrupted and self.detaches:
             self._leave()
         elif self._controller.close(hurry=interrupted):

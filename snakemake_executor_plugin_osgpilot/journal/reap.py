@@ -6,12 +6,12 @@ import os
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
-from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S
 from snakemake_executor_plugin_osgpilot.core.remains import (
     Fate,
     Place,
@@ -19,13 +19,16 @@ from snakemake_executor_plugin_osgpilot.core.remains import (
     is_folder_of,
     run_of,
 )
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import Damaged, Refused, Unanswered
 from snakemake_executor_plugin_osgpilot.journal.ending import finish
+from snakemake_executor_plugin_osgpilot.journal.fate import fate_of, place_of
 from snakemake_executor_plugin_osgpilot.journal.grounds import Grounds
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
-from snakemake_executor_plugin_osgpilot.journal.resume import is_alive_in, lease_age_s, starting
+from snakemake_executor_plugin_osgpilot.journal.starting import starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.payload.commit import discard
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, RunFolder
 
 STATE = Path(".snakemake") / "osgpilot"
@@ -70,7 +73,7 @@ class Reaper:
         for _ in range(ROUNDS):
             for found in runs.values():
                 if found.place is None and found.folder:
-                    found.place = _place(RunFolder(found.folder))
+                    found.place = place_of(RunFolder(found.folder))
                 if found.place:
                     self.grounds.reach(found.place)
             self._look_at_queues(runs, seen)
@@ -112,21 +115,40 @@ class Reaper:
         if place and place.folder:
             found.cluster_folders[place.ssh] = place.folder
         pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
+        fate, why = fate_of(folder, is_here=bool(found.jobs[HERE]))
         return Remains(
             run,
             str(folder.path),
-            self._fate(folder, place, is_here=bool(found.jobs[HERE])),
+            self._seen(fate, place),
             dict(+found.jobs),
             pilots,
             _size_bytes(folder.path / "jobs"),
             found.cluster_folders,
+            why,
         )
 
     def remove(self, what: Remains, say: Callable[[str], None]) -> None:
         """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
-        journal = _claimed(folder) if path.exists() else None
+        with ExitStack() as undo:
+            journal = None
+            if what.fate is Fate.NEVER_BEGUN:
+                _check_not_begun(folder, say)
+            elif path.exists() and (journal := _claimed(folder, say)):
+                undo.callback(journal.close)
+            self._remove_from_hosts(what, say)
+            if journal:
+                finish(folder, journal)
+                _tell_end(folder)
+            elif what.fate is Fate.NEVER_BEGUN:
+                shutil.rmtree(folder.path, ignore_errors=True)
+            elif path.exists():
+                # it is damaged; nothing is left that it could tell of
+                path.rename(path.with_suffix(".damaged"))
+        discard(folder.path / "jobs")
+
+    def _remove_from_hosts(self, what: Remains, say: Callable[[str], None]) -> None:
         for queue in what.jobs:
             self._remove_jobs(queue, what.run, say)
         for ssh in what.pilots:
@@ -134,20 +156,11 @@ class Reaper:
         for ssh, there in what.cluster_folders.items():
             if ssh in self.grounds.hosts and is_folder_of(what.run, there):
                 self.grounds.hosts[ssh].run(["rm", "-rf", there])
-        if journal is not None:
-            finish(folder, journal)
-            journal.close()
-            _tell_end(folder)
-        elif path.exists():
-            # it is damaged; nothing is left that it could tell of
-            path.rename(path.with_suffix(".damaged"))
-        shutil.rmtree(folder.path / "jobs", ignore_errors=True)
 
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
 
-    def _fate(self, folder: RunFolder, place: Place | None, *, is_here: bool) -> Fate:
-        fate = _fate(folder, is_here=is_here)
+    def _seen(self, fate: Fate, place: Place | None) -> Fate:
         if place is None or fate not in (Fate.DEAD, Fate.DETACHED):
             return fate
         queues, slurms = self.grounds.users, self.grounds.slurms
@@ -186,31 +199,32 @@ class Reaper:
         say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
 
 
-def _place(folder: RunFolder) -> Place | None:
-    """Return where a run that may have left something is; None if no journal tells."""
-    with suppress(BadInput, Unavailable):
-        if (folder.path / JOURNAL).exists():
-            with closing(Journal(folder.path / JOURNAL)) as journal:
-                return None if journal.is_finished else journal.place
-    return None
+def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Raise `Unanswered` for a run that is just being begun."""
+    with starting(folder.path.parent, say):
+        fate, _ = fate_of(folder, is_here=False)
+        if folder.path.exists() and fate is not Fate.NEVER_BEGUN:
+            raise Unanswered(f"run {folder.path.name} has just been begun; it is left alone")
 
 
-def _claimed(folder: RunFolder) -> Journal | None:
+def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
     """Return the journal of a run, held so that no Snakemake takes the run up meanwhile.
 
-    None if it is damaged. Raises `Unanswered` if somebody was quicker.
+    None if it is damaged. Raises `Unanswered` if somebody was quicker, or another error if it
+    cannot be read.
     """
-    with starting(folder.path.parent):
+    with starting(folder.path.parent, say), ExitStack() as undo:
         try:
             journal = Journal(folder.path / JOURNAL)
+            undo.callback(journal.close)
             journal.check()
             holder = journal.holder
-        except BadInput:
+        except Damaged:
             return None
         if holder and is_alive_in(folder, holder):
-            journal.close()
             raise Unanswered(f"run {folder.path.name} has just been taken up; it is left alone")
         journal.hold(this_process())
+        undo.pop_all()
     return journal
 
 
@@ -224,31 +238,15 @@ def _tell_end(folder: RunFolder) -> None:
             history.close()
 
 
-def _fate(folder: RunFolder, *, is_here: bool) -> Fate:
-    """Return how a run stands; `is_here` says that this machine's queue has jobs of it."""
-    if not folder.path.is_dir():
-        return Fate.GONE if is_here else Fate.UNSEEN
-    is_fresh = lease_age_s(folder) < LEASE_S
-    if not (folder.path / JOURNAL).exists():
-        return Fate.ALIVE if is_fresh else Fate.GONE
-    try:
-        with closing(Journal(folder.path / JOURNAL)) as journal:
-            holder = journal.holder
-            if journal.is_finished:
-                return Fate.FINISHED
-    except BadInput:
-        return Fate.ALIVE if is_fresh else Fate.DEAD
-    if holder is None:
-        return Fate.DETACHED if lease_age_s(folder) < 0 else Fate.DEAD
-    return Fate.ALIVE if is_alive_in(folder, holder) else Fate.DEAD
-
-
 def _size_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in _files(folder))
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if not path.is_dir() and not path.is_symlink())
+    """Return the size of the files in `folder`, as far as it can be read and they stay."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = Path(place, name).lstat()
+                size += status.st_size if S_ISREG(status.st_mode) else 0
+    return size
 
 
 def _until(condition: Callable[[], bool], patience_s: float) -> bool:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import secrets
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.ownership import Holder, is_alive
+from snakemake_executor_plugin_osgpilot.core.ownership import Holder
 from snakemake_executor_plugin_osgpilot.core.recovery import Left, left, untold
 from snakemake_executor_plugin_osgpilot.core.remains import Place
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
-from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    NeverBegun,
+    OsgpilotError,
+    Unavailable,
+)
+from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.starting import starting, writing
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder, runs_in
-
-STARTING = "starting"
-"""Locked while a start looks for other runs, so that two starts see each other."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,13 @@ class Taken:
 
 def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
     """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
-    or begin a new one.
+    or begin a new one; runs that were never begun are passed over.
 
-    Raises `Unavailable` if a live process has a run in this folder, or nothing can be written
-    there, `BadInput` if a journal is damaged.
+    Raises `Unavailable` if a process that is alive, or may be, has a run in this folder, or nothing
+    can be written there, `BadInput` if a journal is damaged, `Unanswered` if one is not written.
     """
     me = this_process()
-    with starting(state_folder / "osgpilot"):
+    with starting(state_folder / "osgpilot", say):
         taken = None
         for folder, journal in reversed(_cut_short(state_folder, me)):
             seat = journal.seat
@@ -78,10 +82,15 @@ def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
                 f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
                 "what it left"
             )
-        with _writing(state_folder):
+        with writing(state_folder):
             taken = taken or _begin(state_folder, wanted)
-            taken.journal.hold(me)
+            # before there is a holder: other hosts take one without a lease for dead
             (taken.folder.path / LEASE).touch()
+        try:
+            taken.journal.hold(me)
+        except OsgpilotError:
+            taken.journal.close()
+            raise
     return taken
 
 
@@ -89,7 +98,10 @@ def _cut_short(state_folder: Path, me: Holder) -> list[tuple[RunFolder, Journal]
     """Return the runs that nobody works on and that did not come to their end, oldest first."""
     found = []
     for folder in runs_in(state_folder):
-        journal = Journal(folder.path / JOURNAL)
+        try:
+            journal = Journal(folder.path / JOURNAL)
+        except NeverBegun:
+            continue
         holder = journal.holder
         if journal.is_finished or (holder and _is_same(holder, me)):
             journal.close()
@@ -106,7 +118,11 @@ def _begin(state_folder: Path, wanted: Seat) -> Taken:
     number = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     seat = replace(wanted, run=number)
     folder = RunFolder.create(state_folder, seat.run)
-    return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+    try:
+        return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
@@ -126,27 +142,6 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     return what
 
 
-def is_alive_in(folder: RunFolder, holder: Holder) -> bool:
-    """Whether the holder of a run is still there."""
-    return is_alive(holder, this_process(), started(holder.pid), lease_age_s(folder))
-
-
-def lease_age_s(folder: RunFolder) -> float:
-    """Return how long ago the run gave a sign of life; infinity if it never did.
-
-    A new file tells the time: the file server's clock may differ from ours.
-    """
-    probe = folder.path / f"{LEASE}.now"
-    try:
-        seen_s = (folder.path / LEASE).stat().st_mtime
-        probe.touch()
-        now_s = probe.stat().st_mtime
-        probe.unlink()
-    except OSError:
-        return float("inf")
-    return now_s - seen_s
-
-
 def _is_same(holder: Holder, me: Holder) -> bool:
     return me.sees(holder) and (holder.pid, holder.started) == (me.pid, me.started)
 
@@ -155,32 +150,6 @@ def _in_use(folder: RunFolder, holder: Holder, me: Holder) -> str:
     age_min = max(0.0, me.since_s - holder.since_s) / 60
     return (
         f"another Snakemake works in this folder: run {folder.path.name}, process {holder.pid} on "
-        f"{holder.host}, for {age_min:.0f} min, last heard of {lease_age_s(folder):.0f} s ago; end "
-        "it first, or use another working folder"
+        f"{holder.host}, for {age_min:.0f} min, {heard_of(folder)}; end it first, or "
+        "use another working folder"
     )
-
-
-@contextmanager
-def starting(place: Path) -> Iterator[None]:
-    """Have nobody else take up or remove a run in `place` meanwhile.
-
-    Raises `Unavailable` where nothing can be written or locked.
-    """
-    with ExitStack() as undo:
-        with _writing(place):
-            place.mkdir(parents=True, exist_ok=True)
-            lock = undo.enter_context((place / STARTING).open("w"))
-            # released when the file is closed, also by a kill
-            fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(
-            f"{error.filename or place}: {error.strerror}; a run keeps its journal there, so work "
-            "in a folder that can be written"
-        ) from error

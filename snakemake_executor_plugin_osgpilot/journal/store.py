@@ -9,51 +9,30 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot import private
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
 from snakemake_executor_plugin_osgpilot.core.printable import storable
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.core.remains import Place
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
+from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
-
-BUSY_S = 10.0
-
-MIGRATIONS = (
-    """
-    CREATE TABLE run (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        run TEXT NOT NULL, owner TEXT NOT NULL, project TEXT NOT NULL,
-        closed INTEGER NOT NULL DEFAULT 0, holder TEXT NOT NULL DEFAULT ''
-    );
-    CREATE TABLE jobs (
-        key TEXT PRIMARY KEY, identity TEXT NOT NULL, digest TEXT NOT NULL, rule TEXT NOT NULL,
-        class TEXT NOT NULL, job_id TEXT NOT NULL DEFAULT '', over INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID;
-    CREATE INDEX jobs_by_identity ON jobs (identity);
-    CREATE TABLE pilots (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
-    """,
-    """
-    ALTER TABLE jobs ADD COLUMN past TEXT NOT NULL DEFAULT '';
-    ALTER TABLE run ADD COLUMN place TEXT NOT NULL DEFAULT '';
-    """,
-    "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
-)
-"""Each brings a journal from the version before (its place) to the next; never changed later."""
 
 
 class Journal:
-    """Opens the journal at `path`, or makes it for a run of `seat`; safe from several threads.
+    """Opens the journal at `path`, or creates it for a run of `seat`; safe from several threads.
 
-    Raises `BadInput` if it is damaged or from a newer version, `Unavailable` if it cannot be
-    written. Later, what cannot be written raises `Unanswered`: it can be tried again.
+    Raises `NeverBegun`, `Damaged`, `BadInput` (of a newer version), or `Unavailable`; later, what
+    cannot be written raises `Unanswered`: it can be tried again.
+
+    Each take-over of the run has a number, and each transaction checks it: whoever was the holder
+    before gets `Lost`, and `on_lost` is called with it first.
     """
 
     def __init__(self, path: Path, seat: Seat | None = None) -> None:
@@ -62,81 +41,72 @@ class Journal:
         self._noted: dict[str, tuple[Job, str, str]] = {}
         self._ids: dict[str, str] = {}
         self._pilots: dict[str, Pilot] = {}
-        try:
-            self._db = self._open(seat)
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"the journal {path} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(str(error)) from error
-
-    def _damaged(self, how: str) -> BadInput:
-        return BadInput(
-            f"the journal {self._path} is damaged ({how}); `osgpilot reap` removes what run "
-            f"{self._path.parent.name} has left in the queue and in Slurm"
-        )
-
-    def _open(self, seat: Seat | None) -> sqlite3.Connection:
-        mode = "rw" if seat is None else "rwc"
+        self.on_lost: Callable[[Lost], None] = _ignore
         if seat is not None:
-            # what keeps it from being made, SQLite tells
-            with suppress(OSError):
-                self._path.touch(private.FILE_MODE)
-        db = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S,
-            check_same_thread=False, isolation_level=None,
-        )  # fmt: skip
-        try:
-            db.execute("PRAGMA journal_mode = DELETE")
-            db.execute("PRAGMA synchronous = FULL")
-            self._migrate(db)
-            if seat is not None:
-                db.execute(
-                    "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
-                    (seat.run, seat.owner, seat.project, seat.scope),
-                )
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise BadInput(f"the journal {self._path} was written by a newer version of osgpilot")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            # one transaction, so that a kill leaves the version before
-            db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+            create(path, seat)
+        self._db = connect(path)
+        self._generation = int(self._read("SELECT generation FROM run")[0][0])
 
     def check(self) -> None:
-        """Read it all once. Raises `BadInput` if it is damaged."""
+        """Read it all once. Raises `Damaged`."""
         found = self._read("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
-            raise self._damaged(found)
+            raise damaged(self._path, found)
 
     def close(self) -> None:
         """Close the file; the run stays as it is."""
         with self._lock:
             self._db.close()
 
+    def check_held(self) -> None:
+        """Raise `Lost` if the run is somebody else's by now, `Unanswered` if that cannot be told.
+
+        One read of one row: what follows at once was not overtaken for all that can be known.
+        """
+        with self._lock, self._reporting("read"):
+            self._assert_held()
+
+    def _assert_held(self) -> None:
+        generation, closed, holder = self._db.execute(
+            "SELECT generation, closed, holder FROM run"
+        ).fetchone()
+        if generation == self._generation:
+            return
+        who = "another process, which has ended since"
+        if holder and not closed:
+            with self._understanding():
+                told = Holder(**json.loads(holder))
+                who = f"process {told.pid} on {told.host}"
+        raise Lost(f"run {self._path.parent.name} was taken over by {who}")
+
+    @contextmanager
+    def _reporting(self, done: str) -> Iterator[None]:
+        """Raise errors of SQLite as `Unanswered`; have `on_lost` called."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise Unanswered(f"the journal {self._path} cannot be {done}: {error}") from error
+        except Lost as lost:
+            self.on_lost(lost)
+            raise
+
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, with what could not be written before. Raises `Unanswered`."""
-        with self._lock:
+        """One transaction, with what could not be written before. Raises `Unanswered` or `Lost`."""
+        with self._lock, self._reporting("written"):
+            self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    self._db.executemany(
-                        "UPDATE jobs SET job_id = ? WHERE key = ?",
-                        [(job_id, key) for key, job_id in self._ids.items()],
-                    )
-                    yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    self._db.rollback()
-                    raise
-                self._ids.clear()
-            except sqlite3.Error as error:
-                raise Unanswered(f"the journal {self._path} cannot be written: {error}") from error
+                self._assert_held()
+                self._db.executemany(
+                    "UPDATE jobs SET job_id = ? WHERE key = ?",
+                    [(job_id, key) for key, job_id in self._ids.items()],
+                )
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.rollback()
+                raise
+            self._ids.clear()
 
     def note(self, job: Job, identity: str, digest: str) -> None:
         """Keep in mind what `intend` will write about a job."""
@@ -149,6 +119,7 @@ class Journal:
         """
         new = {key: self._noted[key] for key in keys if key in self._noted}
         if not new:
+            self.check_held()
             return
         rows = [
             (key, identity, digest, storable(job.rule), _encoded(job.job_class))
@@ -182,6 +153,7 @@ class Journal:
         """Write down what is new about pilots. Raises `Unanswered`."""
         new = {p.name: p for p in pilots if self._pilots.get(p.name) != p}
         if not new:
+            self.check_held()
             return
         rows = [(name, _pilot_text(pilot)) for name, pilot in new.items()]
         with self._writing() as db:
@@ -189,10 +161,15 @@ class Journal:
         self._pilots |= new
 
     def hold(self, holder: Holder | None) -> None:
-        """Write down who works on the run from now on (None: nobody). Raises `Unanswered`."""
+        """Write down who works on the run from now on (None: nobody). Raises `Unanswered`.
+
+        Whoever opened the journal before and did not take the run last has lost it.
+        """
         text = "" if holder is None else json.dumps(asdict(holder))
+        taken = 0 if holder is None else 1
         with self._writing() as db:
-            db.execute("UPDATE run SET holder = ?", (text,))
+            db.execute("UPDATE run SET holder = ?, generation = generation + ?", (text, taken))
+        self._generation += taken
 
     def finish(self) -> None:
         """Write down that nothing of the run is left anywhere. Raises `Unanswered`."""
@@ -202,7 +179,8 @@ class Journal:
     @property
     def seat(self) -> Seat:
         run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
-        return Seat(owner, project, run, Scope(scope))
+        with self._understanding():
+            return Seat(owner, project, run, Scope(scope))
 
     def works_at(self, place: Place) -> None:
         """Write down where jobs and pilots of this run are. Raises `Unanswered`."""
@@ -213,7 +191,8 @@ class Journal:
     def place(self) -> Place:
         """Where jobs and pilots of this run are; on the host of the run if that was not noted."""
         text = self._read("SELECT place FROM run")[0][0]
-        return Place(**json.loads(text)) if text else Place()
+        with self._understanding():
+            return Place(**json.loads(text)) if text else Place()
 
     @property
     def is_finished(self) -> bool:
@@ -222,22 +201,25 @@ class Journal:
     @property
     def holder(self) -> Holder | None:
         text = self._read("SELECT holder FROM run")[0][0]
-        return Holder(**json.loads(text)) if text else None
+        with self._understanding():
+            return Holder(**json.loads(text)) if text else None
 
     def entries(self) -> list[Entry]:
         """Return the jobs of whose end Snakemake has not been told."""
         found = self._read(
             "SELECT key, identity, digest, rule, class, job_id FROM jobs WHERE over = 0"
         )
-        return [
-            Entry(key, identity, digest, rule, _decoded(job_class), job_id)
-            for key, identity, digest, rule, job_class, job_id in found
-        ]
+        with self._understanding():
+            return [
+                Entry(key, identity, digest, rule, _decoded(job_class), job_id)
+                for key, identity, digest, rule, job_class, job_id in found
+            ]
 
     def past(self) -> list[Past]:
         """Return the jobs of whose end Snakemake has been told."""
         found = self._read("SELECT past FROM jobs WHERE over = 1 AND past != ''")
-        return [_past(text) for (text,) in found]
+        with self._understanding():
+            return [_past(text) for (text,) in found]
 
     def last_key(self) -> str:
         """Return the highest key there is, empty if there is none."""
@@ -245,17 +227,30 @@ class Journal:
 
     def pilots(self) -> list[Pilot]:
         """Return all pilots of the run as they were last seen."""
-        self._pilots = {
-            name: _pilot(text) for name, text in self._read("SELECT name, content FROM pilots")
-        }
+        found = self._read("SELECT name, content FROM pilots")
+        with self._understanding():
+            self._pilots = {name: _pilot(text) for name, text in found}
         return list(self._pilots.values())
 
     def _read(self, query: str) -> list[tuple[str, ...]]:
         with self._lock:
             try:
                 return self._db.execute(query).fetchall()
+            except sqlite3.OperationalError as error:
+                raise unusable(self._path, str(error)) from error
             except sqlite3.Error as error:
-                raise self._damaged(str(error)) from error
+                raise damaged(self._path, str(error)) from error
+
+    @contextmanager
+    def _understanding(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, KeyError) as error:
+            raise damaged(self._path, f"{type(error).__name__}: {error}") from error
+
+
+def _ignore(lost: Lost) -> None:
+    """Leave it to whoever gets the error."""
 
 
 def _encoded(job_class: JobClass) -> str:

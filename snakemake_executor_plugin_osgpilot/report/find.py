@@ -10,8 +10,8 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S, Holder, is_alive
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, read
+from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.resume import lease_age_s
 from snakemake_executor_plugin_osgpilot.report.leads import Leads, leads
 from snakemake_executor_plugin_osgpilot.report.story import Story
 from snakemake_executor_plugin_osgpilot.run import EARLIER_RUNS_MAX, RunFolder
@@ -76,7 +76,8 @@ class Watched:
             return False
         if not self.story.life:
             # the line that would tell is damaged
-            return lease_age_s(RunFolder(self.folder)) < LEASE_S
+            age_s = lease_age_s(RunFolder(self.folder))
+            return age_s is None or age_s < LEASE_S
         if not holder:
             return False
         own, pid = Holder(**holder), int(holder["pid"])

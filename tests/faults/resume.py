@@ -2,7 +2,8 @@
 
 Runs inside the local pool, by hand. Each kill comes at a random moment after the start of a life
 (with a seed, so that it can be repeated). Told are the kills, what every job did, and whether all
-outputs are as they have to be.
+outputs are as they have to be. `--load N` keeps N processes busy beside it: what takes longer
+leaves windows open for longer. Of a job that ran more than once, all attempts are told.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ import hashlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, nothing_left
+
+from snakemake_executor_plugin_osgpilot.access_point.description import NOTE
 
 WORKFLOW = """
 rule all:
@@ -99,6 +105,45 @@ class Trial:
         return found
 
 
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Have so many processes keep the machine busy meanwhile."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(spin) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def attempts(trial: Trial, rules: set[str]) -> Iterator[str]:
+    """Tell what journal and event log have of all jobs of `rules` that were submitted twice."""
+    for run in sorted((trial.folder / ".snakemake" / "osgpilot").glob("2*/")):
+        events = (run / "jobs.log").read_text(errors="replace").split("\n...\n")
+        with closing(sqlite3.connect(run / "journal.sqlite")) as journal:
+            rows = journal.execute(
+                "SELECT identity, key, rule, digest, job_id, over FROM jobs WHERE identity IN "
+                "(SELECT identity FROM jobs GROUP BY identity HAVING count(*) > 1) ORDER BY 1, 2"
+            ).fetchall()
+        for identity, key, rule, digest, job_id, over in rows:
+            if rule not in rules:
+                continue
+            yield f"{rule} {identity[:6]}: key {key}, digest {digest[:6]}, {job_id=}, {over=}"
+            ids = {_log_id(event) for event in events if f"{NOTE}{key}" in event}
+            yield from (f"    {_line(event)}" for event in events if _log_id(event) in ids)
+
+
+def _log_id(event: str) -> str:
+    """Return the job of an event, as the log has it: `005 (012.003.000) date time text`."""
+    return event.partition("(")[2].partition(")")[0]
+
+
+def _line(event: str) -> str:
+    return " ".join(event.split())[:150]
+
+
 def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float) -> bool:
     """Kill `kills` lives of the workflow, each at a random moment; return whether one ended."""
     for number in range(kills):
@@ -117,35 +162,46 @@ def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float
     return False
 
 
+def differs(trial: Trial, calm: Trial) -> bool:
+    """Tell what became of a trial; return whether that is not what became of one left alone."""
+    ran, once = trial.executions(), calm.executions()
+    more = {job: count for job, count in ran.items() if count != once[job]}
+    same = trial.outputs() == calm.outputs()
+    runs = len(list((trial.folder / ".snakemake" / "osgpilot").glob("2*/")))
+    print(f"lives {trial.lives}, runs {runs}")
+    print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
+    print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}", flush=True)
+    said = (trial.folder / "said").read_text()
+    print(*(line for line in said.splitlines() if "submitted again" in line), sep="\n")
+    if same and not more and ran.keys() == once.keys() and nothing_left():
+        return False
+    print(said[-6000:])
+    print(*attempts(trial, {job.partition("-")[0] for job in more}), sep="\n")
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one trial for each")
     parser.add_argument("--longest-s", type=float, default=8.0, help="of a life that is killed")
+    parser.add_argument("--load", type=int, default=0, help="processes that keep the machine busy")
     arguments = parser.parse_args()
+    failed = 0
     with tempfile.TemporaryDirectory(dir=Path.home()) as temporary:
         place = Path(temporary)
         calm = Trial(place, "calm", arguments.jobs)
         calm.run()
-        trial = Trial(place, "killed", arguments.jobs)
-        begun_s = time.monotonic()
-        if not kill_often(
-            trial, arguments.kills, random.Random(arguments.seed), arguments.longest_s
-        ):
-            trial.run()
-        said = (trial.folder / "said").read_text()
-        ran, once = trial.executions(), calm.executions()
-        more = {job: count for job, count in ran.items() if count != once[job]}
-        same = trial.outputs() == calm.outputs()
-        runs = len(list((trial.folder / ".snakemake" / "osgpilot").glob("2*/")))
-        print(f"lives {trial.lives}, runs {runs}, {time.monotonic() - begun_s:.0f} s")
-        print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
-        print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}")
-        good = same and not more and ran.keys() == once.keys() and nothing_left()
-        if not good:
-            print(said[-6000:])
-        raise SystemExit(0 if good else 1)
+        for seed in arguments.seed:
+            trial, chance = Trial(place, f"killed-{seed}", arguments.jobs), random.Random(seed)
+            begun_s = time.monotonic()
+            with busy(arguments.load):
+                if not kill_often(trial, arguments.kills, chance, arguments.longest_s):
+                    trial.run()
+            print(f"seed {seed}: {time.monotonic() - begun_s:.0f} s")
+            failed += differs(trial, calm)
+    raise SystemExit(min(failed, 1))
 
 
 if __name__ == "__main__":

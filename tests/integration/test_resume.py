@@ -5,11 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.access_point.worker import HOLD_REASON
 from snakemake_executor_plugin_osgpilot.core.holds import WAKING
@@ -112,6 +113,59 @@ def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, s
     assert counted.run(*detach) == 0, counted.said
     assert "on hold" not in counted.said
     all_went_well(counted, shared)
+
+
+GATED = """
+rule all:
+    input: expand("out/{{n}}", n=range(4))
+
+rule gate:
+    output: "gate"
+    localrule: True
+    shell: "until [ -e {place}/open ]; do sleep 0.1; done; touch {{output}}"
+
+rule one:
+    input: "gate"
+    output: "out/{{n}}"
+    shell: "echo {{wildcards.n}} >> {place}/ran; echo {{wildcards.n}} > {{output}}"
+"""
+
+
+def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workflow, shared):
+    """On a busy machine the worker process submits later than the next start asks for jobs."""
+    workflow.snakefile(GATED.format(place=shared))
+    first = workflow.start(*options(shared))
+    until(lambda: "rule gate" in workflow.said, "a local rule while nothing is submitted")
+    (worker,) = (
+        each
+        for each in psutil.Process(first.pid).children(recursive=True)
+        if any("access_point.worker" in part for part in each.cmdline())
+    )
+    worker.suspend()
+    (shared / "open").touch()
+
+    def intended() -> list[str]:
+        with closing(Journal(run_folder(workflow) / JOURNAL)) as journal:
+            return [entry.job_id for entry in journal.entries()]
+
+    until(lambda: intended() == [""] * 4, "four jobs that are about to be submitted")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    following = workflow.start(*options(shared))
+
+    def asks() -> bool:
+        found = []
+        for file in Path(f"/proc/{following.pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(file.readlink().name)
+        return "asking" in found
+
+    until(lambda: "taking up run" in workflow.said or asks(), "the next start to ask")
+    worker.resume()
+    assert following.wait(PATIENCE_S) == 0, workflow.said
+    assert "4 job(s) are there from before" in workflow.said
+    assert executions(shared) == ["0", "1", "2", "3"]
+    assert nothing_left()
 
 
 def idle() -> list[str]:

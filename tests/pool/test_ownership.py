@@ -81,3 +81,89 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
         assert pool.say("cat", f"{SHARED}/ran-{n}") == "start", "executed once"
     assert pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap") == ""
     assert pool.say("squeue", "--noheader") == ""
+
+
+FROM_ANYWHERE = {**AT_AP, "slurm": {"ssh": "login"}}
+ONE_BY_ONE = f"""
+rule all:
+    input: expand("kept-{{n}}", n=range(2)), "local"
+rule wait:
+    output: "kept-{{n}}"
+    shell:
+        "echo start >> {SHARED}/woken-{{wildcards.n}}; "
+        "until [ -e {SHARED}/go-{{wildcards.n}} ]; do sleep 0.2; done; "
+        "echo {{wildcards.n}} > {{output}}"
+rule gather:
+    input: expand("kept-{{n}}", n=range(2))
+    output: "local"
+    localrule: True
+    shell: "cat {{input}} > {{output}}"
+"""
+
+
+def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(pool: Pool):
+    folder = pool.work / "woken"
+    folder.mkdir()
+    (folder / "Snakefile").write_text(ONE_BY_ONE)
+    for host in SITES:
+        pool.say("mkdir", "-p", SHARED, host=host)
+    (folder / "site.yaml").write_text(yaml.safe_dump(FROM_ANYWHERE))
+    for name in ("id_ed25519", "known_hosts"):
+        # as in a home that both hosts share
+        path = f"/home/alice/.ssh/{name}"
+        text = pool.say("cat", path, host="ap") + "\n"
+        assert pool.run("sh", "-c", f"umask 077; cat > {path}", stdin=text).returncode == 0
+    options = ("--nolock", "--rerun-incomplete", "--osgpilot-max-pilots", "1")
+    options += ("--osgpilot-shared-prefixes", SHARED)
+
+    def begin(host: str) -> "subprocess.Popen[bytes]":
+        line = pool.argv(*SNAKEMAKE, *options, host=host, folder=folder)
+        with (folder / f"said-{host}").open("w") as said:
+            return subprocess.Popen(line, stdout=said, stderr=subprocess.STDOUT)
+
+    def said(host: str) -> str:
+        return (folder / f"said-{host}").read_text()
+
+    def running() -> list[str]:
+        return pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap").split()
+
+    frozen = begin("login")
+    until(lambda: running() == ["2", "2"] or frozen.poll() is not None, 120, "two jobs that run")
+    assert frozen.poll() is None, said("login")
+    pid = pool.say("pgrep", "-o", "-u", "alice", "-f", "python -m snakemake --executor")
+    pool.say("kill", "-STOP", pid, user="root")
+    (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")
+    pool.say("touch", "--date=1 hour ago", str(lease))
+
+    following = begin("ap")
+    until(
+        lambda: "2 job(s) are there from before" in said("ap") or following.poll() is not None,
+        120,
+        "the taking up",
+    )
+    pool.say("touch", f"{SHARED}/go-0")
+    until(lambda: (folder / "kept-0").exists() or following.poll() is not None, 120, "an output")
+    until(lambda: "1 of 4 steps" in said("ap"), 60, "Snakemake's own note of it")
+
+    pool.say("kill", "-CONT", pid, user="root")
+    assert frozen.wait(120) != 0
+    told = said("login")
+    (line,) = (each for each in told.splitlines() if "was taken over by" in each)
+    assert f"run {lease.parent.name} was taken over by process" in line
+    assert "on ap; this Snakemake" in line
+    assert "Traceback" not in told
+    assert "Removing output" not in told
+    assert told.rstrip().endswith(line)
+    assert (folder / "kept-0").read_text() == "0\n"
+    assert following.poll() is None
+    # a job that has ended stays there until its outputs are fetched
+    assert running().count("2") == 1, "the other job goes on"
+    assert pool.say("squeue", "--noheader") != "", "and so does its pilot"
+
+    pool.say("touch", f"{SHARED}/go-1")
+    assert following.wait(180) == 0, said("ap")
+    assert (folder / "local").read_text() == "0\n1\n"
+    for n in range(2):
+        assert pool.say("cat", f"{SHARED}/woken-{n}") == "start", "executed once"
+    assert running() == []
+    until(lambda: pool.say("squeue", "--noheader") == "", 60, "no pilot")

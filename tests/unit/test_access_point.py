@@ -1,8 +1,11 @@
 """Submit descriptions, event logs as HTCondor writes them, and the worker process."""
 
+import fcntl
 import json
+import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -325,7 +328,7 @@ for line in sys.stdin:
 def worker(monkeypatch):
     start = client.start_worker
     monkeypatch.setattr(
-        client, "start_worker", lambda _, env: start([sys.executable, "-c", FAKE_WORKER], env)
+        client, "start_worker", lambda _, *more: start([sys.executable, "-c", FAKE_WORKER], *more)
     )
     made = client.Worker()
     yield made
@@ -364,3 +367,63 @@ def test_no_is_told_from_no_answer(worker):
         worker.ask({"do": "refuse"}, timeout_s=20)
     with pytest.raises(Unanswered, match="connect"):
         worker.ask({"do": "fail"}, timeout_s=20)
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+from snakemake_executor_plugin_osgpilot.access_point import client, worker
+
+place = Path(sys.argv[1])
+
+def slowly(htcondor, request):
+    (place / "begun").touch()
+    while not (place / "go").exists():
+        time.sleep(0.01)
+    (place / "submitted").touch()
+
+if sys.argv[2:]:
+    import time
+    worker.OPERATIONS["submit"] = slowly
+    worker.main()
+else:
+    start = client.start_worker
+    argv = [sys.executable, "-c", sys.orig_argv[2], str(place), "worker"]
+    client.start_worker = lambda _, *more: start(argv, *more)
+    client.Worker(place / "asking").ask({"do": "submit"}, timeout_s=60)
+"""
+"""A Snakemake whose worker process takes long to submit."""
+
+
+def test_what_a_killed_snakemake_was_asking_for_is_done_before_the_next_one_asks(tmp_path, worker):
+    argv = [sys.executable, "-c", ORPHAN, str(tmp_path)]
+    with subprocess.Popen(argv) as killed:
+        while not (tmp_path / "begun").exists():
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+    following = client.Worker(tmp_path / "asking")
+    seen = []
+
+    def ask():
+        following.ask({"do": "pid"}, timeout_s=20)
+        seen.append((tmp_path / "submitted").exists())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join(1.0)
+    (tmp_path / "go").touch()
+    asking.join()
+    assert seen == [True]
+    following.close()
+
+
+def test_an_orphan_that_never_ends_is_said(tmp_path, worker, monkeypatch):
+    monkeypatch.setattr(client, "TURN_S", 0.2)
+    with (tmp_path / "asking").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        stuck = client.Worker(tmp_path / "asking")
+        with pytest.raises(Unanswered, match=r"an earlier life of this run .*/asking is locked"):
+            stuck.ask({"do": "pid"}, timeout_s=20)
+    assert stuck.ask({"do": "pid"}, timeout_s=20)
+    stuck.close()

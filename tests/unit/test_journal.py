@@ -15,8 +15,15 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Shape,
 )
 from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
-from snakemake_executor_plugin_osgpilot.journal import store
+from snakemake_executor_plugin_osgpilot.core.remains import Place
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    Damaged,
+    Lost,
+    Unanswered,
+    Unavailable,
+)
+from snakemake_executor_plugin_osgpilot.journal import schema
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat
@@ -84,7 +91,7 @@ def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
 
 def test_a_journal_of_the_first_version_goes_on(path):
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(f"{store.MIGRATIONS[0]}; PRAGMA user_version = 1")
+        db.executescript(f"{schema.MIGRATIONS[0]}; PRAGMA user_version = 1")
         db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
         db.executemany(
             "INSERT INTO jobs (key, identity, digest, rule, class, over) "
@@ -133,6 +140,86 @@ def test_holder_and_end_are_written_down(journal, path):
         assert found.is_finished
 
 
+def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
+    journal.hold(this_process())
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    journal.check_held()
+    with later(path) as other:
+        other.hold(replace(this_process(), pid=77, host="login2"))
+        other.check_held()
+        before, told = path.read_bytes(), []
+        journal.on_lost = told.append
+        writes = (
+            lambda: journal.intend(["2"]),
+            lambda: journal.submitted({"1": "3.0"}),
+            lambda: journal.settled([job("1")]),
+            lambda: journal.pilots_are([PILOT]),
+            lambda: journal.pilots_are([]),
+            lambda: journal.hold(this_process()),
+            lambda: journal.hold(None),
+            lambda: journal.works_at(Place("here")),
+            journal.finish,
+            journal.check_held,
+        )
+        for write in writes:
+            with pytest.raises(Lost, match=r"run .* was taken over by process 77 on login2"):
+                write()
+        assert path.read_bytes() == before
+        assert len(told) == len(writes)
+        other.intend([])
+        other.finish()
+    with pytest.raises(Lost, match="another process, which has ended since"):
+        journal.check_held()
+
+
+def test_of_two_that_take_a_run_at_a_time_one_has_it(journal, path):
+    with later(path) as one, later(path) as other:
+        one.hold(this_process())
+        with pytest.raises(Lost, match=f"process {this_process().pid}"):
+            other.hold(replace(this_process(), pid=77))
+        one.check_held()
+
+
+def test_a_run_that_was_given_back_and_taken_again_is_not_that_of_before(journal, path):
+    journal.hold(this_process())
+    journal.hold(None)
+    journal.check_held()
+    with later(path) as other:
+        other.hold(this_process())
+        other.hold(None)
+    with pytest.raises(Lost):
+        journal.check_held()
+
+
+def test_whether_a_run_is_held_is_not_concluded_from_silence(journal, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unanswered, match="cannot be read"):
+            journal.check_held()
+        other.execute("ROLLBACK")
+    journal.check_held()
+
+
+@pytest.mark.parametrize("column", ["holder", "place", "scope"])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"color": 3}'])
+def test_a_row_that_was_not_written_by_us_is_damage(journal, path, column, text):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE run SET {column} = ?", (text,))
+        db.commit()
+    with pytest.raises(Damaged, match="is damaged"):
+        getattr(journal, "seat" if column == "scope" else column)
+
+
+def test_a_journal_that_somebody_keeps_locked_is_not_damaged(journal, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            journal.check()
+
+
 def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
     note(journal, "1", "2")
     journal.intend(["1"])
@@ -149,6 +236,7 @@ def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
 
 
 def test_a_damaged_journal_is_one_clear_error(path):
+    path.with_name("lease").touch()
     path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
     with pytest.raises(BadInput, match=r"is damaged.*osgpilot reap"):
         Journal(path)
@@ -176,8 +264,8 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
     with closing(Journal(path, SEAT)) as journal:
         note(journal, "1")
         journal.intend(["1"])
-    more = (*store.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
-    monkeypatch.setattr(store, "MIGRATIONS", more)
+    more = (*schema.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
+    monkeypatch.setattr(schema, "MIGRATIONS", more)
     with later(path) as found:
         assert found._read("SELECT note FROM jobs") == [("old",)]
         assert found._read("PRAGMA user_version") == [(len(more),)]
@@ -185,12 +273,12 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
 
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     Journal(path, SEAT).close()
-    right = store.MIGRATIONS
+    right = schema.MIGRATIONS
     half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
-    monkeypatch.setattr(store, "MIGRATIONS", (*right, half))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*right, half))
     with pytest.raises(Unavailable):
         Journal(path)
-    monkeypatch.setattr(store, "MIGRATIONS", right)
+    monkeypatch.setattr(schema, "MIGRATIONS", right)
     with later(path) as found:
         assert found._read("PRAGMA user_version") == [(len(right),)]
         assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
@@ -199,6 +287,6 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
 def test_a_journal_of_a_newer_version_is_left_alone(path):
     Journal(path, SEAT).close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(store.MIGRATIONS) + 1}")
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     with pytest.raises(BadInput, match="newer version"):
         Journal(path)

@@ -8,6 +8,11 @@ from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import LEASE_S, Holder, is_alive
 from snakemake_executor_plugin_osgpilot.core.recovery import (
+    CHANGED,
+    NOT_SUBMITTED,
+    NOT_WHOLE,
+    REMOVED,
+    UNTOLD,
     Adopt,
     Entry,
     Replace,
@@ -62,6 +67,21 @@ def test_of_a_job_that_was_submitted_twice_the_latest_counts():
     assert kept({"1": "6.0"}, told[:3]) == {"1": "6.0"}
 
 
+def test_of_each_job_that_is_not_kept_the_reason_is_known():
+    removed, untold, unsent = (
+        replace(ENTRY, key=key, identity=f"who{key}", job_id=job_id)
+        for key, job_id in (("1", "5.0"), ("2", "5.1"), ("3", ""))
+    )
+    found = left([removed, untold, unsent], {}, [end("5.0", EventKind.ABORTED)])
+    assert found.gone == {"who1": REMOVED, "who2": UNTOLD, "who3": NOT_SUBMITTED}
+    assert decide(None, "how", complete=False, ended=False, gone=UNTOLD) == Submit(UNTOLD)
+
+
+def test_a_job_that_is_kept_under_another_key_is_not_gone():
+    later = replace(ENTRY, key="2")
+    assert left([ENTRY, later], {"2": "6.0"}, []).gone == {}
+
+
 def test_jobs_in_the_queue_that_nobody_needs_are_strays():
     assert left([ENTRY], {"1": "5.0", "2": "5.1"}, []).strays == ("5.1",)
 
@@ -78,9 +98,9 @@ def test_of_two_entries_for_one_job_the_later_is_kept_and_the_other_a_stray():
         (None, "how", False, False, Submit()),
         (ENTRY, "how", True, False, Adopt("1")),
         (ENTRY, "how", True, True, Adopt("1")),
-        (ENTRY, "other", True, False, Replace("1")),
-        (ENTRY, "other", True, True, Submit()),
-        (ENTRY, "how", False, False, Replace("1")),
+        (ENTRY, "other", True, False, Replace("1", CHANGED)),
+        (ENTRY, "other", True, True, Submit(CHANGED)),
+        (ENTRY, "how", False, False, Replace("1", NOT_WHOLE)),
     ],
 )
 def test_a_job_is_used_only_if_it_is_the_same(entry, digest, complete, ended, verdict):
@@ -101,6 +121,8 @@ HERE = Holder("login1", "boot-a", "pids-a", 10, "500", 0.0)
         (replace(HERE, host="login2", boot="boot-b"), "500", LEASE_S * 2, False),
         (replace(HERE, space="pids-b"), "", LEASE_S / 2, True),
         (replace(HERE, boot=""), "500", LEASE_S * 2, False),
+        (replace(HERE, host="login2"), "", None, True),
+        (HERE, "777", None, False),
     ],
 )
 def test_a_holder_lives_as_its_process_does_or_elsewhere_as_its_lease(

@@ -2,8 +2,15 @@
 
 import errno
 import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -12,12 +19,19 @@ from doubles import FakeAccessPoint
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.remains import (
-    Place,
+from snakemake_executor_plugin_osgpilot.core.remains import Fate, Place
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    NeverBegun,
+    OsgpilotError,
+    Unanswered,
+    Unavailable,
 )
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.journal.fate import fate_of, place_of
+from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.resume import STARTING, lease_age_s, recall, take
+from snakemake_executor_plugin_osgpilot.journal.resume import recall, take
+from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
@@ -211,12 +225,12 @@ def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path
         take(tmp_path, seat(), print)
 
 
-@pytest.mark.parametrize("broken", ["RunFolder.create", "fcntl.lockf"])
+@pytest.mark.parametrize("broken", ["resume.RunFolder.create", "starting.fcntl.lockf"])
 def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, broken):
     def refuse(*arguments):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(f"snakemake_executor_plugin_osgpilot.journal.resume.{broken}", refuse)
+    monkeypatch.setattr(f"snakemake_executor_plugin_osgpilot.journal.{broken}", refuse)
     with pytest.raises(Unavailable, match=f"^{tmp_path}.*: Read-only file system; a run keeps"):
         take(tmp_path, seat(), print)
     monkeypatch.undo()
@@ -234,7 +248,226 @@ def test_nobody_else_can_enter_the_folder_of_a_run_or_open_what_is_in_it(tmp_pat
         taken.journal.close()
     state = tmp_path / ".snakemake" / "osgpilot"
     modes = {path: path.stat().st_mode & 0o777 for path in (state, *state.rglob("*"))}
-    # nobody gets to the lock but through its folder
-    del modes[state / STARTING]
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}
+
+
+FULL_AT_BYTES = (0, 1, 511, 512, 1024, 4096, 4097, 8192, 12288, 20480, 28672, 36864)
+
+
+def killed_or_full(folder, limit, *, kill):
+    """Start a run where no file can be longer than `limit`: an error, or the end, at that byte."""
+    child = os.fork()
+    if not child:
+        status = 3
+        with suppress(OsgpilotError):
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            take(folder, seat(), print)
+            status = 0
+        os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
+    ends = Counter()
+    for limit in FULL_AT_BYTES:
+        folder = tmp_path / str(limit)
+        ends[killed_or_full(folder, limit, kill=kill)] += 1
+        taken = again(folder)
+        assert taken.folder.path.is_dir()
+        runs = {path.name for path in (folder / "osgpilot").iterdir() if path.is_dir()}
+        fates = {run: fate_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs}
+        assert fates.pop(taken.folder.path.name) == (Fate.ALIVE, "")
+        assert set(fates.values()) <= {(Fate.NEVER_BEGUN, "")}
+        assert kill or not fates, "a start that sees the trouble leaves nothing"
+    assert ends[0], "one of these got through"
+    assert len(ends) == 2, f"the others were cut short in one way: {ends}"
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def without_a_row(path):
+    with closing(sqlite3.connect(path)) as db:
+        for number, script in enumerate(MIGRATIONS, 1):
+            db.executescript(f"{script}; PRAGMA user_version = {number}")
+
+
+def older_without_a_row(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
+
+
+def with_a_hot_journal(path):
+    """As it is when the first transaction is killed after it began to write."""
+    child = os.fork()
+    if not child:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("PRAGMA cache_spill = 1")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("CREATE TABLE run (text)")
+        db.execute("INSERT INTO run SELECT hex(randomblob(9000)) FROM (VALUES (1), (2), (3), (4))")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert path.with_name(f"{JOURNAL}-journal").exists()
+
+
+def zeros(path):
+    path.write_bytes(bytes(4096))
+
+
+def half(path):
+    with closing(Journal(path.with_name("whole"), seat())):
+        path.write_bytes(path.with_name("whole").read_bytes()[:5000])
+    path.with_name("whole").unlink()
+
+
+def not_renamed(path):
+    without_a_row(path.with_name(f"{JOURNAL}.new"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [empty, zeros, half, without_a_row, older_without_a_row, with_a_hot_journal, not_renamed],
+)
+def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
+    folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
+    broken(folder.path / JOURNAL)
+    assert fate_of(folder, is_here=False) == (Fate.NEVER_BEGUN, "")
+    assert place_of(folder) is None
+    taken = again(tmp_path)
+    assert not taken.resumed
+    if broken is not not_renamed:
+        with pytest.raises(NeverBegun, match=r"was never begun.*osgpilot reap"):
+            Journal(folder.path / JOURNAL)
+
+
+@pytest.mark.parametrize("trace", ["jobs/000001", "pilots/osgpilot-1-1", "jobs.log", LEASE])
+def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
+    folder = begin(tmp_path)
+    (folder.path / JOURNAL).write_bytes(b"")
+    (folder.path / LEASE).unlink()
+    (folder.path / trace).touch()
+    with pytest.raises(BadInput, match="is damaged"):
+        again(tmp_path)
+
+
+def test_looks_at_a_lease_do_not_get_in_each_others_way(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / LEASE).touch()
+    with ThreadPoolExecutor(8) as many:
+        ages = list(many.map(lambda _: lease_age_s(folder), range(4000)))
+    assert all(age is not None and age < 600 for age in ages)
+    assert [path.name for path in tmp_path.iterdir()] == [LEASE]
+
+
+@pytest.mark.parametrize("broken", ["probe", "lease"])
+def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
+    first = begin(tmp_path, holder=elsewhere())
+
+    def fail(*arguments, **named):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    if broken == "lease":
+        (first.path / LEASE).unlink()
+        (first.path / LEASE).symlink_to(LEASE)
+    else:
+        at = "snakemake_executor_plugin_osgpilot.journal.lease"
+        monkeypatch.setattr(f"{at}.tempfile.NamedTemporaryFile", fail)
+    assert lease_age_s(first) is None
+    with pytest.raises(Unavailable, match=r"on login2.*the age cannot be read"):
+        again(tmp_path)
+
+
+def test_the_lock_of_a_start_is_for_its_owner_alone(tmp_path):
+    lock = tmp_path / "osgpilot" / "starting"
+    lock.parent.mkdir()
+    lock.touch(0o644)
+    again(tmp_path)
+    assert lock.stat().st_mode & 0o777 == 0o600
+    lock.unlink()
+    again(tmp_path)
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """Another process has the lock of a start; returns its number."""
+    (tmp_path / "osgpilot").mkdir()
+    hold = (
+        "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); "
+        "print('has it', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", hold, str(tmp_path / "osgpilot" / "starting")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"has it\n"
+        yield process
+
+
+def test_whoever_keeps_a_start_waiting_is_named_and_the_start_goes_on_afterwards(tmp_path, locked):
+    said = []
+
+    def say(text):
+        said.append(text)
+        locked.kill()
+
+    take(tmp_path, seat(), say).journal.close()
+    (line,) = said
+    assert f"waiting for process {locked.pid} (python" in line
+
+
+def test_a_start_that_is_kept_waiting_gives_up_with_one_line(tmp_path, locked, monkeypatch):
+    at = "snakemake_executor_plugin_osgpilot.journal.starting"
+    monkeypatch.setattr(f"{at}.GIVE_UP_AFTER_S", 0.2)
+    with pytest.raises(Unavailable, match=rf"starting has been locked for .* {locked.pid} .*: end"):
+        take(tmp_path, seat(), print)
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "osgpilot").mkdir()
+    victim = tmp_path / "precious"
+    victim.write_text("text")
+    (tmp_path / "osgpilot" / "starting").symlink_to(victim)
+    with pytest.raises(Unavailable, match="starting: Too many levels of symbolic links"):
+        take(tmp_path, seat(), print)
+    assert victim.read_text() == "text"
+
+
+def test_starts_at_the_same_time_make_one_run(tmp_path):
+    # each in a process of its own: what one has taken, another sees alive
+    children = []
+    go, wait = os.pipe()
+    for _ in range(6):
+        child = os.fork()
+        if not child:
+            os.close(wait)
+            os.read(go, 1)
+            try:
+                take(tmp_path, seat(), lambda text: None)
+            except Unavailable as error:
+                os._exit(1 if "another Snakemake works in this folder" in str(error) else 2)
+            # whoever has the run stays until all have looked
+            os.read(go, 1)
+            os._exit(0)
+        children.append(child)
+    for _ in children:
+        os.write(wait, b"x")
+    statuses = [os.waitpid(-1, 0)[1] for _ in children[1:]]
+    os.write(wait, b"x")
+    statuses.append(os.waitpid(-1, 0)[1])
+    assert sorted(statuses) == [0] + [256] * 5
+    assert len(list(tmp_path.glob(f"osgpilot/*/{JOURNAL}"))) == 1
+
+
+def test_a_start_that_lost_the_run_gives_nothing_back(tmp_path):
+    taken = take(tmp_path, seat(), print)
+    with closing(Journal(taken.folder.path / JOURNAL)) as other:
+        other.hold(theirs := elsewhere())
+        taken.give_back()
+        assert other.holder == theirs
+        assert not other.is_finished

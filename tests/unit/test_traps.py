@@ -78,6 +78,8 @@ class Run:
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
         self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
+        self.certain = True
+        self.tenure = SimpleNamespace(is_certain=lambda: self.certain)
 
     def over(self):
         ended, self.ended = self.ended, {}
@@ -261,6 +263,25 @@ def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
     (back.parent / "osgpilot-out").mkdir()
     (back / "log").write_text("of the second")
     assert (tmp_path / "log").read_text() == "of the first attempt"
+
+
+def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(start):
+    flow = workflow()
+    ours, run = start(Executor, flow)
+    job = add_job(ours)
+    ours._payloads = {}
+    run.certain = False
+    run.ended = ended()
+    asked = []
+    run.tenure.is_certain = lambda: asked.append(run.certain) or run.certain
+    run.controller.news.set()
+    until(lambda: len(asked) > 2)
+    assert (flow.scheduler.failed, run.settled) == ([], [])
+    # and when the doubt comes between two jobs
+    answers = iter([True, False, False])
+    run.tenure.is_certain = lambda: next(answers, True)
+    until(lambda: flow.scheduler.failed == [job])
+    assert run.settled == ["000001"]
 
 
 def test_shutting_down_does_not_wait_for_the_next_check(start):

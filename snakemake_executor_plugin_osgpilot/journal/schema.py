@@ -1,0 +1,167 @@
+"""The file of a journal: created whole or not at all, and brought up to date when it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot import private
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    Damaged,
+    NeverBegun,
+    OsgpilotError,
+    Unavailable,
+)
+from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.run import RunFolder
+
+BUSY_S = 10.0
+
+MIGRATIONS = (
+    """
+    CREATE TABLE run (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        run TEXT NOT NULL, owner TEXT NOT NULL, project TEXT NOT NULL,
+        closed INTEGER NOT NULL DEFAULT 0, holder TEXT NOT NULL DEFAULT ''
+    );
+    CREATE TABLE jobs (
+        key TEXT PRIMARY KEY, identity TEXT NOT NULL, digest TEXT NOT NULL, rule TEXT NOT NULL,
+        class TEXT NOT NULL, job_id TEXT NOT NULL DEFAULT '', over INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE INDEX jobs_by_identity ON jobs (identity);
+    CREATE TABLE pilots (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE jobs ADD COLUMN past TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN place TEXT NOT NULL DEFAULT '';
+    """,
+    "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
+    "ALTER TABLE run ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+)
+"""Each brings a journal from the version before (its place) to the next; never changed later."""
+
+NEW = ".new"
+"""Ends the name of a journal that is being created."""
+
+
+def create(path: Path, seat: Seat) -> None:
+    """Create the journal of a run of `seat`: under another name, which is changed when it is whole.
+
+    Raises `Unavailable` if it cannot be written; then nothing is left of it.
+    """
+    part = path.with_name(f"{path.name}{NEW}")
+    try:
+        part.touch(private.FILE_MODE)
+        with _clearly(path), closing(_connect(part, "rw")) as db:
+            _migrate(db, path)
+            db.execute(
+                "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
+                (seat.run, seat.owner, seat.project, seat.scope),
+            )
+        if path.exists():
+            raise Unavailable(f"the journal {path} is there already")
+        part.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise Unavailable(f"the journal {path} cannot be created: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the journal at `path` and bring it up to date.
+
+    Raises `NeverBegun` if it has no run yet, `Damaged` if it is none, `BadInput` if it is from a
+    newer version, `Unavailable` if it cannot be used now.
+    """
+    with _clearly(path):
+        db = _connect(path, "rw")
+        try:
+            _check_begun(db, path)
+            _migrate(db, path)
+            _check_begun(db, path, "run")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _check_begun(db: sqlite3.Connection, path: Path, table: str = "sqlite_schema") -> None:
+    if not db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]:
+        raise _broken(path, "it is empty")
+
+
+def damaged(path: Path, how: str) -> Damaged:
+    """Return the error that says so."""
+    return Damaged(
+        f"the journal {path} is damaged ({how}); `osgpilot reap` removes what run "
+        f"{path.parent.name} has left in the queue and in Slurm"
+    )
+
+
+def unusable(path: Path, how: str) -> Unavailable:
+    """Return the error that says that nothing is known, and what to do."""
+    return Unavailable(
+        f"the journal {path} cannot be used: {how}; make it readable and writable, or move its "
+        "folder elsewhere if the run is over"
+    )
+
+
+def _broken(path: Path, how: str) -> OsgpilotError:
+    """Return what a journal means that is none: the folder of a run that was begun has more."""
+    try:
+        bare = RunFolder(path.parent).is_bare()
+    except OSError as error:
+        return unusable(path, f"{how}, and {error.filename}: {error.strerror}")
+    if not bare:
+        return damaged(path, how)
+    return NeverBegun(
+        f"run {path.parent.name} was never begun: its start ended before its journal {path} was "
+        "complete; `osgpilot reap` removes it"
+    )
+
+
+@contextmanager
+def _clearly(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise unusable(path, str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise _broken(path, str(error)) from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S,
+        check_same_thread=False, isolation_level=None,
+    )  # fmt: skip
+    try:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise BadInput(f"the journal {path} was written by a newer version of osgpilot")
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        # one transaction, so that a kill leaves the version before
+        db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
