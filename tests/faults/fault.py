@@ -23,8 +23,8 @@ class Fault:
     """One thing that breaks, and heals again.
 
     `prepare` is called for each workflow before its start. It happens when a part of the outputs,
-    somewhere from `earliest` to `latest`, is there. Either `act` does it to one workflow, at a
-    moment of its own, or `pool_act` to the pool, and so to all workflows of a round at once.
+    somewhere from `earliest` to `latest`, is there, or `from_start`. Either `act` does it to one
+    workflow, at a moment of its own, or `pool_act` to the pool, and so to all of a round at once.
     `start_again`: Snakemake may end over it, and is started again until the workflow is done.
     """
 
@@ -36,6 +36,7 @@ class Fault:
     earliest: float = 0.1
     latest: float = 0.6
     start_again: bool = False
+    from_start: bool = False
 
 
 class NotStruckError(Exception):
@@ -47,12 +48,15 @@ def _named(function: Callable[..., None]) -> tuple[str, str]:
     return name, " ".join(sentence.split())
 
 
-def fault(*, prepare: Act = _nothing, start_again: bool = False) -> Callable[[Act], Act]:
+def fault(
+    *, prepare: Act = _nothing, start_again: bool = False, from_start: bool = False
+) -> Callable[[Act], Act]:
     """Put what breaks one workflow on the list of faults; the docstring says what happens."""
 
     def listed(act: Act) -> Act:
         name, sentence = _named(act)
-        FAULTS[name] = Fault(name, sentence, act, None, prepare, start_again=start_again)
+        how = {"start_again": start_again, "from_start": from_start}
+        FAULTS[name] = Fault(name, sentence, act, None, prepare, **how)
         return act
 
     return listed

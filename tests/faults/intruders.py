@@ -15,10 +15,10 @@ killed() { kill -KILL $PPID; sleep 60; }
 # has something else in place of the list of outputs that the wrapper makes
 lists() {
     mkfifo $out/.osgpilot-manifest
-    setsid bash -c '
+    setsid bash > /dev/null 2>&1 < /dev/null -c '
         exec 3< "$1"; kill -STOP "$2"; cat <&3 > /dev/null
-        rm "$1"; printf "$3" > "$1"; kill -CONT "$2"
-    ' - $out/.osgpilot-manifest $PPID "$1" > /dev/null 2>&1 < /dev/null &
+        rm "$1"; printf "$3" > "$1"; mkdir "$4"; kill -CONT "$2"
+    ' - $out/.osgpilot-manifest $PPID "$1" @shared@/hostile-list-$attack &
 }
 attack=$(( ($1 + @seed@) % 30 ))
 if [ $attack -lt @attacks@ ] && mkdir "@shared@/hostile-$attack" 2> /dev/null; then
@@ -39,8 +39,7 @@ fi
 """What jobs of the rule `each` do first: $1 is their number, $2 their output, $3 their log. Ten of
 them send back what they should not, the first time they run."""
 
-ATTACKS = 10
-ALL_STRUCK_WITHIN_S = 300.0
+ATTACKS, LISTS = 10, 2
 SECRET = "canary-3f1c"
 
 
@@ -57,6 +56,8 @@ def hostile_jobs(world: World) -> None:
     world.limits = ("prlimit", f"--data={2 << 30}")
 
     def harmed() -> list[str]:
+        if not all_struck(world):
+            world.missed = "not all hostile jobs ran"
         now = world.root("stat -c %a $1; cat $1", canary).split()
         found = [] if now == ["600", SECRET] else ["the canary, a file that is no output"]
         leaks = world.root('grep -rls -D skip -e "$1" "$2" || true', SECRET, str(world.folder))
@@ -66,15 +67,14 @@ def hostile_jobs(world: World) -> None:
     world.judges.append(harmed)
 
 
-@fault(prepare=hostile_jobs, start_again=True)
+@fault(prepare=hostile_jobs, start_again=True, from_start=True)
 def hostile_returns(world: World) -> None:
     """Ten jobs send back links, lists and names of files meant to do harm; they have retries."""
+    world.wait_until(lambda: all_struck(world))
 
-    def struck() -> bool:
-        return len(list(world.seen(world.shared).glob("hostile-*"))) == ATTACKS
 
-    if not world.wait_until(struck, ALL_STRUCK_WITHIN_S):
-        raise NotStruckError("not all hostile jobs ran")
+def all_struck(world: World) -> bool:
+    return len(list(world.seen(world.shared).glob("hostile-*"))) == ATTACKS + LISTS
 
 
 @pool_fault()

@@ -22,6 +22,17 @@ for allocation; do rm -rf "/var/tmp/osg-pilot.$allocation".*; done
 """Kills the slurmd of a node and all batch scripts there, and empties its disk: $1 is the node, the
 others are the allocations on it."""
 
+POWER_BACK = """
+slurmd -N "$1"
+for _ in {1..60}; do
+    [[ $(sinfo -h -n "$1" -o %t | head -n 1) == down* ]] || exit 0
+    # it may have come back by itself meanwhile
+    scontrol update nodename="$1" state=resume || true
+    sleep 0.5
+done
+exit 1
+"""
+
 
 def running_pilots(world: World) -> list[tuple[str, str]]:
     """Return the allocation id and the node of each pilot that runs, at least one."""
@@ -77,7 +88,7 @@ def node(round_: Round) -> None:
         120,
     )
     for name in dead:
-        round_.root("slurmd -N $1; scontrol update nodename=$1 state=resume", name)
+        round_.root(POWER_BACK, name)
 
 
 def _pilots_of(world: World) -> list[tuple[str, str]]:

@@ -80,9 +80,10 @@ def _alone(fault: Fault | None, world: World) -> Verdict:
 
     def strike() -> None:
         if fault and fault.act:
-            world.wait_for(world.random.uniform(fault.earliest, fault.latest))
-            if not world.under_way:
-                raise NotStruckError("the workflow was over")
+            if not fault.from_start:
+                world.wait_for(world.random.uniform(fault.earliest, fault.latest))
+                if not world.under_way:
+                    raise NotStruckError("the workflow was over")
             world.note(f"{fault.name} at {world.done()} of {world.jobs} outputs")
             fault.act(world)
             world.note("healed")
