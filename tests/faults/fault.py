@@ -26,6 +26,7 @@ class Fault:
     somewhere from `earliest` to `latest`, is there, or `from_start`. Either `act` does it to one
     workflow, at a moment of its own, or `pool_act` to the pool, and so to all of a round at once.
     `start_again`: Snakemake may end over it, and is started again until the workflow is done.
+    `leaves_traces`: the pool shows it to who comes after, so the next round gets another one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Fault:
     latest: float = 0.6
     start_again: bool = False
     from_start: bool = False
+    leaves_traces: bool = False
 
 
 class NotStruckError(Exception):
@@ -48,30 +50,24 @@ def _named(function: Callable[..., None]) -> tuple[str, str]:
     return name, " ".join(sentence.split())
 
 
-def fault(
-    *, prepare: Act = _nothing, start_again: bool = False, from_start: bool = False
-) -> Callable[[Act], Act]:
+def fault(*, prepare: Act = _nothing, **how: bool) -> Callable[[Act], Act]:
     """Put what breaks one workflow on the list of faults; the docstring says what happens."""
 
     def listed(act: Act) -> Act:
         name, sentence = _named(act)
-        how = {"start_again": start_again, "from_start": from_start}
         FAULTS[name] = Fault(name, sentence, act, None, prepare, **how)
         return act
 
     return listed
 
 
-def pool_fault(
-    *, prepare: Act = _nothing, start_again: bool = False
-) -> Callable[[PoolAct], PoolAct]:
+def pool_fault(*, prepare: Act = _nothing, **how: bool) -> Callable[[PoolAct], PoolAct]:
     """Put what breaks a pool on the list of faults; the docstring says what happens."""
 
     def listed(act: PoolAct) -> PoolAct:
         name, sentence = _named(act)
-        FAULTS[name] = Fault(
-            name, sentence, None, act, prepare, latest=0.4, start_again=start_again
-        )
+        # workflows are not in step: later, some would be over
+        FAULTS[name] = Fault(name, sentence, None, act, prepare, latest=0.4, **how)
         return act
 
     return listed

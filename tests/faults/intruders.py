@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from .fault import NotStruckError, fault, pool_fault
-from .pilots import allow_retries
+from .pilots import allow_retries, long_jobs
 from .world import Round, World
 
 HOSTILE = r"""
@@ -77,7 +77,7 @@ def all_struck(world: World) -> bool:
     return len(list(world.seen(world.shared).glob("hostile-*"))) == ATTACKS + LISTS
 
 
-@pool_fault()
+@pool_fault(prepare=long_jobs(12))
 def hidden_partition(round_: Round) -> None:
     """The partition in which pilots run is hidden from users until the workflows have ended."""
     hide = "scontrol update PartitionName=compute Hidden=$1"
@@ -105,7 +105,7 @@ def foreign_names(run: str) -> dict[str, str]:
 FOREIGN = "sbatch --parsable --hold --job-name=$1 --comment=$1 --time=60 --mem=20 --cpus-per-task=1"
 
 
-@fault()
+@fault(prepare=long_jobs(6), leaves_traces=True)
 def foreign_rows(world: World) -> None:
     """The user has other jobs in Slurm, held or suspended, with odd names or names like ours."""
     states = {}

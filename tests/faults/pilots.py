@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .fault import NotStruckError, fault, pool_fault
 from .world import Round, World
 
@@ -112,11 +114,16 @@ def drained_pilot(world: World) -> None:
         world.alice("scancel --batch --signal=USR1 $1", allocation)
 
 
-def long_jobs(world: World) -> None:
-    world.write(f"{world.shared}/before-each", "sleep 3\n")
+def long_jobs(seconds: int) -> Callable[[World], None]:
+    """Return what has a workflow go on for longer than Slurm or the plugin take to look."""
+
+    def prepare(world: World) -> None:
+        world.write(f"{world.shared}/before-each", f"sleep {seconds}\n")
+
+    return prepare
 
 
-@fault(prepare=long_jobs)
+@fault(prepare=long_jobs(3))
 def pilot_at_walltime(world: World) -> None:
     """Slurm ends a pilot because its walltime, which an administrator cut, is over."""
     allocation, _ = running_pilot(world)

@@ -164,7 +164,8 @@ class Worker:
             # a round that cannot be judged must not end the others
             text = f"no verdict: {type(error).__name__}: {error}"
             verdicts = [Verdict(left=[text]) for _ in trials]
-        if any(verdict.left for verdict in verdicts):
+        fault = FAULTS.get(trials[0].fault)
+        if any(verdict.left for verdict in verdicts) or (fault and fault.leaves_traces):
             self._up.close()
             self._pool = None
         return verdicts
