@@ -67,7 +67,7 @@ def _strike(round_: Round, fault: Fault) -> None:
     round_.wait_for(moment)
     for world in round_.worlds:
         if not world.under_way:
-            world.missed = "the workflow was over"
+            world.missed = "the workflow was not under way"
         world.note(f"{fault.name} at {world.done()} of {world.jobs} outputs")
     if round_.struck:
         fault.pool_act(round_)

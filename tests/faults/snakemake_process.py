@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .fault import NotStruckError, fault
-from .pilots import running_pilot
+from .pilots import long_jobs, running_pilot
 from .world import ENDS_WITHIN_S, World
 
 NOTHING_LEFT_WITHIN_S = 30.0
@@ -87,24 +87,23 @@ def freeze(world: World) -> str:
     return holder
 
 
-@fault()
+@fault(prepare=long_jobs(3))
 def lease_lost(world: World) -> None:
     """Snakemake is stopped for longer than its lease lasts, so its pilots leave, and goes on."""
     holder = freeze(world)
-    time.sleep(world.random.uniform(5, 45))
+    time.sleep(world.random.uniform(5, 60))
     world.root('kill -CONT -- "-$1"', holder)
-
-
-TAKEN_OVER = "from before"
 
 
 @fault(start_again=True)
 def frozen_holder(world: World) -> None:
     """Snakemake is stopped past its lease, one elsewhere takes the run over, the first goes on."""
     holder = freeze(world)
+    lease = world.seen(f".snakemake/osgpilot/{world.runs[-1]}/lease")
     world.start(elsewhere=True)
     try:
-        if not world.wait_until(lambda: TAKEN_OVER in world.said, 120):
+        # who holds a run renews its lease
+        if not world.wait_until(lambda: time.time() - lease.stat().st_mtime < 600, 120):
             raise NotStruckError("nobody took the run over")
         world.wait_for(world.fraction + world.random.uniform(0.0, 0.2))
         if not world.running:
