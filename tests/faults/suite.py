@@ -111,6 +111,7 @@ def in_rounds(to_do: Sequence[Trial], together: int) -> list[list[Trial]]:
 
 def give_up(record: Record, wanted: Sequence[Trial], workers: Sequence[Worker]) -> None:
     """Say what is known so far, and end at once."""
+    record.close()
     report(record.of(wanted))
     print("interrupted", file=sys.stderr)
     for worker in workers:

@@ -31,6 +31,7 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._closed = False
         self.verdicts: dict[Trial, Verdict] = {}
         if path and path.exists():
             # a last line without an end was cut off with the suite
@@ -43,11 +44,18 @@ class Record:
     def add(self, trial: Trial, verdict: Verdict) -> None:
         """Keep a verdict; a file has it before this returns."""
         with self._lock:
+            if self._closed:
+                return
             self.verdicts[trial] = verdict
             if self._path:
                 line = json.dumps({"trial": asdict(trial), "verdict": asdict(verdict)})
                 with self._path.open("a") as file:
                     file.write(line + "\n")
+
+    def close(self) -> None:
+        """Keep no more verdicts: what comes yet is of workflows whose pools were taken away."""
+        with self._lock:
+            self._closed = True
 
     def of(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Verdict]]:
         """Return the verdicts on these trials that there are."""

@@ -57,6 +57,14 @@ def test_what_is_recorded_is_not_run_again(tmp_path):
     assert set(Record(tmp_path / "record").verdicts) == {one, other}
 
 
+def test_a_suite_that_was_interrupted_records_no_more(tmp_path):
+    record = Record(tmp_path / "record")
+    record.close()
+    record.add(Trial("schedd", 0, "1", 40, short=True), Verdict(left=["its pool was taken away"]))
+    assert not record.verdicts
+    assert not (tmp_path / "record").exists()
+
+
 def test_the_last_line_has_the_sums_and_the_table_is_markdown(capsys):
     found = [
         (Trial(UNDISTURBED, 0, "1", 40, short=True), Verdict(makespan_s=30.0, statuses=[0])),
