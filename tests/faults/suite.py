@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -52,7 +53,8 @@ def main() -> int:
     wanted, record = trials(asked), Record(asked.record)
     place = Path(tempfile.mkdtemp(prefix="osgpilot-faults-"))
     rounds: queue.SimpleQueue[list[Trial]] = queue.SimpleQueue()
-    for each in in_rounds([t for t in wanted if t not in record.verdicts], asked.together):
+    to_do, begun_s = [t for t in wanted if t not in record.verdicts], time.monotonic()
+    for each in in_rounds(to_do, asked.together):
         rounds.put(each)
     workers = [Worker(place / f"pool{n}") for n in range(asked.pools)]
     pools = ThreadPoolExecutor(asked.pools)
@@ -62,6 +64,8 @@ def main() -> int:
     except KeyboardInterrupt:
         pools.shutdown(wait=False, cancel_futures=True)
         give_up(record, wanted, workers)
+    took_min = (time.monotonic() - begun_s) / 60
+    print(f"{len(to_do)} runs on {asked.pools} pool(s) took {took_min:.0f} min")
     bad = report(record.of(wanted))
     if bad:
         print(f"what was said is in {place}", file=sys.stderr)
