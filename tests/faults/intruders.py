@@ -67,7 +67,7 @@ def hostile_jobs(world: World) -> None:
     world.judges.append(harmed)
 
 
-@fault(prepare=hostile_jobs, start_again=True, from_start=True)
+@fault(prepare=hostile_jobs, from_start=True)
 def hostile_returns(world: World) -> None:
     """Ten jobs send back links, lists and names of files meant to do harm; they have retries."""
     world.wait_until(lambda: all_struck(world))
@@ -155,7 +155,7 @@ queue 1
 """
 
 
-@fault(start_again=True)
+@fault()
 def look_alikes(world: World) -> None:
     """Another user has jobs with the marks of ours; Snakemake is killed and started again."""
     run = world.runs[-1]

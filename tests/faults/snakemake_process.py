@@ -95,7 +95,7 @@ def lease_lost(world: World) -> None:
     world.root('kill -CONT -- "-$1"', holder)
 
 
-@fault(start_again=True)
+@fault()
 def frozen_holder(world: World) -> None:
     """Snakemake is stopped past its lease, one elsewhere takes the run over, the first goes on."""
     holder = freeze(world)
@@ -131,7 +131,7 @@ END""",
 $1 is the folder of its run, $2 that of a whole one."""
 
 
-@fault(start_again=True)
+@fault()
 def empty_journal(world: World) -> None:
     """Snakemake is killed, and beside its run lies one whose journal was not made to its end."""
     world.root("kill -KILL $1", world.snakemake)
