@@ -19,10 +19,17 @@ for process in $(pgrep -f slurm_script); do
 done
 kill -KILL $dead
 shift
-for allocation; do rm -rf "/var/tmp/osg-pilot.$allocation".*; done
+for allocation; do
+    # what was started meanwhile
+    for _ in 1 2 3; do
+        left=$(grep -ls "osg-pilot[.]$allocation[.]" /proc/[0-9]*/mountinfo | cut -d / -f 3)
+        [ -z "$left" ] || kill -KILL $left
+    done
+    rm -rf "/var/tmp/osg-pilot.$allocation".*
+done
 """
-"""Kills the slurmd of a node and all batch scripts there, and empties its disk: $1 is the node, the
-others are the allocations on it."""
+"""Kills the slurmd of a node and all pilots there, and empties its disk: $1 is the node, the others
+are the allocations on it."""
 
 POWER_BACK = """
 slurmd -N "$1"
@@ -140,7 +147,13 @@ def allow_retries(world: World) -> None:
     world.options += ["--retries", "3"]
 
 
-@fault(prepare=allow_retries)
+def retries_elsewhere(world: World) -> None:
+    allow_retries(world)
+    # jobs fail fast there, and so it takes more than its share
+    world.pilots = 4
+
+
+@fault(prepare=retries_elsewhere)
 def bad_node(world: World) -> None:
     """Every job fails on one of the nodes from now on; rules have three retries."""
     _, name = running_pilot(world)

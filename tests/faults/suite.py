@@ -39,10 +39,12 @@ TRIES = 3
 """How often a fault is tried that could not be made, each time at another moment."""
 
 WIDER = """
-sed -i 's/CPUs=4 RealMemory=4000/CPUs=8 RealMemory=8000/' /etc/slurm/slurm.conf
+sed -i 's/CPUs=4 RealMemory=4000/CPUs=16 RealMemory=32000/; s/CR_CPU_Memory/&,CR_LLN/' \\
+    /etc/slurm/slurm.conf
 pool-svc slurmctld restart && pool-svc slurmd restart && pool-svc ready
 """
-"""Has room for all pilots of a round; CPUs of Slurm's are counted only."""
+"""Has room for all pilots of a round, and spreads those of a workflow over the nodes; CPUs of Slurm's
+are counted only."""
 
 
 def main() -> int:

@@ -67,8 +67,8 @@ class Verdict:
 class World:
     """A workflow of `jobs` jobs in `folder`, and the pool it runs on, perhaps beside others.
 
-    `site`, `options`, `environment`, `limits` and `host` may be changed before `start`. `random`
-    decides all that is left to chance; `short` asks for faults that pass soon. `remained` takes
+    `site`, `options`, `environment`, `limits`, `host` and `pilots` (how many) may be changed before
+    `start`. `random` decides all that is left to chance; `short` asks for faults that pass soon. `remained` takes
     what was still there when it should not have been, before the end. What is in `afterwards` is
     done when Snakemake has ended; what is in `judges` returns what else was lost.
     """
@@ -80,7 +80,8 @@ class World:
         self.short = False
         self.host = "login"
         self.site = {**copy.deepcopy(SITE), "pilot": {**SITE["pilot"], **PILOT}}  # type: ignore[dict-item]
-        self.options = ["--osgpilot-max-pilots", str(PILOTS), "--rerun-incomplete", "--nolock"]
+        self.pilots = PILOTS
+        self.options = ["--rerun-incomplete", "--nolock"]
         self.environment: dict[str, str] = {}
         self.limits: tuple[str, ...] = ()
         self.statuses: list[int] = []
@@ -136,7 +137,8 @@ class World:
         """
         said = self.folder.with_name(f"{self.folder.name}-said-{len(self._said) + 1}")
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        command = (*SNAKEMAKE, *self.options, "--osgpilot-shared-prefixes", self.shared)
+        command = (*SNAKEMAKE, *self.options, "--osgpilot-max-pilots", str(self.pilots))
+        command += ("--osgpilot-shared-prefixes", self.shared)
         # in a session of its own: a signal to its process group has to find nobody else
         env = ("setsid", "--wait", *self.limits, "env", "--default-signal=INT", *variables)
         where, user = (ELSEWHERE, "root") if elsewhere else ((), "alice")
