@@ -43,8 +43,8 @@ sed -i 's/CPUs=4 RealMemory=4000/CPUs=16 RealMemory=32000/; s/CR_CPU_Memory/&,CR
     /etc/slurm/slurm.conf
 pool-svc slurmctld restart && pool-svc slurmd restart && pool-svc ready
 """
-"""Has room for all pilots of a round, and spreads those of a workflow over the nodes; CPUs of Slurm's
-are counted only."""
+"""Has room for all pilots of a round, and spreads those of a workflow over the nodes; the CPUs of
+Slurm's nodes are counted only."""
 
 
 def main() -> int:

@@ -68,9 +68,9 @@ class World:
     """A workflow of `jobs` jobs in `folder`, and the pool it runs on, perhaps beside others.
 
     `site`, `options`, `environment`, `limits`, `host` and `pilots` (how many) may be changed before
-    `start`. `random` decides all that is left to chance; `short` asks for faults that pass soon. `remained` takes
-    what was still there when it should not have been, before the end. What is in `afterwards` is
-    done when Snakemake has ended; what is in `judges` returns what else was lost.
+    `start`. `random` decides all that is left to chance; `short` asks for faults that pass soon.
+    `remained` takes what was still there when it should not have been, before the end. What is in
+    `afterwards` is done when Snakemake has ended; what is in `judges` returns what else was lost.
     """
 
     def __init__(
