@@ -12,13 +12,14 @@ HOSTILE = r"""
 out=osgpilot-out
 links() { printf '%s\0' "$@" > $out/osgpilot-links; }
 killed() { kill -KILL $PPID; sleep 60; }
-# has something else in place of the list of outputs that the wrapper makes
+# has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead
 lists() {
+    printf "$1" > forged
+    rm -f $out/.osgpilot-manifest
     mkfifo $out/.osgpilot-manifest
     setsid bash > /dev/null 2>&1 < /dev/null -c '
-        exec 3< "$1"; kill -STOP "$2"; cat <&3 > /dev/null
-        rm "$1"; printf "$3" > "$1"; mkdir "$4"; kill -CONT "$2"
-    ' - $out/.osgpilot-manifest $PPID "$1" @shared@/hostile-list-$attack &
+        exec 3< "$1"; kill -STOP "$2"; mv -f forged "$1" && mkdir "$3"; kill -CONT "$2"; cat <&3
+    ' - $out/.osgpilot-manifest $PPID @shared@/hostile-list-$attack &
 }
 attack=$(( ($1 + @seed@) % 30 ))
 if [ $attack -lt @attacks@ ] && mkdir "@shared@/hostile-$attack" 2> /dev/null; then
@@ -33,13 +34,17 @@ if [ $attack -lt @attacks@ ] && mkdir "@shared@/hostile-$attack" 2> /dev/null; t
         7) links "../../../../canary" @canary@ ;;
         8) links "$(printf 'a%.0s' {1..300})" x ;;
         9) printf '\377\0\376\0odd\0' > $out/osgpilot-links ;;
+        10) lists ">@canary@\0$3\0failed\0" ;;
+        11) lists '>@canary@\0.osgpilot-manifest\0end\0' ;;
+        12) lists '>/dev/zero\0.osgpilot-times\0failed\0' ;;
+        13) mkfifo @shared@/fifo-13; lists '>@shared@/fifo-13\0.osgpilot-times\0end\0' ;;
     esac
 fi
 """
-"""What jobs of the rule `each` do first: $1 is their number, $2 their output, $3 their log. Ten of
+"""What jobs of the rule `each` do first: $1 is their number, $2 their output, $3 their log. Some of
 them send back what they should not, the first time they run."""
 
-ATTACKS, LISTS = 10, 2
+ATTACKS, LISTS = 14, 6
 SECRET = "canary-3f1c"
 
 
@@ -69,7 +74,7 @@ def hostile_jobs(world: World) -> None:
 
 @fault(prepare=hostile_jobs, from_start=True)
 def hostile_returns(world: World) -> None:
-    """Ten jobs send back links, lists and names of files meant to do harm; they have retries."""
+    """Some jobs send back links, lists and names of files meant to do harm; they have retries."""
     world.wait_until(lambda: all_struck(world))
 
 

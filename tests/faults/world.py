@@ -33,7 +33,7 @@ look at it once a minute."""
 ENDS_WITHIN_S = 200.0
 """How long a Snakemake may take to end that was told to, or whose run another one took over."""
 
-STARTS_MAX = 4
+STARTS_MAX, NEARLY_OVER = 4, 0.7
 WATCH_EVERY_S = 0.5
 PILOTS, PILOT = 2, {"cores": 2, "memory_mb": 1900}
 
@@ -350,13 +350,15 @@ class Round:
         return [world for world in self.worlds if not world.missed]
 
     def wait_for(self, fraction: float) -> None:
-        """Wait until so many of all outputs are there, and some of every workflow."""
+        """Wait until so many of all outputs are there, and some of every workflow.
+
+        Workflows are not in step: the last ones are not waited for when the first would be over.
+        """
 
         def answer() -> bool:
-            alive = [world for world in self.worlds if world.running]
             made = [world.fraction for world in self.worlds]
-            begun = all(world.done() for world in alive)
-            return not alive or (begun and sum(made) >= fraction * len(made))
+            begun = all(made) and sum(made) >= fraction * len(made)
+            return begun or max(made) >= NEARLY_OVER or not any(w.running for w in self.worlds)
 
         self.wait_until(answer)
 
