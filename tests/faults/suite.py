@@ -148,6 +148,9 @@ class Worker:
     def _round(self, trials: Sequence[Trial], record: Record) -> None:
         """Play a round, and again with those that the fault missed."""
         for attempt in range(TRIES):
+            # the suite was interrupted: no new pool
+            if record.closed:
+                return
             verdicts = self._attempt(trials, attempt)
             missed = []
             for trial, verdict in zip(trials, verdicts, strict=True):

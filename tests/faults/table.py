@@ -31,7 +31,7 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         self.verdicts: dict[Trial, Verdict] = {}
         if path and path.exists():
             # a last line without an end was cut off with the suite
@@ -44,7 +44,7 @@ class Record:
     def add(self, trial: Trial, verdict: Verdict) -> None:
         """Keep a verdict; a file has it before this returns."""
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return
             self.verdicts[trial] = verdict
             if self._path:
@@ -55,7 +55,7 @@ class Record:
     def close(self) -> None:
         """Keep no more verdicts: what comes yet is of workflows whose pools were taken away."""
         with self._lock:
-            self._closed = True
+            self.closed = True
 
     def of(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Verdict]]:
         """Return the verdicts on these trials that there are."""
