@@ -152,6 +152,8 @@ class Worker:
             if record.closed:
                 return
             verdicts = self._attempt(trials, attempt)
+            if record.closed:
+                return
             missed = []
             for trial, verdict in zip(trials, verdicts, strict=True):
                 # what was lost all the same counts
