@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .fault import fault
+from .fault import fault, pool_fault
 from .services import CENTRAL_MANAGER, KILL_DAEMONS
-from .snakemake_process import ENDS_WITHIN_S
-from .world import World
+from .world import ENDS_WITHIN_S, Round, World
 
 FAR, POLL_S = "ap.localpool", 2
 
@@ -20,18 +19,18 @@ def far_access_point(world: World) -> None:
     world.site["access_point"] = {"schedd": FAR, "poll_s": POLL_S}
 
 
-@fault(prepare=far_access_point)
-def far_schedd(world: World) -> None:
+@pool_fault(prepare=far_access_point)
+def far_schedd(round_: Round) -> None:
     """The schedd of an access point on another host is killed; its master starts it again."""
-    world.root(KILL_DAEMONS, "condor_schedd", host="ap")
+    round_.root(KILL_DAEMONS, "condor_schedd", host="ap")
 
 
-@fault(prepare=far_access_point)
-def far_network(world: World) -> None:
+@pool_fault(prepare=far_access_point)
+def far_network(round_: Round) -> None:
     """The network between Snakemake, its pilots and an access point elsewhere is cut."""
-    world.root("ip route add blackhole $1/32", CENTRAL_MANAGER)
-    time.sleep(world.lasts_s(180, short_s=40))
-    world.root("ip route del blackhole $1/32", CENTRAL_MANAGER)
+    round_.root("ip route add blackhole $1/32", CENTRAL_MANAGER)
+    time.sleep(round_.lasts_s(180, short_s=40))
+    round_.root("ip route del blackhole $1/32", CENTRAL_MANAGER)
 
 
 @fault(prepare=far_access_point, start_again=True)
@@ -42,15 +41,22 @@ def far_snakemake_killed(world: World) -> None:
     world.start()
 
 
-@fault(prepare=far_access_point)
-def far_token(world: World) -> None:
+@pool_fault(prepare=far_access_point)
+def far_token(round_: Round) -> None:
     """The user's token for an access point elsewhere expires; later there is a good one again."""
-    good = world.alice("cat $1", TOKEN)
+    good = round_.root("cat $1", TOKEN)
     create = "condor_token_create -identity alice@localpool -key POOL -lifetime 1"
-    old = world.root(f"{create} -authz READ -authz WRITE", host="ap")
-    world.write(TOKEN, old)
+    old = round_.root(f"{create} -authz READ -authz WRITE", host="ap")
+    writer = round_.worlds[0]
+    writer.write(TOKEN, old)
     time.sleep(2)
-    world.root(END_SESSIONS)
-    if not world.wait_until(lambda: "osgpilot: could not" in world.said, 120):
-        world.note("nobody noticed the token")
-    world.write(TOKEN, good)
+    round_.root(END_SESSIONS)
+
+    def noticed(world: World) -> bool:
+        return "osgpilot: could not" in world.said
+
+    round_.wait_until(lambda: all(noticed(w) or not w.running for w in round_.struck), 120)
+    for world in round_.struck:
+        if not noticed(world):
+            world.missed = "nobody noticed the token"
+    writer.write(TOKEN, good)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from .fault import fault
-from .world import World
+from .fault import pool_fault
+from .world import Round
 
 KILL_DAEMONS = """
 for daemon; do
@@ -17,29 +17,29 @@ done
 CENTRAL_MANAGER = "10.99.0.1"
 
 
-@fault()
-def schedd(world: World) -> None:
+@pool_fault()
+def schedd(round_: Round) -> None:
     """The schedd of the access point in use is killed; its master starts it again."""
-    world.root(KILL_DAEMONS, "condor_schedd")
+    round_.root(KILL_DAEMONS, "condor_schedd")
 
 
-@fault()
-def central_manager(world: World) -> None:
+@pool_fault()
+def central_manager(round_: Round) -> None:
     """Collector and negotiator are killed; their master starts them again."""
-    world.root(KILL_DAEMONS, "condor_collector", "condor_negotiator", host="ap")
+    round_.root(KILL_DAEMONS, "condor_collector", "condor_negotiator", host="ap")
 
 
-@fault()
-def slurmctld(world: World) -> None:
+@pool_fault()
+def slurmctld(round_: Round) -> None:
     """Slurm's controller is killed, and started again after five minutes."""
-    world.root("pool-svc slurmctld kill")
-    time.sleep(world.lasts_s(300, short_s=45))
-    world.root("pool-svc slurmctld start")
+    round_.root("pool-svc slurmctld kill")
+    time.sleep(round_.lasts_s(300, short_s=45))
+    round_.root("pool-svc slurmctld start")
 
 
-@fault()
-def network(world: World) -> None:
+@pool_fault()
+def network(round_: Round) -> None:
     """The network between access point and central manager is cut for three minutes."""
-    world.root("ip route add blackhole $1/32", CENTRAL_MANAGER)
-    time.sleep(world.lasts_s(180, short_s=40))
-    world.root("ip route del blackhole $1/32", CENTRAL_MANAGER)
+    round_.root("ip route add blackhole $1/32", CENTRAL_MANAGER)
+    time.sleep(round_.lasts_s(180, short_s=40))
+    round_.root("ip route del blackhole $1/32", CENTRAL_MANAGER)

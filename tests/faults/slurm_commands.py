@@ -10,13 +10,12 @@ from .fault import fault
 from .pilots import running_pilot
 from .world import World
 
-SHIMS = "/home/alice/shims"
-SHIM = f"""#!/bin/bash
-# stands before the real @name@ and does harm while {SHIMS}/@name@-breaks is there
+SHIM = """#!/bin/bash
+# stands before the real @name@ and does harm while @name@-breaks is beside it
 real=/usr/bin/@name@
-[ -e {SHIMS}/@name@-breaks ] || exec "$real" "$@"
-echo >> {SHIMS}/@name@-calls
-call=$(wc -l < {SHIMS}/@name@-calls)
+[ -e @shims@/@name@-breaks ] || exec "$real" "$@"
+echo >> @shims@/@name@-calls
+call=$(wc -l < @shims@/@name@-calls)
 RANDOM=$((@seed@ + call)); : $RANDOM
 @harm@
 exec "$real" "$@"
@@ -48,15 +47,20 @@ exit
 """
 
 
+def shims(world: World) -> str:
+    return f"{world.private}/shims"
+
+
 def breaking(name: str, harm: str) -> Callable[[World], None]:
     """Return what puts a program before the real one that does `harm`."""
 
     def prepare(world: World) -> None:
         text = SHIM.replace("@name@", name).replace("@harm@", harm)
+        text = text.replace("@shims@", shims(world))
         seed = str(world.random.randrange(10_000))
-        world.write(f"{SHIMS}/{name}", text.replace("@seed@", seed))
-        world.alice("cd $1; chmod +x $2; touch $2-breaks $2-calls", SHIMS, name)
-        world.environment["PATH"] = f"{SHIMS}:{PATH}"
+        world.write(f"{shims(world)}/{name}", text.replace("@seed@", seed))
+        world.alice("cd $1; chmod +x $2; touch $2-breaks $2-calls", shims(world), name)
+        world.environment["PATH"] = f"{shims(world)}:{PATH}"
 
     return prepare
 
@@ -65,8 +69,8 @@ def trouble_with_sbatch(world: World) -> None:
     """Have new pilots needed while sbatch is broken, then heal it."""
     allocation, _ = running_pilot(world)
     world.alice("scancel $1", allocation)
-    world.wait_for(world.done() / world.jobs + 0.3)
-    world.alice("rm $1/sbatch-breaks", SHIMS)
+    world.wait_for(world.fraction + 0.3)
+    world.alice("rm $1/sbatch-breaks", shims(world))
 
 
 @fault(prepare=breaking("sbatch", FAILS))
@@ -91,4 +95,4 @@ def sbatch_garbage(world: World) -> None:
 def squeue_partial(world: World) -> None:
     """The answers of squeue lack three of ten rows until most of the outputs are there."""
     world.wait_for(0.6)
-    world.alice("rm $1/squeue-breaks", SHIMS)
+    world.alice("rm $1/squeue-breaks", shims(world))

@@ -56,17 +56,22 @@ def read_only_run_folder(world: World) -> None:
     world.alice("chmod u+w $1", run)
 
 
+def scratch(world: World) -> str:
+    return f"/scratch/{world.folder.name}"
+
+
 def small_scratch(world: World) -> None:
-    world.root("mkdir /scratch; mount -t tmpfs -o size=$1,mode=1777 tmpfs /scratch", "700m")
-    world.site["scratch"] = "/scratch"
+    make = "mkdir -p $1; mount -t tmpfs -o size=$2,mode=1777 tmpfs $1"
+    world.root(make, scratch(world), "700m")
+    world.site["scratch"] = scratch(world)
 
 
 @fault(prepare=small_scratch, start_again=True)
 def full_scratch(world: World) -> None:
     """The pilots' scratch disk is full for a while; commands that cannot write fail."""
-    world.root("cat /dev/zero > /scratch/filler 2> /dev/null; true")
+    world.root("cat /dev/zero > $1/filler 2> /dev/null; true", scratch(world))
     time.sleep(world.lasts_s(60, short_s=15))
-    world.root("rm /scratch/filler")
+    world.root("rm $1/filler", scratch(world))
 
 
 CUTTER = r"""

@@ -1,37 +1,50 @@
 """Does harm to workflows on pools of their own and counts what became of their jobs.
 
 python -m faults.suite [--runs N] [--only NAME] [--seed S] [--jobs N] [--short] [--pools N]
-                       [--record FILE]
+                       [--together N] [--record FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
+import queue
 import shutil
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 
-from pool.conftest import osgpilot, started
+from pool.conftest import Pool, osgpilot, started
 
 from . import (  # noqa: F401  # they put their faults on the list
     far,
+    intruders,
     pilots,
     services,
     slurm_commands,
     snakemake_process,
     storage,
 )
-from .fault import FAULTS, Fault, NotStruckError
+from .fault import FAULTS
+from .rounds import play
 from .table import UNDISTURBED, Record, Trial, describe, report
-from .world import Verdict, World
+from .world import Verdict
 
 TRIES = 3
 """How often a fault is tried that could not be made, each time at another moment."""
+
+WIDER = """
+sed -i 's/CPUs=4 RealMemory=4000/CPUs=16 RealMemory=32000/; s/CR_CPU_Memory/&,CR_LLN/' \\
+    /etc/slurm/slurm.conf
+pool-svc slurmctld restart && pool-svc slurmd restart && pool-svc ready
+"""
+"""Has room for all pilots of a round, and spreads those of a workflow over the nodes; the CPUs of
+Slurm's nodes are counted only."""
 
 
 def main() -> int:
@@ -40,20 +53,21 @@ def main() -> int:
     # as Ctrl-C, for who gives a suite a time limit
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted, record = trials(asked), Record(asked.record)
-    to_do = [trial for trial in wanted if trial not in record.verdicts]
     place = Path(tempfile.mkdtemp(prefix="osgpilot-faults-"))
+    rounds: queue.SimpleQueue[list[Trial]] = queue.SimpleQueue()
+    to_do, begun_s = [t for t in wanted if t not in record.verdicts], time.monotonic()
+    for each in in_rounds(to_do, asked.together):
+        rounds.put(each)
+    workers = [Worker(place / f"pool{n}") for n in range(asked.pools)]
     pools = ThreadPoolExecutor(asked.pools)
-    runs = {pools.submit(one_run, trial, place / f"run{n}"): trial for n, trial in enumerate(to_do)}
     try:
-        for each in as_completed(runs):
-            record.add(runs[each], each.result())
-            number = runs[each].number + 1
-            said = describe(each.result())
-            print(f"{runs[each].fault} {number}/{asked.runs}: {said}", flush=True)
+        for done in as_completed([pools.submit(each.work, rounds, record) for each in workers]):
+            done.result()
     except KeyboardInterrupt:
         pools.shutdown(wait=False, cancel_futures=True)
-        under_way = [place / f"run{n}" for n, each in enumerate(runs) if each.running()]
-        give_up(record, wanted, under_way)
+        give_up(record, wanted, workers)
+    took_min = (time.monotonic() - begun_s) / 60
+    print(f"{len(to_do)} runs on {asked.pools} pool(s) took {took_min:.0f} min")
     bad = report(record.of(wanted))
     if bad:
         print(f"what was said is in {place}", file=sys.stderr)
@@ -67,9 +81,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1, help="runs of each fault")
     parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="this fault only")
     parser.add_argument("--seed", default="1", help="decides moments and victims")
-    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=40, help="of each workflow")
     parser.add_argument("--short", action="store_true", help="long faults pass sooner")
-    parser.add_argument("--pools", type=int, default=1, help="runs at a time")
+    parser.add_argument("--pools", type=int, default=1, help="pools at a time")
+    parser.add_argument("--together", type=int, default=5, help="runs on a pool at a time")
     parser.add_argument(
         "--record", type=Path, help="keep verdicts in this file, and do not repeat those in it"
     )
@@ -77,64 +92,101 @@ def arguments() -> argparse.Namespace:
 
 
 def trials(asked: argparse.Namespace) -> list[Trial]:
-    """Return all runs that are asked for, the one without a fault first."""
+    """Return all runs that are asked for, those without a fault first."""
     how = (asked.seed, asked.jobs, asked.short)
     names = [name for name in FAULTS if not asked.only or name in asked.only]
-    faulty = (Trial(name, number, *how) for number in range(asked.runs) for name in names)
-    return [Trial(UNDISTURBED, 0, *how), *faulty]
+    calm = (Trial(UNDISTURBED, n, *how) for n in range(min(asked.runs, asked.together)))
+    return [*calm, *(Trial(name, n, *how) for name in names for n in range(asked.runs))]
 
 
-def give_up(record: Record, wanted: list[Trial], under_way: list[Path]) -> None:
+def in_rounds(to_do: Sequence[Trial], together: int) -> list[list[Trial]]:
+    """Return runs that go together: of one fault, and not too many.
+
+    The first round of every fault comes first, so that a suite that is interrupted has seen all.
+    """
+    by_name: dict[str, list[Trial]] = {}
+    for trial in to_do:
+        by_name.setdefault(trial.fault, []).append(trial)
+    numbered = [
+        (first, name, each[first : first + together])
+        for name, each in by_name.items()
+        for first in range(0, len(each), together)
+    ]
+    return [each for _, _, each in sorted(numbered, key=lambda item: item[0])]
+
+
+def give_up(record: Record, wanted: Sequence[Trial], workers: Sequence[Worker]) -> None:
     """Say what is known so far, and end at once."""
+    record.close()
     report(record.of(wanted))
     print("interrupted", file=sys.stderr)
-    for place in under_way:
-        osgpilot("pool", "down", "--name", pool_name(place))
+    for worker in workers:
+        osgpilot("pool", "down", "--name", worker.name)
     # threads wait for workflows whose pools are gone
     os._exit(130)
 
 
-def pool_name(place: Path) -> str:
-    return f"faults-{os.getpid()}-{place.name}"
+class Worker:
+    """Plays rounds on a pool that stays up as long as each leaves it as it was."""
 
+    def __init__(self, place: Path) -> None:
+        self.place, self.name = place, f"faults-{os.getpid()}-{place.name}"
+        self._up = ExitStack()
+        self._pool: Pool | None = None
 
-def one_run(trial: Trial, place: Path) -> Verdict:
-    """Run the workflow on a new pool, with one fault or none."""
-    each = FAULTS.get(trial.fault)
-    verdict = Verdict()
-    for attempt in range(TRIES):
-        folder = place / f"{trial.fault}-{trial.number + 1}-{attempt}"
-        folder.mkdir(parents=True)
-        with started(pool_name(place), folder) as pool:
-            # another moment, where the first one could not be made use of
-            again = f"/{attempt}" if attempt else ""
-            chance = random.Random(f"{trial.seed}/{trial.fault}/{trial.number}{again}")
-            world = World(pool, folder, trial.jobs, chance)
-            world.short = trial.short
-            try:
-                return harmed(world, each)
-            except NotStruckError as error:
-                verdict = Verdict(left=[f"the fault could not be made: {error}"])
-            except Exception as error:
-                # one run that cannot be judged must not end the others
-                return Verdict(left=[f"no verdict: {type(error).__name__}: {error}"])
-            finally:
-                world.stop_watching()
-    return verdict
+    def work(self, rounds: queue.SimpleQueue[list[Trial]], record: Record) -> None:
+        """Play rounds until there are none."""
+        self.place.mkdir()
+        with self._up:
+            while not rounds.empty():
+                try:
+                    trials = rounds.get_nowait()
+                except queue.Empty:
+                    break
+                self._round(trials, record)
 
+    def _round(self, trials: Sequence[Trial], record: Record) -> None:
+        """Play a round, and again with those that the fault missed."""
+        for attempt in range(TRIES):
+            # the suite was interrupted: no new pool
+            if record.closed:
+                return
+            verdicts = self._attempt(trials, attempt)
+            if record.closed:
+                return
+            missed = []
+            for trial, verdict in zip(trials, verdicts, strict=True):
+                # what was lost all the same counts
+                if verdict.missed and not verdict.bad:
+                    print(f"{trial.fault} {trial.number + 1}: {verdict.missed}", flush=True)
+                    if attempt + 1 < TRIES:
+                        missed.append(trial)
+                        continue
+                    verdict = Verdict(left=[f"the fault could not be made: {verdict.missed}"])
+                record.add(trial, verdict)
+                print(f"{trial.fault} {trial.number + 1}: {describe(verdict)}", flush=True)
+            trials = missed
+            if not trials:
+                break
 
-def harmed(world: World, each: Fault | None) -> Verdict:
-    """Run a workflow, have the fault happen at its moment, and judge."""
-    if each:
-        each.prepare(world)
-    world.set_up()
-    world.start()
-    if each:
-        world.wait_for(world.random.uniform(each.earliest, each.latest))
-        world.note(f"{each.name} at {world.done()} of {world.jobs} outputs")
-        each.act(world)
-        world.note("healed")
-    return world.conclude(start_again=bool(each and each.start_again))
+    def _attempt(self, trials: Sequence[Trial], attempt: int) -> list[Verdict]:
+        try:
+            verdicts = play(self._ready(), trials, attempt)
+        except Exception as error:
+            # a round that cannot be judged must not end the others
+            text = f"no verdict: {type(error).__name__}: {error}"
+            verdicts = [Verdict(left=[text]) for _ in trials]
+        fault = FAULTS.get(trials[0].fault)
+        if any(verdict.left for verdict in verdicts) or (fault and fault.leaves_traces):
+            self._up.close()
+            self._pool = None
+        return verdicts
+
+    def _ready(self) -> Pool:
+        if self._pool is None:
+            self._pool = self._up.enter_context(started(self.name, self.place))
+            self._pool.say("bash", "-c", WIDER, user="root")
+        return self._pool
 
 
 if __name__ == "__main__":

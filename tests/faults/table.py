@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from .world import Verdict
 
 UNDISTURBED = "undisturbed"
@@ -34,6 +31,7 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self.closed = False
         self.verdicts: dict[Trial, Verdict] = {}
         if path and path.exists():
             # a last line without an end was cut off with the suite
@@ -46,11 +44,18 @@ class Record:
     def add(self, trial: Trial, verdict: Verdict) -> None:
         """Keep a verdict; a file has it before this returns."""
         with self._lock:
+            if self.closed:
+                return
             self.verdicts[trial] = verdict
             if self._path:
                 line = json.dumps({"trial": asdict(trial), "verdict": asdict(verdict)})
                 with self._path.open("a") as file:
                     file.write(line + "\n")
+
+    def close(self) -> None:
+        """Keep no more verdicts: what comes yet is of workflows whose pools were taken away."""
+        with self._lock:
+            self.closed = True
 
     def of(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Verdict]]:
         """Return the verdicts on these trials that there are."""
@@ -70,16 +75,15 @@ def describe(verdict: Verdict) -> str:
 
 
 def report(found: Iterable[tuple[Trial, Verdict]]) -> bool:
-    """Print the table and the line of sums; return whether anything is bad."""
+    """Print the table, as Markdown, and the line of sums; return whether anything is bad."""
     by_name: dict[str, list[Verdict]] = {}
     for trial, verdict in found:
         by_name.setdefault(trial.fault, []).append(verdict)
     calm = by_name.pop(UNDISTURBED, [])
     calm_s = statistics.median(v.makespan_s for v in calm) if calm else 0.0
-    table = Table(title=f"{calm_s:.0f} s undisturbed")
-    for column in ("fault", "runs", "lost", "duplicated", "left behind", "run again", "starts"):
-        table.add_column(column, justify="left" if column == "fault" else "right")
-    table.add_column("added seconds", justify="right")
+    print(f"{calm_s:.0f} s undisturbed")
+    print("| fault | runs | lost | duplicated | left behind | run again | starts | added seconds |")
+    print("| --- |" + " --- |" * 7)
     sums = [0, 0, 0]
     for name, each in by_name.items():
         counts = [sum(len(getattr(v, k)) for v in each) for k in ("lost", "duplicated", "left")]
@@ -87,9 +91,8 @@ def report(found: Iterable[tuple[Trial, Verdict]]) -> bool:
         again = sum(v.again for v in each)
         starts = statistics.median(len(v.statuses) for v in each)
         added_s = statistics.median(v.makespan_s for v in each) - calm_s
-        cells = (name, len(each), *counts, again, f"{starts:g}", f"{added_s:.0f}")
-        table.add_row(*map(str, cells))
-    Console(width=110).print(table)
+        cells = (f"`{name}`", len(each), *counts, again, f"{starts:g}", f"{added_s:.0f}")
+        print(f"| {' | '.join(map(str, cells))} |")
     runs = sum(map(len, by_name.values()))
     print(f"faults runs {runs} lost {sums[0]} duplicated {sums[1]} left {sums[2]}", flush=True)
     return any(sums) or any(verdict.bad for verdict in calm)

@@ -7,10 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-SHARED = "/home/alice/shared"
-"""A folder that all jobs see. In it, every execution that comes to its end leaves a line in a file
-of its job, and `bad-node` has the line of a slot's ad on whose node all jobs are to fail."""
-
 FAN_IN = 3
 LINES = 3000
 PAYLOAD = f"""
@@ -20,32 +16,39 @@ rule all:
 
 rule each:
     output: "out/each/{{n}}"
+    log: "log/each/{{n}}"
     params: seconds=lambda w: 0.5 + int(w.n) % 4 / 2
     shell: '''
-        if grep -qf {SHARED}/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
+        if grep -qf @shared@/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
+        if [ -e @shared@/before-each ]; then
+            . @shared@/before-each {{wildcards.n}} {{output}} {{log}}
+        fi
         sleep {{params.seconds}}
         seq {{wildcards.n}} $(( {{wildcards.n}} + {LINES - 1} )) > {{output}}
-        echo ended >> {SHARED}/each-{{wildcards.n}}
+        echo ended >> @shared@/each-{{wildcards.n}}
         '''
 
 rule gather:
     input: lambda w: [f"out/each/{{{FAN_IN} * int(w.n) + i}}" for i in range({FAN_IN})]
     output: "out/gather/{{n}}"
     shell: '''
-        if grep -qf {SHARED}/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
+        if grep -qf @shared@/bad-node "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
         sleep 0.5
         cat {{input}} > {{output}}
-        echo ended >> {SHARED}/gather-{{wildcards.n}}
+        echo ended >> @shared@/gather-{{wildcards.n}}
         '''
 """
+"""`@shared@` is a folder that all jobs of a workflow see. In it, every execution that comes to its
+end leaves a line in a file of its job; `bad-node` has the line of a slot's ad on whose node all
+jobs are to fail, and `before-each` what jobs of the rule `each` do first."""
 
 _INTRODUCED = re.compile(r"^    output: (\S+)\n(?:    .*\n)*?    jobid: (\d+)$", re.MULTILINE)
 _FINISHED = re.compile(r"^Finished jobid: (\d+)", re.MULTILINE)
 
 
-def snakefile(jobs: int) -> str:
+def snakefile(jobs: int, shared: str) -> str:
     """Return a workflow of about `jobs` jobs: three of four by themselves, then one for three."""
-    return PAYLOAD.replace("@gathers@", str(gathers(jobs)))
+    return PAYLOAD.replace("@gathers@", str(gathers(jobs))).replace("@shared@", shared)
 
 
 def gathers(jobs: int) -> int:

@@ -1,23 +1,27 @@
-"""One workflow on a pool of its own: started, watched, done harm to, and judged at the end."""
+"""Workflows on one pool: started, watched, done harm to, and judged at the end."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 import random
+import re
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import yaml
 from pool.conftest import SITE, SNAKEMAKE, Pool
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
-
-from .workflow import SHARED, finished, snakefile, twice, wanted
+from .remains import EVERY_S, Remains
+from .workflow import finished, snakefile, twice, wanted
 
 PATIENCE_S = 750.0
 """How long Snakemake may go on without a new output; a job lease lasts 600 s."""
@@ -26,27 +30,26 @@ LEFT_WITHIN_S = 150.0
 """How long after the end pilots that nobody tells to end may take: idle_min is one minute, and they
 look at it once a minute."""
 
-STARTS_MAX = 4
-WATCH_EVERY_S = 0.5
-PILOTS = 4
+ENDS_WITHIN_S = 200.0
+"""How long a Snakemake may take to end that was told to, or whose run another one took over."""
 
-QUEUED = r"""
-queue=$(condor_q -allusers -af:j JobStatus HoldReason) || echo "condor_q does not answer"
-[ -z "$queue" ] || sed 's/^/job /' <<< "$queue"
-"""
-LEFT = r"""
-allocations=$(squeue --noheader) || echo "squeue does not answer"
-[ -z "$allocations" ] || sed 's/^/allocation /' <<< "$allocations"
-find /var/tmp /scratch -maxdepth 1 -name 'osg-pilot.*' -printf 'folder %p\n' 2>/dev/null
-ps -u alice -o stat=,args= | grep -v ^Z | sed 's/^/process /'
-"""
-"""Names what is there that belongs to nobody once Snakemake has ended; run as root."""
+STARTS_MAX, NEARLY_OVER = 4, 0.7
+WATCH_EVERY_S = 0.5
+PILOTS, PILOT = 2, {"cores": 2, "memory_mb": 1900}
+
+ELSEWHERE = (
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("setpriv", "--reuid=2001", "--regid=2001", "--init-groups"),
+    *("env", "HOME=/home/alice", "USER=alice", "LOGNAME=alice"),
+)
+"""As root: what follows runs as the user where process numbers are others, as on another host."""
 
 
 @dataclass
 class Verdict:
     """What a workflow came to. `again` counts executions that ended beyond the first of each job,
-    `statuses` has the exit status of every start of Snakemake."""
+    `statuses` has the exit status of every start of Snakemake. `missed` says why the fault did not
+    strike the workflow, if it did not."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
@@ -54,6 +57,7 @@ class Verdict:
     again: int = 0
     makespan_s: float = 0.0
     statuses: list[int] = field(default_factory=list)
+    missed: str = ""
 
     @property
     def bad(self) -> bool:
@@ -61,27 +65,40 @@ class Verdict:
 
 
 class World:
-    """A workflow of `jobs` jobs in `folder`, and the pool it runs on.
+    """A workflow of `jobs` jobs in `folder`, and the pool it runs on, perhaps beside others.
 
-    `site`, `options` and `environment` may be changed before `start`. `random` decides all that is
-    left to chance; `short` asks for faults that pass soon. `remained` takes what was
-    still there when it should not have been, before the end.
+    `site`, `options`, `environment`, `limits`, `host` and `pilots` (how many) may be changed before
+    `start`. `random` decides all that is left to chance; `short` asks for faults that pass soon.
+    `remained` takes what was still there when it should not have been, before the end. What is in
+    `afterwards` is done when Snakemake has ended; what is in `judges` returns what else was lost.
     """
 
-    def __init__(self, pool: Pool, folder: Path, jobs: int, chance: random.Random) -> None:
+    def __init__(
+        self, pool: Pool, folder: Path, jobs: int, chance: random.Random, remains: Remains
+    ) -> None:
         self.pool, self.folder, self.jobs, self.random = pool, folder, jobs, chance
         self.short = False
-        self.site = copy.deepcopy(SITE)
-        self.options = ["--osgpilot-max-pilots", str(PILOTS), "--rerun-incomplete", "--nolock"]
+        self.host = "login"
+        self.site = {**copy.deepcopy(SITE), "pilot": {**SITE["pilot"], **PILOT}}  # type: ignore[dict-item]
+        self.pilots = PILOTS
+        self.options = ["--rerun-incomplete", "--nolock"]
         self.environment: dict[str, str] = {}
+        self.limits: tuple[str, ...] = ()
         self.statuses: list[int] = []
         self.remained: list[str] = []
+        self.missed = ""
+        self.afterwards: list[Callable[[], object]] = []
+        self.judges: list[Callable[[], list[str]]] = []
+        self.private = f"/home/alice/{folder.name}"
+        self.shared = f"{self.private}/shared"
+        self._remains = remains
+        self._inside = Path(f"/proc/{pool.running.hosts['login']}/root")
         self._wanted = wanted(jobs)
         self._said: list[Path] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._earlier: list[subprocess.Popen[bytes]] = []
         self._begun_s = self._ended_s = 0.0
-        self._identities: dict[str, str] = {}
-        self._settled: dict[str, str] = {}
+        self._settled: dict[str, tuple[int, int]] = {}
         self._changed: set[str] = set()
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -108,18 +125,27 @@ class World:
 
     def set_up(self) -> None:
         """Make the workflow, in a folder that may not be seen from outside the pool."""
-        self.write("Snakefile", snakefile(self.jobs))
+        self.write("Snakefile", snakefile(self.jobs, self.shared))
         self.write("site.yaml", yaml.safe_dump(self.site))
-        self.alice("rm -rf $1; mkdir $1", SHARED)
+        for host in {"login", self.host}:
+            self.pool.say("mkdir", "-p", self.shared, host=host)
 
-    def start(self) -> None:
-        """Start Snakemake, for the first time or again; always with the same command."""
+    def start(self, *, elsewhere: bool = False) -> None:
+        """Start Snakemake, for the first time or again; always with the same command.
+
+        `elsewhere` starts it where the process that ran before cannot be seen.
+        """
         said = self.folder.with_name(f"{self.folder.name}-said-{len(self._said) + 1}")
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        command = (*SNAKEMAKE, *self.options, "--osgpilot-shared-prefixes", SHARED)
+        command = (*SNAKEMAKE, *self.options, "--osgpilot-max-pilots", str(self.pilots))
+        command += ("--osgpilot-shared-prefixes", self.shared)
         # in a session of its own: a signal to its process group has to find nobody else
-        env = ("setsid", "--wait", "env", "--default-signal=INT", *variables)
-        argv = self.pool.argv(*env, *command, folder=self.folder)
+        env = ("setsid", "--wait", *self.limits, "env", "--default-signal=INT", *variables)
+        where, user = (ELSEWHERE, "root") if elsewhere else ((), "alice")
+        argv = self.pool.argv(*where, *env, *command, host=self.host, user=user, folder=self.folder)
+        if self.running:
+            assert self._process is not None
+            self._earlier.append(self._process)
         with said.open("ab") as file:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
@@ -132,29 +158,61 @@ class World:
     @property
     def snakemake(self) -> str:
         """The process id of Snakemake inside, which is that of its process group, too."""
-        return self.root("pgrep -o -u alice -f '^[^ ]*python -m snakemake --executor'")
+        assert self._process is not None
+        (child,) = psutil.Process(self._process.pid).children()
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        found = re.search(r"^NSpid:.*\s(\d+)$", status, re.MULTILINE)
+        assert found, status
+        return found[1]
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def under_way(self) -> bool:
+        """Whether there is something to strike: jobs that have ended, and more that have not."""
+        return self.running and 0 < self.done() < self.jobs - 1
+
+    @property
     def said(self) -> str:
         """What the present start of Snakemake has printed."""
         return self._said[-1].read_text(errors="replace")
+
+    @property
+    def all_said(self) -> str:
+        """What all starts of Snakemake have printed."""
+        return "".join(said.read_text(errors="replace") for said in self._said)
 
     def note(self, text: str) -> None:
         """Write a line of ours among what Snakemake prints."""
         with self._said[-1].open("a") as file:
             file.write(f"== {text}\n")
 
+    @property
+    def runs(self) -> list[str]:
+        """The ids of the runs in the working folder, the latest last."""
+        return sorted(path.name for path in self.seen(".snakemake/osgpilot").glob("2*"))
+
+    def seen(self, path: str) -> Path:
+        """Return where a path of the login host, or below the working folder, is seen from here.
+
+        Absolute links in there would lead to places of this machine: never follow them.
+        """
+        return self._inside / str(self.folder / path).lstrip("/")
+
     def done(self) -> int:
         """Return how many outputs are there."""
-        return len(self._identities)
+        return len(self._outputs())
+
+    @property
+    def fraction(self) -> float:
+        """How much of the outputs is there."""
+        return self.done() / self.jobs
 
     def wait_for(self, fraction: float) -> None:
         """Wait until so many of the outputs are there, or Snakemake has ended."""
-        self.wait_until(lambda: self.done() >= fraction * self.jobs)
+        self.wait_until(lambda: self.fraction >= fraction)
 
     def wait_until(self, question: Callable[[], object], within_s: float = PATIENCE_S) -> bool:
         """Wait until the answer is true or Snakemake has ended; return whether it is true."""
@@ -182,14 +240,14 @@ class World:
 
     def left(self) -> list[str]:
         """Return what of the workflow is still there, one line each."""
-        queues = [self.root(QUEUED, host=host) for host in ("login", "ap")]
-        return [line for said in (*queues, self.root(LEFT)) for line in said.splitlines()]
+        names = (*self.runs, str(self.folder), self.private)
+        return [each.text for each in self._remains.look() if each.belongs_to(names)]
 
     def left_after(self, within_s: float = LEFT_WITHIN_S) -> list[str]:
         """Return what is still there when nothing is, or after a while."""
         deadline_s = time.monotonic() + within_s
         while (left := self.left()) and time.monotonic() < deadline_s:
-            time.sleep(2)
+            time.sleep(EVERY_S)
         return left
 
     def conclude(self, *, start_again: bool) -> Verdict:
@@ -198,24 +256,31 @@ class World:
         while status != 0 and start_again and len(self._said) < STARTS_MAX:
             self.start()
             status = self.await_end()
+        self._end_earlier()
         self.stop_watching()
-        with suppress(AssertionError):
-            self._look()
-        here = dict(
-            reversed(line.split(maxsplit=1))
-            for line in self.alice("find out -type f | xargs -r md5sum").splitlines()
-        )
+        self._look()
+        for act in self.afterwards:
+            act()
         lives = [said.read_text(errors="replace") for said in self._said]
-        ended = int(self.alice("cat $1/each-* $1/gather-* 2>/dev/null | wc -l", SHARED))
-        files = int(self.alice("ls $1 | grep -c -e ^each -e ^gather || true", SHARED))
+        lost = [path for path, text in self._wanted.items() if self._digest(path) != text]
+        ended = [len(path.read_bytes().splitlines()) for path in self._counters()]
         return Verdict(
-            lost=[path for path, text in self._wanted.items() if here.get(path) != text],
+            lost=lost + [each for judge in self.judges for each in judge()],
             duplicated=sorted(twice(lives) | self._changed),
             left=self.remained + self.left_after(),
-            again=ended - files,
+            again=sum(ended) - len(ended),
             makespan_s=self._ended_s - self._begun_s,
             statuses=self.statuses,
+            missed=self.missed,
         )
+
+    def abandon(self) -> None:
+        """End what still runs, without a verdict."""
+        self.stop_watching()
+        for process in (*self._earlier, self._process):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
 
     def stop_watching(self) -> None:
         """Look at outputs no more."""
@@ -223,18 +288,88 @@ class World:
         if self._watcher.is_alive():
             self._watcher.join()
 
+    def _end_earlier(self) -> None:
+        """See the end of a Snakemake whose run another one has taken over."""
+        for process in self._earlier:
+            try:
+                self.statuses.append(process.wait(ENDS_WITHIN_S))
+            except subprocess.TimeoutExpired:
+                self.remained.append("a Snakemake that has lost its run goes on")
+                process.kill()
+                self.statuses.append(process.wait())
+
     def _watch(self) -> None:
         while not self._over.wait(WATCH_EVERY_S):
             # a suite that is interrupted takes the pool away
-            with suppress(AssertionError, Unavailable):
+            with suppress(OSError):
                 self._look()
 
     def _look(self) -> None:
         """Note outputs that were replaced after Snakemake had called their jobs finished."""
         told = [path for said in self._said for path in finished(said.read_text(errors="replace"))]
-        listed = self.alice(r"[ ! -d out ] || find out -type f -printf '%p %i %T@\n'")
-        self._identities = dict(line.split(maxsplit=1) for line in listed.splitlines())
+        here = self._outputs()
         for path in told:
-            identity = self._identities.get(path, "none")
+            identity = here.get(path, (0, 0))
             if self._settled.setdefault(path, identity) != identity:
                 self._changed.add(path)
+
+    def _outputs(self) -> dict[str, tuple[int, int]]:
+        """Return the outputs that are there, with what tells a file from one that replaces it."""
+        found = {}
+        for path in self._wanted:
+            with suppress(OSError):
+                state = self.seen(path).lstat()
+                if stat.S_ISREG(state.st_mode):
+                    found[path] = (state.st_ino, state.st_mtime_ns)
+        return found
+
+    def _digest(self, path: str) -> str:
+        try:
+            file = os.open(self.seen(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return ""
+        with open(file, "rb") as content:  # noqa: PTH123
+            return hashlib.file_digest(content, hashlib.md5).hexdigest()
+
+    def _counters(self) -> Iterator[Path]:
+        for kind in ("each", "gather"):
+            yield from self.seen(self.shared).glob(f"{kind}-*")
+
+
+class Round:
+    """Workflows that are under way on one pool at the same time, and what is done to that pool."""
+
+    def __init__(self, worlds: Sequence[World], chance: random.Random) -> None:
+        self.worlds, self.random = worlds, chance
+        self.root = worlds[0].root
+        self.lasts_s = worlds[0].lasts_s
+
+    @property
+    def struck(self) -> list[World]:
+        """The workflows that the fault strikes."""
+        return [world for world in self.worlds if not world.missed]
+
+    def wait_for(self, fraction: float) -> None:
+        """Wait until so many of all outputs are there, and some of every workflow.
+
+        Workflows are not in step: the last ones are not waited for when the first would be over.
+        """
+
+        def answer() -> bool:
+            made = [world.fraction for world in self.worlds]
+            begun = all(made) and sum(made) >= fraction * len(made)
+            return begun or max(made) >= NEARLY_OVER or not any(w.running for w in self.worlds)
+
+        self.wait_until(answer)
+
+    def wait_until(self, question: Callable[[], object], within_s: float = PATIENCE_S) -> bool:
+        """Wait until the answer is true; return whether it is."""
+        deadline_s = time.monotonic() + within_s
+        while not (answer := bool(question())) and time.monotonic() < deadline_s:
+            time.sleep(WATCH_EVERY_S / 2)
+        return answer
+
+    @property
+    def fraction(self) -> float:
+        """How much of all outputs is there."""
+        return sum(world.fraction for world in self.worlds) / len(self.worlds)

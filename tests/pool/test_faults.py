@@ -1,11 +1,10 @@
-"""A few cheap faults under a small workflow; `tests/run --faults` has all of them and more jobs."""
-
-import random
+"""A few cheap faults under small workflows; `tests/run --faults` has all of them."""
 
 import pytest
+from faults import suite  # noqa: F401  # it brings all faults
 from faults.fault import FAULTS
-from faults.suite import harmed
-from faults.world import World
+from faults.rounds import play
+from faults.table import Trial
 
 from .conftest import Pool
 
@@ -14,11 +13,8 @@ JOBS = 40
 
 @pytest.mark.parametrize("name", ["schedd", "event-log-truncated"])
 def test_a_fault_costs_time_and_nothing_else(pool: Pool, name: str):
-    folder = pool.work / name
-    folder.mkdir()
-    world = World(pool, folder, JOBS, random.Random(name))
-    verdict = harmed(world, FAULTS[name])
-    assert verdict.statuses == [0], world.said
-    assert not verdict.lost
-    assert not verdict.duplicated
-    assert not verdict.left
+    assert name in FAULTS
+    verdicts = play(pool, [Trial(name, number, name, JOBS, short=True) for number in range(2)])
+    assert not any(verdict.bad for verdict in verdicts), verdicts
+    assert [verdict.statuses for verdict in verdicts] == [[0], [0]], verdicts
+    assert not all(verdict.missed for verdict in verdicts), verdicts
