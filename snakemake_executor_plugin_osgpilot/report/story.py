@@ -158,6 +158,9 @@ class Story:
         for job, at_s, exit_status, *usage in self._told(line):
             job.exit_status, job.usage = exit_status, Usage(*usage)
             how = "done" if exit_status == 0 else "failed"
+            if job.key in self.failures:
+                # that what it made was not whole may be told before its end
+                how, job.text = "failed", self.failures[job.key].text
             self._stop(job, at_s, how)
             self._moved(job, how, at_s)
 

@@ -102,6 +102,17 @@ def test_a_job_that_was_tried_again_is_no_failure():
     assert (rule.jobs, rule.done, rule.failed, rule.retried) == (7, 6, 0, 1)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_job_whose_outputs_were_not_whole_failed_in_whatever_order_it_is_told(place, again):
+    told = ran("000001", 1, 60, 90)
+    told.insert(place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"})
+    run = story(queued("a", "000001"), *told, *(told if again else ()))
+    rule = seen(run).rules["a"]
+    assert (rule.done, rule.failed) == (0, 1)
+    assert run.jobs["000001"].text == "no b"
+
+
 def test_what_is_left_when_a_run_is_broken_off_counts_as_cancelled():
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0}
     begun = (queued("a", "000001", "000002"), ran("000001", 1, 60, 90)[:2])
