@@ -74,9 +74,12 @@ class RunFolder:
         folder.path.parent.chmod(private.FOLDER_MODE)
         for path in (folder.path, folder.path / "jobs", folder.path / "pilots"):
             path.mkdir(private.FOLDER_MODE)
-        for name in (JOB_LOG, LEASE):
-            (folder.path / name).touch(private.FILE_MODE)
         return folder
+
+    def make_files(self) -> None:
+        """Make the files that HTCondor and pilots look for, before others would make them."""
+        for name in (JOB_LOG, LEASE):
+            (self.path / name).touch(private.FILE_MODE)
 
 
 def runs_in(state_folder: Path) -> list[RunFolder]:

@@ -169,12 +169,13 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
 def value(ad: Any, name: str) -> Any:
     """Return an attribute of a job, None if it is not defined.
 
-    A reason may quote a file name of the job, in which there can be any byte.
+    A reason may quote a file name of the job, in which there can be any byte: then it is returned
+    as ClassAds write it.
     """
     try:
         return ad.get(name)
     except UnicodeDecodeError:
-        return f"{name} is in no encoding that can be read"
+        return str(ad.lookup(name))
 
 
 def retrieve(htcondor: Any, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:

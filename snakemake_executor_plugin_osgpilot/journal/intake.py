@@ -109,7 +109,10 @@ class Intake:
             self._settle(failed)
 
     def _settle(self, failed: Iterable[str]) -> None:
-        self._unsettled += failed
+        for key in failed:
+            self._unsettled.append(key)
+            with suppress(OSError):
+                (self.folder.job(key) / INPUT_FOLDER / JOB_FILE).unlink()
         done = list(self._done)
         if not (done or self._unsettled):
             return
@@ -122,9 +125,6 @@ class Intake:
             self._trouble = str(error)
             return
         self._trouble = ""
-        for key in self._unsettled:
-            with suppress(OSError):
-                (self.folder.job(key) / INPUT_FOLDER / JOB_FILE).unlink()
         self._unsettled.clear()
         for key in done:
             self._done.popleft()

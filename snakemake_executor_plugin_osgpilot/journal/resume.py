@@ -119,7 +119,10 @@ def _begin(state_folder: Path, wanted: Seat) -> Taken:
     seat = replace(wanted, run=number)
     folder = RunFolder.create(state_folder, seat.run)
     try:
-        return Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+        taken = Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+        # only now: a folder with nothing but half a journal is that of a run that was never begun
+        folder.make_files()
+        return taken
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 from snakemake_executor_plugin_osgpilot.payload import stage
 from snakemake_executor_plugin_osgpilot.payload.commit import commit, discard, empty
@@ -232,7 +233,7 @@ def test_nothing_but_the_jobs_own_is_made_changed_read_or_removed(tree, links, m
             except (JobFailed, Incomplete) as error:
                 said = str(error)
             spent(world.job)
-            output_tail(world.job)
+            output_tail(world.job, Redactor())
         assert all(is_own(world, path) for path in opened), opened
         assert world.others() == before
         assert said.isprintable()
@@ -289,7 +290,7 @@ def test_a_list_of_any_size_takes_little_memory_and_time(tmp_path, text, status)
         with watched(), pytest.raises((JobFailed, Incomplete)):
             commit(PAYLOAD, world.job, world.work, status)
         assert spent(world.job) is None
-        assert len(output_tail(world.job)) < 1 << 20
+        assert len(output_tail(world.job, Redactor())) < 1 << 20
         assert tracemalloc.get_traced_memory()[1] < 4 * MANIFEST_MAX_BYTES
     finally:
         tracemalloc.stop()

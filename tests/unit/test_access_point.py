@@ -270,7 +270,7 @@ def test_a_reason_in_no_encoding_hides_no_other_job(do):
     request = {"at": None, "constraint": "true", "attributes": ["HoldReasonCode", "HoldReason"]}
     told = json.loads(json.dumps(OPERATIONS[do](htcondor, request)))
     assert set(told) == {"1.0", "2.0"}
-    assert "HoldReason is in no encoding that can be read" in told["1.0"].values()
+    assert any(r"no file \377" in str(each) for each in told["1.0"].values())
     assert "full" in told["2.0"].values()
 
 

@@ -256,7 +256,7 @@ def test_a_journal_whose_pages_are_damaged_is_found_out(path):
 def test_a_journal_that_is_not_there_or_cannot_be_written_is_one_clear_error(path, tmp_path):
     with pytest.raises(Unavailable, match="cannot be used"):
         Journal(path)
-    with pytest.raises(Unavailable, match="cannot be used"):
+    with pytest.raises(Unavailable, match="cannot be created: No such file"):
         Journal(tmp_path / "no-such-folder" / "journal.sqlite", SEAT)
 
 

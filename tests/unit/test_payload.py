@@ -847,7 +847,7 @@ def test_names_and_targets_in_no_encoding_come_back(bench):
     assert (bench.workdir / "d" / ODD).read_text() == "x\n"
     assert (bench.workdir / "d" / "l").readlink() == Path(ODD)
     assert (bench.workdir / "log").read_bytes() == b"\xff\xfe\n"
-    failure.output_tail(bench.job).encode()
+    failure.output_tail(bench.job, Redactor()).encode("utf-8", "surrogateescape")
 
 
 def test_a_message_about_an_odd_name_can_be_printed(bench):
@@ -894,7 +894,7 @@ def test_what_a_rule_declares_comes_back_whole_whatever_its_size(bench):
 def test_an_output_that_cannot_come_back_is_the_jobs_own_fault(bench, command, why):
     payload = job(command, outputs=("o",), folders=("o",), logs=("log",))
     assert bench.execute(payload) == 125
-    assert re.search(f"osgpilot: .*{why}", failure.output_tail(bench.job))
+    assert re.search(f"osgpilot: .*{why}", failure.output_tail(bench.job, Redactor()))
     # else HTCondor would hold the job, or wait for it
     for path in bench.node.joinpath("osgpilot-out").rglob("*"):
         assert path.is_file() or path.is_dir()

@@ -108,7 +108,7 @@ def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
     (folder.job("000001") / INPUT_FOLDER).mkdir(parents=True)
     (folder.job("000001") / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
     (folder.job("000001") / JOB_OUTPUT).write_text("why")
-    journal = SimpleNamespace(entries=lambda: [], finish=lambda: None)
+    journal = SimpleNamespace(check_held=lambda: None, entries=lambda: [], finish=lambda: None)
     ending.finish(folder, journal)
     left = [path.name for path in folder.job("000001").rglob("*") if path.is_file()]
     assert left == [JOB_OUTPUT]
