@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from datetime import UTC, datetime, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from snakemake_executor_plugin_osgpilot.access_point.description import NOTE
 from snakemake_executor_plugin_osgpilot.core.events import NO_USAGE, Event, EventKind, Usage
@@ -120,6 +124,27 @@ class EventLog:
         self._log.close()
 
 
+def _written_s(read_s: int) -> float:
+    """Return when an event was written, in seconds since the epoch.
+
+    An event log has the local time of the daemon that writes it, without a zone; the bindings take
+    it for that of this process, which another TZ may be set for.
+    """
+    if "TZ" not in os.environ:
+        return float(read_s)
+    return datetime.fromtimestamp(read_s).replace(tzinfo=_system_zone()).timestamp()
+
+
+@cache
+def _system_zone() -> tzinfo:
+    """Return the time zone of this machine's daemons."""
+    try:
+        with Path("/etc/localtime").open("rb") as zone:
+            return ZoneInfo.from_file(zone)
+    except (OSError, ValueError):
+        return UTC
+
+
 def event(raw: Any) -> Event:
     """Return what an event of the bindings says, in our words."""
     kind = _KINDS[int(raw.type)]
@@ -128,7 +153,7 @@ def event(raw: Any) -> Event:
     slot, _, machine = str(raw.get("SlotName") or raw.get("StartdName") or "").partition("@")
     return Event(
         kind,
-        float(raw.timestamp),
+        _written_s(raw.timestamp),
         pilot=str(properties.get("OSGPILOT_PILOT_ID", "")),
         allocation_id=str(properties.get("OSGPILOT_SLURM_JOB_ID", "")),
         node=str(properties.get("OSGPILOT_NODE", "")),

@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.starting import starting, writing
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.payload.commit import empty
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder, runs_in
@@ -140,6 +141,11 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
         # what its history does not tell either is submitted anew
         with suppress(OsgpilotError):
             told = [*told, *access_point.ended(silent).items()]
+    if access_point.fetches:
+        # they are fetched again, and what was put in place before shares its files with these
+        for entry in entries:
+            if entry.key in found:
+                empty(taken.folder.job(entry.key))
     what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what

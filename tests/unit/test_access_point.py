@@ -258,6 +258,24 @@ def test_an_event_in_no_encoding_is_asked_for_and_hides_no_other(tmp_path):
     log.close()
 
 
+@pytest.mark.parametrize("zone", ["<-11>11", "America/New_York", "Asia/Kathmandu", "UTC"])
+def test_times_of_the_event_log_are_those_of_the_daemons_in_whatever_zone_they_are_read(
+    tmp_path, monkeypatch, zone
+):
+    path = tmp_path / "jobs.log"
+    path.write_text(LOG)
+    monkeypatch.delenv("TZ", raising=False)
+    time.tzset()
+    there = [told.at_s for _, told in EventLog(path).read()]
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert [told.at_s for _, told in EventLog(path).read()] == there
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize("do", ["held", "look"])
 def test_a_reason_in_no_encoding_hides_no_other_job(do):
     odd = '[ClusterId = {}; ProcId = 0; JobStatus = 5; HoldReasonCode = 12; HoldReason = "{}"]'

@@ -55,6 +55,24 @@ def intake(taken, there):
     return made, said, noted
 
 
+@pytest.mark.parametrize("fetches", [True, False])
+def test_outputs_that_are_fetched_again_are_not_written_through_a_second_name(taken, fetches):
+    submit_in_an_earlier_life(taken, "1", "2")
+    for key in "12":
+        back = taken.folder.job(key) / "osgpilot-out"
+        back.mkdir()
+        (back / "out").write_text("whole")
+        (taken.folder.path / f"placed-{key}").hardlink_to(back / "out")
+    there = FakeAccessPoint()
+    there.fetches, there.queued = fetches, {"1": "8.0"}
+    there.told = [("8.1", Event(EventKind.TERMINATED, 3.0, exit_status=0))]
+    taken.journal.submitted({"1": "8.0", "2": "8.1"})
+    intake(taken, there)
+    assert (taken.folder.job("1") / "osgpilot-out").exists() is not fetches
+    assert (taken.folder.job("2") / "osgpilot-out" / "out").exists(), "it came, and is gone there"
+    assert (taken.folder.path / "placed-1").read_text() == "whole"
+
+
 def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
     submit_in_an_earlier_life(taken, *"12345")
     (taken.folder.job("4") / "osgpilot-in" / "osgpilot-job").unlink()
