@@ -39,7 +39,7 @@ class Guarded:
 
 
 class Tenure:
-    """Whether a run is certainly ours; `warn` is told once while that cannot be told."""
+    """Whether a run is certainly ours; `warn` is called once while that is not known."""
 
     def __init__(self, check: Callable[[], None], warn: Callable[[str], None]) -> None:
         self._check, self._warn = check, warn

@@ -90,11 +90,11 @@ class FakePool:
 
 def test_what_is_left_is_found_by_run_or_folder_and_only_that_of_the_workflow():
     entries = {
-        "login": [("allocation 7", ["osgpilot-20261129-1-a-1"]), ("process 9", ["/work/one/x"])],
+        "login": [("allocation 7", ["osgpilot-20261129-1-a-1"]), ("process 9", ["/home/one/x"])],
         "ap": [("job 1.0", ["20261129-2-b"]), ("process 3", [])],
     }
     found = Remains(FakePool(entries)).look()
-    names = ("20261129-1-a", "/work/one")
+    names = ("20261129-1-a", "/home/one")
     assert [each.text for each in found if each.belongs_to(names)] == ["allocation 7", "process 9"]
     assert Remnant("process 3", ()) in found
 
