@@ -59,8 +59,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._closed = False
         self._put_off: dict[str, Job] = {}
         self.interrupted = False
-        self._environment = _environment(workflow)
-        self.redact = Redactor(self._environment.values())
+        self.redact = Redactor(_environment(workflow).values())
         self._teller = Teller(logger, self.redact)
         self._run = open_run(workflow, share, self._teller)
         from snakemake_executor_plugin_osgpilot.kin import Kin
@@ -88,7 +87,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
-        run, environment = self._run, self._environment
+        run, environment = self._run, _environment(self.workflow)
         preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
