@@ -17,7 +17,8 @@ SMALL_PILOTS = {
 }
 """They offer 1000 MB, and so a job at most 896 MB: seven times 128 MB."""
 
-# what is to be caught stays until it is; a job sees in its ad that it asks for more
+# what is to be caught stays until it is; a job sees in its ad that it asks for more.
+# `disk` writes more than others ask for: it may run in a slot that one of them leaves behind.
 TROUBLES = """
 rule all:
     input: "grows", "disk", "never", "full", "gone", "paused", "removed", "good"
@@ -33,7 +34,7 @@ rule disk:
     output: "disk"
     resources: disk_mb=50
     shell:
-        "head -c 70M /dev/zero > big; "
+        "head -c 120M /dev/zero > big; "
         "! grep -q '^RequestDisk = 51200$' $_CONDOR_JOB_AD || sleep 60; touch disk"
 rule never:
     output: "never"
@@ -106,7 +107,7 @@ def test_each_trouble_is_solved_or_told_in_one_line_and_the_rest_goes_on(workflo
     assert "the input big.in did not arrive" in told["gone"]
     assert "condor_rm (by user alice)" in told["removed"]
     assert "rule grows: took more than 128 MB of memory; asking for" in workflow.said
-    assert "rule disk: took more than 50 MB of disk; asking for 100 MB" in workflow.said
+    assert re.search(r"rule disk: took more than 50 MB of disk; asking for 1\d\d MB", workflow.said)
     assert (workflow.folder / "good").read_text() == "1\n"
     assert (workflow.folder / "disk").exists()
     assert (workflow.folder / "paused").exists()
