@@ -135,17 +135,18 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     Raises `Unanswered` if the access point does not say: nothing may be submitted then.
     """
     found = access_point.find()
+    entries = taken.journal.entries()
+    if access_point.fetches:
+        # `events` fetches them again, and what was put in place before shares its files with these
+        for entry in entries:
+            if entry.key in found:
+                empty(taken.folder.job(entry.key))
     # only now: what left the queue before is in the log
-    told, entries = access_point.events(), taken.journal.entries()
+    told = access_point.events()
     if silent := untold(entries, found, told):
         # what its history does not tell either is submitted anew
         with suppress(OsgpilotError):
             told = [*told, *access_point.ended(silent).items()]
-    if access_point.fetches:
-        # they are fetched again, and what was put in place before shares its files with these
-        for entry in entries:
-            if entry.key in found:
-                empty(taken.folder.job(entry.key))
     what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
     queue.recall(what, told)
     return what
