@@ -46,6 +46,9 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         try:
             self._routes = self._find_routes()
             self._open_lanes()
+            if not len(workflow.dag):
+                # Snakemake says that there is nothing to be done, and calls nobody any more
+                self.shutdown()
         except OsgpilotError as error:
             self.shutdown()
             # Snakemake shows this kind of error as one line, without the way it took

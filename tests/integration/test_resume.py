@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -165,6 +166,23 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
     assert following.wait(PATIENCE_S) == 0, workflow.said
     assert "4 job(s) are there from before" in workflow.said
     assert executions(shared) == ["0", "1", "2", "3"]
+    assert nothing_left()
+
+
+def test_a_cut_short_run_ends_when_nothing_is_left_to_do(counted, shared):
+    first = counted.start(*options(shared))
+    until(lambda: len(executions(shared)) == 6, "six executions")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert pilots_in_slurm()
+    (shared / "go").touch()
+    here = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"]
+    subprocess.run(here, cwd=counted.folder, check=True)
+
+    assert counted.run(*options(shared)) == 0, counted.said
+    assert "Nothing to be done" in counted.said
+    with closing(Journal(run_folder(counted) / JOURNAL)) as journal:
+        assert journal.is_finished
     assert nothing_left()
 
 

@@ -100,6 +100,11 @@ def test_every_job_goes_where_its_rule_goes(opened):
     assert [one.ran for one in opened] == [["map", "map"], ["merge"]]
 
 
+def test_a_workflow_with_nothing_to_do_ends_at_once(opened):
+    dispatcher()
+    assert [one.ended for one in opened] == [1]
+
+
 def test_what_goes_to_the_ospool_is_checked_before_anything_goes_out(opened):
     both = [*jobs("map"), *jobs("merge", ospool=False)]
     ours = dispatcher(*both)

@@ -55,22 +55,45 @@ def intake(taken, there):
     return made, said, noted
 
 
-@pytest.mark.parametrize("fetches", [True, False])
-def test_outputs_that_are_fetched_again_are_not_written_through_a_second_name(taken, fetches):
+class Fetching(FakeAccessPoint):
+    """Writes the outputs of job 1, which ended, into what is there when it is asked for events."""
+
+    fetches = True
+
+    def __init__(self, back):
+        super().__init__()
+        self.back, self.queued = back, {"1": "8.0"}
+
+    def events(self):
+        self.back.mkdir(exist_ok=True)
+        (self.back / "out").write_text("fetched")
+        return super().events()
+
+
+def test_fetching_outputs_again_does_not_write_through_the_links_to_placed_ones(taken):
     submit_in_an_earlier_life(taken, "1", "2")
     for key in "12":
         back = taken.folder.job(key) / "osgpilot-out"
         back.mkdir()
         (back / "out").write_text("whole")
         (taken.folder.path / f"placed-{key}").hardlink_to(back / "out")
-    there = FakeAccessPoint()
-    there.fetches, there.queued = fetches, {"1": "8.0"}
+    there = Fetching(taken.folder.job("1") / "osgpilot-out")
     there.told = [("8.1", Event(EventKind.TERMINATED, 3.0, exit_status=0))]
     taken.journal.submitted({"1": "8.0", "2": "8.1"})
     intake(taken, there)
-    assert (taken.folder.job("1") / "osgpilot-out").exists() is not fetches
-    assert (taken.folder.job("2") / "osgpilot-out" / "out").exists(), "it came, and is gone there"
     assert (taken.folder.path / "placed-1").read_text() == "whole"
+    assert (there.back / "out").read_text() == "fetched"
+    assert (taken.folder.job("2") / "osgpilot-out" / "out").exists(), "it came, and is gone there"
+
+
+def test_what_came_to_a_local_access_point_stays(taken):
+    submit_in_an_earlier_life(taken, "1")
+    back = taken.folder.job("1") / "osgpilot-out"
+    back.mkdir()
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0"}
+    intake(taken, there)
+    assert back.exists()
 
 
 def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):

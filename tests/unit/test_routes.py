@@ -58,6 +58,9 @@ class FakeDag:
     def needrun_jobs(self):
         return iter(self.jobs)
 
+    def __len__(self):
+        return len(self.jobs)
+
 
 def jobs(name, count=1, group=None, **resources):
     return [FakeJob(name, n, group=group, resources=dict(resources)) for n in range(count)]
