@@ -68,8 +68,9 @@ STARTS_BESIDE = (
 was last made or removed there (HTCondor manual, STARTD_LATCH_EXPRS): no core is kept for long."""
 
 NOTE = "osgpilot "
-"""Stands before the job's key in what the event log notes about a submission
-(`submit_event_notes`), so that the log alone tells which job has which id."""
+"""Stands before the job's key in what the event log notes about a submission, so that the log alone
+tells which job has which id. `submit_event_notes` would not do: in 25.14, the name of the batch
+takes their place."""
 
 AGAIN_AFTER_S = 90
 LATER_AGAIN = f"(isUndefined(MY.LastVacateTime) || time() - MY.LastVacateTime > {AGAIN_AFTER_S})"
@@ -205,7 +206,7 @@ def describe(
         "arguments": JOB_FILE,
         "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
         "log": f"{folder}/{JOB_LOG}",
-        "submit_event_notes": f"{NOTE}$(OSGPilotKey)",
+        "submit_event_user_notes": f"{NOTE}$(OSGPilotKey)",
         "output": JOB_OUTPUT,
         "error": JOB_OUTPUT,
         "should_transfer_files": "YES",

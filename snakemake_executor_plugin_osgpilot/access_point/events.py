@@ -149,7 +149,8 @@ def event(raw: Any) -> Event:
     """Return what an event of the bindings says, in our words."""
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
-    note = str(raw.get("LogNotes", ""))
+    # without the name of a batch, a reader takes the one note for the other
+    note = str(raw.get("UserNotes") or raw.get("LogNotes") or "").strip()
     slot, _, machine = str(raw.get("SlotName") or raw.get("StartdName") or "").partition("@")
     return Event(
         kind,

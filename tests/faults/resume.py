@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -88,6 +89,11 @@ class Trial:
         if self.start().wait(PATIENCE_S) != 0:
             raise SystemExit((self.folder / "said").read_text()[-3000:])
 
+    def keep_event_logs(self) -> None:
+        """Copy the event logs of all runs, which are removed when a run ends."""
+        for log in (self.folder / ".snakemake" / "osgpilot").glob("2*/jobs.log"):
+            shutil.copy(log, self.folder / f"{log.parent.name}.log")
+
     def executions(self) -> Counter[str]:
         return Counter((self.place / "ran").read_text().split())
 
@@ -121,7 +127,8 @@ def busy(processes: int) -> Iterator[None]:
 def attempts(trial: Trial, rules: set[str]) -> Iterator[str]:
     """Tell what journal and event log have of all jobs of `rules` that were submitted twice."""
     for run in sorted((trial.folder / ".snakemake" / "osgpilot").glob("2*/")):
-        events = (run / "jobs.log").read_text(errors="replace").split("\n...\n")
+        log = trial.folder / f"{run.name}.log"
+        events = log.read_text(errors="replace").split("\n...\n") if log.exists() else []
         with closing(sqlite3.connect(run / "journal.sqlite")) as journal:
             rows = journal.execute(
                 "SELECT identity, key, rule, digest, job_id, over FROM jobs WHERE identity IN "
@@ -154,6 +161,7 @@ def kill_often(trial: Trial, kills: int, chance: random.Random, longest_s: float
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            trial.keep_event_logs()
             made = len(list((trial.folder / "one").glob("*")))
             print(f"kill {number + 1} after {after_s:.1f} s, {made} first outputs", flush=True)
         else:
@@ -175,7 +183,7 @@ def differs(trial: Trial, calm: Trial) -> bool:
     print(*(line for line in said.splitlines() if "submitted again" in line), sep="\n")
     if same and not more and ran.keys() == once.keys() and nothing_left():
         return False
-    print(said[-6000:])
+    print(said)
     print(*attempts(trial, {job.partition("-")[0] for job in more}), sep="\n")
     return True
 

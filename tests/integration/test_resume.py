@@ -120,7 +120,12 @@ GATED = """
 rule all:
     input: expand("out/{{n}}", n=range(4))
 
+rule first:
+    output: "first"
+    shell: "touch {{output}}"
+
 rule gate:
+    input: "first"
     output: "gate"
     localrule: True
     shell: "until [ -e {place}/open ]; do sleep 0.1; done; touch {{output}}"
@@ -132,26 +137,34 @@ rule one:
 """
 
 
-def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workflow, shared):
-    """On a busy machine the worker process submits later than the next start asks for jobs."""
-    workflow.snakefile(GATED.format(place=shared))
-    first = workflow.start(*options(shared))
-    until(lambda: "rule gate" in workflow.said, "a local rule while nothing is submitted")
+def left_under_way(workflow, place) -> psutil.Process:
+    """Kill Snakemake while its worker process submits; return that one, which is suspended.
+
+    On a busy machine it submits later than the next start asks for jobs.
+    """
+    workflow.snakefile(GATED.format(place=place))
+    first = workflow.start(*options(place))
+    until(lambda: "rule gate" in workflow.said, "a local rule while a pilot has nothing to do")
     (worker,) = (
         each
         for each in psutil.Process(first.pid).children(recursive=True)
         if any("access_point.worker" in part for part in each.cmdline())
     )
     worker.suspend()
-    (shared / "open").touch()
+    (place / "open").touch()
 
-    def intended() -> list[str]:
+    def intended() -> int:
         with closing(Journal(run_folder(workflow) / JOURNAL)) as journal:
-            return [entry.job_id for entry in journal.entries()]
+            return sum(not entry.job_id for entry in journal.entries())
 
-    until(lambda: intended() == [""] * 4, "four jobs that are about to be submitted")
+    until(lambda: intended() == 4, "four jobs that are about to be submitted")
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    return worker
+
+
+def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workflow, shared):
+    worker = left_under_way(workflow, shared)
     following = workflow.start(*options(shared))
 
     def asks() -> bool:
@@ -166,6 +179,17 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
     assert following.wait(PATIENCE_S) == 0, workflow.said
     assert "4 job(s) are there from before" in workflow.said
     assert executions(shared) == ["0", "1", "2", "3"]
+    assert nothing_left()
+
+
+def test_jobs_of_a_lost_submission_that_ended_meanwhile_do_not_run_again(workflow, shared):
+    worker = left_under_way(workflow, shared)
+    worker.resume()
+    until(lambda: len(executions(shared)) == 4, "four executions")
+    until(lambda: not jobs_in_queue(), "the jobs to leave the queue")
+    assert workflow.run(*options(shared)) == 0, workflow.said
+    assert executions(shared) == ["0", "1", "2", "3"]
+    assert "submitted again" not in workflow.said
     assert nothing_left()
 
 

@@ -209,6 +209,28 @@ LOG = (Path(__file__).parent / "event_log.txt").read_text()
 """Written by HTCondor 25.14 for real jobs; the host's addresses are shortened."""
 
 
+NOTED = """000 (271.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.99.0.2:9618>
+    [ JobBatchName = "osgpilot-r1" ]
+    osgpilot 000077
+...
+000 (272.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.99.0.2:9618>
+    osgpilot 000078
+...
+"""
+"""As HTCondor 25.14 writes it, with and without the name of a batch."""
+
+
+def test_the_event_log_tells_the_keys_of_submitted_jobs(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text(NOTED)
+    assert [(job_id, event.key) for job_id, event in log.read()] == [
+        ("271.0", "000077"),
+        ("272.0", "000078"),
+    ]
+    log.close()
+
+
 def test_an_event_log_is_read_once_and_in_order(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
