@@ -147,7 +147,7 @@ executable = /bin/sleep
 transfer_executable = false
 arguments = 2
 log = /home/bob/$(Cluster).log
-submit_event_notes = OSGPilotKey={key}
+submit_event_user_notes = osgpilot {key}
 request_cpus = 1
 request_memory = 100
 request_disk = 10MB
