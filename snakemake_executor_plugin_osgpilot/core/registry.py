@@ -113,7 +113,8 @@ class Registry:
         if event.kind is EventKind.MATCHED:
             self.lost.matched[job_id] = event.pilot
             return
-        self.lost.matched.pop(job_id, None)
+        if event.kind is not EventKind.USAGE:
+            self.lost.matched.pop(job_id, None)
         # with a pilot that is known, its end tells
         adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
         self.lost.drifts(job_id, event.at_s if adrift else None)

@@ -202,6 +202,15 @@ def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(qu
     assert queue.notices() == ["1 job(s) of rule map: was lost before it started; running it again"]
 
 
+def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, ap):
+    start_that_does_not_run_yet(queue, ap)
+    ap.tell("a", EventKind.USAGE, memory_mb=100)
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+
+
 def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     assert queue.view().waiting == {SMALL: 1}
