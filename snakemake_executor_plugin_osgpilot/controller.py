@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from traceback import extract_tb
 
 from snakemake_executor_plugin_osgpilot.core.actions import Drain, Plan
 from snakemake_executor_plugin_osgpilot.core.brake import BRAKE
 from snakemake_executor_plugin_osgpilot.core.breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.core.fit import may_run_on, stranded
-from snakemake_executor_plugin_osgpilot.core.model import PilotState
+from snakemake_executor_plugin_osgpilot.core.model import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.core.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.core.rhythm import look_after_s
 from snakemake_executor_plugin_osgpilot.core.signs import Move
@@ -68,6 +68,16 @@ class Controller:
             threading.Thread(target=self._tend_jobs, name="osgpilot-jobs", daemon=True),
             threading.Thread(target=self._tend_pilots, name="osgpilot-pilots", daemon=True),
         ]
+
+    def recall(self, pilots: Iterable[Pilot]) -> None:
+        """Take over the pilots of an earlier life of the run.
+
+        It may have seen the end of some and had no time to resubmit their jobs.
+        """
+        self._fleet.recall(pilots)
+        for pilot in self._fleet.pilots:
+            if pilot.state.over:
+                self._queue.pilot_ended(pilot.name, pilot.since_s, vanished=False)
 
     def start(self) -> None:
         for thread in self._threads:

@@ -196,7 +196,7 @@ def _assemble(
         queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
     )
     if taken.resumed:
-        fleet.recall(journal.pilots())
+        controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
         # until the first jobs are handed over, pilots are to be kept
         scaling.ahead = Ahead(later=1)

@@ -16,7 +16,8 @@ PILOT, ALLOCATION, NODE = (f"MachineAttr{name}0" for name in PILOT_ATTRIBUTES)
 
 ATTRIBUTES = (
     *("JobStatus", "ServerTime", "QDate", "EnteredCurrentStatus", "NumShadowStarts", "NumHolds"),
-    *("JobCurrentStartDate", "JobCurrentStartExecutingDate", PILOT, ALLOCATION, NODE),
+    *("JobCurrentStartDate", "JobCurrentStartExecutingDate", "RemoteHost"),
+    *(PILOT, ALLOCATION, NODE),
     *("ExitCode", "ExitBySignal", "ExitSignal", "ResidentSetSize"),
     *("RemoteUserCpu", "RemoteSysCpu", "DiskUsage"),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
@@ -48,6 +49,11 @@ def sight(ad: Mapping[str, Any]) -> Sight:
         ad.get(name) for name in ("JobCurrentStartDate", "JobCurrentStartExecutingDate")
     )
     ran = began_s is not None and began_s >= (claimed_s or 0)
+    # until the shadow of a start is there, the ad has the pilot of an earlier one
+    pilot, allocation_id, node = (
+        str(ad.get(name, "")) if ran or "RemoteHost" in ad else ""
+        for name in (PILOT, ALLOCATION, NODE)
+    )
     return Sight(
         status,
         seen_s=float(ad.get("ServerTime", since_s)),
@@ -56,9 +62,9 @@ def sight(ad: Mapping[str, Any]) -> Sight:
         starts=int(ad.get("NumShadowStarts", 0)),
         holds=int(ad.get("NumHolds", 0)),
         started_s=float(began_s) if ran and began_s is not None else None,
-        pilot=str(ad.get(PILOT, "")),
-        allocation_id=str(ad.get(ALLOCATION, "")),
-        node=str(ad.get(NODE, "")),
+        pilot=pilot,
+        allocation_id=allocation_id,
+        node=node,
         exit_status=_exit_status(ad) if status is Status.COMPLETED else None,
         code=code,
         subcode=int(ad.get("HoldReasonSubCode", 0)),

@@ -27,6 +27,7 @@ class EventKind(Enum):
     """The events that change a job; all others are of no consequence to us."""
 
     SUBMIT = "submit"
+    MATCHED = "matched"
     EXECUTE = "execute"
     USAGE = "usage"
     EVICTED = "evicted"
@@ -54,6 +55,7 @@ NO_USAGE = Usage()
 class Event:
     """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id`, `node` and
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
+    MATCHED says that a start is under way whose command has not begun, on `pilot` if that is known.
     `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
     codes of a vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes
     with EXECUTE and ADRIFT; with what failed it is in the text, see `place`. `excused` says that

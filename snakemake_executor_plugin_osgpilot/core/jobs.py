@@ -151,7 +151,7 @@ def fold(job: Job, event: Event) -> Job:
     be told twice, so a job that ended stays as it is. A release may come without its hold, and
     while the pilot is still to stop the job.
     """
-    if job.over or event.kind in (EventKind.ADRIFT, EventKind.IN_TOUCH):
+    if job.over or event.kind in (EventKind.MATCHED, EventKind.ADRIFT, EventKind.IN_TOUCH):
         return job
     if job.state is not _FROM.get(event.kind, job.state):
         return job

@@ -3,7 +3,7 @@ noticed, and those that are there but leave."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 LOST_AFTER_S = 20.0
@@ -34,7 +34,7 @@ class LostPilots:
     """`vanished_last` are pilots that ended without a word to the pool, which may still offer them,
     `leaving` those that drain or ruin jobs, `resting` those on which no job came to run lately,
     `over` all that have ended. `cut_off` are jobs (by key) that lost touch with a pilot that may be
-    there.
+    there. `matched` has the pilots of jobs (by id) that are being started and do not run yet.
 
     `untold` says that jobs in the queue do not know the latest of them.
     """
@@ -47,6 +47,7 @@ class LostPilots:
         self.leaving: tuple[str, ...] = ()
         self.resting: tuple[str, ...] = ()
         self.cut_off: dict[str, CutOff] = {}
+        self.matched: dict[str, str] = {}
         self.over: set[str] = set()
         self.untold = False
 
@@ -89,34 +90,43 @@ class LostPilots:
             del self._ended[pilot]
         return due
 
-    def drifts(self, key: str, at_s: float | None) -> None:
+    def take_matched(self, pilots: Container[str]) -> list[tuple[str, str]]:
+        """Return the ids of jobs that were being started on these pilots, and which; once."""
+        gone = [(job_id, pilot) for job_id, pilot in self.matched.items() if pilot in pilots]
+        for job_id, _ in gone:
+            del self.matched[job_id]
+        return gone
+
+    def drifts(self, job_id: str, at_s: float | None) -> None:
         """Take in when a job lost touch with a pilot that was not told yet; None: it did not."""
         if at_s is not None:
-            self._adrift[key] = at_s
+            self._adrift[job_id] = at_s
         elif self._adrift:
-            self._adrift.pop(key, None)
+            self._adrift.pop(job_id, None)
 
     def take_starterless(self, occupied: Mapping[str, tuple[float, frozenset[str]]]) -> list[str]:
-        """Return the keys of jobs cut off from a pilot that was heard of since, without them; once.
+        """Return the keys of jobs cut off from a pilot that ended, or was heard of since without
+        them; once.
 
         HTCondor's shadow would go on looking for them until the job's lease ends.
         """
         gone = []
         for key, (pilot, job_id, at_s) in self.cut_off.items():
             heard_s, there = occupied.get(pilot, (0.0, frozenset()))
-            if heard_s > at_s + LOST_AFTER_S and job_id not in there:
+            without = heard_s > at_s + LOST_AFTER_S and job_id not in there
+            if pilot in self.over or without:
                 gone.append(key)
         for key in gone:
             del self.cut_off[key]
         return gone
 
     def take_adrift(self, now_s: float) -> list[str]:
-        """Return the keys of jobs that went down with a pilot, by all appearances; once."""
+        """Return the ids of jobs that went down with a pilot, by all appearances; once."""
         gone = [
-            key
-            for key, at_s in self._adrift.items()
+            job_id
+            for job_id, at_s in self._adrift.items()
             if now_s - max(at_s, self._last_s) >= LOST_AFTER_S and self._last_s >= at_s - NEAR_S
         ]
-        for key in gone:
-            del self._adrift[key]
+        for job_id in gone:
+            del self._adrift[job_id]
         return gone

@@ -44,6 +44,7 @@ class Sight:
     `seen_s` is when the access point was asked, `queued_s` when the job was submitted, `since_s`
     when it came into its `status`. `starts` and `holds` count since then (NumShadowStarts,
     NumHolds). `started_s` is the time its command began in the latest start, None if it did not.
+    `pilot`, `allocation_id` and `node` are those of the latest start, empty if they are not known.
     `code`, `subcode` and `text` say why it is held, or what ended its latest start.
     """
 
@@ -70,6 +71,11 @@ class Sight:
         return self.status in _ACTIVE
 
     @property
+    def starting(self) -> bool:
+        """Whether a start is under way whose command has not begun."""
+        return self.active and self.started_s is None
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in (Status.COMPLETED, Status.REMOVED)
@@ -93,8 +99,7 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
     for _ in range(anew - 1):
         told.append(Event(EventKind.EXECUTE, before.seen_s))
         told.append(Event(EventKind.EVICTED, before.seen_s, text=UNSEEN))
-    if now.started_s is not None and (anew or before.started_s is None):
-        told.append(_executed(now, now.started_s))
+    told += _latest_start(before, now, anew=anew > 0)
     if now.memory_mb > before.memory_mb:
         told.append(Event(EventKind.USAGE, now.seen_s, memory_mb=now.memory_mb))
     if now.status is Status.IDLE and (anew or before.active):
@@ -111,6 +116,14 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
 def vanished(before: Sight, now_s: float) -> list[Event]:
     """Return the end of a job that nobody knows any more."""
     return derive(before, replace(before, status=Status.REMOVED, since_s=now_s, text=GONE))
+
+
+def _latest_start(before: Sight, now: Sight, *, anew: bool) -> list[Event]:
+    if now.started_s is not None and (anew or before.started_s is None):
+        return [_executed(now, now.started_s)]
+    if now.starting and (anew or not before.starting or now.pilot != before.pilot):
+        return [Event(EventKind.MATCHED, now.since_s, pilot=now.pilot)]
+    return []
 
 
 def _executed(sight: Sight, at_s: float) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.core.events import Event
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
 from snakemake_executor_plugin_osgpilot.core.registry import Registry
@@ -24,7 +24,7 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
         registry.key_by_id[registry.ledger.put(job).job_id] = job.key
     for job_id, event in told:
         registry.ledger.mark(event.at_s)
-        if event.pilot:
+        if event.kind is EventKind.EXECUTE and event.pilot:
             registry.ledger.served.setdefault(event.pilot, event.at_s)
         if job_id in registry.key_by_id:
             registry.apply(job_id, event)

@@ -110,9 +110,14 @@ class Registry:
             self.waking.add(job_id)
             return
         self.waking.discard(job_id)
+        if event.kind is EventKind.MATCHED:
+            self.lost.matched[job_id] = event.pilot
+            return
+        if event.kind is not EventKind.USAGE:
+            self.lost.matched.pop(job_id, None)
         # with a pilot that is known, its end tells
         adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
-        self.lost.drifts(key, event.at_s if adrift else None)
+        self.lost.drifts(job_id, event.at_s if adrift else None)
         self._note_start(job_id, event)
         self.ledger.mark(event.at_s)
         job = self.ledger.put(fold(before, event))
@@ -228,9 +233,16 @@ class Registry:
         for job in [job for job in self.ledger.executing.values() if job.pilot in due]:
             self.lost.vanished(job.pilot)
             self._lose(job, due[job.pilot])
-        for key in self.lost.take_adrift(now_s):
-            if self.ledger[key].state is JobState.WAITING:
-                self._lose(self.ledger[key], now_s)
+        for job_id, pilot in self.lost.take_matched(due):
+            self.lost.vanished(pilot)
+            self._lose_waiting(job_id, now_s)
+        for job_id in self.lost.take_adrift(now_s):
+            self._lose_waiting(job_id, now_s)
+
+    def _lose_waiting(self, job_id: str, at_s: float) -> None:
+        # it may have left the run, or have another id, since this one was noted
+        if self._is(job_id, JobState.WAITING):
+            self._lose(self.ledger[self.key_by_id[job_id]], at_s)
 
     def lose_cut_off(
         self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
@@ -261,7 +273,8 @@ class Registry:
             self._note(job, verdict.why)
 
     def _lose(self, job: Job, at_s: float) -> None:
-        again = job.stopped(at_s).prepared_again("the pilot was lost")
+        stopped = job.stopped(at_s) if job.state is JobState.RUNNING else job
+        again = stopped.prepared_again("the pilot was lost")
         if end := holds.interrupted(again):
             self.give_up(replace(again, job_id=job.job_id), end.why)
             return

@@ -139,11 +139,14 @@ class Workflow:
 
 
 class WebServer:
-    """Serves a folder over HTTP and notes what it was asked for."""
+    """Serves a folder over HTTP and notes what it was asked for; files only while it is `open`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.begun: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
         noted = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -153,11 +156,17 @@ class WebServer:
             def log_request(self, *args: object) -> None:
                 noted.asked.append(f"{self.command} {self.path}")
 
+            def do_GET(self) -> None:
+                noted.begun.append(self.path)
+                noted.open.wait(PATIENCE_S)
+                super().do_GET()
+
         self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
         self.url = f"http://{socket.getfqdn()}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
+        self.open.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import htcondor2
 import pytest
-from conftest import PATIENCE_S, SITE, Workflow, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, SITE, WebServer, Workflow, pilots_in_slurm, tool, until
 from test_resume import COUNTED, JOBS, executions
 from test_resume import options as resuming
 from test_trouble import WATCHFUL, errors
@@ -240,4 +240,34 @@ def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote
     assert "taking up run" in remote.said
     assert (remote.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert executions(shared) == [str(n) for n in range(JOBS)]
+    assert not jobs_there()
+
+
+SLOW_INPUT = """
+rule all:
+    input: storage.http("{url}/slow")
+    output: "out"
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+@pytest.mark.parametrize(
+    "site", [{**SITE, "condor": WATCHFUL}, REMOTE], ids=["this host", "another host"]
+)
+def test_a_job_whose_pilot_is_killed_before_its_command_begins_does_not_wait_for_its_lease(
+    remote: Workflow, web: WebServer, site: dict[str, object]
+) -> None:
+    """The lease (600 s) is longer than the patience."""
+    remote.write_site(site)
+    remote.snakefile(SLOW_INPUT.format(url=web.url))
+    (web.folder / "slow").write_text("came\n")
+    web.open.clear()
+    process = remote.start()
+    until(lambda: web.begun or process.poll() is not None, "a pilot that fetches the input")
+    (pilot,) = pilots_in_slurm()
+    subprocess.run(["scancel", "--signal=KILL", "--full", pilot.split()[0]], check=True)
+    web.open.set()
+    assert process.wait(PATIENCE_S) == 0, remote.said
+    assert (remote.folder / "out").read_text() == "came\n"
+    assert web.begun == ["/slow", "/slow"]
     assert not jobs_there()

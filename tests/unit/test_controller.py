@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import (
     JobClass,
+    Pilot,
     PilotState,
     Policy,
     Request,
@@ -85,6 +86,17 @@ def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monk
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
     assert "ZeroDivisionError" in world.warned[1]
+
+
+def test_jobs_of_a_pilot_whose_end_was_seen_by_an_earlier_life_are_submitted_anew(world):
+    """It was killed before it came to do that."""
+    since_s = world.clock.now_s()
+    world.controller.recall([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
+    world.add("a")
+    world.queue.send()
+    world.ap.tell("a", EventKind.EXECUTE, at_s=since_s, pilot="r1-1")
+    world.tick()
+    assert world.ap.removed == ["1.0"]
 
 
 def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):

@@ -29,6 +29,15 @@ def test_recalled_jobs_are_where_the_log_says_before_snakemake_asks_for_them(que
     assert queue.notices() == []
 
 
+def test_a_recalled_job_that_was_being_started_on_a_pilot_that_is_over_is_submitted_anew(queue, ap):
+    matched = event("5.1", EventKind.MATCHED, pilot="p1")
+    queue.recall(Left({"a": entry("1", "a")}), (*RAN[:1], matched))
+    assert queue.served_s() == {}
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == ["5.1"]
+
+
 def test_jobs_that_an_earlier_life_had_paused_or_kept_apart_are_told_what_holds_now(queue, ap):
     """It may have ended while too many starts failed, and that is long ago."""
     ap.paused = True

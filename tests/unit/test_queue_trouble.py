@@ -183,6 +183,110 @@ def test_a_job_that_was_found_again_is_left_alone(queue, ap):
     assert ap.removed == []
 
 
+def start_that_does_not_run_yet(queue, ap, pilot="p1"):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.MATCHED, pilot=pilot)
+    queue.follow()
+
+
+def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(queue, ap):
+    start_that_does_not_run_yet(queue, ap)
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2110.0)
+    assert ap.removed == []
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+    assert queue.view().waiting == {SMALL: 1}
+    assert queue.send() == 1
+    assert queue.notices() == ["1 job(s) of rule map: was lost before it started; running it again"]
+
+
+def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, ap):
+    start_that_does_not_run_yet(queue, ap)
+    ap.tell("a", EventKind.USAGE, memory_mb=100)
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+
+
+def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
+    start_that_does_not_run_yet(queue, ap)
+    assert queue.view().waiting == {SMALL: 1}
+    assert queue.busy_pilots() == set()
+    assert queue.served_s() == {}
+    assert queue.counts()["running"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "pilot"),
+    [
+        (EventKind.MATCHED, "p2"),
+        (EventKind.MATCHED, ""),
+        (EventKind.EXECUTE, "p2"),
+        (EventKind.NOT_STARTED, ""),
+    ],
+)
+def test_a_job_that_has_left_the_pilot_that_ended_is_left_alone(queue, ap, kind, pilot):
+    start_that_does_not_run_yet(queue, ap)
+    ap.tell("a", kind, pilot=pilot)
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == []
+
+
+def test_a_job_that_was_submitted_anew_meanwhile_is_not_lost_with_its_old_pilot(queue, ap):
+    start_that_does_not_run_yet(queue, ap)
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    queue.send()
+    ap.removed.clear()
+    queue.pilot_ended("p1", 2200.0, vanished=True)
+    queue.mend(2220.0)
+    assert ap.removed == []
+
+
+@pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.ADRIFT])
+def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", kind, at_s=2090.0, pilot="p1")
+    queue.follow()
+    queue.claim([], [(job("b"), "a")])
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+    assert queue.send() == 1
+
+
+def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    ap.tell("a", EventKind.EXECUTE, at_s=1000.0, pilot="p0", allocation_id="7")
+    ap.tell("a", EventKind.EVICTED, at_s=1010.0)
+    ap.tell("a", EventKind.MATCHED, at_s=1020.0, pilot="p1")
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    queue.mend(2120.0)
+    assert ap.removed == ["1.0"]
+    assert queue.jobs(["a"])[0].busy_s == 10.0
+
+
+def test_a_job_that_lost_touch_with_a_known_pilot_long_after_its_end_is_submitted_anew(queue, ap):
+    """A node that loses its power says nothing; the connection to it is given up later."""
+    queue.add([job("a")])
+    queue.send()
+    ap.machines["machine"] = "p1"
+    queue.follow()
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    ap.tell("a", EventKind.ADRIFT, at_s=2300.0, machine="machine")
+    queue.follow()
+    queue.mend(2350.0)
+    assert ap.removed == ["1.0"]
+
+
 def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)

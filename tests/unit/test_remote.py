@@ -243,6 +243,31 @@ def test_a_job_whose_inputs_are_on_their_way_waits():
     assert sight({**IDLE, "JobStatus": 9}).status is Status.IDLE
 
 
+STARTING = {
+    **IDLE, "JobStatus": 2, "NumShadowStarts": 2, "EnteredCurrentStatus": 1100,
+    "JobCurrentStartDate": 1100, "JobCurrentStartExecutingDate": 1021, PILOT: "p2",
+    "RemoteHost": "slot1_1@somewhere",
+}  # fmt: skip
+
+
+def test_a_job_that_is_started_and_does_not_run_yet_has_a_pilot(there, worker, clock):
+    worker.queue["1.0"] = STARTING
+    clock.at_s += 60
+    events = [event for job_id, event in there.events() if job_id == "1.0"]
+    assert [e.pilot for e in events if e.kind is EventKind.MATCHED] == ["p2"]
+    assert events[-1].kind is EventKind.MATCHED
+
+
+def test_the_pilot_of_an_earlier_start_is_not_taken_for_that_of_the_present_one():
+    unborn = {name: told for name, told in STARTING.items() if name != "RemoteHost"}
+    assert sight(STARTING).pilot == "p2"
+    assert sight(unborn).pilot == ""
+
+
+def test_a_pilot_that_does_not_say_who_it_is_has_no_name():
+    assert sight({name: told for name, told in STARTING.items() if name != PILOT}).pilot == ""
+
+
 def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
     took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
     worker.queue["1.0"] = {**DONE, **took}
