@@ -1,8 +1,8 @@
 """Put what a job brought back to where Snakemake wants it: all of it, or nothing.
 
 What came is first moved to where HTCondor does not write (`take`). It stays there, so that all can
-be done again after a kill in the middle, or before Snakemake noted that the job is done. There it is
-never more than looked at: what is put in place is made beside it, links among it too.
+be done again after a kill in the middle, or before Snakemake noted that the job is done. There it
+is never more than looked at: what is put in place is made beside it, links among it too.
 """
 
 from __future__ import annotations
