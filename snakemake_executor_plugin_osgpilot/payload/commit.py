@@ -62,7 +62,7 @@ def commit(
     `Incomplete` with the cause; no output is touched then. Can be done more than once.
     """
     for left_over in (REPLACED, PLACING, EMPTIED):
-        discard(job_folder / left_over)
+        _remove(job_folder / left_over)
     back = take(job_folder)
     if exit_status != 0:
         with suppress(Incomplete, JobFailed):
@@ -299,14 +299,14 @@ def empty(job_folder: Path) -> None:
     """
     emptied = job_folder / EMPTIED
     for back in (job_folder / TAKEN, job_folder / OUTPUT_FOLDER):
-        discard(emptied)
+        _remove(emptied)
         try:
             back.rename(emptied)
         except FileNotFoundError:
             continue
         except OSError:
-            discard(back)
-    discard(emptied)
+            _remove(back)
+    _remove(emptied)
 
 
 def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:

@@ -1020,6 +1020,17 @@ def without_roots_rights():
         libc.capset(header, (ctypes.c_uint32 * 6)(*before))
 
 
+def test_a_file_that_came_in_place_of_the_folder_is_removed_before_the_next_try(bench):
+    bench.job.mkdir(parents=True)
+    bench.status = 0
+    for _ in range(2):
+        (bench.job / "osgpilot-out").write_text("of a hostile job")
+        with pytest.raises(Incomplete):
+            bench.commit(job("true"))
+        commit.empty(bench.job)
+    assert list(bench.job.iterdir()) == []
+
+
 def test_what_came_is_removed_although_its_folders_cannot_be_written(bench):
     inner = back_of(bench) / "d" / "e"
     inner.mkdir(parents=True)
