@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.core import history as lines
 from snakemake_executor_plugin_osgpilot.core.history import Line
 from snakemake_executor_plugin_osgpilot.core.model import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.core.view import View
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.fleet import Fleet
@@ -42,8 +43,8 @@ class Chronicle:
     _planned_s: float = float("-inf")
     _written_s: float = float("-inf")
 
-    def begin(self, seat: Seat, policy: Policy) -> None:
-        """Write down that a life of the run begins, and what limits it."""
+    def begin(self, seat: Seat, policy: Policy, place: Place) -> None:
+        """Write down that a life of the run begins, where its jobs and pilots are, its limits."""
         limits = asdict(policy)
         for offer, plain in zip(policy.offers, limits["offers"], strict=True):
             plain["shape"] = offer.shape._asdict()
@@ -54,6 +55,7 @@ class Chronicle:
                     "version": lines.VERSION,
                     "at_s": self.clock.now_s(),
                     **asdict(seat),
+                    "place": asdict(place),
                     "holder": asdict(this_process()),
                     "policy": limits,
                 }

@@ -87,9 +87,16 @@ class Errands:
 
     def _warn_of_lost(self, _now_s: float) -> None:
         lost = self._registry.lost
-        if lost.untold:
-            self._access_point.avoid(lost.avoid)
-            lost.untold = False
+        with self._lock:
+            # a pilot that vanishes while the access point is asked is told the next time
+            untold, lost.untold, avoid = lost.untold, False, lost.avoid
+        if not untold:
+            return
+        try:
+            self._access_point.avoid(avoid)
+        except BaseException:
+            lost.untold = True
+            raise
 
     def _look_for_cut_off(self, now_s: float) -> None:
         """Ask the pool for jobs that lost touch with a pilot a while ago, if there are any."""

@@ -241,18 +241,13 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.payload.returned import Incomplete
 
         folder = self._run.folder.job(job.key)
-        shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
-        if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
-            self._active[job.key] = info
-            return ""
-        if not self._run.tenure.is_certain():
-            self._active[job.key], self._put_off[job.key] = info, job
-            return ""
         try:
+            if self._waits(job):
+                self._active[job.key] = info
+                return ""
             self._bring_home(info.job, job, folder)
         except Exception as error:
             if isinstance(error, Incomplete):
-                # what is put in place shares its files: HTCondor must not write into these
                 commit.empty(folder)
                 if self._run.queue.run_again(job.key, str(error)):
                     self._active[job.key] = info
@@ -266,6 +261,16 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self.report_job_success(info)
         self._payloads.pop(job.key, None)
         return text
+
+    def _waits(self, job: Job) -> bool:
+        """Whether to look at an ended job again later, since not all that it needs is certain."""
+        shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
+        if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
+            return True
+        if not self._run.tenure.is_certain():
+            self._put_off[job.key] = job
+            return True
+        return False
 
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         self._run.tenure.is_certain()

@@ -102,10 +102,6 @@ class Submission:
 class AccessPoint(Protocol):
     """The queue of the access point. Every method raises `Unanswered` or `Refused`."""
 
-    @property
-    def fetches(self) -> bool:
-        """Whether outputs are fetched from another host, of each job that is in the queue."""
-
     def submit(self, submission: Submission) -> dict[str, str]:
         """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
 

@@ -188,7 +188,7 @@ def _assemble(
     chronicle = Chronicle(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
     )
-    chronicle.begin(seat, policy)
+    chronicle.begin(seat, policy, journal.place)
     controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))

@@ -122,7 +122,6 @@ class FakeSlurm:
 class FakeAccessPoint:
     """A queue in memory; events are told by the test."""
 
-    fetches = False
     room = at_once = 10**9
 
     def __init__(self) -> None:

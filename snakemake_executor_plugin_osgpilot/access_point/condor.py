@@ -42,7 +42,7 @@ class CondorQueue:
     """
 
     submit_s = SUBMIT_S
-    common_images = fetches = False
+    common_images = False
     token: Mapping[str, str] = MappingProxyType({})
     """What is known since `ping` of the token that the schedd took, see `credentials`."""
     image_way = "with each job"

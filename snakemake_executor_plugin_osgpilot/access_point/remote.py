@@ -62,8 +62,6 @@ class RemoteAccessPoint(CondorQueue):
         "into a shared folder to spare that"
     )
 
-    fetches = True
-
     def __init__(
         self, seat: Seat, run_folder: Path, manager: str, address: Address, clock: Clock,
         poll_s: float,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,9 +14,12 @@ import click
 from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
 
 if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.core.events import Event
+    from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
+    from snakemake_executor_plugin_osgpilot.core.remains import Place
     from snakemake_executor_plugin_osgpilot.core.why import Explanation
     from snakemake_executor_plugin_osgpilot.report.inquiry import Heard
     from snakemake_executor_plugin_osgpilot.report.story import Story
@@ -33,8 +36,8 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
 
     Without a name, everything that waits is explained. A job is named by HTCondor's id (12.3), by
     Snakemake's number of it or by an output file, a pilot by its name or its Slurm job id. Works
-    while Snakemake runs and afterwards. Reads what the run wrote, and asks Slurm and the access
-    point of this host once each, where that can tell more.
+    while Snakemake runs and afterwards. Reads what the run wrote, and asks the Slurm and the access
+    point of the run once each, where that can tell more.
 
     \b
     osgpilot explain                  all that waits
@@ -49,7 +52,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
 
     watched = Watched(find(workdir, run))
     story = watched.look()
-    known = facts(story, _ask(story, watched.folder), time.time(), alive=watched.is_alive())
+    known = facts(story, _ask(story), time.time(), alive=watched.is_alive())
     told = explained(what, names(story), known)
     if what and not told:
         raise BadInput(
@@ -63,32 +66,48 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     _show(told, known.unanswered)
 
 
-def _ask(story: Story, folder: Path) -> Heard:
+def _ask(story: Story) -> Heard:
     """Ask Slurm about pilots and the access point about holds, where there are any."""
-    from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
-    from snakemake_executor_plugin_osgpilot.ports import Seat
-    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard
-    from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
-    from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-    from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard, place_of
 
-    silent: list[str] = []
+    place, silent = place_of(story.life.get("place")), list[str]()
     rows = holds = None
     if any(not pilot.over for pilot in story.pilots.values()):
-        slurm = SlurmClient(Host(Here()), getpass.getuser(), SlurmOptions(), Path())
-        rows = _answer(slurm.look, silent)
+        rows = _answer(lambda: _rows(place), silent)
     if any(job.state == "held" for job in story.jobs.values()):
-        seat = Seat(*(story.life.get(name, "") for name in ("owner", "project", "run")))
-        access_point = LocalAccessPoint(seat, Path())
-        holds = _answer(access_point.held, silent)
-        access_point.close()
+        holds = _answer(lambda: _holds(place, story), silent)
     return Heard(rows, holds, tuple(silent))
+
+
+def _rows(place: Place) -> dict[str, Row]:
+    """Return the pilots that the run's Slurm shows."""
+    from snakemake_executor_plugin_osgpilot.journal.grounds import slurm_of
+
+    host, slurm = slurm_of(place.ssh)
+    try:
+        return slurm.look()
+    finally:
+        host.close()
+
+
+def _holds(place: Place, story: Story) -> dict[str, Event]:
+    """Return why jobs of the run are held, as its access point tells."""
+    from snakemake_executor_plugin_osgpilot.journal.grounds import access_point_of
+
+    if not place.schedd and place.host not in ("", os.uname().nodename):
+        raise Unanswered(f"holds are told on {place.host} alone, the run's access point")
+    owner, run = story.life.get("owner", ""), story.life.get("run", "")
+    access_point = access_point_of(place.queue, owner, run)
+    try:
+        return access_point.held()
+    finally:
+        access_point.close()
 
 
 def _answer(ask: Callable[[], _Answer], silent: list[str]) -> _Answer | None:
     try:
         return ask()
-    except (Unanswered, Refused) as error:
+    except OsgpilotError as error:
         silent.append(f"{error}; what follows is as the run last saw it")
         return None
 

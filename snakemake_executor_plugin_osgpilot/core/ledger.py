@@ -159,6 +159,10 @@ class Ledger:
             sums.allocations.add(past.allocation_id)
             since_s = past.started_s or 0.0
             self.served[past.pilot] = min(since_s, self.served.get(past.pilot, since_s))
+        if past.succeeded:
+            self.failed_on.pop(past.identity, None)
+        elif past.failed_on is not None:
+            self.failed_at(past.identity, past.failed_on)
 
     def drop(self, key: str) -> None:
         """Forget a job that has no part in the run any more."""
@@ -166,10 +170,14 @@ class Ledger:
 
     def failed_there(self, job: Job) -> None:
         """Take in that the next try of a job had better be elsewhere."""
-        if job.identity and job.pilot:
-            place = Place(job.pilot, job.node)
-            before = (each for each in self.failed_on.get(job.identity, ()) if each != place)
-            self.failed_on[job.identity] = (*before, place)[-PLACES_MAX:]
+        if job.pilot:
+            self.failed_at(job.identity, Place(job.pilot, job.node))
+
+    def failed_at(self, identity: str, place: Place) -> None:
+        """Take in that a job failed at a place."""
+        if identity:
+            before = (each for each in self.failed_on.get(identity, ()) if each != place)
+            self.failed_on[identity] = (*before, place)[-PLACES_MAX:]
 
     def _learn(self, job: Job) -> None:
         if job.succeeded:

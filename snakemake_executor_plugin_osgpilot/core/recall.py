@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from snakemake_executor_plugin_osgpilot.core.elsewhere import Place
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.recovery import Left
@@ -13,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.registry import Registry
 
 def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) -> None:
     """Take in what is left, what the log has told of it, and what was done before."""
+    told = list(told)
     registry.removals |= dict.fromkeys(left.strays, "")
     for past in left.past:
         registry.ledger.remember(past)
@@ -22,6 +24,7 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
         registry.outbox.paused_there = registry.outbox.apart_there = None
     for job in left.jobs:
         registry.key_by_id[registry.ledger.put(job).job_id] = job.key
+    _recall_earlier_tries(registry, left, told)
     for job_id, event in told:
         registry.ledger.mark(event.at_s)
         if event.kind is EventKind.EXECUTE and event.pilot:
@@ -30,6 +33,24 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
             registry.apply(job_id, event)
     # old news
     registry.notices.clear()
+
+
+def _recall_earlier_tries(
+    registry: Registry, left: Left, told: Iterable[tuple[str, Event]]
+) -> None:
+    """Take in where jobs ended that ran again under another id, as it was for nothing."""
+    identities = {job.key: job.identity for job in left.jobs}
+    tries: dict[str, str] = {}
+    places: dict[str, Place] = {}
+    for job_id, event in told:
+        if job_id in registry.key_by_id:
+            continue
+        if event.kind is EventKind.SUBMIT and event.key in identities:
+            tries[job_id] = identities[event.key]
+        elif event.kind is EventKind.EXECUTE and event.pilot:
+            places[job_id] = Place(event.pilot, event.node)
+        elif event.kind is EventKind.TERMINATED and job_id in tries and job_id in places:
+            registry.ledger.failed_at(tries[job_id], places[job_id])
 
 
 def claim(registry: Registry, job: Job) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from snakemake_executor_plugin_osgpilot.core.elsewhere import Place
 from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
@@ -35,7 +36,8 @@ class Past:
     """What the sums over a run need of a job of whose end Snakemake knows.
 
     `job_class` is what it asked for in its last try. Times and place are those of its last start,
-    `busy_s` is the time in execution over all.
+    `busy_s` is the time in execution over all. `failed_on` is where it failed, for its next try,
+    which has the same `identity`.
     """
 
     rule: str
@@ -46,13 +48,17 @@ class Past:
     ended_s: float | None = None
     pilot: str = ""
     allocation_id: str = ""
+    identity: str = ""
+    failed_on: Place | None = None
 
     @classmethod
     def of(cls, job: Job) -> Past:
         """Return what is to be kept of a job that is over."""
+        failed = job.state is JobState.ENDED and not job.succeeded and job.pilot
         return cls(
             job.rule, job.job_class, job.succeeded, job.busy_s, job.started_s, job.ended_s,
-            job.pilot, job.allocation_id,
+            job.pilot, job.allocation_id, job.identity,
+            Place(job.pilot, job.node) if failed else None,
         )  # fmt: skip
 
 

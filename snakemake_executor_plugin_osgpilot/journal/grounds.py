@@ -54,17 +54,15 @@ class Grounds:
             self._warn(f"{name} is left out: {error}")
 
     def _greet(self, queue: tuple[str, str]) -> None:
-        access_point = self._access_point(queue, self._owner, "none")
+        access_point = access_point_of(queue, self._owner, "none")
         try:
             self.users[queue] = safe_name(access_point.ping(), "user name")
         finally:
             access_point.close()
 
     def _enter(self, ssh: str) -> None:
-        host = Host(_logged_in(ssh) if ssh else Here())
+        host, slurm = slurm_of(ssh)
         try:
-            user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
-            slurm = SlurmClient(host, user, SlurmOptions(), Path())
             # where Slurm's commands are, they need not work
             slurm.folders()
         except BaseException:
@@ -74,19 +72,34 @@ class Grounds:
 
     def access_point(self, queue: tuple[str, str], run: str) -> AnyAccessPoint:
         """Return an access point that was reached, for the jobs of one run; close it."""
-        return self._access_point(queue, self.users[queue], run)
-
-    @staticmethod
-    def _access_point(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPoint:
-        seat, (schedd, collector) = Seat(owner, "none", run), queue
-        if not schedd:
-            return LocalAccessPoint(seat, Path())
-        return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), _Now(), POLL_S)
+        return access_point_of(queue, self.users[queue], run)
 
     def close(self) -> None:
         """Leave all hosts."""
         for host in self.hosts.values():
             host.close()
+
+
+def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPoint:
+    """Return the access point that `queue` names, for the jobs of one run of `owner`; close it."""
+    seat, (schedd, collector) = Seat(owner, "none", run), queue
+    if not schedd:
+        return LocalAccessPoint(seat, Path())
+    return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), _Now(), POLL_S)
+
+
+def slurm_of(ssh: str) -> tuple[Host, SlurmClient]:
+    """Return the host of Slurm that `ssh` names, this one if empty, and our user's Slurm there.
+
+    Close the host. Raises `OsgpilotError`.
+    """
+    host = Host(_logged_in(ssh) if ssh else Here())
+    try:
+        user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
+    except BaseException:
+        host.close()
+        raise
+    return host, SlurmClient(host, user, SlurmOptions(), Path())
 
 
 def _logged_in(ssh: str) -> SshConnection:

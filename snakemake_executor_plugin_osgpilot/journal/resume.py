@@ -23,7 +23,6 @@ from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.starting import starting, writing
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.payload.commit import empty
 from snakemake_executor_plugin_osgpilot.ports import AccessPoint, Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL, LEASE, RunFolder, runs_in
@@ -136,11 +135,6 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     """
     found = access_point.find()
     entries = taken.journal.entries()
-    if access_point.fetches:
-        # `events` fetches them again, and what was put in place before shares its files with these
-        for entry in entries:
-            if entry.key in found:
-                empty(taken.folder.job(entry.key))
     # only now: what left the queue before is in the log
     told = access_point.events()
     if silent := untold(entries, found, told):

@@ -41,6 +41,7 @@ MIGRATIONS = (
     """,
     "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
     "ALTER TABLE run ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN failed_on TEXT NOT NULL DEFAULT ''",
 )
 """Each brings a journal from the version before (its place) to the next; never changed later."""
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.core import elsewhere
 from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.core.ownership import Holder
@@ -145,9 +146,9 @@ class Journal:
 
     def settled(self, jobs: Iterable[Job]) -> None:
         """Write down how these jobs ended, of which Snakemake knows now. Raises `Unanswered`."""
-        rows = [(_past_text(Past.of(job)), job.key) for job in jobs]
+        rows = [(*_past_texts(Past.of(job)), job.key) for job in jobs]
         with self._writing() as db:
-            db.executemany("UPDATE jobs SET over = 1, past = ? WHERE key = ?", rows)
+            db.executemany("UPDATE jobs SET over = 1, past = ?, failed_on = ? WHERE key = ?", rows)
 
     def pilots_are(self, pilots: Iterable[Pilot]) -> None:
         """Write down what is new about pilots. Raises `Unanswered`."""
@@ -216,10 +217,12 @@ class Journal:
             ]
 
     def past(self) -> list[Past]:
-        """Return the jobs of whose end Snakemake has been told."""
-        found = self._read("SELECT past FROM jobs WHERE over = 1 AND past != ''")
+        """Return the jobs of whose end Snakemake has been told, oldest first."""
+        found = self._read(
+            "SELECT identity, failed_on, past FROM jobs WHERE over = 1 AND past != '' ORDER BY key"
+        )
         with self._understanding():
-            return [_past(text) for (text,) in found]
+            return [_past(*texts) for texts in found]
 
     def last_key(self) -> str:
         """Return the highest key there is, empty if there is none."""
@@ -262,13 +265,19 @@ def _decoded(text: str) -> JobClass:
     return JobClass(Shape(cores, memory_mb, disk_mb, gpus), runtime_s, tuple(offers))
 
 
-def _past_text(past: Past) -> str:
-    return json.dumps(asdict(past) | {"job_class": _encoded(past.job_class)})
+def _past_texts(past: Past) -> tuple[str, str]:
+    content = asdict(past) | {"job_class": _encoded(past.job_class)}
+    # the row has it
+    del content["identity"]
+    failed_on = content.pop("failed_on")
+    return json.dumps(content), json.dumps(failed_on) if failed_on else ""
 
 
-def _past(text: str) -> Past:
+def _past(identity: str, failed_on: str, text: str) -> Past:
     content = json.loads(text)
-    return Past(**content | {"job_class": _decoded(content["job_class"])})
+    place = elsewhere.Place(*json.loads(failed_on)) if failed_on else None
+    more = {"job_class": _decoded(content["job_class"]), "identity": identity, "failed_on": place}
+    return Past(**content | more)
 
 
 def _pilot_text(pilot: Pilot) -> str:

@@ -1,8 +1,8 @@
 """Put what a job brought back to where Snakemake wants it: all of it, or nothing.
 
-What came stays in the job's folder as well, so that it can be done again after a kill in the
-middle, or before Snakemake noted that the job is done. It is never more than looked at there: what
-is put in place is made beside it, links among it too.
+What came is first moved to where HTCondor does not write (`take`). It stays there, so that all can
+be done again after a kill in the middle, or before Snakemake noted that the job is done. There it
+is never more than looked at: what is put in place is made beside it, links among it too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from snakemake_executor_plugin_osgpilot.payload import late
 from snakemake_executor_plugin_osgpilot.payload.links import Links, is_fit
 from snakemake_executor_plugin_osgpilot.payload.model import Payload, lies_in, tops
 from snakemake_executor_plugin_osgpilot.payload.returned import (
+    TAKEN,
     Incomplete,
     JobFailed,
+    came,
     kind,
+    take,
     take_stock,
 )
 from snakemake_executor_plugin_osgpilot.payload.spent import command_ended
@@ -35,9 +38,9 @@ KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 DISK_FULL = ".osgpilot-disk-full"
 """In the output folder: wrapper.sh saw no room on the node's disk when the job failed."""
 
-REPLACED, PLACING = "replaced", "placing"
-"""Folders of a job: for what lay where its outputs go, until they are there, and for second links
-to what came, on their way there."""
+REPLACED, PLACING, EMPTIED = "replaced", "placing", "emptied"
+"""Folders of a job: for what lay where its outputs go, until they are there, for second links
+to what came, on their way there, and for what came and is about to be removed."""
 
 
 def check_ended(job: Job) -> None:
@@ -58,9 +61,9 @@ def commit(
     Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
     `Incomplete` with the cause; no output is touched then. Can be done more than once.
     """
-    back = job_folder / OUTPUT_FOLDER
-    for left_over in (REPLACED, PLACING):
+    for left_over in (REPLACED, PLACING, EMPTIED):
         _remove(job_folder / left_over)
+    back = take(job_folder)
     if exit_status != 0:
         with suppress(Incomplete, JobFailed):
             take_stock(back, succeeded=False)
@@ -159,12 +162,12 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
     """
     said = ""
     for log in logs:
-        came = kind(job_folder / OUTPUT_FOLDER, log)
+        found = kind(came(job_folder), log)
         try:
             _check_free(workdir / log)
-            if came == "folder":
+            if found == "folder":
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
-            _bring_log(log, job_folder, workdir, written=bool(came))
+            _bring_log(log, job_folder, workdir, written=bool(found))
         except OSError as error:
             said += f"; its log {log} is not put in place: {error.strerror}"
     return said
@@ -173,7 +176,7 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
 def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
     _, by = _waypoints(workdir / log, job_folder, "log")
     if written:
-        source = _second(job_folder / OUTPUT_FOLDER, log, by, {})
+        source = _second(came(job_folder), log, by, {})
     else:
         by.parent.mkdir(exist_ok=True)
         _remove(by)
@@ -225,28 +228,28 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
     return by
 
 
-def _link(came: Path, by: Path) -> None:
+def _link(source: Path, by: Path) -> None:
     # a second name of the file would share what lets others run it as who has it
-    if came.lstat().st_mode & _SPECIAL_BITS:
-        shutil.copy2(came, by)
+    if source.lstat().st_mode & _SPECIAL_BITS:
+        shutil.copy2(source, by)
         by.chmod(by.stat().st_mode & 0o777)
     else:
-        os.link(came, by, follow_symlinks=False)
+        os.link(source, by, follow_symlinks=False)
 
 
 _SPECIAL_BITS = S_ISUID | S_ISGID | S_ISVTX
 
 
-def _copy(came: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
+def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
     """Make the file or folder that came at `by`, too, if there is one; no link is followed."""
-    mode = came.lstat().st_mode if os.path.lexists(came) else 0
+    mode = source.lstat().st_mode if os.path.lexists(source) else 0
     if S_ISREG(mode):
-        copy(came, by)
+        copy(source, by)
         return
     if not S_ISDIR(mode):
         return
     by.mkdir()
-    with os.scandir(came) as entries:
+    with os.scandir(source) as entries:
         for entry in entries:
             _copy(Path(entry.path), by / entry.name, copy)
     # in a folder that cannot be written, nothing can be renamed
@@ -256,26 +259,29 @@ def _copy(came: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
 def _remove(path: Path) -> None:
     """Remove what is left there by an attempt before, if anything; what cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        discard(path)
     else:
         with suppress(OSError):
             path.unlink()
 
 
-def discard(job_folder: Path) -> None:
-    """Remove a job's folder; what could not be removed stays for the next clean-up."""
-    try:
-        shutil.rmtree(job_folder, ignore_errors=True)
-    except RecursionError:
-        _remove_deep(job_folder)
+def discard(folder: Path) -> None:
+    """Remove a folder; what could not be removed stays for the next clean-up."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if kind(folder, "") == "folder":
+        _remove_stubborn(folder)
 
 
-def _remove_deep(folder: Path) -> None:
-    """Remove folders that lie so deep in one another that `shutil.rmtree` gives up."""
+def _remove_stubborn(folder: Path) -> None:
+    """Remove folders in which nothing can be removed (mode 0555), or that lie so deep in one
+    another that `shutil.rmtree` gives up.
+    """
     ahead, folders = [folder], []
     while ahead:
         folders.append(ahead.pop())
         with suppress(OSError):
+            folders[-1].chmod(S_IRWXU)
             for path in folders[-1].iterdir():
                 if path.is_dir() and not path.is_symlink():
                     ahead.append(path)
@@ -287,17 +293,31 @@ def _remove_deep(folder: Path) -> None:
 
 
 def empty(job_folder: Path) -> None:
-    """Remove what came back, before the job runs again and HTCondor writes there."""
-    discard(job_folder / OUTPUT_FOLDER)
+    """Remove what came back, before the job runs again.
+
+    A kill in the middle leaves all of it or nothing: half of it could look like another end.
+    """
+    emptied = job_folder / EMPTIED
+    for back in (job_folder / TAKEN, job_folder / OUTPUT_FOLDER):
+        _remove(emptied)
+        try:
+            back.rename(emptied)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            _remove(back)
+    _remove(emptied)
 
 
 def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:
-    """Raise `Incomplete` for a job that met a full disk on its node, or that was killed before
-    wrapper.sh has seen its command's end.
+    """Raise `Incomplete` for a job that met a full disk on its node, that was killed before
+    wrapper.sh has seen its command's end, or of which nothing is there: it was emptied by now.
 
     Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
-    if os.path.lexists(job_folder / OUTPUT_FOLDER / DISK_FULL):
+    if kind(came(job_folder), "") != "folder":
+        raise Incomplete("its outputs did not come back")
+    if os.path.lexists(came(job_folder) / DISK_FULL):
         raise Incomplete("the job failed for want of room on the node's disk")
     if exit_status in KILLED and not command_ended(job_folder):
         raise Incomplete(f"the job was killed from outside (exit status {exit_status})")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -23,6 +23,12 @@ TIMESTAMP = ".snakemake_timestamp"
 
 _SEEN_MAX = 10_000
 """Names in a folder of the user's that are looked at for one link to it."""
+
+STEPS_MAX = 20_000_000
+"""Steps that are taken to check all links of a job: a minute or so, while other jobs wait."""
+
+_STEPS_PER_NAME = 30
+"""What it takes to look at a name on the disk, in steps in memory."""
 
 _HOPS_MAX = 40
 """Links that lead to links, after which it is a circle (Linux, path_resolution(7))."""
@@ -54,6 +60,8 @@ class Links:
     declared: Iterable[str] = ()
     inputs: Iterable[str] = ()
     shared: Iterable[str] = ()
+    _steps: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
+    _harmless: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def __contains__(self, path: str) -> bool:
         return os.path.normpath(path) in self.listed
@@ -125,7 +133,9 @@ class Links:
         if self._within(self._given, place) is not None:
             return True
         if any(lies_in(place, top) for top in self._tops):
-            return not self._is_hidden(place) and self._hides_nothing(place)
+            if place not in self._harmless:
+                self._harmless[place] = self._hides_nothing(place)
+            return not self._is_hidden(place) and self._harmless[place]
         return any(lies_in(place, prefix) for prefix in self._prefixes)
 
     def _is_hidden(self, place: str) -> bool:
@@ -142,6 +152,7 @@ class Links:
         for place, folders, files in os.walk(folder):
             names = (*folders, *files)
             seen += len(names)
+            self._take_steps(_STEPS_PER_NAME * len(names))
             real = (os.path.realpath(f"{place}/{name}") for name in names)
             if seen > _SEEN_MAX or any(name[:1] == "." for name in names):
                 return False
@@ -184,11 +195,17 @@ class Links:
         except (OSError, ValueError):
             return None
 
-    @staticmethod
-    def _within(places: Mapping[str, str], place: str) -> str | None:
+    def _take_steps(self, number: int) -> None:
+        """Count steps of the check. Raises `JobFailed` if there were too many."""
+        self._steps[0] += number
+        if self._steps[0] > STEPS_MAX:
+            raise JobFailed("there are too many links among its outputs to check where they lead")
+
+    def _within(self, places: Mapping[str, str], place: str) -> str | None:
         """Return what `place` is called instead if it is in one of `places`, None if it is not."""
         outer = place
         while outer:
+            self._take_steps(1)
             if outer in places:
                 return places[outer] + place.removeprefix(outer)
             outer = outer.rpartition("/")[0]

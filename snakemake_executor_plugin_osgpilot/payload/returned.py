@@ -1,7 +1,8 @@
 """What a job sent back: data, never a place. No link in it is followed, no special file opened.
 
-The folder is written by HTCondor alone, and no link is ever made in it: a later attempt of the job
-would be written through the link.
+HTCondor alone writes `OUTPUT_FOLDER`, and may do so once more after the job's end: a schedd that
+was killed before its own note of the end runs the job again. It writes in place, so through hard
+and symbolic links. So the folder is renamed (`take`) before anything is made of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
+from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.core.printable import one_line
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
@@ -24,10 +26,15 @@ where the command failed. What there is: the size of a file, `/` for a folder, `
 for a link, which itself does not come. wrapper.sh makes it empty when it starts, so that none of an
 earlier attempt is left."""
 
+TAKEN = "returned"
+"""In a job's folder: what came back, where HTCondor does not write."""
+
 MANIFEST_MAX_BYTES = 64 * 1024 * 1024
 LINKS_MAX = 100_000
 DEPTH_MAX = 200
 """Folders within folders, beyond which Python's own tools give up."""
+LINK_MAX_BYTES = 4095
+"""No link is longer, and none has a longer path (Linux, PATH_MAX)."""
 
 _SIZE = re.compile(rb"[0-9]{1,18}")
 
@@ -87,6 +94,21 @@ def _mode(path: Path) -> int | None:
         return None
 
 
+def came(job_folder: Path) -> Path:
+    """Return the folder of what came back."""
+    taken = job_folder / TAKEN
+    return taken if os.path.lexists(taken) else job_folder / OUTPUT_FOLDER
+
+
+def take(job_folder: Path) -> Path:
+    """Return the folder of what came back, out of HTCondor's reach; what was taken before stays."""
+    taken = job_folder / TAKEN
+    if not os.path.lexists(taken):
+        with suppress(FileNotFoundError):
+            (job_folder / OUTPUT_FOLDER).rename(taken)
+    return taken
+
+
 def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
     """Compare what came back with what wrapper.sh listed; return the links, path → target.
 
@@ -98,6 +120,10 @@ def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
     links: dict[str, str] = {}
     for what, path in _entries(back, b"end" if succeeded else b"failed"):
         if what.startswith(b">"):
+            if len(path) > LINK_MAX_BYTES or len(what) > LINK_MAX_BYTES + 1:
+                raise JobFailed(f"the link {path[:20]}… is longer than {LINK_MAX_BYTES} bytes")
+            if path.count("/") > DEPTH_MAX:
+                raise JobFailed(f"the link {path[:20]}… lies more than {DEPTH_MAX} deep")
             link = os.path.normpath(path)
             if link in links:
                 raise JobFailed(f"it lists the link {link} twice")

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.access_point.description import OUTPUT_FOLDER
 from snakemake_executor_plugin_osgpilot.core.history import Spent
-from snakemake_executor_plugin_osgpilot.payload.returned import read_small
+from snakemake_executor_plugin_osgpilot.payload.returned import came, read_small
 
 TIMES = ".osgpilot-times"
 """In the output folder: what bash's `times` prints, then when the commands began and ended. Empty
@@ -36,7 +35,7 @@ def command_ended(job_folder: Path) -> bool:
 
 def _told(job_folder: Path) -> str:
     try:
-        told = read_small(job_folder / OUTPUT_FOLDER / TIMES, _MAX_BYTES)
+        told = read_small(came(job_folder) / TIMES, _MAX_BYTES)
     except OSError:
         return ""
     return told.decode("ascii", errors="replace")

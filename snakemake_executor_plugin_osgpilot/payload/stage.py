@@ -2,7 +2,8 @@
 
     jobs/KEY/osgpilot-in/osgpilot-job   wrapper, scripts, lists, small inputs, in one file
     jobs/KEY/osgpilot-in/...            other inputs at their relative paths, as links
-    jobs/KEY/osgpilot-out/...           what came back (see `payload.commit`)
+    jobs/KEY/osgpilot-out/...           what came back, once it has ended in `returned/`
+                                        (see `payload.returned`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
 folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has

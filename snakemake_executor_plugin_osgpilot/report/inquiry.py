@@ -12,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.core.actions import Refusal
 from snakemake_executor_plugin_osgpilot.core.events import Event
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import END_MARGIN_S, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.core.why import Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.report.facts import Job, Pilot
 from snakemake_executor_plugin_osgpilot.report.story import Story
@@ -56,6 +57,11 @@ def facts(story: Story, heard: Heard, now_s: float, *, alive: bool) -> Facts:
 def names(story: Story) -> Iterable[tuple[str, str]]:
     """Return what users may call jobs by, each with the job's key."""
     return ((name, job.key) for job in story.jobs.values() for name in job.names)
+
+
+def place_of(line: Mapping[str, Any] | None) -> Place:
+    """Return where a run has its jobs and pilots; on its host if its history does not tell."""
+    return _known(Place, line or {})
 
 
 def policy_of(line: Mapping[str, Any] | None) -> Policy | None:

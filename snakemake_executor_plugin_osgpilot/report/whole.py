@@ -101,6 +101,7 @@ _POLICY = _has(
     ),
 )
 _HOLDER = _has(host=_text, boot=_text, space=_text, pid=_count, started=_text, since_s=_number)
+_PLACE = _has({**_these(("host", "schedd", "collector", "ssh", "folder"), _text)})
 _DECIDED = _has(action=_text, count=_count, reason=_text)
 _REFUSED = _has(count=_count, rule=_text, reason=_text)
 _ETA = _has(low_s=_number, high_s=_number, serving=_flag, unknown=_each(_text))
@@ -109,7 +110,7 @@ _KINDS: dict[str, Check] = {
     "life": _has(
         {
             **_these(("run", "project", "owner"), _text),
-            "policy": _POLICY, "holder": _maybe(_HOLDER),
+            "policy": _POLICY, "holder": _maybe(_HOLDER), "place": _PLACE,
         },
         at_s=_number,
     ),

@@ -39,7 +39,7 @@ def open_to_others(pool: Pool, folder: str, host: str = "login") -> list[str]:
     assert len(found) > 5
     # HTCondor gives what jobs bring back the mode it had there; nobody gets to the lock but
     # through its folder
-    apart = ("/osgpilot-out", "/output")
+    apart = ("/osgpilot-out", "/returned", "/output")
     mine = [line for line in found if not any(each in line for each in apart)]
     return [line for line in mine if int(line.split()[0], 8) & 0o077]
 

@@ -151,6 +151,22 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
 KNOWN = "/home/alice/.ssh/known_hosts"
 
 
+def test_why_a_pilot_waits_is_asked_where_slurm_is(ap: Pool):
+    assert ap.run("squeue", host="ap").returncode != 0, "there is no Slurm here"
+    with started(ap) as workflow:
+        shown = ("squeue", "--noheader", "--me", "--format=%j")
+        until(lambda: "osgpilot" in ap.say(*shown), 60, "a pilot")
+        pilot = ap.say(*shown).splitlines()[0].strip()
+        explain = ("osgpilot", "explain", "--json", pilot)
+        known = "a pilot in the history"
+        until(lambda: ap.run(*explain, host="ap", folder=HERE).returncode == 0, 60, known)
+        told = json.loads(ap.say(*explain, host="ap", folder=HERE))
+        assert told["unanswered"] == []
+        assert pilot in told["explanations"][0]["subject"]
+        assert workflow.wait(150) == 0, said(ap)
+    until(lambda: nothing_left(ap), 90, "an empty cluster")
+
+
 @pytest.mark.parametrize(
     ("ssh", "known_hosts", "line"),
     [

@@ -25,6 +25,7 @@ from snakemake_executor_plugin_osgpilot.payload.model import HERE, Payload
 from snakemake_executor_plugin_osgpilot.payload.returned import (
     MANIFEST,
     MANIFEST_MAX_BYTES,
+    TAKEN,
     Incomplete,
     JobFailed,
 )
@@ -285,8 +286,8 @@ def test_a_list_of_any_size_takes_little_memory_and_time(tmp_path, text, status)
     try:
         with watched(), pytest.raises((JobFailed, Incomplete)):
             commit(PAYLOAD, world.job, world.work, status)
-        (world.back / MANIFEST).unlink()
-        big(world.back / MANIFEST)
+        (world.job / TAKEN / MANIFEST).unlink()
+        big(world.job / TAKEN / MANIFEST)
         with watched(), pytest.raises((JobFailed, Incomplete)):
             commit(PAYLOAD, world.job, world.work, status)
         assert spent(world.job) is None

@@ -1,14 +1,21 @@
 """The next try of a job that failed goes to another place, if there is one."""
 
+from contextlib import closing
+
+import pytest
+from doubles import FakeAccessPoint
 from queued import NOW_S, SMALL
 
 from snakemake_executor_plugin_osgpilot.access_point.description import describe
 from snakemake_executor_plugin_osgpilot.core.elsewhere import Place, kept_off
-from snakemake_executor_plugin_osgpilot.core.events import EventKind
+from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.core.holds import FULL_DISKS_MAX
 from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT, Job
-from snakemake_executor_plugin_osgpilot.core.model import Request
+from snakemake_executor_plugin_osgpilot.core.model import Request, Shape
+from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+from snakemake_executor_plugin_osgpilot.queue import Queue
 
 P1, P2, P3 = Place("p1", "n1"), Place("p2", "n2"), Place("p3", "n1")
 
@@ -112,3 +119,45 @@ def test_the_job_waits_for_another_place_for_a_while_only(tmp_path):
         job["QDate"] = classad2.ExprTree(f"time() - {age_s}")
         slot = classad2.ClassAd({"OSGPILOT_NODE": node, "OSGPILOT_PILOT_ID": pilot})
         assert classad2.ExprTree(clause).eval(scope=job, target=slot) is fits
+
+
+def next_life(left, told=()):
+    """Return access point and queue of the next life, which knows of a good pilot p2 on n2."""
+    ap = FakeAccessPoint()
+    queue = Queue(ap, Shape(4, 4000))
+    queue.recall(left, told)
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    return ap, queue
+
+
+@pytest.mark.parametrize(("ends", "kept"), [((1,), ("n1",)), ((0,), ()), ((1, 0), ())])
+def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
+    queue, ap, tmp_path, ends, kept
+):
+    with closing(Journal(tmp_path / "journal", Seat("alice", "P", "r1"))) as journal:
+        for number, status in enumerate(ends):
+            key = f"00{number}"
+            journal.note(one_try(key), "same", "how")
+            journal.intend([key])
+            run(queue, ap, key, "p1", "n1", status)
+            journal.settled(queue.jobs([key]))
+    with closing(Journal(tmp_path / "journal")) as journal:
+        there, later = next_life(Left(past=tuple(journal.past())))
+    later.add([one_try("retry")])
+    later.send()
+    assert there.submissions[-1].kept_off == kept
+
+
+def test_a_job_that_ended_for_nothing_is_kept_off_that_node_after_a_restart():
+    """What did not come back whole runs again under the same key, of which the log tells."""
+    told = [
+        ("5.1", Event(EventKind.SUBMIT, 1.0, key="1")),
+        ("5.1", Event(EventKind.EXECUTE, 2.0, pilot="p1", node="n1")),
+        ("5.1", Event(EventKind.TERMINATED, 3.0, exit_status=0)),
+        ("6.1", Event(EventKind.SUBMIT, 4.0, key="1")),
+    ]
+    entry = Entry("1", "same", "how", "map", SMALL, "6.1")
+    there, later = next_life(Left({"same": entry}), told)
+    later.add([one_try("retry")])
+    later.send()
+    assert there.submissions[-1].kept_off == ("n1",)

@@ -19,6 +19,7 @@ from snakemake_executor_plugin_osgpilot.core.jobs import Job
 from snakemake_executor_plugin_osgpilot.core.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.core.model import Request
 from snakemake_executor_plugin_osgpilot.core.redact import MASK, Redactor
+from snakemake_executor_plugin_osgpilot.core.remains import Place
 from snakemake_executor_plugin_osgpilot.journal import history
 from snakemake_executor_plugin_osgpilot.journal.history import (
     HISTORY,
@@ -40,7 +41,7 @@ class Told(World):
         self.path = self.folder.path / HISTORY
         self.history = History(self.path)
         self.chronicle = Chronicle(self.history, self.queue, self.fleet, self.scaling, self.clock)
-        self.chronicle.begin(self.fleet._seat, self.scaling.policy)
+        self.chronicle.begin(self.fleet._seat, self.scaling.policy, Place("here"))
         self.controller._chronicle = self.chronicle
 
     def add(self, *keys, job_class=SMALL):

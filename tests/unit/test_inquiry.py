@@ -1,8 +1,11 @@
 """What `osgpilot explain` is told by a run's history, by Slurm and by the queue."""
 
 import json
+import sys
 
+import pytest
 from click.testing import CliRunner
+from test_ssh import DENIED, FAKE, Network
 
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.core.actions import Refusal
@@ -11,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.core.model import Shape
 from snakemake_executor_plugin_osgpilot.report.inquiry import Heard, facts, names
 from snakemake_executor_plugin_osgpilot.report.story import fold
+from snakemake_executor_plugin_osgpilot.slurm import ssh
 
 ROOM = Shape(4, 3800)
 
@@ -87,3 +91,74 @@ def test_the_command_reads_a_history_and_says_what_it_could_not_ask(tmp_path, mo
     unknown = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "nonsense"])
     assert unknown.exit_code == 1
     assert "run r1 has no rule, job or pilot 'nonsense'" in unknown.stderr
+
+
+SQUEUE = """#!{python}
+import sys
+row = sys.argv[-1].removeprefix("--format=")
+mark = row.partition("+")[0]
+told = ["71", "osgpilot-r1-1", "PENDING", "QOSMaxCpuPerUserLimit", "N/A", "N/A", "", "/r1/pilots/x"]
+print(f"{{mark}}+" + f"{{mark}},".join(told) + f"{{mark}}.")
+"""
+
+
+@pytest.fixture
+def far(tmp_path, monkeypatch):
+    """Slurm on a host behind SSH; here, a `squeue` that must not be asked."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    texts = {
+        "there/squeue": SQUEUE.format(python=sys.executable),
+        "here/squeue": f"#!/bin/sh\ntouch {tmp_path}/asked-here\nexit 1\n",
+        "here/ssh": FAKE.format(folder=tmp_path),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "breaks").write_text(f"export PATH={tmp_path}/there:/usr/bin:/bin\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}/here:/usr/bin:/bin")
+    monkeypatch.setattr(ssh, "has_terminal", lambda: False)
+    return Network(tmp_path)
+
+
+def ask_about_a_pilot(workdir):
+    folder = workdir / ".snakemake" / "osgpilot" / "r1"
+    folder.mkdir(parents=True, exist_ok=True)
+    life, *rest = history()
+    place = {"host": "laptop", "schedd": "", "collector": "", "ssh": "login", "folder": "/r1"}
+    text = "".join(json.dumps(line) + "\n" for line in ({**life, "place": place}, *rest))
+    (folder / "history.jsonl").write_text(text)
+    said = CliRunner().invoke(main, ["explain", "--dir", str(workdir), "--json", "osgpilot-r1-1"])
+    assert said.exit_code == 0, said.output
+    return json.loads(said.stdout)
+
+
+def test_slurm_is_asked_where_the_run_has_its_pilots(far, tmp_path):
+    told = ask_about_a_pilot(tmp_path)
+    assert told["unanswered"] == []
+    assert "QOSMaxCpuPerUserLimit" in json.dumps(told["explanations"])
+    assert not (tmp_path / "asked-here").exists()
+    assert far.calls("exit"), "the connection is closed"
+
+
+def test_where_slurm_cannot_be_reached_nothing_else_is_asked_in_its_place(far, tmp_path):
+    far.denies(DENIED)
+    (silent,) = ask_about_a_pilot(tmp_path)["unanswered"]
+    assert "login" in silent
+    assert silent.endswith("as the run last saw it")
+    assert not (tmp_path / "asked-here").exists()
+
+
+def test_holds_are_asked_for_at_the_runs_own_access_point(tmp_path):
+    """The queue of this host knows nothing of a run whose jobs are at that of another one."""
+    folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
+    folder.mkdir(parents=True)
+    life, queued, sent, *_ = history()
+    place = {"host": "another", "schedd": "", "collector": "", "ssh": "", "folder": ""}
+    held = {"kind": "held", "jobs": [["000001", 4.0, "why"]]}
+    lines = ({**life, "place": place}, queued, sent, held)
+    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "--json"])
+    assert said.exit_code == 0, said.output
+    (silent,) = json.loads(said.stdout)["unanswered"]
+    assert "another" in silent

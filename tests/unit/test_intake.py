@@ -23,6 +23,9 @@ from snakemake_executor_plugin_osgpilot.journal.intake import Intake, clear_retu
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.resume import recall, take
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.payload.commit import commit
+from snakemake_executor_plugin_osgpilot.payload.model import Payload
+from snakemake_executor_plugin_osgpilot.payload.returned import MANIFEST
 from snakemake_executor_plugin_osgpilot.ports import Seat
 from snakemake_executor_plugin_osgpilot.queue import Queue
 from snakemake_executor_plugin_osgpilot.run import JOURNAL
@@ -58,8 +61,6 @@ def intake(taken, there):
 class Fetching(FakeAccessPoint):
     """Writes the outputs of job 1, which ended, into what is there when it is asked for events."""
 
-    fetches = True
-
     def __init__(self, back):
         super().__init__()
         self.back, self.queued = back, {"1": "8.0"}
@@ -71,29 +72,19 @@ class Fetching(FakeAccessPoint):
 
 
 def test_fetching_outputs_again_does_not_write_through_the_links_to_placed_ones(taken):
-    submit_in_an_earlier_life(taken, "1", "2")
-    for key in "12":
-        back = taken.folder.job(key) / "osgpilot-out"
-        back.mkdir()
-        (back / "out").write_text("whole")
-        (taken.folder.path / f"placed-{key}").hardlink_to(back / "out")
-    there = Fetching(taken.folder.job("1") / "osgpilot-out")
-    there.told = [("8.1", Event(EventKind.TERMINATED, 3.0, exit_status=0))]
-    taken.journal.submitted({"1": "8.0", "2": "8.1"})
-    intake(taken, there)
-    assert (taken.folder.path / "placed-1").read_text() == "whole"
-    assert (there.back / "out").read_text() == "fetched"
-    assert (taken.folder.job("2") / "osgpilot-out" / "out").exists(), "it came, and is gone there"
-
-
-def test_what_came_to_a_local_access_point_stays(taken):
     submit_in_an_earlier_life(taken, "1")
-    back = taken.folder.job("1") / "osgpilot-out"
-    back.mkdir()
-    there = FakeAccessPoint()
-    there.queued = {"1": "8.0"}
+    job_folder, workdir = taken.folder.job("1"), taken.folder.path / "work"
+    there = Fetching(job_folder / "osgpilot-out")
+    there.back.mkdir()
+    (there.back / "out").write_text("whole")
+    (there.back / MANIFEST).write_bytes(b"5\0out\0end\0")
+    payload = Payload((), "bash", (), ("out",), ())
+    commit(payload, job_folder, workdir, 0)
     intake(taken, there)
-    assert back.exists()
+    assert (workdir / "out").read_text() == "whole"
+    assert (there.back / "out").read_text() == "fetched"
+    commit(payload, job_folder, workdir, 0)
+    assert (workdir / "out").read_text() == "whole", "what was placed once is placed again"
 
 
 def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):

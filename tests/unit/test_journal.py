@@ -86,7 +86,7 @@ def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
     with later(path) as found:
         assert [entry.key for entry in found.entries()] == ["2"]
         (past,) = found.past()
-        assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42")
+        assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42", "identity-1")
 
 
 def test_a_journal_of_the_first_version_goes_on(path):

@@ -3,13 +3,14 @@
 The wrapper runs for real, in an empty folder that holds what HTCondor would have brought.
 """
 
+import ctypes
 import errno
 import os
 import re
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,14 @@ import pytest
 from snakemake_executor_plugin_osgpilot.core.jobs import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.core.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import commit, failure, sources, stage
+from snakemake_executor_plugin_osgpilot.payload import commit, failure, links, sources, stage
 from snakemake_executor_plugin_osgpilot.payload.model import HERE, TMPDIR, Payload, exports
-from snakemake_executor_plugin_osgpilot.payload.returned import MANIFEST, Incomplete, JobFailed
+from snakemake_executor_plugin_osgpilot.payload.returned import (
+    MANIFEST,
+    TAKEN,
+    Incomplete,
+    JobFailed,
+)
 from snakemake_executor_plugin_osgpilot.payload.spent import TIMES, parse, spent
 
 STRICT = "set -euo pipefail; "
@@ -940,3 +946,134 @@ def test_what_is_odd_in_a_shared_folder_is_no_output(bench, tmp_path):
             bench.commit(replace(payload, shared_prefixes=(str(shared),)))
         shutil.rmtree(bench.node)
         shutil.rmtree(bench.job)
+
+
+def runs_once_more(bench: Bench, text: str) -> None:
+    """Have HTCondor write what a second run of the same job made, in place as it does."""
+    back = back_of(bench)
+    for path in ("a", MANIFEST, "log"):
+        with (back / path).open("w") as file:
+            file.write(text)
+
+
+def test_what_htcondor_brings_after_the_end_is_written_through_to_no_output(bench):
+    """A schedd that was killed before its own note of a job's end runs the job again."""
+    payload = job("echo first > a; echo l > log", outputs=("a",), logs=("log",))
+    bench.execute(payload)
+    bench.commit(payload)
+    runs_once_more(bench, "half")
+    assert (bench.workdir / "a").read_text() == "first\n"
+    assert (bench.workdir / "log").read_text() == "l\n"
+    # a kill before Snakemake noted the end: it is done again
+    bench.commit(payload)
+    assert (bench.workdir / "a").read_text() == "first\n"
+    assert spent(bench.job) is not None
+
+
+def test_what_htcondor_brings_after_the_end_is_written_through_to_no_log_of_a_failure(bench):
+    payload = job("echo l > log; false", outputs=("a",), logs=("log",))
+    bench.execute(payload)
+    with pytest.raises(JobFailed, match="exit status 1"):
+        bench.commit(payload)
+    runs_once_more(bench, "half")
+    assert (bench.workdir / "log").read_text() == "l\n"
+
+
+def dies_after_one_file(folder, **_):
+    if not folder.exists():
+        return
+    next(path for path in Path(folder).iterdir() if path.name == commit.DISK_FULL).unlink()
+    raise Killed
+
+
+def test_a_kill_while_what_came_is_removed_makes_no_failure_of_a_full_disk(bench, monkeypatch):
+    back = came_back(bench, listing("0", commit.DISK_FULL, end="failed"), NODE_AT_FAULT)
+    (back / commit.DISK_FULL).touch()
+    payload = job("true")
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", dies_after_one_file)
+        with pytest.raises(Killed):
+            commit.empty(bench.job)
+    with pytest.raises(Incomplete):
+        bench.commit(payload)
+    commit.empty(bench.job)
+    assert not any(bench.job.glob("*/*"))
+
+
+@contextmanager
+def without_roots_rights():
+    """Take away the right to write what cannot be written, where a test has it."""
+    if os.geteuid():
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc.capget(header, data)
+    before = tuple(data)
+    data[0] &= ~0b1110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
+    libc.capset(header, data)
+    try:
+        yield
+    finally:
+        libc.capset(header, (ctypes.c_uint32 * 6)(*before))
+
+
+def test_a_file_that_came_in_place_of_the_folder_is_removed_before_the_next_try(bench):
+    bench.job.mkdir(parents=True)
+    bench.status = 0
+    for _ in range(2):
+        (bench.job / "osgpilot-out").write_text("of a hostile job")
+        with pytest.raises(Incomplete):
+            bench.commit(job("true"))
+        commit.empty(bench.job)
+    assert list(bench.job.iterdir()) == []
+
+
+def test_what_came_is_removed_although_its_folders_cannot_be_written(bench):
+    inner = back_of(bench) / "d" / "e"
+    inner.mkdir(parents=True)
+    (inner / "x").touch()
+    for folder in (inner, inner.parent):
+        folder.chmod(0o555)
+    with without_roots_rights():
+        commit.empty(bench.job)
+    assert list(bench.job.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [(">" + "a/" * 100_000, "out"), (">x", "out/" + "a/" * 100_000), (">x", "out" + "/d" * 300)],
+)
+def test_a_link_longer_than_a_link_can_be_is_followed_nowhere(bench, link):
+    came_back(bench, listing("/", "out", *link))
+    (back_of(bench) / "out").mkdir()
+    with pytest.raises(JobFailed, match=r"longer than 4095 bytes|more than 200 deep"):
+        bench.commit(job("true", outputs=("out",), folders=("out",)))
+
+
+def test_folders_that_many_links_lead_to_are_looked_at_within_limits(bench, monkeypatch):
+    seen = []
+    real = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path, **how: seen.append(path) or real(path, **how)
+    )
+    monkeypatch.setattr(links, "STEPS_MAX", 5000)
+    for number in range(40):
+        for name in range(25):
+            (bench.workdir / f"u{number}").mkdir(exist_ok=True)
+            (bench.workdir / f"u{number}" / str(name)).touch()
+    (back_of(bench) / "out").mkdir()
+    one = [text for n in range(40) for text in (">../u0", f"out/{n}")]
+    came_back(bench, listing("/", "out", *one))
+    payload = job("true", outputs=("out",), folders=("out",))
+    with suppress(JobFailed):
+        bench.commit(payload)
+    assert len([path for path in seen if "/u0/" in str(path)]) <= 50, "each folder once"
+    seen.clear()
+    many = [text for n in range(40) for text in (f">../u{n}", f"out/{n}")]
+    (bench.job / TAKEN / MANIFEST).write_bytes(listing("/", "out", *many))
+    with pytest.raises(JobFailed, match="too many links"):
+        bench.commit(payload)
+    assert len(seen) < 40 * 25

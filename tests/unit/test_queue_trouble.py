@@ -141,6 +141,23 @@ def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
     assert ap.avoided == [("gone",)]
 
 
+def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queue, ap):
+    queue.add([job("a")])
+    queue.send()
+    avoid = ap.avoid
+
+    def slowly(pilots):
+        avoid(pilots)
+        queue.pilot_ended("second", 2100.0, vanished=True)
+
+    queue.pilot_ended("first", 2100.0, vanished=True)
+    ap.avoid = slowly
+    queue.mend(2100.0)
+    ap.avoid = avoid
+    queue.mend(2100.0)
+    assert ap.avoided == [("first",), ("first", "second")]
+
+
 def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     queue.mend(2100.0)

@@ -222,7 +222,8 @@ def test_cancelling_during_a_check_reaches_every_job(start):
     assert run.closed == 1
 
 
-def test_trouble_in_a_check_does_not_end_the_workflow(start):
+@pytest.mark.parametrize("status", [None, 0, 1])
+def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
     flow = workflow()
     naive, _ = start(Careless, flow)
     add_job(naive)
@@ -233,10 +234,10 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start):
     ours, run = start(Executor, flow)
     first, second = add_job(ours), add_job(ours, "000002")
     ours._payloads = {}  # an inconsistency of our own: nothing is known of the job's files
-    run.ended = ended()
+    run.ended = ended(exit_status=status)
     run.controller.news.set()
     until(lambda: flow.scheduler.failed == [first])
-    run.ended = ended("000002")
+    run.ended = ended("000002", exit_status=status)
     run.controller.news.set()
     until(lambda: flow.scheduler.failed == [first, second])
     assert run.settled == ["000001", "000002"]
