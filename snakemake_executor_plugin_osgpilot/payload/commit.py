@@ -341,6 +341,11 @@ def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
     if os.path.lexists(target):
         aside.parent.mkdir(exist_ok=True)
         _remove(aside)
+        mode = target.lstat().st_mode
+        if S_ISDIR(mode):
+            # one that was protected before a kill could not be moved
+            target.chmod(S_IMODE(mode) | S_IRWXU)
+            undo.callback(target.chmod, S_IMODE(mode))
         target.rename(aside)
         undo.callback(aside.rename, target)
     source.rename(target)

@@ -1077,3 +1077,14 @@ def test_folders_that_many_links_lead_to_are_looked_at_within_limits(bench, monk
     with pytest.raises(JobFailed, match="too many links"):
         bench.commit(payload)
     assert len(seen) < 40 * 25
+
+
+def test_a_folder_that_was_write_protected_before_a_kill_is_put_in_place_again(bench):
+    payload = job("mkdir -p d/e; echo x > d/e/x", outputs=("d",), folders=("d",), protected=("d",))
+    bench.execute(payload)
+    bench.commit(payload)
+    with without_roots_rights():
+        bench.commit(payload)
+    assert (bench.workdir / "d/e/x").read_text() == "x\n"
+    assert (bench.workdir / "d").stat().st_mode & 0o222 == 0
+    assert not (bench.job / "replaced/0").exists()
