@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.dispatch import Dispatcher as Executor
-    from snakemake_executor_plugin_osgpilot.settings import ExecutorSettings, common_settings
+    from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings, common_settings
+    from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher as Executor
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 _HOME = {
-    "Executor": ("dispatch", "Dispatcher"),
-    "ExecutorSettings": ("settings", "ExecutorSettings"),
-    "common_settings": ("settings", "common_settings"),
+    "Executor": ("executor.dispatcher", "Dispatcher"),
+    "ExecutorSettings": ("config.settings", "ExecutorSettings"),
+    "common_settings": ("config.settings", "common_settings"),
 }
 
 

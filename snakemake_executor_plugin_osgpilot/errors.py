@@ -14,7 +14,7 @@ OsgpilotError        anything we raise on purpose; its text is one line that end
 └── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
 """
 
-from snakemake_executor_plugin_osgpilot.core.printable import printable
+from snakemake_executor_plugin_osgpilot.common.printable import printable
 
 
 class OsgpilotError(Exception):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.forgotten import Offers
-from snakemake_executor_plugin_osgpilot.core.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.core.model import Shape
+from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
 from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat, Submission
-from snakemake_executor_plugin_osgpilot.site.load import Partition, Site
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Offers
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 
 SEAT = Seat("alice", "MyProject", "r1")
 

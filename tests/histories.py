@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import asdict
 
-from snakemake_executor_plugin_osgpilot.core.history import Line
-from snakemake_executor_plugin_osgpilot.core.model import Offer, Policy, Shape
-from snakemake_executor_plugin_osgpilot.report.story import Story
+from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from snakemake_executor_plugin_osgpilot.report.replay import Story
 
 BEGUN_S = 1_790_000_000.0
 BOOT_S, RUNTIME_S = 60, 600

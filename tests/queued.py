@@ -1,7 +1,7 @@
 """Jobs as the tests of the queue have them."""
 
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 NOW_S = 3000.0
 SMALL, BIG = JobClass(Shape(1, 500)), JobClass(Shape(4, 3000))

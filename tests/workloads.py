@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, Offer, Policy, Shape
-from snakemake_executor_plugin_osgpilot.simulate.model import CSR, Site, Spread, Step, Workload
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Site, Spread, Step, Workload
 
 SMALL = Offer("small", Shape(4, 16_000, UNLIMITED), (3600, 14_400))
 LARGE = Offer("large", Shape(16, 64_000, UNLIMITED), (3600, 14_400))

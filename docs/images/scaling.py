@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.simulate.model import Moment, Outcome
-from snakemake_executor_plugin_osgpilot.simulate.scenarios import SCENARIOS
-from snakemake_executor_plugin_osgpilot.simulate.world import run
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS
+from snakemake_executor_plugin_osgpilot.simulator.model import Moment, Outcome
+from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 HERE = Path(__file__).parent
 WORKFLOWS = {"bag": 1000, "rounds": 1000, "tail": 600}

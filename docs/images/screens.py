@@ -20,7 +20,7 @@ from pathlib import Path
 from camera import HEIGHT, Camera, Terminal, camera, drawing, plain
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
+from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -16,11 +16,11 @@ import click
 
 import snakemake_executor_plugin_osgpilot as package
 from snakemake_executor_plugin_osgpilot.cli import main as osgpilot
-from snakemake_executor_plugin_osgpilot.payload.resources import RESOURCES
-from snakemake_executor_plugin_osgpilot.settings import ExecutorSettings
+from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
+from snakemake_executor_plugin_osgpilot.staging.rule_resources import RESOURCES
 
 HERE = Path(__file__).parent
-SCHEMA = Path(package.__file__).parent / "site/schema.json"
+SCHEMA = Path(package.__file__).parent / "config/schema.json"
 MADE = "<!-- Made by docs/reference/make.py: change the code, then run it. -->\n\n"
 
 

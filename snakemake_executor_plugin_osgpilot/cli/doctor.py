@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
+from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
 from snakemake_executor_plugin_osgpilot.errors import BadInput
 
 if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.doctor.context import World
     from snakemake_executor_plugin_osgpilot.doctor.findings import Finding
-    from snakemake_executor_plugin_osgpilot.doctor.world import World
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
@@ -94,7 +94,7 @@ def doctor(context: click.Context, /, **given: Any) -> None:
 
 
 def _world(given: dict[str, Any]) -> World:
-    from snakemake_executor_plugin_osgpilot.doctor.world import World
+    from snakemake_executor_plugin_osgpilot.doctor.context import World
 
     return World(
         given["site_file"],
@@ -163,8 +163,8 @@ def _print_mail(world: World, checks: Sequence[Any]) -> None:
 
 
 def _asker(world: World) -> Any:
+    from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther
     from snakemake_executor_plugin_osgpilot.doctor.mail import Asker
-    from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther
 
     known: dict[str, str] = {}
     try:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
+from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.core.events import Event
-    from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
-    from snakemake_executor_plugin_osgpilot.core.remains import Place
-    from snakemake_executor_plugin_osgpilot.core.why import Explanation
-    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard
-    from snakemake_executor_plugin_osgpilot.report.story import Story
+    from snakemake_executor_plugin_osgpilot.explain.facts import Explanation
+    from snakemake_executor_plugin_osgpilot.explain.gather import Heard
+    from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
+    from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
+    from snakemake_executor_plugin_osgpilot.report.replay import Story
+    from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 _Answer = TypeVar("_Answer")
 
@@ -46,9 +46,9 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     osgpilot explain 12.3             a job by HTCondor's id
     osgpilot explain 4711             a pilot by its Slurm job
     """
-    from snakemake_executor_plugin_osgpilot.core.explaining import explain as explained
-    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
-    from snakemake_executor_plugin_osgpilot.report.inquiry import facts, names
+    from snakemake_executor_plugin_osgpilot.explain.explain import explain as explained
+    from snakemake_executor_plugin_osgpilot.explain.gather import facts, names
+    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
     story = watched.look()
@@ -68,7 +68,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
 
 def _ask(story: Story) -> Heard:
     """Ask Slurm about pilots and the access point about holds, where there are any."""
-    from snakemake_executor_plugin_osgpilot.report.inquiry import Heard, place_of
+    from snakemake_executor_plugin_osgpilot.explain.gather import Heard, place_of
 
     place, silent = place_of(story.life.get("place")), list[str]()
     rows = holds = None
@@ -81,7 +81,7 @@ def _ask(story: Story) -> Heard:
 
 def _rows(place: Place) -> dict[str, Row]:
     """Return the pilots that the run's Slurm shows."""
-    from snakemake_executor_plugin_osgpilot.journal.grounds import slurm_of
+    from snakemake_executor_plugin_osgpilot.run.endpoints import slurm_of
 
     host, slurm = slurm_of(place.ssh)
     try:
@@ -92,7 +92,7 @@ def _rows(place: Place) -> dict[str, Row]:
 
 def _holds(place: Place, story: Story) -> dict[str, Event]:
     """Return why jobs of the run are held, as its access point tells."""
-    from snakemake_executor_plugin_osgpilot.journal.grounds import access_point_of
+    from snakemake_executor_plugin_osgpilot.run.endpoints import access_point_of
 
     if not place.schedd and place.host not in ("", os.uname().nodename):
         raise Unanswered(f"holds are told on {place.host} alone, the run's access point")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.core.durations import duration, rough
+from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
+from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.preview.coming import Coming
-    from snakemake_executor_plugin_osgpilot.preview.model import (
+    from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
+    from snakemake_executor_plugin_osgpilot.preview.result import (
         Preview,
         ProjectPreview,
         Sample,
@@ -49,7 +49,7 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     osgpilot plan                        with what the workflow's profile says
     osgpilot plan --scripts -- --workflow-profile profiles/cluster results/all.vcf
     """
-    from snakemake_executor_plugin_osgpilot.preview.ask import preview
+    from snakemake_executor_plugin_osgpilot.preview.snakemake_cli import preview
 
     found = preview(arguments)
     if found is None:

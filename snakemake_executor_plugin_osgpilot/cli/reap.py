@@ -18,8 +18,8 @@ from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, U
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.core.remains import Place, Remains
-    from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
+    from snakemake_executor_plugin_osgpilot.run.leftovers import Place, Remains
+    from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
 
 @click.command(short_help="Remove what runs have left whose Snakemake is dead.")
@@ -47,8 +47,8 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool)
     osgpilot reap                   shows it, and asks
     osgpilot reap --yes --dir .     removes it, of runs in this folder; detached ones, too
     """
-    from snakemake_executor_plugin_osgpilot.journal.grounds import Grounds
-    from snakemake_executor_plugin_osgpilot.journal.reap import Reaper
+    from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
+    from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
     given = (_place(site_file),) if site_file else ()
     warn = partial(echo, err=True)
@@ -125,8 +125,8 @@ def _end(failed: list[str]) -> None:
 
 def _place(site_file: Path) -> Place:
     """Return where runs with this site file are."""
-    from snakemake_executor_plugin_osgpilot.access_point.choose import place_of
-    from snakemake_executor_plugin_osgpilot.site.load import load
+    from snakemake_executor_plugin_osgpilot.config.site import load
+    from snakemake_executor_plugin_osgpilot.htcondor.factory import place_of
 
     site = load(site_file)
     return place_of(site, site.access_point)

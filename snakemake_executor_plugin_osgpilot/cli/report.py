@@ -32,9 +32,9 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     osgpilot report                             the run written last in this folder
     osgpilot report --dir ~/other --out a.html  another folder's
     """
-    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
-    from snakemake_executor_plugin_osgpilot.report.page import page
-    from snakemake_executor_plugin_osgpilot.report.view import view
+    from snakemake_executor_plugin_osgpilot.report.html import page
+    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
+    from snakemake_executor_plugin_osgpilot.report.summary import view
 
     watched = Watched(find(workdir, run))
     story = watched.look()

@@ -30,7 +30,7 @@ def build(base: str | None, output: Path | None) -> None:
     the file's name, for --osgpilot-runtime-image. An image that was made once is kept in the cache
     folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot); to make it anew, remove it there.
     """
-    from snakemake_executor_plugin_osgpilot.runtime.build import make
-    from snakemake_executor_plugin_osgpilot.runtime.definition import default_base
+    from snakemake_executor_plugin_osgpilot.runtime_image.build import make
+    from snakemake_executor_plugin_osgpilot.runtime_image.definition import default_base
 
     echo(make(base or default_base(), output))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.fitted import fitted
 from snakemake_executor_plugin_osgpilot.cli.output import echo
+from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.doctor.world import World
-    from snakemake_executor_plugin_osgpilot.site.draft import Answers
+    from snakemake_executor_plugin_osgpilot.config.site_template import Answers
+    from snakemake_executor_plugin_osgpilot.doctor.context import World
     from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
 FileArgument = click.Path(dir_okay=False, path_type=Path)
@@ -60,7 +60,7 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     osgpilot site init --ssh mycluster    Slurm's commands work there, not here
     osgpilot site init --out -            prints the file
     """
-    from snakemake_executor_plugin_osgpilot.site.draft import Answers
+    from snakemake_executor_plugin_osgpilot.config.site_template import Answers
     from snakemake_executor_plugin_osgpilot.slurm.cluster import connect
 
     to_file = str(out) != "-"
@@ -86,9 +86,9 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
 def _draft(host: Host, answers: Answers) -> str:
     from dataclasses import replace
 
-    from snakemake_executor_plugin_osgpilot.site import draft
-    from snakemake_executor_plugin_osgpilot.site.document import schema_path
-    from snakemake_executor_plugin_osgpilot.slurm.survey import survey
+    from snakemake_executor_plugin_osgpilot.config import site_template as draft
+    from snakemake_executor_plugin_osgpilot.config.site_schema import schema_path
+    from snakemake_executor_plugin_osgpilot.slurm.inventory import survey
 
     try:
         cluster = survey(host)
@@ -139,8 +139,8 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     Exit status: 0  nothing is wrong
                  1  there is a problem
     """
-    from snakemake_executor_plugin_osgpilot.doctor.world import World
-    from snakemake_executor_plugin_osgpilot.site.load import all_complaints
+    from snakemake_executor_plugin_osgpilot.config.site import all_complaints
+    from snakemake_executor_plugin_osgpilot.doctor.context import World
 
     complaints = all_complaints(file)
     if not complaints and not offline:
@@ -157,10 +157,10 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
 
 
 def _against_cluster(world: World) -> list[str]:
-    from snakemake_executor_plugin_osgpilot.doctor import places
+    from snakemake_executor_plugin_osgpilot.config.site_check import problems
+    from snakemake_executor_plugin_osgpilot.config.site_schema import line_of
+    from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
     from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
-    from snakemake_executor_plugin_osgpilot.site.document import line_of
-    from snakemake_executor_plugin_osgpilot.site.limits import problems
 
     file = world.site_file
     found = problems(world.site.reported(), world.facts.reported())
@@ -178,7 +178,7 @@ def schema(path: bool) -> None:
     Editors with a YAML language server use it when a site file begins with
     `# yaml-language-server: $schema=PATH`; `site init` writes that line.
     """
-    from snakemake_executor_plugin_osgpilot.site.document import schema_path
+    from snakemake_executor_plugin_osgpilot.config.site_schema import schema_path
 
     where = schema_path()
     echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)

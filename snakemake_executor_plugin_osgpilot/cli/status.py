@@ -15,8 +15,8 @@ import click
 from snakemake_executor_plugin_osgpilot.cli.output import echo_json, terminal
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.report.find import Watched
-    from snakemake_executor_plugin_osgpilot.report.view import View
+    from snakemake_executor_plugin_osgpilot.report.locate import Watched
+    from snakemake_executor_plugin_osgpilot.report.summary import View
 
 Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 NewFile = click.Path(dir_okay=False, path_type=Path)
@@ -65,7 +65,7 @@ def status(
     osgpilot status --watch            until the run is over
     osgpilot status --json | jq .rules
     """
-    from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
     if prometheus:
@@ -78,7 +78,7 @@ def status(
 
 
 def _look(watched: Watched) -> View:
-    from snakemake_executor_plugin_osgpilot.report.view import view
+    from snakemake_executor_plugin_osgpilot.report.summary import view
 
     story = watched.look()
     return view(story, time.time(), alive=watched.is_alive())
@@ -86,7 +86,7 @@ def _look(watched: Watched) -> View:
 
 def _follow(watched: Watched, tell: Callable[[View], None], watch: bool, every_s: float) -> View:
     """Tell of a run once, or until it is over or the user has seen enough."""
-    from snakemake_executor_plugin_osgpilot.report.view import RunState
+    from snakemake_executor_plugin_osgpilot.report.summary import RunState
 
     seen = _look(watched)
     tell(seen)
@@ -131,7 +131,7 @@ def _write(path: Path, view: View) -> None:
 
 
 def _exit_status(view: View) -> int:
-    from snakemake_executor_plugin_osgpilot.report.view import RunState
+    from snakemake_executor_plugin_osgpilot.report.summary import RunState
 
     if view.state is RunState.LOST:
         return CUT_SHORT

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.doctor import places, probe, setup
+from snakemake_executor_plugin_osgpilot.doctor import local_checks as setup
+from snakemake_executor_plugin_osgpilot.doctor import probe
+from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
+from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther, World
 from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, of_error, untested
-from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther, World
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
 
 

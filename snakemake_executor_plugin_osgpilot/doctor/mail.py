@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL
+from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL
 from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, Verdict
 
 TO = "support@osg-htc.org"

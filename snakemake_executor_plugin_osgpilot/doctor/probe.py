@@ -11,29 +11,29 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot import pilot
-from snakemake_executor_plugin_osgpilot.core.lifecycle import (
-    ABSENT_LOOKS_TO_BELIEVE,
-    Row,
-    Seen,
-)
-from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
-from snakemake_executor_plugin_osgpilot.core.supply import HOPELESS
+from snakemake_executor_plugin_osgpilot import pilots
+from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind
+from snakemake_executor_plugin_osgpilot.config.site import OSPOOL
+from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther, World
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
     of_error,
     untested,
 )
-from snakemake_executor_plugin_osgpilot.doctor.node import Said, findings
-from snakemake_executor_plugin_osgpilot.doctor.places import largest
-from snakemake_executor_plugin_osgpilot.doctor.world import NeedsOther, World
+from snakemake_executor_plugin_osgpilot.doctor.node_report import Said, findings
+from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.pilot.parameters import parameters, pilot_files
-from snakemake_executor_plugin_osgpilot.ports import Allocation, Slurm
-from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.site.kinds import Kind
-from snakemake_executor_plugin_osgpilot.site.load import OSPOOL
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Slurm
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters, pilot_files
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    Row,
+    Seen,
+)
+from snakemake_executor_plugin_osgpilot.scaling.planner.supply import HOPELESS
 from snakemake_executor_plugin_osgpilot.slurm import commands
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
@@ -135,7 +135,7 @@ def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
     seat = replace(world.seat(), run=run.name)
     values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run)
     values["option targets"] = " ".join(_targets(world))
-    probe_text = files(pilot).joinpath("probe.sh").read_text(encoding="utf-8")
+    probe_text = files(pilots).joinpath("probe.sh").read_text(encoding="utf-8")
     allocation = Allocation(
         name,
         run.name,

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.ownership import Holder
+from snakemake_executor_plugin_osgpilot.journal.holder import Holder
 
 _START_FIELD = 22
 """Of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the name before it may have

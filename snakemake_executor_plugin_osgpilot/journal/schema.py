@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot import private
+from snakemake_executor_plugin_osgpilot.common import private_files as private
 from snakemake_executor_plugin_osgpilot.errors import (
     BadInput,
     Damaged,
@@ -16,8 +16,8 @@ from snakemake_executor_plugin_osgpilot.errors import (
     OsgpilotError,
     Unavailable,
 )
-from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 
 BUSY_S = 10.0
 

@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core import elsewhere
-from snakemake_executor_plugin_osgpilot.core.jobs import Job
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Pilot, PilotState, Shape
-from snakemake_executor_plugin_osgpilot.core.ownership import Holder
-from snakemake_executor_plugin_osgpilot.core.printable import storable
-from snakemake_executor_plugin_osgpilot.core.recovery import Entry, Past
-from snakemake_executor_plugin_osgpilot.core.remains import Place
+from snakemake_executor_plugin_osgpilot.common.printable import storable
 from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.jobs.state import avoidance as elsewhere
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
+from snakemake_executor_plugin_osgpilot.journal.holder import Holder
 from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
-from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState, Shape
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 
 class Journal:

@@ -13,16 +13,16 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.access_point.choose import AnyAccessPoint
-from snakemake_executor_plugin_osgpilot.access_point.description import items
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request
-from snakemake_executor_plugin_osgpilot.executor import Executor
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, members
-from snakemake_executor_plugin_osgpilot.payload.prepare import Preparer
-from snakemake_executor_plugin_osgpilot.ports import Submission
-from snakemake_executor_plugin_osgpilot.preview.model import Sample
-from snakemake_executor_plugin_osgpilot.routes import SAMPLE_MAX
-from snakemake_executor_plugin_osgpilot.run import RunFolder
+from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import items
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
+from snakemake_executor_plugin_osgpilot.preview.result import Sample
+from snakemake_executor_plugin_osgpilot.routing.rules import SAMPLE_MAX
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload, members
+from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 
 Say = Callable[[str], None]
 

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.report.facts import Attempt, Pilot
+from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Pilot
+from snakemake_executor_plugin_osgpilot.report.replay import Story
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, Series
-from snakemake_executor_plugin_osgpilot.report.story import Story
 
 WIDTH = 1000.0
 LANE, GAP, LANES_MAX = 7.0, 5.0, 400

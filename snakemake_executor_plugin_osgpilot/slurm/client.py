@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.core.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.ports import Allocation
-from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
+from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
-from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
-from snakemake_executor_plugin_osgpilot.slurm.script import Answer
+from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer
 
 LOG_TAIL = 400
 

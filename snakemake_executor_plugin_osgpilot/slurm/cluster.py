@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot import private
+from snakemake_executor_plugin_osgpilot.common import private_files as private
+from snakemake_executor_plugin_osgpilot.config.site import Site
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
-from snakemake_executor_plugin_osgpilot.pilot.parameters import SCRIPT, script
-from snakemake_executor_plugin_osgpilot.run import LEASE, RunFolder
-from snakemake_executor_plugin_osgpilot.site.load import Site
+from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
+from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.ports import Allocation
-from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
 
 LOG = "slurm.log"
 """The log of a pilot, in its folder."""

@@ -14,13 +14,18 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.common.subprocesses import (
+    converse,
+    detach,
+    has_terminal,
+    run,
+)
 from snakemake_executor_plugin_osgpilot.errors import (
     OsgpilotError,
     Unanswered,
     Unavailable,
     Unreached,
 )
-from snakemake_executor_plugin_osgpilot.programs import converse, detach, has_terminal, run
 
 LIFE_S = 3600
 """How long an idle master lives when nobody closes it. It is used every 20 s during a run."""

@@ -22,13 +22,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, sweep  # noqa: F401
 
-from snakemake_executor_plugin_osgpilot.core.actions import Launch, Plan
-from snakemake_executor_plugin_osgpilot.fleet import Fleet
-from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.run import RunFolder
-from snakemake_executor_plugin_osgpilot.site.load import load
+from snakemake_executor_plugin_osgpilot.config.site import load
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
-from snakemake_executor_plugin_osgpilot.wiring import SystemClock
 
 PROJECT = "TestProject"
 KIND = "compute/4c"

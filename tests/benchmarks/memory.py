@@ -18,7 +18,7 @@ from pathlib import Path
 from contenders import DIRECT, IDLE, SAID, Contender, Count, prepare, sweep
 from submit import SWEEP_PATIENCE_S, memory_mb, until
 
-from snakemake_executor_plugin_osgpilot.core.feeding import QUEUED_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
 
 AT_ONCE = 10_000
 """Jobs that Snakemake's scheduler looks at together: for more, its solver gives up, and what it

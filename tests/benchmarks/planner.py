@@ -9,8 +9,7 @@ from __future__ import annotations
 import random
 import time
 
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import (
+from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
     Offer,
     Pilot,
@@ -18,8 +17,9 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
+from snakemake_executor_plugin_osgpilot.model.snapshot import Running, Snapshot
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 CLASSES, PILOTS, REPEATS = 50, 1000, 200
 OFFERS = tuple(

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE
 from test_scaling import ROUNDS
 
-from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 
 BAG = """
 rule all:

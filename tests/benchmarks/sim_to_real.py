@@ -18,13 +18,15 @@ from typing import Any
 
 from scaling import measure
 
-from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
-from snakemake_executor_plugin_osgpilot.core.events import EventKind
-from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
-from snakemake_executor_plugin_osgpilot.core.plan import plan
+from snakemake_executor_plugin_osgpilot.config.run_options import Limits, policy_of
+from snakemake_executor_plugin_osgpilot.config.site import load
+from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
+from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.run import JOURNAL
-from snakemake_executor_plugin_osgpilot.simulate.model import (
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from snakemake_executor_plugin_osgpilot.simulator.model import (
     CSR,
     Outcome,
     Site,
@@ -33,9 +35,7 @@ from snakemake_executor_plugin_osgpilot.simulate.model import (
     Waits,
     Workload,
 )
-from snakemake_executor_plugin_osgpilot.simulate.world import run
-from snakemake_executor_plugin_osgpilot.site.load import load
-from snakemake_executor_plugin_osgpilot.wishes import Limits, policy_of
+from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 NEGOTIATION_S = 2.0
 """NEGOTIATOR_INTERVAL of the local pool."""

@@ -11,10 +11,10 @@ import resource
 import time
 from array import array
 
-from snakemake_executor_plugin_osgpilot.core.model import UNLIMITED, Offer, Policy, Shape
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.simulate.model import CSR, Site, Step, Waits, Workload
-from snakemake_executor_plugin_osgpilot.simulate.world import run
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Site, Step, Waits, Workload
+from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 OFFERS = (
     Offer("16c", Shape(16, 64_000, UNLIMITED), (3600, 14_400, 28_800)),

@@ -32,9 +32,9 @@ from contenders import (
     sweep,
 )
 
-from snakemake_executor_plugin_osgpilot.access_point.description import INPUT_FOLDER, JOB_FILE
-from snakemake_executor_plugin_osgpilot.payload.model import Payload
-from snakemake_executor_plugin_osgpilot.payload.stage import pack
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import INPUT_FOLDER, JOB_FILE
+from snakemake_executor_plugin_osgpilot.staging.job_archive import pack
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload
 
 PATIENCE_S, SWEEP_PATIENCE_S = 1800, 600
 LOOK_EVERY_S = 0.05

@@ -11,9 +11,9 @@ import pytest
 from chromium import chromium
 from histories import NASTY, large, nasty, small
 
-from snakemake_executor_plugin_osgpilot.report.page import page
-from snakemake_executor_plugin_osgpilot.report.story import Story
-from snakemake_executor_plugin_osgpilot.report.view import view
+from snakemake_executor_plugin_osgpilot.report.html import page
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.summary import view
 
 BYTES_MAX, OPEN_MS_MAX, ELEMENTS_MAX = 5_000_000, 2000, 20_000
 READABLE = 4.5

@@ -11,7 +11,7 @@ from .world import ENDS_WITHIN_S, Round, World
 FAR, POLL_S = "ap.localpool", 2
 
 TOKEN = "/home/alice/.condor/tokens.d/ap"
-END_SESSIONS = "pkill -KILL -u alice -f snakemake_executor_plugin_osgpilot.access_point.worker"
+END_SESSIONS = "pkill -KILL -u alice -f snakemake_executor_plugin_osgpilot.htcondor.worker"
 """A session outlives the token that it was begun with, and lasts as long as the process."""
 
 

@@ -29,7 +29,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, nothing_left
 
-from snakemake_executor_plugin_osgpilot.access_point.description import NOTE
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import NOTE
 
 WORKFLOW = """
 rule all:

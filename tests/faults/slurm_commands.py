@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snakemake_executor_plugin_osgpilot.pool.session import PATH
+from snakemake_executor_plugin_osgpilot.local_pool.session import PATH
 
 from .fault import fault
 from .pilots import running_pilot

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from tls import Trusted
 
-from snakemake_executor_plugin_osgpilot import run as runs
+from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 
 PATIENCE_S = 240
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import WebServer, Workflow
 
-from snakemake_executor_plugin_osgpilot.pool.paths import KIT
+from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"

@@ -10,9 +10,9 @@ from contextlib import closing
 import pytest
 from conftest import SITE, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
-from snakemake_executor_plugin_osgpilot.core.model import PilotState
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.run import JOURNAL
+from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 
 SLEEPERS = """
 rule all:

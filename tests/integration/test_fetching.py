@@ -24,8 +24,8 @@ import pytest
 from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
 
-from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.ports import Seat
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
 
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),

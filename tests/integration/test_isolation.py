@@ -7,9 +7,9 @@ import htcondor2
 import pytest
 from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
 
-from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.core.model import Shape
-from snakemake_executor_plugin_osgpilot.ports import Scope, Seat
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 LONG = """
 rule all:

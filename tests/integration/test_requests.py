@@ -7,8 +7,8 @@ import shutil
 import pytest
 from conftest import SITE, Workflow, tool
 
-from snakemake_executor_plugin_osgpilot.access_point.extras import attribute
 from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import attribute
 
 RUNTIME = "/opt/sif/runtime.sif"
 

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from conftest import PATIENCE_S, Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
-from snakemake_executor_plugin_osgpilot.access_point.worker import HOLD_REASON
-from snakemake_executor_plugin_osgpilot.core.holds import WAKING
+from snakemake_executor_plugin_osgpilot.htcondor.worker import HOLD_REASON
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.run import JOURNAL
 
 COUNTED = """
 rule all:
@@ -148,7 +148,7 @@ def left_under_way(workflow, place) -> psutil.Process:
     (worker,) = (
         each
         for each in psutil.Process(first.pid).children(recursive=True)
-        if any("access_point.worker" in part for part in each.cmdline())
+        if any("htcondor.worker" in part for part in each.cmdline())
     )
     worker.suspend()
     (place / "open").touch()

@@ -6,7 +6,7 @@ import sys
 
 from conftest import until
 
-from snakemake_executor_plugin_osgpilot.report.find import Watched, find
+from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
 OSGPILOT = [
     sys.executable, "-c", "from snakemake_executor_plugin_osgpilot.cli import main; main()",

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from conftest import SITE, tool, until
 
-from snakemake_executor_plugin_osgpilot import waking
-from snakemake_executor_plugin_osgpilot.access_point.local import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.access_point.worker import BLOCKED
-from snakemake_executor_plugin_osgpilot.core import forgotten
-from snakemake_executor_plugin_osgpilot.core.forgotten import Beside, Span
-from snakemake_executor_plugin_osgpilot.core.holds import WAKING
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.ports import Seat
-from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED
+from snakemake_executor_plugin_osgpilot.jobs import rematch as waking
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state import stuck_jobs as forgotten
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Beside, Span
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SLEEPER = """
 rule all:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.pool.session import exec_argv
-from snakemake_executor_plugin_osgpilot.pool.state import Running, find
+from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
+from snakemake_executor_plugin_osgpilot.local_pool.state import Running, find
 
 KINDS = ("mnt", "net", "pid", "user", "uts", "ipc")
 REPOSITORY = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
-from snakemake_executor_plugin_osgpilot.pool import host, idmap, mirror, paths, piphost
-from snakemake_executor_plugin_osgpilot.pool.instance import check_work
+from snakemake_executor_plugin_osgpilot.local_pool import host, idmap, mirror, paths, piphost
+from snakemake_executor_plugin_osgpilot.local_pool.instance import check_work
 
 
 def refusal(function, *arguments) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snakemake_executor_plugin_osgpilot.access_point.worker import HOLD_REASON
-from snakemake_executor_plugin_osgpilot.core.holds import WAKING
-from snakemake_executor_plugin_osgpilot.run import JOURNAL
+from snakemake_executor_plugin_osgpilot.htcondor.worker import HOLD_REASON
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 
 from .conftest import SITE, SNAKEMAKE, Pool, until
 

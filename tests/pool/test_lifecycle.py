@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.pool.paths import instance_folder
-from snakemake_executor_plugin_osgpilot.pool.state import find
+from snakemake_executor_plugin_osgpilot.local_pool.paths import instance_folder
+from snakemake_executor_plugin_osgpilot.local_pool.state import find
 
 from .conftest import KINDS, Pool, osgpilot, processes_in, until
 
@@ -54,7 +54,7 @@ def test_up_twice_says_it_is_up(pool: Pool):
 
 HANGS_ONCE = """
 import pathlib, sys
-from snakemake_executor_plugin_osgpilot.pool import instance
+from snakemake_executor_plugin_osgpilot.local_pool import instance
 
 patience_s, instance.READY_WITHIN_S = instance.READY_WITHIN_S, 0
 

@@ -37,7 +37,7 @@ CANCEL = """
 import sys
 from pathlib import Path
 from snakemake_executor_plugin_osgpilot.errors import Refused
-from snakemake_executor_plugin_osgpilot.site.load import SlurmOptions
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.pool.stages import Stage, Store, key_of
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, Store, key_of
 
 STAGE = Stage("tree", "0123")
 

@@ -6,15 +6,15 @@ import classad2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.access_point.description import requirements
-from snakemake_executor_plugin_osgpilot.core.balance import (
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import requirements
+from snakemake_executor_plugin_osgpilot.model.memory_balance import (
     CORES_KEPT_S,
     apart,
     is_heavy,
     may_start_beside,
     weight,
 )
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 shapes = st.builds(Shape, st.integers(1, 16), st.integers(0, 70_000))
 pilots = st.builds(Shape, st.integers(1, 64), st.integers(1, 256_000))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.blackholes import (
+from snakemake_executor_plugin_osgpilot.jobs.state.table import Outcomes
+from snakemake_executor_plugin_osgpilot.scaling.black_holes import (
     BAD_SHARE,
     FALSE_ALARM,
     MISSED,
@@ -18,7 +19,6 @@ from snakemake_executor_plugin_osgpilot.core.blackholes import (
     black_holes,
     evidence,
 )
-from snakemake_executor_plugin_osgpilot.core.ledger import Outcomes
 
 TESTS = 20_000
 

@@ -13,16 +13,16 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.access_point.description import plain_path
-from snakemake_executor_plugin_osgpilot.access_point.events import EventLog
-from snakemake_executor_plugin_osgpilot.core.model import Pilot, Shape
-from snakemake_executor_plugin_osgpilot.core.remains import is_folder_of
+from snakemake_executor_plugin_osgpilot.config.site import Partition, Site, load
 from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.pilot import parameters
-from snakemake_executor_plugin_osgpilot.ports import Allocation, Seat
-from snakemake_executor_plugin_osgpilot.site.load import Partition, Site, load
+from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Seat
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.pilots import parameters
+from snakemake_executor_plugin_osgpilot.run.leftovers import is_folder_of
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
-from snakemake_executor_plugin_osgpilot.slurm.refusals import failure
+from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure
 from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
 
 TRAPS = st.sampled_from(

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.chain import chain_s, longest_chain
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.simulate.chains import Chains
-from snakemake_executor_plugin_osgpilot.simulate.model import CSR
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import chain_s, longest_chain
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.simulator.critical_path import Chains
+from snakemake_executor_plugin_osgpilot.simulator.model import CSR
 
 CLASSES = [
     JobClass(Shape(cores, 500), runtime_s) for cores, runtime_s in ((1, 60), (1, 900), (2, 0))

@@ -8,11 +8,14 @@ import htcondor2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.access_point.description import describe
-from snakemake_executor_plugin_osgpilot.access_point.extras import attribute, submit_command
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.ports import Seat, Submission
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
+    attribute,
+    submit_command,
+)
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SEAT = Seat("alice", "MyProject", "r1")
 PLAIN = Request(JobClass(Shape(1, 512, 100)))

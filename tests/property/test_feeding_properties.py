@@ -3,9 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.brake import CALM_MAX, EXCEPTIONS_MAX, WINDOW_S, Brake
-from snakemake_executor_plugin_osgpilot.core.feeding import shares, without
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
+    CALM_MAX,
+    EXCEPTIONS_MAX,
+    WINDOW_S,
+    Brake,
+)
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import shares, without
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 REQUESTS = [Request(JobClass(Shape(cores, 500))) for cores in range(1, 5)]
 NUMBERS = st.lists(st.integers(0, 30), min_size=4, max_size=4)

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.forgotten import (
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     BACK_OFF_FACTOR,
     BESIDE_S,
     GAP_S,
@@ -12,15 +13,14 @@ from snakemake_executor_plugin_osgpilot.core.forgotten import (
     Wakes,
     overdue,
 )
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import (
+from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
     Pilot,
     PilotState,
     Request,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
+from snakemake_executor_plugin_osgpilot.model.snapshot import Running, Snapshot
 
 CLASS = JobClass(Shape(2, 500))
 LOOKS = st.lists(

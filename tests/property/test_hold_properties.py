@@ -5,11 +5,11 @@ the end a job is held in our eyes exactly if it is held, and no hold of ours sta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.holds import WAKING
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.registry import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 BY_USER = 0
 STEPS = st.lists(

@@ -10,8 +10,9 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.payload import commit, stage
-from snakemake_executor_plugin_osgpilot.payload.model import Payload, exports
+from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
+from snakemake_executor_plugin_osgpilot.staging import job_archive as stage
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload, exports
 
 TRICKY = st.sampled_from([*"'\"$`\\;&|<>(){}[]*?!#~=%^ \t\n\r,:+-@é☃", "$(x)", "${x}", "--", "\\0"])
 texts = st.lists(TRICKY | st.characters(codec="utf-8", exclude_characters="\0"), max_size=20).map(

@@ -7,10 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.fit import fits
-from snakemake_executor_plugin_osgpilot.core.model import (
+from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
+from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
     Offer,
     Pilot,
@@ -18,10 +16,12 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.core.packing import Room, fill, open_pilots
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.core.rules import commitment
-from snakemake_executor_plugin_osgpilot.core.snapshot import Gate, Running, Snapshot, Soon
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, Soon
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room, fill, open_pilots
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
+from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 OFFERS = (
     Offer("small", Shape(4, 8000, 10**6), (1800, 3600, 7200)),

@@ -6,11 +6,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState, fold
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.polling import Sight, Status, derive
-from snakemake_executor_plugin_osgpilot.core.watch import BELIEVED_AFTER, Watch
+from snakemake_executor_plugin_osgpilot.htcondor.polling import Sight, Status, derive
+from snakemake_executor_plugin_osgpilot.htcondor.watch import BELIEVED_AFTER, Watch
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 JOB = Job("1", "rule", Request(JobClass(Shape(1, 500))), state=JobState.WAITING)
 STATES = {

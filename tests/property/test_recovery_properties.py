@@ -4,9 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.core.recovery import (
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     Adopt,
     Entry,
     Left,
@@ -14,6 +13,7 @@ from snakemake_executor_plugin_osgpilot.core.recovery import (
     decide,
     left,
 )
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 CLASS = JobClass(Shape(1, 500))
 NAMES = st.sampled_from("abc")

@@ -6,12 +6,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from snakemake_executor_plugin_osgpilot.core.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.core.holds import WAKING
-from snakemake_executor_plugin_osgpilot.core.jobs import Job, JobState
-from snakemake_executor_plugin_osgpilot.core.ledger import QUEUED, RuleSums
-from snakemake_executor_plugin_osgpilot.core.model import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.core.registry import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, RuleSums
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 CLASSES = [JobClass(Shape(cores, 500 * cores)) for cores in (1, 2)]
 EVENTS = st.builds(

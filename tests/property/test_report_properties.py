@@ -5,11 +5,11 @@ from histories import BEGUN_S, LIFE, queued, ran, served
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.report.page import page
+from snakemake_executor_plugin_osgpilot.report.core_hours import waste
+from snakemake_executor_plugin_osgpilot.report.html import page
+from snakemake_executor_plugin_osgpilot.report.replay import fold
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, balance
-from snakemake_executor_plugin_osgpilot.report.story import fold
-from snakemake_executor_plugin_osgpilot.report.view import view
-from snakemake_executor_plugin_osgpilot.report.waste import waste
+from snakemake_executor_plugin_osgpilot.report.summary import view
 
 CORES = 4
 END_S = 1000

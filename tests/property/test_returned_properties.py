@@ -16,20 +16,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.redact import Redactor
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.payload import stage
-from snakemake_executor_plugin_osgpilot.payload.commit import commit, discard, empty
-from snakemake_executor_plugin_osgpilot.payload.failure import output_tail
-from snakemake_executor_plugin_osgpilot.payload.model import HERE, Payload
-from snakemake_executor_plugin_osgpilot.payload.returned import (
+from snakemake_executor_plugin_osgpilot.staging import job_archive as stage
+from snakemake_executor_plugin_osgpilot.staging.commit_outputs import commit, discard, empty
+from snakemake_executor_plugin_osgpilot.staging.failure_message import output_tail
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE, Payload
+from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     MANIFEST,
     MANIFEST_MAX_BYTES,
     TAKEN,
     Incomplete,
     JobFailed,
 )
-from snakemake_executor_plugin_osgpilot.payload.spent import TIMES, spent
+from snakemake_executor_plugin_osgpilot.staging.usage import TIMES, spent
 
 SECRET = b"the token of a user"
 PAYLOAD = Payload(

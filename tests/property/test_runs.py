@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.actions import Cancel, Drain, Launch
-from snakemake_executor_plugin_osgpilot.core.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.core.model import (
+from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
+from snakemake_executor_plugin_osgpilot.model.resources import (
     END_MARGIN_S,
     JobClass,
     Offer,
@@ -17,9 +16,10 @@ from snakemake_executor_plugin_osgpilot.core.model import (
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.core.rules import commitment
-from snakemake_executor_plugin_osgpilot.core.snapshot import Running, Snapshot
+from snakemake_executor_plugin_osgpilot.model.snapshot import Running, Snapshot
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 TICK_S = 20.0
 TICKS_MAX = 5000

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-from snakemake_executor_plugin_osgpilot.slurm.script import script
+from snakemake_executor_plugin_osgpilot.slurm.remote_script import script
 
 TRICKY = st.sampled_from([*"'\"\\\n\r !*~", "$(id)", "`id`", "-n", "%s"])
 TEXT = st.lists(

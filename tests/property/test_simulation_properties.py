@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workloads import FOUR_CORES, LARGE, ONE_CORE, SMALL, workload
 
-from snakemake_executor_plugin_osgpilot.core.model import Policy, Shape
-from snakemake_executor_plugin_osgpilot.core.plan import plan
-from snakemake_executor_plugin_osgpilot.simulate.bounds import limits
-from snakemake_executor_plugin_osgpilot.simulate.model import (
+from snakemake_executor_plugin_osgpilot.model.resources import Policy, Shape
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import limits
+from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Ask, Look, Rule, Verdict
+from snakemake_executor_plugin_osgpilot.simulator.model import (
     Charged,
     Faults,
     OtherJob,
@@ -21,8 +22,7 @@ from snakemake_executor_plugin_osgpilot.simulate.model import (
     Step,
     Waits,
 )
-from snakemake_executor_plugin_osgpilot.simulate.peers.rule import Ask, Look, Rule, Verdict
-from snakemake_executor_plugin_osgpilot.simulate.world import World, run
+from snakemake_executor_plugin_osgpilot.simulator.world import World, run
 
 STEPS = (ONE_CORE, FOUR_CORES, Step("claims nothing", Shape(2, 3000)))
 

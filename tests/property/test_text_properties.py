@@ -8,15 +8,15 @@ from histories import of_every_kind
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.explaining import explain
-from snakemake_executor_plugin_osgpilot.core.printable import one_line, printable, storable
-from snakemake_executor_plugin_osgpilot.core.redact import BASE64_RUN, LENGTH_MIN, MASK, Redactor
-from snakemake_executor_plugin_osgpilot.journal.history import HISTORY, History, read
+from snakemake_executor_plugin_osgpilot.common.printable import one_line, printable, storable
+from snakemake_executor_plugin_osgpilot.common.redact import BASE64_RUN, LENGTH_MIN, MASK, Redactor
+from snakemake_executor_plugin_osgpilot.explain.explain import explain
+from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History, read
 from snakemake_executor_plugin_osgpilot.report import prometheus
-from snakemake_executor_plugin_osgpilot.report.inquiry import Heard, facts
-from snakemake_executor_plugin_osgpilot.report.page import page
-from snakemake_executor_plugin_osgpilot.report.story import Story
-from snakemake_executor_plugin_osgpilot.report.view import view
+from snakemake_executor_plugin_osgpilot.report.html import page
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.summary import view
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 SECRETS = st.text(st.characters(exclude_categories=("Cs",)), min_size=LENGTH_MIN, max_size=60)

@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.core.tokens import JOIN_POOL, examine
+from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, examine
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.utils import (
     format_cli_arg,
 )
 
-from snakemake_executor_plugin_osgpilot.payload.snakemake import by_entry
+from snakemake_executor_plugin_osgpilot.staging.via_snakemake import by_entry
 
 SNAKEFILE = """
 rule one:

@@ -3,8 +3,8 @@
 import pytest
 from doubles import FakeAccessPoint
 
-from snakemake_executor_plugin_osgpilot.core.model import Shape
-from snakemake_executor_plugin_osgpilot.queue import Queue
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 
 @pytest.fixture

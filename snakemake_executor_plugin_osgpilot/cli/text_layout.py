@@ -1,0 +1,34 @@
+"""Lines for people who look at a terminal, and for programs that read them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import textwrap
+
+from snakemake_executor_plugin_osgpilot.common.printable import one_line
+
+_UNIT = re.compile(r"(\d) (?=(?:s|min|h|d|MB|GB|cores?|core-hours)\b)")
+_STAYS = "\N{NO-BREAK SPACE}"
+
+
+def fitted(text: str, first: str = "", then: str = "") -> str:
+    """Return `first` and `text`, broken at words where a terminal is too narrow for it.
+
+    What follows begins with `then`. Elsewhere it stays one line, for grep and for copying.
+    """
+    text = one_line(text)
+    if not sys.stdout.isatty():
+        return first + text
+    return broken(text, shutil.get_terminal_size().columns - 1, first, then)
+
+
+def broken(text: str, width: int, first: str = "", then: str = "") -> str:
+    """Return `first` and `text` in lines of `width`; a number stays with its unit."""
+    whole = _UNIT.sub(f"\\1{_STAYS}", text)
+    lines = textwrap.fill(
+        whole, width, initial_indent=first, subsequent_indent=then,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return lines.replace(_STAYS, " ")

@@ -1,0 +1,146 @@
+"""Whether a line of a history is whole, before anything is made of it. Pure.
+
+A line that a disk, a kill or another program has damaged may still be JSON. `core.history` and
+`chronicle` write what is expected here; what else there is in a line counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.model.resources import Policy, Shape
+from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line
+
+Check = Callable[[Any], bool]
+
+LARGEST, CORES_MAX = 1e11, 100_000
+"""No time, size or number of a run is larger; no job or pilot has more cores."""
+
+
+def is_whole(line: Line) -> bool:
+    """Whether `line` is of a kind that is known and has all that is told of this kind."""
+    check = _KINDS.get(line["kind"]) if isinstance(line.get("kind"), str) else None
+    return check is not None and check(line)
+
+
+def _number(value: Any) -> bool:
+    # not even a number that is none compares with another
+    return type(value) in (int, float) and -LARGEST < value < LARGEST
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST
+
+
+def _cores(value: Any) -> bool:
+    return _count(value) and value <= CORES_MAX
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _maybe(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _each(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _named(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
+    """Return whether a list begins with what `checks` say and goes on with what `rest` says."""
+
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and len(value) >= len(checks)
+            and all(check(each) for check, each in zip(checks, value, strict=False))
+            and all(map(rest, value[len(checks) :]))
+        )
+
+    return check
+
+
+def _has(optional: dict[str, Check] | None = None, /, **needed: Check) -> Check:
+    """Return whether what is `needed` is there, and all that is there is as it should be."""
+
+    def check(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            check(value[name]) if name in value else name in (optional or {})
+            for name, check in {**needed, **(optional or {})}.items()
+        )
+
+    return check
+
+
+def _jobs(*checks: Check, rest: Check = lambda value: False) -> dict[str, Check]:
+    return {"jobs": _each(_entry(_text, *checks, rest=rest))}
+
+
+def _these(names: Iterable[str], check: Check) -> dict[str, Check]:
+    return dict.fromkeys(names, check)
+
+
+_SHAPE = {**_these(Shape._fields, _count), "cores": _cores}
+_LIMITS = _these((each.name for each in fields(Policy) if each.name != "offers"), _number)
+_POLICY = _has(
+    {**_LIMITS, "cores_max": _maybe(_count), "core_s_max": _maybe(_number)},
+    offers=_each(
+        _has(name=_text, shape=_has(**_SHAPE), walltimes_s=_entry(_number, rest=_number)),
+    ),
+)
+_HOLDER = _has(host=_text, boot=_text, space=_text, pid=_count, started=_text, since_s=_number)
+_PLACE = _has({**_these(("host", "schedd", "collector", "ssh", "folder"), _text)})
+_DECIDED = _has(action=_text, count=_count, reason=_text)
+_REFUSED = _has(count=_count, rule=_text, reason=_text)
+_ETA = _has(low_s=_number, high_s=_number, serving=_flag, unknown=_each(_text))
+
+_KINDS: dict[str, Check] = {
+    "life": _has(
+        {
+            **_these(("run", "project", "owner"), _text),
+            "policy": _POLICY, "holder": _maybe(_HOLDER), "place": _PLACE,
+        },
+        at_s=_number,
+    ),
+    "end": _has({"critical_path_s": _number}, at_s=_number, detached=_flag),
+    FULL: _has(),
+    "queued": _has(
+        at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)
+    ),
+    "needed": _has(jobs=_each(_text), needs=_each(_text)),
+    "woken": _has(at_s=_number, jobs=_each(_text)),
+    "sent": _has(**_jobs(_number, _text)),
+    "started": _has(**_jobs(_number, _text, _text, _text, _text)),
+    "ended": _has(**_jobs(_number, _maybe(_number), rest=_number)),
+    "spent": _has(**_jobs(_number, _number)),
+    "removed": _has(**_jobs(_number, _text)),
+    "held": _has(**_jobs(_number, _text)),
+    "waiting": _has(**_jobs(_number, _text, rest=_number)),
+    "failed": _has(at_s=_number, job=_text, text=_text),
+    "pilot": _has(
+        shape=_has(**_SHAPE),
+        **_these(("name", "allocation_id", "node", "offer", "state", "pending_reason", "failure"),
+                 _text),
+        **_these(("walltime_s", "asked_s", "since_s"), _number),
+        **_these(("started_s", "ends_s", "ended_s"), _maybe(_number)),
+    ),
+    "plan": _has(
+        {
+            "to_come": _count, "critical_path_s": _number, "eta": _maybe(_ETA),
+            "waits_s": _named(_number), "forecast": _named(_maybe(_number)),
+        },
+        at_s=_number, actions=_each(_DECIDED), refusals=_each(_REFUSED),
+    ),
+}  # fmt: skip

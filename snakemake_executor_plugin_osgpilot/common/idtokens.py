@@ -1,0 +1,137 @@
+"""What an HTCondor token says of itself, and whether that is enough for what it is used for.
+
+Tokens are JSON Web Tokens (RFC 7519). Their signature is for the other side to check; here they are
+only read. The text of a token never becomes part of a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.common.durations import duration
+
+SCOPE = "condor:/"
+"""What an HTCondor authorization is preceded by in the `scope` of a token (HTCondor manual,
+condor_token_create)."""
+
+JOIN_POOL = ("ADVERTISE_STARTD", "ADVERTISE_MASTER")
+"""Authorizations without which a pilot cannot join. No other one stands for them, neither DAEMON
+nor WRITE (25.14); the OSPool's collectors can be read without any."""
+
+SUBMIT_JOBS = ("READ", "WRITE")
+"""Authorizations that are needed to submit jobs to an access point and to follow them."""
+
+
+_TIME_MAX_S = 1e15
+"""No time is later; it keeps what is not a number out as well."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Who made a token and for whom, what it allows (None: all), when it ends (None: never), and by
+    what its issuer knows it.
+    """
+
+    issuer: str
+    subject: str
+    scopes: frozenset[str] | None
+    expires_s: float | None
+    identity: str = ""
+
+    def describe(self, now_s: float) -> str:
+        """Return the token in a few words."""
+        may = "anything" if self.scopes is None else " ".join(sorted(self.scopes)) or "nothing"
+        end = (
+            "has no end"
+            if self.expires_s is None
+            else f"ends in {duration(self.expires_s - now_s)}"
+        )
+        return f"{self.subject or 'nobody'} at {self.issuer or 'nowhere'}, may {may}, {end}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What there is to say of a token: what it is, why it cannot be used, what may go wrong.
+
+    `error` and `warning` are empty where there is nothing.
+    """
+
+    summary: str = ""
+    error: str = ""
+    warning: str = ""
+
+
+def examine(text: str, needs: tuple[str, ...], now_s: float, life_s: float) -> Finding:
+    """Return what to say of the token file with this `text`.
+
+    `needs` are the authorizations it is used for, `life_s` is how long it should be good. Where a
+    file has several tokens, one a line, HTCondor tries them all: the best one counts.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
+        return Finding(error="is empty")
+    found = [_finding(token, needs, now_s, life_s) for token in tokens]
+    return min(found, key=lambda each: (bool(each.error), bool(each.warning)))
+
+
+def claims(token: str) -> Claims:
+    """Return what a token says of itself. Raises `ValueError` if it is none."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise ValueError("not three parts")
+    content = _decoded(parts[1])
+    if not all(isinstance(part, dict) for part in (content, _decoded(parts[0]))):
+        raise ValueError("no claims")
+    scope, expires_s = content.get("scope"), content.get("exp")
+    if not isinstance(scope, str | None) or not _is_time(expires_s):
+        raise ValueError("claims of another kind")
+    words = None if scope is None else frozenset(map(_scope, scope.split()))
+    issuer, subject, identity = (_plain(content.get(name)) for name in ("iss", "sub", "jti"))
+    return Claims(issuer, subject, words, expires_s, identity)
+
+
+def _finding(token: str, needs: tuple[str, ...], now_s: float, life_s: float) -> Finding:
+    try:
+        own = claims(token)
+    except ValueError:
+        return Finding(error="is not a token (a JSON Web Token)")
+    summary = own.describe(now_s)
+    lacking = [need for need in needs if own.scopes is not None and need not in own.scopes]
+    if lacking:
+        return Finding(summary, error=f"does not allow {' and '.join(lacking)}")
+    left_s = math.inf if own.expires_s is None else own.expires_s - now_s
+    if left_s <= 0:
+        return Finding(summary, error=f"ended {duration(abs(left_s))} ago")
+    if left_s < life_s:
+        return Finding(
+            summary, warning=f"ends in {duration(left_s)}, before {duration(life_s)} are over"
+        )
+    return Finding(summary)
+
+
+def _decoded(part: str) -> Any:
+    try:
+        raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars="-_", validate=True)
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _scope(word: str) -> str:
+    return _plain(word).removeprefix(SCOPE)
+
+
+def _plain(value: object) -> str:
+    """Return what may stand in a line that is shown to a user."""
+    return "".join(c for c in str(value or "") if c.isprintable())[:128]
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return abs(value) < _TIME_MAX_S
+    return value is None

@@ -1,0 +1,43 @@
+"""The kinds of pilots a site lets us start, as the planner sees them and as Slurm is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Offer, Shape
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An offer, and the partition and memory of the allocation (headroom included) behind it."""
+
+    offer: Offer
+    partition: Partition
+    memory_mb: int
+
+
+def kinds(site: Site) -> tuple[Kind, ...]:
+    """Return the kinds of all partitions: the largest pilot, its half, its quarter and so on."""
+    return tuple(kind for partition in site.partitions for kind in _kinds(partition, site))
+
+
+def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
+    parts = 1
+    while parts == 1 or partition.cores // parts >= partition.smallest_cores:
+        memory_mb = partition.memory_mb // parts
+        offered_mb = memory_mb - site.pilot.memory_headroom_mb
+        if partition.gpus % parts or offered_mb <= 0:
+            return
+        limited = partition.disk_mb < UNLIMITED_MB
+        shape = Shape(
+            partition.cores // parts,
+            offered_mb,
+            partition.disk_mb // parts if limited else UNLIMITED_MB,
+            partition.gpus // parts,
+        )
+        walltimes_s = tuple(60 * minutes for minutes in partition.walltimes_min)
+        name = f"{partition.name or 'default'}/{shape.cores}c"
+        yield Kind(Offer(name, shape, walltimes_s), partition, memory_mb)
+        parts *= 2

@@ -1,0 +1,105 @@
+"""What the user said about a run, and the policy that follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
+from snakemake_executor_plugin_osgpilot.config.site import Site
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
+from snakemake_executor_plugin_osgpilot.model.resources import Policy
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import shared_prefixes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user allows; see the settings of the executor."""
+
+    pilots_max: int
+    pending_max: int
+    cores_max: int | None
+    core_h_max: float | None
+    economy: float
+    queued_max: int = QUEUED_MAX
+
+    def check(self) -> None:
+        """Raise `BadInput` naming the first setting that makes no sense."""
+        whole = {
+            "max-pilots": self.pilots_max,
+            "max-pending": self.pending_max,
+            "max-queued": self.queued_max,
+        }
+        if self.cores_max is not None:
+            whole["max-cores"] = self.cores_max
+        for name, value in whole.items():
+            if value < 1:
+                raise BadInput(f"--osgpilot-{name} is {value}; it has to be 1 or more")
+        if self.core_h_max is not None and not 0 < self.core_h_max < math.inf:
+            raise BadInput(
+                f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be a number above 0"
+            )
+        if not 0 <= self.economy <= 1:
+            raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
+
+    `scope` says whose jobs they take, see `ports.Scope`; `on_exit` what Ctrl-C means, see
+    `journal.ending`; `access_point` replaces what the site file says, see `access_point.choose`.
+    """
+
+    project: str | None
+    site_file: Path
+    limits: Limits
+    shared_folders: tuple[str, ...] = ()
+    scope: str | None = None
+    on_exit: str = "cancel"
+    access_point: str | None = None
+
+    @property
+    def whose(self) -> Scope:
+        """The scope that is meant. Raises `BadInput`."""
+        try:
+            return Scope(self.scope or Scope.WORKFLOW)
+        except ValueError as error:
+            known = ", ".join(Scope)
+            raise BadInput(f"--osgpilot-scope is {self.scope!r}; it can be {known}") from error
+
+
+def wishes_of(settings: Any) -> Wishes:
+    """Return what the executor's `settings` say. Raises `BadInput`."""
+    return Wishes(
+        settings.project,
+        Path(settings.site or ""),
+        Limits(
+            settings.max_pilots,
+            settings.max_pending,
+            settings.max_cores,
+            settings.max_core_hours,
+            settings.economy,
+            settings.max_queued,
+        ),
+        shared_prefixes(settings.shared_prefixes),
+        settings.scope,
+        settings.on_exit,
+        settings.access_point,
+    )
+
+
+def policy_of(site: Site, limits: Limits) -> Policy:
+    """Return what plans for this site have to keep to."""
+    return Policy(
+        offers=tuple(kind.offer for kind in kinds(site)),
+        pilots_max=limits.pilots_max,
+        pending_max=limits.pending_max,
+        cores_max=limits.cores_max,
+        core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
+        economy=limits.economy,
+    )

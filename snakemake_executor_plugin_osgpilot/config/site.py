@@ -1,0 +1,203 @@
+"""A site as its file describes it; every complaint names the file and what to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.config.site_schema import complaints, read
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB
+
+OSPOOL = "ospool"
+
+WALLTIMES_MIN = (30, 60, 120, 240, 480, 720, 1440, 2880, 4320, 10080)
+"""Lives a pilot can have where the site file names a longest one only."""
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """Where Slurm is, and what the site wants on every sbatch call; empty means the default.
+
+    `ssh` is the host on which Slurm's commands work (empty: this one), `folder` the one there that
+    takes the files of pilots.
+    """
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    reservation: str = ""
+    gpu_type: str = ""
+    ssh: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class PilotOptions:
+    """What all pilots of the site have in common."""
+
+    memory_headroom_mb: int = 200
+    idle_min: int = 30
+    remote_log: bool = True
+
+
+POLL_S = 60.0
+"""HTCondor's advice: a schedd is asked once a minute at most (Scalable Job Tracking)."""
+
+
+@dataclass(frozen=True)
+class RemoteSchedd:
+    """An access point on another host, found through a collector (empty: the central manager)."""
+
+    schedd: str
+    collector: str = ""
+    poll_s: float = POLL_S
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A Slurm partition (no name: the cluster's default) and the largest pilot in it.
+
+    `memory_mb` is the allocation's, headroom included. Smaller pilots are halves, quarters and so
+    on of the largest, down to `smallest_cores`. A pilot lives one of `walltimes_min`.
+    """
+
+    name: str
+    cores: int
+    memory_mb: int
+    walltimes_min: tuple[int, ...]
+    disk_mb: int = UNLIMITED_MB
+    gpus: int = 0
+    gpu_type: str = ""
+    smallest_cores: int = 1
+
+
+@dataclass(frozen=True)
+class Site:
+    """A Slurm cluster as a place where pilots run. `project` is the default of runs with it.
+
+    `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's. Pilots
+    are fixed where the file has `pilot.cores` in place of `partitions`.
+    """
+
+    site: str
+    resource: str
+    token: Path
+    image: str
+    partitions: tuple[Partition, ...]
+    pilot: PilotOptions = field(default_factory=PilotOptions)
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    central_manager: str = OSPOOL
+    scratch: str = "/var/tmp"
+    setup: tuple[str, ...] = ()
+    condor: dict[str, str] = field(default_factory=dict)
+    access_point: RemoteSchedd | None = None
+    shared_folders: tuple[str, ...] = ()
+    project: str = ""
+    has_fixed_pilots: bool = False
+
+
+def load(path: Path) -> Site:
+    """Return the site described by the YAML file `path`.
+
+    `~` in paths means the home folder; relative paths are relative to the site file. Where Slurm
+    is behind SSH, paths are the cluster's and `~` is left to it. Raises `BadInput` with file, line
+    and key.
+    """
+    content, tree = read(path)
+    if problems := complaints(path, content, tree):
+        raise BadInput(problems[0])
+    return _site(content, path)
+
+
+def all_complaints(path: Path) -> list[str]:
+    """Return all that is wrong with a site file in itself, one line each, in order of weight."""
+    try:
+        content, tree = read(path)
+        if problems := complaints(path, content, tree):
+            return problems
+        _site(content, path)
+    except BadInput as problem:
+        return [str(problem)]
+    return []
+
+
+def _site(content: dict[str, Any], path: Path) -> Site:
+    remote = bool(content.get("slurm", {}).get("ssh"))
+
+    def place(key: str) -> Path:
+        value = Path(content[key])
+        if not remote:
+            return path.parent.absolute() / value.expanduser()
+        if value.parts[:1] not in (("/",), ("~",)):
+            raise BadInput(
+                f"site file {path}: `{key}` is a path on the cluster, because of `slurm.ssh`; "
+                "begin it with / or ~/"
+            )
+        return value
+
+    image = content["image"]
+    names = ("site", "resource", "central_manager", "scratch", "project")
+    known = {k: content[k] for k in names if k in content}
+    shared = {k: v for k, v in content.get("pilot", {}).items() if k in _SHARED_KEYS}
+    site = Site(
+        **known,
+        token=place("token"),
+        image=image if "://" in image else str(place("image")),
+        partitions=_partitions(content, path),
+        pilot=PilotOptions(**shared),
+        slurm=SlurmOptions(**content.get("slurm", {})),
+        setup=tuple(content.get("setup", ())),
+        condor={k: str(v) for k, v in content.get("condor", {}).items()},
+        access_point=RemoteSchedd(**there) if (there := content.get("access_point")) else None,
+        has_fixed_pilots="partitions" not in content,
+    )
+    _check(site, path)
+    return site
+
+
+_SHARED_KEYS = ("memory_headroom_mb", "idle_min", "remote_log")
+
+
+def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
+    """Return the partitions; one pilot of fixed shape and life is one partition without choice."""
+    pilot = {k: v for k, v in content.get("pilot", {}).items() if k not in _SHARED_KEYS}
+    listed = content.get("partitions", [])
+    if bool(pilot) == bool(listed):
+        raise BadInput(
+            f"site file {path}: give either `pilot.cores`, `.memory_mb` and `.walltime_min` "
+            "(all pilots are alike) or `partitions` (the shape follows from the jobs)"
+        )
+    if listed:
+        return tuple(_partition(dict(entry)) for entry in listed)
+    slurm = SlurmOptions(**content.get("slurm", {}))
+    fixed = {"walltimes_min": (pilot.pop("walltime_min"),), "smallest_cores": pilot["cores"]}
+    return (Partition(slurm.partition, gpu_type=slurm.gpu_type, **fixed, **pilot),)
+
+
+def _partition(entry: dict[str, Any]) -> Partition:
+    longest = entry.pop("walltime_max_min")
+    steps = (step for step in WALLTIMES_MIN if step < longest)
+    return Partition(walltimes_min=(*steps, longest), **{"smallest_cores": 4, **entry})
+
+
+def _check(site: Site, path: Path) -> None:
+    if site.slurm.folder and not site.slurm.ssh:
+        raise BadInput(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
+    there = site.access_point
+    if there and there.poll_s < POLL_S and site.central_manager == OSPOOL:
+        raise BadInput(
+            f"site file {path}: `access_point.poll_s` is {there.poll_s:g}; access points of the "
+            f"Open Science Pool are asked every {POLL_S:.0f} s at most"
+        )
+    if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
+        raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
+    for partition in site.partitions:
+        if partition.memory_mb - site.pilot.memory_headroom_mb < 100:
+            raise BadInput(
+                f"site file {path}: `pilot.memory_headroom_mb` leaves "
+                f"{partition.memory_mb - site.pilot.memory_headroom_mb} MB of "
+                f"{partition.memory_mb} MB for jobs"
+            )

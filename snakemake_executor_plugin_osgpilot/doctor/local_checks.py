@@ -1,0 +1,140 @@
+"""Checks of what is here: versions, site file, project, the folder of runs."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterable
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, all_complaints
+from snakemake_executor_plugin_osgpilot.doctor.context import World
+from snakemake_executor_plugin_osgpilot.doctor.findings import (
+    Finding,
+    failed,
+    of_error,
+    ok,
+    untested,
+    warning,
+)
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+
+NEEDED = {"snakemake": ((9, 27), (10,)), "htcondor": ((24, 5), (26,))}
+"""Versions from and below which this release works, as `pyproject.toml` asks for them."""
+
+REGISTRY = "https://topology.opensciencegrid.org/miscproject/json"
+"""The projects that the OSG knows, by name (opensciencegrid/topology, src/app.py)."""
+
+REGISTRY_S = 15.0
+JOURNAL_SLOW_S = 2.0
+
+
+def versions(world: World) -> list[Finding]:
+    """Check the packages that a run works with."""
+    found, trouble = [f"Python {platform.python_version()}"], []
+    for package, (least, below) in NEEDED.items():
+        try:
+            text = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            cure = f"pip install '{_wanted(package)}' into the environment of Snakemake"
+            trouble.append(failed("versions", f"{package} is not installed here", cure))
+            continue
+        found.append(f"{package} {text}")
+        if not least <= numbers(text) < below:
+            cure = f"pip install '{_wanted(package)}'"
+            trouble.append(failed("versions", f"{package} {text} is not known to work", cure))
+    return trouble or [ok("versions", ", ".join(found))]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, as far as they are plain."""
+    parts = version.split(".")
+    plain = [part.isdigit() for part in parts]
+    length = plain.index(False) if False in plain else len(parts)
+    return tuple(int(part) for part in parts[:length])
+
+
+def _wanted(package: str) -> str:
+    least, below = NEEDED[package]
+    return f"{package}>={'.'.join(map(str, least))},<{below[0]}"
+
+
+def site_file(world: World) -> list[Finding]:
+    """Check the site file in itself."""
+    if complaints := all_complaints(world.site_file):
+        cure = "`osgpilot site init` writes one, `osgpilot site schema` tells what is known"
+        return [failed("site-file", complaint, cure) for complaint in complaints]
+    site = world.site.reported()
+    count = len(site.partitions)
+    return [ok("site-file", f"{world.site_file}: {site.resource}, {count} partition(s)")]
+
+
+def project(world: World) -> list[Finding]:
+    """Check that there is a project, and that the OSG knows it."""
+    try:
+        name = world.project.reported()
+    except BadInput as error:
+        return [of_error("project", error, "choose one of letters, digits, `.`, `_` and `-`")]
+    if world.site().central_manager != OSPOOL:
+        return [ok("project", f"{name} (a pool of your own registers none)")]
+    try:
+        with urllib.request.urlopen(REGISTRY, timeout=REGISTRY_S) as answer:
+            known = json.load(answer)
+    except (OSError, ValueError) as error:
+        cure = f"look for it in {REGISTRY}"
+        return [untested("project", f"{name}: the OSG's list cannot be fetched ({error})", cure)]
+    return [known_project(name, known)]
+
+
+def known_project(name: str, known: Iterable[str]) -> Finding:
+    """Return whether a project is `known`; pilots tell upper from lower case."""
+    names = set(known)
+    if name in names:
+        return ok("project", f"{name} is known to the OSG")
+    alike = sorted(each for each in names if each.lower() == name.lower())
+    if alike:
+        return failed("project", f"{name} is not known to the OSG", f"write it {alike[0]}")
+    cure = "ask for it: `osgpilot doctor --mail` has the text"
+    return failed("project", f"{name} is not known to the OSG", cure)
+
+
+def run_folder(world: World) -> list[Finding]:
+    """Check that a run's journal works in the folder of runs."""
+    plain_path(world.state_folder)
+    mark = f"doctor-{secrets.token_hex(4)}"
+    folder = world.state_folder / mark
+    cure = "work in a folder on another file system, one that you can write and lock files in"
+    try:
+        folder.mkdir(parents=True)
+        began_s = time.monotonic()
+        _use_journal(folder / JOURNAL, Seat("doctor", "doctor", mark))
+        took_s = time.monotonic() - began_s
+    except OSError as error:
+        return [failed("run-folder", f"{folder}: {error.strerror}", cure)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    where = f"{world.state_folder.parent}: a journal was written and read back in {took_s:.2f} s"
+    if took_s > JOURNAL_SLOW_S:
+        return [warning("run-folder", where, "a faster file system serves large workflows better")]
+    return [ok("run-folder", where)]
+
+
+def _use_journal(path: Path, seat: Seat) -> None:
+    """Write a journal and read it back as another start would, beside the one that is open."""
+    with closing(Journal(path, seat)) as journal:
+        journal.hold(None)
+        journal.check()
+        with closing(Journal(path)) as other:
+            other.finish()
+        if not journal.is_finished:
+            raise OSError(0, "what one process writes another does not see")

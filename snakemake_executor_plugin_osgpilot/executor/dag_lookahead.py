@@ -1,0 +1,216 @@
+"""What comes after the jobs in the queue, from Snakemake's DAG.
+
+All methods but `ahead` are called on Snakemake's main thread: the DAG changes there and may only be
+walked there. Only what Snakemake publishes is used (snakemake-interface-scheduler-plugins).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead, RuleAhead
+
+WALK_SHARE = 0.02
+"""The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
+
+WALK_EVERY_S = 1.0
+
+CHAIN_SHARE = 0.9
+"""The longest chain is looked for again when no more than this share of the jobs is left."""
+
+
+class Lookahead:
+    """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown.
+
+    Only jobs that it `serves` come here; the others run elsewhere.
+    """
+
+    def __init__(
+        self,
+        dag: Any,
+        clock: Clock,
+        class_of: Callable[[Any], JobClass | None],
+        *,
+        keep_going: bool = False,
+        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+    ) -> None:
+        self._dag = dag
+        self._serves = serves
+        self._clock = clock
+        self._class_of = class_of
+        self._keep_going = keep_going
+        self._failed: set[Hashable] = set()
+        self._keys: dict[Hashable, str] = {}
+        self._done: set[Hashable] = set()
+        self._chain: Mapping[JobClass, int] = {}
+        self._chained = 0
+        self._kinds: dict[str, JobClass] = {}
+        self._paths_s: dict[Hashable, float] = {}
+        self._next_walk_s = float("-inf")
+        self._since: Counter[JobClass] = Counter()
+        self._gone: Counter[str] = Counter()
+        self.ahead = Ahead()
+
+    def handed_over(self, job: Any, key: str, job_class: JobClass) -> None:
+        """Note that `job` is at the access point as `key`."""
+        self._since[job_class] += 1
+        self._gone[job.name] += 1
+        for member in _members(job):
+            self._keys[member] = key
+
+    def finished(self, job: Any, runtime_s: float) -> None:
+        """Note that `job` ended well after running for `runtime_s`."""
+        members = _members(job)
+        before_s = max(
+            (self._paths_s.get(dep, 0.0) for m in members for dep in self._dag.job_dependencies(m)),
+            default=0.0,
+        )
+        for member in members:
+            self._done.add(member)
+            self._keys.pop(member, None)
+            self._paths_s[member] = before_s + runtime_s
+
+    def failed(self, job: Any) -> None:
+        """Note that `job` came back without success; Snakemake hands it over again if it may."""
+        for member in _members(job):
+            self._keys.pop(member, None)
+        if job.attempt > job.restart_times:
+            self._failed.update(_members(job))
+
+    @property
+    def critical_path_s(self) -> float:
+        """The longest chain of runtimes so far: no number of pilots is faster than that."""
+        return max(self._paths_s.values(), default=0.0)
+
+    def walk(self) -> None:
+        """Look at the DAG anew, unless that was done a moment ago."""
+        begun_s = self._clock.now_s()
+        if begun_s < self._next_walk_s:
+            self.ahead = replace(self.ahead, since=dict(self._since), gone=dict(self._gone))
+            return
+        self._since.clear()
+        self._gone.clear()
+        self.ahead = self._walk()
+        spent_s = self._clock.now_s() - begun_s
+        self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
+
+    def _walk(self) -> Ahead:
+        if self._failed and not self._keep_going:
+            # Snakemake starts nothing more
+            return Ahead()
+        to_do = {job for job in self._dag.needrun_jobs() if job not in self._done}
+        to_do -= self._lost(to_do)
+        frontier = _Frontier(self._dag, to_do, self._keys)
+        after: defaultdict[str, Counter[JobClass]] = defaultdict(Counter)
+        gathered: Counter[JobClass] = Counter()
+        further: Counter[JobClass] = Counter()
+        later = 0
+        for job in to_do:
+            if job in self._keys or not self._serves(job):
+                continue
+            keys = frontier.waits_for(job)
+            job_class = self._class_of(job) if keys is not None else None
+            if keys is None or job_class is None:
+                later += 1
+                if kind := self._kind(job):
+                    further[kind] += 1
+            elif len(keys) == 1:
+                after[next(iter(keys))][job_class] += 1
+            else:
+                gathered[job_class] += 1
+        chain, rules = self._chain_of(to_do), self._rules(to_do)
+        return Ahead(after, gathered, later, further, chain, rules=rules)
+
+    def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
+        """Return the longest chain, the last one that was found if little has changed since."""
+        if not CHAIN_SHARE * self._chained < len(to_do) <= self._chained:
+            self._chain = longest_chain(to_do, self._dag.job_dependencies, self._kind)
+            self._chained = len(to_do)
+        return self._chain
+
+    def _rules(self, to_do: set[Any]) -> dict[str, RuleAhead]:
+        jobs: Counter[str] = Counter()
+        cores: dict[str, float] = {}
+        after: defaultdict[str, set[str]] = defaultdict(set)
+        for job in to_do:
+            if job not in self._keys:
+                jobs[job.name] += not job.is_local
+                after[job.name] |= {d.name for d in self._dag.job_dependencies(job) if d in to_do}
+                if job.name not in cores:
+                    job_class = self._kind(job)
+                    cores[job.name] = job_class.shape.cores if job_class else 1.0
+        return {
+            name: RuleAhead(count, cores[name], frozenset(after[name]))
+            for name, count in jobs.items()
+        }
+
+    def _kind(self, job: Any) -> JobClass | None:
+        """Return what jobs of the same rule ask for: to ask each for its resources takes long."""
+        if job.is_local:
+            return None
+        if job.name not in self._kinds:
+            if (job_class := self._class_of(job)) is None:
+                return None
+            self._kinds[job.name] = job_class
+        return self._kinds[job.name]
+
+    def _lost(self, to_do: set[Any]) -> set[Any]:
+        """Return the jobs that will never run because they or what they need have failed."""
+        if not self._failed:
+            return set()
+        needed_by: defaultdict[Any, list[Any]] = defaultdict(list)
+        for job in to_do:
+            for dependency in self._dag.job_dependencies(job):
+                needed_by[dependency].append(job)
+        lost: set[Any] = set()
+        found = list(self._failed)
+        while found:
+            job = found.pop()
+            if job not in lost:
+                lost.add(job)
+                found += needed_by[job]
+        return lost
+
+
+_SEVERAL = frozenset(("", "more"))
+"""Stands for any number of keys above one, so that a gather of thousands costs no memory."""
+
+
+class _Frontier:
+    """Which jobs at the access point a job waits for, looking through local jobs."""
+
+    def __init__(self, dag: Any, to_do: set[Any], keys: Mapping[Hashable, str]) -> None:
+        self._dag, self._to_do, self._keys = dag, to_do, keys
+        self._through: dict[Hashable, frozenset[str] | None] = {}
+
+    def waits_for(self, job: Any) -> frozenset[str] | None:
+        """Return the keys, None if it also waits for jobs that have not been handed over."""
+        found: frozenset[str] = frozenset()
+        for dependency in self._dag.job_dependencies(job):
+            if dependency not in self._to_do:
+                continue
+            keys = self._of(dependency)
+            if keys is None:
+                return None
+            found = found | keys if len(found | keys) < 2 else _SEVERAL
+        return found
+
+    def _of(self, job: Any) -> frozenset[str] | None:
+        if key := self._keys.get(job):
+            return frozenset((key,))
+        if not job.is_local:
+            return None
+        if job not in self._through:
+            self._through[job] = None  # a cycle cannot be, but a deep chain of local jobs can
+            self._through[job] = self.waits_for(job)
+        return self._through[job]
+
+
+def _members(job: Any) -> Iterable[Any]:
+    return job.jobs if job.is_group() else (job,)

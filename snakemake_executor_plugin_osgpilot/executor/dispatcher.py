@@ -1,0 +1,249 @@
+"""The executor that Snakemake sees: each job goes where its rule was found to go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_common.exceptions import ApiError
+from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+    from snakemake_executor_plugin_osgpilot.model.resources import Policy
+    from snakemake_executor_plugin_osgpilot.routing.rules import Decision, Routes
+
+Lane = tuple[str, str, str]
+"""Where jobs go: the name of a place (`Where`), and if it is the OSPool the project that pays and
+the scope of the pilots (empty: the workflow's)."""
+
+
+class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
+    """Hands jobs to executors of its own, and passes Snakemake's callbacks on to them.
+
+    There is one for each project and scope in the OSPool, each with a run of its own and a share of
+    the same allowance, and at most one for what runs elsewhere. They report to Snakemake's
+    scheduler by themselves.
+    """
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        super().__init__(workflow, logger)
+        from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance
+
+        self._lanes: dict[Lane, Any] = {}
+        self._allowance = Allowance()
+        self._begun = False
+        try:
+            self._routes = self._find_routes()
+            self._open_lanes()
+            if not len(workflow.dag):
+                # Snakemake says that there is nothing to be done, and calls nobody any more
+                self.shutdown()
+        except OsgpilotError as error:
+            self.shutdown()
+            # Snakemake shows this kind of error as one line, without the way it took
+            raise ApiError(f"osgpilot: {error}") from error
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def _find_routes(self) -> Routes:
+        from snakemake_executor_plugin_osgpilot.config.project import choose
+        from snakemake_executor_plugin_osgpilot.config.site import load
+
+        settings = self.workflow.executor_settings
+        routes_of = finder(self.workflow)
+        own = load(Path(settings.site or "")).project
+        main = self._ospool(choose(settings.project, os.environ, own))
+        routes = routes_of(main.run.scaling.policy, main.run.seat, main.run.say)
+        routes.decide()
+        return routes
+
+    def _open_lanes(self) -> None:
+        for decision in set(self._routes.by_rule.values()):
+            self._lane(decision)
+
+    def _lane(self, decision: Decision) -> Any:
+        """Return the executor for what was decided, started when it is first needed."""
+        from snakemake_executor_plugin_osgpilot.config.site import load
+        from snakemake_executor_plugin_osgpilot.executor import fallback
+        from snakemake_executor_plugin_osgpilot.routing.policy import Where
+
+        where = decision.route.where
+        assert where is not None
+        if where is Where.OSPOOL:
+            return self._ospool(decision.project, decision.scope)
+        lane = (where.value, "", "")
+        if lane not in self._lanes:
+            if where is Where.SLURM:
+                options = load(Path(self.workflow.executor_settings.site)).slurm
+                made = fallback.plain_slurm(self.workflow, self.logger, options)
+            else:
+                made = fallback.on_this_machine(self.workflow, self.logger)
+            self._lanes[lane] = made
+        return self._lanes[lane]
+
+    def _ospool(self, project: str, scope: str = "") -> Executor:
+        from snakemake_executor_plugin_osgpilot.executor.fallback import StandIn
+        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+        from snakemake_executor_plugin_osgpilot.routing.policy import Where
+        from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
+
+        lane = (Where.OSPOOL.value, project, scope)
+        if lane not in self._lanes:
+            workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
+            if self._lanes:
+                own = replace(settings, project=project, scope=scope or settings.scope)
+                workflow = StandIn(workflow, executor_settings=own)
+                logger = _Telling(logger, whose_text(project, scope))
+            share = self._allowance.share()
+            self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
+        ospool: Executor = self._lanes[lane]
+        return ospool
+
+    def _served_by(self, lane: Lane) -> Callable[[Any], bool]:
+        return lambda job: not job.is_local and self._lane_of(job) == lane
+
+    def _lane_of(self, job: Any) -> Lane | None:
+        decision = self._routes.of(job)
+        if decision is None or decision.route.where is None:
+            return None
+        return decision.route.where.value, decision.project, decision.scope
+
+    def run_jobs(self, jobs: Iterable[Any]) -> None:
+        """Hand every job to where its rule goes; what goes to the OSPool is checked first."""
+        by_lane: defaultdict[int, list[Any]] = defaultdict(list)
+        executors: dict[int, Any] = {}
+        for job in jobs:
+            try:
+                executor = self._executor_of(job)
+            except OsgpilotError as error:
+                # raised from here it would cancel every job of the workflow
+                self.run_job_pre(job)
+                self.report_job_error(SubmittedJobInfo(job), msg=f"osgpilot: {error}\n")
+                continue
+            executors[id(executor)] = executor
+            by_lane[id(executor)].append(job)
+        self._begin()
+        for key, theirs in by_lane.items():
+            executors[key].run_jobs(theirs)
+
+    def _executor_of(self, job: Any) -> Any:
+        if not self._routes.knows(job):
+            # rules that a checkpoint brought
+            self._routes.decide()
+        self._routes.check(job)
+        decision = self._routes.of(job)
+        assert decision is not None
+        return self._lane(decision)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            for decision in self._routes.by_rule.values():
+                executor = self._lane(decision)
+                if executor in self._in_ospool():
+                    executor.begin()
+
+    def run_job(self, job: Any) -> None:
+        """Run a single job; Snakemake itself only calls `run_jobs`."""
+        self.run_jobs([job])
+
+    def handle_job_success(self, job: Any) -> None:
+        """Tell everybody who looks ahead in the DAG; called on the main thread."""
+        for executor in self._in_ospool():
+            executor.handle_job_success(job)
+
+    def handle_job_error(self, job: Any) -> None:
+        """Tell everybody who looks ahead in the DAG; called on the main thread."""
+        for executor in self._in_ospool():
+            executor.handle_job_error(job)
+
+    def _in_ospool(self) -> list[Executor]:
+        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+
+        return [executor for executor in self._lanes.values() if isinstance(executor, Executor)]
+
+    def cancel(self) -> None:
+        """Take all jobs back, wherever they are."""
+        # Snakemake calls this while it handles what stopped it
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
+        for executor in self._in_ospool():
+            executor.interrupted = interrupted
+        self._together(lambda executor: executor.cancel())
+
+    def shutdown(self) -> None:
+        """Leave nothing behind; called at every end of a workflow, also after an internal error."""
+        self._together(lambda executor: executor.shutdown())
+
+    def _together(self, end: Callable[[Any], None]) -> None:
+        """End all executors at a time, each whatever happens to the others."""
+        executors = list(self._lanes.values())
+        if not executors:
+            return
+        with ThreadPoolExecutor(len(executors)) as pool:
+            ended = [pool.submit(end, executor) for executor in executors]
+        for one in ended:
+            one.result()
+
+
+def finder(workflow: Any) -> Callable[[Policy, Seat, Callable[[str], None]], Routes]:
+    """Return what finds where rules go, given the pilots, whose they are, and who is to be told.
+
+    Raises `BadInput` on settings that make no sense: before a run is begun.
+    """
+    from snakemake_executor_plugin_osgpilot.executor import fallback
+    from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
+    from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When
+    from snakemake_executor_plugin_osgpilot.routing.rules import Routes
+    from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+
+    settings = workflow.executor_settings
+    choices = [when.value for when in When]
+    if settings.when not in choices:
+        raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
+    when = When(settings.when)
+    where, takes_any = fallback.choose(settings.fallback)
+    cores = fallback.local_cores(workflow)
+    seen_core_s = core_s_seen(Path.cwd())
+
+    def routes_of(policy: Policy, seat: Seat, say: Callable[[str], None]) -> Routes:
+        ways = Ways(policy, when, where, takes_any, cores)
+        requests = Requests(policy, say=_nothing, warn=_nothing)
+        return Routes(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
+
+    return routes_of
+
+
+class _Telling:
+    """Snakemake's logger for one of several runs: every line of ours says `whose` it is."""
+
+    def __init__(self, logger: Any, whose: str) -> None:
+        self._logger, self._whose = logger, whose
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+    def info(self, text: str) -> None:
+        self._logger.info(self._named(text))
+
+    def warning(self, text: str) -> None:
+        self._logger.warning(self._named(text))
+
+    def _named(self, text: str) -> str:
+        rest = text.removeprefix("osgpilot: ")
+        return f"osgpilot: {self._whose}: {rest}" if rest != text else text
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: what is assumed for a job is said where it runs."""

@@ -1,0 +1,229 @@
+"""Where jobs run that do not go to the OSPool: as plain Slurm jobs, or on this machine.
+
+Either is an executor inside of ours, since Snakemake itself knows one for all remote jobs. It sees
+the workflow through a stand-in, and reports to Snakemake's scheduler by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
+
+from snakemake_executor_plugin_osgpilot.common.printable import printable
+from snakemake_executor_plugin_osgpilot.common.subprocesses import run
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
+from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
+from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
+from snakemake_executor_plugin_osgpilot.routing.policy import Where
+
+PACKAGE = "snakemake-executor-plugin-slurm"
+CHOICES = ("slurm", "local", "none")
+
+STATUS_S, STATUS_MAX_S = 10, 20
+"""How often Slurm is asked for the states of plain jobs: less often while none ends, but as often
+as for those of pilots."""
+
+MIN_JOB_AGE_S = 300
+"""How long Slurm shows a job that has ended (slurm.conf(5), MinJobAge, the default)."""
+
+COMMAND_S, POLL_S = 30.0, 0.2
+
+
+class StandIn:
+    """A workflow as an executor inside of ours sees it: with some attributes replaced."""
+
+    def __init__(self, workflow: Any, **replaced: Any) -> None:
+        from snakemake.spawn_jobs import SpawnedJobArgsFactory
+
+        self._workflow = workflow
+        vars(self).update(replaced)
+        self.spawned_job_args_factory = SpawnedJobArgsFactory(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workflow, name)
+
+
+def choose(named: str | None) -> tuple[Where | None, bool]:
+    """Return where jobs run that do not go to the OSPool, and whether any may or only those that
+    ask for it: this machine takes jobs that did not ask only if the user named it.
+
+    Raises `BadInput` if what was named is not there.
+    """
+    if named is not None and named not in CHOICES:
+        raise BadInput(f"--osgpilot-fallback {named!r} is not {', '.join(CHOICES)}")
+    installed = ExecutorPluginRegistry().is_installed("slurm")
+    if named == "slurm" and not installed:
+        raise BadInput(f"--osgpilot-fallback slurm needs {PACKAGE}; install it with pip")
+    if named == "slurm" or (named is None and installed and shutil.which("sbatch")):
+        return Where.SLURM, True
+    return (None if named == "none" else Where.LOCAL), named == "local"
+
+
+def local_cores(workflow: Any) -> int:
+    """Return how many cores of this machine jobs may use, as for local rules."""
+    return workflow.resource_settings.local_cores or len(os.sched_getaffinity(0))
+
+
+def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
+    """Return an executor that runs jobs as plain Slurm jobs, by the plugin for that.
+
+    `options` hold where a job's resources do not say anything else.
+    """
+    plugin = ExecutorPluginRegistry().get_plugin("slurm")
+    _see_all_jobs(os.environ)
+    accounting = _accounts()
+    age_s = MIN_JOB_AGE_S if accounting else _min_job_age_s()
+    settings = plugin.settings_cls(
+        status_command="sacct" if accounting else "squeue",
+        # the plugin turns to sacct where MinJobAge is shorter than three of these
+        init_seconds_before_status_checks=max(1, min(STATUS_S, age_s // 3)),
+        reservation=options.reservation or None,
+    )
+    stand_in = StandIn(
+        workflow,
+        executor_plugin=plugin,
+        executor_settings=settings,
+        storage_settings=_on_shared_folders(workflow.storage_settings),
+    )
+    own = {
+        "options": options,
+        "accounting": accounting,
+        "status_max_s": min(STATUS_MAX_S, age_s / 3),
+    }
+    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(stand_in, logger)
+
+
+def on_this_machine(workflow: Any, logger: Any) -> Any:
+    """Return an executor that runs jobs on this machine."""
+    common = CommonSettings(
+        non_local_exec=True,
+        implies_no_shared_fs=False,
+        job_deploy_sources=False,
+        pass_envvar_declarations_to_cmd=False,
+        auto_deploy_default_storage_provider=False,
+    )
+    stand_in = StandIn(
+        workflow,
+        executor_plugin=SimpleNamespace(common_settings=common),
+        storage_settings=_on_shared_folders(workflow.storage_settings),
+    )
+    return OnThisMachine(stand_in, logger, local_cores(workflow))
+
+
+def _on_shared_folders(settings: Any) -> Any:
+    """Return the storage settings of jobs that see the working folder, as these do.
+
+    Environments, caches and copies of what is in storage stay each job's own if they were.
+    """
+    seen = {SharedFSUsage.PERSISTENCE, SharedFSUsage.INPUT_OUTPUT, SharedFSUsage.SOURCES}
+    return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
+
+
+def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
+    """Have the plugin's `squeue` show every job: those in hidden partitions, and those that a
+    user's own default filters leave out.
+    """
+    for name in [each for each in environment if each.startswith("SQUEUE_")]:
+        del environment[name]
+    environment["SQUEUE_ALL"] = "1"
+
+
+def _accounts() -> bool:
+    """Whether Slurm's accounting answers; many clusters have `sacct` but nothing behind it."""
+    try:
+        return run(["sacct", "--noheader", "--allocations"], timeout_s=COMMAND_S).returncode == 0
+    except Unanswered:
+        return False
+
+
+def _min_job_age_s() -> int:
+    try:
+        said = run(["scontrol", "show", "config"], timeout_s=COMMAND_S).stdout
+    except Unanswered:
+        return MIN_JOB_AGE_S
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", said, re.MULTILINE)
+    return int(found[1]) if found else MIN_JOB_AGE_S
+
+
+class _PlainSlurm(Reporting):
+    """What differs from the Slurm plugin's own executor, which comes next in the MRO.
+
+    Jobs are cancelled by the plugin's name for the run: it forgets those that are being checked or
+    submitted when the workflow ends.
+    """
+
+    options: SlurmOptions
+    accounting: bool
+    status_max_s: float
+
+    def get_account_arg(self, job: Any) -> Iterator[str]:
+        if self.options.account and not _names(job, "slurm_account"):
+            yield f" -A {shlex.quote(self.options.account)}"
+        elif self.accounting or _names(job, "slurm_account"):
+            yield from super().get_account_arg(job)  # type: ignore[misc]
+        else:
+            yield ""
+
+    def get_partition_arg(self, job: Any) -> str:
+        if self.options.partition and not _names(job, "slurm_partition"):
+            argument = f" -p {shlex.quote(self.options.partition)}"
+        else:
+            argument = super().get_partition_arg(job)  # type: ignore[misc]
+        for name in ("qos", "constraint"):
+            if (value := getattr(self.options, name)) and not _names(job, name):
+                argument += f" --{name}={shlex.quote(value)}"
+        return argument
+
+    def get_python_executable(self) -> str:
+        return sys.executable
+
+    async def sleep(self) -> None:
+        """Wait for the next check; a shutdown is noticed at once."""
+        rest_s = min(self.next_seconds_between_status_checks, self.status_max_s)  # type: ignore[attr-defined]
+        while self.wait and rest_s > 0:  # type: ignore[attr-defined]
+            await asyncio.sleep(POLL_S)
+            rest_s -= POLL_S
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        submitting = getattr(self, "_job_submission_executor", None)
+        if submitting is not None:
+            submitting.shutdown(wait=True, cancel_futures=True)
+        self._cancel_by_name()
+
+    def shutdown(self) -> None:
+        super().shutdown()  # type: ignore[misc]
+        if self.active_jobs:  # type: ignore[attr-defined]
+            self._cancel_by_name()
+
+    def _cancel_by_name(self) -> None:
+        argv = ["scancel", f"--jobname={self.run_uuid}", f"--user={getpass.getuser()}"]  # type: ignore[attr-defined]
+        try:
+            done = run(argv, timeout_s=COMMAND_S)
+            problem = done.stderr.strip() if done.returncode else ""
+        except Unanswered as error:
+            problem = str(error)
+        if problem:
+            self.logger.warning(  # type: ignore[attr-defined]
+                f"osgpilot: plain Slurm jobs may still be there ({printable(problem)}); remove "
+                f"them with: {shlex.join(argv)}"
+            )
+
+
+def _names(job: Any, resource: str) -> bool:
+    """Whether the job says so itself, or another cluster, for which ours means nothing."""
+    own = (resource, "slurm_cluster", "cluster", "clusters")
+    return any(job.resources.get(name) for name in own)

@@ -1,0 +1,59 @@
+"""How our executors tell that a job failed: the one way into Snakemake's messages and logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from snakemake_executor_plugin_osgpilot.common.printable import printable
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+
+if TYPE_CHECKING:
+    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+
+class Reporting:
+    """Comes before a class of Snakemake's executors in the MRO.
+
+    What a job printed is part of such a message. Snakemake shows it on the terminal and keeps it in
+    a log that others can read: secrets are masked and what would drive a terminal is escaped.
+    """
+
+    redact = Redactor()
+
+    def print_job_error(
+        self,
+        job_info: SubmittedJobInfo,
+        msg: str | None = None,
+        aux_logs: list[str] | None = None,
+        **more: Any,
+    ) -> None:
+        """Log why a job failed; `aux_logs` are files that tell more."""
+        text = printable(self.redact(msg or "it failed for a reason that is not known\n"))
+        logs = [log for log in aux_logs or () if log]
+        if not job_info.job.is_group():
+            super().print_job_error(job_info, msg=text, aux_logs=logs, **more)  # type: ignore[misc]
+            return
+        if job_info.external_jobid is not None:
+            more["external_jobid"] = job_info.external_jobid
+        _log_group_error(job_info.job, text, logs, more)
+
+
+def _log_group_error(job: Any, text: str, logs: list[str], more: dict[str, Any]) -> None:
+    """Log what Snakemake would of a group job that failed; it would leave the message out."""
+    from snakemake.logging import logger
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    parts = sorted(job.jobs, key=lambda part: str(part.rule))
+    rules = ", ".join(dict.fromkeys(str(part.rule) for part in parts))
+    logger.error(
+        printable(f"group job {job.name} ({rules}): ") + text,
+        extra={
+            "event": LogEvent.GROUP_ERROR,
+            "groupid": job.groupid,
+            "aux_logs": logs,
+            "job_error_info": [part.get_log_error_info(indent=True, **more) for part in parts],
+            **more,
+        },
+    )
+    for part in parts:
+        part.log_error(f"its group job {job.name} failed; see above", indent=True, **more)

@@ -1,0 +1,79 @@
+"""Find what a user means, and explain it: a job, a rule, a pilot, or all that waits."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.jobs import WAITING, explain_job
+from snakemake_executor_plugin_osgpilot.explain.pilots import explain_pilot
+from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS
+
+TROUBLE = (*WAITING, "held")
+
+KINDS_MAX = 8
+"""So many kinds of trouble of one rule are explained."""
+
+
+def explain(what: str, names: Iterable[tuple[str, str]], facts: Facts) -> tuple[Explanation, ...]:
+    """Return explanations of `what`, nothing if it names nothing; of all that waits if empty.
+
+    `names` are further names of jobs (output files, Snakemake's numbers), each with the job's key.
+    Rules are looked for first, then pilots, then jobs.
+    """
+    if not what:
+        return _everything(facts)
+    of_rule = [job for job in facts.jobs if job.rule == what]
+    if of_rule:
+        return _rule(what, of_rule, facts)
+    pilots = [p for p in facts.pilots if what in (p.name, p.allocation)]
+    if pilots:
+        return tuple(explain_pilot(pilot, facts) for pilot in pilots)
+    keys = {key for name, key in names if name == what}
+    jobs = [job for job in facts.jobs if what in (job.job_id, job.key) or job.key in keys]
+    return tuple(explain_job(job, facts) for job in jobs[-1:])
+
+
+def _everything(facts: Facts) -> tuple[Explanation, ...]:
+    told: list[Explanation] = []
+    by_reason: defaultdict[tuple[str, str], list[PilotFact]] = defaultdict(list)
+    for pilot in facts.pilots:
+        if pilot.waits:
+            by_reason[pilot.offer, pilot.pending_reason].append(pilot)
+    for pilots in by_reason.values():
+        one = explain_pilot(pilots[0], facts)
+        alike = [f"and {len(pilots) - 1} more alike"] if len(pilots) > 1 else []
+        told.append(Explanation(one.subject, (*one.lines, *alike), one.next_step))
+    rules = dict.fromkeys(job.rule for job in facts.jobs if job.state in TROUBLE)
+    for rule in rules:
+        waiting = [job for job in facts.jobs if job.rule == rule and job.state in TROUBLE]
+        told += _rule(rule, waiting, facts)
+    if not rules and facts.refusals:
+        lines = tuple(f"no more pilots are started: {each.reason}" for each in facts.refusals)
+        told.append(Explanation("pilots", lines, REFUSALS.get(facts.refusals[0].rule, "")))
+    return tuple(told)
+
+
+def _rule(rule: str, jobs: list[JobFact], facts: Facts) -> tuple[Explanation, ...]:
+    """Explain one job of each kind of trouble there is; one of those that run if there is none."""
+    counts = Counter("waiting" if job.state in WAITING else job.state for job in jobs)
+    head = f"rule {rule}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
+    kinds: dict[tuple[object, ...], list[JobFact]] = {}
+    for job in jobs:
+        if job.state in (*TROUBLE, "failed"):
+            kinds.setdefault(_kind(job), []).append(job)
+    running = [job for job in jobs if job.state == "running"]
+    if not kinds and running:
+        slowest = min(running, key=lambda job: job.since_s)
+        kinds[_kind(slowest)] = [slowest]
+    told = [Explanation(f"rule {rule}", (head,))]
+    for alike in list(kinds.values())[:KINDS_MAX]:
+        one = explain_job(min(alike, key=lambda job: job.since_s), facts)
+        more = [f"and {len(alike) - 1} more alike"] if len(alike) > 1 else []
+        told.append(Explanation(one.subject, (*one.lines, *more), one.next_step))
+    return tuple(told)
+
+
+def _kind(job: JobFact) -> tuple[object, ...]:
+    return job.state, job.job_class, job.code, job.subcode, bool(job.text)

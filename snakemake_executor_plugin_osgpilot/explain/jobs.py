@@ -1,0 +1,167 @@
+"""Why a job is as it is: what it asks for against the pilots there are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from snakemake_executor_plugin_osgpilot.common.durations import duration
+from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.pilots import waits_for
+from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS, of_hold
+from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, may_start_beside
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import lacks, text, unfit
+
+WAITING = ("queued", "waiting")
+SLOW = 2.0
+"""A job that runs this many times as long as those of its rule did is slow."""
+
+MATCH_S = 120.0
+"""A job that a free pilot can take starts within the cycles of HTCondor's negotiator, of a minute
+or so each."""
+
+NAMED_MAX = 5
+"""So many pilots are named; of more, the number is told."""
+
+
+def explain_job(job: JobFact, facts: Facts) -> Explanation:
+    """Return why a job waits, is held, runs for long, or failed."""
+    names = f"{job.name} (HTCondor job {job.job_id})" if job.job_id else job.name
+    for_s = duration(facts.at_s - job.since_s)
+    if job.state in WAITING:
+        told, step = _waiting(job, facts)
+        head = f"{names}: waits for {for_s}; it asks for {text(job.job_class)}"
+    elif job.state == "held":
+        told, step = _held(job)
+        head = f"{names}: held for {for_s}"
+    elif job.state == "running":
+        told, step = _running(job, facts)
+        head = f"{names}: runs for {for_s} in Slurm job {job.allocation} on {job.node}"
+    else:
+        told, step = _over(job)
+        head = f"{names}: {job.state} {for_s} ago"
+    return Explanation(job.name, (head, *told), step)
+
+
+_Told = tuple[list[str], str]
+
+
+def _waiting(job: JobFact, facts: Facts) -> _Told:
+    lines = []
+    if job.text:
+        lines.append(f"it has been started {job.starts} time(s) before: {job.text}")
+    if job.woken_s:
+        lines.append(
+            "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
+            f"{len(job.woken_s)} time(s), the last time "
+            f"{duration(facts.at_s - job.woken_s[-1])} ago"
+        )
+    if not facts.alive:
+        how = "the run has ended" if facts.ended else "Snakemake is not there any more"
+        return (
+            [*lines, f"{how}: no pilot is started for it"],
+            "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+        )
+    if job.state == "queued":
+        lines.append("it is not in HTCondor's queue yet: osgpilot sends jobs as there is room")
+    never = unfit([job.job_class], facts.policy) if facts.policy else ()
+    if never:
+        return (
+            [*lines, f"no pilot can run it: {never[0].reason}"],
+            "have the rule ask for less, or make pilots larger in the site file",
+        )
+    serving = [pilot for pilot in facts.pilots if pilot.serves]
+    lines += list(_against(job, serving)) or ["no pilot is there or on its way"]
+    lines += [f"no more pilots are started: {refusal.reason}" for refusal in facts.refusals]
+    return lines, _step(job, serving, facts)
+
+
+def _against(job: JobFact, serving: list[PilotFact]) -> Iterator[str]:
+    """Say of each pilot what it lacks for the job, alike ones together."""
+    groups: defaultdict[tuple[str, str], list[PilotFact]] = defaultdict(list)
+    for pilot in serving:
+        groups[pilot.state, _verdict(job, pilot)].append(pilot)
+    for (state, verdict), pilots in sorted(groups.items()):
+        named = ", ".join(pilot.allocation or pilot.name for pilot in pilots[:NAMED_MAX])
+        more = f" and {len(pilots) - NAMED_MAX} more" if len(pilots) > NAMED_MAX else ""
+        yield f"{len(pilots)} pilot(s) {state} (Slurm job {named}{more}): {verdict}"
+
+
+def _verdict(job: JobFact, pilot: PilotFact) -> str:
+    if missing := lacks(job.job_class, pilot.shape, pilot.life_s):
+        return f"too small even when empty, lacks {' and '.join(missing)}"
+    if pilot.waits:
+        return f"can run it; {waits_for(pilot)[0]}"
+    if missing := lacks(job.job_class, pilot.free, pilot.life_s):
+        return f"busy, lacks {' and '.join(missing)} now"
+    if not may_start_beside(job.job_class.shape, pilot.shape, pilot.free):
+        kept = duration(CORES_KEPT_S)
+        return f"can run it, but may keep its cores for jobs of less memory, for {kept} at most"
+    return "can run it" + (" when it is up" if pilot.state == "booting" else " now")
+
+
+def _fits(job: JobFact, pilot: PilotFact) -> bool:
+    return not lacks(job.job_class, pilot.shape, pilot.life_s)
+
+
+def _step(job: JobFact, serving: list[PilotFact], facts: Facts) -> str:
+    able = [pilot for pilot in serving if _fits(job, pilot)]
+    free = [
+        pilot
+        for pilot in able
+        if pilot.state == "ready"
+        and not lacks(job.job_class, pilot.free, pilot.life_s)
+        and may_start_beside(job.job_class.shape, pilot.shape, pilot.free)
+    ]
+    if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
+        return (
+            f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}. If it "
+            "was forgotten, osgpilot holds and releases it after some minutes"
+        )
+    if free:
+        return "wait: HTCondor starts it within a minute or two"
+    refused = (REFUSALS.get(refusal.rule, "") for refusal in facts.refusals)
+    if step := next(filter(None, refused), ""):
+        return step
+    pending = [waits_for(pilot)[1] for pilot in able if pilot.waits]
+    if step := next(filter(None, pending), ""):
+        return step
+    if able:
+        return "wait: it starts when a pilot has come or has room"
+    return "wait: osgpilot plans again every 20 s and starts a pilot that suits it"
+
+
+def _held(job: JobFact) -> _Told:
+    meaning = of_hold(job.code, job.subcode)
+    code = f" (code {job.code}.{job.subcode})" if job.code else ""
+    said = [f"HTCondor says: {job.text}{code}"] if job.text else []
+    words = [meaning.words] if job.code else []
+    step = meaning.step.format(job=job.job_id or job.key) if job.code else ""
+    return [*words, *said], step or (
+        "wait: osgpilot lets it run again, has it ask for more, or gives it up with the reason"
+    )
+
+
+def _running(job: JobFact, facts: Facts) -> _Told:
+    lines = []
+    if job.starts > 1:
+        why = f"; the last time before: {job.text}" if job.text else ""
+        lines.append(f"it is its start number {job.starts}{why}")
+    runs_s, limit_s = facts.at_s - job.since_s, job.job_class.runtime_s
+    if job.usual_s is not None and runs_s > SLOW * job.usual_s:
+        lines.append(f"slow: jobs of rule {job.rule} took {duration(job.usual_s)}")
+        return lines, f"look at what it does: condor_tail {job.job_id}, or osgpilot status"
+    if limit_s and runs_s > limit_s:
+        lines.append(f"it says that it takes {duration(limit_s)} at most")
+        return lines, "give the rule a longer `runtime`: its pilot may end before it does"
+    usual = f"jobs of its rule took {duration(job.usual_s)}" if job.usual_s is not None else ""
+    return [*lines, *([usual] if usual else [])], ""
+
+
+def _over(job: JobFact) -> _Told:
+    where = f"in Slurm job {job.allocation} on {job.node}" if job.allocation else ""
+    if job.state == "done":
+        return [where] if where else [], ""
+    said = [line for line in job.text.strip().splitlines() if line.strip()][:NAMED_MAX]
+    step = "correct the rule or what it needs, and start Snakemake again"
+    return [*([where] if where else []), *said], step if job.state == "failed" else ""

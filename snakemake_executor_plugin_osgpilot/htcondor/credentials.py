@@ -1,0 +1,81 @@
+"""The tokens with which we come to an access point on another host: which one it took, and what the
+others lack. The worker process reads them; what makes a token good never leaves this module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.common.idtokens import SUBMIT_JOBS, claims, examine
+
+RENEW = "`condor_token_fetch -authz READ -authz WRITE`"
+
+Say = Callable[[str], None]
+
+
+def folder(htcondor: Any) -> Path:
+    """Return where HTCondor looks for the user's tokens."""
+    named = htcondor.param.get("SEC_TOKEN_DIRECTORY", "~/.condor/tokens.d")
+    return Path(named).expanduser()
+
+
+def taken(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return the `file` and the `claims` (a token without its signature) of the token that a ping
+    was answered for; nothing if it was for something else or that file is not there.
+    """
+    identity = answer.get("AuthTokenId")
+    for file, token in _tokens(folder(htcondor)) if identity else []:
+        if (own := _claims(token)) and own.identity == identity:
+            return {"file": str(file), "claims": f"{token.rpartition('.')[0]}."}
+    return {}
+
+
+def complaint(htcondor: Any, domain: str) -> str:
+    """Return what is wrong with the tokens there are for an access point of the trust `domain`
+    (empty: it did not say), which took none of them.
+    """
+    place = folder(htcondor)
+    known = [(file, token, own) for file, token in _tokens(place) if (own := _claims(token))]
+    if not known:
+        return "there is no token"
+    ours = [(file, token) for file, token, own in known if domain in ("", own.issuer)]
+    if not ours:
+        return f"none of the tokens in {place} is from {domain}"
+    errors = [(file, examine(token, SUBMIT_JOBS, time.time(), 0).error) for file, token in ours]
+    if all(error for _, error in errors):
+        return " and ".join(f"the token in {file} {error}" for file, error in errors)
+    return f"none of the tokens in {place} is accepted there for WRITE"
+
+
+def check_token(token: Mapping[str, str], now_s: float, life_s: float, say: Say, warn: Say) -> None:
+    """Say what the token is that the access point took, and warn if it ends within `life_s`."""
+    if not token:
+        return
+    found = examine(token["claims"], SUBMIT_JOBS, now_s, life_s)
+    say(f"token for the access point: {found.summary}")
+    if problem := found.error or found.warning:
+        warn(
+            f"the token in {token['file']} {problem}: jobs that run longer may not come back; get "
+            f"a new one on the access point with {RENEW} and put it into that file"
+        )
+
+
+def _tokens(place: Path) -> list[tuple[Path, str]]:
+    found = []
+    for file in sorted(place.iterdir()) if place.is_dir() else []:
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue
+        found += [(file, line.strip()) for line in lines if line.count(".") == 2]
+    return found
+
+
+def _claims(token: str) -> Any:
+    try:
+        return claims(token)
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+"""The run's event log: what HTCondor wrote since we last looked."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import NOTE
+from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Event, EventKind, Usage
+
+_KINDS = {
+    0: EventKind.SUBMIT,
+    1: EventKind.EXECUTE,
+    4: EventKind.EVICTED,
+    5: EventKind.TERMINATED,
+    6: EventKind.USAGE,
+    7: EventKind.NOT_STARTED,
+    9: EventKind.ABORTED,
+    12: EventKind.HELD,
+    13: EventKind.RELEASED,
+    22: EventKind.ADRIFT,
+    23: EventKind.IN_TOUCH,
+    24: EventKind.EVICTED,
+}
+"""Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
+a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
+in the queue; 022 says that its pilot cannot be reached, 023 that it can again."""
+
+_CPU_TIME = re.compile(r"(\d+) (\d\d):(\d\d):(\d\d)")
+"""Days, hours, minutes and seconds; an event has user and system time, such as
+"Usr 0 00:01:02, Sys 0 00:00:01"."""
+
+SIGNALLED = 128
+"""Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
+
+
+SILENCE_S = 60.0
+"""After so long without an event the queue is asked what has become of its jobs. A schedd may be
+asked once a minute (Scalable Job Tracking, Access Point policy configuration)."""
+
+LONG_AGO_S = -86400
+"""When to stop waiting for events: with 0, a clock that steps back within a call makes it wait."""
+
+
+class EventLog:
+    """Reads one log file incrementally; the file is made if it does not exist.
+
+    Where the disk is full, HTCondor leaves events out, and nothing in the file tells.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import htcondor2
+
+        path.touch(mode=0o600)
+        self._path = path
+        self._seen = path.stat()
+        self._log = htcondor2.JobEventLog(str(path))
+        self._missed = False
+        self._heard_s = time.monotonic()
+
+    def take_missed(self) -> bool:
+        """Return whether there may be events that were not read; after a long silence there may."""
+        now_s = time.monotonic()
+        missed = self._missed or now_s - self._heard_s >= SILENCE_S
+        if missed:
+            self._missed, self._heard_s = False, now_s
+        return missed
+
+    def read(self) -> list[tuple[str, Event]]:
+        """Return new events as (`cluster.proc`, event), oldest first, without waiting.
+
+        Raises `Unanswered` where the log cannot be read; what was read before is not lost.
+        """
+        import htcondor2
+
+        self._begin_anew_if_cut()
+        found: list[tuple[str, Event]] = []
+        try:
+            while not self._read_on(found):
+                pass
+        except htcondor2.HTCondorException as error:
+            # the reader goes on after the next mark between events: what is before it is lost
+            self._missed = True
+            if not found:
+                raise Unanswered(f"the event log cannot be read: {error}") from error
+        if found:
+            self._heard_s = time.monotonic()
+        return found
+
+    def _read_on(self, found: list[tuple[str, Event]]) -> bool:
+        """Add events to `found`; False after one of a kind that the bindings do not know, or with
+        a text that is not UTF-8."""
+        try:
+            for raw in self._log.events(stop_after=LONG_AGO_S):
+                if int(raw.type) in _KINDS:
+                    found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
+        except UnicodeDecodeError:
+            # it quotes a file name of a job; what became of the job, the queue tells
+            self._missed = True
+            return False
+        except ValueError:
+            return False
+        return True
+
+    def _begin_anew_if_cut(self) -> None:
+        """Read from the start a file that became shorter or is another one now."""
+        import htcondor2
+
+        before, now = self._seen, self._path.stat()
+        self._seen = now
+        if now.st_size < before.st_size or now.st_ino != before.st_ino:
+            self._log.close()
+            self._log = htcondor2.JobEventLog(str(self._path))
+            self._missed = True
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def _written_s(read_s: int) -> float:
+    """Return when an event was written, in seconds since the epoch.
+
+    An event log has the local time of the daemon that writes it, without a zone; the bindings take
+    it for that of this process, which another TZ may be set for.
+    """
+    if "TZ" not in os.environ:
+        return float(read_s)
+    return datetime.fromtimestamp(read_s).replace(tzinfo=_system_zone()).timestamp()
+
+
+@cache
+def _system_zone() -> tzinfo:
+    """Return the time zone of this machine's daemons."""
+    try:
+        with Path("/etc/localtime").open("rb") as zone:
+            return ZoneInfo.from_file(zone)
+    except (OSError, ValueError):
+        return UTC
+
+
+def event(raw: Any) -> Event:
+    """Return what an event of the bindings says, in our words."""
+    kind = _KINDS[int(raw.type)]
+    properties = raw.get("ExecuteProps") or {}
+    # without the name of a batch, a reader takes the one note for the other
+    note = str(raw.get("UserNotes") or raw.get("LogNotes") or "").strip()
+    slot, _, machine = str(raw.get("SlotName") or raw.get("StartdName") or "").partition("@")
+    return Event(
+        kind,
+        _written_s(raw.timestamp),
+        pilot=str(properties.get("OSGPILOT_PILOT_ID", "")),
+        allocation_id=str(properties.get("OSGPILOT_SLURM_JOB_ID", "")),
+        node=str(properties.get("OSGPILOT_NODE", "")),
+        exit_status=_exit_status(raw) if kind is EventKind.TERMINATED else None,
+        code=int(raw.get("HoldReasonCode") or raw.get("ReasonCode") or 0),
+        subcode=int(raw.get("HoldReasonSubCode") or raw.get("ReasonSubCode") or 0),
+        memory_mb=int(raw.get("MemoryUsage") or 0),
+        text=" ".join(
+            str(raw.get("HoldReason") or raw.get("Reason") or raw.get("Message") or "").split()
+        ),
+        key=note.removeprefix(NOTE) if note.startswith(NOTE) else "",
+        slot=slot,
+        machine=machine,
+        usage=_usage(raw) if kind is EventKind.TERMINATED else NO_USAGE,
+    )
+
+
+def _usage(raw: Any) -> Usage:
+    # of the latest start: what was done in vain before is not what the job needs
+    cpu_s = sum(
+        int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+        for days, hours, minutes, seconds in _CPU_TIME.findall(str(raw.get("RunRemoteUsage", "")))
+    )
+    disk_kb = int(raw.get("DiskUsage") or 0)
+    return Usage(float(cpu_s), int(raw.get("MemoryUsage") or 0), -(-disk_kb // 1024))
+
+
+def exit_status(code: Any, signal: Any = None) -> int:
+    """Return the exit status of a job as a shell tells it; `signal` is None if it ended itself."""
+    return int(code) if signal is None else SIGNALLED + int(signal)
+
+
+def _exit_status(raw: Any) -> int:
+    by_itself = raw.get("TerminatedNormally", True)
+    return exit_status(
+        raw.get("ReturnValue", 0), None if by_itself else raw.get("TerminatedBySignal", 0)
+    )

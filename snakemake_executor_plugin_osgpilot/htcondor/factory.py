@@ -1,0 +1,57 @@
+"""Which access point a run uses: the one of this machine, or one on another host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, RemoteSchedd, Site
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+
+OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
+"""One of the OSPool's central managers; anybody may ask it (osg-flock,
+95_security_osgflockgit.config)."""
+
+LOCAL = "local"
+"""The value of --osgpilot-access-point for the schedd of this machine."""
+
+AnyAccessPoint = LocalAccessPoint | RemoteAccessPoint
+
+
+def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
+    """Return the access point on another host that is meant, None if it is the one here.
+
+    `wish` replaces what the site file says. Raises `BadInput`.
+    """
+    if not wish:
+        return site.access_point
+    if wish == LOCAL:
+        return None
+    known = site.access_point or RemoteSchedd(wish)
+    return replace(known, schedd=safe_name(wish, "--osgpilot-access-point"))
+
+
+def access_point_of(
+    seat: Seat, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
+) -> AnyAccessPoint:
+    """Return the access point, not asked anything yet."""
+    manager = _manager(site)
+    if there is None:
+        return LocalAccessPoint(seat, folder.path, manager)
+    address = Address(there.schedd, there.collector or manager)
+    return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)
+
+
+def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:
+    """Return where a run has its jobs and pilots; `folder` as in `Place`."""
+    queue = ("", "") if there is None else (there.schedd, there.collector or _manager(site))
+    return Place(os.uname().nodename, *queue, site.slurm.ssh, folder)
+
+
+def _manager(site: Site) -> str:
+    return OSPOOL_COLLECTOR if site.central_manager == OSPOOL else site.central_manager

@@ -1,0 +1,59 @@
+"""An access point whose schedd runs on this machine: `ports.AccessPoint` for it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
+from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue, version
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
+
+COMMON_IMAGES_SINCE = (25, 14)
+"""The first HTCondor with which `container_is_common` was seen to work as documented."""
+
+
+class LocalAccessPoint(CondorQueue):
+    """Jobs of one run, in the local schedd's queue, followed by the run's event log."""
+
+    told_until_s = math.inf
+    signs = True
+
+    def __init__(self, seat: Seat, run_folder: Path, central_manager: str = "") -> None:
+        super().__init__(seat, run_folder, central_manager)
+        self._log: EventLog | None = None
+
+    def ping(self) -> str:
+        """Learn what the schedd can do; return the user name that it knows us by.
+
+        Raises `Unavailable` unless it answers a query and lets us submit.
+        """
+        try:
+            answer = self._ask("ping", PING_S)
+        except OsgpilotError as error:
+            raise Unavailable(
+                f"{error}; is this an access point? `condor_q` has to work here; one on another "
+                "host is named by `access_point` in the site file"
+            ) from error
+        if version(answer["version"]) >= COMMON_IMAGES_SINCE:
+            self.common_images = True
+            self.image_way = "once to a pilot for all jobs submitted together"
+        # where it does not say, a wrong guess shows at the first submission
+        return self._known_as(answer["user"] or self._seat.owner)
+
+    def events(self) -> list[tuple[str, Event]]:
+        if self._log is None:
+            self._log = EventLog(self._folder / JOB_LOG)
+        return self._log.read()
+
+    def missed_events(self) -> bool:
+        return self._log is not None and self._log.take_missed()
+
+    def close(self) -> None:
+        """End the worker process and close the log."""
+        super().close()
+        if self._log is not None:
+            self._log.close()

@@ -1,0 +1,308 @@
+"""Submit descriptions. Nothing a user wrote enters them but names that have been checked.
+
+Everything else a job needs (its command, its inputs, its outputs) lies in files of its job folder,
+so no quoting rule of the submit language can change it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import merge
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
+from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, weight
+from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, Request, Shape
+from snakemake_executor_plugin_osgpilot.pilots.parameters import SAFE_NAME, safe_name, safe_offer
+
+INPUT_FOLDER = "osgpilot-in"
+OUTPUT_FOLDER = "osgpilot-out"
+JOB_OUTPUT = "output"
+JOB_FILE = "osgpilot-job"
+SHELL = "/bin/bash"
+
+JOB_LEASE_S = 600
+"""How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
+(JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
+gone, `Queue.pilot_ended` is quicker."""
+
+KEPT_S = 10 * 24 * 3600
+"""How long a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
+default for spooled jobs)."""
+
+PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
+"""Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
+
+AVOID = "OSGPilotAvoid"
+"""Attribute of a job: the pilots that are gone but may still be offered."""
+
+FAILED_ON = "OSGPilotFailedOn"
+"""Attribute of a job: the nodes or pilots on which it failed before."""
+
+ELSEWHERE_S = 300
+NOT_THERE_AGAIN = (
+    f"((stringListMember(TARGET.OSGPILOT_NODE, MY.{FAILED_ON})"
+    f" || stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{FAILED_ON})) =!= true"
+    f" || time() - MY.QDate > {ELSEWHERE_S})"
+)
+"""Keeps a job off the places on which it failed, for so long after it was submitted: the others may
+have gone meanwhile. Only jobs that failed have it, as each has a time of its own in it, and with
+that an autocluster of its own."""
+
+PAUSED = "OSGPilotPaused"
+"""Attribute of a job: whether it is not to start for now."""
+
+APART = "OSGPilotApart"
+"""Attribute of a job: whether it keeps apart from others if it needs much memory."""
+
+STARTS_BESIDE = (
+    "MY.RequestMemory * TARGET.TotalSlotCpus <= MY.RequestCpus * TARGET.TotalSlotMemory"
+    " || (TARGET.TotalSlotMemory - TARGET.Memory) * TARGET.TotalSlotCpus"
+    " <= (TARGET.TotalSlotCpus - TARGET.Cpus) * TARGET.TotalSlotMemory"
+    f" || (time() - TARGET.NumDynamicSlotsTime < {CORES_KEPT_S:.0f}) =!= true"
+)
+"""What `core.balance.may_start_beside` says, for a slot. NumDynamicSlotsTime is when a dynamic slot
+was last made or removed there (HTCondor manual, STARTD_LATCH_EXPRS): no core is kept for long."""
+
+NOTE = "osgpilot "
+"""Stands before the job's key in what the event log notes about a submission, so that the log alone
+tells which job has which id. `submit_event_notes` would not do: in 25.14, the name of the batch
+takes their place."""
+
+AGAIN_AFTER_S = 90
+LATER_AGAIN = f"(isUndefined(MY.LastVacateTime) || time() - MY.LastVacateTime > {AGAIN_AFTER_S})"
+"""Keeps a job with a common image from starting so soon after it lost its pilot. In a schedd of
+25.14, the process that sent the image there lives on for 20 s of a lease and 10 s of farewells,
+under a number made from that of the job for which it was sent. If that job has the image sent to
+another pilot meanwhile, the schedd takes the two for one, and jobs wait for ever."""
+
+RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
+"""Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
+
+LONG_AFTER_S = 10 * 3600
+LONG_NEEDS_S = 40 * 3600
+"""OSPool, JobDurationCategory: a Medium job is expected to take up to 10 h and held at 20 h, a Long
+one up to 20 h and held at 40 h. Pilots take Long jobs only while they have more than 40 h to live
+(osgvo-docker-pilot, 50-main.config)."""
+
+CATEGORY_HOURS = {"Medium": 20, "Long": 40}
+"""Hours of execution after which the access points of the OSG hold a job of a category."""
+
+MANUFACTURERS = {
+    "nvidia": '!regexp("(AMD|Radeon|Instinct|Intel)", DeviceName, "i")',
+    "amd": 'regexp("(AMD|Radeon|Instinct)", DeviceName, "i")',
+}
+"""What tells the makers of GPUs apart. HTCondor advertises names only, and NVIDIA's do not always
+have the maker in them (`Tesla V100-PCIE-16GB`)."""
+
+_GPU_MODEL = re.compile(r"[A-Za-z0-9]+([ ._+-]+[A-Za-z0-9]+)*")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
+_IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
+
+PLAIN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/%!*()&=+;@-]+")
+"""URLs that no part of HTCondor reads as more than one or as something else. One with a query or a
+fragment would also land under a name that contains it."""
+
+
+def claimed_memory_mb(requested_mb: int) -> int:
+    """Return how much of a pilot's memory a job takes that asks for `requested_mb`."""
+    return -(-requested_mb // MEMORY_QUANTUM_MB) * MEMORY_QUANTUM_MB
+
+
+def runtime_bucket_s(runtime_s: int) -> int:
+    """Return `runtime_s` rounded up to a bucket; 0 stays 0, beyond the last it stays as it is."""
+    buckets = (60 * minutes for minutes in RUNTIME_BUCKETS_MIN)
+    return next((b for b in buckets if runtime_s <= b), runtime_s) if runtime_s else 0
+
+
+def needed_life_s(runtime_s: int, pilot_life_s: int) -> int:
+    """Return how long a pilot has to live yet when a job of this runtime starts on it.
+
+    Jobs above 10 h become Long where new pilots live long enough to take such jobs at all; a Long
+    job needs 40 h, however long it runs itself.
+    """
+    bucket_s = runtime_bucket_s(runtime_s)
+    if runtime_s > LONG_AFTER_S and pilot_life_s > LONG_NEEDS_S:
+        return max(bucket_s, LONG_NEEDS_S)
+    return bucket_s
+
+
+def duration_category(life_s: int) -> str:
+    """Return the JobDurationCategory of a job that needs a pilot with so much life."""
+    return "Long" if life_s >= LONG_NEEDS_S else "Medium"
+
+
+def requirements(runtime_s: int, offers: tuple[str, ...] = ()) -> str:
+    """Return the clause that keeps a job off pilots that die before it can finish, or are gone, off
+    those of other offers if it wants certain ones, off those where others have the memory that it
+    needs if it is to keep apart, and off all while it is paused.
+
+    The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
+    negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
+    """
+    avoids = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
+    there = f"MY.{PAUSED} =!= true && {avoids} && (MY.{APART} =!= true || {STARTS_BESIDE})"
+    if offers:
+        listed = ", ".join(f'"{safe_offer(offer)}"' for offer in offers)
+        there += f" && member(TARGET.OSGPILOT_OFFER, {{{listed}}}) =?= true"
+    if not runtime_s:
+        return there
+    left = f"TARGET.GLIDEIN_ToDie - time() > {runtime_s}"
+    return f"{there} && (isUndefined(TARGET.GLIDEIN_ToDie) || {left})"
+
+
+def avoided(pilots: Iterable[str]) -> str:
+    """Return the value of `AVOID` that keeps jobs off these pilots."""
+    return '"' + ",".join(safe_name(pilot, "pilot") for pilot in pilots) + '"'
+
+
+def resource_attributes(shape: Shape) -> dict[str, str]:
+    """Return the job attributes to change so that a job in the queue asks for this memory and disk.
+
+    RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
+    """
+    return {"RequestMemory": str(shape.memory_mb), "RequestDisk": str(shape.disk_mb * 1024)}
+
+
+def require_gpus(model: str = "", manufacturer: str = "") -> str:
+    """Return the condition on a GPU (submit command `require_gpus`), empty if any will do.
+
+    `model` is words of the device's name, whatever the case and whatever stands between them:
+    `a100` fits `NVIDIA A100-SXM4-40GB`, `a10` does not. Raises `BadInput`.
+    """
+    clauses = []
+    if model:
+        if not _GPU_MODEL.fullmatch(model):
+            raise BadInput("letters, digits, blanks and . _ + - only, as in `A100`")
+        words = "[^A-Za-z0-9]+".join(re.findall("[A-Za-z0-9]+", model))
+        edge = "[^A-Za-z0-9]"
+        clauses.append(f'regexp("(^|{edge}){words}({edge}|$)", DeviceName, "i")')
+    if manufacturer:
+        if manufacturer.lower() not in MANUFACTURERS:
+            raise BadInput(f"known are {', '.join(MANUFACTURERS)}")
+        clauses.append(MANUFACTURERS[manufacturer.lower()])
+    return " && ".join(clauses)
+
+
+def describe(
+    submission: Submission, seat: Seat, run_folder: Path, *, common_images: bool = False
+) -> dict[str, str]:
+    """Return the submit description of `submission`; what differs by job is in `items`.
+
+    Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
+    job succeeded or not, so that a failing rule never puts its job on hold. `common_images` says
+    that the access point can send an image once for all jobs of a submission on one pilot.
+    """
+    folder = plain_path(run_folder)
+    request = submission.request
+    shape = request.job_class.shape
+    description = {
+        "universe": "vanilla",
+        "executable": SHELL,
+        "transfer_executable": "false",
+        "arguments": JOB_FILE,
+        "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
+        "log": f"{folder}/{JOB_LOG}",
+        "submit_event_user_notes": f"{NOTE}$(OSGPilotKey)",
+        "output": JOB_OUTPUT,
+        "error": JOB_OUTPUT,
+        "should_transfer_files": "YES",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_input_files": f"{INPUT_FOLDER}/$(OSGPilotUrls)",
+        "transfer_output_files": OUTPUT_FOLDER,
+        "request_cpus": str(shape.cores),
+        "request_memory": str(shape.memory_mb),
+        "request_disk": f"{shape.disk_mb}MB",
+        "requirements": requirements(request.job_class.runtime_s, request.job_class.offers),
+        f"My.{AVOID}": avoided(submission.avoid),
+        f"My.{APART}": str(submission.apart).lower(),
+        "job_lease_duration": str(JOB_LEASE_S),
+        "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
+        "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
+        "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
+        "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
+        "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
+        "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
+    }
+    if off := [name for name in submission.kept_off if SAFE_NAME.fullmatch(name)]:
+        description[f"My.{FAILED_ON}"] = avoided(off)
+        description["requirements"] += f" && {NOT_THERE_AGAIN}"
+    many = len(submission.keys) > 1
+    needed = description["requirements"]
+    description |= _gpus(request) | _container(request, needed, common=common_images and many)
+    # the largest jobs first, as they are planned: small ones that come first leave no slot whole
+    default = {"priority": str(weight(shape, submission.largest))}
+    return default | merge(description, request.extras)
+
+
+def spooled(description: dict[str, str]) -> dict[str, str]:
+    """Return the description as a schedd on another host takes it, whose event log is out of reach.
+
+    A job that ended stays in its queue until its outputs have been fetched and it is removed. The
+    input folder travels as one: the names in it would be read as a list otherwise, and `wrapper.sh`
+    unpacks it.
+    """
+    kept = {k: v for k, v in description.items() if k not in ("log", "ulog_execute_attrs")}
+    inputs = description["transfer_input_files"].replace(f"{INPUT_FOLDER}/", INPUT_FOLDER, 1)
+    return kept | {
+        "arguments": f"{INPUT_FOLDER}/{JOB_FILE}",
+        "transfer_input_files": inputs,
+        "leave_in_queue": f"JobStatus == 4 && time() - (CompletionDate ?: time()) < {KEPT_S}",
+        "job_machine_attrs": ",".join(PILOT_ATTRIBUTES),
+    }
+
+
+def _gpus(request: Request) -> dict[str, str]:
+    count = request.job_class.shape.gpus
+    if not count:
+        return {}
+    wanted = require_gpus(request.gpu_model, request.gpu_manufacturer)
+    return {"request_gpus": str(count)} | ({"require_gpus": wanted} if wanted else {})
+
+
+def _container(request: Request, requirements: str, *, common: bool) -> dict[str, str]:
+    # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
+    image = request.container_image
+    if not image:
+        return {}
+    lines = {"universe": "container", "container_image": image_name(image)}
+    if not request.transfer_image:
+        lines["transfer_container"] = "false"
+    elif common and request.common and image.endswith(".sif"):
+        lines["container_is_common"] = "true"
+        lines["requirements"] = f"({requirements}) && {LATER_AGAIN}"
+    return lines
+
+
+def items(submission: Submission) -> list[dict[str, str]]:
+    """Return the variables of each job. Raises `BadInput` for a URL that could do harm."""
+    return [
+        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        for key in submission.keys
+    ]
+
+
+def _listed(url: str) -> str:
+    if not PLAIN_URL.fullmatch(url):
+        raise BadInput(f"the URL {url!r} has characters that HTCondor would misread")
+    return f",{url}"
+
+
+def plain_path(path: Path) -> str:
+    """Return `path` as text if HTCondor's submit language takes it as it is."""
+    if not _PLAIN_PATH.fullmatch(str(path)):
+        raise BadInput(
+            f"the working folder {str(path)!r} has characters that HTCondor would misread; "
+            "use letters, digits, blanks and - _ . @ % + = : , ~ only"
+        )
+    return str(path)
+
+
+def image_name(image: str) -> str:
+    """Return a container image (path or URL) that is safe in a submit description."""
+    if not _IMAGE.fullmatch(image):
+        raise BadInput(f"container_image {image!r} has characters that are not allowed in it")
+    return image

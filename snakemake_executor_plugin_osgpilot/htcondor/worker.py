@@ -1,0 +1,331 @@
+"""The worker process: one JSON request a line in, one JSON answer a line out.
+
+The HTCondor bindings hold Python's global lock during network calls, and a dead host can keep them
+for a minute. In a process of its own that cannot stop Snakemake, and a deadline can be enforced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.htcondor import remote_operations as far
+
+ACT_CHUNK = 1000
+"""Jobs named in one request to the schedd."""
+
+BLOCKED = 9
+IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
+"""In 25.14, a job is blocked while its image is on the way to the pilot it was matched with."""
+
+_WAITING = (
+    *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
+    *("LastRejMatchTime", "JobCoolDownExpiration"),
+)
+
+HOLD_REASON = "osgpilot wakes it, and releases it at once"
+
+SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
+"""When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
+
+_METHODS = "HasFileTransferPluginMethods"
+_SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
+"""What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
+Machine ClassAd Attributes)."""
+
+Request = dict[str, Any]
+"""What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here.
+Nothing is done but to jobs that `constraint` selects."""
+
+
+def main() -> None:
+    """Serve requests until standard input closes."""
+    import htcondor2
+
+    for line in sys.stdin:
+        request: Request = json.loads(line)
+        try:
+            answer = {"ok": OPERATIONS[request["do"]](htcondor2, request)}
+        except htcondor2.HTCondorException as error:
+            # a schedd that was started anew has another address
+            far.forget()
+            answer = {"error": " ".join(str(error).split())}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        # before the answer: whoever gets it may ask again, and Snakemake may be stopped or dead
+        for turn in request.get("turn", ()):
+            fcntl.flock(turn, fcntl.LOCK_UN)
+        print(json.dumps(answer), flush=True)
+
+
+def _schedd(htcondor: Any, request: Request) -> Any:
+    address = request["at"]
+    return htcondor.Schedd(far.location(htcondor, address)) if address else htcondor.Schedd()
+
+
+def _ping(htcondor: Any, request: Request) -> dict[str, str]:
+    schedd = htcondor.Schedd()
+    schedd.query(constraint="false", projection=["ClusterId"], limit=1)
+    located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    user = htcondor.ping(located, "WRITE").get("MyRemoteUserName", "")
+    return {"version": str(located.get("CondorVersion", "")), "user": str(user)}
+
+
+def _submit(htcondor: Any, request: Request) -> dict[str, int]:
+    submit, schedd = htcondor.Submit(request["description"]), _schedd(htcondor, request)
+    if request["at"]:
+        result = far.submit(htcondor, schedd, submit, request["items"])
+    else:
+        result = schedd.submit(submit, itemdata=iter(request["items"]))
+    if expected := request["expected"]:
+        _check(htcondor, schedd, result.cluster(), expected)
+    return {"cluster": result.cluster(), "first_proc": result.first_proc()}
+
+
+def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -> None:
+    """Take the jobs back if the access point has changed what pilots know them by."""
+    of_cluster = f"ClusterId == {cluster}"
+    for ad in schedd.query(constraint=of_cluster, projection=list(expected), limit=1):
+        for name, value in expected.items():
+            if ad.get(name) != value:
+                reason = ("osgpilot: its pilots would not know it", 1)
+                schedd.act(htcondor.JobAction.Remove, of_cluster, reason=reason)
+                raise htcondor.HTCondorException(
+                    f"it changes {name} of jobs from {value!r} to {ad.get(name)!r}, so that no "
+                    "pilot of this run would take them; ask its administrators"
+                )
+
+
+def _find(htcondor: Any, request: Request) -> dict[str, str]:
+    attributes = ["ClusterId", "ProcId", "OSGPilotJobKey"]
+    schedd, constraint = _schedd(htcondor, request), request["constraint"]
+    if request["at"]:
+        constraint = far.sweep(htcondor, schedd, constraint)
+    ads = schedd.query(constraint=constraint, projection=attributes)
+    # one that ended may still be there beside the one that runs in its place
+    ads.sort(key=lambda ad: (ad["ClusterId"], ad["ProcId"]))
+    return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
+
+
+def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
+    attributes = ["ClusterId", "ProcId", "EnteredCurrentStatus", "HoldReason"]
+    attributes += ["HoldReasonCode", "HoldReasonSubCode"]
+    held = f"({request['constraint']}) && JobStatus == 5"
+    ads = _schedd(htcondor, request).query(constraint=held, projection=attributes)
+    return {
+        f"{ad['ClusterId']}.{ad['ProcId']}": {
+            "at_s": float(ad.get("EnteredCurrentStatus", 0)),
+            "code": int(ad.get("HoldReasonCode", 0)),
+            "subcode": int(ad.get("HoldReasonSubCode", 0)),
+            "text": " ".join(str(far.value(ad, "HoldReason") or "").split()),
+        }
+        for ad in ads
+    }
+
+
+def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
+    # with inputs that were spooled, a job's Iwd is a folder of the schedd's own
+    attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
+    ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
+    return [
+        [ad["OSGPilotWorkflow"], far.value(ad, "SUBMIT_Iwd") or far.value(ad, "Iwd")] for ad in ads
+    ]
+
+
+def _remove(htcondor: Any, request: Request) -> None:
+    # (reason, code): a bare string is dropped by the bindings
+    _act(htcondor, htcondor.JobAction.Remove, request, reason=(request["reason"], 1))
+
+
+def _forget(htcondor: Any, request: Request) -> None:
+    _act(htcondor, htcondor.JobAction.RemoveX, request)
+
+
+def _release(htcondor: Any, request: Request) -> None:
+    schedd = _schedd(htcondor, request)
+    for ids in _chunks(request["ids"]):
+        # by constraint: naming one job that is gone would undo the whole transaction
+        _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(request, ids)}", request["edits"])
+    _act(htcondor, htcondor.JobAction.Release, request)
+
+
+def _wake(htcondor: Any, request: Request) -> None:
+    schedd, ours = _schedd(htcondor, request), f"HoldReasonSubCode == {int(request['subcode'])}"
+    for ids in _chunks(request["ids"]):
+        # by constraint: one that runs by now is not to be held
+        named, reason = _named(request, ids), (HOLD_REASON, request["subcode"])
+        schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {named}", reason=reason)
+        schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {named}")
+
+
+def _offers(htcondor: Any, request: Request) -> dict[str, Any]:
+    """Tell of idle jobs that were refused since, or that the schedd itself lets wait."""
+    waits = f"LastRejMatchTime > {int(request['since_s'])} || JobCoolDownExpiration > time()"
+    idle = f"({request['constraint']}) && {IDLE} && ({waits} || JobStatus == {BLOCKED})"
+    ads = _schedd(htcondor, request).query(constraint=idle, projection=list(_WAITING))
+    found = _collector(htcondor, request).query(
+        htcondor.AdType.Negotiator, projection=[SECOND_LATEST_CYCLE]
+    )
+    begun_s = [ad[SECOND_LATEST_CYCLE] for ad in found if SECOND_LATEST_CYCLE in ad]
+    by_id = {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in ads}
+    return {
+        "cycles_s": max(begun_s, default=None),
+        "refused": [
+            i for i, ad in by_id.items() if ad.get("LastRejMatchTime", 0) > request["since_s"]
+        ],
+        "resting": [
+            i for i, ad in by_id.items() if ad.get("JobCoolDownExpiration", 0) > ad["ServerTime"]
+        ],
+        "blocked_for_s": {
+            i: ad["ServerTime"] - ad["EnteredCurrentStatus"]
+            for i, ad in by_id.items()
+            if ad["JobStatus"] == BLOCKED
+        },
+    }
+
+
+def _edit(htcondor: Any, request: Request) -> None:
+    _edit_all(htcondor, _schedd(htcondor, request), request["constraint"], request["edits"])
+
+
+def _let_start(htcondor: Any, request: Request) -> None:
+    for ids in _chunks(request["ids"]):
+        _edit_all(htcondor, _schedd(htcondor, request), _named(request, ids), request["edits"])
+
+
+def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
+    """Set attributes of the jobs that `constraint` selects; that there are none is no error."""
+    for attribute, value in edits.items():
+        try:
+            schedd.edit(constraint, attribute, value)
+        except htcondor.HTCondorException:
+            if schedd.query(constraint=constraint, projection=["ClusterId"], limit=1):
+                raise
+
+
+def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
+    """Act on all jobs that `constraint` selects, on those among them that `ids` has if not None."""
+    schedd, ids = _schedd(htcondor, request), request["ids"]
+    parts = [None] if ids is None else _chunks(ids)
+    for part in parts:
+        selected = request["constraint"] if part is None else _named(request, part)
+        schedd.act(action, selected, **more)
+
+
+def _named(request: Request, ids: list[str]) -> str:
+    return far.named(request["constraint"], ids)
+
+
+def _chunks(ids: list[str]) -> list[list[str]]:
+    return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
+
+
+def _collector(htcondor: Any, request: Request) -> Any:
+    manager = request["manager"]
+    return htcondor.Collector(manager) if manager else htcondor.Collector()
+
+
+def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", "Machine", _METHODS, *_SLOT_SIZES]
+    ads = _collector(htcondor, request).query(
+        htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
+    )
+    found: dict[str, dict[str, list[int]]] = {}
+    methods: dict[str, str] = {}
+    machines: dict[str, str] = {}
+    # whoever may advertise a slot in the pool may write anything into its ad
+    for ad in filter(_is_slot, ads):
+        pilot = ad["OSGPILOT_PILOT_ID"]
+        jobs = found.setdefault(pilot, {})
+        methods[pilot] = str(ad.get(_METHODS, ""))
+        machines[str(ad.get("Machine", ""))] = pilot
+        if job_id := ad.get("JobId"):
+            jobs[job_id] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
+    return {"jobs": found, "methods": methods, "machines": machines}
+
+
+def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
+    """Tell of each pilot when the pool heard of it, and which jobs are in it."""
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", "LastHeardFrom", "PartitionableSlot"]
+    ads = _collector(htcondor, request).query(
+        htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
+    )
+    found: dict[str, list[Any]] = {}
+    for ad in filter(_is_slot, ads):
+        told = found.setdefault(ad["OSGPILOT_PILOT_ID"], [0.0, []])
+        heard_s = ad.get("LastHeardFrom", 0)
+        if ad.get("PartitionableSlot") and type(heard_s) in (int, float):
+            told[0] = float(heard_s)
+        if "JobId" in ad:
+            told[1].append(ad["JobId"])
+    return found
+
+
+def _is_slot(ad: Any) -> bool:
+    """Whether the attributes that are read of a slot's ad are what they should be."""
+    names = (ad.get("OSGPILOT_PILOT_ID"), ad.get("JobId", ""))
+    sizes = (ad.get(name, 0) for name in _SLOT_SIZES)
+    return all(type(name) is str for name in names) and all(
+        type(size) in (int, float) and 0 <= size < float("inf") for size in sizes
+    )
+
+
+def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
+    try:
+        return far.greet(htcondor, request["at"])
+    except far.NotReady as why:
+        return {"problem": str(why)}
+
+
+def _gate(htcondor: Any, request: Request) -> dict[str, str]:
+    address = request["at"]
+    if address:
+        there = far.location(htcondor, address)
+    else:
+        there = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
+    user = htcondor.ping(there, "WRITE")["MyRemoteUserName"]
+    return {"address": str(there.get("MyAddress", "")), "user": str(user)}
+
+
+def _look(htcondor: Any, request: Request) -> far.Rows:
+    return far.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
+
+
+def _history(htcondor: Any, request: Request) -> far.Rows:
+    named = _named(request, request["ids"])
+    return far.history(
+        _schedd(htcondor, request), named, request["attributes"], len(request["ids"])
+    )
+
+
+def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
+    return far.retrieve(htcondor, _schedd(htcondor, request), request["constraint"], request["ids"])
+
+
+OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
+    "ping": _ping,
+    "pilots": _pilots,
+    "occupied": _occupied,
+    "submit": _submit,
+    "find": _find,
+    "held": _held,
+    "tagged": _tagged,
+    "remove": _remove,
+    "forget": _forget,
+    "release": _release,
+    "wake": _wake,
+    "offers": _offers,
+    "edit": _edit,
+    "let_start": _let_start,
+    "greet": _greet,
+    "gate": _gate,
+    "look": _look,
+    "history": _history,
+    "retrieve": _retrieve,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Our end of the worker process: requests with a deadline, restarted when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from snakemake_executor_plugin_osgpilot.common.subprocesses import start_worker
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
+from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import Turn
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+
+TURN_S = 150.0
+"""A bit longer than any request takes."""
+
+
+class Worker:
+    """One worker process at a time; safe to call from several threads.
+
+    `turn` is the file that keeps other lives of the same run from asking meanwhile.
+    """
+
+    def __init__(self, turn: Path | None = None) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+        self._turn = Turn(turn)
+
+    def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
+        """Return the answer to `request`.
+
+        Raises `Unanswered` when none came within `timeout_s` or the access point was not reached,
+        `Full` when it has no room for so many jobs, `Refused` when it said no.
+        """
+        with self._lock, self._turn.taken(TURN_S):
+            process = self._running()
+            try:
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(request | {"turn": self._turn.shared}) + "\n")
+                process.stdin.flush()
+                line = _line(process, timeout_s)
+            except OSError:
+                line = ""
+            if not line:
+                self._stop()
+        if not line:
+            raise Unanswered(
+                f"the access point did not answer `{request['do']}` within {timeout_s:.0f} s"
+            )
+        answer = json.loads(line)
+        if "error" in answer:
+            raise failure(request["do"], answer["error"])
+        return answer["ok"]
+
+    def interrupt(self) -> None:
+        """End a request that another thread waits for; it is left without an answer."""
+        if process := self._process:
+            process.kill()
+
+    def close(self) -> None:
+        """End the worker process."""
+        with self._lock:
+            self._stop()
+            self._turn.close()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            module = "snakemake_executor_plugin_osgpilot.htcondor.worker"
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            argv = [sys.executable, "-m", module]
+            self._process = start_worker(argv, environment, self._turn.shared)
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        self._process = None
+
+
+def _line(process: subprocess.Popen[str], timeout_s: float) -> str:
+    # answers are one line each and asked for one at a time, so nothing waits in Python's buffer
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
+    return process.stdout.readline() if ready else ""

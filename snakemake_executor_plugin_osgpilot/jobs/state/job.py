@@ -1,0 +1,183 @@
+"""What an event of the access point's log means for a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Event, EventKind, Usage
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+
+
+class JobState(Enum):
+    """Where a job is, as far as the event log has told."""
+
+    PREPARED = "prepared"
+    WAITING = "waiting"
+    RUNNING = "running"
+    HELD = "held"
+    ENDED = "ended"
+    REMOVED = "removed"
+
+
+NODE_AT_FAULT = 121
+"""Exit status by which wrapper.sh tells that a job failed for want of disk on the node."""
+
+
+def place(allocation_id: str, node: str) -> str:
+    """Return how to name the pilot of an allocation to a user."""
+    if not allocation_id:
+        return "before it started"
+    on = f" on {node}" if node else ""
+    return f"in Slurm job {allocation_id}{on}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A start of a job that was in vain, through no fault of the workflow, and where it happened.
+
+    `code` and `subcode` say why HTCondor holds the job; 0 where it does not.
+    """
+
+    text: str
+    allocation_id: str = ""
+    node: str = ""
+    code: int = 0
+    subcode: int = 0
+
+    @property
+    def place(self) -> str:
+        """The pilot, as a user finds it."""
+        return place(self.allocation_id, self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One rule job (or group job) at the access point. `exit_status` is None until it ended.
+
+    `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
+    `identity` is the same for all tries of one job of the workflow, empty where that is not known.
+    `busy_s` is the time in execution over all attempts, `started_s` the start of the present one,
+    `used_mb` the most memory seen in use. `since_s` is when it came to its state, None where no
+    event told that; `slot` is where it runs, `usage` what the end told.
+    """
+
+    key: str
+    rule: str
+    request: Request
+    urls: tuple[str, ...] = ()
+    state: JobState = JobState.PREPARED
+    job_id: str = ""
+    pilot: str = ""
+    allocation_id: str = ""
+    node: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+    busy_s: float = 0.0
+    attempts: int = 0
+    used_mb: int = 0
+    setbacks: tuple[Setback, ...] = ()
+    exit_status: int | None = None
+    text: str = ""
+    since_s: float | None = None
+    slot: str = ""
+    usage: Usage = NO_USAGE
+    identity: str = ""
+
+    @property
+    def job_class(self) -> JobClass:
+        """What scaling looks at."""
+        return self.request.job_class
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in (JobState.ENDED, JobState.REMOVED)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end, and well."""
+        return self.state is JobState.ENDED and self.exit_status == 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is demand: it would start if there were room."""
+        return self.state in (JobState.PREPARED, JobState.WAITING)
+
+    def stopped(self, at_s: float) -> Job:
+        """Return this job with the time from the start of the present attempt added up."""
+        if self.started_s is None:
+            return self
+        return replace(self, busy_s=self.busy_s + max(0.0, at_s - self.started_s))
+
+    def set_back(self, text: str, code: int = 0, subcode: int = 0) -> Job:
+        """Return this job with one more start in vain."""
+        told = Setback(text, self.allocation_id, self.node, code, subcode)
+        return replace(self, setbacks=(*self.setbacks, told))
+
+    def prepared(self) -> Job:
+        """Return this job as it was before it was submitted."""
+        blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
+        return replace(blank, since_s=None, usage=NO_USAGE)
+
+    def prepared_again(self, text: str) -> Job:
+        """Return this job as it was before it was submitted, with the reason as a setback."""
+        return self.prepared().set_back(text)
+
+    def asking_for(self, shape: Shape) -> Job:
+        """Return this job with another shape in its request, and so in another class."""
+        job_class = self.job_class._replace(shape=shape)
+        return replace(self, request=replace(self.request, job_class=job_class))
+
+
+_STATE = {
+    EventKind.SUBMIT: JobState.WAITING,
+    EventKind.EVICTED: JobState.WAITING,
+    EventKind.NOT_STARTED: JobState.WAITING,
+    EventKind.RELEASED: JobState.WAITING,
+    EventKind.EXECUTE: JobState.RUNNING,
+    EventKind.TERMINATED: JobState.ENDED,
+    EventKind.ABORTED: JobState.REMOVED,
+    EventKind.HELD: JobState.HELD,
+}
+_FROM = {EventKind.SUBMIT: JobState.PREPARED, EventKind.RELEASED: JobState.HELD}
+"""These tell nothing new of a job that is in another state."""
+
+
+def fold(job: Job, event: Event) -> Job:
+    """Return `job` after `event`.
+
+    HTCondor promises only that SUBMIT comes before the end; EXECUTE may be missing and the end may
+    be told twice, so a job that ended stays as it is. A release may come without its hold, and
+    while the pilot is still to stop the job.
+    """
+    if job.over or event.kind in (EventKind.MATCHED, EventKind.ADRIFT, EventKind.IN_TOUCH):
+        return job
+    if job.state is not _FROM.get(event.kind, job.state):
+        return job
+    if event.kind is EventKind.USAGE:
+        return replace(job, used_mb=max(job.used_mb, event.memory_mb))
+    was_running = job.state is JobState.RUNNING
+    moved = replace(job, state=_STATE[event.kind], text=event.text, since_s=event.at_s)
+    if event.kind is EventKind.EXECUTE:
+        return replace(
+            moved,
+            pilot=event.pilot,
+            allocation_id=event.allocation_id,
+            node=event.node,
+            slot=event.slot,
+            started_s=event.at_s,
+            attempts=job.attempts + 1,
+        )
+    if was_running:
+        moved = moved.stopped(event.at_s)
+    if event.kind is EventKind.ABORTED:
+        moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
+    if moved.over:
+        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status, usage=event.usage)
+    # an eviction before a hold has the hold's code; the hold tells the same again
+    evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
+    vain = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)
+    if evicted or vain:
+        return moved.set_back(event.text, event.code, event.subcode)
+    return moved

@@ -1,0 +1,224 @@
+"""All jobs of a run and the sums over them; the one place where a job changes.
+
+What scaling and the record need is kept up to date with every change, so that a look at it costs
+nothing that grows with the number of jobs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import PLACES_MAX, Place
+from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Past
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
+
+QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
+"""The states of a job that is in the access point's queue."""
+
+QUICK_S = 60.0
+"""A job that fails sooner than this may have met a node on which every job fails."""
+
+RECENT_MAX = 30
+"""So many of the last jobs on a pilot tell what it is like now."""
+
+
+_Kind = TypeVar("_Kind", JobClass, Request)
+
+
+@dataclass(slots=True)
+class RuleSums:
+    """Sums over the jobs of one rule. Jobs in execution count with cores and cores × start time,
+    so that their core-seconds follow for any moment. `cores` are those that the jobs ask for.
+    """
+
+    jobs: int = 0
+    cores: int = 0
+    done: int = 0
+    failed: int = 0
+    past_core_s: float = 0.0
+    running_cores: int = 0
+    running_since_core_s: float = 0.0
+    allocations: set[str] = field(default_factory=set)
+
+    def used_core_s(self, now_s: float) -> float:
+        """Return the time in execution up to now, times cores."""
+        running = self.running_cores * now_s - self.running_since_core_s
+        return self.past_core_s + max(0.0, running)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """How jobs ended on one pilot, by rule, and of the last ones in order whether they failed
+    quickly."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    recent: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+
+    @property
+    def rules(self) -> set[str]:
+        """The rules of the last jobs."""
+        return {rule for rule, _ in self.recent}
+
+    def add(self, rule: str, *, failed: bool) -> None:
+        """Take in the end of a job."""
+        self.ended[rule] += 1
+        if failed:
+            self.failed[rule] += 1
+        self.recent.append((rule, failed))
+
+
+class Ledger:
+    """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
+
+    `served` has the pilots on which a job was ever started, with the time of the first start,
+    `started` that of the latest one there, `nodes` where they are, `outcomes` how jobs ended there,
+    and `judged` whether somebody looked at that since. `failed_on` has the places on which a job
+    failed, by identity. `runtimes_s` is what jobs took that succeeded, `changes` each job as it was
+    when it came to another state; who reads them empties them. `span_s` has the times of the first
+    and the last event of a job.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._states: Counter[JobState] = Counter()
+        self.waiting: Counter[JobClass] = Counter()
+        self.queued: Counter[Request] = Counter()
+        self.executing: dict[str, Job] = {}
+        self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
+        self.served: dict[str, float] = {}
+        self.started: dict[str, float] = {}
+        self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
+        self.judged = True
+        self.nodes: dict[str, str] = {}
+        self.failed_on: dict[str, tuple[Place, ...]] = {}
+        self.runtimes_s: list[tuple[JobClass, float]] = []
+        self.changes: list[Job] = []
+        self.span_s: tuple[float, float] | None = None
+
+    def __getitem__(self, key: str) -> Job:
+        return self._jobs[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._jobs
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def count(self, *states: JobState) -> int:
+        """Return how many jobs are in one of these states."""
+        return sum(self._states[state] for state in states)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs wait (also on hold), run, came to a good end, and failed."""
+        return {
+            "waiting": self.waiting.total() + self.count(JobState.HELD),
+            "running": len(self.executing),
+            "done": sum(sums.done for sums in self.rules.values()),
+            "failed": sum(sums.failed for sums in self.rules.values()),
+        }
+
+    def mark(self, at_s: float | None) -> None:
+        """Take in when something happened to a job of this run."""
+        if at_s is not None:
+            first_s, last_s = self.span_s or (at_s, at_s)
+            self.span_s = min(first_s, at_s), max(last_s, at_s)
+
+    def put(self, job: Job) -> Job:
+        """Take `job` in, in place of what is known under its key; return it."""
+        before = self._jobs.get(job.key)
+        if before is not None:
+            self._count(before, -1)
+        self._jobs[job.key] = job
+        self._count(job, 1)
+        if before is None or before.state is not job.state:
+            self.changes.append(job)
+        if job.state is JobState.ENDED and (before is None or not before.over):
+            self._learn(job)
+        if job.pilot:
+            self.served.setdefault(job.pilot, job.started_s or 0.0)
+            latest_s = self.started.get(job.pilot, 0.0)
+            self.started[job.pilot] = max(latest_s, job.started_s or 0.0)
+            self.nodes[job.pilot] = job.node
+            self.rules[job.rule].allocations.add(job.allocation_id)
+        return job
+
+    def remember(self, past: Past) -> None:
+        """Count a job of an earlier life of the run, which is not followed any more."""
+        sums = self.rules[past.rule]
+        sums.jobs += 1
+        sums.cores += past.job_class.shape.cores
+        sums.done += past.succeeded
+        sums.failed += not past.succeeded
+        sums.past_core_s += past.busy_s * past.job_class.shape.cores
+        if past.pilot:
+            sums.allocations.add(past.allocation_id)
+            since_s = past.started_s or 0.0
+            self.served[past.pilot] = min(since_s, self.served.get(past.pilot, since_s))
+        if past.succeeded:
+            self.failed_on.pop(past.identity, None)
+        elif past.failed_on is not None:
+            self.failed_at(past.identity, past.failed_on)
+
+    def drop(self, key: str) -> None:
+        """Forget a job that has no part in the run any more."""
+        self._count(self._jobs.pop(key), -1)
+
+    def failed_there(self, job: Job) -> None:
+        """Take in that the next try of a job had better be elsewhere."""
+        if job.pilot:
+            self.failed_at(job.identity, Place(job.pilot, job.node))
+
+    def failed_at(self, identity: str, place: Place) -> None:
+        """Take in that a job failed at a place."""
+        if identity:
+            before = (each for each in self.failed_on.get(identity, ()) if each != place)
+            self.failed_on[identity] = (*before, place)[-PLACES_MAX:]
+
+    def _learn(self, job: Job) -> None:
+        if job.succeeded:
+            self.failed_on.pop(job.identity, None)
+        else:
+            self.failed_there(job)
+        if job.started_s is None or job.ended_s is None:
+            return
+        runtime_s = job.ended_s - job.started_s
+        if job.exit_status == NODE_AT_FAULT:
+            # known, and the pilot itself takes no jobs until there is room again
+            return
+        failed = not job.succeeded and runtime_s < QUICK_S
+        self.outcomes[job.pilot].add(job.rule, failed=failed)
+        self.judged = False
+        if job.succeeded:
+            self.runtimes_s.append((job.job_class, runtime_s))
+
+    def _count(self, job: Job, by: int) -> None:
+        self._states[job.state] += by
+        if job.state in QUEUED:
+            _add(self.queued, job.request, by)
+        if job.waits:
+            _add(self.waiting, job.job_class, by)
+        elif job.state is JobState.RUNNING:
+            if by > 0:
+                self.executing[job.key] = job
+            else:
+                del self.executing[job.key]
+        cores, sums = job.job_class.shape.cores, self.rules[job.rule]
+        sums.jobs += by
+        sums.cores += by * cores
+        sums.done += by * job.succeeded
+        sums.failed += by * (job.over and not job.succeeded)
+        sums.past_core_s += by * job.busy_s * cores
+        if job.state is JobState.RUNNING and job.started_s is not None:
+            sums.running_cores += by * cores
+            sums.running_since_core_s += by * job.started_s * cores
+
+
+def _add(counter: Counter[_Kind], kind: _Kind, by: int) -> None:
+    counter[kind] += by
+    if not counter[kind]:
+        del counter[kind]

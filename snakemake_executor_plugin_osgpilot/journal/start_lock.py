@@ -1,0 +1,103 @@
+"""One start, or one removal, at a time in a working folder: a lock that a kill releases, too."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.common import private_files as private
+from snakemake_executor_plugin_osgpilot.errors import Unavailable
+
+STARTING = "starting"
+"""Locked while a start looks for other runs, so that two starts see each other."""
+
+SAY_AFTER_S, GIVE_UP_AFTER_S, LOOK_EVERY_S = 1.0, 300.0, 0.1
+"""Whoever has the lock reads and writes a few files meanwhile, which takes seconds at most."""
+
+_FLOCK = "hhqqi4x"
+"""`struct flock` of Linux: type, whence, start, length, process."""
+
+
+@contextmanager
+def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Have nobody else take up or remove a run in `place` meanwhile; `say` who is waited for.
+
+    Raises `Unavailable` where nothing can be written or locked, or somebody else does not end.
+    """
+    with ExitStack() as undo:
+        with writing(place):
+            place.mkdir(private.FOLDER_MODE, parents=True, exist_ok=True)
+            lock = _opened(place / STARTING)
+            # closing releases it
+            undo.callback(os.close, lock)
+            _take(lock, place / STARTING, say)
+        yield
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raise `OSError` as `Unavailable` with what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"{error.filename or place}: {error.strerror}; a run keeps its journal there, so work "
+            "in a folder that can be written"
+        ) from error
+
+
+def _opened(path: Path) -> int:
+    """Open the lock for its owner alone: who can open it can keep others waiting."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    lock = os.open(path, flags, private.FILE_MODE)
+    status = os.fstat(lock)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        os.fchmod(lock, private.FILE_MODE)
+    return lock
+
+
+def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
+    begun_s, told = time.monotonic(), False
+    while not _locked(lock):
+        waited_s = time.monotonic() - begun_s
+        if waited_s >= GIVE_UP_AFTER_S:
+            raise Unavailable(
+                f"{path} has been locked for {waited_s / 60:.0f} min by {_holder(lock)}: "
+                "end that process, then start again"
+            )
+        if waited_s >= SAY_AFTER_S and not told:
+            told = True
+            say(
+                f"waiting for {_holder(lock)}, which begins, takes up or removes a run in this "
+                f"folder ({path} is locked)"
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _holder(lock: int) -> str:
+    """Return who has the lock, as far as the system tells: over a network it does not."""
+    pid = 0
+    with suppress(OSError, struct.error):
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        pid = struct.unpack(_FLOCK, fcntl.fcntl(lock, fcntl.F_GETLK, asked))[4]
+    if pid <= 0:
+        return "a process on another host or out of sight"
+    with suppress(OSError):
+        return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()}) on this host"
+    return f"process {pid} on this host"

@@ -1,0 +1,59 @@
+"""The whole of `osgpilot pool build`: checks, build with progress, removal of what is outdated."""
+
+import json
+import time
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
+from snakemake_executor_plugin_osgpilot.local_pool import host, mirror
+from snakemake_executor_plugin_osgpilot.local_pool.build import Builder, store
+from snakemake_executor_plugin_osgpilot.local_pool.paths import cache
+from snakemake_executor_plugin_osgpilot.local_pool.recipe import NEWER_SUITE, SUITE, recipe
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Store, locked
+
+
+def make(uri: str | None) -> None:
+    """Build what is missing, from `uri` or the mirror apt uses here.
+
+    Raises Unavailable if this machine cannot, or if a stage fails.
+    """
+    started_s = time.monotonic()
+    host.require_buildable(cache())
+    target = store()
+    waits = "another build is running: waiting for it"
+    with (
+        Progress() as progress,
+        locked(target.root / ".lock", before_waiting=lambda: progress.say(waits)),
+    ):
+        _make(target, uri, progress)
+    print(f"built in {time.monotonic() - started_s:.0f} s: {target.root}")
+
+
+def _make(target: Store, uri: str | None, progress: Progress) -> None:
+    wanted = recipe()
+    missing = [stage for stage in wanted.used().values() if not target.has(stage)]
+    address = ""
+    if missing:
+        address = uri.rstrip("/") if uri else mirror.mirror_uri()
+    if not target.has(wanted.host):
+        for suite in (SUITE, NEWER_SUITE):
+            mirror.require_reachable(address, suite)
+    options = tuple(mirror.apt_options()) if missing else ()
+    Builder(wanted, target, address, options, progress.watch).build()
+    with locked(cache() / "lock" / "images in use"):
+        keep = {target.path(stage) for stage in wanted.used().values()}
+        target.collect(keep | in_use())
+
+
+def outdated() -> bool:
+    """Whether `build` would make something anew."""
+    target = store()
+    return any(not target.has(stage) for stage in recipe().used().values())
+
+
+def in_use() -> set[Path]:
+    """Folders of the build that running or starting pools consist of."""
+    found: set[Path] = set()
+    for file in (cache() / "run").glob("*/pool.json"):
+        found |= {Path(path) for path in json.loads(file.read_text())["images"]}
+    return found

@@ -1,0 +1,114 @@
+"""What the stages consist of: packages, suites, the files of the kit each one depends on."""
+
+import importlib.metadata
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from snakemake_executor_plugin_osgpilot.local_pool.idmap import id_maps
+from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT, PACKAGE
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, key_of
+
+PROJECT = "snakemake-executor-plugin-osgpilot"
+SUITE = "trixie"
+# current HTCondor (as on the OSPool, and as the bindings on PyPI) and Apptainer come from here,
+# with the one library that they need newer than in SUITE
+NEWER_SUITE = "sid"
+NEWER_PACKAGES = ("apptainer", "condor", "libpcre2-8-0")
+HOST_PACKAGES = (
+    *("condor", "apptainer", "squashfuse", "fuse3", "fuse-overlayfs", "fuse2fs", "uidmap"),
+    *("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server", "openssh-client"),
+    *("python3", "python3-venv", "procps", "iproute2", "tini", "ca-certificates"),
+    # rsync is what snakemake-storage-plugin-fs copies with
+    *("bowtie2-examples", "less", "nano-tiny", "rsync"),
+    # for jobs: modules to load, a registry to fetch images from
+    *("environment-modules", "docker-registry"),
+)
+JOB_PACKAGES = (
+    *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),
+    *("tar", "gzip", "libc-bin", "python3-minimal"),
+    *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
+    # debianutils has `which`, without which R does not start
+    *("r-base-core", "debianutils"),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stages of one build.
+
+    host: Debian tree of both hosts; jobtree: Debian tree of the job image;
+    conf, venv: layers above the host tree; pilot, job, runtime: folders with one SIF each
+    """
+
+    host: Stage
+    jobtree: Stage
+    conf: Stage
+    venv: Stage
+    pilot: Stage
+    job: Stage
+    runtime: Stage
+
+    def used(self) -> dict[str, Stage]:
+        """The stages a running pool needs, by role."""
+        roles = ("host", "conf", "venv", "pilot", "job", "runtime")
+        return {role: getattr(self, role) for role in roles}
+
+
+def requirements() -> list[str]:
+    """What the project needs, its `test` extra included, as pip takes it."""
+    source = _pyproject()
+    if source is not None:
+        lines = [*source["dependencies"], *source["optional-dependencies"]["test"]]
+    else:
+        lines = importlib.metadata.requires(PROJECT) or []
+    parsed = [Requirement(line) for line in lines]
+    with_tests = {"extra": "test"}
+    wanted = [need for need in parsed if need.marker is None or need.marker.evaluate(with_tests)]
+    return sorted({f"{need.name.lower()}{need.specifier}" for need in wanted})
+
+
+def version() -> str:
+    """Version of the project."""
+    source = _pyproject()
+    return str(source["version"]) if source is not None else importlib.metadata.version(PROJECT)
+
+
+def _pyproject() -> dict[str, Any] | None:
+    file = PACKAGE.parent / "pyproject.toml"
+    if not file.is_file():
+        return None
+    project = tomllib.loads(file.read_text()).get("project", {})
+    return project if project.get("name") == PROJECT else None
+
+
+def recipe() -> Recipe:
+    """The stages as the code, the kit and the project's metadata are now."""
+    maps = id_maps()
+    common = [maps, KIT / "lib.sh", KIT / "inside.sh"]
+    host = Stage(
+        "host",
+        key_of(maps, HOST_PACKAGES, SUITE, NEWER_SUITE, NEWER_PACKAGES, KIT / "chroot-devices.sh"),
+    )
+    jobtree = Stage("jobtree", key_of(maps, JOB_PACKAGES, SUITE, KIT / "job-tree.sh"))
+    venv = Stage(
+        "venv", key_of(*common, host.key, requirements(), version(), KIT / "layer-venv.sh")
+    )
+    runtime_steps = tuple(
+        KIT / name
+        for name in ("layer-runtime.sh", "runtime-packages.py", "conda", "conda-activate")
+    )
+    return Recipe(
+        host=host,
+        jobtree=jobtree,
+        conf=Stage(
+            "conf",
+            key_of(*common, host.key, KIT / "layer-conf.sh", KIT / "hosts", KIT / "pool-svc"),
+        ),
+        venv=venv,
+        pilot=Stage("pilot", key_of(*common, host.key, KIT / "layer-pilot.sh", KIT / "pilot")),
+        job=Stage("job", key_of(*common, jobtree.key, host.key, KIT / "layer-job.sh")),
+        runtime=Stage("runtime", key_of(*common, venv.key, *runtime_steps)),
+    )

@@ -1,0 +1,112 @@
+"""Stages of a build: each one a folder that exists under its final name only when finished."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
+
+MANIFEST = "current.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One product of the build.
+
+    name: what it is, for people
+    key: hash of everything it depends on; another key is another folder
+    """
+
+    name: str
+    key: str
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder below the images."""
+        return f"{self.name}-{self.key}"
+
+
+def key_of(*parts: object) -> str:
+    """Hash of `parts`; a Path stands for the content of that file, or of the files below it."""
+    digest = hashlib.sha256()
+    for part in parts:
+        files = [part] if isinstance(part, Path) else []
+        if isinstance(part, Path) and part.is_dir():
+            files = sorted(path for path in part.rglob("*") if path.is_file())
+        if isinstance(part, Path):
+            for file in files:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+class Store:
+    """The folder of finished stages."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, stage: Stage) -> Path:
+        """Folder of `stage`, whether it exists or not."""
+        return self.root / stage.folder
+
+    def has(self, stage: Stage) -> bool:
+        """Whether `stage` is finished."""
+        return self.path(stage).is_dir()
+
+    def make(self, stage: Stage, work: Callable[[Path], None]) -> bool:
+        """Let `work` fill a temporary folder and give it its final name; False if it was there.
+
+        What `work` raises is passed on, and nothing is finished then.
+        """
+        if self.has(stage):
+            return False
+        temporary = self.root / f"tmp-{stage.folder}"
+        space.remove(temporary)
+        temporary.mkdir(parents=True)
+        work(temporary)
+        temporary.rename(self.path(stage))
+        return True
+
+    def publish(self, stages: dict[str, Stage]) -> None:
+        """Record `stages` as the set that pools are made of."""
+        content = json.dumps({role: stage.folder for role, stage in stages.items()})
+        temporary = self.root / f"{MANIFEST}.tmp"
+        temporary.write_text(content)
+        temporary.replace(self.root / MANIFEST)
+
+    def published(self) -> dict[str, Path] | None:
+        """Folders of the set that pools are made of, by role; None before the first build."""
+        try:
+            content = json.loads((self.root / MANIFEST).read_text())
+        except FileNotFoundError:
+            return None
+        return {role: self.root / folder for role, folder in content.items()}
+
+    def collect(self, keep: set[Path]) -> list[Path]:
+        """Remove stages and remains of broken builds except `keep`; return what went."""
+        gone = [path for path in self.root.iterdir() if path.is_dir() and path not in keep]
+        gone = [path for path in gone if path.name != "log"]
+        space.remove(*gone)
+        return gone
+
+
+@contextlib.contextmanager
+def locked(
+    file: Path, *, shared: bool = False, before_waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Hold a lock on `file`; if another process holds it, call `before_waiting`, then wait."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    with file.open("a") as handle:
+        try:
+            fcntl.flock(handle, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            before_waiting()
+            fcntl.flock(handle, mode)
+        yield

@@ -1,0 +1,76 @@
+"""Which pools are up, from their folders and /proc; without imports that cost time."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.local_pool.paths import DEFAULT_NAME, cache, instance_folder
+
+HOSTS = ("login", "ap")
+STATE = "pool.json"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is known of a pool that is up.
+
+    supervisor: process whose end is the pool's end
+    started_ticks: its start, in clock ticks since boot; a process number alone may be used again
+    hosts: for each host the process that is PID 1 there
+    work: folders of the host that are visible inside, read-write
+    images: folders of the build that it consists of
+    """
+
+    name: str
+    supervisor: int
+    started_ticks: int
+    hosts: dict[str, int]
+    work: list[str]
+    images: list[str]
+
+
+def find(name: str) -> Running | None:
+    """The pool `name` if it is up, else None."""
+    try:
+        state = json.loads((instance_folder(name) / STATE).read_text())
+    except FileNotFoundError:
+        return None
+    running = Running(**state)
+    if alive(running.supervisor, running.started_ticks) and running.hosts:
+        return running
+    return None
+
+
+def require(name: str) -> Running:
+    """The pool `name`; raises Unavailable if it is not up."""
+    running = find(name)
+    if running is None:
+        raise Unavailable(f"the pool {name!r} is not up: osgpilot pool up{flag(name)}")
+    return running
+
+
+def names() -> list[str]:
+    """Names of all pools that have a folder, up or not."""
+    folder = cache() / "run"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def start_ticks(pid: int) -> int | None:
+    """When process `pid` started, in clock ticks since boot; None if it is gone (proc(5))."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    after_name = text.rpartition(")")[2].split()
+    return None if after_name[0] in "ZX" else int(after_name[19])
+
+
+def alive(pid: int, started_ticks: int) -> bool:
+    """Whether process `pid` is there, and is the one that started then."""
+    return start_ticks(pid) == started_ticks
+
+
+def flag(name: str) -> str:
+    """How to name the pool on a command line: nothing for the default one."""
+    return "" if name == DEFAULT_NAME else f" --name {name}"

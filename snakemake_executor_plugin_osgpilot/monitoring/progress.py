@@ -1,0 +1,69 @@
+"""How far a run is, and how long it will take from here as far as can be told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Jobs and pilots by state; `to_come` are jobs that Snakemake has not handed over yet.
+
+    `eta` says in how long the run is expected to end, None if there is nothing left to do.
+    """
+
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    to_come: int = 0
+    pending: int = 0
+    booting: int = 0
+    ready: int = 0
+    eta: Eta | None = None
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Jobs and pilots by state."""
+        counts = (("failed", self.failed), ("to come", self.to_come))
+        more = "".join(f", {count} {name}" for name, count in counts if count)
+        states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
+        pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
+        return f"{self.waiting} waiting, {self.running} running, {self.done} done{more}", pilots
+
+    @property
+    def line(self) -> str:
+        """The run in one line, for a user who waits."""
+        jobs, pilots = self.parts
+        eta = f"; {self.eta.text}" if self.eta else ""
+        return f"jobs: {jobs}; pilots: {pilots}{eta}"
+
+    @property
+    def brief(self) -> str:
+        """The same for a narrow terminal."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        total = self.waiting + self.running + self.done + self.failed + self.to_come
+        pilots = self.pending + self.booting + self.ready
+        eta = f"; {self.eta.text}" if self.eta else ""
+        jobs = f"{self.done}/{total} jobs, {self.running} running{failed}"
+        return f"{jobs}, {self.ready}/{pilots} pilots{eta}"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not (self.waiting or self.running or self.pending or self.booting or self.ready)
+
+
+def pilots_by_state(pilots: Iterable[Pilot]) -> dict[str, int]:
+    """Return the numbers of pilots that `Progress` has."""
+    states = Counter(pilot.state for pilot in pilots)
+    return {
+        "pending": states[PilotState.INTENDED] + states[PilotState.PENDING],
+        "booting": states[PilotState.BOOTING],
+        "ready": states[PilotState.READY],
+    }

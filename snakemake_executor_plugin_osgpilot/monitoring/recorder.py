@@ -1,0 +1,133 @@
+"""What a run is doing, written into its history as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy
+from snakemake_executor_plugin_osgpilot.monitoring import records as lines
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import History
+from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+
+WRITE_EVERY_S = 1.0
+NUMBERS_EVERY_S = 60.0
+"""Plans that decide nothing new are kept no more often, for their numbers."""
+
+
+@dataclass
+class Chronicle:
+    """Follows one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
+    else by the controller's. `redact` takes out what must not be written down.
+    """
+
+    history: History
+    queue: Queue
+    fleet: Fleet
+    scaling: Scaling
+    clock: Clock
+    redact: Redactor = field(default_factory=Redactor)
+    critical_path_s: float = 0.0
+    _pilots: dict[str, Pilot] = field(default_factory=dict)
+    _planned: Line | None = None
+    _planned_s: float = float("-inf")
+    _written_s: float = float("-inf")
+
+    def begin(self, seat: Seat, policy: Policy, place: Place) -> None:
+        """Write down that a life of the run begins, where its jobs and pilots are, its limits."""
+        limits = asdict(policy)
+        for offer, plain in zip(policy.offers, limits["offers"], strict=True):
+            plain["shape"] = offer.shape._asdict()
+        self.history.put(
+            [
+                {
+                    "kind": "life",
+                    "version": lines.VERSION,
+                    "at_s": self.clock.now_s(),
+                    **asdict(seat),
+                    "place": asdict(place),
+                    "holder": asdict(this_process()),
+                    "policy": limits,
+                }
+            ]
+        )
+
+    def handed_over(self, jobs: Iterable[lines.Told], needed: Iterable[Line] = ()) -> None:
+        """Write down that Snakemake handed jobs over, each with what tells it from others, and
+        what they needed."""
+        self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
+
+    def spent(self, jobs: Mapping[str, lines.Spent]) -> None:
+        """Write down what jobs took, by their key."""
+        self.history.put(lines.spent(jobs))
+
+    def failed(self, key: str, text: str) -> None:
+        """Write down why a job failed, as the user is told."""
+        text = self.redact(text)[-lines.TEXT_MAX :]
+        self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
+
+    def again(self, key: str, why: str) -> None:
+        """Write down why a job of an earlier life is submitted again, under this key."""
+        self.history.put([{"kind": "again", "at_s": self.clock.now_s(), "job": key, "text": why}])
+
+    def planned(self, view: View) -> None:
+        """Write down what was just planned, if it says something new."""
+        ahead, decided = self.scaling.ahead, self.scaling.last
+        line = lines.plan(decided, view.waiting, len(view.executing), ahead.to_come)
+        now_s = self.clock.now_s()
+        changed = lines.differs(self._planned, line)
+        if changed or now_s - self._planned_s >= NUMBERS_EVERY_S:
+            self._planned, self._planned_s = line, now_s
+            self._put_plan(line)
+
+    def _put_plan(self, line: Line) -> None:
+        eta = self.scaling.eta and asdict(self.scaling.eta)
+        waits_s = {
+            o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
+        }
+        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta": eta}
+        self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
+
+    def follow(self) -> None:
+        """Write down what happened to jobs and pilots.
+
+        Raises `OSError`; nothing is lost then. Raises `HistoryFull` where there is no more room.
+        """
+        now_s = self.clock.now_s()
+        if now_s - self._written_s >= WRITE_EVERY_S:
+            self._written_s = now_s
+            self._follow(now_s)
+
+    def _follow(self, now_s: float) -> None:
+        self.history.put(lines.moved(self.queue.changes(), now_s, self.redact))
+        self.history.put(lines.woken(self.queue.waker.news(), now_s))
+        known = self._pilots
+        new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
+        told = [lines.pilot(pilot) for pilot in new]
+        before = {name: lines.pilot(known[name]) for name in (p.name for p in new) if name in known}
+        self.history.put(line for line in told if before.get(line["name"]) != line)
+        self._pilots |= {pilot.name: pilot for pilot in new}
+        self.history.flush()
+
+    def end(self, *, detached: bool) -> None:
+        """Write down the end of this life, and close the file; `detached` if it is to go on."""
+        now_s = self.clock.now_s()
+        live = sum(not pilot.state.over for pilot in self.fleet.pilots)
+        end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
+        end["critical_path_s"] = self.critical_path_s
+        # the run has ended, whether or not its history could be told
+        with suppress(OSError, OsgpilotError):
+            self._follow(now_s)
+        self.history.put([end])
+        with suppress(OSError, OsgpilotError):
+            self.history.close()

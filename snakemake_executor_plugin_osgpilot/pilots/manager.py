@@ -1,0 +1,285 @@
+"""The pilots of a run: what Slurm and the pool say of them, and what a plan does to them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind, kinds
+from snakemake_executor_plugin_osgpilot.config.site import Site
+from snakemake_executor_plugin_osgpilot.errors import (
+    Abandoned,
+    NotNow,
+    Refused,
+    Unanswered,
+    Unreached,
+)
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Clock, Seat, Slurm
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
+from snakemake_executor_plugin_osgpilot.pilots import parameters
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import Roster, mute_text
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move, Signs
+
+END_WAIT_S = 20.0
+"""How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
+
+LEAVE_WAIT_S = 10.0
+"""How long to watch pilots leave that others may use; what is busy then is left to itself."""
+
+KILL_WAIT_S = 30.0
+LOOK_PAUSE_S = 1.0
+
+
+class Fleet:
+    """All pilots of one run, by name. Used by one thread at a time."""
+
+    def __init__(
+        self, slurm: Slurm, clock: Clock, site: Site, seat: Seat, folder: RunFolder,
+        record: Callable[[Iterable[Pilot]], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._slurm = slurm
+        self._clock = clock
+        self._site = site
+        self._seat = seat
+        self._folder = folder
+        self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
+        self._record = record
+        self._count = folder.last_number("pilots")
+        self._in_doubt: set[str] = set()
+        self._roster = Roster(
+            self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
+        )
+        self.health = self._roster.health
+
+    def recall(self, pilots: Iterable[Pilot]) -> None:
+        """Take in the pilots of an earlier life of the run; the next look tells what they are."""
+        for pilot in pilots:
+            self._roster.put(replace(pilot, absent_looks=0))
+            self._count = max(self._count, int(pilot.name.rpartition("-")[2]))
+        self.health.know(pilot.offer for pilot in self.pilots)
+
+    @property
+    def pilots(self) -> tuple[Pilot, ...]:
+        return self._roster.pilots
+
+    @property
+    def shared(self) -> bool:
+        """Whether jobs of others may run on these pilots."""
+        return self._seat.scope.shared
+
+    @property
+    def live(self) -> tuple[Pilot, ...]:
+        return self._roster.live
+
+    def gates(self) -> dict[str, Gate]:
+        """Return what the breakers allow now, by offer."""
+        return self._roster.gates(self._clock.now_s())
+
+    def held_back(self) -> tuple[str, ...]:
+        """Return the offers of which a pilot that starts now should leave at once."""
+        return self._roster.held_back(self._clock.now_s())
+
+    def look(self, signs: Signs) -> list[Move]:
+        """Ask Slurm once for all pilots; return those that changed state.
+
+        Raises `Unanswered`; what is known stays.
+        """
+        self._roster.note_served(signs.served)
+        if not self.live:
+            return []
+        rows = self._slurm.look()
+        now_s = self._clock.now_s()
+        moves = self._roster.look(rows, signs, self._log_tail, now_s)
+        mute = self._roster.mute(signs.asked_s)
+        self._quietly(self._slurm.end_running, mute)
+        self._roster.drained(mute, now_s, mute_text())
+        return moves
+
+    def tell(self, files: Mapping[str, str]) -> None:
+        """Write files (text by name) where pilots look, into the run's folder.
+
+        Raises `Unanswered`.
+        """
+        self._slurm.write({self._folder.path / name: text for name, text in files.items()})
+
+    def shun(self, name: str, why: str) -> None:
+        """Have no more jobs on a pilot, whose node seems to be bad."""
+        self._roster.shun(name, why, self._clock.now_s())
+
+    def note_unneeded(self, names: Iterable[str]) -> None:
+        """Remember since when plans have had no use for these pilots, and forget it for others."""
+        self._roster.note_unneeded(names, self._clock.now_s())
+
+    def apply(self, plan: Plan) -> None:
+        """Do what the plan says. Raises `Unanswered`; a refusal of Slurm opens a breaker."""
+        pilots = self._roster
+        cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
+        drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
+        self._quietly(self._slurm.cancel_pending, cancelled)
+        self._drain(drained)
+        for action in plan.actions:
+            now_s = self._clock.now_s()
+            if isinstance(action, Launch) and self.health.may_start(action.offer, now_s):
+                self._launch(action)
+
+    def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
+        """Ask Slurm how long a pilot would wait; None if it does not say."""
+        pilot = self._new_pilot("osgpilot-test", Launch(offer, walltime_s, ""))
+        with suppress(Unanswered, Refused):
+            return self._slurm.expected_wait_s(self._allocation(pilot))
+        return None
+
+    def interrupt(self) -> None:
+        """Do not wait for the command that another thread has asked of Slurm."""
+        self._slurm.interrupt()
+
+    def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
+        """End every pilot: pending ones at once, running ones gently, what stays by force.
+
+        Where jobs of others may run, pilots are asked to finish these first: they are not waited
+        for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone;
+        one whose submission was interrupted and that is not to be seen is not waited for either.
+        """
+        steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
+            (self._end_gently, wait_s),
+            (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
+        )
+        if self.shared:
+            steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
+        for ask, patience_s in steps:
+            deadline = self._clock.now_s() + patience_s
+            asked: set[tuple[str, PilotState]] = set()
+            while self._awaited and self._clock.now_s() <= deadline:
+                # Slurm may be away for a moment: keep asking until the deadline
+                with suppress(Unanswered):
+                    self.look(Signs())
+                    new = [p for p in self.live if (p.name, p.state) not in asked]
+                    ask(new)
+                    asked |= {(p.name, p.state) for p in new}
+                if self._awaited:
+                    time.sleep(LOOK_PAUSE_S)
+        left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
+        if left and not self._awaited:
+            names = ", ".join(p.name for p in left)
+            raise Unanswered(
+                f"`sbatch` was not waited for, so Slurm may have {names} yet: it leaves as soon "
+                "as it starts, and `osgpilot reap` removes it"
+            )
+        if left:
+            names = ", ".join(p.allocation_id or p.name for p in left)
+            raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
+
+    @property
+    def _awaited(self) -> list[Pilot]:
+        """The pilots that have not ended; not those that Slurm does not show and may never have."""
+        return [
+            pilot
+            for pilot in self.live
+            if pilot.name not in self._in_doubt
+            or pilot.state is not PilotState.INTENDED
+            or pilot.absent_looks < ABSENT_LOOKS_TO_BELIEVE
+        ]
+
+    def _end_gently(self, pilots: list[Pilot]) -> None:
+        self._quietly(self._slurm.end_running, [p for p in pilots if not p.state.waits])
+        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+
+    def _end_later(self, pilots: list[Pilot]) -> None:
+        self._drain([p for p in pilots if p.state.serves and not p.state.waits])
+        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+
+    def _drain(self, pilots: list[Pilot]) -> None:
+        self._quietly(self._slurm.drain_running, pilots)
+        self._roster.drained(pilots, self._clock.now_s())
+
+    @staticmethod
+    def _quietly(act: Callable[[dict[str, str]], None], pilots: list[Pilot]) -> None:
+        """Act on the allocations there are. A refusal means they are gone; the next look tells."""
+        names = {p.allocation_id: p.name for p in pilots if p.allocation_id}
+        if names:
+            try:
+                act(names)
+            except Refused:
+                return
+
+    def _new_pilot(self, name: str, action: Launch) -> Pilot:
+        now_s = self._clock.now_s()
+        return Pilot(
+            name,
+            self._kinds[action.offer].offer.shape,
+            offer=action.offer,
+            walltime_s=action.walltime_s,
+            asked_s=now_s,
+            since_s=now_s,
+        )
+
+    def _allocation(self, pilot: Pilot) -> Allocation:
+        kind = self._kinds[pilot.offer]
+        return Allocation(
+            pilot.name,
+            self._seat.run,
+            pilot.shape.cores,
+            kind.memory_mb,
+            pilot.walltime_s // 60,
+            self._folder.pilot(pilot.name),
+            partition=kind.partition.name,
+            gpus=pilot.shape.gpus,
+            gpu_type=kind.partition.gpu_type,
+            exclude=self.health.excluded(self._clock.now_s()),
+        )
+
+    def draft(self, action: Launch) -> tuple[Pilot, Allocation]:
+        """Return the next pilot and what Slurm is asked for it; nothing is asked."""
+        pilot = self._new_pilot(f"osgpilot-{self._seat.run}-{self._count + 1}", action)
+        values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
+        files = parameters.pilot_files(self._site, values)
+        return pilot, replace(self._allocation(pilot), files=files)
+
+    def _launch(self, action: Launch) -> None:
+        pilot, allocation = self.draft(action)
+        name = pilot.name
+        if self._record:
+            self._record([pilot])
+        self._count += 1
+        self._roster.put(pilot)
+        try:
+            allocation_id = self._submit(allocation)
+        except Unreached:
+            self._roster.drop(name)
+            raise
+        except Abandoned:
+            self._in_doubt.add(name)
+            raise
+        except (Refused, NotNow) as refusal:
+            now_s, why = self._clock.now_s(), str(refusal)
+            self._roster.put(replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=why))
+            note = self.health.refused if isinstance(refusal, Refused) else self.health.put_off
+            note(pilot.offer, now_s, why)
+        else:
+            self.health.accepted(pilot.offer)
+            self._roster.put(replace(pilot, allocation_id=allocation_id, state=PilotState.PENDING))
+
+    def _submit(self, allocation: Allocation) -> str:
+        try:
+            return self._slurm.submit(allocation)
+        except Refused:
+            if not allocation.exclude:
+                raise
+            # perhaps too few nodes are left: a bad one is better than none
+            self.health.forgive_nodes()
+            return self._slurm.submit(replace(allocation, exclude=()))
+
+    def _log_tail(self, name: str) -> str:
+        folder = self._folder.pilot(name)
+        with suppress(Unanswered, Refused):
+            if said := " ".join(self._slurm.log_tail(folder).split()):
+                return said
+        return f"nothing (no log in {folder})"

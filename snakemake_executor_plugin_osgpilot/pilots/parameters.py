@@ -1,0 +1,152 @@
+"""What a pilot is told. Values are validated here and travel as a file, never as shell text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.config.site import Site
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Pilot
+
+SCRIPT = "pilot.sh"
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names that end in a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and
+GLIDEIN_Start_Extra into its START expression unescaped (osgvo-docker-pilot,
+10-setup-htcondor.sh)."""
+
+_OFFER = re.compile(r"[A-Za-z0-9_.,/-]*")
+
+
+def safe_name(value: str, what: str) -> str:
+    """Return `value` if it may enter a ClassAd expression; raise `BadInput` naming `what`."""
+    if not SAFE_NAME.fullmatch(value) or len(value) > 128:
+        raise BadInput(
+            f"{what} {value!r} cannot be used: letters, digits, `.`, `_`, `-` only, "
+            "beginning with a letter or digit, at most 128"
+        )
+    return value
+
+
+def safe_offer(name: str) -> str:
+    """Return the name of an offer if it may enter a ClassAd; raise `BadInput` otherwise.
+
+    Partitions may be several, as Slurm takes them: `short,long/4c`.
+    """
+    if not _OFFER.fullmatch(name):
+        raise BadInput(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")
+    return name
+
+
+OPEN = "(MY.OSGPILOT_CLOSED =!= true)"
+"""START clause: what `GATE` runs says whether the pilot takes jobs (it drains, or its scratch disk
+is full). Unlike OSG_NODE_VALIDATED, which the container's own script looks after every 4 minutes,
+this is known to the startd within seconds."""
+
+GATE_EVERY_S = 5
+
+GATE = {
+    "STARTD_CRON_JOBLIST": "$(STARTD_CRON_JOBLIST) osgpilot",
+    "STARTD_CRON_osgpilot_EXECUTABLE": "/bin/sh",
+    "STARTD_CRON_osgpilot_ARGS": "/pilot/osgpilot-gate",
+    "STARTD_CRON_osgpilot_MODE": "Periodic",
+    "STARTD_CRON_osgpilot_PERIOD": f"{GATE_EVERY_S}s",
+    "STARTD_CRON_osgpilot_KILL": "true",
+}
+"""The startd's own cron runs a script that pilot.sh writes (HTCondor manual, Daemon ClassAd Hooks).
+Run by `sh`, as scratch disks may be mounted without leave to execute."""
+
+
+def start_extra(seat: Seat) -> str:
+    """Return the START clause that admits only jobs within the seat's scope, besides the project,
+    and only while the pilot takes jobs.
+
+    Projects are what jobs say they belong to, so with the scope `project` anybody's jobs may come.
+    """
+    return f"({_within_scope(seat)} && {OPEN})"
+
+
+def _within_scope(seat: Seat) -> str:
+    owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
+    match seat.scope:
+        case Scope.WORKFLOW:
+            return f'(TARGET.Owner =?= "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}")'
+        case Scope.OWNER:
+            return f'(TARGET.Owner =?= "{owner}")'
+        case Scope.PROJECT:
+            return "True"
+
+
+DISK_EXCEEDED = (
+    "(JobUniverse != 13 && DiskUsage =!= UNDEFINED && DiskUsage > Disk "
+    '&& !regexp("^data[0-9]", Name))'
+)
+"""When the pilot stops what is in a slot for its disk: HTCondor's own condition (the metaknob
+POLICY:Hold_If_Disk_Exceeded), but not for slots that keep an image for several jobs. To those 25.14
+gives the image's size rounded down, stops them at once, and may then leave their jobs waiting."""
+
+
+def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:
+    """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
+
+    Names of the container's variables are those of the OSG pilot container's contract.
+    ACCEPT_JOBS_FOR_HOURS and RETIREMENT_HOURS have to be valid but do not matter: pilot.sh sets the
+    exact end of life from the end of the allocation.
+    """
+    options = {
+        "image": site.image,
+        "token": str(site.token),
+        "scratch": site.scratch,
+        "pilot_id": safe_name(pilot.name, "pilot"),
+        "run_id": safe_name(seat.run, "run"),
+        "walltime_s": str(pilot.walltime_s),
+        "end_margin_s": str(END_MARGIN_S),
+        "gpus": str(pilot.shape.gpus),
+        "offer": safe_offer(pilot.offer),
+        "run_folder": str(run_folder),
+        "shared_folders": ":".join(site.shared_folders),
+    }
+    env = {
+        "POOL": site.central_manager,
+        "GLIDEIN_Site": site.site,
+        "GLIDEIN_ResourceName": site.resource,
+        "OSG_PROJECT_NAME": safe_name(seat.project, "project"),
+        "GLIDEIN_Start_Extra": start_extra(seat),
+        "GLIDEIN_RANDOMIZE_NAME": "true",
+        "ACCEPT_JOBS_FOR_HOURS": str(max(1, -(-pilot.walltime_s // 3600))),
+        "RETIREMENT_HOURS": "1",
+        "ACCEPT_IDLE_MINUTES": str(site.pilot.idle_min),
+        "NUM_CPUS": str(pilot.shape.cores),
+        "MEMORY": str(pilot.shape.memory_mb),
+        "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
+        "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
+        "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
+        **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},
+        **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
+    }
+    if site.shared_folders:
+        # for the containers of jobs; pilot.sh does it for the pilot's own
+        env["SINGULARITY_BIND_EXTRA"] = ",".join(f"{each}:{each}" for each in site.shared_folders)
+    tagged = {f"option {name}": value for name, value in options.items()}
+    return tagged | {f"env {name}": value for name, value in env.items()}
+
+
+def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
+    """Return a pilot's files by name: its parameters, one a line, and the site's set-up lines."""
+    lines = []
+    for key, value in values.items():
+        if set(value) & set("\n\r\0"):
+            raise BadInput(
+                f"site file: the value of `{key.split()[-1]}` may not contain a line break"
+            )
+        lines.append(f"{key}={value}\n")
+    return {"parameters": "".join(lines), "setup": "".join(f"{line}\n" for line in site.setup)}
+
+
+def script() -> str:
+    """Return the batch script of pilots."""
+    return files(__package__).joinpath(SCRIPT).read_text(encoding="utf-8")

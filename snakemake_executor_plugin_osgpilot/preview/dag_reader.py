@@ -1,0 +1,79 @@
+"""A workflow's jobs as Snakemake draws them, without any pool, Slurm or site."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
+from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
+from snakemake_executor_plugin_osgpilot.preview.ended import Ended
+from snakemake_executor_plugin_osgpilot.preview.result import Drawn
+from snakemake_executor_plugin_osgpilot.preview.snakemake_cli import NAME, ask
+from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+
+
+def drawn(snakefile: str, policy: Policy) -> Drawn:
+    """Return the jobs that the workflow in `snakefile` still has to run in the current folder.
+
+    Its profile counts as it does in a run. Raises `BadInput` if Snakemake refuses it, or if it has
+    nothing to run on pilots.
+    """
+
+    class Reader(_Reader):
+        limits = policy
+
+    # the site has to be named, but nobody looks for it
+    words = ["--snakefile", snakefile, "--executor", NAME, f"--{NAME}-site", "none", "--jobs", "1"]
+    found: Drawn | None = ask(words, Reader)
+    if found is None:
+        raise BadInput(f"Snakemake does not run {snakefile}; what it says is above")
+    if not any(task.on_pilot for task in found.tasks):
+        raise BadInput(f"{snakefile} has no job left to run on pilots")
+    return found
+
+
+class _Reader(AbstractExecutor):  # type: ignore[misc]
+    """Made by Snakemake where it would make the executor; raises `Ended` in place of running."""
+
+    limits: Policy
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        super().__init__(workflow, logger)
+        try:
+            found = self._drawn(workflow.dag)
+        except OsgpilotError as error:
+            raise Ended(None, error) from error
+        raise Ended(found)
+
+    def _drawn(self, dag: Any) -> Drawn:
+        requests = Requests(self.limits, _nothing, _nothing)
+        classes: dict[str, JobClass] = {}
+
+        def class_of(job: Any) -> JobClass:
+            rule = str(job.rule)
+            if rule not in classes:
+                # partitions are those of a site, and there is none
+                asked = requests.of(job, NO_IMAGE).job_class
+                classes[rule] = asked._replace(offers=())
+            return classes[rule]
+
+        return Drawn(*tasks_of(dag, lambda job: not job.is_local, class_of, {}))
+
+    def run_job(self, job: Any) -> NoReturn:
+        raise AssertionError("nothing is run")
+
+    handle_job_success = handle_job_error = run_job
+
+    def cancel(self) -> None:
+        """Nothing to take back."""
+
+    def shutdown(self) -> None:
+        """Nothing to leave."""
+
+
+def _nothing(text: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,51 @@
+"""The jobs that still have to run as tasks, in an order in which they can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from graphlib import TopologicalSorter
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Task
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import RUNTIME_PRIOR_S
+
+UNSAID = 2.0
+"""A job of which the rule says nothing may take so many times as long as expected."""
+
+
+def tasks_of(
+    dag: Any,
+    on_pilot: Callable[[Any], bool],
+    class_of: Callable[[Any], JobClass | None],
+    seen_core_s: Mapping[str, float],
+) -> tuple[list[Task], list[list[int]]]:
+    """Return the tasks, and for each the numbers of those that have to end first.
+
+    A job takes what those of its rule took before; of others half of what the rule says at most is
+    expected, or what the planner assumes. `class_of` tells what it asks for, None if unknown.
+    """
+    to_do = set(dag.needrun_jobs())
+    graph = {job: [d for d in dag.job_dependencies(job) if d in to_do] for job in to_do}
+    numbers: dict[Any, int] = {}
+    tasks: list[Task] = []
+    parents: list[list[int]] = []
+    for job in TopologicalSorter(graph).static_order():
+        numbers[job] = len(tasks)
+        parents.append([numbers[before] for before in graph[job]])
+        tasks.append(_task(job, class_of(job), seen_core_s, on_pilot=on_pilot(job)))
+    return tasks, parents
+
+
+def _task(
+    job: Any, job_class: JobClass | None, seen_core_s: Mapping[str, float], *, on_pilot: bool
+) -> Task:
+    asks = job_class or JobClass(Shape(max(1, job.threads), 0))
+    limit_s = float(asks.runtime_s)
+    seen_s = seen_core_s.get(str(job.rule), 0.0) / max(1, asks.shape.cores)
+    if job.is_local and not seen_s and not limit_s:
+        # what runs beside Snakemake is seldom work worth mentioning
+        return Task(str(job.rule), asks, 0.0, 0.0, on_pilot=False)
+    expected_s = seen_s or limit_s / 2 or RUNTIME_PRIOR_S
+    most_s = limit_s or UNSAID * expected_s
+    return Task(str(job.rule), asks, expected_s, most_s, on_pilot, seen=bool(seen_s))

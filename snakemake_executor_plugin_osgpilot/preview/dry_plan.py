@@ -1,0 +1,73 @@
+"""The plans of a run that begins now, one after the other, as if Slurm granted every pilot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan, Refusal
+from snakemake_executor_plugin_osgpilot.model.resources import Policy
+from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.limits import launches_max
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+
+ROUNDS_MAX = 500
+"""More rounds than this are not of interest: a user may allow thousands of pilots."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Pilots that are alike and are asked for together, `after_s` from the beginning.
+
+    Each is expected to wait `wait_s` in Slurm's queue and to take its first job after `lead_s`.
+    """
+
+    after_s: float
+    count: int
+    offer: str
+    walltime_s: int
+    wait_s: float
+    lead_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The starts of pilots, the first plan's forecast, and what held back more of them at last."""
+
+    starts: tuple[Start, ...]
+    first: Plan
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def pilots(self) -> int:
+        return sum(start.count for start in self.starts)
+
+
+def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> Rehearsal:
+    """Plan again and again, `round_s` apart, until nothing more is started.
+
+    Pure. Pilots that were asked for stay in Slurm's queue meanwhile: what runs and ends later is
+    for a simulation to tell.
+    """
+    starts: list[Start] = []
+    first, began_s = plan(snapshot, estimates, policy), snapshot.now_s
+    decided = first
+    for _ in range(ROUNDS_MAX):
+        launches = [action for action in decided.actions if isinstance(action, Launch)]
+        if not launches:
+            break
+        after_s = snapshot.now_s - began_s
+        starts += [
+            Start(
+                after_s, count, launch.offer, launch.walltime_s,
+                estimates.wait_s(launch.offer), estimates.lead_s(launch.offer), launch.reason,
+            )
+            for launch, count in Counter(launches).items()
+        ]  # fmt: skip
+        now_s = snapshot.now_s + round_s
+        snapshot = replace(snapshot.after(launches, policy), now_s=now_s, looked_s=now_s)
+        decided = plan(snapshot, estimates, policy)
+    lasting = tuple(r for r in decided.refusals if r.rule != launches_max.__name__)
+    return Rehearsal(tuple(starts), first, lasting)

@@ -1,0 +1,215 @@
+"""The executor that Snakemake sees when it is asked for a plan: it looks, tells, and ends."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
+
+from snakemake_executor_plugin_osgpilot.config.project import choose
+from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
+from snakemake_executor_plugin_osgpilot.executor.dispatcher import finder
+from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name, script
+from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
+from snakemake_executor_plugin_osgpilot.preview.dry_plan import Rehearsal, rehearse
+from snakemake_executor_plugin_osgpilot.preview.ended import Ended
+from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming, coming
+from snakemake_executor_plugin_osgpilot.preview.result import Forecaster, Preview, ProjectPreview
+from snakemake_executor_plugin_osgpilot.preview.sampler import Sampler, Scratch
+from snakemake_executor_plugin_osgpilot.preview.sbatch_test import SlurmVerdicts
+from snakemake_executor_plugin_osgpilot.preview.simulated_runs import simulated
+from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
+from snakemake_executor_plugin_osgpilot.routing.policy import Where
+from snakemake_executor_plugin_osgpilot.routing.rules import Routes
+from snakemake_executor_plugin_osgpilot.run.assembly import Ground, SystemClock, Voice, survey
+from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.staging.payload import members
+
+RUN = "RUN"
+"""Stands for the id that a run would have."""
+
+
+class Previewer(AbstractExecutor):  # type: ignore[misc]
+    """Made by Snakemake where it would make the executor; raises `Ended` in place of running."""
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        super().__init__(workflow, logger)
+        try:
+            preview = self._preview()
+        except OsgpilotError as error:
+            raise Ended(None, error) from error
+        raise Ended(preview)
+
+    def _preview(self) -> Preview:
+        routes_of = finder(self.workflow)
+        state_folder = Path(self.workflow.persistence.path)
+        wishes = wishes_of(self.workflow.executor_settings)
+        with ExitStack() as undo:
+            heard = (self._say, self._warn)
+            ground = survey(wishes, state_folder, Voice(*heard, lambda progress: None), undo)
+            routes = routes_of(ground.policy, ground.seat, _nothing)
+            routes.decide()
+            decisions = list(dict.fromkeys(routes.by_rule.values()))
+            projects = {d.project for d in decisions if d.route.where is Where.OSPOOL}
+            look = _Look(self.workflow, self.logger, ground, routes, undo, heard)
+            previews = tuple(look.project(name) for name in sorted(projects))
+        return Preview(tuple(decisions), previews, script())
+
+    def _say(self, text: str) -> None:
+        self.logger.info(f"osgpilot: {text}")
+
+    def _warn(self, text: str) -> None:
+        self.logger.warning(f"osgpilot: {text}")
+
+    def run_job(self, job: Any) -> NoReturn:
+        raise AssertionError("a plan runs nothing")
+
+    handle_job_success = handle_job_error = run_job
+
+    def cancel(self) -> None:
+        """Nothing to take back."""
+
+    def shutdown(self) -> None:
+        """Nothing to leave."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Thinks a run through, one project after the other."""
+
+    workflow: Any
+    logger: Any
+    ground: Ground
+    routes: Routes
+    undo: ExitStack
+    heard: tuple[Callable[[str], None], Callable[[str], None]]
+    forecaster: Forecaster = simulated
+
+    def project(self, name: str) -> ProjectPreview:
+        """Return what would be done for the rules that `name` pays for (empty: the run's own)."""
+        ground = self.ground
+        project = choose(name, os.environ, ground.site.project) if name else ground.seat.project
+        folder = RunFolder(Path(self.workflow.persistence.path).absolute() / "osgpilot" / RUN)
+        seat = replace(ground.seat, project=project, run=RUN)
+        access_point = ground.access_point(seat, folder)
+        self.undo.callback(access_point.close)
+        seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
+        sampler = self._sampler(name, access_point)
+        ready = self._ready(name)
+        waiting = self._waiting(sampler, ready)
+        slurm = SlurmVerdicts(ground.cluster, seat, folder)
+        estimates = Estimates()
+        if ready or self._later(name, ready):
+            estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
+        snapshot = self._snapshot(sampler, ready, waiting, name)
+        rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)
+        # a run begins without what earlier ones saw of pilots, but takes as long as they did
+        offers = [offer.name for offer in ground.policy.offers]
+        expected = coming(estimates, offers, earlier_leads(Path.cwd(), offers))
+        return ProjectPreview(
+            project,
+            waiting.total(),
+            sum(soon.jobs for soon in snapshot.soon) + snapshot.later,
+            tuple(expected.start(planned) for planned in rehearsal.starts),
+            rehearsal.refusals,
+            rehearsal.first.unfit,
+            self.forecaster(self._case(name, sampler, rehearsal, expected)),
+            expected,
+            slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),
+            sampler.samples([*ready, *self._later(name, ready)], access_point),
+        )
+
+    def _sampler(self, name: str, access_point: AnyAccessPoint) -> Sampler:
+        folder = self.undo.enter_context(tempfile.TemporaryDirectory(prefix="osgpilot-plan-"))
+        scratch = Scratch(
+            RunFolder(Path(folder)),
+            Path.cwd(),
+            access_point,
+            SimpleNamespace(policy=self.ground.policy),
+            *self.heard,
+        )
+        return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
+
+    def _serves(self, job: Any, name: str) -> bool:
+        decision = None if job.is_local else self.routes.of(job)
+        return (
+            decision is not None
+            and decision.route.where is Where.OSPOOL
+            and decision.project == name
+        )
+
+    def _ready(self, name: str) -> list[Any]:
+        return [job for job in self.workflow.dag.ready_jobs if self._serves(job, name)]
+
+    def _later(self, name: str, ready: list[Any]) -> list[Any]:
+        """Return single jobs that follow; a group job is put together when it becomes ready."""
+        seen = {part for job in ready for part in members(job)}
+        jobs = (job for job in self.workflow.dag.needrun_jobs() if job not in seen)
+        return [job for job in jobs if job.group is None and self._serves(job, name)]
+
+    def _waiting(self, sampler: Sampler, ready: list[Any]) -> Counter[JobClass]:
+        by_rule: defaultdict[str, list[Any]] = defaultdict(list)
+        for job in ready:
+            by_rule[job.name].append(job)
+        return Counter(c for jobs in by_rule.values() for c in sampler.classes(jobs))
+
+    def _snapshot(
+        self, sampler: Sampler, ready: list[Any], waiting: Counter[JobClass], name: str
+    ) -> Snapshot:
+        clock, keep_going = SystemClock(), self.workflow.execution_settings.keep_going
+        ahead = Lookahead(
+            self.workflow.dag, clock, sampler.class_of, keep_going=keep_going,
+            serves=lambda job: self._serves(job, name),
+        )  # fmt: skip
+        for number, job in enumerate(ready):
+            job_class = sampler.class_of(members(job)[0])
+            if job_class is not None:
+                ahead.handed_over(job, str(number), job_class)
+        ahead.walk()
+        seen = ahead.ahead
+        return Snapshot(
+            clock.now_s(), waiting, soon=seen.soon({}), later=seen.later,
+            further=seen.further, chain=seen.chain,
+        )  # fmt: skip
+
+    def _case(self, name: str, sampler: Sampler, rehearsal: Rehearsal, expected: Coming) -> Case:
+        policy = self.ground.policy
+        tasks, parents = tasks_of(
+            self.workflow.dag,
+            lambda job: self._serves(job, name),
+            sampler.class_of,
+            self.routes.seen_core_s,
+        )
+        shapes = {offer.name: offer.shape for offer in policy.offers}
+        cores = sum(start.count * shapes[start.offer].cores for start in rehearsal.starts)
+        largest = max(shape.cores for shape in shapes.values())
+        return Case(
+            tasks,
+            parents,
+            cores,
+            min(policy.cores_max or policy.pilots_max * largest, policy.pilots_max * largest),
+            min((expected.waits_s[start.offer] for start in rehearsal.starts), default=0.0),
+            expected.boot_s,
+            policy,
+            expected.match_s,
+        )
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: where rules go is told with everything else."""

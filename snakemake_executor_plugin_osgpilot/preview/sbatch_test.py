@@ -1,0 +1,62 @@
+"""What Slurm says to pilots that do not exist yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.plan import Launch
+from snakemake_executor_plugin_osgpilot.model.resources import Offer
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
+from snakemake_executor_plugin_osgpilot.preview.result import Verdict
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import HINTS_MAX
+from snakemake_executor_plugin_osgpilot.slurm import commands, parse
+from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
+
+
+class SlurmVerdicts:
+    """Asks `sbatch --test-only` for pilots of a run that would lie in `folder`."""
+
+    def __init__(self, cluster: Cluster, seat: Seat, folder: RunFolder) -> None:
+        there = cluster.folder(folder)
+        self._site = cluster.site
+        self._path: Path = there.path / SCRIPT
+        self._client = SlurmClient(cluster.host, cluster.user, cluster.site.slurm, self._path)
+        self._fleet = Fleet(self._client, _Clock(), cluster.site, seat, there)
+        self._known: dict[tuple[str, int], Verdict] = {}
+
+    def hints(self, offers: Iterable[Offer]) -> dict[str, float]:
+        """Return the waits that Slurm expects, by offer, as a run asks for them at its start."""
+        asked = [(offer.name, offer.walltimes_s[0]) for offer in list(offers)[:HINTS_MAX]]
+        found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
+        return {name: wait_s for name, wait_s in found if wait_s is not None}
+
+    def verdicts(self, pilots: Iterable[tuple[str, int]]) -> tuple[Verdict, ...]:
+        """Return the verdict on each offer with its walltime in seconds. Raises `Unanswered`."""
+        return tuple(self._verdict(*pilot) for pilot in sorted(pilots))
+
+    def _verdict(self, offer: str, walltime_s: int) -> Verdict:
+        if (offer, walltime_s) not in self._known:
+            self._known[offer, walltime_s] = self._ask(offer, walltime_s)
+        return self._known[offer, walltime_s]
+
+    def _ask(self, offer: str, walltime_s: int) -> Verdict:
+        pilot, allocation = self._fleet.draft(Launch(offer, walltime_s, ""))
+        # the folder of a pilot is made with its files, and this one has none
+        accepted, said = self._client.verdict(replace(allocation, folder=Path("/tmp")), script())
+        wait_s = parse.expected_wait_s(said, now_s=time.time())
+        argv = commands.sbatch(allocation, self._site.slurm, self._path)
+        return Verdict(offer, pilot.shape, accepted, said, wait_s, tuple(argv), allocation.files)
+
+
+class _Clock:
+    """Implements `ports.Clock` for pilots that never start."""
+
+    def now_s(self) -> float:
+        return time.time()

@@ -1,0 +1,119 @@
+"""Snakemake's own front door, with another executor behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.preview.ended import Ended
+from snakemake_executor_plugin_osgpilot.preview.result import Preview
+
+NAME = "osgpilot"
+
+OTHER_DEEDS = (
+    "archive", "cleanup_metadata", "cleanup_shadow", "conda_cleanup_envs",
+    "conda_create_envs_only", "container_cleanup_images", "containerize", "d3dag", "dag",
+    "delete_all_output", "delete_temp_output", "deploy_sources", "detailed_summary",
+    "draft_notebook", "edit_notebook", "filegraph", "generate_unit_tests", "lint",
+    "list_changes", "list_conda_envs", "list_input_changes", "list_params_changes", "list_rules",
+    "list_target_rules", "list_untracked", "print_compilation", "report", "reporter",
+    "report_after_run", "rulegraph", "summary", "touch", "unlock",
+)  # fmt: skip
+"""Options with which Snakemake does something else than run the workflow (`cli.args_to_api`)."""
+
+
+def preview(argv: Sequence[str]) -> Preview | None:
+    """Return what `snakemake ARGV` would do; None if Snakemake refused and has said why.
+
+    The arguments, profiles and Snakefile are read by Snakemake itself, and all is checked that a
+    run checks, up to the moment when the run would be begun. Raises an `OsgpilotError`.
+    """
+    from snakemake_executor_plugin_osgpilot.preview.executor import Previewer
+
+    found: Preview | None = ask(argv, Previewer)
+    return found
+
+
+def ask(argv: Sequence[str], executor: type) -> Any:
+    """Return what `executor`, made by `snakemake ARGV` in place of ours, ends with (`Ended`); None
+    if Snakemake refused and has said why. Raises an `OsgpilotError`.
+    """
+    from snakemake import cli
+    from snakemake.settings.enums import Quietness
+
+    with _in_place_of_the_executor(executor), _without_log_file(cli):
+        parser, args = cli.parse_args(list(argv))
+        _check(args)
+        args.dryrun = False
+        args.quiet = {*(args.quiet or ()), *(each for each in Quietness if each != Quietness.ALL)}
+        with _as_it_was(Path(args.directory or ".") / ".snakemake"):
+            try:
+                cli.args_to_api(args, parser)
+            except Ended as ended:
+                if ended.error:
+                    raise ended.error from None
+                return ended.found
+    return None
+
+
+def _check(args: Any) -> None:
+    if args.executor != NAME:
+        raise BadInput(
+            f"with these arguments and profiles, Snakemake's executor is {args.executor or 'local'}"
+            f"; give those of a run with `--executor {NAME}`"
+        )
+    for name in OTHER_DEEDS:
+        if getattr(args, name, None):
+            raise BadInput(f"--{name.replace('_', '-')} runs no workflow: there is nothing to plan")
+
+
+@contextmanager
+def _in_place_of_the_executor(executor: type) -> Iterator[None]:
+    """Have Snakemake make this one. It counts as a dry run: no lock, no environment, no image
+    is made, and no file of an earlier run is touched.
+    """
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    plugins = ExecutorPluginRegistry().plugins
+    own = plugins[NAME]
+    dry = replace(own.common_settings, dryrun_exec=True)
+    plugins[NAME] = replace(own, executor=executor, common_settings=dry)
+    try:
+        yield
+    finally:
+        plugins[NAME] = own
+
+
+@contextmanager
+def _without_log_file(cli: Any) -> Iterator[None]:
+    """Have Snakemake write no log file; its own switch for that, --dry-run, would change more."""
+    made = cli.create_output_settings
+    cli.create_output_settings = lambda *given: replace(made(*given), enable_file_logging=False)
+    try:
+        yield
+    finally:
+        cli.create_output_settings = made
+
+
+@contextmanager
+def _as_it_was(state_folder: Path) -> Iterator[None]:
+    """Take away what Snakemake adds to a working folder by a dry run: a list of the files that it
+    has looked for, and in a new one its own folders, as far as they stayed empty.
+    """
+    was_there, state_folder = state_folder.exists(), state_folder.absolute()
+    seen = state_folder / "iocache" / "latest.pkl"
+    had_seen = seen.exists()
+    try:
+        yield
+    finally:
+        if not had_seen:
+            seen.unlink(missing_ok=True)
+        if not was_there:
+            for folder, _, _ in os.walk(state_folder, topdown=False):
+                with suppress(OSError):
+                    Path(folder).rmdir()

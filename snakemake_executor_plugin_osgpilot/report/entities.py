@@ -1,0 +1,153 @@
+"""What is known of jobs and pilots of a run, as `report.story` gathers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.monitoring.records import Spent
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One start of a job. `how` is `running`, `done`, `failed`, `interrupted` or `cancelled`."""
+
+    job: Job
+    pilot: str
+    slot: str
+    started_s: float
+    stopped_s: float | None = None
+    how: str = "running"
+    allocation: str = ""
+    node: str = ""
+
+    def until_s(self, now_s: float) -> float:
+        """Return until when it is known to have lasted."""
+        return max(self.started_s, now_s if self.stopped_s is None else self.stopped_s)
+
+    def core_s(self, now_s: float) -> float:
+        """Return cores × time."""
+        return (self.until_s(now_s) - self.started_s) * self.job.job_class.shape.cores
+
+
+@dataclass(slots=True)
+class Job:
+    """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
+    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
+    Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for,
+    `woken_s` when we had HTCondor think of it again. `usage` is what HTCondor saw, `spent` what its
+    shell counted.
+    """
+
+    key: str
+    rule: str
+    job_class: JobClass
+    label: str = ""
+    queued_s: float = 0.0
+    sent_s: float | None = None
+    job_id: str = ""
+    state: str = "queued"
+    since_s: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    exit_status: int | None = None
+    usage: Usage = NO_USAGE
+    spent: Spent | None = None
+    text: str = ""
+    names: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    woken_s: list[float] = field(default_factory=list)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it would start if there were room."""
+        return self.state in ("queued", "waiting")
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of its last start: HTCondor may miss short processes, the shell those that were
+        left behind.
+        """
+        return max(self.usage.cpu_s, self.spent.cpu_s if self.spent else 0.0)
+
+    def waits_s(self, now_s: float) -> list[tuple[float, float]]:
+        """Return from when until when it waited for a pilot."""
+        starts = [attempt.started_s for attempt in self.attempts]
+        stops = [attempt.until_s(now_s) for attempt in self.attempts]
+        over_s = now_s if self.waits else self.since_s
+        if self.state == "running":
+            over_s = stops[-1] if stops else now_s
+        return [
+            (from_s, until_s)
+            for from_s, until_s in zip([self.queued_s, *stops], [*starts, over_s], strict=True)
+            if until_s > from_s
+        ]
+
+    @property
+    def last(self) -> Attempt | None:
+        """The latest start."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(slots=True)
+class Pilot:
+    """A pilot as it is known; times in seconds since the epoch, None if not known.
+
+    `moves` has the times at which it came to its states, `ready_s` when it was first of use.
+    """
+
+    name: str
+    shape: Shape
+    offer: str = ""
+    state: str = ""
+    allocation: str = ""
+    node: str = ""
+    pending_reason: str = ""
+    failure: str = ""
+    walltime_s: int = 0
+    asked_s: float = 0.0
+    started_s: float | None = None
+    ends_s: float | None = None
+    ended_s: float | None = None
+    moves: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        return self.state in ("intended", "pending")
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def ready_s(self) -> float | None:
+        return self.moves.get("ready")
+
+    def serve(self, at_s: float, allocation: str, node: str) -> None:
+        """Take in that a job was started there: it is of use, whatever Slurm has told so far."""
+        if self.waits or self.state == "booting":
+            self.state, self.pending_reason = "ready", ""
+            self.allocation, self.node = allocation or self.allocation, node or self.node
+            self.moves.setdefault("ready", at_s)
+
+    def until_s(self, now_s: float) -> float:
+        """Return until when its allocation is known to have lasted."""
+        return now_s if self.ended_s is None else self.ended_s
+
+    def serves_s(self, now_s: float) -> float:
+        """Return when it was first of use; its end, if it never was."""
+        ready_s = self.ready_s
+        return self.until_s(now_s) if ready_s is None else min(ready_s, self.until_s(now_s))
+
+    def charged_s(self, now_s: float) -> float:
+        """Return how long the allocation has been running."""
+        return 0.0 if self.started_s is None else max(0.0, self.until_s(now_s) - self.started_s)
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why a job failed, as the user was told, and when."""
+
+    job: Job
+    at_s: float
+    text: str

@@ -1,0 +1,151 @@
+"""A run as one HTML page that needs nothing else: no network, no library, and little script.
+
+Everything goes through Jinja's escaping, and what is not visible is shown as an escape; what a
+workflow says is never part of a script.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from snakemake_executor_plugin_osgpilot.common.durations import duration
+from snakemake_executor_plugin_osgpilot.common.printable import printable
+from snakemake_executor_plugin_osgpilot.common.times import clock, date
+from snakemake_executor_plugin_osgpilot.report.core_hours import waste
+from snakemake_executor_plugin_osgpilot.report.recommendations import profile, uses
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.series import POINTS, Balance, balance
+from snakemake_executor_plugin_osgpilot.report.summary import View
+from snakemake_executor_plugin_osgpilot.report.timeline import (
+    PILOTS_MAX,
+    WIDTH,
+    Scale,
+    colours_of,
+    timeline,
+)
+
+CHART_HEIGHT = 180.0
+FAILURES_MAX, DECISIONS_MAX, RULES_MAX = 50, 50, 300
+TICKS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
+TICKS_MAX = 10
+
+KINDS = (
+    ("useful", "in jobs that ended well or still run"),
+    ("failed", "in jobs that failed or were interrupted"),
+    ("boot", "before a pilot was of use"),
+    (
+        "fragmentation",
+        "free beside other jobs while jobs waited that did not fit in, or were on their way",
+    ),
+    ("idle", "free while no job waited, or in a pilot without a job"),
+    ("tail", "free after the last job had found a place"),
+)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark of the time axis."""
+
+    x: float
+    text: str
+
+
+def page(story: Story, view: View) -> str:
+    """Return the page of a run."""
+    begun_s = view.begun_s
+    ended_s = max(view.at_s, begun_s + 1)
+    scale = Scale(begun_s, ended_s)
+    colours = colours_of(story)
+    used = uses(story)
+    spent = waste(story, view.at_s)
+    cores = balance(story, begun_s, ended_s)
+    return _template().render(
+        view=view,
+        life=story.life,
+        scale=scale,
+        width=WIDTH,
+        ticks=ticks(begun_s, ended_s),
+        timeline=timeline(story, scale, colours),
+        pilots_max=PILOTS_MAX,
+        colours=colours,
+        jobs_by_rule=Counter(job.rule for job in story.jobs.values()),
+        chart=_chart(cores),
+        chart_height=CHART_HEIGHT,
+        cores_most=cores.most,
+        waste=asdict(spent),
+        charged_core_s=spent.charged,
+        kinds=KINDS,
+        uses=used[:RULES_MAX],
+        profile=profile(used[:RULES_MAX]),
+        failures=view.failures[-FAILURES_MAX:],
+        decisions=view.decisions[-DECISIONS_MAX:],
+    )  # fmt: skip
+
+
+def _shown(value: object) -> object:
+    # not what a macro made, which is a kind of `str`
+    return printable(value) if type(value) is str else value
+
+
+@cache
+def _template() -> Template:
+    text = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    made = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_shown,
+    )  # fmt: skip
+    made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
+    return made.from_string(text)
+
+
+def _chart(cores: Balance) -> dict[str, str]:
+    """Return the areas of the chart, stacked from below, and the line of all that was wanted."""
+    factor = CHART_HEIGHT / cores.most
+    base = [0.0] * POINTS
+    areas = {}
+    for name, values in (("busy", cores.busy), ("free", cores.idle), ("coming", cores.coming)):
+        top = [low + value for low, value in zip(base, values, strict=True)]
+        areas[name] = _area(base, top, factor)
+        base = top
+    wanted = [busy + waiting for busy, waiting in zip(cores.busy, cores.waiting, strict=True)]
+    areas["wanted"] = "M" + "L".join(_points(wanted, factor))
+    return areas
+
+
+def _area(low: list[float], high: list[float], factor: float) -> str:
+    if low == high:
+        return ""
+    return "M" + "L".join([*_points(high, factor), *reversed(_points(low, factor))]) + "z"
+
+
+def _points(values: list[float], factor: float) -> list[str]:
+    step = WIDTH / (POINTS - 1)
+    return [
+        f"{step * index:.5g} {CHART_HEIGHT - factor * value:.5g}"
+        for index, value in enumerate(values)
+    ]
+
+
+def ticks(begun_s: float, ended_s: float) -> list[Tick]:
+    """Return marks at round times since the begin."""
+    span_s = ended_s - begun_s
+    step_s = next((step for step in TICKS if span_s / step <= TICKS_MAX), span_s / TICKS_MAX)
+    marks = [step_s * number for number in range(int(span_s / step_s) + 1)]
+    return [Tick(round(WIDTH * mark / span_s, 1), _mark(mark, step_s)) for mark in marks]
+
+
+def _mark(seconds: float, step_s: float) -> str:
+    if step_s < 60 and seconds >= 60:
+        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+    if step_s < 3600 and seconds >= 3600:
+        return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
+    return duration(seconds)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.3f}"

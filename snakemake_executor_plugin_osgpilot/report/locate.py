@@ -1,0 +1,84 @@
+"""Runs in a working folder, and their histories; everything is opened for reading only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, Holder, is_alive
+from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.journal.run_folder import EARLIER_RUNS_MAX, RunFolder
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, read
+from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+
+
+def find(workdir: Path, run: str = "") -> Path:
+    """Return the folder of a run in `workdir`; the one written last, if none is named.
+
+    Raises `BadInput` if there is none.
+    """
+    latest = next((f for f in _newest_first(workdir) if run in ("", f.name)), None)
+    if latest is None:
+        named = f"run {run}" if run else "no run of osgpilot"
+        missing = f"{named} is not" if run else f"there is {named}"
+        raise BadInput(f"{missing} in {workdir}; name the working folder with --dir")
+    return latest
+
+
+def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
+    """Return what pilots took in the run written last of those in which one of `offers` came up,
+    None if there is none. Histories that cannot be read tell nothing.
+    """
+    for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
+        with suppress(BadInput):
+            seen = leads(Watched(folder).look(), offers)
+            if seen.boots_s:
+                return seen
+    return None
+
+
+def _newest_first(workdir: Path) -> list[Path]:
+    """Return the folders of runs that have a history."""
+    histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
+    ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent for path in ordered]
+
+
+@dataclass
+class Watched:
+    """A run that is looked at again and again; each look reads what is new."""
+
+    folder: Path
+    story: Story = field(default_factory=Story)
+    _offset: int = 0
+
+    def look(self) -> Story:
+        """Return what is known by now. Raises `BadInput` if the history cannot be read."""
+        try:
+            lines, self._offset = read(self.folder / HISTORY, self._offset)
+        except OSError as error:
+            raise BadInput(f"{self.folder / HISTORY} cannot be read: {error}") from error
+        self.story.take(lines)
+        self.story.name = self.folder.name
+        if self.story.life.get("version", 1) != 1:
+            raise BadInput(f"{self.folder / HISTORY} was written by another version of osgpilot")
+        return self.story
+
+    def is_alive(self) -> bool:
+        """Whether a Snakemake works on the run."""
+        holder = self.story.life.get("holder")
+        if self.story.is_over:
+            return False
+        if not self.story.life:
+            # the line that would tell is damaged
+            age_s = lease_age_s(RunFolder(self.folder))
+            return age_s is None or age_s < LEASE_S
+        if not holder:
+            return False
+        own, pid = Holder(**holder), int(holder["pid"])
+        return is_alive(own, this_process(), started(pid), lease_age_s(RunFolder(self.folder)))

@@ -1,0 +1,117 @@
+"""What jobs of a rule asked for, what they took, and what to ask for next time. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import median
+
+from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, JobClass, Shape
+from snakemake_executor_plugin_osgpilot.report.entities import Job
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+
+MARGIN = 1.25
+"""Memory and disk above the most that was seen."""
+
+TIME_MARGIN = 1.5
+"""A job that outlives its runtime may meet the end of its pilot."""
+
+DISK_QUANTUM_MB = 100
+CPU_SEEN_S, CPU_COUNTED_S = 10.0, 1.0
+"""Shorter jobs say nothing about cores: what HTCondor saw comes in whole seconds, and with that
+starting counts; what the shell counted is exact."""
+
+USAGE_SEEN_S = 30.0
+"""Shorter jobs say nothing about memory and disk: without control groups HTCondor looks at
+processes every 15 s (HTCondor manual, PID_SNAPSHOT_INTERVAL) and may have missed the most."""
+
+SPARE_CORE = 0.2
+"""A job that kept so much of one more core busy may have it."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class RuleUse:
+    """The jobs of a rule that ended well. `asked` is the most that one asked for; 0 in what is
+    suggested or used stands for: not measured.
+    """
+
+    rule: str
+    jobs: int
+    asked: JobClass
+    cores_used: float
+    memory_used_mb: int
+    disk_used_mb: int
+    time_median_s: float
+    time_max_s: float
+    threads: int
+    memory_mb: int
+    disk_mb: int
+    runtime_min: int
+
+
+def uses(story: Story) -> list[RuleUse]:
+    """Return what is known of each rule, in the order in which they came."""
+    ended: defaultdict[str, list[Job]] = defaultdict(list)
+    for job in story.jobs.values():
+        if job.state == "done" and job.attempts:
+            ended[job.rule].append(job)
+    return [_use(rule, jobs) for rule, jobs in ended.items()]
+
+
+def _use(rule: str, jobs: list[Job]) -> RuleUse:
+    times_s = [job.attempts[-1].until_s(0.0) - job.attempts[-1].started_s for job in jobs]
+    shapes = [job.job_class.shape for job in jobs]
+    asked = JobClass(
+        Shape(*map(max, zip(*shapes, strict=True))),
+        max(job.job_class.runtime_s for job in jobs),
+    )
+    busy = [_cores(job, time_s) for job, time_s in zip(jobs, times_s, strict=True)]
+    cores = max(busy)
+    memory_mb = max(job.usage.memory_mb for job in jobs)
+    disk_mb = max(job.usage.disk_mb for job in jobs)
+    known = max(times_s) >= USAGE_SEEN_S
+    return RuleUse(
+        rule=rule,
+        jobs=len(jobs),
+        asked=asked,
+        cores_used=cores,
+        memory_used_mb=memory_mb,
+        disk_used_mb=disk_mb,
+        time_median_s=median(times_s),
+        time_max_s=max(times_s),
+        threads=max(1, math.ceil(cores - SPARE_CORE)) if cores else 0,
+        memory_mb=_up(memory_mb * MARGIN, MEMORY_QUANTUM_MB) if known else 0,
+        disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB) if known else 0,
+        runtime_min=max(1, math.ceil(max(times_s) * TIME_MARGIN / 60)),
+    )
+
+
+def _cores(job: Job, time_s: float) -> float:
+    """Return how many cores a job kept busy, 0 if it was too short to tell."""
+    if job.spent is not None and job.spent.time_s >= CPU_COUNTED_S:
+        return job.cpu_s / job.spent.time_s
+    return job.usage.cpu_s / time_s if time_s >= CPU_SEEN_S else 0.0
+
+
+def _up(number: float, quantum: int) -> int:
+    return math.ceil(number / quantum) * quantum
+
+
+def profile(found: list[RuleUse]) -> str:
+    """Return lines for a profile that set what is suggested."""
+    # a group is not a rule, and what is no plain name is not for YAML
+    rules = [use for use in found if _PLAIN_NAME.fullmatch(use.rule)]
+    threads = [f"  {use.rule}: {use.threads}" for use in rules if use.threads]
+    resources = []
+    for use in rules:
+        numbers = {"mem_mb": use.memory_mb, "disk_mb": use.disk_mb, "runtime": use.runtime_min}
+        resources.append(f"  {use.rule}:")
+        resources += [f"    {name}: {number}" for name, number in numbers.items() if number]
+    lines = (["set-threads:", *threads] if threads else []) + (
+        ["set-resources:", *resources] if resources else []
+    )
+    return "\n".join(lines)

@@ -1,0 +1,289 @@
+"""What a run looks like at a moment: one value for terminal, page and other programs. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
+from snakemake_executor_plugin_osgpilot.report.entities import Pilot
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+
+STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled")
+
+
+class RunState(StrEnum):
+    """How a run stands. `LOST`: nobody works on it, and it did not say that it ended."""
+
+    RUNNING = "running"
+    ENDED = "ended"
+    DETACHED = "detached"
+    LOST = "cut short"
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """The jobs of one rule by state, the core-hours they took, and the Slurm jobs they ran in."""
+
+    jobs: int = 0
+    waiting: int = 0
+    running: int = 0
+    held: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+    core_h: float = 0.0
+    allocations: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PilotView:
+    """A pilot; `busy_cores` have jobs now, `for_s` is how long it has been in its state."""
+
+    name: str
+    allocation: str
+    state: str
+    node: str
+    cores: int
+    memory_mb: int
+    charged_s: float
+    busy_cores: int
+    jobs: int
+    for_s: float
+    left_s: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a plan did, or did not do, and why."""
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class FailureView:
+    """Why a job failed; `retried` says that Snakemake handed it over again."""
+
+    at_s: float
+    rule: str
+    job: str
+    label: str
+    allocation: str
+    node: str
+    text: str
+    retried: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """A run at `at_s`. Times are seconds since the epoch, lengths seconds.
+
+    Cores: `demand_cores` are asked for by waiting jobs, `supply_cores` those of pilots that serve
+    or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
+    `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `makespan_s` and
+    `bound_s` as in the record of a run. `is_full`: the history has reached its limit, and nothing
+    later is known.
+    """
+
+    run: str
+    project: str
+    state: RunState
+    at_s: float
+    begun_s: float
+    lives: int
+    progress: Progress
+    rules: dict[str, RuleView]
+    pilots: list[PilotView]
+    demand_cores: int
+    supply_cores: int
+    busy_cores: int
+    queue_wait_s: float | None
+    max_core_h: float | None
+    left_core_h: float | None
+    used_core_h: float
+    charged_core_h: float
+    makespan_s: float
+    bound_s: float
+    pilots_never_used: int
+    forecast: dict[str, float | None]
+    decisions: list[Decision]
+    failures: list[FailureView]
+    is_full: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        return asdict(self)
+
+
+def view(story: Story, now_s: float, *, alive: bool) -> View:
+    """Return what `story` looks like; of a run that nobody works on, at its last sign of life."""
+    at_s = now_s if alive else story.last_s
+    rules = _rules(story, at_s)
+    pilots = [_pilot(pilot, story, at_s) for pilot in story.pilots.values()]
+    used_core_h = sum(rule.core_h for rule in rules.values())
+    charged_core_h = sum(p.charged_s * p.cores for p in pilots) / 3600
+    max_core_s = story.life.get("policy", {}).get("core_s_max")
+    max_core_h = None if max_core_s is None else max_core_s / 3600
+    plan = story.plan or {}
+    makespan_s, bound_s = makespan(story, at_s), bound(story, at_s)
+    return View(
+        run=story.life.get("run", story.name),
+        project=story.life.get("project", ""),
+        state=_state(story, alive=alive),
+        at_s=at_s,
+        begun_s=story.first_s,
+        lives=story.lives,
+        progress=_progress(story, rules, at_s, alive=alive),
+        rules=rules,
+        pilots=pilots,
+        demand_cores=sum(j.job_class.shape.cores for j in story.jobs.values() if j.waits),
+        supply_cores=sum(
+            p.shape.cores for p in story.pilots.values() if not p.over and p.state != "draining"
+        ),
+        busy_cores=sum(p.busy_cores for p in pilots),
+        queue_wait_s=min(plan.get("waits_s", {}).values(), default=None),
+        max_core_h=max_core_h,
+        left_core_h=None if max_core_h is None else max(0.0, max_core_h - charged_core_h),
+        used_core_h=used_core_h,
+        charged_core_h=charged_core_h,
+        makespan_s=makespan_s,
+        bound_s=bound_s,
+        pilots_never_used=_never_used(story),
+        forecast=plan.get("forecast", {}),
+        decisions=_decisions(story),
+        failures=_failures(story),
+        is_full=story.is_full,
+    )
+
+
+def _state(story: Story, *, alive: bool) -> RunState:
+    if alive:
+        return RunState.RUNNING
+    if story.end is None:
+        return RunState.LOST
+    return RunState.DETACHED if story.end.get("detached") else RunState.ENDED
+
+
+def _rules(story: Story, at_s: float) -> dict[str, RuleView]:
+    states: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    core_s: Counter[str] = Counter()
+    allocations: defaultdict[str, set[str]] = defaultdict(set)
+    for job in story.jobs.values():
+        states[job.rule][story.state_of(job)] += 1
+        for attempt in job.attempts:
+            core_s[job.rule] += attempt.core_s(at_s)  # type: ignore[assignment]
+            allocations[job.rule].add(attempt.allocation)
+    return {
+        rule: RuleView(
+            jobs=counts.total(),
+            core_h=core_s[rule] / 3600,
+            allocations=sorted(allocations[rule] - {""}),
+            **{state: counts[state] for state in STATES},
+        )
+        for rule, counts in states.items()
+    }
+
+
+def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: bool) -> Progress:
+    plan, states = story.plan or {}, Counter(pilot.state for pilot in story.pilots.values())
+    eta = plan.get("eta") if alive else None
+    return Progress(
+        waiting=sum(rule.waiting + rule.held for rule in rules.values()),
+        running=sum(rule.running for rule in rules.values()),
+        done=sum(rule.done for rule in rules.values()),
+        failed=sum(rule.failed for rule in rules.values()),
+        to_come=plan.get("to_come", 0) if alive else 0,
+        pending=states["intended"] + states["pending"],
+        booting=states["booting"],
+        ready=states["ready"],
+        eta=_eta(eta).after(at_s - plan["at_s"]) if eta else None,
+    )
+
+
+def _eta(told: dict[str, Any]) -> Eta:
+    return Eta(told["low_s"], told["high_s"], told["serving"], tuple(told["unknown"]))
+
+
+def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
+    running = story.running_on(pilot.name)
+    since_s = pilot.moves.get(pilot.state, pilot.asked_s)
+    runs = pilot.started_s is not None and not pilot.over
+    return PilotView(
+        name=pilot.name,
+        allocation=pilot.allocation,
+        state=pilot.state,
+        node=pilot.node,
+        cores=pilot.shape.cores,
+        memory_mb=pilot.shape.memory_mb,
+        charged_s=pilot.charged_s(at_s),
+        busy_cores=sum(job.job_class.shape.cores for job in running),
+        jobs=len(running),
+        for_s=max(0.0, at_s - since_s),
+        left_s=max(0.0, pilot.ends_s - at_s) if runs and pilot.ends_s is not None else None,
+        why=pilot.pending_reason if pilot.waits else pilot.failure,
+    )
+
+
+def makespan(story: Story, at_s: float) -> float:
+    """Return the time from the first submission to the last end of a job."""
+    begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
+    if not begun:
+        return 0.0
+    ended = [
+        at_s if attempt.stopped_s is None else attempt.stopped_s
+        for job in story.jobs.values()
+        for attempt in job.attempts
+    ]
+    return max(0.0, max(ended, default=at_s) - min(begun))
+
+
+def bound(story: Story, at_s: float) -> float:
+    """Return the time that no number of pilots beats; see `run.Yardstick.bound_s`."""
+    starts = [a.started_s for j in story.jobs.values() for a in j.attempts]
+    begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
+    if not starts or not begun:
+        return 0.0
+    policy = story.life.get("policy", {})
+    largest = max((o["shape"]["cores"] for o in policy.get("offers", ())), default=1)
+    cores = policy.get("pilots_max", 1) * largest
+    cores = min(cores, policy.get("cores_max") or cores)
+    used_core_s = sum(a.core_s(at_s) for j in story.jobs.values() for a in j.attempts)
+    first_s = max(0.0, min(starts) - min(begun))
+    return float(first_s + max(story.critical_path_s, used_core_s / cores))
+
+
+def _never_used(story: Story) -> int:
+    used = {attempt.pilot for job in story.jobs.values() for attempt in job.attempts}
+    return sum(p.started_s is not None and p.name not in used for p in story.pilots.values())
+
+
+def _decisions(story: Story) -> list[Decision]:
+    told: list[Decision] = []
+    refused: set[str] = set()
+    for plan in story.decisions:
+        for action in plan["actions"]:
+            text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
+            told.append(Decision(plan["at_s"], text))
+        news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
+        refused = {refusal["rule"] for refusal in plan["refusals"]}
+        for refusal in news:
+            told.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
+    return told
+
+
+def _failures(story: Story) -> list[FailureView]:
+    told = []
+    for failure in sorted(story.failures.values(), key=lambda failure: failure.at_s):
+        job, last = failure.job, failure.job.last
+        where = (last.allocation, last.node) if last else ("", "")
+        retried = story.state_of(job) == "retried"
+        told.append(
+            FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
+        )
+    return told

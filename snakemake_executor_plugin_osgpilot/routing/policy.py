@@ -1,0 +1,200 @@
+"""Where the jobs of a rule run: on pilots of the OSPool, as plain Slurm jobs, or on this machine.
+
+Decided once per rule, from the whole workflow, so that a rule does not change sides on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
+    BOOT_PRIOR_S,
+    RUNTIME_PRIOR_S,
+    WAIT_PRIOR_S,
+)
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
+
+CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 * 3600, 10240, 1
+"""What suits the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU at most
+(OSPool documentation, "Is the OSPool for you?"; its guide for multicore jobs allows 8)."""
+
+BOOT_SHARE_MAX = 0.1
+"""A pilot pays if no more than this share of its core-hours goes into its boot."""
+
+LIMIT_SHARE = 0.5
+"""What jobs take of what their rule says at most, as long as none was seen."""
+
+MANY_JOBS = 100
+"""So many jobs are worth pilots however short they are: each plain Slurm job costs a request to
+Slurm, a wait in its queue and two starts of Snakemake."""
+
+
+class Where(Enum):
+    """Where jobs run; the values are what messages say."""
+
+    OSPOOL = "OSPool"
+    SLURM = "Slurm"
+    LOCAL = "local"
+
+
+class When(Enum):
+    """What becomes of rules that do not say anything themselves."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Hint(Enum):
+    """What a rule says itself by its resource `ospool`."""
+
+    YES = "ospool=True"
+    NO = "ospool=False"
+    AUTO = "ospool=auto"
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """What is known of a rule, or of rules that are grouped, from the whole workflow.
+
+    `jobs` still have to run, `classes` are what they ask for. `core_s` is what they are expected to
+    take together (time × cores), `seen` if such jobs told. `runtime_s` and `input_mb` are the most
+    that one may take and reads, `tied_to` names a resource that only HTCondor honours.
+    """
+
+    jobs: int
+    classes: frozenset[JobClass]
+    core_s: float
+    runtime_s: int = 0
+    input_mb: float = 0.0
+    tied_to: str = ""
+    hint: Hint | None = None
+    seen: bool = False
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What user and site allow.
+
+    `fallback` is where jobs run that do not go to the OSPool, None if there is no such place.
+    Unless it `takes_any`, only rules go there that ask for it themselves. `local_cores` are those
+    of this machine.
+    """
+
+    policy: Policy
+    when: When = When.ALWAYS
+    fallback: Where | None = None
+    takes_any: bool = True
+    local_cores: int = 1
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a rule's jobs go and why, with numbers; nowhere means that they cannot run."""
+
+    where: Where | None
+    reason: str
+
+
+def expected_core_s(job_class: JobClass, runtime_s: int) -> float:
+    """Return what a job takes of whose rule nothing was seen yet: half of what it says at most."""
+    return (LIMIT_SHARE * runtime_s or RUNTIME_PRIOR_S) * job_class.shape.cores
+
+
+def route(rule: RuleFacts, ways: Ways) -> Route:
+    """Return where the jobs of `rule` go. A hint wins; what it asks for is done or refused."""
+    if rule.hint is Hint.NO:
+        return _elsewhere(rule, ways, "it says ospool=False")
+    if rule.hint is None and ways.when is When.NEVER:
+        return _elsewhere(rule, ways, "--osgpilot-when never")
+    if misfits := unfit(rule.classes, ways.policy):
+        return _without_pilot(rule, ways, misfits[0].reason)
+    detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.when is When.AUTO)
+    may_choose = detected and ways.fallback and ways.takes_any and not rule.tied_to
+    if may_choose and (why := _too_much(rule) or _too_little(rule, ways)):
+        return Route(ways.fallback, why)
+    said = "; it says ospool=True" if rule.hint is Hint.YES else ""
+    tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
+    return Route(Where.OSPOOL, work(rule) + said + tied)
+
+
+def work(rule: RuleFacts) -> str:
+    """Return how much there is to do, as text: a limit is no expectation."""
+    jobs = f"{rule.jobs:,} job{'s' * (rule.jobs != 1)}"
+    if rule.seen:
+        return f"{jobs}, {'about ' * (rule.core_s >= 36)}{_hours(rule.core_s)}"
+    if rule.runtime_s:
+        return f"{jobs}, up to {_hours(rule.core_s / LIMIT_SHARE)}"
+    return f"{jobs} without `runtime`"
+
+
+def _hours(core_s: float) -> str:
+    core_h = core_s / 3600
+    few = f"{core_h:.2g}" if core_h >= 0.01 else "less than 0.01"
+    number = f"{core_h:,.0f}" if core_h >= 10 else few
+    return f"{number} core-hour{'s' * (number != '1')}"
+
+
+def _elsewhere(rule: RuleFacts, ways: Ways, why: str) -> Route:
+    if ways.fallback is None:
+        return Route(None, f"{why}, but --osgpilot-fallback none leaves the OSPool alone")
+    ignored = f"; without its {rule.tied_to}, which is for pilots" if rule.tied_to else ""
+    return Route(ways.fallback, f"{why}; {work(rule)}{ignored}")
+
+
+def _without_pilot(rule: RuleFacts, ways: Ways, misfit: str) -> Route:
+    """Return the way of a rule that no pilot can run."""
+    if rule.hint is Hint.YES:
+        return Route(None, f"it says ospool=True, but no pilot can run it: {misfit}")
+    if ways.fallback is None:
+        return Route(None, f"no pilot can run it: {misfit}")
+    if not ways.takes_any:
+        return Route(
+            None,
+            f"no pilot can run it: {misfit}; install snakemake-executor-plugin-slurm to have it "
+            "run as plain Slurm jobs, or say ospool=False to have it run on this machine",
+        )
+    if rule.tied_to:
+        return Route(
+            None,
+            f"no pilot can run it: {misfit}; it has {rule.tied_to}, which is for pilots: say "
+            "ospool=False to have it run without",
+        )
+    return Route(ways.fallback, f"no pilot can run it: {misfit}")
+
+
+def _too_much(rule: RuleFacts) -> str:
+    """Return what of the jobs is more than suits the OSPool."""
+    shapes = [job_class.shape for job_class in rule.classes]
+    sizes = (
+        (max(shape.cores for shape in shapes), CORES_MAX, "cores"),
+        (max(shape.memory_mb for shape in shapes), MEMORY_MAX_MB, "MB of memory"),
+        (rule.runtime_s / 3600, RUNTIME_MAX_S / 3600, "hours"),
+        (rule.input_mb, INPUT_MAX_MB, "MB of input"),
+        (max(shape.gpus for shape in shapes), GPUS_MAX, "GPUs"),
+    )
+    over = [f"{has:.0f} {what} (up to {most:.0f})" for has, most, what in sizes if has > most]
+    return f"more than suits the OSPool: {', '.join(over)}" if over else ""
+
+
+def _too_little(rule: RuleFacts, ways: Ways) -> str:
+    """Return why starting pilots would not pay, compared with what the fallback can do."""
+    reckoned = work(rule) if rule.seen else f"{work(rule)}, taken for {_hours(rule.core_s)}"
+    if ways.fallback is Where.LOCAL:
+        here_s, lead_s = rule.core_s / ways.local_cores, WAIT_PRIOR_S + BOOT_PRIOR_S
+        if here_s < lead_s:
+            here, lead = f"{here_s / 60:.0f} min", f"{lead_s / 60:.0f} min"
+            return f"{reckoned}; done here in {here}, a pilot takes {lead} to come"
+        return ""
+    policy = ways.policy
+    able = [o for o in policy.offers if all(fits(c, o, policy) for c in rule.classes)]
+    pilot_cores = min(offer.shape.cores for offer in able or policy.offers)
+    pays_s = BOOT_PRIOR_S * pilot_cores / BOOT_SHARE_MAX
+    if rule.jobs >= MANY_JOBS or rule.core_s >= pays_s:
+        return ""
+    return (
+        f"{reckoned}; pilots pay from {MANY_JOBS} jobs or {pays_s / 3600:.2g} core-hours "
+        f"({pilot_cores} cores that boot)"
+    )

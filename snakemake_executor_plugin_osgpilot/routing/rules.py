@@ -1,0 +1,284 @@
+"""The rules of a workflow as the DAG shows them, and where each was found to go."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.routing.policy import (
+    Hint,
+    Route,
+    RuleFacts,
+    Ways,
+    Where,
+    expected_core_s,
+    route,
+)
+from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE
+from snakemake_executor_plugin_osgpilot.staging.payload import members
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
+    HINT,
+    IMAGE,
+    PARTITION,
+    PROJECT,
+    SCOPE,
+    SHAPE,
+)
+
+SAMPLE_MAX = 20
+"""So many jobs of a rule stand for all: resources of 40,000 jobs take Snakemake 18 s."""
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where the rules `names`, which run together, go.
+
+    `project` pays if that is the OSPool; `scope` is that of the pilots, empty for the workflow's.
+    """
+
+    names: tuple[str, ...]
+    route: Route
+    project: str = ""
+    scope: str = ""
+
+    def __str__(self) -> str:
+        where = self.route.where.value if self.route.where else "nowhere"
+        whose = whose_text(self.project, self.scope)
+        project = f" ({whose})" if whose else ""
+        return f"{_label(self.names)} -> {where}{project}: {self.route.reason}"
+
+
+@dataclass
+class Routes:
+    """Decides once per rule. `project` and `scope` are the workflow's, `seen_core_s` what a job of
+    a rule took in an earlier run; `say` is told every decision. Used on Snakemake's main thread.
+    """
+
+    dag: Any
+    ways: Ways
+    requests: Requests
+    project: str
+    seen_core_s: Mapping[str, float]
+    say: Callable[[str], None]
+    scope: str = Scope.WORKFLOW
+    by_rule: dict[str, Decision] = field(default_factory=dict)
+    _samples: dict[str, list[Any]] = field(default_factory=dict)
+
+    def decide(self) -> None:
+        """Decide for the rules of the DAG that are new; earlier decisions stay.
+
+        Raises `BadInput` naming the rule, before anything was decided, if one cannot be met.
+        """
+        jobs_of: defaultdict[str, list[Any]] = defaultdict(list)
+        groups: defaultdict[str, set[str]] = defaultdict(set)
+        for job in self.dag.needrun_jobs():
+            if job.is_local:
+                continue
+            name = str(job.rule)
+            jobs_of[name].append(job)
+            if job.group is not None:
+                groups[str(job.group)].add(name)
+        decided = [
+            decision
+            for names in _together(jobs_of, groups.values())
+            for decision in self._decide_for(names, jobs_of)
+        ]
+        for decision in decided:
+            self.by_rule.update(dict.fromkeys(decision.names, decision))
+            self._samples.update((name, jobs_of[name][:1]) for name in decision.names)
+            self.say(str(decision))
+
+    def knows(self, job: Any) -> bool:
+        """Whether it was decided where `job` goes."""
+        return all(str(part.rule) in self.by_rule for part in members(job))
+
+    def check(self, job: Any) -> None:
+        """Raise `BadInput` if a job says something else than those that decided for its rule."""
+        for part in members(job):
+            for resource in (HINT, PROJECT, SCOPE):
+                _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
+
+    def of(self, job: Any) -> Decision | None:
+        """Return what was decided for a job or a group job, None if nothing was yet."""
+        return self.by_rule.get(str(members(job)[0].rule))
+
+    def _decide_for(
+        self, names: tuple[str, ...], jobs_of: Mapping[str, list[Any]]
+    ) -> Iterator[Decision]:
+        known = [self.by_rule[name] for name in names if name in self.by_rule]
+        new = tuple(name for name in names if name not in self.by_rule)
+        if not new:
+            return
+        samples = {name: _sample(jobs_of[name]) for name in names}
+        if known:
+            _check_joins(new, _agreed(HINT, _hints(samples)), known[0])
+            yield replace(known[0], names=new)
+            return
+        facts = self._facts(names, samples, {name: len(jobs_of[name]) for name in names})
+        decided = route(facts, self.ways)
+        if decided.where is None:
+            raise BadInput(f"{_label(names)}: {decided.reason}")
+        project = _agreed(PROJECT, _projects(samples)) or self.project
+        scope = _agreed(SCOPE, _scopes(samples)) or self.scope
+        if decided.where is not Where.OSPOOL:
+            yield Decision(names, decided)
+        else:
+            yield Decision(names, decided, project, "" if scope == self.scope else scope)
+
+    def _facts(
+        self, names: tuple[str, ...], samples: Mapping[str, list[Any]], jobs: Mapping[str, int]
+    ) -> RuleFacts:
+        classes, core_s = set(), 0.0
+        for name in names:
+            asked = [self.requests.of(job, NO_IMAGE).job_class for job in samples[name]]
+            classes.update(asked)
+            mean_s = self.seen_core_s.get(name) or _mean(
+                expected_core_s(job_class, _runtime_s(job))
+                for job_class, job in zip(asked, samples[name], strict=True)
+            )
+            core_s += jobs[name] * mean_s
+        sampled = [job for name in names for job in samples[name]]
+        return RuleFacts(
+            sum(jobs.values()),
+            frozenset(classes),
+            core_s,
+            max(map(_runtime_s, sampled)),
+            max(map(_input_mb, sampled)),
+            next((tie for job in sampled if (tie := _tied_to(job))), ""),
+            _agreed(HINT, _hints(samples)),
+            seen=all(name in self.seen_core_s for name in names),
+        )
+
+
+def whose_text(project: str, scope: str) -> str:
+    """Return project and scope as lines of several runs are told apart by; either may be empty."""
+    return ", ".join(filter(None, (project, scope and f"scope {scope}")))
+
+
+def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tuple[str, ...]]:
+    """Return the rules in sets that have to go the same way since groups have members of both."""
+    sets = [{name} for name in names]
+    for group in groups:
+        joined = [one for one in sets if one & group]
+        sets = [one for one in sets if not one & group] + [set().union(*joined)]
+    return iter(sorted(tuple(sorted(one)) for one in sets))
+
+
+def _sample(jobs: list[Any]) -> list[Any]:
+    """Return some jobs of a rule, the same whatever the order of `jobs`."""
+    return heapq.nsmallest(SAMPLE_MAX, jobs, key=lambda job: str(job.output))
+
+
+def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
+    words = {"true": Hint.YES, "false": Hint.NO, "auto": Hint.AUTO}
+    hints: dict[str, Hint] = {}
+    for name, value in _said(samples, HINT):
+        hint = words.get(str(value).lower()) if isinstance(value, bool | str) else None
+        if hint is None:
+            raise BadInput(
+                f"rule {name}: the resource ospool is {value!r}; it has to be True, False or "
+                '"auto", and known from the beginning'
+            )
+        hints[name] = hint
+    return hints
+
+
+def _projects(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+    return {
+        name: safe_name(str(value), f"rule {name}: the resource osg_project")
+        for name, value in _said(samples, PROJECT)
+    }
+
+
+def _scopes(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+    said = dict(_said(samples, SCOPE))
+    for name, value in said.items():
+        if value not in list(Scope):
+            raise BadInput(
+                f"rule {name}: the resource osgpilot_scope is {value!r}; it can be "
+                f"{', '.join(Scope)}"
+            )
+    return said
+
+
+def _said(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
+    """Return what each rule says that names `resource`. Raises `BadInput` if its jobs differ."""
+    for name, jobs in samples.items():
+        value = _same(name, resource, jobs)
+        if value is not None:
+            yield name, value
+
+
+def _same(name: str, resource: str, jobs: Iterable[Any]) -> Any:
+    values = {repr(value): value for value in (job.resources.get(resource) for job in jobs)}
+    if len(values) > 1:
+        raise BadInput(
+            f"rule {name}: the resource {resource} has to be the same for all of its jobs, "
+            f"not {' and '.join(sorted(values)[:2])}"
+        )
+    return next(iter(values.values()), None)
+
+
+def _agreed(resource: str, said: Mapping[str, Any]) -> Any:
+    """Return what rules of one group say, None if they do not. Raises `BadInput` if they differ.
+
+    "auto" does not give way to those that know: Snakemake cannot group text with anything else.
+    """
+    values = set(said.values())
+    if len(values) > 1:
+        raise BadInput(
+            f"{_label(tuple(sorted(said)))} do not agree on the resource {resource}: "
+            "those of a group go the same way"
+        )
+    return values.pop() if values else None
+
+
+def _check_joins(names: tuple[str, ...], hint: Hint | None, known: Decision) -> None:
+    """Raise `BadInput` if rules that came later cannot go where their group goes already."""
+    in_ospool = known.route.where is Where.OSPOOL
+    if hint is (Hint.NO if in_ospool else Hint.YES):
+        raise BadInput(
+            f"{_label(names)}: {hint.value} is too late, as the group runs elsewhere already: "
+            f"{known}"
+        )
+
+
+def _tied_to(job: Any) -> str:
+    """Return the first resource that only HTCondor and pilots honour."""
+    told = (name for name, value in job.resources.items() if value not in (None, ""))
+    tying = (IMAGE, PARTITION, SHAPE)
+    return min((n for n in told if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
+
+
+def _runtime_s(job: Any) -> int:
+    value = job.resources.get("runtime")
+    return int(60 * value) if isinstance(value, int | float) else 0
+
+
+def _input_mb(job: Any) -> float:
+    """Return the size of the inputs that are there already and would travel."""
+    local = (Path(str(file)) for file in job.input if not getattr(file, "is_storage", False))
+    paths = (path for path in local if not path.is_absolute() and path.is_file())
+    return sum(path.stat().st_size for path in paths) / _MB
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
+
+
+def _label(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return f"rule {names[0]}"
+    return f"rules {', '.join(names[:-1])} and {names[-1]} (grouped)"

@@ -1,0 +1,331 @@
+"""The tick: look, advance, plan, act. One thread drives the queue of a run, another the fleet.
+
+A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from traceback import extract_tb
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Book, Chronicler, Clock
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
+from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
+from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import may_run_on, stranded
+
+TICK_S = 0.5
+
+PATIENCE_S = 5.0
+"""How long the end of a workflow waits for a request that is under way: a submission to an access
+point that hangs would take minutes."""
+
+PASSING_RULES = ("launches_max", DOUBT, BRAKE)
+"""Rules that are not worth a line: they hold pilots back for a moment, or are told anyway."""
+
+REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
+
+Say = Callable[[str], None]
+
+
+class Controller:
+    """Runs ticks in threads of its own until `close`; never raises there.
+
+    `queue` and `news` are safe from several threads; the fleet, the plan and the book are for the
+    thread that looks after the pilots alone, but that the other one asks which pilots there are.
+    """
+
+    def __init__(
+        self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
+        say: Say, warn: Say, chronicle: Chronicler | None = None,
+        show: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:  # fmt: skip
+        self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
+        self._clock, self._say, self._warn = clock, say, warn
+        self._chronicle, self._show = chronicle, show
+        self._looked_s, self._look_soon = float("-inf"), False
+        self._idle = self._unfetched = frozenset[str]()
+        self._suspects = 0
+        self._silent: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        self._bugs: set[tuple[str, str]] = set()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._pause = threading.Event()
+        self.news = threading.Event()
+        self._look_due = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._tend_jobs, name="osgpilot-jobs", daemon=True),
+            threading.Thread(target=self._tend_pilots, name="osgpilot-pilots", daemon=True),
+        ]
+
+    def recall(self, pilots: Iterable[Pilot]) -> None:
+        """Take over the pilots of an earlier life of the run.
+
+        It may have seen the end of some and had no time to resubmit their jobs.
+        """
+        self._fleet.recall(pilots)
+        for pilot in self._fleet.pilots:
+            if pilot.state.over:
+                self._queue.pilot_ended(pilot.name, pilot.since_s, vanished=False)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Have the next tick at once; called when jobs were added."""
+        self._wake.set()
+
+    def stop(self, *, hurry: bool = False) -> None:
+        """Stop ticking; jobs and pilots stay where they are.
+
+        In a hurry, a command of Slurm's that is under way is waited for PATIENCE_S and no more.
+        """
+        self._closing.set()
+        self._wake.set()
+        self._look_due.set()
+        running = [thread for thread in self._threads if thread.is_alive()]
+        for thread in running:
+            thread.join(PATIENCE_S)
+        if any(thread.is_alive() for thread in running):
+            self._queue.interrupt()
+        for thread in running:
+            while hurry and thread.is_alive():
+                self._fleet.interrupt()
+                thread.join(REMOVAL_PAUSE_S)
+            thread.join()
+
+    def close(self, *, hurry: bool = False) -> bool:
+        """Stop ticking, empty the queue of this run, end its pilots, write the record.
+
+        Return whether nothing is left.
+        """
+        self.stop(hurry=hurry)
+        unfinished = self._queue.any_left() or self._came_back()
+        if unfinished:
+            self._attempt("remove the jobs of this run", self._remove_jobs)
+        if self._fleet.live:
+            self._say(f"ending {len(self._fleet.live)} pilot(s)")
+        over = self._attempt("end the pilots", self._end_pilots)
+        if unfinished:
+            over &= self._attempt("empty the queue", self._queue_emptied)
+        self._attempt("write the record", self._book.write)
+        return over
+
+    def _came_back(self) -> bool:
+        """Whether the queue has jobs whose end we know, or may have them.
+
+        A schedd that was killed between a job's last event and its own note of it runs the job once
+        more when it starts again.
+        """
+        try:
+            return self._queue.span_s() is not None and self._queue.remaining() > 0
+        except OsgpilotError:
+            return True
+
+    def _remove_jobs(self) -> None:
+        """Remove all jobs; let the pilots confirm it before they are told to end themselves.
+
+        A pilot that is told to end while its jobs are being removed may wait for them in vain.
+        """
+        self._queue.remove_all()
+        for _ in range(REMOVAL_LOOKS):
+            if not self._queue.remaining():
+                return
+            self._pause.wait(REMOVAL_PAUSE_S)
+
+    def _end_pilots(self) -> None:
+        self._fleet.end()
+        if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
+            self._say(f"Slurm job(s) {left} end when the jobs of others in them have finished")
+
+    def _queue_emptied(self) -> None:
+        if self._queue.remaining():
+            self._queue.forget_removed()
+        if self._queue.remaining():
+            raise Unanswered(f"jobs are still there; remove them with: {self._queue.removal_hint}")
+
+    def _tend_jobs(self) -> None:
+        while not self._closing.is_set():
+            self._safely(self.look_after_jobs)
+            self._safely(self._keep_informed)
+            if self._is_look_due():
+                self._look_due.set()
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+
+    def _tend_pilots(self) -> None:
+        while self._look_due.wait() and not self._closing.is_set():
+            # what was due while the last look went on may not be any more
+            self._look_due.clear()
+            if self._is_look_due():
+                self._safely(self.look_after_pilots)
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            # a bug of ours must not end the thread: the jobs would wait for ever
+            self._tell_bug(error)
+
+    def _tell_bug(self, error: Exception) -> None:
+        """Say it once for each cause: the place in our code, for the text may differ each time."""
+        at = extract_tb(error.__traceback__)[-1]
+        kind, place = type(error).__name__, f"{at.filename.rpartition('/')[2]}:{at.lineno}"
+        if (kind, place) not in self._bugs:
+            self._bugs.add((kind, place))
+            self._warn(
+                f"internal error, going on: {kind}: {error} ({place}); it is said once, please "
+                "report it"
+            )
+
+    def tick(self) -> None:
+        """Do what is due, one after the other."""
+        self.look_after_jobs()
+        if self._is_look_due():
+            self.look_after_pilots()
+        self._keep_informed()
+
+    def look_after_jobs(self) -> None:
+        """Send jobs, follow those at the access point, help those in trouble."""
+        self._attempt("submit jobs", self._send)
+        if self._attempt("read the event log", self._queue.follow):
+            self._attempt("look after jobs in trouble", self._mend)
+        self._signal_news()
+        self._note_idle()
+        self._note_suspects()
+
+    def _keep_informed(self) -> None:
+        if self._chronicle:
+            self._attempt("write the history of the run", self._chronicle.follow)
+        self._show(self._progress())
+
+    def _is_look_due(self) -> bool:
+        age_s = self._clock.now_s() - self._looked_s
+        return age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live))
+
+    def look_after_pilots(self) -> None:
+        """Look at Slurm, plan, act; write down what came of it."""
+        self._look_soon = False
+        self._looked_s = self._clock.now_s()
+        self._attempt("look after the pilots", self._scale)
+        self._attempt("tell the pilots that we are here", self._book.keep_alive)
+        self._attempt("write the record", self._book.write)
+
+    def _send(self) -> None:
+        if self._queue.send():
+            self._look_soon = True
+
+    def _mend(self) -> None:
+        for notice in self._queue.notices():
+            self._say(notice)
+        self._queue.mend(self._clock.now_s())
+
+    def _note_idle(self) -> None:
+        """Have a pilot that ran out of work looked at soon, when no job waits for it."""
+        ready = {p.name for p in self._fleet.live if p.state is PilotState.READY}
+        idle = frozenset(ready - self._queue.busy_pilots()) if ready else frozenset()
+        if idle - self._idle and self._queue.is_quiet():
+            self._look_soon = True
+        self._idle = idle
+
+    def _note_suspects(self) -> None:
+        """Have a pilot that ruins jobs told to leave soon; jobs are kept off it at once."""
+        if len(self._queue.suspects) > self._suspects:
+            self._suspects = len(self._queue.suspects)
+            self._look_soon = True
+
+    def _scale(self) -> None:
+        # in this order: a job that is handed over meanwhile counts twice, and not never
+        ahead = self._scaling.ahead
+        view = self._queue.view()
+        for move in self._scaling.look(view):
+            self._tell(move)
+        decided = self._scaling.plan(view, ahead)
+        self._queue.waker.beside = self._scaling.beside
+        if self._chronicle:
+            self._chronicle.planned(view)
+        for unfit in decided.unfit:
+            self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
+        told = Counter((type(action).__name__.lower(), action.reason) for action in decided.actions)
+        for (what, reason), number in told.items():
+            self._say(f"{what} {number} pilot(s): {reason}")
+        self._tell_refusals(decided)
+        self._tell_unfetched()
+        self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
+        # before the pilots are told, which takes them seconds
+        drained = (action.pilot for action in decided.actions if isinstance(action, Drain))
+        self._queue.keep_off([*self._fleet.health.shunned, *drained])
+        self._fleet.note_unneeded(decided.unneeded)
+        self._fleet.apply(decided)
+        lost = stranded(view.waiting, self._scaling.policy, self._fleet.health.hopeless)
+        for job_class, why in lost.items():
+            if not any(may_run_on(job_class, pilot.offer) for pilot in self._fleet.live):
+                self._queue.fail_waiting([job_class], f"no pilot can be started: {why}")
+        self._signal_news()
+
+    def _tell(self, move: Move) -> None:
+        pilot = move.after
+        where = f" on {pilot.node}" if pilot.node else ""
+        why = f" ({pilot.failure})" if pilot.failure else ""
+        self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
+        if pilot.state.over:
+            vanished = pilot.started_s is not None and pilot.state is not PilotState.DONE
+            self._queue.pilot_ended(pilot.name, self._clock.now_s(), vanished=vanished)
+
+    def _tell_refusals(self, decided: Plan) -> None:
+        """Say what holds pilots back when it begins to, not again while it lasts."""
+        refused = {r.rule: r.reason for r in decided.refusals if r.rule not in PASSING_RULES}
+        for rule, reason in refused.items():
+            if rule not in self._refused:
+                say = self._warn if rule == "breaker" else self._say
+                say(f"no more pilots for now: {reason}")
+        self._refused = refused
+
+    def _tell_unfetched(self) -> None:
+        for scheme in sorted(self._scaling.unfetched - self._unfetched):
+            self._warn(
+                f"no pilot can fetch {scheme}:// inputs, their HTCondor has no plugin for it, and "
+                f"jobs with such inputs wait: leave {scheme} out of --osgpilot-url-schemes for "
+                "Snakemake to fetch them, or use an image for pilots that has the plugin"
+            )
+        self._unfetched |= self._scaling.unfetched
+
+    def _signal_news(self) -> None:
+        if self._queue.has_news():
+            self.news.set()
+
+    def _progress(self) -> Progress:
+        eta = self._scaling.eta
+        return Progress(
+            **self._queue.counts(),
+            **pilots_by_state(self._fleet.live),
+            to_come=self._scaling.ahead.to_come,
+            eta=eta and eta.after(self._clock.now_s() - self._looked_s),
+        )
+
+    def _attempt(self, what: str, act: Callable[[], None]) -> bool:
+        """Do `act`; say once per cause if it failed, and once when it works again."""
+        try:
+            act()
+        except (OsgpilotError, OSError) as error:
+            if self._silent.get(what) != str(error):
+                passes = isinstance(error, Unanswered) and not self._closing.is_set()
+                later = "; trying again" if passes else ""
+                self._warn(f"could not {what}: {error}{later}")
+            self._silent[what] = str(error)
+            return False
+        if self._silent.pop(what, None):
+            self._say(f"could {what} again")
+        return True

@@ -1,0 +1,112 @@
+"""The access points and the clusters in which runs may have left something, reached as they did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.config.site import POLL_S, SlurmOptions
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
+from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
+from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+
+
+class _Now:
+    """Implements `ports.Clock`."""
+
+    def now_s(self) -> float:
+        return time.time()
+
+
+class Grounds:
+    """Reaches access points and hosts of Slurm once each, and tells `warn` of those it cannot.
+
+    `owner` is who we are here; elsewhere, they are asked who we are.
+    """
+
+    def __init__(self, owner: str, warn: Callable[[str], None]) -> None:
+        self._owner, self._warn = owner, warn
+        self.users: dict[tuple[str, str], str] = {}
+        self.hosts: dict[str, Host] = {}
+        self.slurms: dict[str, SlurmClient] = {}
+        self._failed: set[tuple[str, str] | str] = set()
+
+    def reach(self, place: Place) -> None:
+        """Reach the access point and the cluster of `place`, if that is possible from here."""
+        if place.queue not in self.users.keys() | self._failed:
+            self._try(place.queue, f"access point {place.schedd or 'of this host'}", self._greet)
+        if place.ssh not in self.slurms.keys() | self._failed:
+            self._try(place.ssh, f"Slurm {f'of {place.ssh}' if place.ssh else 'here'}", self._enter)
+
+    def _try(self, what: tuple[str, str] | str, name: str, act: Callable[..., None]) -> None:
+        try:
+            act(what)
+        except OsgpilotError as error:
+            self._failed.add(what)
+            self._warn(f"{name} is left out: {error}")
+
+    def _greet(self, queue: tuple[str, str]) -> None:
+        access_point = access_point_of(queue, self._owner, "none")
+        try:
+            self.users[queue] = safe_name(access_point.ping(), "user name")
+        finally:
+            access_point.close()
+
+    def _enter(self, ssh: str) -> None:
+        host, slurm = slurm_of(ssh)
+        try:
+            # where Slurm's commands are, they need not work
+            slurm.folders()
+        except BaseException:
+            host.close()
+            raise
+        self.hosts[ssh], self.slurms[ssh] = host, slurm
+
+    def access_point(self, queue: tuple[str, str], run: str) -> AnyAccessPoint:
+        """Return an access point that was reached, for the jobs of one run; close it."""
+        return access_point_of(queue, self.users[queue], run)
+
+    def close(self) -> None:
+        """Leave all hosts."""
+        for host in self.hosts.values():
+            host.close()
+
+
+def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPoint:
+    """Return the access point that `queue` names, for the jobs of one run of `owner`; close it."""
+    seat, (schedd, collector) = Seat(owner, "none", run), queue
+    if not schedd:
+        return LocalAccessPoint(seat, Path())
+    return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), _Now(), POLL_S)
+
+
+def slurm_of(ssh: str) -> tuple[Host, SlurmClient]:
+    """Return the host of Slurm that `ssh` names, this one if empty, and our user's Slurm there.
+
+    Close the host. Raises `OsgpilotError`.
+    """
+    host = Host(_logged_in(ssh) if ssh else Here())
+    try:
+        user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
+    except BaseException:
+        host.close()
+        raise
+    return host, SlurmClient(host, user, SlurmOptions(), Path())
+
+
+def _logged_in(ssh: str) -> SshConnection:
+    connection = SshConnection(ssh)
+    try:
+        connection.log_in()
+    except BaseException:
+        connection.close()
+        raise
+    return connection

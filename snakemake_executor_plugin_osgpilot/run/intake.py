@@ -1,0 +1,139 @@
+"""Jobs on their way to the queue: new ones, and those that an earlier life of the run has there."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
+    INPUT_FOLDER,
+    JOB_FILE,
+    JOB_OUTPUT,
+)
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Adopt, Left, Replace, decide
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard, empty
+
+
+@dataclass
+class Intake:
+    """Gives jobs their keys and hands them to the queue; used by Snakemake's threads.
+
+    `left` has the jobs of an earlier life. Of each of these that is submitted again, `note_again`
+    is told key and reason, and `say` how many there are for which reason.
+    """
+
+    queue: Queue
+    journal: Journal
+    folder: RunFolder
+    left: Left = field(default_factory=Left)
+    count: int = 0
+    warn: Callable[[str], None] = print
+    say: Callable[[str], None] = print
+    note_again: Callable[[str, str], None] = lambda key, why: None
+    _taken: set[str] = field(default_factory=set)
+    _again: Counter[str] = field(default_factory=Counter)
+    _done: deque[str] = field(default_factory=deque)
+    _unsettled: list[str] = field(default_factory=list)
+    _trouble: str = ""
+    _settling: Lock = field(default_factory=Lock)
+    _instead: dict[str, str] = field(default_factory=dict)
+    _adopted: set[str] = field(default_factory=set)
+
+    def key_for(self, identity: str, digest: str) -> tuple[str, bool]:
+        """Return the key of a job, and whether it is there already and only has to be followed."""
+        # once: what is handed over a second time is another try
+        is_first = identity not in self._taken
+        self._taken.add(identity)
+        entry = self.left.entries.get(identity) if is_first else None
+        gone = self.left.gone.get(identity, "") if is_first else ""
+        complete = (
+            entry is not None and (self.folder.job(entry.key) / INPUT_FOLDER / JOB_FILE).exists()
+        )
+        ended = entry is not None and self.queue.ended(entry.key)
+        verdict = decide(entry, digest, complete=complete, ended=ended, gone=gone)
+        if isinstance(verdict, Adopt):
+            self._adopted.add(verdict.key)
+            return verdict.key, True
+        self.count += 1
+        key = f"{self.count:06}"
+        if isinstance(verdict, Replace):
+            self._instead[key] = verdict.key
+        if verdict.why:
+            self._again[verdict.why] += 1
+            self.note_again(key, verdict.why)
+        return key, False
+
+    def note(self, job: Job, identity: str, digest: str) -> None:
+        """Have the journal know a new job by the time it is submitted."""
+        self.journal.note(job, identity, digest)
+
+    def hand_over(self, jobs: Iterable[Job]) -> int:
+        """Give jobs to the queue; return how many of them were there already."""
+        new, instead, known = [], [], []
+        for job in jobs:
+            if job.key in self._adopted:
+                known.append(job)
+            elif old_key := self._instead.pop(job.key, ""):
+                instead.append((job, old_key))
+            else:
+                new.append(job)
+        self._adopted.clear()
+        for why, number in self._again.items():
+            self.say(f"{number} job(s) of an earlier life are submitted again: {why}")
+        self._again.clear()
+        self.queue.claim(known, instead)
+        self.queue.add(new)
+        return len(known)
+
+    def done(self, key: str) -> None:
+        """Note that Snakemake's own books have a job as done."""
+        self._done.append(key)
+
+    def settle(self, failed: Iterable[str] = ()) -> None:
+        """Write down that jobs are done or have failed; then remove the folders of those done.
+
+        Of those that failed, only the job's file goes, which has the values of `envvars:`. Call it
+        before Snakemake hears of a failure: what it hands over again is another try. What cannot be
+        written is tried again with the next call.
+        """
+        # at the end, the main thread does what the status thread does before
+        with self._settling:
+            self._settle(failed)
+
+    def _settle(self, failed: Iterable[str]) -> None:
+        for key in failed:
+            self._unsettled.append(key)
+            with suppress(OSError):
+                (self.folder.job(key) / INPUT_FOLDER / JOB_FILE).unlink()
+        done = list(self._done)
+        if not (done or self._unsettled):
+            return
+        try:
+            self.journal.settled(self.queue.jobs([*self._unsettled, *done]))
+        except OsgpilotError as error:
+            # after a kill, these jobs would be looked at once more
+            if str(error) != self._trouble:
+                self.warn(str(error))
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        self._unsettled.clear()
+        for key in done:
+            self._done.popleft()
+            discard(self.folder.job(key))
+
+
+def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:
+    """Remove what earlier attempts at jobs brought back, before they are submitted again."""
+    for key in keys:
+        empty(folder.job(key))
+        with suppress(OSError):
+            (folder.job(key) / JOB_OUTPUT).unlink()

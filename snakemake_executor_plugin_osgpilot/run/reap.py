@@ -1,0 +1,258 @@
+"""Find what runs left behind, by their tags and in their folders, and remove it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+
+from snakemake_executor_plugin_osgpilot.errors import Damaged, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
+from snakemake_executor_plugin_osgpilot.journal.start_lock import starting
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
+from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
+from snakemake_executor_plugin_osgpilot.run.leftovers import (
+    Fate,
+    Place,
+    Remains,
+    is_folder_of,
+    run_of,
+)
+from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
+from snakemake_executor_plugin_osgpilot.run.shutdown import finish
+from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
+
+STATE = Path(".snakemake") / "osgpilot"
+HERE = Place().queue
+ROUNDS = 2
+GENTLY_S, FORCE_S, PAUSE_S = 10.0, 30.0, 0.5
+"""How long pilots, and then jobs, may take to leave before they are removed by force."""
+
+
+@dataclass
+class _Found:
+    """What was seen of one run: its folder, jobs by access point, pilots by Slurm's host."""
+
+    folder: Path | None = None
+    place: Place | None = None
+    jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pilots: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    cluster_folders: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reaper:
+    """Looks after runs of ours: those in `workdir`, or all if that is None.
+
+    It looks here, in the places `given`, and where journals in the working folder say that their
+    runs are.
+    """
+
+    grounds: Grounds
+    workdir: Path | None
+    given: tuple[Place, ...] = ()
+
+    def find(self) -> list[Remains]:
+        """Return all runs that left something. Raises `Unanswered`."""
+        runs: defaultdict[str, _Found] = defaultdict(_Found)
+        for path in (self.workdir or Path.cwd()).absolute().glob(f"{STATE}/*/"):
+            runs[path.name].folder = path
+        for place in (Place(), *self.given):
+            self.grounds.reach(place)
+        # what is found in one place may have a journal that names another
+        seen: set[tuple[str, str] | str] = set()
+        for _ in range(ROUNDS):
+            for found in runs.values():
+                if found.place is None and found.folder:
+                    found.place = place_of(RunFolder(found.folder))
+                if found.place:
+                    self.grounds.reach(found.place)
+            self._look_at_queues(runs, seen)
+            self._look_at_slurms(runs, seen)
+        left = (self._remains(run, found) for run, found in sorted(runs.items()))
+        return [each for each in left if each is not None and not each.is_empty]
+
+    def _look_at_queues(
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+    ) -> None:
+        for queue in self.grounds.users.keys() - seen:
+            seen.add(queue)
+            with closing(self.grounds.access_point(queue, "none")) as access_point:
+                for run, folder in access_point.folders_of_jobs():
+                    found = runs[run]
+                    found.jobs[queue] += 1
+                    # RUN/jobs/KEY
+                    found.folder = found.folder or folder.parent.parent
+
+    def _look_at_slurms(
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+    ) -> None:
+        for ssh in self.grounds.slurms.keys() - seen:
+            seen.add(ssh)
+            for allocation_id, name, folder in self.grounds.slurms[ssh].folders():
+                if run := run_of(name):
+                    found = runs[run]
+                    found.pilots[ssh].append(allocation_id)
+                    # RUN/pilots/NAME
+                    found.folder = found.folder or folder.parent.parent
+                    if ssh:
+                        found.cluster_folders[ssh] = str(folder.parent.parent)
+
+    def _remains(self, run: str, found: _Found) -> Remains | None:
+        if found.folder is None or not self._is_meant(found.folder):
+            return None
+        folder = RunFolder(found.folder)
+        place = found.place
+        if place and place.folder:
+            found.cluster_folders[place.ssh] = place.folder
+        pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
+        fate, why = fate_of(folder, is_here=bool(found.jobs[HERE]))
+        return Remains(
+            run,
+            str(folder.path),
+            self._seen(fate, place),
+            dict(+found.jobs),
+            pilots,
+            _size_bytes(folder.path / "jobs"),
+            found.cluster_folders,
+            why,
+        )
+
+    def remove(self, what: Remains, say: Callable[[str], None]) -> None:
+        """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
+        folder = RunFolder(Path(what.folder))
+        path = folder.path / JOURNAL
+        with ExitStack() as undo:
+            journal = None
+            if what.fate is Fate.NEVER_BEGUN:
+                _check_not_begun(folder, say)
+            elif path.exists() and (journal := _claimed(folder, say)):
+                undo.callback(journal.close)
+            self._remove_from_hosts(what, say)
+            if journal:
+                finish(folder, journal)
+                _tell_end(folder)
+            elif what.fate is Fate.NEVER_BEGUN:
+                shutil.rmtree(folder.path, ignore_errors=True)
+            elif path.exists():
+                # it is damaged; nothing is left that it could tell of
+                path.rename(path.with_suffix(".damaged"))
+        discard(folder.path / "jobs")
+
+    def _remove_from_hosts(self, what: Remains, say: Callable[[str], None]) -> None:
+        for queue in what.jobs:
+            self._remove_jobs(queue, what.run, say)
+        for ssh in what.pilots:
+            self._end_pilots(ssh, what, say)
+        for ssh, there in what.cluster_folders.items():
+            if ssh in self.grounds.hosts and is_folder_of(what.run, there):
+                self.grounds.hosts[ssh].run(["rm", "-rf", there])
+
+    def _is_meant(self, folder: Path) -> bool:
+        return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
+
+    def _seen(self, fate: Fate, place: Place | None) -> Fate:
+        if place is None or fate not in (Fate.DEAD, Fate.DETACHED):
+            return fate
+        queues, slurms = self.grounds.users, self.grounds.slurms
+        is_seen = place.is_looked_at(os.uname().nodename, queues, slurms)
+        return fate if is_seen else Fate.OUT_OF_REACH
+
+    def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
+        with closing(self.grounds.access_point(queue, run)) as access_point:
+            access_point.remove(None, "osgpilot reap")
+            if not _until(lambda: not access_point.find(), GENTLY_S):
+                access_point.forget(None)
+            if not _until(lambda: not access_point.find(), FORCE_S):
+                raise Unanswered(f"jobs are still there; try: {access_point.removal_hint}")
+        say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
+
+    def _end_pilots(self, ssh: str, what: Remains, say: Callable[[str], None]) -> None:
+        slurm = self.grounds.slurms[ssh]
+
+        def left() -> dict[str, str]:
+            return {i: name for i, name, _ in slurm.folders() if run_of(name) == what.run}
+
+        def are_gone() -> bool:
+            return not left()
+
+        pilots = left()
+        for act in (slurm.cancel_pending, slurm.end_running):
+            # a refusal means that some are gone
+            with suppress(Refused):
+                act(pilots)
+        if not _until(are_gone, GENTLY_S):
+            with suppress(Refused):
+                slurm.kill(left())
+        if not _until(are_gone, FORCE_S):
+            there = f" on {ssh}" if ssh else ""
+            raise Unanswered(f"pilots are still there; try{there}: scancel {' '.join(left())}")
+        say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
+
+
+def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Raise `Unanswered` for a run that is just being begun."""
+    with starting(folder.path.parent, say):
+        fate, _ = fate_of(folder, is_here=False)
+        if folder.path.exists() and fate is not Fate.NEVER_BEGUN:
+            raise Unanswered(f"run {folder.path.name} has just been begun; it is left alone")
+
+
+def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
+    """Return the journal of a run, held so that no Snakemake takes the run up meanwhile.
+
+    None if it is damaged. Raises `Unanswered` if somebody was quicker, or another error if it
+    cannot be read.
+    """
+    with starting(folder.path.parent, say), ExitStack() as undo:
+        try:
+            journal = Journal(folder.path / JOURNAL)
+            undo.callback(journal.close)
+            journal.check()
+            holder = journal.holder
+        except Damaged:
+            return None
+        if holder and is_alive_in(folder, holder):
+            raise Unanswered(f"run {folder.path.name} has just been taken up; it is left alone")
+        journal.hold(this_process())
+        undo.pop_all()
+    return journal
+
+
+def _tell_end(folder: RunFolder) -> None:
+    """Have who looks at the run see that it is over."""
+    path = folder.path / HISTORY
+    if path.exists():
+        history = History(path)
+        history.put([{"kind": "end", "at_s": time.time(), "detached": False, "live": 0}])
+        with suppress(OSError):
+            history.close()
+
+
+def _size_bytes(folder: Path) -> int:
+    """Return the size of the files in `folder`, as far as it can be read and they stay."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = Path(place, name).lstat()
+                size += status.st_size if S_ISREG(status.st_mode) else 0
+    return size
+
+
+def _until(condition: Callable[[], bool], patience_s: float) -> bool:
+    deadline_s = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(PAUSE_S)
+    return True

@@ -1,0 +1,97 @@
+"""`osgpilot runtime build`: the image by Apptainer, kept by what it consists of."""
+
+import importlib.metadata
+import shutil
+import subprocess
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.local_pool.paths import cache
+from snakemake_executor_plugin_osgpilot.local_pool.stages import key_of, locked
+from snakemake_executor_plugin_osgpilot.runtime_image.definition import definition, pins, source
+
+APPTAINERS_OWN = ("INFO:", "WARNING:", "FATAL:")
+IN_A_STEP = ("while running engine", "exit status")
+
+
+def make(base: str, output: Path | None) -> Path:
+    """Build the image unless it is there, copy it to `output` if given; return where it is.
+
+    Raises Unavailable if this machine cannot or the build fails, BadInput for what was given.
+    """
+    place = source(base)
+    packages = pins({each.name: each.version for each in importlib.metadata.distributions()})
+    if output is not None and not output.parent.is_dir():
+        raise BadInput(f"--output {output}: no such folder: {output.parent}")
+    text = definition(place, packages)
+    image = cache() / "runtime" / f"{named(packages, 'snakemake')}-{key_of(text, age(place))}.sif"
+    with Progress() as progress:
+        waits = "another build is running: waiting for it"
+        with locked(image.parent / ".lock", before_waiting=lambda: progress.say(waits)):
+            if image.exists():
+                progress.watch("runtime", "cached")
+            else:
+                _build(image, text, progress)
+    return image if output is None else _copy(image, output)
+
+
+def named(packages: list[str], name: str) -> str:
+    """The package `name` with its version, for a file name."""
+    return next(each for each in packages if each.startswith(f"{name}==")).replace("==", "-")
+
+
+def age(place: tuple[str, str]) -> list[int]:
+    """What changes when a local base does."""
+    if place[0] != "localimage":
+        return []
+    status = Path(place[1]).stat()
+    return [status.st_mtime_ns, status.st_size]
+
+
+def why(log: str) -> str:
+    """The line of Apptainer's output that says best why a build failed."""
+    lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("FATAL:")]
+    if fatal and not any(words in fatal[-1] for words in IN_A_STEP):
+        return fatal[-1]
+    steps = [line for line in lines if not line.startswith(APPTAINERS_OWN)]
+    errors = [line for line in steps if line.startswith("ERROR")]
+    return (errors or steps[-1:] or fatal or ["no output"])[0]
+
+
+def _build(image: Path, text: str, progress: Progress) -> None:
+    apptainer = shutil.which("apptainer")
+    if apptainer is None:
+        raise Unavailable(
+            "no apptainer here: install it, or build on a machine that has it"
+            " and bring the file over (--output FILE)"
+        )
+    log, recipe, partial = (image.with_suffix(each) for each in (".log", ".def", ".part"))
+    recipe.write_text(text)
+    progress.say(f"log: {log}")
+    progress.watch("runtime", "started")
+    try:
+        with log.open("wb") as output:
+            command = [apptainer, "build", "--force", str(partial), str(recipe)]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        if done.returncode != 0:
+            progress.watch("runtime", "failed")
+            words = why(log.read_text(errors="replace"))
+            raise Unavailable(f"the image was not built: {words}; all of it is in {log}")
+        partial.rename(image)
+    finally:
+        partial.unlink(missing_ok=True)
+    progress.watch("runtime", "finished")
+
+
+def _copy(image: Path, output: Path) -> Path:
+    partial = output.with_name(f"{output.name}.part")
+    try:
+        shutil.copy(image, partial)
+        partial.replace(output)
+    except OSError as error:
+        raise BadInput(f"--output {output}: {error.strerror}: name another file") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return output

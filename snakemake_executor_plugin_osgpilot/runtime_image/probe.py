@@ -1,0 +1,29 @@
+"""What an image on this machine lacks, found out before jobs wait for it."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.common.subprocesses import run
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+
+PROBE_S = 60.0
+_SCRIPT = 'if command -v "$1" > /dev/null; then echo has; else echo lacks; fi'
+
+
+@cache
+def lacks(image: str, program: str) -> bool:
+    """Return whether `image` is sure not to have `program`; False if that cannot be told here."""
+    if not Path(image).exists() or shutil.which("apptainer") is None:
+        return False
+    options = ["--contain", "--cleanenv", "--no-home"]
+    try:
+        done = run(
+            ["apptainer", "exec", *options, image, "sh", "-c", _SCRIPT, "-", program],
+            timeout_s=PROBE_S,
+        )
+    except Unanswered:
+        return False
+    return done.stdout.strip() == "lacks"

@@ -1,0 +1,78 @@
+"""The longest chain of jobs, or rules, that need one another: no number of cores shortens it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import lru_cache
+from typing import TypeVar
+
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+
+Node = TypeVar("Node", bound=Hashable)
+
+
+def longest_path(
+    nodes: Collection[Node],
+    needs: Callable[[Node], Iterable[Node]],
+    length_s: Callable[[Node], float],
+) -> list[Node]:
+    """Return the longest way through `nodes`, the last one first; `needs` are those before each.
+
+    Those that are not among `nodes` do not count. What needs itself, through others or at once,
+    as rules may, counts once.
+    """
+    until_s: dict[Node, float] = {}
+    before: dict[Node, Node | None] = {}
+    begun: set[Node] = set()
+    # depth first, without recursion: chains may be of any length
+    open_now: list[Node] = []
+    for node in nodes:
+        open_now.append(node)
+        while open_now:
+            link = open_now[-1]
+            if link not in begun:
+                begun.add(link)
+                unknown = (other for other in needs(link) if other not in begun)
+                open_now += [other for other in unknown if other in nodes]
+                continue
+            open_now.pop()
+            if link not in until_s:
+                known = [other for other in needs(link) if other in until_s]
+                last = before[link] = max(known, key=until_s.__getitem__, default=None)
+                until_s[link] = length_s(link) + (0.0 if last is None else until_s[last])
+    return _along(max(until_s, key=until_s.__getitem__, default=None), before)
+
+
+def longest_chain(
+    jobs: Collection[Node],
+    needs: Callable[[Node], Iterable[Node]],
+    class_of: Callable[[Node], JobClass | None],
+) -> Counter[JobClass]:
+    """Return the jobs of the longest chain by class, measured by what their rules say.
+
+    Jobs of no class do not count. What the rules say is enough to find the chain; how long it takes
+    is for those to tell who know the runtimes by then.
+    """
+    path = longest_path(jobs, needs, lambda job: said_s(class_of(job)))
+    return Counter(job_class for job in path if (job_class := class_of(job)))
+
+
+def chain_s(chain: Mapping[JobClass, int], estimates: Estimates) -> float:
+    """Return how long the jobs of a chain take one after the other."""
+    return sum(jobs * estimates.runtime_s(job_class) for job_class, jobs in chain.items())
+
+
+@lru_cache(maxsize=4096)
+def said_s(job_class: JobClass | None) -> float:
+    """Return what is expected of a job before any of its kind has ended; 0 for no class."""
+    return Estimates().runtime_s(job_class) if job_class else 0.0
+
+
+def _along(link: Node | None, before: Mapping[Node, Node | None]) -> list[Node]:
+    path: list[Node] = []
+    while link is not None:
+        path.append(link)
+        link = before[link]
+    return path

@@ -1,0 +1,168 @@
+"""How long a run takes from here, as far as it is known: a range, or no figure at all.
+
+What a job takes is learned from jobs of its rule that have ended, in this run or in earlier ones of
+the same folder. A rule's `runtime` is a limit and no expectation: of a rule that was never seen
+nothing is told. Critical path and area bound of list scheduling (Graham 1969).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
+from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_path
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
+
+EARLIER_WEIGHT = 3
+"""So many jobs of this run count as much as all earlier runs: inputs may be others now."""
+
+ALIKE = 1.3
+"""Ends of a range that differ by less than this factor are told as one figure."""
+
+SHORT_S = 10.0
+"""Less than this is not worth counting."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left to do of a rule.
+
+    `jobs` wait or are to come, `running` run and have done so for `elapsed_s` on average. A job
+    has `cores` and takes `takes_s` on average, None if no job of the rule has ever ended. `after`
+    are the rules that jobs to come wait for.
+    """
+
+    jobs: int = 0
+    running: int = 0
+    elapsed_s: float = 0.0
+    cores: float = 1.0
+    takes_s: float | None = None
+    after: frozenset[str] = frozenset()
+
+    @property
+    def unknown(self) -> bool:
+        return self.takes_s is None and bool(self.jobs or self.running)
+
+    @property
+    def running_rest_s(self) -> float:
+        """How long those that run still take; as long as they are overdue, if they are."""
+        return abs((self.takes_s or 0.0) - self.elapsed_s) if self.running else 0.0
+
+    @property
+    def work_core_s(self) -> float:
+        """Cores × time of all that is left."""
+        waiting_s = self.jobs * (self.takes_s or 0.0)
+        return self.cores * (waiting_s + self.running * self.running_rest_s)
+
+    @property
+    def longest_s(self) -> float:
+        """How long the last job takes, once it can start."""
+        return (self.takes_s or 0.0) if self.jobs else self.running_rest_s
+
+
+@dataclass(frozen=True)
+class Eta:
+    """In how many seconds a run is expected to end, from when its jobs find room.
+
+    `low_s` with all pilots that are wanted, `high_s` with those that serve now. `serving` says
+    whether any does; `unknown` are rules of which no job has ended yet, which take longer by an
+    unknown time.
+    """
+
+    low_s: float
+    high_s: float
+    serving: bool = True
+    unknown: tuple[str, ...] = ()
+
+    def after(self, passed_s: float) -> Eta:
+        """Return it `passed_s` later, when nothing more was learned; time counts with a pilot."""
+        passed_s = passed_s if self.serving else 0.0
+        low_s, high_s = max(0.0, self.low_s - passed_s), max(0.0, self.high_s - passed_s)
+        return Eta(low_s, high_s, self.serving, self.unknown)
+
+    @property
+    def text(self) -> str:
+        """What a user who waits is told."""
+        low_s, high_s = rough(self.low_s), rough(self.high_s)
+        if self.unknown:
+            if low_s < SHORT_S:
+                return "time left unknown"
+            told = f"{duration(low_s)} or more to go"
+        elif high_s < SHORT_S:
+            told = f"less than {SHORT_S:.0f} s to go"
+        elif high_s <= ALIKE * low_s:
+            told = f"about {duration(rough((self.low_s + self.high_s) / 2))} to go"
+        elif low_s < SHORT_S:
+            told = f"about {duration(high_s)} to go"
+        else:
+            told = f"{duration(low_s)} to {duration(high_s)} to go"
+        return told if self.serving else f"{told} once a pilot is ready"
+
+
+def mean_s(ended: int, took_s: float, earlier_s: float | None) -> float | None:
+    """Return what a job of a rule takes on average, None if none has ended.
+
+    `ended` jobs of this run took `took_s` together; one took `earlier_s` in earlier runs.
+    """
+    weight = 0 if earlier_s is None else EARLIER_WEIGHT
+    if not ended + weight:
+        return None
+    return (took_s + weight * (earlier_s or 0.0)) / (ended + weight)
+
+
+def rests_of(
+    rules: Mapping[str, RuleSums], ahead: Ahead, earlier_core_s: Mapping[str, float], now_s: float
+) -> dict[str, Rest]:
+    """Return what is left of each rule, from the jobs there are and those to come.
+
+    A job took `earlier_core_s` (time × cores) in earlier runs, by rule.
+    """
+    return {
+        name: _rest(name, rules.get(name, RuleSums()), ahead, earlier_core_s.get(name), now_s)
+        for name in {**rules, **ahead.rules}
+    }
+
+
+def _rest(
+    name: str, sums: RuleSums, ahead: Ahead, earlier_core_s: float | None, now_s: float
+) -> Rest:
+    come = ahead.rules.get(name)
+    cores = sums.cores / sums.jobs if sums.jobs else come.cores if come else 1.0
+    ended = sums.done + sums.failed
+    running = round(sums.running_cores / cores)
+    elapsed_core_s = sums.running_cores * now_s - sums.running_since_core_s
+    to_come = max(0, come.jobs - ahead.gone.get(name, 0)) if come else 0
+    return Rest(
+        jobs=max(0, sums.jobs - ended - running) + to_come,
+        running=running,
+        elapsed_s=elapsed_core_s / sums.running_cores if sums.running_cores else 0.0,
+        cores=cores,
+        takes_s=mean_s(
+            ended if sums.done else 0,
+            sums.past_core_s / cores if sums.done else 0.0,
+            None if earlier_core_s is None else earlier_core_s / cores,
+        ),
+        after=come.after if come else frozenset(),
+    )
+
+
+def eta(rests: Mapping[str, Rest], cores: float, wanted_cores: float) -> Eta | None:
+    """Return when a run ends of which `rests` are left, by rule; None if nothing is.
+
+    `cores` are those of pilots that serve now, `wanted_cores` those that there are to be.
+    """
+    left = {name: rest for name, rest in rests.items() if rest.jobs or rest.running}
+    if not left:
+        return None
+    path = longest_path(rests, lambda name: rests[name].after, lambda name: rests[name].longest_s)
+    path_s = sum(rests[name].longest_s for name in path)
+    path_core_s = sum(rests[name].longest_s * rests[name].cores for name in path)
+    work_core_s = sum(rest.work_core_s for rest in left.values())
+    most = max(cores, wanted_cores, 1.0)
+    fewest = cores or most
+    low_s = max(path_s, work_core_s / most)
+    high_s = max(low_s, path_s + max(0.0, work_core_s - path_core_s) / fewest)
+    unknown = tuple(sorted(name for name, rest in left.items() if rest.unknown))
+    return Eta(low_s, high_s, bool(cores), unknown)

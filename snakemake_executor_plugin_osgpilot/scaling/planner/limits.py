@@ -1,0 +1,142 @@
+"""The rules that say no: limits, budget, breaker, stale data. Safety first, cost last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+
+from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan, Refusal
+from snakemake_executor_plugin_osgpilot.model.resources import Offer, Pilot, Policy
+from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate, Snapshot
+
+
+def commitment(snapshot: Snapshot) -> Commitment:
+    """Return what is committed now.
+
+    A pilot that is over counts with what it was charged, any other with its whole walltime: Slurm
+    ends it then at the latest, whatever becomes of us.
+    """
+    live = [pilot for pilot in snapshot.pilots if not pilot.state.over]
+    return Commitment(
+        pilots=len(live),
+        pending=sum(pilot.state.waits for pilot in live),
+        cores=sum(pilot.shape.cores for pilot in live),
+        core_s=sum(committed_core_s(pilot) for pilot in snapshot.pilots),
+    )
+
+
+def committed(snapshot: Snapshot, decided: Plan, policy: Policy) -> Commitment:
+    """Return what is committed once the launches of a plan have been done."""
+    launches = (action for action in decided.actions if isinstance(action, Launch))
+    return commitment(snapshot.after(launches, policy))
+
+
+def committed_core_s(pilot: Pilot) -> float:
+    """Return the core-seconds that may be charged for `pilot` at most."""
+    if not pilot.state.over:
+        return float(pilot.shape.cores * pilot.walltime_s)
+    if pilot.started_s is None or pilot.ended_s is None:
+        return 0.0
+    return pilot.shape.cores * max(0.0, pilot.ended_s - pilot.started_s)
+
+
+def stale(snapshot: Snapshot, policy: Policy) -> Refusal | None:
+    """No decision from old answers."""
+    age_s = 0.0 if snapshot.looked_s is None else snapshot.now_s - snapshot.looked_s
+    if age_s <= policy.stale_s:
+        return None
+    return Refusal(
+        0, "stale", f"Slurm last answered {age_s:.0f} s ago; nothing is decided from that"
+    )
+
+
+Rule = Callable[[Commitment, Policy, Offer, int], tuple[float, str]]
+"""Returns how many more pilots of this offer and walltime are allowed, and why not more."""
+
+
+def pilots_max(
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+) -> tuple[float, str]:
+    return policy.pilots_max - taken.pilots, f"at most {policy.pilots_max} pilots at a time"
+
+
+def pending_max(
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+) -> tuple[float, str]:
+    return (
+        policy.pending_max - taken.pending,
+        f"at most {policy.pending_max} pilots wait in Slurm's queue",
+    )
+
+
+def cores_max(
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+) -> tuple[float, str]:
+    if policy.cores_max is None:
+        return inf, ""
+    room = (policy.cores_max - taken.cores) // offer.shape.cores
+    return room, f"at most {policy.cores_max} cores at a time"
+
+
+def budget(taken: Commitment, policy: Policy, offer: Offer, walltime_s: int) -> tuple[float, str]:
+    if policy.core_s_max is None:
+        return inf, ""
+    room = (policy.core_s_max - taken.core_s) // (offer.shape.cores * walltime_s)
+    return room, (
+        f"the budget is {policy.core_s_max / 3600:g} core-hours, {taken.core_s / 3600:.2f} are "
+        f"spent or committed, a pilot may take {offer.shape.cores * walltime_s / 3600:.2f}"
+    )
+
+
+def launches_max(
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+) -> tuple[float, str]:
+    return (
+        policy.launches_max - taken.launched,
+        f"{policy.launches_max} pilots are started at a time",
+    )
+
+
+RULES: tuple[Rule, ...] = (budget, cores_max, pilots_max, pending_max, launches_max)
+
+
+def admit(
+    wanted: Iterable[tuple[Offer, int, int]],
+    taken: Commitment,
+    policy: Policy,
+    gates: Mapping[str, Gate],
+    reason: str,
+) -> tuple[list[Launch], list[Refusal]]:
+    """Return the launches that the rules let through and what they refuse.
+
+    `wanted` lists offer, walltime in seconds and number of pilots, `taken` is what there is now,
+    `gates` the offers in trouble.
+    """
+    launches: list[Launch] = []
+    refusals: list[Refusal] = []
+    for offer, walltime_s, count in wanted:
+        allowed, refusal = _allowed(taken, policy, offer, walltime_s, gates)
+        admitted = int(max(0, min(count, allowed)))
+        if admitted < count:
+            refusals.append(Refusal(count - admitted, *refusal))
+        launches += [Launch(offer.name, walltime_s, reason)] * admitted
+        taken = taken.plus(offer, walltime_s, admitted)
+    return launches, refusals
+
+
+def exhausted(taken: Commitment, policy: Policy, gates: Mapping[str, Gate]) -> bool:
+    """Whether no pilot of any offer may be started any more."""
+    return all(
+        _allowed(taken, policy, offer, offer.walltimes_s[0], gates)[0] < 1
+        for offer in policy.offers
+    )
+
+
+def _allowed(
+    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int, gates: Mapping[str, Gate]
+) -> tuple[float, tuple[str, str]]:
+    verdicts = [(*rule(taken, policy, offer, walltime_s), rule.__name__) for rule in RULES]
+    if gate := gates.get(offer.name):
+        verdicts.append((gate.launches_max, gate.reason, gate.rule))
+    room, why, name = min(verdicts, key=lambda verdict: verdict[0])
+    return room, (name, why)

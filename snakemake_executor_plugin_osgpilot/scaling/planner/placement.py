@@ -1,0 +1,84 @@
+"""Jobs laid out over the pilots there are: those in free rooms, and those that get a turn later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room, fill, largest_first
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply
+
+Demand = Mapping[JobClass, int]
+
+
+@dataclass
+class Spare:
+    """The pilots' time for more jobs in core-seconds, together and for each offer."""
+
+    core_s: float
+    by_offer: dict[str, float]
+
+    def of(self, offers: tuple[str, ...]) -> float:
+        """Return what there is for jobs that want these offers, any if there are none."""
+        if not offers:
+            return self.core_s
+        return min(self.core_s, sum(self.by_offer.get(offer, 0.0) for offer in offers))
+
+    def take(self, offers: tuple[str, ...], core_s: float) -> None:
+        self.core_s -= core_s
+        for offer in offers:
+            taken = min(core_s, max(0.0, self.by_offer.get(offer, 0.0)))
+            self.by_offer[offer] = self.by_offer.get(offer, 0.0) - taken
+            core_s -= taken
+
+
+def laid_out(
+    waiting: Demand, have: Supply, estimates: Estimates
+) -> tuple[Demand, list[Room], Spare]:
+    """Put jobs into the free rooms; return those left, the rooms then, and what time is to spare.
+
+    A job takes no more of that time than the pilot it is put into brings: one that comes when a new
+    one could would else be charged to those that are there.
+    """
+    left, rooms = waiting, list[Room]()
+    spare = Spare(have.coming_core_s, dict(have.coming_by_offer))
+    for coming_s, alike in groupby(have.rooms, key=attrgetter("coming_s")):
+        before = left
+        left, filled = fill(before, alike)
+        rooms += filled
+        for job_class, count in before.items() if coming_s else ():
+            each_core_s = job_class.shape.cores * min(estimates.runtime_s(job_class), coming_s)
+            spare.take(job_class.offers, (count - left.get(job_class, 0)) * each_core_s)
+    return left, rooms, spare
+
+
+def unserved(left: Demand, spare: Spare, have: Supply, estimates: Estimates) -> dict[JobClass, int]:
+    """Return the jobs of `left` that no pilot will have come to before a new one could.
+
+    What the pilots' time until then has to spare goes to them. Classes that want certain offers
+    have no more than the time of these.
+    """
+    left_over: dict[JobClass, int] = {}
+    for job_class, count in largest_first(left):
+        each_core_s = job_class.shape.cores * max(1e-3, estimates.runtime_s(job_class))
+        served, core_s = 0, spare.of(job_class.offers)
+        if core_s > 0 and hosted(job_class, have):
+            served = min(count, int(core_s // each_core_s))
+            spare.take(job_class.offers, served * each_core_s)
+        if served < count:
+            left_over[job_class] = count - served
+    return left_over
+
+
+def hosted(job_class: JobClass, have: Supply) -> bool:
+    """Whether a pilot that serves or will can run a job of this class when it is empty."""
+    wanted = job_class.offers
+    return any(
+        shape.holds(job_class.shape) and job_class.runtime_s < life_s
+        for shape, life_s, offer in have.hosts
+        if not wanted or offer in wanted
+    )

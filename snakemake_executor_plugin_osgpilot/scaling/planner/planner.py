@@ -1,0 +1,46 @@
+"""What to launch, what to take back and what to let go, given what is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from snakemake_executor_plugin_osgpilot.model.plan import Plan
+from snakemake_executor_plugin_osgpilot.model.resources import Policy
+from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Outlook
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.limits import stale
+from snakemake_executor_plugin_osgpilot.scaling.planner.scale_down import releases
+from snakemake_executor_plugin_osgpilot.scaling.planner.scale_up import launches
+
+
+def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
+    """Return what to do next, and why.
+
+    Pure: same arguments, same plan; the order of pilots and classes does not matter. Applying the
+    plan and planning again yields no further launch. A pilot that runs a job is never cancelled.
+    """
+    if refusal := stale(snapshot, policy):
+        return Plan(refusals=(refusal,))
+    outlook = Outlook.of(_in_order(snapshot), estimates, policy)
+    started, refused = launches(outlook)
+    unneeded, released = releases(outlook)
+    return Plan(
+        actions=(*started, *released),
+        refusals=tuple(refused),
+        unfit=outlook.unfit,
+        unneeded=unneeded,
+        forecast=outlook.forecast,
+    )
+
+
+def _in_order(snapshot: Snapshot) -> Snapshot:
+    """Sums of floats depend on their order, a plan must not."""
+    return replace(
+        snapshot,
+        waiting=dict(sorted(snapshot.waiting.items())),
+        further=dict(sorted(snapshot.further.items())),
+        chain=dict(sorted(snapshot.chain.items())),
+        pilots=tuple(sorted(snapshot.pilots, key=lambda pilot: pilot.name)),
+        soon=tuple(sorted(snapshot.soon, key=lambda soon: (soon.job_class, soon.jobs, str(soon)))),
+    )

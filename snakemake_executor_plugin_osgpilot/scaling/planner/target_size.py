@@ -1,0 +1,96 @@
+"""How many cores are worth having, for how long, and how long to keep them idle."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from snakemake_executor_plugin_osgpilot.model.resources import Offer
+
+WALLTIME_MIN_S = 1800.0
+"""No pilot asks for less than this, unless the site allows no more: boots would be most of it."""
+
+DOUBT = 1.25
+"""Work may take this much longer than expected; a walltime that is too long costs nothing but
+patience in the queue, one that is too short costs another boot."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of a run: its work, what passes before work can begin, and what every core loses
+    to boot and idleness."""
+
+    work_core_s: float
+    lead_s: float
+    overhead_s: float
+
+    def time_s(self, cores: float) -> float:
+        """Return how long it takes on so many cores."""
+        return self.lead_s + self.work_core_s / cores
+
+    def charged_core_s(self, cores: float) -> float:
+        """Return what so many cores cost."""
+        return self.work_core_s + cores * self.overhead_s
+
+
+def cores_worth_having(stretch: Stretch, economy: float) -> float:
+    """Return the number of cores that suits the work best; infinite for `economy` 0.
+
+    With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
+    minimises T^(1-economy)·C^economy: with 0.5, one per cent less time is worth one per cent more
+    core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero gives a
+    quadratic with one positive root.
+    """
+    if economy <= 0:
+        return math.inf
+    work_core_s, lead_s, overhead_s = stretch
+    if work_core_s <= 0 or economy >= 1:
+        return 0.0
+    lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
+    b = (1 - 2 * economy) * overhead_s
+    root = math.sqrt(b * b + 4 * economy * (1 - economy) * overhead_s * lead_s)
+    return work_core_s * (b + root) / (2 * economy * overhead_s * lead_s)
+
+
+def cores_for_all(near: Stretch, rest_core_s: float, serial_s: float, economy: float) -> float:
+    """Return the cores that suit `near` and what follows it best.
+
+    `serial_s` is what the longest chain of jobs takes beyond the jobs in sight: no number of cores
+    makes that shorter, and pilots that are kept for what comes idle meanwhile (work takes
+    T = serial + work/K at most, R. L. Graham, SIAM J. Appl. Math. 17, 1969). Pilots can also go
+    between two stretches of work, and new ones come after another lead. The cheaper way is meant.
+    """
+    fresh = cores_worth_having(near, economy)
+    if rest_core_s <= 0 or not 0 < economy < 1:
+        return fresh
+    work_core_s = near.work_core_s + rest_core_s
+    whole = Stretch(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
+    kept = cores_worth_having(whole, economy)
+    if fresh <= 0:
+        return kept
+    stretches = work_core_s / near.work_core_s
+    held_s = min(serial_s / stretches, keep_idle_s(near.lead_s, economy))
+    renewed_s = stretches * near.time_s(fresh) + serial_s
+    renewed_core_s = stretches * (near.charged_core_s(fresh) + fresh * held_s)
+    renewed = renewed_s ** (1 - economy) * renewed_core_s**economy
+    price = whole.time_s(kept) ** (1 - economy) * whole.charged_core_s(kept) ** economy
+    return kept if price <= renewed else fresh
+
+
+def walltime_s(offer: Offer, longest_job_s: float, work_s: float, taken_s: float) -> int:
+    """Return the shortest walltime of `offer` that is long enough, its longest if none is.
+
+    `work_s` is how long there will be work, `taken_s` what boot and end take off.
+    """
+    wanted_s = max(longest_job_s + DOUBT * work_s + taken_s, WALLTIME_MIN_S)
+    return next((w for w in offer.walltimes_s if w >= wanted_s), offer.walltime_max_s)
+
+
+def keep_idle_s(lead_s: float, economy: float) -> float:
+    """Return how long an idle pilot is worth keeping while more work is to come.
+
+    With `economy` 0.5 as long as a new one would take to come: never more than twice the cost of
+    the best choice in hindsight (the ski-rental problem). Less thrift keeps it longer.
+    """
+    if economy <= 0:
+        return math.inf
+    return lead_s * (1 - economy) / economy

@@ -1,0 +1,80 @@
+"""What HTCondor's negotiator does: it brings waiting jobs and free room together, in rounds."""
+
+from __future__ import annotations
+
+from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
+from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
+from snakemake_executor_plugin_osgpilot.simulator.pilots import Farm, SimulatedPilot
+
+
+class Negotiator:
+    """Has a round when something changed, at whole multiples of the interval.
+
+    Classes come in the order of their longest waiting jobs. Each takes the first room that fits, in
+    the order of the negotiator's rank: the smallest room first (HTCondor manual,
+    NEGOTIATOR_PRE_JOB_RANK), so that the last pilots stay empty.
+    """
+
+    def __init__(self, clock: Clock, interval_s: float, jobs: Jobs, farm: Farm) -> None:
+        self._clock, self._jobs, self._farm = clock, jobs, farm
+        self._interval_ms = max(1, round(interval_s * MS))
+        self._due = False
+
+    def wake(self) -> None:
+        """Have a round at the next time for one."""
+        if not self._due:
+            self._due = True
+            self._clock.after(self._interval_ms - self._clock.now % self._interval_ms, self._round)
+
+    def _round(self) -> None:
+        self._due = False
+        now_ms = self._clock.now
+        lines = self._jobs.lines
+        open_now = [p for p in self._farm.pilots.values() if not p.closed and p.free.cores > 0]
+        open_now.sort(key=lambda pilot: (pilot.free.cores, pilot.free.memory_mb, pilot.number))
+        for number in self._order([n for n, line in enumerate(lines) if line.count]):
+            line, (shape, hint_s, _) = lines[number], self._jobs.classes[number]
+            for pilot in open_now:
+                if not line.count:
+                    break
+                if not pilot.lives(hint_s * MS, now_ms):
+                    continue
+                while line.count and pilot.free.holds(shape) and self._may_start(shape, pilot):
+                    self._farm.begin(pilot, number, line.take())
+
+    def _order(self, waiting: list[int]) -> list[int]:
+        """Return the classes of jobs that wait, in the order in which they get their turn."""
+        return sorted(waiting, key=lambda number: self._jobs.lines[number].number)
+
+    def _may_start(self, shape: Shape, pilot: SimulatedPilot) -> bool:
+        """Whether what jobs require beside their room lets them start on `pilot`."""
+        return True
+
+
+class WeighingNegotiator(Negotiator):
+    """The same for jobs with the priority and the requirements that ours have
+    (`access_point.description`); `largest` is what the biggest pilot offers."""
+
+    def __init__(
+        self, clock: Clock, interval_s: float, jobs: Jobs, farm: Farm, largest: Shape
+    ) -> None:
+        super().__init__(clock, interval_s, jobs, farm)
+        self._largest = largest
+        self._weights = [balance.weight(c.shape, largest) for c in jobs.classes]
+        self._apart = False
+
+    def _order(self, waiting: list[int]) -> list[int]:
+        lines, classes = self._jobs.lines, self._jobs.classes
+        counts = {classes[number]: lines[number].count for number in waiting}
+        self._apart = balance.apart(counts, self._largest, before=self._apart)
+        return sorted(waiting, key=lambda n: (-self._weights[n], lines[n].number))
+
+    def _may_start(self, shape: Shape, pilot: SimulatedPilot) -> bool:
+        if not self._apart or balance.may_start_beside(shape, pilot.allocation.shape, pilot.free):
+            return True
+        if self._clock.now - pilot.changed_ms >= balance.CORES_KEPT_S * MS:
+            return True
+        self.wake()
+        return False

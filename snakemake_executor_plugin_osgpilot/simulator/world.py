@@ -1,0 +1,247 @@
+"""One run of a workload at a site, in virtual time."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import replace
+
+import simpy
+
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import LOST_AFTER_S
+from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
+from snakemake_executor_plugin_osgpilot.model.plan import Plan
+from snakemake_executor_plugin_osgpilot.model.resources import Policy
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
+from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
+from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
+from snakemake_executor_plugin_osgpilot.simulator.manager import Manager
+from snakemake_executor_plugin_osgpilot.simulator.model import Outcome, Planner, Site, Workload
+from snakemake_executor_plugin_osgpilot.simulator.negotiator import (
+    Negotiator,
+    WeighingNegotiator,
+)
+from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
+from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, Farm, SimulatedPilot
+from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
+from snakemake_executor_plugin_osgpilot.simulator.recorder import Series, outcome
+from snakemake_executor_plugin_osgpilot.simulator.slurm_facade import Desk
+
+STUCK_MS = 7200 * MS
+"""A run is given up when so long no job ran, no pilot was under way and no job was to arrive. A
+breaker has its next try after half an hour or so at most."""
+
+HORIZON_MS = 90 * 24 * 3600 * MS
+"""No run is followed for longer."""
+
+HAPPENS_UNSEEN = "NODE_FAIL"
+"""An end of an allocation of which HTCondor does not hear."""
+
+
+def run(workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int) -> Outcome:
+    """Simulate `workload` at `site` with pilots started by `planner` within `policy`.
+
+    The same arguments give the same outcome. With another planner, chance stays the same.
+    """
+    return World(workload, site, planner, policy, seed).run()
+
+
+class World:
+    """All that there is in a run. `manager` knows what a real run would know."""
+
+    def __init__(
+        self, workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int
+    ) -> None:
+        # the pilots' own patience is the system's that starts them
+        site = replace(site, idle_s=getattr(planner, "idle_s", site.idle_s))
+        self._workload, self._site, self._seed = workload, site, seed
+        # other systems have no breaker that could hold back pilots
+        self._offers = {offer.name for offer in policy.offers}
+        self._heeds = getattr(planner, "heeds_gates", True)
+        self.clock = Clock()
+        luck = Luck(seed, site)
+        stragglers = luck.stragglers(len(workload))
+        self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor)
+        self.farm = Farm(self.clock, site, luck, self.jobs, self)
+        self._observer = Observer(self.jobs, self.farm)
+        self._desk = Desk(self.clock, site, luck, self.farm, self._held_back)
+        spread = luck.stream("breakers")
+        self.manager = Manager(
+            planner, policy, self._observer, self._desk, lambda: spread.uniform(0.5, 1.5)
+        )
+        self._negotiator = self._made_negotiator(policy)
+        self._series = Series()
+        self._done = self.clock.event()
+        self._lost: dict[str, list[int]] = {}
+        self._setbacks: Counter[int] = Counter()
+        self._ready = array("L")
+        self._to_arrive = len(workload) if workload.arrivals_s else 0
+        self._look_soon, self._looked_ms, self._next_look_ms = False, -HORIZON_MS, HORIZON_MS
+        self._alive_ms = self._last_end_ms = 0
+        self.stopped = ""
+
+    def _made_negotiator(self, policy: Policy) -> Negotiator:
+        made = (self.clock, self._site.negotiation_s, self.jobs, self.farm)
+        if not self._heeds:
+            return Negotiator(*made)
+        return WeighingNegotiator(*made, largest(policy.offers))
+
+    def run(self) -> Outcome:
+        """Run to the end of the last job, and until the pilots have left."""
+        if self._workload.arrivals_s is None:
+            self._hand_over(self.jobs.roots())
+        else:
+            self.clock.process(self._arrivals(self._workload.arrivals_s))
+        self._look_at(0)
+        if self.jobs.left:
+            self.clock.run(until=self._done)
+        self._close()
+        return outcome(
+            (self._workload.name, self._site.name, self._seed),
+            self._desk.pilots.values(),
+            self._series,
+            self.manager.plan_s,
+            makespan_ms=self._last_end_ms,
+            jobs_left=self.jobs.left,
+            stopped=self.stopped,
+        )
+
+    def room(self, pilot: SimulatedPilot) -> None:
+        """There is room on a pilot that was not there before."""
+        if any(line.count for line in self.jobs.lines):
+            self._negotiator.wake()
+        elif pilot.first_job_ms is not None and not pilot.slots:
+            # it ran out of work, and no job waits for it
+            self._look_before_long()
+
+    def job_ended(self, job: int, number: int, runtime_ms: int) -> None:
+        """A job of class `number` came to its end."""
+        self._last_end_ms = self.clock.now
+        self._observer.note_ended(number, runtime_ms)
+        if ready := self.jobs.ended(job):
+            if not self._ready:
+                self.clock.after(round(self._site.hand_over_s * MS), self._hand_over_ready)
+            self._ready.extend(ready)
+        if not self.jobs.left and not self._done.triggered:
+            self._done.succeed()
+
+    def job_starts(self, pilot: SimulatedPilot, executes_ms: int) -> None:
+        """The first job on a pilot is about to execute."""
+        self._observer.served_s[pilot.name] = executes_ms / MS
+
+    def pilot_ended(self, pilot: SimulatedPilot, lost: list[int], seen: Seen, state: str) -> None:
+        """A pilot has ended; jobs that ran there are lost."""
+        pilot.allocation.end(seen, state, self.clock.now)
+        self._desk.freed(pilot.allocation)
+        self._setbacks.update(lost)
+        if any(self._setbacks[job] >= SETBACKS_MAX for job in lost):
+            self._stop(f"a job was started {SETBACKS_MAX} times in vain")
+        if state == HAPPENS_UNSEEN:
+            self._lost[pilot.name] = lost
+        else:
+            self._run_again(lost)
+
+    def _run_again(self, jobs: list[int]) -> None:
+        for job in jobs:
+            self.jobs.cut_short(job)
+        if jobs:
+            self._negotiator.wake()
+
+    def _held_back(self, offer: str) -> bool:
+        return self._heeds and offer in self.manager.roster.held_back(self.clock.now / MS)
+
+    def _arrivals(self, arrivals_s: array[float]) -> Generator[simpy.Event, None, None]:
+        order = sorted(range(len(arrivals_s)), key=arrivals_s.__getitem__)
+        position = 0
+        while position < len(order):
+            at_ms = round(arrivals_s[order[position]] * MS)
+            if at_ms > self.clock.now:
+                yield self.clock.timeout(at_ms - self.clock.now)
+            known = []
+            while position < len(order) and round(arrivals_s[order[position]] * MS) <= at_ms:
+                known.append(order[position])
+                position += 1
+            self._to_arrive -= len(known)
+            if ready := self.jobs.arrive(known):
+                self._hand_over(ready)
+
+    def _hand_over_ready(self) -> None:
+        jobs, self._ready = self._ready, array("L")
+        self.jobs.hand_over_followers(jobs)
+        self._jobs_wait()
+
+    def _hand_over(self, jobs: array[int]) -> None:
+        self.jobs.hand_over(jobs)
+        self._jobs_wait()
+
+    def _jobs_wait(self) -> None:
+        self._negotiator.wake()
+        self._look_before_long()
+
+    def _look_before_long(self) -> None:
+        self._look_soon = True
+        live = bool(self.manager.roster.live)
+        self._look_at(self._looked_ms + round(look_after_s(soon=True, live=live) * MS))
+
+    def _look_at(self, due_ms: int) -> None:
+        """Have a look then, unless there is one before."""
+        due_ms = max(due_ms, self.clock.now)
+        if due_ms < self._next_look_ms:
+            self._next_look_ms = due_ms
+            self.clock.after(due_ms - self.clock.now, lambda: self._look_if(due_ms))
+
+    def _look_if(self, due_ms: int) -> None:
+        if self._next_look_ms == due_ms and not self._done.triggered:
+            self._look()
+
+    def _look(self) -> None:
+        """Look, advance, plan, act: what a run does every now and then."""
+        now_s = self.clock.now / MS
+        self._looked_ms, self._look_soon = self.clock.now, False
+        for move in self.manager.look(now_s):
+            if move.after.state.over and (lost := self._lost.pop(move.after.name, None)):
+                self._run_again_later(lost)
+        decided = self.manager.plan(now_s)
+        self.manager.act(decided, now_s)
+        self._series.note(now_s, self.jobs, self.farm, self.manager.roster.live)
+        self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
+        live = bool(self.manager.roster.live)
+        self._next_look_ms = HORIZON_MS
+        after_s = look_after_s(soon=self._look_soon, live=live)
+        self._look_at(self._looked_ms + max(1, round(after_s * MS)))
+        self._stop_if_stuck(decided)
+
+    def _run_again_later(self, lost: list[int]) -> None:
+        self.clock.after(round(LOST_AFTER_S * MS), lambda: self._run_again(lost))
+
+    def _stop_if_stuck(self, decided: Plan) -> None:
+        health, now_ms = self.manager.roster.health, self.clock.now
+        live = bool(self.manager.roster.live)
+        if live or self._to_arrive or self._ready or self._lost:
+            self._alive_ms = now_ms
+        hopeless = health.hopeless if self._heeds else {}
+        if not live and hopeless.keys() >= self._offers:
+            self._stop(f"no pilot can be started: {'; '.join(sorted(set(hopeless.values())))}")
+        elif decided.unfit:
+            self._stop(f"no pilot can run a job: {decided.unfit[0].reason}")
+        elif now_ms - self._alive_ms > STUCK_MS:
+            rules = ", ".join(sorted({refusal.rule for refusal in decided.refusals}))
+            self._stop(f"no pilot was started any more ({rules or 'none was wanted'})")
+        elif now_ms >= HORIZON_MS:
+            self._stop("it took too long")
+
+    def _stop(self, why: str) -> None:
+        if not self._done.triggered:
+            self.stopped = why
+            self._done.succeed()
+
+    def _close(self) -> None:
+        """End all pilots, as the end of a workflow does."""
+        for pilot in self._desk.pilots.values():
+            self._desk.cancel(pilot.name)
+        self.clock.run(until=self.clock.now + LEAVE_MS)
+        for pilot in list(self.farm.pilots.values()):
+            self.farm.end(pilot, Seen.COMPLETED)

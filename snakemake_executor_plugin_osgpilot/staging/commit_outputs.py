@@ -1,0 +1,352 @@
+"""Put what a job brought back to where Snakemake wants it: all of it, or nothing.
+
+What came is first moved to where HTCondor does not write (`take`). It stays there, so that all can
+be done again after a kill in the middle, or before Snakemake noted that the job is done. There it
+is never more than looked at: what is put in place is made beside it, links among it too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
+
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import OUTPUT_FOLDER
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.staging import latency_wait as late
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload, lies_in, tops
+from snakemake_executor_plugin_osgpilot.staging.returned_files import (
+    TAKEN,
+    Incomplete,
+    JobFailed,
+    came,
+    kind,
+    take,
+    take_stock,
+)
+from snakemake_executor_plugin_osgpilot.staging.symlinks import Links, is_fit
+from snakemake_executor_plugin_osgpilot.staging.usage import command_ended
+
+KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+"""Exit statuses of what ended with its pilot: Slurm sends the one signal, later the other."""
+
+DISK_FULL = ".osgpilot-disk-full"
+"""In the output folder: wrapper.sh saw no room on the node's disk when the job failed."""
+
+REPLACED, PLACING, EMPTIED = "replaced", "placing", "emptied"
+"""Folders of a job: for what lay where its outputs go, until they are there, for second links
+to what came, on their way there, and for what came and is about to be removed."""
+
+
+def check_ended(job: Job) -> None:
+    """Raise `JobFailed` if a job did not end by itself."""
+    if job.state is JobState.REMOVED:
+        raise JobFailed(job.text or "the job was removed from the queue")
+
+
+def commit(
+    payload: Payload,
+    job_folder: Path,
+    workdir: Path,
+    exit_status: int | None,
+    latency_wait_s: float = 0.0,
+) -> None:
+    """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
+
+    Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
+    `Incomplete` with the cause; no output is touched then. Can be done more than once.
+    """
+    for left_over in (REPLACED, PLACING, EMPTIED):
+        _remove(job_folder / left_over)
+    back = take(job_folder)
+    if exit_status != 0:
+        with suppress(Incomplete, JobFailed):
+            take_stock(back, succeeded=False)
+        complaint = _bring_logs(tops(payload.logs), job_folder, workdir)
+        _check_own_failure(job_folder, exit_status)
+        raise JobFailed(f"the command failed with exit status {exit_status}{complaint}")
+    outputs = tops(payload.outputs)
+    # those in folders that are outputs come with these, those that are links as outputs do
+    logs = [log for log in tops(payload.logs) if not any(lies_in(log, each) for each in outputs)]
+    listed: Mapping[str, str] = {}
+    try:
+        listed = take_stock(back, succeeded=True)
+    finally:
+        linked = [log for log in logs if os.path.normpath(log) in listed]
+        complaint = _bring_logs((log for log in logs if log not in linked), job_folder, workdir)
+    made = (*outputs, *linked)
+    links = Links(listed, back, workdir, made, payload.inputs, payload.shared_prefixes)
+    _check(payload, links, latency_wait_s, complaint)
+    try:
+        _put_in_place(made, payload.folders, links, job_folder)
+        for path in payload.protected:
+            _protect(workdir / path)
+    except OSError as error:
+        raise JobFailed(f"cannot put the outputs in place: {error}") from error
+
+
+def _check(payload: Payload, links: Links, latency_wait_s: float, complaint: str) -> None:
+    """Raise `JobFailed` unless all that the job declares is there, and is what it declares."""
+    missing = [path for path in payload.outputs if path not in links and not links.came(path)]
+    if missing:
+        raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}{complaint}")
+    if unseen := late.missing(payload.shared):
+        raise JobFailed(
+            f"the command succeeded but {', '.join(unseen)} cannot be seen here after "
+            f"{latency_wait_s:.0f} s (--latency-wait){complaint}"
+        )
+    if complaint:
+        raise JobFailed(f"the command succeeded{complaint}")
+    for path in payload.shared:
+        if not is_fit(path, payload.shared_prefixes):
+            raise JobFailed(f"{path} is neither a file nor a folder in a shared folder")
+    links.check()
+    for path in payload.outputs:
+        _check_kind(path, payload, links)
+
+
+def _check_kind(path: str, payload: Payload, links: Links) -> None:
+    """Raise `JobFailed` for what Snakemake would end the whole workflow for."""
+    found = links.leads_to(path) if path in links else links.came(path)
+    if not found:
+        raise JobFailed(
+            f"{path} is a link to {links.target(path)}, which is not there; "
+            "declare what it leads to as an output, too, or copy it"
+        )
+    if found == "folder" and path not in payload.folders:
+        raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
+    if found == "file" and path in payload.folders:
+        raise JobFailed(f"{path} is declared as directory() and is none")
+    if found == "folder" and path in payload.protected and path in links:
+        raise JobFailed(f"{path} is a link to a folder, which protected() would write-protect")
+
+
+def _put_in_place(
+    outputs: Iterable[str], folders: Collection[str], links: Links, job_folder: Path
+) -> None:
+    """Put all outputs where they belong, or none. Raises `OSError`."""
+    replaced = []
+    with ExitStack() as undo:
+        for number, path in enumerate(outputs):
+            target = links.workdir / path
+            if path not in folders:
+                _check_free(target)
+            aside, by = _waypoints(target, job_folder, str(number))
+            source = _second(links.back, path, by, links.below(path))
+            if source == by:
+                undo.callback(_remove, by)
+            _place(source, target, aside, undo)
+            replaced.append(aside)
+        undo.pop_all()
+    for aside in replaced:
+        _remove(aside)
+
+
+def _check_free(target: Path) -> None:
+    """Raise `OSError` for a folder in a file's place: it is none of the job's, so it stays."""
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(
+            errno.EISDIR, "a folder is in its place, which is left as it is", str(target)
+        )
+
+
+def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
+    """Put logs in place; one that was not written is empty, as Snakemake has it.
+
+    Returns what is to be said of those that could not be, empty if nothing.
+    """
+    said = ""
+    for log in logs:
+        found = kind(came(job_folder), log)
+        try:
+            _check_free(workdir / log)
+            if found == "folder":
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
+            _bring_log(log, job_folder, workdir, written=bool(found))
+        except OSError as error:
+            said += f"; its log {log} is not put in place: {error.strerror}"
+    return said
+
+
+def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
+    _, by = _waypoints(workdir / log, job_folder, "log")
+    if written:
+        source = _second(came(job_folder), log, by, {})
+    else:
+        by.parent.mkdir(exist_ok=True)
+        _remove(by)
+        by.touch(exist_ok=False)
+        source = by
+    source.replace(workdir / log)
+
+
+def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:
+    """Return where what lies at `target` goes until all is in place, and where what came is before.
+
+    Both are on the disk of `target`, so that each step there is a rename. That is the disk of the
+    run's folder, unless a folder of outputs is a link to another one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _same_disk(target.parent, job_folder):
+        return job_folder / REPLACED / number, job_folder / PLACING / number
+    run = job_folder.parents[1].name
+    hidden = f"{target.parent}/.osgpilot-{run}-{job_folder.name}-{number}"
+    return Path(f"{hidden}.{REPLACED}"), Path(f"{hidden}.{PLACING}")
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
+
+
+def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
+    """Return `by`, a second set of links to the files that came at `path`, with its own `links`.
+
+    Some file systems have no hard links, or few to one file: what came is itself returned then, or,
+    if there are `links`, `by` is a copy, as it is on another disk.
+    """
+    by.parent.mkdir(exist_ok=True)
+    _remove(by)
+    linked = _same_disk(back, by.parent)
+    try:
+        _copy(back / path, by, _link if linked else shutil.copy2)
+    except OSError:
+        _remove(by)
+        if not linked:
+            raise
+        if not links:
+            return back / path
+        _copy(back / path, by, shutil.copy2)
+    for below, to in links.items():
+        link = by / below if below else by
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(to)
+    return by
+
+
+def _link(source: Path, by: Path) -> None:
+    # a second name of the file would share what lets others run it as who has it
+    if source.lstat().st_mode & _SPECIAL_BITS:
+        shutil.copy2(source, by)
+        by.chmod(by.stat().st_mode & 0o777)
+    else:
+        os.link(source, by, follow_symlinks=False)
+
+
+_SPECIAL_BITS = S_ISUID | S_ISGID | S_ISVTX
+
+
+def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
+    """Make the file or folder that came at `by`, too, if there is one; no link is followed."""
+    mode = source.lstat().st_mode if os.path.lexists(source) else 0
+    if S_ISREG(mode):
+        copy(source, by)
+        return
+    if not S_ISDIR(mode):
+        return
+    by.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            _copy(Path(entry.path), by / entry.name, copy)
+    # in a folder that cannot be written, nothing can be renamed
+    by.chmod(S_IMODE(mode) & 0o777 | S_IRWXU)
+
+
+def _remove(path: Path) -> None:
+    """Remove what is left there by an attempt before, if anything; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        discard(path)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder; what could not be removed stays for the next clean-up."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if kind(folder, "") == "folder":
+        _remove_stubborn(folder)
+
+
+def _remove_stubborn(folder: Path) -> None:
+    """Remove folders in which nothing can be removed (mode 0555), or that lie so deep in one
+    another that `shutil.rmtree` gives up.
+    """
+    ahead, folders = [folder], []
+    while ahead:
+        folders.append(ahead.pop())
+        with suppress(OSError):
+            folders[-1].chmod(S_IRWXU)
+            for path in folders[-1].iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    ahead.append(path)
+                else:
+                    path.unlink()
+    for each in reversed(folders):
+        with suppress(OSError):
+            each.rmdir()
+
+
+def empty(job_folder: Path) -> None:
+    """Remove what came back, before the job runs again.
+
+    A kill in the middle leaves all of it or nothing: half of it could look like another end.
+    """
+    emptied = job_folder / EMPTIED
+    for back in (job_folder / TAKEN, job_folder / OUTPUT_FOLDER):
+        _remove(emptied)
+        try:
+            back.rename(emptied)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            _remove(back)
+    _remove(emptied)
+
+
+def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:
+    """Raise `Incomplete` for a job that met a full disk on its node, that was killed before
+    wrapper.sh has seen its command's end, or of which nothing is there: it was emptied by now.
+
+    Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
+    """
+    if kind(came(job_folder), "") != "folder":
+        raise Incomplete("its outputs did not come back")
+    if os.path.lexists(came(job_folder) / DISK_FULL):
+        raise Incomplete("the job failed for want of room on the node's disk")
+    if exit_status in KILLED and not command_ended(job_folder):
+        raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
+
+
+def _protect(path: Path) -> None:
+    """Take away write permission, as Snakemake does for `protected()`; in folders for all files."""
+    if path.is_symlink():
+        return
+    inside = list(path.rglob("*")) if path.is_dir() else []
+    for each in (*inside, path):
+        if not each.is_symlink():
+            each.chmod(each.stat().st_mode & ~0o222)
+
+
+def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
+    """Rename `source` to `target`, what is there to `aside`; `undo` takes both steps back.
+
+    All are on one disk (see `_waypoints`), so each step is atomic.
+    """
+    if os.path.lexists(target):
+        aside.parent.mkdir(exist_ok=True)
+        _remove(aside)
+        mode = target.lstat().st_mode
+        if S_ISDIR(mode):
+            # one that was protected before a kill could not be moved
+            target.chmod(S_IMODE(mode) | S_IRWXU)
+            undo.callback(target.chmod, S_IMODE(mode))
+        target.rename(aside)
+        undo.callback(aside.rename, target)
+    source.rename(target)
+    undo.callback(target.rename, source)

@@ -1,0 +1,92 @@
+"""The container image of a job: which one a rule names, and how it gets to the pilot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import image_name
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import is_below
+
+_FETCHED_BY_NAME = ("docker://", "oras://")
+_FETCHED_AS_FILE = ("osdf://", "pelican://", "stash://", "https://", "http://", "s3://")
+_NOWHERE_ELSE = "give a .sif file, or a URL that begins with "
+_EVERYWHERE = ("/cvmfs",)
+"""Where pilots have images of their own; HTCondor leaves them there (CONTAINER_SHARED_FS)."""
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as HTCondor is told of it; `size_mb` is what travels to pilots, 0 if not known."""
+
+    name: str = ""
+    transferred: bool = True
+    size_mb: int = 0
+
+
+NO_IMAGE = Image()
+
+
+@dataclass
+class Images:
+    """Images of one workflow, each looked at once.
+
+    `way` says how images that are files travel; below `shared_prefixes` pilots see the same files
+    as we do.
+    """
+
+    workdir: Path
+    say: Callable[[str], None]
+    way: str = "with each job"
+    shared_prefixes: tuple[str, ...] = ()
+    _known: dict[str, Image] = field(default_factory=dict)
+
+    def find(self, name: str) -> Image:
+        """Return the image that a user calls `name`: a URL, or a path from the working folder.
+
+        Raises `BadInput` if HTCondor could not use it.
+        """
+        if not name:
+            return NO_IMAGE
+        name = name.removeprefix("file://")
+        place = name if "://" in name else str(self.workdir / name)
+        if place not in self._known:
+            image_name(place)
+            self._known[place] = _remote(place) if "://" in place else self._local(Path(place))
+        return self._known[place]
+
+    def _local(self, path: Path) -> Image:
+        if is_below(str(path), _EVERYWHERE):
+            return Image(str(path), transferred=False)
+        if not path.exists():
+            raise BadInput(
+                f"the container image {path} does not exist (one in a registry begins with docker://)"
+            )
+        if not path.is_dir() and path.suffix != ".sif":
+            raise BadInput(f"the container image {path} has to be a folder or end in .sif")
+        if is_below(str(path), self.shared_prefixes):
+            self.say(f"image {path} is read where it is")
+            return Image(str(path), transferred=False)
+        size_mb = _size_mb(path)
+        self.say(f"image {path} ({size_mb} MB) is sent {self.way}")
+        return Image(str(path), size_mb=size_mb)
+
+
+def _remote(url: str) -> Image:
+    if url.startswith(_FETCHED_BY_NAME):
+        return Image(url)
+    if not url.startswith(_FETCHED_AS_FILE):
+        known = ", ".join((*_FETCHED_BY_NAME, *_FETCHED_AS_FILE))
+        raise BadInput(f"HTCondor cannot fetch the container image {url}; {_NOWHERE_ELSE}{known}")
+    if not url.endswith(".sif"):
+        raise BadInput(f"the container image {url} has to end in .sif")
+    return Image(url)
+
+
+def _size_mb(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return -(-sum(file.stat().st_size for file in files) // _MB)

@@ -1,0 +1,237 @@
+"""The direct payload: the shell commands of a job as plain scripts, without Snakemake there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import places_of
+from snakemake_executor_plugin_osgpilot.staging.payload import (
+    TMPDIR,
+    TMPDIR_VARIABLES,
+    Payload,
+    exports,
+    flagged,
+    label,
+    members,
+    needed_from_outside,
+    stays_within,
+)
+from snakemake_executor_plugin_osgpilot.staging.scripts import runs_alone, script_lines
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, Way, ordered
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+"""Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
+
+_NEEDS_SNAKEMAKE = {
+    "notebook": "a `notebook:`",
+    "wrapper": "a `wrapper:`",
+    "cwl": "a `cwl:`",
+    "template_engine": "a `template_engine:`",
+    "benchmark": "a `benchmark:`",
+    "shadow_depth": "a `shadow:`",
+}
+
+_DEPLOYED = {
+    "conda": ("conda_env", "a `conda:` environment"),
+    "env-modules": ("env_modules", "`envmodules:`"),
+}
+"""Directives that count only when Snakemake is told to use them (`--sdm`)."""
+
+
+def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str | None:
+    """Return why `job` cannot run as plain scripts, None if it can.
+
+    `deployment` are the ways in which Snakemake was told to deploy software (`--sdm`).
+    """
+    rule = job.rule
+    for directive, name in _NEEDS_SNAKEMAKE.items():
+        if getattr(rule, directive, None):
+            return f"it has {name}"
+    if rule.script and not runs_alone(rule):
+        return "it has a `script:` that is neither bash nor R"
+    if rule.shellcmd is None and not rule.script:
+        return "it has a `run:`"
+    for method, (directive, name) in _DEPLOYED.items():
+        if method in deployment and getattr(rule, directive, None):
+            return f"it has {name}"
+    for flag in ("ensure", "pipe", "service", "update"):
+        if any(flagged(file, flag) for file in rule.output):
+            return f"it has an `{flag}()` output"
+    return _bound_to_the_place(job) or _storage(job, traffic)
+
+
+def _bound_to_the_place(job: Any) -> str | None:
+    """Return what only Snakemake on the execution point can work out."""
+    tmpdir = job.rule.resources.get("tmpdir")
+    if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
+        return "its `tmpdir` is to be computed there"
+    if any("<TBD>" in str(value) for value in job.params):
+        return "a parameter depends on its `tmpdir`"
+    return None
+
+
+def _storage(job: Any, traffic: Traffic) -> str | None:
+    """Return which file in storage HTCondor cannot bring."""
+    gone = [file for file in job.input if traffic.into(file) is Way.STORAGE]
+    made = [*job.output, *job.log]
+    gone += [file for file in made if traffic.out_of(file) is Way.STORAGE]
+    if gone:
+        return f"Snakemake has to bring {gone[0].storage_object.print_query}"
+    if _clash(traffic.urls(job.input), (*job.input, *made)):
+        return "files in storage have the same name"
+    if len(traffic.keys(job.input)) > 1:
+        return "its files in S3 need different keys"
+    return None
+
+
+def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
+    """Whether two files would land under the same name; HTCondor puts what it fetches on top."""
+    names = [PurePosixPath(url).name for url, _ in urls]
+    return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
+
+
+def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload:
+    """Return the payload of a Snakemake job or group job whose members are all supported.
+
+    `environment` has the workflow's `envvars:`. Raises `BadInput` naming rule and path when a
+    file lies outside the working folder.
+    """
+    parts = members(job)
+    made = [file for part in parts for file in part.output]
+    used = needed_from_outside(job)
+    clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
+    _check_group(job, parts, clash=clash)
+    internal = ordered(file for file in made if stays_within(job, file))
+    back = traffic.outputs(made)
+    scripts, named = zip(*(_script(part, environment, traffic) for part in parts), strict=True)
+    return Payload(
+        scripts=scripts,
+        interpreter=_shell(parts[0]),
+        inputs=ordered((*traffic.inputs(used), *(file for files in named for file in files))),
+        outputs=tuple(path for path in back if path not in internal),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
+        internal=tuple(path for path in internal if path in back),
+        protected=ordered(file for file in made if flagged(file, "protected")),
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
+        shared_prefixes=traffic.shared_prefixes,
+        urls=traffic.urls(used),
+    ).checked(job)
+
+
+def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
+    """Raise `BadInput` if members of a group are at odds that could each run alone."""
+    shells = {_shell(part) for part in parts}
+    if clash or len(shells) > 1:
+        both = "files in storage have the same name or need different keys"
+        what = both if clash else "its rules use different shells"
+        raise BadInput(
+            f"{label(job)}: {what}; take a rule out of the group or set its resource "
+            "osgpilot_payload to snakemake"
+        )
+
+
+def _script(
+    job: Any, environment: Mapping[str, str], traffic: Traffic
+) -> tuple[str, tuple[str, ...]]:
+    """Return what runs for one job, and the files it names by their absolute paths."""
+    from snakemake.shell import shell
+
+    resources = _resources(job)
+    variables = {
+        **environment,
+        **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
+        **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
+    }
+    places = places_of(job.rule.workflow, traffic)
+    prepared = ""
+    named: tuple[str, ...] = ()
+    if job.rule.script:
+        prepared, command = script_lines(job, resources)
+        prepared, _ = places.as_there(prepared)
+    else:
+        command, named = places.as_there(_command(job, resources))
+    prefix = shell._get_process_prefix(_shell(job))
+    whole = " ".join((prefix, command, shell._process_suffix)).strip()
+    text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
+    return text, named
+
+
+def _command(job: Any, resources: Any) -> str:
+    """Return the rule's shell command, formatted as Snakemake's `shell` does it.
+
+    It knows the names of the Snakefile that has the rule, which in a module are not the workflow's.
+    Raises `BadInput` for a name that is none.
+    """
+    from snakemake.utils import format as formatted
+
+    theirs = {name: value for name, value in job.rule.module_globals.items() if name not in _TAKEN}
+    own = {name: getattr(job, name) for name in _OF_A_JOB}
+    try:
+        text = formatted(
+            job.rule.shellcmd,
+            **theirs, **own, resources=resources, rule=job.rule.name, bench_iteration=None,
+        )  # fmt: skip
+    except Exception as error:
+        raise BadInput(f"rule {job.rule.name}: its command cannot be formatted: {error}") from error
+    return str(text)
+
+
+_OF_A_JOB = ("input", "output", "params", "wildcards", "threads", "log", "jobid")
+
+_TAKEN = {
+    *_OF_A_JOB,
+    *("resources", "rule", "bench_iteration"),
+    *("_pattern", "stepout", "_quote_all", "quote_func"),
+}
+"""Names that a command has from its job, and those that `snakemake.utils.format` has for itself."""
+
+
+def _resources(job: Any) -> Any:
+    """Return the job's resources with the `tmpdir` of the execution point."""
+    wanted = job.rule.resources.get("tmpdir")
+    tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
+    resources = dict(job.resources.items())
+    return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
+
+
+def _shared_places(job: Any, traffic: Traffic, resources: Any) -> str:
+    """Return shell lines that do for files in shared places what Snakemake does before a job.
+
+    Old outputs go and folders are made; what travels back needs neither, its folder is new.
+    """
+    lines = []
+    for file in (*job.output, *job.log):
+        if traffic.out_of(file) is Way.SHARED:
+            path = shlex.quote(str(file))
+            old = "-rf" if flagged(file, "directory") else "-f"
+            folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120
+            lines.append(f"rm {old} -- {path} && mkdir -p -- {folder} || exit\n")
+    if resources.get("tmpdir", TMPDIR) != TMPDIR:
+        lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
+    return "".join(lines)
+
+
+def _shell(job: Any) -> str:
+    from snakemake.shell import shell
+
+    # the execution point has its own path to it
+    return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
+
+
+def _timestamps(files: Iterable[Any]) -> list[str]:
+    """Return the files by which Snakemake tells how old a folder is."""
+    return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]

@@ -1,0 +1,49 @@
+"""What a user is told about a job that failed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import JOB_OUTPUT
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import history
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, place
+from snakemake_executor_plugin_osgpilot.staging.returned_files import open_plain
+
+TAIL_LINES = 20
+TAIL_BYTES = 16 * 1024
+
+
+def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> str:
+    """Return why a job failed, where, what happened to it before, and what it printed last.
+
+    Secrets are masked; what would drive a terminal is not.
+    """
+    cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
+    ran = job.exit_status is not None
+    where = f" ({_where(job)})" if ran else ""
+    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
+    tail = output_tail(job_folder, redact)
+    said = f"\nIts output ended with:\n{tail}" if tail else ""
+    return f"osgpilot: {redact(cause)}{where}{redact(before)}{said}\n"
+
+
+def _where(job: Job) -> str:
+    pilot = f", pilot {job.pilot}" if job.pilot else ""
+    return f"{place(job.allocation_id, job.node)}{pilot}, HTCondor job {job.job_id}"
+
+
+def output_tail(job_folder: Path, redact: Redactor) -> str:
+    """Return the last lines of what the job printed, without secrets; empty if nothing."""
+    try:
+        with open_plain(job_folder / JOB_OUTPUT) as printed:
+            cut = max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES - redact.longest)
+            printed.seek(cut)
+            text = printed.read(TAIL_BYTES + redact.longest).decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+    # before lines are left out: a secret may have several
+    text = redact.tail(text) if cut else redact(text)
+    return "\n".join(text.splitlines()[-TAIL_LINES:])

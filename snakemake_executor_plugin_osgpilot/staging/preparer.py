@@ -1,0 +1,251 @@
+"""Choose how and in which image each job runs, and make it ready to travel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
+from snakemake_executor_plugin_osgpilot.runtime_image.probe import lacks
+from snakemake_executor_plugin_osgpilot.staging import direct
+from snakemake_executor_plugin_osgpilot.staging import via_snakemake as snakemake
+from snakemake_executor_plugin_osgpilot.staging.container_image import Image, Images
+from snakemake_executor_plugin_osgpilot.staging.job_archive import Parcel, pack
+from snakemake_executor_plugin_osgpilot.staging.payload import (
+    Payload,
+    check_places,
+    label,
+    members,
+    needed_from_outside,
+)
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
+    IMAGE,
+    KINDS,
+    PAYLOAD,
+    RUNTIME_IMAGE,
+)
+from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles, Lines
+from snakemake_executor_plugin_osgpilot.staging.scripts import needs_r
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, is_below
+from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
+    WITH_SNAKEFILES,
+    WITHOUT_SNAKEFILES,
+    bundle_sources,
+    elsewhere,
+    large,
+    list_sources,
+)
+
+KIND = "osgpilot_payload is snakemake"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a job became: its payload, how that travels, and what it asks of a slot."""
+
+    payload: Payload
+    request: Request
+    parcel: Parcel
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Makes jobs of one workflow ready. `command` gives Snakemake's own call for a job.
+
+    Of the `environment`, the variables in `of_storage` are for Snakemake's storage plugins alone.
+    """
+
+    workflow: Any
+    kind: str
+    runtime_image: str
+    run_folder: Path
+    workdir: Path
+    command: Callable[[Any], str]
+    environment: Mapping[str, str]
+    traffic: Traffic
+    images: Images
+    requests: Requests
+    keys: KeyFiles
+    of_storage: Collection[str] = ()
+    _warned: set[str] = field(default_factory=set)
+    _classes: dict[str, JobClass] = field(default_factory=dict)
+
+    def begin(self, jobs: Iterable[Any]) -> None:
+        """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
+        first_of_rule = {str(job.rule): job for job in jobs}
+        for name in sorted(first_of_rule):
+            job = first_of_rule[name]
+            check_places(job, self.traffic.inputs(job.input))
+            check_places(job, self.traffic.outputs((*job.output, *job.log)))
+            self._check(job)
+            self._warn_of_losses(job)
+        sources, for_snakemake = list_sources(self.workflow)
+        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
+        if globbed.write(self._globbed):
+            sources.add(str(self._globbed))
+        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+        if said := large(self.run_folder / WITH_SNAKEFILES):
+            self.requests.warn(said)
+
+    def class_of(self, job: Any) -> JobClass | None:
+        """Return what the latest job of the same rule asked for, None if there was none."""
+        return self._classes.get(str(job.rule))
+
+    def _check(self, job: Any) -> None:
+        """Raise `BadInput` for what no job of this rule could do without."""
+        needs_snakemake = self._needs_snakemake(job)
+        image = self._image(job, with_snakemake=needs_snakemake)
+        self._classes[str(job.rule)] = self.requests.of(job, image).job_class
+        if needs_snakemake:
+            self._check_for_snakemake(job, image.name)
+
+    def _warn_of_losses(self, job: Any) -> None:
+        """Tell what jobs of this rule do here and not elsewhere."""
+        if not job.output:
+            self.requests.warn(
+                f"rule {job.rule} has no output: it runs elsewhere, and no file that it makes, "
+                "changes or removes, is one here; make it a local rule if it is meant for this one"
+            )
+        if self.workflow.workflow_settings.cache is not None and job.rule.cache.output:
+            self.requests.warn(
+                f"rule {job.rule} runs without the cache between workflows (`cache:`), which is "
+                "not there where its jobs run"
+            )
+
+    def _check_for_snakemake(self, job: Any, image: str) -> None:
+        why = self._reason(job) or KIND
+        needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
+        if not image:
+            raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+        if self._elsewhere:
+            raise BadInput(
+                f"{needs}, which finds the workflow below the working folder only, and "
+                f"{self._elsewhere[0]} lies elsewhere: start Snakemake in a folder above it"
+            )
+        if str(job.rule.wrapper or "").startswith("file:/"):
+            raise BadInput(
+                f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
+                "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
+            )
+        if "conda" in self._deployment and job.rule.conda_env:
+            self._check_for_conda(job, image)
+        if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
+            # its command line would name files of this machine
+            raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
+
+    @property
+    def _globbed(self) -> Path:
+        return self.run_folder / globbed.FOUND
+
+    @cached_property
+    def _elsewhere(self) -> list[str]:
+        return elsewhere(self.workflow)
+
+    def _check_for_conda(self, job: Any, image: str) -> None:
+        has = f"rule {job.rule} has a `conda:` environment"
+        if shutil.which("conda") is None:
+            # it asks conda where that is before any local rule, were it only `all`, and then fails
+            raise BadInput(f"{has}, and Snakemake needs conda on this machine, too: put it on PATH")
+        if lacks(image, "conda"):
+            raise BadInput(
+                f"{has} and {image} has no conda: build an image on one that has (`osgpilot "
+                "runtime build --base docker://condaforge/miniforge3`) or leave out --sdm conda"
+            )
+        prefix = str(self.workflow.deployment_settings.conda_prefix or "")
+        if prefix.startswith("/") and not is_below(prefix, self.traffic.shared_prefixes):
+            raise BadInput(
+                f"{has} and the pilots' nodes do not see --conda-prefix {prefix}: name a folder "
+                "below one of --osgpilot-shared-prefixes, or leave it out"
+            )
+
+    def prepare(self, job: Any) -> Prepared:
+        """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
+        payload, request = self.draft(job)
+        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+
+    def draft(self, job: Any) -> tuple[Payload, Request]:
+        """Return what a job becomes before it is packed: its inputs need not be there yet.
+
+        Raises `BadInput` naming what is wrong with it.
+        """
+        needing = [member for member in members(job) if self._needs_snakemake(member)]
+        image = self._image(job, with_snakemake=bool(needing))
+        keys: Lines = ()
+        if needing:
+            self._check_for_snakemake(needing[0], image.name)
+            command = snakemake.without_containers(self.command(job), self.workflow)
+            command = snakemake.without_cache(command, self.workflow)
+            found = os.path.relpath(self._globbed, self.workdir)
+            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow, found)
+            payload = snakemake.build(job, started, self.environment, self.traffic)
+        else:
+            payload = direct.build(job, self._for_commands, self.traffic)
+            keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+        request = self.requests.of(job, image, keys)
+        self._classes[str(members(job)[0].rule)] = request.job_class
+        return payload, request
+
+    def _needs_snakemake(self, job: Any) -> bool:
+        """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
+        kind = str(job.resources.get(PAYLOAD, self.kind))
+        if kind not in KINDS:
+            raise BadInput(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
+        if kind == "direct" and (reason := self._reason(job)):
+            raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
+        return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
+
+    @cached_property
+    def _for_commands(self) -> dict[str, str]:
+        """The variables that a command gets that runs alone: no secrets of storage plugins."""
+        return {n: value for n, value in self.environment.items() if n not in self.of_storage}
+
+    def _reason(self, job: Any) -> str | None:
+        return direct.unsupported(job, self.traffic, self._deployment)
+
+    @property
+    def _deployment(self) -> set[str]:
+        return {str(method) for method in self.workflow.deployment_settings.deployment_method}
+
+    def _image(self, job: Any, *, with_snakemake: bool) -> Image:
+        """Return the image of a job or group job. Raises `BadInput` naming the rule."""
+        names = {self._image_name(part, with_snakemake=with_snakemake) for part in members(job)}
+        names.discard("")
+        if len(names) > 1:
+            raise BadInput(
+                f"{label(job)}: its members name different images ({', '.join(sorted(names))}), "
+                "but run in one; name one for all with the resource container_image"
+            )
+        try:
+            return self.images.find("".join(names))
+        except BadInput as error:
+            raise BadInput(f"{label(job)}: {error}") from error
+
+    def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
+        directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
+        own = str(job.resources.get(IMAGE, "")) or directive
+        runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
+        if not with_snakemake:
+            # R is no more to be had everywhere than Snakemake is
+            return own or (runtime if needs_r(job.rule) else "")
+        if runtime and directive and runtime != own:
+            self._warn_of_runtime(str(job.rule), own, runtime)
+        return runtime or own
+
+    def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
+        if rule not in self._warned:
+            self._warned.add(rule)
+            self.requests.warn(
+                f"rule {rule} needs Snakemake on the execution point and runs in the runtime image "
+                f"{runtime}, without what is in its container {own}; if that has Snakemake, set "
+                f"osgpilot_runtime_image={own}"
+            )

@@ -1,0 +1,181 @@
+"""What a Snakemake job asks of a slot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
+    ATTRIBUTE,
+    COMMAND,
+    attribute,
+    submit_command,
+)
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
+    CATEGORY_HOURS,
+    claimed_memory_mb,
+    duration_category,
+    needed_life_s,
+    require_gpus,
+)
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.staging.container_image import Image
+from snakemake_executor_plugin_osgpilot.staging.payload import label, members, unknown
+from snakemake_executor_plugin_osgpilot.staging.pins import pinned
+from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
+    DEFAULTS_MB,
+    check_names,
+    meant,
+)
+from snakemake_executor_plugin_osgpilot.staging.s3_keys import Lines
+
+
+@dataclass
+class Requests:
+    """Turns the jobs of one workflow into requests; equal ones are one object.
+
+    `policy` tells which pilots there may be. `say` and `warn` are told once per rule what was
+    assumed and what may go wrong.
+    """
+
+    policy: Policy
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+    _known: dict[Request, Request] = field(default_factory=dict)
+    _said: set[tuple[str, str]] = field(default_factory=set)
+
+    def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
+        """Return what `job`, or group job, asks for. Raises `BadInput` naming rule and resource.
+
+        Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images have to be
+        the same for all members that name them. `lines` of ours go with the extras.
+        """
+        who = label(job)
+        self._warn_of_slips(members(job))
+        memory_mb = self._sized(job, "mem_mb")
+        disk_mb = self._sized(job, "disk_mb") + image.size_mb
+        gpus = _whole(who, job.resources, "gpu")
+        runtime_s = 60 * _whole(who, job.resources, "runtime")
+        offers = pinned(who, members(job), self.policy.offers)
+        life_s = needed_life_s(runtime_s, self._pilot_life_s(offers))
+        self._check_duration(who, runtime_s, life_s)
+        shape = Shape(max(1, job.threads), claimed_memory_mb(memory_mb), disk_mb, gpus)
+        model, manufacturer = _gpu_kind(who, job.resources, gpus)
+        request = Request(
+            JobClass(shape, life_s, offers),
+            image.name,
+            image.transferred,
+            model,
+            manufacturer,
+            _extras(who, members(job)) + lines,
+        )
+        return self._known.setdefault(request, request)
+
+    def _pilot_life_s(self, offers: tuple[str, ...]) -> int:
+        """Return how long jobs can count on a new pilot of one of these offers, any if none."""
+        lives_s = (
+            offer.walltime_max_s
+            for offer in self.policy.offers
+            if not offers or offer.name in offers
+        )
+        return max(lives_s) - self.policy.life_taken_s
+
+    def _sized(self, job: Any, name: str) -> int:
+        value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
+        silent = [part for part in members(job) if not _says(part, name)]
+        for part in silent:
+            if not unknown(part.resources.get(name)):
+                self._note(part.rule.name, name)
+        return default if len(silent) == len(members(job)) else value
+
+    def _note(self, rule: str, name: str) -> None:
+        if (rule, name) not in self._said:
+            self._said.add((rule, name))
+            kind = "memory" if name == "mem_mb" else "disk"
+            self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
+
+    def _warn_of_slips(self, parts: list[Any]) -> None:
+        for part in parts:
+            for name in dict(part.resources.items()):
+                near = meant(name)
+                if near and (part.rule.name, name) not in self._said:
+                    self._said.add((part.rule.name, name))
+                    self.warn(
+                        f"rule {part.rule.name}: the resource {name} has no effect here; "
+                        f"did you mean {near}?"
+                    )
+
+    def _check_duration(self, who: str, runtime_s: int, life_s: int) -> None:
+        hours = CATEGORY_HOURS[duration_category(life_s)]
+        if runtime_s > hours * 3600 and (who, "runtime") not in self._said:
+            self._said.add((who, "runtime"))
+            self.warn(
+                f"{who} may run for {runtime_s / 3600:.0f} h, but access points of the OSG hold "
+                f"such jobs after {hours} h"
+            )
+
+
+def _whole(who: str, resources: Any, name: str) -> int:
+    """Return the amount, 0 if the rule does not say or nobody can know yet."""
+    value = resources.get(name)
+    if value is None or unknown(value):
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise BadInput(f"{who}: the resource {name} is {value!r}; it has to be a number, 0 or more")
+    return math.ceil(value)
+
+
+def _says(job: Any, name: str) -> bool:
+    """Whether user or rule named the resource, and not Snakemake by its own formula.
+
+    Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
+    from nothing where that is small or there are none (snakemake.resources, Resources.DEFAULTS).
+    """
+    value = job.resources.get(name)
+    if not value or unknown(value):
+        return False
+    declared = (getattr(job.rule, "resources", None) or {}).get(name)
+    evaluator = getattr(declared, "_evaluator", None)
+    by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
+    if not by_expression or getattr(declared, "raw", None) is not None:
+        return True
+    return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
+
+
+def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
+    kind = {}
+    for name in ("gpu_model", "gpu_manufacturer"):
+        value = resources.get(name)
+        kind[name] = "" if value is None or unknown(value) else str(value)
+        try:
+            require_gpus(**{name.removeprefix("gpu_"): kind[name]})
+        except BadInput as error:
+            raise BadInput(f"{who}: the resource {name} is {value!r}: {error}") from error
+    if any(kind.values()) and not gpus:
+        raise BadInput(f"{who}: the resource gpu_model needs `gpu`, how many of them")
+    return kind["gpu_model"], kind["gpu_manufacturer"]
+
+
+def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
+    """Return the checked lines for `htcondor_…` and `classad_…`.
+
+    They are taken from the members: in a group's resources Snakemake would have added them up.
+    """
+    lines: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        check_names(who, part.resources.keys())
+        for name, value in part.resources.items():
+            if not name.startswith((COMMAND, ATTRIBUTE)) or unknown(value):
+                continue
+            try:
+                make = submit_command if name.startswith(COMMAND) else attribute
+                plain = value if isinstance(value, int | float) else str(value)
+                line = make(name.partition("_")[2], plain)
+            except BadInput as error:
+                raise BadInput(f"{who}: the resource {name} is {value!r}: {error}") from error
+            if lines.setdefault(line[0].lower(), line) != line:
+                raise BadInput(f"{who}: the resource {name} is given twice, and not the same")
+    return tuple(sorted(lines.values()))

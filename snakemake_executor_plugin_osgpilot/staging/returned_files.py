@@ -1,0 +1,197 @@
+"""What a job sent back: data, never a place. No link in it is followed, no special file opened.
+
+HTCondor alone writes `OUTPUT_FOLDER`, and may do so once more after the job's end: a schedd that
+was killed before its own note of the end runs the job again. It writes in place, so through hard
+and symbolic links. So the folder is renamed (`take`) before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import BinaryIO
+
+from snakemake_executor_plugin_osgpilot.common.printable import one_line
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import OUTPUT_FOLDER
+
+MANIFEST = ".osgpilot-manifest"
+"""In the output folder: NUL-ended pairs of what there is and its path, then `end`, or `failed`
+where the command failed. What there is: the size of a file, `/` for a folder, `>` and its target
+for a link, which itself does not come. wrapper.sh makes it empty when it starts, so that none of an
+earlier attempt is left."""
+
+TAKEN = "returned"
+"""In a job's folder: what came back, where HTCondor does not write."""
+
+MANIFEST_MAX_BYTES = 64 * 1024 * 1024
+LINKS_MAX = 100_000
+DEPTH_MAX = 200
+"""Folders within folders, beyond which Python's own tools give up."""
+LINK_MAX_BYTES = 4095
+"""No link is longer, and none has a longer path (Linux, PATH_MAX)."""
+
+_SIZE = re.compile(rb"[0-9]{1,18}")
+
+
+class _Verdict(OsgpilotError):
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
+
+
+class JobFailed(_Verdict):
+    """The job did not do what its rule declares; the text says why."""
+
+
+class Incomplete(_Verdict):
+    """The job was cut short or what it made did not come back whole; it may be run again."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises `OSError` for what is none, at once."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return os.fdopen(opened, "rb")
+
+
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """Return what a regular file contains. Raises `OSError` for what is none, or is larger."""
+    with open_plain(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
+    return content
+
+
+def kind(folder: Path, path: str) -> str:
+    """Return `file` or `folder` for what is at `path` below `folder`, empty for all else.
+
+    What lies behind a link is not there.
+    """
+    parts = Path(path).parts
+    mode = _mode(folder)
+    for part in parts:
+        if part == ".." or mode is None or not S_ISDIR(mode):
+            return ""
+        folder = folder / part
+        mode = _mode(folder)
+    if mode is None:
+        return ""
+    return "file" if S_ISREG(mode) else "folder" if S_ISDIR(mode) else ""
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def came(job_folder: Path) -> Path:
+    """Return the folder of what came back."""
+    taken = job_folder / TAKEN
+    return taken if os.path.lexists(taken) else job_folder / OUTPUT_FOLDER
+
+
+def take(job_folder: Path) -> Path:
+    """Return the folder of what came back, out of HTCondor's reach; what was taken before stays."""
+    taken = job_folder / TAKEN
+    if not os.path.lexists(taken):
+        with suppress(FileNotFoundError):
+            (job_folder / OUTPUT_FOLDER).rename(taken)
+    return taken
+
+
+def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
+    """Compare what came back with what wrapper.sh listed; return the links, path → target.
+
+    What is not in the list is left over from an attempt whose transfer was cut off, or nothing
+    that could be an output, and is deleted. Raises `Incomplete`, also for a list of another end,
+    and `JobFailed` for what no disk is to keep.
+    """
+    here = _scan(back)
+    links: dict[str, str] = {}
+    for what, path in _entries(back, b"end" if succeeded else b"failed"):
+        if what.startswith(b">"):
+            if len(path) > LINK_MAX_BYTES or len(what) > LINK_MAX_BYTES + 1:
+                raise JobFailed(f"the link {path[:20]}… is longer than {LINK_MAX_BYTES} bytes")
+            if path.count("/") > DEPTH_MAX:
+                raise JobFailed(f"the link {path[:20]}… lies more than {DEPTH_MAX} deep")
+            link = os.path.normpath(path)
+            if link in links:
+                raise JobFailed(f"it lists the link {link} twice")
+            if len(links) == LINKS_MAX:
+                raise JobFailed(f"there are more than {LINKS_MAX} links among its outputs")
+            links[link] = os.fsdecode(what[1:])
+        else:
+            _check(path, here.pop(path, None), what)
+    here.pop(MANIFEST, None)
+    # what lies in a folder comes before it
+    for path in sorted(here, reverse=True):
+        with suppress(OSError):
+            (back / path).rmdir() if here[path] == _FOLDER else (back / path).unlink()
+    return links
+
+
+_FOLDER, _NEITHER = -1, -2
+
+
+def _scan(back: Path) -> dict[str, int]:
+    """Return the size of every file below `back`, by its path; of what is none, a sign for it."""
+    if kind(back, "") != "folder":
+        raise Incomplete("its outputs did not come back")
+    here: dict[str, int] = {}
+    below = [""]
+    while below:
+        folder = below.pop()
+        if folder.count("/") > DEPTH_MAX:
+            raise JobFailed(f"its folders lie more than {DEPTH_MAX} deep in one another")
+        try:
+            with os.scandir(back / folder) as entries:
+                for entry in entries:
+                    path = folder + entry.name
+                    status = entry.stat(follow_symlinks=False)
+                    if S_ISDIR(status.st_mode):
+                        here[path] = _FOLDER
+                        below.append(f"{path}/")
+                    else:
+                        here[path] = status.st_size if S_ISREG(status.st_mode) else _NEITHER
+        except OSError as error:
+            raise JobFailed(f"{folder or back} cannot be read: {error.strerror}") from error
+    return here
+
+
+def _entries(back: Path, end: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield what is listed, one entry after the other: a list can be long."""
+    try:
+        text = read_small(back / MANIFEST, MANIFEST_MAX_BYTES)
+    except OSError as error:
+        verdict = JobFailed if error.errno == errno.EFBIG else Incomplete
+        raise verdict(f"the list of its outputs did not come back: {error.strerror}") from error
+    if not text.endswith(b"\0" + end + b"\0") and text != end + b"\0":
+        raise Incomplete("the list of its outputs did not come back whole")
+    at, last = 0, len(text) - len(end) - 1
+    while at < last:
+        what_ends = text.find(b"\0", at)
+        path_ends = text.find(b"\0", what_ends + 1)
+        if path_ends >= last:
+            raise Incomplete("the list of its outputs did not come back whole")
+        yield text[at:what_ends], os.fsdecode(text[what_ends + 1 : path_ends])
+        at = path_ends + 1
+
+
+def _check(path: str, came: int | None, what: bytes) -> None:
+    """Raise `Incomplete` if what came is not what is listed."""
+    if what == b"/":
+        if came != _FOLDER:
+            raise Incomplete(f"the folder {path} did not come back")
+    elif not _SIZE.fullmatch(what) or came != int(what):
+        told = what.decode(errors="replace")[:20]
+        raise Incomplete(f"{path} did not come back whole ({max(came or 0, 0)} of {told} bytes)")

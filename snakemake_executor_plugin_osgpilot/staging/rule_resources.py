@@ -1,0 +1,154 @@
+"""The resources of rules that are read here: what they mean, and what they may be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+
+DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
+"""What a job gets whose rule says nothing; the OSPool's own defaults."""
+
+KINDS = ("auto", "direct", "snakemake")
+"""How a rule's jobs can run, see `payload.prepare`."""
+
+HINT, PROJECT, SCOPE = "ospool", "osg_project", "osgpilot_scope"
+PARTITION, SHAPE = "osgpilot_partition", "osgpilot_shape"
+IMAGE, RUNTIME_IMAGE, PAYLOAD = "container_image", "osgpilot_runtime_image", "osgpilot_payload"
+GPU, GPU_MODEL, GPU_MANUFACTURER = "gpu", "gpu_model", "gpu_manufacturer"
+
+OURS = "osgpilot_"
+"""Resources that begin so are for us alone."""
+
+NEAR = 0.8
+"""How alike a name has to be to be taken for what was meant (`difflib.SequenceMatcher.ratio`)."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a rule may say: `values` with their unit, and what holds where it does not say it."""
+
+    name: str
+    meaning: str
+    values: str
+    default: str
+
+
+RESOURCES = (
+    Resource("threads", "cores of the job", "whole number", "1"),
+    Resource(
+        "mem_mb",
+        "memory of the job; `mem` takes text",
+        'MB; `mem`: `"4GB"`',
+        f"{DEFAULTS_MB['mem_mb']} MB",
+    ),
+    Resource(
+        "disk_mb",
+        "scratch space of the job; `disk` takes text. An image that travels comes on top",
+        'MB; `disk`: `"20GB"`',
+        f"{DEFAULTS_MB['disk_mb']} MB",
+    ),
+    Resource(
+        "runtime",
+        "the most that the job takes; it starts only on a pilot that lives longer",
+        'minutes, or text: `"2h"`',
+        "no limit known",
+    ),
+    Resource(GPU, "GPUs of the job", "whole number", "0"),
+    Resource(
+        GPU_MODEL,
+        "words of the GPU's name as HTCondor knows it, whatever the case",
+        'text: `a100`, `"A100 SXM4 40GB"`; needs `gpu`',
+        "any model",
+    ),
+    Resource(GPU_MANUFACTURER, "who makes the GPU", "`nvidia` or `amd`; needs `gpu`", "any"),
+    Resource(
+        IMAGE,
+        "[image](../further.md#containers) in which the command runs",
+        "path or URL",
+        "the rule's `container:` with `--sdm apptainer`, else none",
+    ),
+    Resource(
+        HINT,
+        "whether this rule's jobs go to [the OSPool](../further.md#what-goes-to-the-ospool)",
+        '`True`, `False` or `"auto"`',
+        "as `osgpilot-when` says",
+    ),
+    Resource(
+        PROJECT, "project that pays for this rule's jobs", "name of a project", "`osgpilot-project`"
+    ),
+    Resource(
+        SCOPE,
+        "[whose jobs](../further.md#who-may-use-the-pilots) this rule's pilots take",
+        ", ".join(f"`{scope}`" for scope in Scope),
+        "`osgpilot-scope`",
+    ),
+    Resource(
+        PARTITION,
+        "partition on whose pilots alone this rule's jobs run",
+        "a `name` of the site file's `partitions`; `default` if it has none",
+        "any",
+    ),
+    Resource(
+        SHAPE, "shape of these pilots, as lines about pilots name it", "`4c` for four cores", "any"
+    ),
+    Resource(
+        PAYLOAD,
+        "how this rule's jobs [run](../further.md#writing-rules-for-it)",
+        ", ".join(f"`{kind}`" for kind in KINDS),
+        "`osgpilot-payload`",
+    ),
+    Resource(
+        RUNTIME_IMAGE,
+        "image with Snakemake for this rule",
+        "path or URL",
+        "`osgpilot-runtime-image`",
+    ),
+    Resource(
+        f"{COMMAND}<command>",
+        'a submit command of HTCondor, such as `htcondor_rank="TARGET.Memory"`',
+        "text or number",
+        "",
+    ),
+    Resource(
+        f"{ATTRIBUTE}<Attribute>",
+        "an attribute of the job ad, such as `classad_WantPreemption=False`",
+        "text, number, `True` or `False`",
+        "",
+    ),
+)
+
+
+def check_names(who: str, names: Iterable[str]) -> None:
+    """Raise `BadInput` for a resource that begins like ours and is none: a slip of the pen."""
+    known = [name for name in _NAMES if name.startswith(OURS)]
+    for name in names:
+        if name.startswith(OURS) and name not in known:
+            near = _near(name, known)
+            meant = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+            raise BadInput(f"{who}: there is no resource {name}; {meant}")
+
+
+@cache
+def meant(name: str) -> str:
+    """Return the resource that `name` may be a slip of the pen for, empty if none.
+
+    A workflow may have resources of its own, so it is no mistake for sure.
+    """
+    of_others = name in _OF_OTHERS or name.startswith((OURS, COMMAND, ATTRIBUTE, "slurm_", "_"))
+    return "" if of_others or name in _NAMES else _near(name, _NAMES)
+
+
+_NAMES = [resource.name for resource in RESOURCES if "<" not in resource.name]
+
+_OF_OTHERS = {"mem", "mem_mib", "disk", "disk_mib", "mem_mb_per_cpu", "tmpdir", "tasks_per_gpu"}
+"""Resources of Snakemake and its plugin for Slurm that look like some that are read here."""
+
+
+def _near(name: str, known: list[str]) -> str:
+    return next(iter(difflib.get_close_matches(name.lower(), known, 1, NEAR)), "")

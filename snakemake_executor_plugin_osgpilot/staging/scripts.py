@@ -1,0 +1,72 @@
+"""A `script:` that needs no Python where it runs: as Snakemake would write and call it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+
+_FOLDER = ".snakemake/scripts"
+"""Where Snakemake puts them, too; programs see the path (snakemake.script)."""
+
+
+def runs_alone(rule: Any) -> bool:
+    """Whether the rule's script needs no more than bash, or R, once its preamble is written."""
+    return str(rule.script).endswith((".sh", ".R"))
+
+
+def needs_r(rule: Any) -> bool:
+    """Whether the rule's script is one in R."""
+    return str(rule.script or "").endswith(".R")
+
+
+def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
+    """Return shell text that writes the rule's script as Snakemake does, and its command.
+
+    Raises `BadInput` if a value of the rule has no counterpart in the script's language.
+    """
+    script = _script(job, resources)
+    path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
+    text, commands = io.BytesIO(), []
+    # the only method of theirs that would start something
+    script._execute_cmd = lambda command, fname: commands.append(_filled(command, fname))
+    try:
+        script.write_script(script.get_preamble(), text)
+    except ValueError as error:
+        raise BadInput(f"rule {job.rule.name}: {error}") from error
+    script.execute_script(path)
+    quoted = shlex.quote(text.getvalue().decode())
+    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", commands[0]
+
+
+def _filled(command: str, fname: str) -> str:
+    from snakemake.utils import format as formatted
+
+    return str(formatted(command, fname=fname))
+
+
+def _script(job: Any, resources: Mapping[str, Any]) -> Any:
+    from snakemake.script import BashScript, RScript, get_source
+    from snakemake.sourcecache import LocalSourceFile
+
+    rule = job.rule
+    workflow = rule.workflow
+    path, source, language, is_local, cached = get_source(
+        rule.script, workflow.sourcecache, rule.basedir, job.wildcards, job.params
+    )
+    if is_local:
+        path = LocalSourceFile(f"{HERE}/{os.path.relpath(path.get_path_or_uri(secret_free=True))}")
+    return {"bash": BashScript, "r": RScript}[language](
+        path=path, cache_path=cached, source=source, basedir=rule.basedir, input_=job.input,
+        output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
+        resources=resources, log=job.log, config=rule.module_globals["config"], rulename=rule.name,
+        conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
+        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
+        cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,
+    )  # fmt: skip

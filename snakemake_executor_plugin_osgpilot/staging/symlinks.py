@@ -1,0 +1,265 @@
+"""Symbolic links of jobs. HTCondor follows those to files and does not bring others, so wrapper.sh
+lists them, and they are made where they belong.
+
+With a link among its outputs a job could reach for what is not its own: whoever follows it later
+gets what it leads to. So it is made only if that is in the job's own outputs or inputs, below a
+shared prefix, or in the working folder and not hidden there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE, lies_in
+from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailed, kind
+
+TIMESTAMP = ".snakemake_timestamp"
+"""Snakemake writes a file of that name in folders that are outputs, through a link if it is one."""
+
+_SEEN_MAX = 10_000
+"""Names in a folder of the user's that are looked at for one link to it."""
+
+STEPS_MAX = 20_000_000
+"""Steps that are taken to check all links of a job: a minute or so, while other jobs wait."""
+
+_STEPS_PER_NAME = 30
+"""What it takes to look at a name on the disk, in steps in memory."""
+
+_HOPS_MAX = 40
+"""Links that lead to links, after which it is a circle (Linux, path_resolution(7))."""
+
+
+def leads_nowhere(link: Path) -> bool:
+    """Whether what `link` leads to is not there, for whatever reason."""
+    return not os.path.exists(link)  # noqa: PTH110 - a Path may raise
+
+
+def stays_a_link(link: Path, folder: Path) -> bool:
+    """Whether `link` in an input `folder` leads to a place in that very folder."""
+    to = link.readlink()
+    leads_to = Path(os.path.normpath(link.parent / to))
+    return not to.is_absolute() and leads_to.is_relative_to(folder)
+
+
+@dataclass(frozen=True)
+class Links:
+    """The `listed` links of a job, path → target, that belong to `declared` outputs and logs.
+
+    `back` has what else came. `inputs` are what the job was given, `shared` the prefixes that
+    execution points see. All paths of the job are relative to `workdir`.
+    """
+
+    listed: Mapping[str, str]
+    back: Path
+    workdir: Path
+    declared: Iterable[str] = ()
+    inputs: Iterable[str] = ()
+    shared: Iterable[str] = ()
+    _steps: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
+    _harmless: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+
+    def __contains__(self, path: str) -> bool:
+        return os.path.normpath(path) in self.listed
+
+    def came(self, path: str) -> str:
+        """Return whether a `file` or a `folder` came at `path`, empty if neither."""
+        return kind(self.back, path)
+
+    def target(self, path: str) -> str:
+        """Return where a link is to lead: in the working folder if it was in the job's."""
+        to = self.listed[os.path.normpath(path)]
+        if to == HERE or to.startswith(f"{HERE}/"):
+            return f"{self.workdir}{to.removeprefix(HERE)}"
+        return to
+
+    def below(self, output: str) -> dict[str, str]:
+        """Return the links in an output, path in it (empty for itself) → target."""
+        output = os.path.normpath(output)
+        inside = self._by_output.get(output, ())
+        return {path.removeprefix(output).removeprefix("/"): self.target(path) for path in inside}
+
+    def check(self) -> None:
+        """Raise `JobFailed` for the first link that is not to be made."""
+        for path in self.listed:
+            self._check_place(path)
+            self._check_target(path)
+
+    def leads_to(self, path: str) -> str:
+        """Return `file` or `folder`, empty if a link leads to neither, once all are in place."""
+        place = self._follow(self._place(os.path.normpath(path)))
+        inside = self._within(self._own, place) if place else None
+        if inside is not None:
+            return kind(self.back, inside)
+        return kind(Path(place), "") if place else ""
+
+    def _check_place(self, path: str) -> None:
+        parts = Path(path).parts
+        on_the_way = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        if self._within(self._names, path) is None or not parts or ".." in parts:
+            raise JobFailed(f"the job lists a link at {path!r}, which is not among its outputs")
+        if any(place in self.listed or kind(self.back, place) == "file" for place in on_the_way):
+            raise JobFailed(f"the job lists a link at {path!r}, which is not in a folder of it")
+        if os.path.lexists(self.back / path) or parts[-1] == TIMESTAMP:
+            raise JobFailed(f"the job lists a link at {path!r}, where a file belongs")
+
+    def _check_target(self, path: str) -> None:
+        place, to = self._place(path), self.target(path)
+        if "\0" in to or not to:
+            raise JobFailed(f"{path} is a link to nothing")
+        names = [part for part in to.split("/") if part not in ("", ".")]
+        up = next((number for number, name in enumerate(names) if name != ".."), len(names))
+        named = os.path.normpath(Path(place).parent / to)
+        led = self._follow(place)
+        # a step up after a name leads elsewhere once that name is a link
+        astray = ".." in names[up:] or led is None
+        if astray or not self._may_lead(place, named) or not self._may_lead(place, led or ""):
+            raise JobFailed(
+                f"{path} is a link to {to}, and no link of a job may lead there, only to its "
+                "outputs and inputs, or to what is not hidden in the working folder or a shared "
+                "folder; declare it as an input, or put a copy in its place (cp -L)"
+            )
+
+    def _may_lead(self, link: str, place: str) -> bool:
+        if self._within(self._own, place) is not None:
+            return True
+        if lies_in(link, place):
+            # whoever followed it would find it again in there, with all that is hidden
+            return False
+        if self._within(self._given, place) is not None:
+            return True
+        if any(lies_in(place, top) for top in self._tops):
+            if place not in self._harmless:
+                self._harmless[place] = self._hides_nothing(place)
+            return not self._is_hidden(place) and self._harmless[place]
+        return any(lies_in(place, prefix) for prefix in self._prefixes)
+
+    def _is_hidden(self, place: str) -> bool:
+        """Whether a name on the way from the working folder to `place` begins with a dot."""
+        top = next(top for top in self._tops if lies_in(place, top))
+        return any(name[:1] == "." for name in place.removeprefix(top).split("/"))
+
+    def _hides_nothing(self, folder: str) -> bool:
+        """Whether nothing in a folder of the user's is hidden or leads out of the working folder.
+
+        Who follows a link to a folder gets all that is in there.
+        """
+        seen = 0
+        for place, folders, files in os.walk(folder):
+            names = (*folders, *files)
+            seen += len(names)
+            self._take_steps(_STEPS_PER_NAME * len(names))
+            real = (os.path.realpath(f"{place}/{name}") for name in names)
+            if seen > _SEEN_MAX or any(name[:1] == "." for name in names):
+                return False
+            if not all(lies_in(each, self._tops[0]) and not self._is_hidden(each) for each in real):
+                return False
+        return True
+
+    def _place(self, path: str) -> str:
+        """Return where what is in an output will be, with no link but itself on the way."""
+        return self._within(self._own_places, path) or f"{self._tops[0]}/{path}"
+
+    def _follow(self, place: str) -> str | None:
+        """Return where all links on the way to `place` lead; None where they do not end."""
+        here, hops = "", 0
+        ahead = place.split("/")[::-1]
+        while ahead:
+            name = ahead.pop()
+            if name == "..":
+                here = here.rpartition("/")[0]
+                continue
+            if name in ("", "."):
+                continue
+            to = self._link_at(f"{here}/{name}")
+            if to is None:
+                here = f"{here}/{name}"
+                continue
+            hops += 1
+            if hops > _HOPS_MAX:
+                return None
+            here = "" if to.startswith("/") else here
+            ahead += to.split("/")[::-1]
+        return here or "/"
+
+    def _link_at(self, place: str) -> str | None:
+        inside = self._within(self._own, place)
+        if inside is not None:
+            return self.target(inside) if inside in self.listed else None
+        try:
+            return os.readlink(place)  # noqa: PTH115 - a Path would leave out `./` and the like
+        except (OSError, ValueError):
+            return None
+
+    def _take_steps(self, number: int) -> None:
+        """Count steps of the check. Raises `JobFailed` if there were too many."""
+        self._steps[0] += number
+        if self._steps[0] > STEPS_MAX:
+            raise JobFailed("there are too many links among its outputs to check where they lead")
+
+    def _within(self, places: Mapping[str, str], place: str) -> str | None:
+        """Return what `place` is called instead if it is in one of `places`, None if it is not."""
+        outer = place
+        while outer:
+            self._take_steps(1)
+            if outer in places:
+                return places[outer] + place.removeprefix(outer)
+            outer = outer.rpartition("/")[0]
+        return None
+
+    @cached_property
+    def _tops(self) -> tuple[str, ...]:
+        return os.path.realpath(self.workdir), str(self.workdir)
+
+    @cached_property
+    def _prefixes(self) -> tuple[str, ...]:
+        return (*self.shared, *map(os.path.realpath, self.shared))
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {path: path for path in map(os.path.normpath, self.declared)}
+
+    @cached_property
+    def _by_output(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        outputs = dict.fromkeys(self._names, "")
+        for path in self.listed:
+            below = self._within(outputs, path)
+            if below is not None:
+                found.setdefault(path.removesuffix(below), []).append(path)
+        return found
+
+    @cached_property
+    def _own_places(self) -> dict[str, str]:
+        places = {}
+        for path in self._names:
+            folder, name = os.path.split(self.workdir / path)
+            places[path] = f"{os.path.realpath(folder)}/{name}"
+        return places
+
+    @cached_property
+    def _own(self) -> dict[str, str]:
+        """Where the job's outputs will be → how it calls them."""
+        named = {f"{self.workdir}/{path}": path for path in self._own_places}
+        return named | {place: path for path, place in self._own_places.items()}
+
+    @cached_property
+    def _given(self) -> dict[str, str]:
+        named = {os.path.normpath(self.workdir / path): path for path in self.inputs}
+        return named | {os.path.realpath(place): path for place, path in named.items()}
+
+
+def is_fit(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether an output in a shared folder is a file or a folder, and none that lies elsewhere."""
+    real = os.path.realpath(path)
+    try:
+        mode = os.lstat(real).st_mode
+    except OSError:
+        return False
+    roots = (*prefixes, *map(os.path.realpath, prefixes))
+    within = not roots or any(lies_in(real, root) for root in roots)
+    return within and (S_ISREG(mode) or S_ISDIR(mode))

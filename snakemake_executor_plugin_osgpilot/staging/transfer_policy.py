@@ -1,0 +1,176 @@
+"""How each file of a rule gets to its job and back: with the job, by URL, by Snakemake, or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+from snakemake_executor_plugin_osgpilot.config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PLAIN_URL
+from snakemake_executor_plugin_osgpilot.staging import s3_keys as s3
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+_OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
+"""Folders that every container has for itself."""
+
+
+class Way(Enum):
+    """How a file gets there."""
+
+    TRAVELS = "with the job"
+    SHARED = "it is there, at the same path"
+    URL = "HTCondor fetches it on the execution point"
+    STORAGE = "Snakemake on the execution point fetches or stores it"
+    NONE = "only its name matters"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What all files of a run have in common.
+
+    `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those
+    that HTCondor may fetch inputs by. `fetched_here` and `stored_here` say whether the main
+    Snakemake brings inputs from storage and outputs to it; then they are files like any other.
+    `signs` says whether the access point can sign URLs of S3 with keys that lie here.
+    """
+
+    shared_prefixes: tuple[str, ...] = ()
+    url_schemes: frozenset[str] = frozenset()
+    fetched_here: bool = True
+    stored_here: bool = True
+    signs: bool = False
+
+    def into(self, file: Any) -> Way:
+        """Return how an input gets to the job."""
+        way = self._way(file, storage_here=self.fetched_here)
+        return Way.URL if way is Way.STORAGE and self._url(file) else way
+
+    def out_of(self, file: Any) -> Way:
+        """Return how an output or a log gets back."""
+        return self._way(file, storage_here=self.stored_here)
+
+    def _way(self, file: Any, *, storage_here: bool) -> Way:
+        storage = file.storage_object if getattr(file, "is_storage", False) else None
+        # Snakemake's own copy of a source is another one there
+        copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
+        if copied or (storage is not None and not storage.retrieve):
+            return Way.NONE
+        if storage is not None and not storage_here:
+            return Way.STORAGE
+        if not str(file).startswith("/"):
+            return Way.TRAVELS
+        return Way.SHARED if is_below(str(file), self.shared_prefixes) else Way.TRAVELS
+
+    def inputs(self, files: Iterable[Any], way: Way = Way.TRAVELS) -> tuple[str, ...]:
+        """Return the paths of the inputs that go this way, each once."""
+        return ordered(file for file in files if self.into(file) is way)
+
+    def outputs(self, files: Iterable[Any], way: Way = Way.TRAVELS) -> tuple[str, ...]:
+        """Return the paths of the outputs (or logs) that come back this way, each once."""
+        return ordered(file for file in files if self.out_of(file) is way)
+
+    def urls(self, files: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+        """Return URL and path of the inputs that HTCondor fetches."""
+        chosen = (file for file in files if self.into(file) is Way.URL)
+        return tuple(dict.fromkeys((self._url(file), str(file)) for file in chosen))
+
+    def keys(self, files: Iterable[Any]) -> set[s3.Keys]:
+        """Return the keys with which URLs of these inputs are signed."""
+        chosen = [file for file in files if self.into(file) is Way.URL]
+        signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
+        return {keys for file in signed if (keys := s3.keys_of(file.storage_object.provider))}
+
+    def _url(self, file: Any) -> str:
+        """Return the URL by which HTCondor fetches a file in storage, empty if it cannot."""
+        stored = file.storage_object
+        url = str(stored.query)
+        if url.startswith(s3.SCHEME):
+            url = s3.address(stored) if self.signs and "s3" in self.url_schemes else ""
+        elif _has_credentials(stored.provider):
+            return ""
+        if not PLAIN_URL.fullmatch(url) or PurePosixPath(str(file)).is_absolute():
+            return ""
+        parts = urlsplit(url)
+        named = parts.path and not parts.path.endswith("/") and "@" not in parts.netloc
+        return url if named and parts.scheme in self.url_schemes else ""
+
+
+def _has_credentials(provider: Any) -> bool:
+    """Whether a storage provider was given secrets; HTCondor would come without them.
+
+    Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README), or they
+    are files with secrets, such as `token_file` of snakemake-storage-plugin-pelican.
+    """
+    settings = provider.settings
+    fields = getattr(settings, "__dataclass_fields__", {})
+    return any(
+        (field.metadata.get("env_var") or name.endswith("_file"))
+        and getattr(settings, name, None) is not None
+        for name, field in fields.items()
+    )
+
+
+def traffic_of(
+    settings: ExecutorSettings, shared: Collection[SharedFSUsage], *, signs: bool = False
+) -> Traffic:
+    """Return what the settings, `--shared-fs-usage` and the access point say. Raises `BadInput`."""
+    fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
+    return Traffic(
+        shared_prefixes(settings.shared_prefixes),
+        url_schemes(settings.url_schemes or [DEFAULT_URL_SCHEMES]),
+        fetched_here=fetches,
+        # see Job.postprocess of Snakemake
+        stored_here=fetches and SharedFSUsage.INPUT_OUTPUT in shared,
+        signs=signs,
+    )
+
+
+def is_below(path: str, folders: Iterable[str]) -> bool:
+    """Whether an absolute path leads into one of `folders`, and not out of it again by `..`."""
+    pure = PurePosixPath(path)
+    return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
+
+
+def ordered(files: Iterable[Any]) -> tuple[str, ...]:
+    """Return paths as text, each once, in the order of their first mention."""
+    return tuple(dict.fromkeys(map(str, files)))
+
+
+def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the folders of `--osgpilot-shared-prefixes`. Raises `BadInput`."""
+    listed = [part.strip() for text in given or () for part in text.split(",")]
+    prefixes = tuple(part.rstrip("/") for part in listed if part)
+    for prefix in prefixes:
+        if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
+            raise BadInput(
+                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
+                "folder of that name for itself; use another one"
+            )
+        if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
+            raise BadInput(
+                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: give absolute paths of "
+                "letters, digits and _ @ + = . ~ - other than /, separated by commas"
+            )
+    return prefixes
+
+
+def url_schemes(given: Iterable[str] | None) -> frozenset[str]:
+    """Return the schemes of `--osgpilot-url-schemes`. Raises `BadInput`."""
+    listed = [part.strip() for text in given or () for part in text.split(",")]
+    for scheme in filter(None, listed):
+        if not _SCHEME.fullmatch(scheme):
+            raise BadInput(
+                f"--osgpilot-url-schemes {scheme!r} is no scheme of a URL, such as osdf or https"
+            )
+    return frozenset(filter(None, listed))

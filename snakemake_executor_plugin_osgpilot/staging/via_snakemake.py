@@ -1,0 +1,160 @@
+"""The snakemake payload: Snakemake itself runs the job on the execution point.
+
+For rules that need it there: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from snakemake_interface_executor_plugins.utils import (
+    encode_target_jobs_cli_args,
+    format_cli_arg,
+    join_cli_args,
+)
+
+from snakemake_executor_plugin_osgpilot.staging.payload import (
+    TMPDIR,
+    TMPDIR_VARIABLES,
+    Payload,
+    exports,
+    flagged,
+    members,
+    needed_from_outside,
+    stays_within,
+)
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, Way, ordered
+
+
+def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
+    """Return the payload of a job that runs as `command`, shell lines that start Snakemake.
+
+    `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
+    seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    """
+    parts = members(job)
+    made = [file for part in parts for file in part.output]
+    benchmarks = [part.benchmark for part in parts if part.benchmark]
+    kept = [*(file for file in made if not stays_within(job, file)), *benchmarks]
+    places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
+    return Payload(
+        scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
+        interpreter="bash",
+        # Snakemake there fetches by itself whatever is in storage
+        inputs=traffic.inputs(needed_from_outside(job)),
+        outputs=traffic.outputs(kept),
+        logs=traffic.outputs(file for part in parts for file in part.log),
+        protected=ordered(
+            file
+            for file in made
+            if flagged(file, "protected") and traffic.out_of(file) is Way.TRAVELS
+        ),
+        folders=ordered(file for file in made if flagged(file, "directory")),
+        shared=traffic.outputs(kept, Way.SHARED),
+        shared_prefixes=traffic.shared_prefixes,
+        with_snakefiles=True,
+    ).checked(job)
+
+
+def without_containers(command: str, workflow: Any) -> str:
+    """Return `command` such that the Snakemake there starts no container by itself.
+
+    HTCondor put the job into its image already.
+    """
+    settings = workflow.deployment_settings
+    methods = {str(method) for method in settings.deployment_method}
+    if "apptainer" not in methods:
+        return command
+    factory = workflow.spawned_job_args_factory
+    told = factory.workflow_property_to_arg("deployment_settings.deployment_method")
+    rest = " ".join(sorted(methods - {"apptainer"}))
+    return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
+
+
+def without_cache(command: str, workflow: Any) -> str:
+    """Return `command` such that the Snakemake there looks for no cache between workflows.
+
+    The folder of `SNAKEMAKE_OUTPUT_CACHE` is on this machine.
+    """
+    if workflow.workflow_settings.cache is None:
+        return command
+    told = workflow.spawned_job_args_factory.workflow_property_to_arg("workflow_settings.cache")
+    return command.replace(f" {told} ", " ", 1)
+
+
+def by_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
+    """Return Snakemake's `command` for a job as shell lines that start it by entry.py.
+
+    `found` is the file that has what `glob_wildcards()` is to find there (`payload.globbed`).
+
+    Snakemake quotes as Python does: wildcards and temporary files go into a file instead, the
+    user's configuration is quoted anew.
+    """
+    specs = job.get_target_spec()
+    unneeded = list(workflow.dag.get_unneeded_temp_files(job))
+    config = list(workflow.config_settings.config_args or ())
+    told = {
+        # jobs of a group come in any order
+        "jobs": sorted(([spec.rulename, dict(spec.wildcards_dict)] for spec in specs), key=str),
+        "unneeded_temp_files": sorted(map(str, unneeded)),
+        "inputs": sorted((_inputs(part) for part in members(job)), key=str),
+        "found": found,
+    }
+    replaced = {
+        format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
+        format_cli_arg("--unneeded-temp-files", unneeded): "",
+        format_cli_arg("--config", config): join_cli_args(["--config", *map(shlex.quote, config)]),
+        _MODULE: f"python -c {shlex.quote(_entry())} {_TOLD}",
+    }
+    for theirs, ours in replaced.items():
+        command = command.replace(theirs, ours, 1) if theirs else command
+    return f"printf %s {shlex.quote(json.dumps(told))} > {_TOLD} || exit\n{command}"
+
+
+def _inputs(job: Any) -> list[Any]:
+    """Return what entry.py compares with the inputs that the Snakemake there finds for a job."""
+    plain = (f for f in job.input if not (flagged(f, "storage_object") or flagged(f, _COPIED)))
+    return [job.rule.name, dict(job.wildcards_dict), sorted(map(str, plain))]
+
+
+_COPIED = "sourcecache_entry"
+
+_MODULE, _TOLD = "python -m snakemake", "osgpilot-told"
+
+
+@cache
+def _entry() -> str:
+    return files(__package__).joinpath("snakemake_entry.py").read_text()
+
+
+_UNORDERED = re.compile(
+    r"(?<= )(--(?:allowed-rules|rerun-triggers|deployment-method|shared-fs-usage"
+    r"|default-resources)) (\w[\w/+=-]*(?: \w[\w/+=-]*)*)"
+)
+"""Options that Snakemake writes from sets, in another order in every process."""
+
+
+def in_order(command: str) -> str:
+    """Return `command` such that it is the same at every start of a workflow."""
+    return _UNORDERED.sub(
+        lambda option: f"{option[1]} {' '.join(sorted(option[2].split()))}", command
+    )
+
+
+_PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
+"""Snakemake keeps caches in the home folder, and a slot has none that is surely writable; and where
+APPTAINER_CACHEDIR points, which is the pilot's folder and not visible in the job's container."""
+
+
+_CHECK = """\
+python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is None)' || {
+    echo "osgpilot: this image has no Snakemake; name one with osgpilot_runtime_image" >&2
+    exit 1
+}
+"""

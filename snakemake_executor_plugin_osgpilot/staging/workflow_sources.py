@@ -1,0 +1,189 @@
+"""The workflow's own files (Snakefiles, scripts, configuration), packed once for all jobs."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from snakemake_executor_plugin_osgpilot.common import private_files as private
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+
+SOURCES = "osgpilot-sources.tar"
+"""What the archive is called where the job runs."""
+
+SMALL_BYTES = 4 * 1024 * 1024
+"""Larger files that nothing lists as sources are taken for data, which rules declare."""
+
+LARGE_MB = 50
+"""A larger archive is worth a word: it travels with every job that takes it."""
+
+WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
+"""Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
+
+
+def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
+    """Return the workflow's files and, of these, what only Snakemake reads: the Snakefiles, and
+    what they may read when they are parsed. All are relative to the working folder.
+
+    Snakemake's own list has everything that git tracks as well; without git (or in a folder that
+    git refuses) it is what the workflow itself names. Call it on Snakemake's main thread.
+    """
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    try:
+        sources = {str(path) for path in workflow.dag.get_sources()}
+    except (OSError, WorkflowError):
+        sources = set(_named_by(workflow))
+    snakefiles = set(_snakefiles(workflow))
+    sources |= snakefiles | {*_wrappers(workflow), *_environments(workflow)}
+    read = {
+        *_beside((*snakefiles, *_configfiles(workflow))),
+        *_named_in(workflow.globals["config"]),
+    }
+    made = {os.path.normpath(file) for job in workflow.dag.jobs for file in job.output}
+    read -= sources | made
+    return sources | read, snakefiles | read
+
+
+def elsewhere(workflow: Any) -> list[str]:
+    """Return the Snakefiles and configuration files of this machine that cannot travel.
+
+    The Snakemake on the execution point needs them at the same path from the working folder.
+    """
+    read = {*_snakefiles(workflow), *_configfiles(workflow)}
+    outside = (path for path in read if path.startswith("../"))
+    return sorted(os.path.normpath(Path.cwd() / path) for path in outside)
+
+
+def _snakefiles(workflow: Any) -> Iterable[str]:
+    from snakemake.sourcecache import LocalSourceFile
+
+    for snakefile in workflow.included:
+        located = hasattr(snakefile, "get_path_or_uri")
+        if not located or isinstance(snakefile, LocalSourceFile):
+            yield os.path.relpath(
+                snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
+            )
+
+
+def _configfiles(workflow: Any) -> Iterable[str]:
+    return (os.path.relpath(path) for path in workflow.configfiles)
+
+
+def _beside(files: Iterable[str]) -> Iterable[str]:
+    """Return what lies in the folders of `files`, other than the working folder: `workflow/`,
+    `config/` and the like, with schemas, tables of samples and modules of Python.
+    """
+    for folder in {Path(os.path.normpath(file)).parent for file in files}:
+        if folder == Path() or ".." in folder.parts:
+            continue
+        for place, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+            paths = (Path(place, name) for name in names)
+            yield from (str(path) for path in paths if _is_small(path))
+
+
+def _named_in(config: Any) -> Iterable[str]:
+    """Return the files that values of the configuration name, such as a table of samples."""
+    if isinstance(config, Mapping):
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _named_in(value)
+    elif isinstance(config, str) and "\0" not in config and _is_small(Path(config)):
+        yield os.path.relpath(config)
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES
+
+
+def _wrappers(workflow: Any) -> Iterable[str]:
+    """Return the files of wrappers that lie in folders of this machine."""
+    from snakemake.sourcecache import LocalSourceFile
+    from snakemake.wrapper import get_path
+
+    prefix = workflow.workflow_settings.wrapper_prefix
+    for rule in workflow.rules:
+        place = get_path(rule.wrapper, prefix) if rule.wrapper else None
+        if isinstance(place, LocalSourceFile):
+            path = Path(place.get_path_or_uri(secret_free=True))
+            folder = path.parent if path.is_file() else path
+            yield from (os.path.relpath(file) for file in folder.rglob("*") if file.is_file())
+
+
+def _environments(workflow: Any) -> Iterable[str]:
+    """Return the files of conda environments, with what Snakemake looks for beside them.
+
+    Of these it lists the environments alone, and only where there is git.
+    """
+    from snakemake.sourcecache import LocalSourceFile
+
+    if "conda" not in {str(method) for method in workflow.deployment_settings.deployment_method}:
+        return
+    jobs = (job for job in workflow.dag.jobs if job.rule.conda_env)
+    specs = {job.conda_env_spec for job in jobs}
+    for file in (spec.file for spec in specs if spec.is_file):
+        if isinstance(file, LocalSourceFile):
+            path = Path(file.get_path_or_uri(secret_free=True))
+            beside = (
+                path.with_suffix(".post-deploy.sh"),
+                *path.parent.glob(f"{path.stem}.*.pin.txt"),
+            )
+            yield from (os.path.relpath(each) for each in (path, *beside) if each.is_file())
+
+
+def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:
+    """Return `--wrapper-prefix` as the execution point has it, empty if it is the same there."""
+    path = (wrapper_prefix or "").removeprefix("file:")
+    if path == (wrapper_prefix or ""):
+        return ""
+    below = os.path.relpath(path.removeprefix("//"), workdir)
+    return f"file://{HERE}/{below}/"
+
+
+def _named_by(workflow: Any) -> Iterable[str]:
+    for rule in workflow.rules:
+        if script := rule.script or rule.notebook:
+            folder = Path(os.path.relpath(rule.basedir.join(script))).parent
+            yield from (str(path) for path in folder.rglob("*") if path.is_file())
+    yield from _configfiles(workflow)
+
+
+def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) -> None:
+    """Pack the source files that lie below `workdir` into one archive, if there are any."""
+    paths = {Path(os.path.normpath(workdir / name)) for name in sources}
+    inside = sorted(path for path in paths if path.is_relative_to(workdir) and path.is_file())
+    if not inside:
+        return
+    part = archive_path.with_suffix(".part")
+    with open(part, "wb", opener=private.opener) as file, tarfile.open(None, "w", file) as archive:
+        for path in inside:
+            archive.add(path, arcname=str(path.relative_to(workdir)))
+    # jobs of an earlier life of the run may just be taking it
+    if archive_path.exists() and filecmp.cmp(part, archive_path, shallow=False):
+        part.unlink()
+    else:
+        part.replace(archive_path)
+
+
+def large(archive_path: Path) -> str:
+    """Return what is to be said of an archive that is large, empty if it is not."""
+    if not archive_path.exists() or archive_path.stat().st_size < LARGE_MB * 1_000_000:
+        return ""
+    with tarfile.open(archive_path) as archive:
+        largest = max(archive.getmembers(), key=lambda member: member.size)
+    return (
+        f"the workflow's own files, {archive_path.stat().st_size // 1_000_000} MB "
+        f"({largest.name} alone {largest.size // 1_000_000} MB), travel with every job: "
+        "declare data as inputs of rules, and have git track none"
+    )

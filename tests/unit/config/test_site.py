@@ -1,0 +1,195 @@
+"""Site files: what is read, and what is said about mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
+from snakemake_executor_plugin_osgpilot.config.site import RemoteSchedd, load
+from snakemake_executor_plugin_osgpilot.config.site_schema import schema
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.factory import chosen_schedd
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Shape
+
+GOOD = """\
+site: Home
+resource: Home-Slurm
+token: token
+image: pilot.sif
+pilot:
+  cores: 4
+  memory_mb: 3900
+  walltime_min: 60
+"""
+
+PARTITIONS = """\
+partitions:
+  - name: normal
+    cores: 16
+    memory_mb: 64000
+    walltime_max_min: 600
+  - name: gpu
+    cores: 8
+    memory_mb: 32000
+    walltime_max_min: 60
+    gpus: 2
+"""
+CHOICE = GOOD.partition("pilot:")[0] + PARTITIONS
+
+
+@pytest.fixture
+def site_file(tmp_path):
+    def write(text):
+        path = tmp_path / "site.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_and_relative_paths(site_file, tmp_path):
+    site = load(site_file(GOOD))
+    assert site.central_manager == "ospool"
+    assert site.token == tmp_path / "token"
+    assert site.image == str(tmp_path / "pilot.sif")
+    assert [k.offer.shape for k in kinds(site)] == [Shape(4, 3700, UNLIMITED_MB)]
+
+
+def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
+    with_gpus = GOOD + "  gpus: 2\nslurm:\n  gpu_type: a100\n"
+    (kind,) = kinds(load(site_file(with_gpus)))
+    assert (kind.offer.shape.gpus, kind.partition.gpu_type) == (2, "a100")
+    with pytest.raises(BadInput, match=r"`slurm.gpu_type` needs `pilot.gpus`"):
+        load(site_file(GOOD + "slurm:\n  gpu_type: a100\n"))
+
+
+BEHIND_SSH = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "/images/pilot.sif")
+
+
+def test_where_slurm_is_behind_ssh_paths_are_left_to_the_cluster(site_file):
+    site = load(site_file(BEHIND_SSH + "slurm:\n  ssh: me@login\n"))
+    assert (site.slurm.ssh, str(site.token), site.image) == ("me@login", "~/t", "/images/pilot.sif")
+    with pytest.raises(BadInput, match="`token` is a path on the cluster"):
+        load(site_file(GOOD + "slurm:\n  ssh: login\n"))
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "a;b", "$(id)", "@a", "a@-b", "''"])
+def test_a_host_that_ssh_could_misread_is_refused(site_file, host):
+    with pytest.raises(BadInput, match=r"`slurm\.ssh`"):
+        load(site_file(BEHIND_SSH + f"slurm:\n  ssh: {host!r}\n"))
+
+
+@pytest.mark.parametrize("folder", ["relative", "~you/x", "/a b", "/", "/a//b"])
+def test_a_folder_on_the_cluster_is_absolute_or_at_home(site_file, folder):
+    with pytest.raises(BadInput, match=r"`slurm\.folder`"):
+        load(site_file(BEHIND_SSH + f"slurm:\n  ssh: login\n  folder: {folder}\n"))
+
+
+def test_a_folder_on_the_cluster_needs_its_host(site_file):
+    with pytest.raises(BadInput, match=r"`slurm\.folder` needs `slurm\.ssh`"):
+        load(site_file(GOOD + "slurm:\n  folder: ~/x\n"))
+
+
+def test_home_and_images_that_are_fetched(site_file):
+    text = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "docker://a/b:1")
+    site = load(site_file(text))
+    assert site.token == Path.home() / "t"
+    assert site.image == "docker://a/b:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (GOOD.replace("cores: 4", "cores: four"), r"line 6: `pilot.cores` 'four'"),
+        (GOOD.replace("cores: 4", "coers: 4"), r"line 6: `pilot.coers` is not known.*cores"),
+        (GOOD + PARTITIONS, r"either `pilot.cores`.*or `partitions`"),
+        (GOOD.replace("pilot:\n", "pile:\n"), r"line 5: `pile` is not known"),
+        (GOOD.replace("  cores: 4\n", ""), r"line 5: `pilot.cores` is missing"),
+        (GOOD + "colour: red\n", r"line 9: `colour` is not known"),
+        (GOOD.replace("Home-Slurm", "'a\"b'"), r"line 2: `resource`"),
+        (GOOD.replace("site: Home", "site: [Home"), r"line [23]: "),
+        ("- a\n- b\n", r"line 1: expected"),
+        ("", r"line 1: expected"),
+        (GOOD + "  memory_headroom_mb: 3850\n", r"leaves 50 MB"),
+        (GOOD + "condor:\n  A B: 1\n", r"line 10|A B"),
+        (GOOD + "  gpus: -1\n", r"line 9: `pilot.gpus`"),
+        (GOOD + "slurm:\n  gpu_type: a100\n", r"`slurm.gpu_type` needs `pilot.gpus`"),
+    ],
+)
+def test_a_mistake_is_named_with_line_and_key(site_file, text, complaint):
+    with pytest.raises(BadInput, match=complaint) as raised:
+        load(site_file(text))
+    assert "\n" not in str(raised.value)
+    assert "site.yaml" in str(raised.value)
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match="No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(schema())
+    assert json.dumps(schema())
+
+
+def test_the_example_site_is_valid():
+    load(Path(__file__).parents[3] / "example-workflow" / "site.yaml")
+
+
+def test_partitions_offer_the_largest_pilot_and_halves_of_it(site_file):
+    offers = [kind.offer for kind in kinds(load(site_file(CHOICE)))]
+    assert [o.name for o in offers] == ["normal/16c", "normal/8c", "normal/4c", "gpu/8c", "gpu/4c"]
+    assert offers[1].shape == Shape(8, 32000 - 200, UNLIMITED_MB)
+    assert offers[4].shape == Shape(4, 16000 - 200, UNLIMITED_MB, 1)
+    assert offers[0].walltimes_s == (1800, 3600, 7200, 14400, 28800, 36000)
+    assert offers[3].walltimes_s == (1800, 3600)
+
+
+ELSEWHERE = """\
+access_point:
+  schedd: ap40.example.org
+  poll_s: 5
+"""
+
+
+def test_jobs_can_be_sent_to_an_access_point_elsewhere(site_file):
+    assert load(site_file(GOOD)).access_point is None
+    own = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
+    assert own.access_point == RemoteSchedd("ap40.example.org", poll_s=5)
+
+
+def test_an_access_point_of_the_ospool_is_not_asked_more_often_than_it_wants(site_file):
+    with pytest.raises(BadInput, match=r"`access_point.poll_s` is 5; .* every 60 s at most"):
+        load(site_file(GOOD + ELSEWHERE))
+
+
+@pytest.mark.parametrize("bad", ["schedd: a b", "schedd: '$(X)'", "collector: cm.example.org"])
+def test_an_access_point_needs_a_name_that_can_be_one(site_file, bad):
+    with pytest.raises(BadInput, match=r"`access_point\.schedd`"):
+        load(site_file(f"{GOOD}access_point:\n  {bad}\n"))
+
+
+def test_the_user_can_name_another_access_point_or_the_one_here(site_file):
+    elsewhere = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
+    here = load(site_file(GOOD))
+    assert chosen_schedd(None, elsewhere) == RemoteSchedd("ap40.example.org", poll_s=5)
+    assert chosen_schedd("ap41", elsewhere) == RemoteSchedd("ap41", poll_s=5)
+    assert chosen_schedd("ap41", here) == RemoteSchedd("ap41")
+    assert chosen_schedd("local", elsewhere) is None
+    assert chosen_schedd(None, here) is None
+    with pytest.raises(BadInput, match="--osgpilot-access-point"):
+        chosen_schedd("a b", here)
+
+
+@pytest.mark.parametrize("scratch", ["/scratch/$USER/job_$SLURM_JOB_ID", "$LOCAL", "/local"])
+def test_scratch_is_a_path_that_may_have_variables(site_file, scratch):
+    assert load(site_file(GOOD + f"scratch: {scratch}\n")).scratch == scratch
+
+
+@pytest.mark.parametrize("scratch", ["local", "$(id)", "/a;b", "${LOCAL}", "/a$", "`id`"])
+def test_scratch_that_a_shell_would_change_is_refused(site_file, scratch):
+    with pytest.raises(BadInput, match="scratch"):
+        load(site_file(GOOD + f"scratch: {scratch!r}\n"))

@@ -1,0 +1,192 @@
+"""Each job to where its rule goes; callbacks and ends to everybody."""
+
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_common.exceptions import ApiError
+
+from snakemake_executor_plugin_osgpilot.config import site as load
+from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
+from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
+from snakemake_executor_plugin_osgpilot.executor import fallback
+from snakemake_executor_plugin_osgpilot.executor import ospool as executor
+from snakemake_executor_plugin_osgpilot.routing.policy import Where
+from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
+
+
+class Inner:
+    """An executor inside of ours; notes what it is told."""
+
+    def __init__(self, workflow=None, logger=None, serves=None, share=None):
+        self.workflow, self.logger, self.serves = workflow, logger, serves
+        self.share = share
+        settings = getattr(workflow, "executor_settings", None)
+        project = getattr(settings, "project", None) or "Mine"
+        seat = SimpleNamespace(project=project, scope="workflow")
+        self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info, seat=seat)
+        self.ran, self.succeeded, self.failed = [], [], []
+        self.begun = self.ended = self.cancelled = 0
+        self.trouble = None
+
+    def begin(self):
+        self.begun += 1
+
+    def run_jobs(self, given):
+        self.ran += [job.name for job in given]
+
+    def handle_job_success(self, job):
+        self.succeeded.append(job.name)
+
+    def handle_job_error(self, job):
+        self.failed.append(job.name)
+
+    def shutdown(self):
+        self.ended += 1
+        if self.trouble:
+            raise self.trouble
+
+    def cancel(self):
+        self.cancelled += 1
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path):
+    """The executors that were made, in this order; plain Slurm jobs are possible."""
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def make(*args):
+        made.append(Inner(*args))
+        return made[-1]
+
+    class Ospool(Inner):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(executor, "Executor", Ospool)
+    monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
+    monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
+    monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None, project=""))
+    return made
+
+
+class FailingJob(FakeJob):
+    attempt = 1
+
+    def log_info(self):
+        pass
+
+    def log_error(self, msg=None, **_):
+        self.error = msg
+
+
+def dispatcher(*given, said=None, **settings):
+    say = (said if said is not None else []).append
+    failed = []
+    workflow = SimpleNamespace(
+        dag=FakeDag(list(given)),
+        executor_settings=ExecutorSettings(
+            **{"project": "Mine", "site": "site.yaml", "when": "always", **settings}
+        ),
+        resource_settings=SimpleNamespace(local_cores=1),
+        scheduler=SimpleNamespace(error_callback=failed.append),
+        failed=failed,
+    )
+    return dispatch.Dispatcher(workflow, SimpleNamespace(info=say, warning=say))
+
+
+def test_every_job_goes_where_its_rule_goes(opened):
+    both = [*jobs("map", 2), *jobs("merge", ospool=False)]
+    dispatcher(*both).run_jobs(both)
+    assert [one.ran for one in opened] == [["map", "map"], ["merge"]]
+
+
+def test_a_workflow_with_nothing_to_do_ends_at_once(opened):
+    dispatcher()
+    assert [one.ended for one in opened] == [1]
+
+
+def test_what_goes_to_the_ospool_is_checked_before_anything_goes_out(opened):
+    both = [*jobs("map"), *jobs("merge", ospool=False)]
+    ours = dispatcher(*both)
+    ours.run_jobs(both[1:])
+    assert opened[0].begun == 1
+    ours.run_jobs(both[:1])
+    assert opened[0].begun == 1
+
+
+def test_another_project_has_an_executor_of_its_own(opened):
+    said = []
+    both = [*jobs("map"), *jobs("other", osg_project="Theirs")]
+    dispatcher(*both, said=said).run_jobs(both)
+    mine, theirs = opened
+    assert (mine.ran, theirs.ran) == (["map"], ["other"])
+    assert theirs.workflow.executor_settings.project == "Theirs"
+    assert (mine.serves(both[0]), mine.serves(both[1])) == (True, False)
+    assert theirs.serves(both[1])
+    theirs.logger.info("osgpilot: launch 1 pilot(s)")
+    assert said[-1] == "osgpilot: Theirs: launch 1 pilot(s)"
+
+
+def test_another_scope_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(opened):
+    said = []
+    both = [*jobs("map"), *jobs("other", osgpilot_scope="owner")]
+    dispatcher(*both, *jobs("same", osgpilot_scope="workflow"), said=said).run_jobs(both)
+    mine, shared = opened
+    assert (mine.ran, shared.ran) == (["map"], ["other"])
+    settings = shared.workflow.executor_settings
+    assert (settings.project, settings.scope) == ("Mine", "owner")
+    assert "rule other -> OSPool (Mine, scope owner): 1 job" in "".join(said)
+    shared.logger.info("osgpilot: launch 1 pilot(s)")
+    assert said[-1] == "osgpilot: Mine, scope owner: launch 1 pilot(s)"
+    assert mine.share.allowance is shared.share.allowance
+    assert mine.share is not shared.share
+
+
+def test_a_project_that_the_environment_names_is_not_another_one(opened, monkeypatch):
+    monkeypatch.setenv("OSG_PROJECT_NAME", "Mine")
+    dispatcher(*jobs("map"), *jobs("other", osg_project="Mine"), project=None)
+    assert len(opened) == 1
+
+
+def test_everybody_who_looks_ahead_hears_how_jobs_ended(opened):
+    given = [*jobs("map"), *jobs("other", osg_project="Theirs"), *jobs("merge", ospool=False)]
+    ours = dispatcher(*given)
+    ours.handle_job_success(given[2])
+    ours.handle_job_error(given[0])
+    assert [one.succeeded for one in opened if one.serves] == [["merge"], ["merge"]]
+    assert [one.failed for one in opened if one.serves] == [["map"], ["map"]]
+
+
+def test_a_mistake_that_a_checkpoint_brings_fails_its_jobs_alone(opened):
+    first = jobs("map")
+    ours = dispatcher(*first)
+    late = FailingJob("late", resources={"ospool": "maybe"})
+    ours.dag.jobs = [late]
+    ours.run_jobs([late, *first])
+    assert ours.workflow.failed == [late]
+    assert "rule late: the resource ospool is 'maybe'" in late.error
+    assert opened[0].ran == ["map"]
+
+
+def test_a_mistake_at_the_start_is_one_line_and_leaves_nothing(opened):
+    with pytest.raises(ApiError, match=r"^osgpilot: rule map: the resource ospool is 3"):
+        dispatcher(*jobs("map", ospool=3))
+    assert [one.ended for one in opened] == [1]
+
+
+@pytest.mark.parametrize("setting", [{"when": "maybe"}])
+def test_a_setting_that_cannot_be_is_told_before_a_run_is_begun(opened, setting):
+    with pytest.raises(ApiError, match="--osgpilot-when 'maybe' is not auto, always, never"):
+        dispatcher(*jobs("map"), **setting)
+    assert opened == []
+
+
+def test_all_are_ended_whatever_happens_to_one(opened):
+    ours = dispatcher(*jobs("map"), *jobs("merge", ospool=False))
+    opened[0].trouble = OSError("no disk")
+    with pytest.raises(OSError, match="no disk"):
+        ours.shutdown()
+    ours.cancel()
+    assert [(one.ended, one.cancelled) for one in opened] == [(1, 1), (1, 1)]

@@ -1,0 +1,231 @@
+"""Where else jobs can run, and how the Slurm plugin's executor is told."""
+
+import shutil
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from snakemake.settings.types import SharedFSUsage, StorageSettings
+
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
+from snakemake_executor_plugin_osgpilot.executor import fallback
+from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
+from snakemake_executor_plugin_osgpilot.routing.policy import Where
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Say what this machine has."""
+
+    def has(*, plugin, sbatch=True):
+        registry = SimpleNamespace(is_installed=lambda name: plugin and name == "slurm")
+        monkeypatch.setattr(fallback, "ExecutorPluginRegistry", lambda: registry)
+        monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/sbatch" if sbatch else None)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("named", "plugin", "sbatch", "place", "takes_any"),
+    [
+        (None, True, True, Where.SLURM, True),
+        (None, True, False, Where.LOCAL, False),
+        (None, False, True, Where.LOCAL, False),
+        ("slurm", True, True, Where.SLURM, True),
+        ("local", True, True, Where.LOCAL, True),
+        ("none", True, True, None, False),
+    ],
+)
+def test_what_is_there_and_what_was_named(machine, named, plugin, sbatch, place, takes_any):
+    machine(plugin=plugin, sbatch=sbatch)
+    assert fallback.choose(named) == (place, takes_any)
+
+
+def test_what_was_named_has_to_be_there(machine):
+    machine(plugin=False)
+    with pytest.raises(BadInput, match="needs snakemake-executor-plugin-slurm"):
+        fallback.choose("slurm")
+    with pytest.raises(BadInput, match="'cloud' is not slurm, local, none"):
+        fallback.choose("cloud")
+
+
+class Plugin:
+    """The plugin's own executor as far as ours calls it."""
+
+    run_uuid, active_jobs = "uuid", ()
+
+    def __init__(self):
+        self.logger = SimpleNamespace(warning=[].append)
+        self.submitting = self._job_submission_executor = SimpleNamespace(shutdown=self.stop)
+        self.order = []
+
+    def stop(self, **how):
+        self.order.append(("stop", how))
+
+    def get_account_arg(self, job):
+        yield " -A theirs"
+
+    def get_partition_arg(self, job):
+        return " -p theirs"
+
+    def shutdown(self):
+        self.order.append("shutdown")
+
+
+class Slurm(fallback._PlainSlurm, Plugin):
+    options = SlurmOptions(partition="normal", account="abc 1", qos="high", constraint="avx2")
+    accounting = False
+
+
+def arguments(executor=None, **resources):
+    executor = executor or Slurm()
+    job = SimpleNamespace(resources=resources)
+    return next(executor.get_account_arg(job)) + executor.get_partition_arg(job)
+
+
+def test_the_site_file_says_what_a_job_does_not():
+    assert arguments() == " -A 'abc 1' -p normal --qos=high --constraint=avx2"
+    assert arguments(slurm_account="x") == " -A theirs -p normal --qos=high --constraint=avx2"
+    assert arguments(slurm_partition="x", qos="x") == " -A 'abc 1' -p theirs --constraint=avx2"
+
+
+def test_on_another_cluster_the_site_file_means_nothing():
+    assert arguments(slurm_cluster="far") == " -A theirs -p theirs"
+
+
+def test_without_accounting_no_account_is_guessed():
+    executor = Slurm()
+    executor.options = SlurmOptions()
+    assert arguments(executor) == " -p theirs"
+    executor.accounting = True
+    assert arguments(executor) == " -A theirs -p theirs"
+
+
+def test_the_plugin_sees_jobs_in_hidden_partitions_whatever_a_user_filters():
+    environment = {"SQUEUE_PARTITION": "long", "SQUEUE_STATES": "PD", "PATH": "/bin"}
+    fallback._see_all_jobs(environment)
+    assert environment == {"SQUEUE_ALL": "1", "PATH": "/bin"}
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    calls = []
+
+    def run(argv, timeout_s):
+        calls.append(argv)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(fallback, "run", run)
+    return calls
+
+
+def test_cancelling_stops_submitting_first_and_goes_by_name(ran):
+    executor = Slurm()
+    executor.cancel_jobs([])
+    assert executor.order == [("stop", {"wait": True, "cancel_futures": True})]
+    assert [argv[:2] for argv in ran] == [["scancel", "--jobname=uuid"]]
+
+
+def test_an_end_cancels_only_what_is_left(ran):
+    executor = Slurm()
+    executor.shutdown()
+    assert ran == []
+    executor.active_jobs = [object()]
+    executor.shutdown()
+    assert len(ran) == 1
+
+
+def test_jobs_that_could_not_be_cancelled_are_told_of(monkeypatch):
+    def deaf(argv, timeout_s):
+        raise Unanswered("`scancel` gave no answer")
+
+    monkeypatch.setattr(fallback, "run", deaf)
+    executor, said = Slurm(), []
+    executor.logger = SimpleNamespace(warning=said.append)
+    executor.cancel_jobs([])
+    assert "remove them with: scancel --jobname=uuid" in said[0]
+
+
+def test_jobs_elsewhere_see_the_working_folder_and_nothing_else_more():
+    before = StorageSettings(shared_fs_usage=frozenset())
+    after = fallback._on_shared_folders(before).shared_fs_usage
+    assert SharedFSUsage.INPUT_OUTPUT in after
+    assert SharedFSUsage.STORAGE_LOCAL_COPIES not in after
+    assert SharedFSUsage.SOFTWARE_DEPLOYMENT not in after
+    assert not before.shared_fs_usage
+
+
+class Here(OnThisMachine):
+    """Runs shell commands in place of Snakemake."""
+
+    def __init__(self, cores, finished, failed):
+        scheduler = SimpleNamespace(
+            finish_callback=finished.append,
+            error_callback=failed.append,
+            submit_callback=lambda job: None,
+        )
+        workflow = SimpleNamespace(
+            dag=None, executor_settings=None, main_snakefile="", scheduler=scheduler
+        )
+        super().__init__(workflow, SimpleNamespace(info=print), cores)
+
+    def format_job_exec(self, job):
+        return job.command
+
+
+class HereJob(SimpleNamespace):
+    error = None
+
+    def is_group(self):
+        return False
+
+    def register(self, external_jobid=None):
+        pass
+
+    def log_error(self, msg=None, **_):
+        self.error = msg
+
+    def __hash__(self):
+        return id(self)
+
+
+def finish(executor):
+    executor._pool.shutdown(wait=True)
+
+
+def test_jobs_here_share_the_cores(tmp_path):
+    finished, failed = [], []
+    executor = Here(4, finished, failed)
+    folder = f"cd {tmp_path}"
+    meet = f"{folder}; touch $$.met; while [ $(ls | grep -c met) -lt 2 ]; do sleep 0.02; done"
+    alone = f"{folder}; mkdir busy && sleep 0.05 && rmdir busy"
+    for threads, command in ((2, meet), (2, meet), (64, alone), (3, alone)):
+        executor.run_job(HereJob(threads=threads, command=command))
+    finish(executor)
+    assert sorted(job.threads for job in finished) == [2, 2, 3, 64]
+    assert failed == []
+
+
+def test_a_job_that_fails_here_is_told_with_its_exit_status():
+    finished, failed = [], []
+    executor = Here(1, finished, failed)
+    executor.run_job(HereJob(threads=1, command="exit 3"))
+    finish(executor)
+    assert failed[0].error == "exit status 3 on this machine\n"
+
+
+def test_cancelling_here_ends_what_runs_and_starts_nothing_more(tmp_path):
+    finished, failed = [], []
+    executor = Here(1, finished, failed)
+    begun = tmp_path / "begun"
+    sleeper = f'{sys.executable} -c \'import time; open("{begun}", "w"); time.sleep(60)\''
+    executor.run_job(HereJob(threads=1, command=sleeper))
+    executor.run_job(HereJob(threads=1, command=f"touch {tmp_path}/never"))
+    noticed = threading.Event()
+    while not begun.exists():
+        noticed.wait(0.02)
+    executor.cancel()
+    assert (finished, failed) == ([], [])
+    assert not (tmp_path / "never").exists()

@@ -1,0 +1,258 @@
+"""Situations and the words for them: why something waits, is held, slow or refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.explain.explain import explain
+from snakemake_executor_plugin_osgpilot.explain.facts import Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.model.plan import Refusal
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Policy, Shape
+
+NOW_S = 10_000.0
+ROOM = Shape(4, 3800)
+POLICY = Policy((Offer("compute/4c", ROOM, (3600,)),))
+SMALL = JobClass(Shape(1, 512), 300)
+
+
+def job(state="waiting", job_class=SMALL, for_s=60.0, **more):
+    told = {"key": "000001", "rule": "map", "name": "rule map (n=1)", "job_id": "12.3", **more}
+    return JobFact(state=state, job_class=job_class, since_s=NOW_S - for_s, **told)
+
+
+def pilot(state="ready", free=ROOM, for_s=60.0, **more):
+    told = {"name": "osgpilot-r1-1", "allocation": "7", "offer": "compute/4c", "life_s": 3000.0}
+    return PilotFact(state=state, shape=ROOM, free=free, since_s=NOW_S - for_s, **{**told, **more})
+
+
+def run(*known, alive=True, ended=False, **more):
+    jobs = tuple(each for each in known if isinstance(each, JobFact))
+    pilots = tuple(each for each in known if isinstance(each, PilotFact))
+    return Facts(NOW_S, alive, ended, POLICY, jobs, pilots, **more)
+
+
+def budget(count=2):
+    return Refusal(count, "budget", "the budget is 5 core-hours, 4.00 are spent or committed")
+
+
+PENDING = {"state": "pending", "pending_reason": "Resources"}
+
+JOBS = {
+    "too big for every pilot there may be": (
+        run(job(job_class=JobClass(Shape(16, 64_000))), pilot()),
+        "no pilot can run it: it needs 16 cores, 64000 MB; the nearest pilot (compute/4c: 4 cores, "
+        "3800 MB, 50 min for jobs) lacks 12 cores and 60200 MB of memory",
+        "have the rule ask for less, or make pilots larger in the site file",
+    ),
+    "too big for the pilots there are": (
+        run(job(job_class=JobClass(Shape(4, 3000))), replace(pilot(), shape=Shape(2, 1850))),
+        "1 pilot(s) ready (Slurm job 7): too small even when empty, lacks 2 cores and 1150 MB of "
+        "memory",
+        "wait: osgpilot plans again every 20 s and starts a pilot that suits it",
+    ),
+    "longer than the pilot lives": (
+        run(job(job_class=JobClass(Shape(1, 512), 1800)), pilot(life_s=900.0)),
+        "1 pilot(s) ready (Slurm job 7): too small even when empty, lacks 16 min of life",
+        "wait: osgpilot plans again",
+    ),
+    "the pilot is busy": (
+        run(job(), pilot(free=Shape(0, 300))),
+        "1 pilot(s) ready (Slurm job 7): busy, lacks 1 cores and 212 MB of memory now",
+        "wait: it starts when a pilot has come or has room",
+    ),
+    "a pilot waits for resources": (
+        run(job(), pilot(**PENDING)),
+        "1 pilot(s) pending (Slurm job 7): can run it; Slurm says Resources: it is among the next "
+        "to start, but its cores, memory or GPUs are in use by other jobs",
+        "wait: it starts when a pilot has come or has room",
+    ),
+    "a pilot that is held in Slurm": (
+        run(job(), pilot(state="pending", pending_reason="JobHeldUser")),
+        "somebody with your rights holds it",
+        "run: scontrol release 7",
+    ),
+    "a pilot boots": (
+        run(job(), pilot(state="booting")),
+        "1 pilot(s) booting (Slurm job 7): can run it when it is up",
+        "wait: it starts when",
+    ),
+    "the budget is spent": (
+        run(job(), refusals=(budget(),)),
+        "no more pilots are started: the budget is 5 core-hours, 4.00 are spent or committed",
+        "raise --osgpilot-max-core-hours",
+    ),
+    "there is no pilot": (
+        run(job()),
+        "no pilot is there or on its way",
+        "wait: osgpilot plans again every 20 s",
+    ),
+    "room is free, and HTCondor is to match": (
+        run(job(), pilot()),
+        "1 pilot(s) ready (Slurm job 7): can run it now",
+        "wait: HTCondor starts it within a minute or two",
+    ),
+    "room is free, and HTCondor does not match": (
+        run(job(for_s=900.0), pilot()),
+        "can run it now",
+        "see: condor_q -better-analyze 12.3. If it was forgotten, osgpilot holds and releases it",
+    ),
+    "cores are kept for jobs of less memory": (
+        run(job(job_class=JobClass(Shape(1, 1600)), for_s=900.0), pilot(free=Shape(3, 2200))),
+        "can run it, but may keep its cores for jobs of less memory, for 10 min at most",
+        "wait: it starts when a pilot has come or has room",
+    ),
+    "HTCondor had forgotten it": (
+        run(job(for_s=900.0, woken_s=(NOW_S - 600.0, NOW_S - 120.0)), pilot()),
+        "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
+        "2 time(s), the last time 2 min ago",
+        "see: condor_q -better-analyze 12.3",
+    ),
+    "it is not sent yet": (
+        run(job("queued", job_id="")),
+        "it is not in HTCondor's queue yet",
+        "",
+    ),
+    "Snakemake is gone": (
+        run(job(), pilot(), alive=False),
+        "Snakemake is not there any more: no pilot is started for it",
+        "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+    ),
+    "the run has ended": (
+        run(job(), alive=False, ended=True),
+        "the run has ended",
+        "start Snakemake again",
+    ),
+    "it was started before": (
+        run(job(text="the pilot ended", starts=2)),
+        "it has been started 2 time(s) before: the pilot ended",
+        "",
+    ),
+    "held by hand": (
+        run(job("held", text="via condor_hold (by user alice)", code=1)),
+        "it was put on hold by hand (condor_hold)",
+        "run: condor_release 12.3",
+    ),
+    "held for memory": (
+        run(job("held", text="memory usage exceeded", code=34, subcode=102)),
+        "it took more memory than it had asked for; it runs again by itself and gets more",
+        "give the rule more mem_mb",
+    ),
+    "held, and nobody tells the code": (
+        run(job("held", text="some reason")),
+        "HTCondor says: some reason",
+        "wait: osgpilot lets it run again",
+    ),
+    "slow": (
+        run(job("running", for_s=900.0, usual_s=60.0, allocation="7", node="n1", starts=1)),
+        "slow: jobs of rule map took 1 min",
+        "condor_tail 12.3",
+    ),
+    "longer than its rule says": (
+        run(job("running", for_s=900.0, allocation="7", node="n1", starts=1)),
+        "it says that it takes 5 min at most",
+        "give the rule a longer `runtime`",
+    ),
+    "failed": (
+        run(job("failed", text="exit status 3\nthis went wrong", allocation="7", node="n1")),
+        "this went wrong",
+        "correct the rule",
+    ),
+    "done": (run(job("done", allocation="7", node="n1")), "in Slurm job 7 on n1", ""),
+}
+
+
+@pytest.mark.parametrize("situation", JOBS)
+def test_why_a_job_is_as_it_is(situation):
+    known, words, step = JOBS[situation]
+    (told,) = explain("12.3" if known.jobs[0].job_id else "000001", (), known)
+    assert words in "\n".join(told.lines)
+    assert step in told.next_step
+    assert not step or told.next_step
+
+
+PILOTS = {
+    "waits for resources": (pilot(**PENDING), "Resources: it is among", "squeue --start"),
+    "at a limit of the account": (
+        pilot(state="pending", pending_reason="AssocGrpCpuLimit"),
+        "your account, QOS or user has as much running as it may",
+        "--osgpilot-max-pilots",
+    ),
+    "core-hours used up": (
+        pilot(state="pending", pending_reason="AssocGrpCPUMinutesLimit"),
+        "the core-hours (or the like) of your account or QOS are used up",
+        "ask who runs your allocation",
+    ),
+    "of a reason nobody knows": (
+        pilot(state="pending", pending_reason="SomethingNew"),
+        "Slurm says SomethingNew",
+        "job_reason_codes",
+    ),
+    "without an answer": (pilot(state="intended", allocation=""), "sbatch is about", ""),
+    "boots": (pilot(state="booting"), "which takes 1 to 8 min", ""),
+    "boots for long": (pilot(state="booting", for_s=700.0), "takes longer", "slurm.log"),
+    "busy": (pilot(jobs=3, free=Shape(1, 300)), "3 job(s) run there, 1 core, 300 MB are free", ""),
+    "idle": (pilot(), "none waits", ""),
+    "drains": (pilot(state="draining", failure="mute"), "ends when those in it have (mute)", ""),
+    "refused": (
+        pilot(state="failed", allocation="", failure="sbatch: invalid account"),
+        "Slurm refused it: sbatch: invalid account",
+        "correct the site file",
+    ),
+    "failed": (pilot(state="failed", failure="NODE_FAIL"), "it failed: NODE_FAIL", "read its log"),
+    "taken back": (pilot(state="cancelled"), "of no use any more", ""),
+    "over": (pilot(state="done"), "its allocation is over", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("situation", PILOTS)
+def test_why_a_pilot_is_as_it_is(situation):
+    known, words, step = PILOTS[situation]
+    (told,) = explain("osgpilot-r1-1", (), run(known))
+    assert words in "\n".join(told.lines)
+    assert step in told.next_step
+
+
+def test_an_idle_pilot_beside_waiting_jobs_is_a_question_about_the_jobs():
+    (told,) = explain("7", (), run(pilot(), job()))
+    assert "no job runs there, although jobs wait" in told.lines
+    assert told.next_step == "osgpilot explain JOB tells what it lacks for them"
+
+
+def test_a_rule_is_explained_once_for_each_kind_of_trouble():
+    big = JobClass(Shape(16, 64_000))
+    jobs = [
+        *(job(key=str(n), job_id=f"1.{n}") for n in range(3)),
+        job(key="4", job_class=big),
+        job("held", key="5", code=1, text="by hand"),
+        job("done", key="6"),
+        job(key="7", rule="other"),
+    ]
+    head, *kinds = explain("map", (), run(*jobs))
+    assert head.lines == ("rule map: 4 waiting, 1 held, 1 done",)
+    assert len(kinds) == 3
+    assert kinds[0].lines[-1] == "and 2 more alike"
+
+
+def test_of_a_rule_without_trouble_the_longest_job_is_told():
+    jobs = [job("running", key=str(n), job_id=f"1.{n}", for_s=n) for n in (5, 50)]
+    _, longest = explain("map", (), run(*jobs))
+    assert longest.lines[0].startswith("rule map (n=1) (HTCondor job 1.50): runs for 50 s")
+
+
+def test_without_a_name_everything_that_waits_is_explained_and_nothing_else():
+    known = run(
+        pilot(**PENDING), pilot(name="osgpilot-r1-2", allocation="8", **PENDING),
+        pilot(name="osgpilot-r1-3", allocation="9"), job(), job("running", key="2", rule="other"),
+    )  # fmt: skip
+    told = explain("", (), known)
+    assert [each.subject for each in told] == ["osgpilot-r1-1", "rule map", "rule map (n=1)"]
+    assert told[0].lines[-1] == "and 1 more alike"
+    assert explain("", (), run(pilot(), job("done"))) == ()
+
+
+def test_a_job_is_found_by_its_output_and_by_the_number_snakemake_gave_it():
+    known = run(job())
+    called = [("4", "000001"), ("out/1", "000001")]
+    for name in ("4", "out/1", "12.3", "000001"):
+        assert [each.subject for each in explain(name, called, known)] == ["rule map (n=1)"]
+    assert explain("out/2", called, known) == ()

@@ -1,0 +1,470 @@
+"""Submit descriptions, event logs as HTCondor writes them, and the worker process."""
+
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import classad2
+import htcondor2  # noqa: F401  # with it, ClassAd functions answer as daemons do
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.htcondor import worker_client as client
+from snakemake_executor_plugin_osgpilot.htcondor.event_log import SILENCE_S, EventLog
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
+    AGAIN_AFTER_S,
+    claimed_memory_mb,
+    describe,
+    items,
+    needed_life_s,
+    require_gpus,
+    requirements,
+    runtime_bucket_s,
+)
+from snakemake_executor_plugin_osgpilot.htcondor.worker import OPERATIONS
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+
+SEAT = Seat("alice", "MyProject", "r1")
+FOLDER = Path("/home/alice/my work/.snakemake/osgpilot/r1")
+
+
+def submission(**more):
+    return Submission(("000001",), Request(JobClass(Shape(2, 500, 1000)), **more))
+
+
+def test_a_job_carries_project_workflow_and_key():
+    text = describe(submission(), SEAT, FOLDER)
+    assert text["My.ProjectName"] == '"MyProject"'
+    assert text["My.OSGPilotWorkflow"] == '"r1"'
+    assert text["My.OSGPilotJobKey"] == '"r1/$(OSGPilotKey)"'
+    assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
+
+
+def test_larger_jobs_come_first_unless_the_rule_says_otherwise():
+    assert describe(submission(), SEAT, FOLDER)["priority"] == "2"
+    own = submission(extras=(("priority", "-5"),))
+    assert describe(own, SEAT, FOLDER)["priority"] == "-5"
+
+
+def test_every_run_has_a_log_of_its_own():
+    """Nothing of earlier runs is read, and two workflows in one folder do not meet."""
+    logs = {describe(submission(), SEAT, Path(f"/w/{run}"))["log"] for run in ("r1", "r2")}
+    assert logs == {"/w/r1/jobs.log", "/w/r2/jobs.log"}
+
+
+def test_a_failing_rule_never_misses_its_output_folder():
+    text = describe(submission(), SEAT, FOLDER)
+    assert text["transfer_output_files"] == "osgpilot-out"
+    assert text["when_to_transfer_output"] == "ON_EXIT"
+
+
+@pytest.mark.parametrize("bad", ["/w/$(HOME)", "/w/a\n+Evil = 1", '/w/"x"', "/w/x;y"])
+def test_a_folder_that_the_submit_language_would_read_otherwise_is_refused(bad):
+    with pytest.raises(BadInput, match="working folder"):
+        describe(submission(), SEAT, Path(bad))
+
+
+def test_urls_are_listed_for_the_job_that_wants_them():
+    request = Request(JobClass(Shape(2, 500, 1000)))
+    both = Submission(("1", "2"), request, urls={"2": ("https://h/a", "osdf:///b")})
+    assert items(both) == [
+        {"OSGPilotKey": "1", "OSGPilotUrls": ""},
+        {"OSGPilotKey": "2", "OSGPilotUrls": ",https://h/a,osdf:///b"},
+    ]
+    assert describe(both, SEAT, FOLDER)["transfer_input_files"] == "osgpilot-in/$(OSGPilotUrls)"
+
+
+@pytest.mark.parametrize("bad", ["https://h/a,b", "https://h/$(X)", "https://h/a b", "a", "h://\n"])
+def test_a_url_cannot_carry_commands(bad):
+    with pytest.raises(BadInput, match="the URL"):
+        items(Submission(("1",), Request(JobClass(Shape(2, 500, 1000))), urls={"1": (bad,)}))
+
+
+@pytest.mark.parametrize("bad", ["x\n+Evil=1", "$(X)", "a b", 'docker://"'])
+def test_an_image_name_cannot_carry_commands(bad):
+    with pytest.raises(BadInput, match="container_image"):
+        describe(submission(container_image=bad), SEAT, FOLDER)
+
+
+def test_an_image_makes_a_container_job():
+    text = describe(submission(container_image="/opt/a.sif"), SEAT, FOLDER)
+    assert (text["universe"], text["container_image"]) == ("container", "/opt/a.sif")
+
+
+def container_lines(image, keys=("1", "2"), *, common_images=True, **more):
+    request = Request(JobClass(Shape(1, 500)), image, **more)
+    lines = describe(Submission(keys, request), SEAT, FOLDER, common_images=common_images)
+    return lines.get("container_is_common"), lines.get("transfer_container")
+
+
+def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
+    for image in ("/opt/a.sif", "https://h/a.sif"):
+        assert container_lines(image) == ("true", None)
+        assert container_lines(image, common_images=False) == (None, None)
+        assert container_lines(image, keys=("1",)) == (None, None)
+    assert container_lines("docker://a") == (None, None)
+    assert container_lines("/opt/a.sif", transfer_image=False) == (None, "false")
+    assert container_lines("/opt/a.sif", common=False) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "starts"),
+    [
+        ("[]", True),
+        ("[LastVacateTime = time() - 1000]", True),
+        (f"[LastVacateTime = time() - {AGAIN_AFTER_S - 10}]", False),
+        ("[OSGPilotPaused = true]", False),
+    ],
+)
+def test_a_job_whose_image_is_sent_ahead_leaves_a_pilot_that_is_gone_time_to_be_forgotten(
+    job, starts
+):
+    request = Request(JobClass(Shape(1, 500)), "/opt/a.sif")
+    common, alone = (
+        describe(Submission(keys, request), SEAT, FOLDER, common_images=True)["requirements"]
+        for keys in (("1", "2"), ("1",))
+    )
+    match = classad2.ClassAd(job)
+    match["Requirements"] = classad2.ExprTree(common)
+    assert match.eval("Requirements") is starts
+    assert "LastVacateTime" not in alone
+
+
+def test_gpus_are_asked_for_with_what_is_known_of_them():
+    assert "request_gpus" not in describe(submission(), SEAT, FOLDER)
+    job_class = JobClass(Shape(1, 500, 100, gpus=2))
+    text = describe(Submission(("1",), Request(job_class, gpu_model="a100")), SEAT, FOLDER)
+    assert text["request_gpus"] == "2"
+    assert "DeviceName" in text["require_gpus"]
+
+
+@pytest.mark.parametrize(
+    ("model", "manufacturer", "device", "fits"),
+    [
+        ("a100", "nvidia", "NVIDIA A100-SXM4-40GB", True),
+        ("A100 40GB", "", "A100-SXM4-40GB", False),
+        ("tesla_v100", "NVIDIA", "Tesla V100-PCIE-16GB", True),
+        ("a10", "", "NVIDIA A100-SXM4-40GB", False),
+        ("v100", "amd", "Tesla V100-PCIE-16GB", False),
+        ("MI250X", "amd", "AMD Instinct MI250X", True),
+        ("", "nvidia", "AMD Instinct MI250X", False),
+    ],
+)
+def test_a_model_is_words_of_the_devices_name(model, manufacturer, device, fits):
+    gpu = classad2.ClassAd({"DeviceName": device})
+    gpu["Fits"] = classad2.ExprTree(require_gpus(model, manufacturer))
+    assert gpu.eval("Fits") is fits
+
+
+def test_a_long_job_says_so_and_needs_a_pilot_that_takes_it():
+    hour_s = 3600
+    assert needed_life_s(9 * hour_s, 100 * hour_s) == 12 * hour_s
+    assert needed_life_s(11 * hour_s, 100 * hour_s) == 40 * hour_s
+    assert needed_life_s(11 * hour_s, 40 * hour_s) == 12 * hour_s
+    request = Request(JobClass(Shape(1, 500), 40 * hour_s))
+    assert describe(Submission(("1",), request), SEAT, FOLDER)["My.JobDurationCategory"] == '"Long"'
+
+
+def test_memory_is_counted_as_the_pilot_will_hand_it_out():
+    assert [claimed_memory_mb(mb) for mb in (1, 128, 500, 512, 3800)] == [128, 128, 512, 512, 3840]
+
+
+def test_runtimes_share_few_requirements():
+    assert {runtime_bucket_s(s) for s in range(1, 301)} == {300}
+    assert runtime_bucket_s(0) == 0
+    assert runtime_bucket_s(100_000) == 100_000
+    assert "GLIDEIN_ToDie" in requirements(300)
+    assert "GLIDEIN_ToDie" not in requirements(0)
+
+
+def test_jobs_of_certain_pilots_are_kept_off_others_and_off_what_does_not_say():
+    pinned = classad2.ExprTree(requirements(0, ("short/4c", "a,b/2c")))
+    offers = {"OSGPILOT_OFFER": "a,b/2c"}, {"OSGPILOT_OFFER": "b/2c"}, {}
+    job = classad2.ClassAd({"Requirements": pinned})
+    slots = [classad2.ClassAd({**offer, "Requirements": True}) for offer in offers]
+    assert [slot.matches(job) for slot in slots] == [True, False, False]
+    with pytest.raises(BadInput, match="kind of pilot"):
+        requirements(0, ('"}) || true',))
+
+
+def test_jobs_keep_off_pilots_that_are_gone():
+    vanished = replace(submission(), avoid=("run-1", "run-3"))
+    described = describe(vanished, SEAT, FOLDER)
+    ad = classad2.ClassAd({"OSGPilotAvoid": classad2.ExprTree(described["My.OSGPilotAvoid"])})
+    clause = classad2.ExprTree(described["requirements"])
+    offered = [classad2.ClassAd({"OSGPILOT_PILOT_ID": f"run-{n}"}) for n in (1, 2, 3)]
+    offered.append(classad2.ClassAd({"Name": "slot1@of-somebody-else"}))
+    assert [clause.eval(scope=ad, target=slot) for slot in offered] == [False, True, False, True]
+
+
+LOG = (Path(__file__).parent / "event_log.txt").read_text()
+"""Written by HTCondor 25.14 for real jobs; the host's addresses are shortened."""
+
+
+NOTED = """000 (271.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.99.0.2:9618>
+    [ JobBatchName = "osgpilot-r1" ]
+    osgpilot 000077
+...
+000 (272.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.99.0.2:9618>
+    osgpilot 000078
+...
+"""
+"""As HTCondor 25.14 writes it, with and without the name of a batch."""
+
+
+def test_the_event_log_tells_the_keys_of_submitted_jobs(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text(NOTED)
+    assert [(job_id, event.key) for job_id, event in log.read()] == [
+        ("271.0", "000077"),
+        ("272.0", "000078"),
+    ]
+    log.close()
+
+
+def test_an_event_log_is_read_once_and_in_order(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    assert log.read() == []
+    with path.open("a") as opened:
+        opened.write(LOG)
+    events = log.read()
+    assert [(i, e.kind) for i, e in events] == [
+        ("12.0", EventKind.SUBMIT),
+        ("12.0", EventKind.EXECUTE),
+        ("12.0", EventKind.USAGE),
+        ("12.0", EventKind.TERMINATED),
+        ("12.1", EventKind.ABORTED),
+        ("12.2", EventKind.HELD),
+    ]
+    executed, used, ended, removed, held = (e for _, e in events[1:])
+    assert (executed.pilot, executed.allocation_id) == ("osgpilot-r1-1", "42")
+    assert (ended.exit_status, ended.at_s - executed.at_s) == (3, 5)
+    assert removed.text == "osgpilot: the workflow ended (by user alice)"
+    assert "disk quota exceeded" in held.text
+    assert (held.code, held.subcode) == (12, 122)
+    assert used.memory_mb == 5
+    assert log.read() == []
+    log.close()
+
+
+def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text("098 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n" + LOG)
+    assert len(log.read()) == 6
+    with path.open("a") as opened:
+        opened.write("099 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n")
+    assert log.read() == []
+    assert not log.take_missed()
+    log.close()
+
+
+def test_an_event_in_no_encoding_is_asked_for_and_hides_no_other(tmp_path):
+    """HTCondor quotes the names of files that a job made."""
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    held = b"012 (001.000.000) 2026-01-01 00:00:01 Job was held.\n\tno file \xff\xfe\n\tCode 12 2\n"
+    path.write_bytes(held + b"...\n" + LOG.encode())
+    assert len(log.read()) == 6
+    assert log.take_missed()
+    log.close()
+
+
+@pytest.mark.parametrize("zone", ["<-11>11", "America/New_York", "Asia/Kathmandu", "UTC"])
+def test_times_of_the_event_log_are_those_of_the_daemons_in_whatever_zone_they_are_read(
+    tmp_path, monkeypatch, zone
+):
+    path = tmp_path / "jobs.log"
+    path.write_text(LOG)
+    monkeypatch.delenv("TZ", raising=False)
+    time.tzset()
+    there = [told.at_s for _, told in EventLog(path).read()]
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert [told.at_s for _, told in EventLog(path).read()] == there
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("do", ["held", "look"])
+def test_a_reason_in_no_encoding_hides_no_other_job(do):
+    odd = '[ClusterId = {}; ProcId = 0; JobStatus = 5; HoldReasonCode = 12; HoldReason = "{}"]'
+    ads = [
+        classad2.ClassAd(odd.format(1, r"no file \377")),
+        classad2.ClassAd(odd.format(2, "full")),
+    ]
+    schedd = SimpleNamespace(query=lambda **_: ads)
+    htcondor = SimpleNamespace(Schedd=lambda: schedd)
+    request = {"at": None, "constraint": "true", "attributes": ["HoldReasonCode", "HoldReason"]}
+    told = json.loads(json.dumps(OPERATIONS[do](htcondor, request)))
+    assert set(told) == {"1.0", "2.0"}
+    assert any(r"no file \377" in str(each) for each in told["1.0"].values())
+    assert "full" in told["2.0"].values()
+
+
+def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text("005 (\n" + LOG)
+    with pytest.raises(Unanswered, match="cannot be read"):
+        log.read()
+    assert log.take_missed()
+    assert len(log.read()) == 5
+    log.close()
+
+
+def test_a_log_that_is_silent_for_long_may_have_lost_something(tmp_path, monkeypatch):
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    log = EventLog(tmp_path / "jobs.log")
+    (tmp_path / "jobs.log").write_text(LOG)
+    now_s += SILENCE_S
+    log.read()
+    assert not log.take_missed()
+    now_s += SILENCE_S
+    assert log.read() == []
+    assert log.take_missed()
+    assert not log.take_missed(), "asked once a minute"
+    log.close()
+
+
+def test_a_log_that_was_cut_is_read_from_its_start(tmp_path):
+    path = tmp_path / "jobs.log"
+    log = EventLog(path)
+    path.write_text(LOG + LOG)
+    assert len(log.read()) == 12
+    assert not log.take_missed()
+    path.write_text(LOG)
+    assert len(log.read()) == 6
+    assert log.take_missed()
+    log.close()
+
+
+FAKE_WORKER = """
+import json, os, sys, time
+for line in sys.stdin:
+    do = json.loads(line)["do"]
+    if do == "sleep": time.sleep(60)
+    if do == "die": os._exit(1)
+    errors = {"refuse": "Invalid thing", "fail": "Failed to connect to schedd"}
+    answer = {"error": errors[do]} if do in errors else {"ok": os.getpid()}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    start = client.start_worker
+    monkeypatch.setattr(
+        client, "start_worker", lambda _, *more: start([sys.executable, "-c", FAKE_WORKER], *more)
+    )
+    made = client.Worker()
+    yield made
+    made.close()
+
+
+def test_one_worker_serves_many_requests(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    assert worker.ask({"do": "pid"}, timeout_s=20) == first
+
+
+def test_a_worker_that_hangs_is_replaced_after_the_deadline(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    with pytest.raises(Unanswered, match="did not answer `sleep`"):
+        worker.ask({"do": "sleep"}, timeout_s=0.2)
+    assert worker.ask({"do": "pid"}, timeout_s=20) != first
+
+
+def test_a_request_that_hangs_can_be_ended_from_another_thread(worker):
+    first = worker.ask({"do": "pid"}, timeout_s=20)
+    timer = threading.Timer(0.3, worker.interrupt)
+    timer.start()
+    with pytest.raises(Unanswered):
+        worker.ask({"do": "sleep"}, timeout_s=50)
+    assert worker.ask({"do": "pid"}, timeout_s=20) != first
+
+
+def test_a_worker_that_dies_is_replaced(worker):
+    with pytest.raises(Unanswered):
+        worker.ask({"do": "die"}, timeout_s=20)
+    assert worker.ask({"do": "pid"}, timeout_s=20)
+
+
+def test_no_is_told_from_no_answer(worker):
+    with pytest.raises(Refused, match="Invalid thing"):
+        worker.ask({"do": "refuse"}, timeout_s=20)
+    with pytest.raises(Unanswered, match="connect"):
+        worker.ask({"do": "fail"}, timeout_s=20)
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+from snakemake_executor_plugin_osgpilot.htcondor import worker_client as client
+from snakemake_executor_plugin_osgpilot.htcondor import worker
+
+place = Path(sys.argv[1])
+
+def slowly(htcondor, request):
+    (place / "begun").touch()
+    while not (place / "go").exists():
+        time.sleep(0.01)
+    (place / "submitted").touch()
+
+if sys.argv[2:]:
+    import time
+    worker.OPERATIONS["submit"] = slowly
+    worker.main()
+else:
+    start = client.start_worker
+    argv = [sys.executable, "-c", sys.orig_argv[2], str(place), "worker"]
+    client.start_worker = lambda _, *more: start(argv, *more)
+    client.Worker(place / "asking").ask({"do": "submit"}, timeout_s=60)
+"""
+"""A Snakemake whose worker process takes long to submit."""
+
+
+def test_what_a_killed_snakemake_was_asking_for_is_done_before_the_next_one_asks(tmp_path, worker):
+    argv = [sys.executable, "-c", ORPHAN, str(tmp_path)]
+    with subprocess.Popen(argv) as killed:
+        while not (tmp_path / "begun").exists():
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+    following = client.Worker(tmp_path / "asking")
+    seen = []
+
+    def ask():
+        following.ask({"do": "pid"}, timeout_s=20)
+        seen.append((tmp_path / "submitted").exists())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join(1.0)
+    (tmp_path / "go").touch()
+    asking.join()
+    assert seen == [True]
+    following.close()
+
+
+def test_an_orphan_that_never_ends_is_said(tmp_path, worker, monkeypatch):
+    monkeypatch.setattr(client, "TURN_S", 0.2)
+    with (tmp_path / "asking").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        stuck = client.Worker(tmp_path / "asking")
+        with pytest.raises(Unanswered, match=r"an earlier life of this run .*/asking is locked"):
+            stuck.ask({"do": "pid"}, timeout_s=20)
+    assert stuck.ask({"do": "pid"}, timeout_s=20)
+    stuck.close()

@@ -1,0 +1,139 @@
+"""Raw submit commands and attributes: what is free, what is not, and what to use in its place."""
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
+    attribute,
+    merge,
+    submit_command,
+)
+
+
+def test_a_value_becomes_a_literal_of_its_type():
+    assert attribute("A", 'a "b" \\') == ("My.A", '"a \\"b\\" \\"')
+    assert attribute("A", "") == ("My.A", '""')
+    assert attribute("A", True) == ("My.A", "true")
+    assert attribute("A", -3) == ("My.A", "-3")
+    assert attribute("A", 0.5) == ("My.A", "0.5")
+    assert submit_command("Nice_User", True) == ("nice_user", "true")
+    assert submit_command("rank", " Memory + 1 ") == ("rank", "Memory + 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("request_memory", "mem_mb"),
+        ("RequestMemory", "mem_mb"),
+        ("request_cpus", "threads"),
+        ("request_disk", "disk_mb"),
+        ("Request_GPUs", "gpu"),
+        ("require_gpus", "gpu_model"),
+        ("request_fpgas", "cores, memory, disk and GPUs only"),
+        ("container_image", "container_image"),
+        ("container_is_common", "container_image"),
+        ("universe", "container_image"),
+        ("environment", "envvars:"),
+        ("getenv", "envvars:"),
+        ("max_retries", "retries:"),
+        ("on_exit_remove", "retries:"),
+        ("transfer_input_files", "input:"),
+        ("should_transfer_files", "input:"),
+        ("input", "input:"),
+        ("executable", "the rule itself"),
+        ("arguments", "the rule itself"),
+        ("noop_job", "the rule itself"),
+        ("log", "osgpilot follows"),
+        ("log_xml", "osgpilot follows"),
+        ("output", "input:"),
+        ("error", "osgpilot follows"),
+        ("initialdir", "osgpilot follows"),
+        ("ulog_execute_attrs", "osgpilot follows"),
+        ("leave_in_queue", "osgpilot keeps"),
+        ("max_materialize", "osgpilot keeps"),
+        ("batch_name", "osgpilot keeps"),
+        ("OSGPilotKey", "osgpilot keeps"),
+        ("queue", "statement"),
+        ("If", "statement"),
+    ],
+)
+def test_a_command_of_ours_is_refused_with_what_to_use(name, use):
+    with pytest.raises(BadInput, match=use):
+        submit_command(name, "1")
+
+
+@pytest.mark.parametrize(
+    "name", ["accounting_group", "concurrency_limits", "priority", "rank", "allowed_job_duration"]
+)
+def test_other_commands_are_free(name):
+    assert submit_command(name, "x") == (name, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("ProjectName", "--osgpilot-project"),
+        ("requestmemory", "mem_mb"),
+        ("RequestGPUs", "gpu"),
+        ("JobDurationCategory", "runtime"),
+        ("Requirements", "htcondor_requirements"),
+        ("SingularityImage", "container_image"),
+        ("OSGPilotWorkflow", "osgpilot or HTCondor"),
+        ("Owner", "osgpilot or HTCondor"),
+        ("Cmd", "osgpilot or HTCondor"),
+        ("TransferInput", "osgpilot or HTCondor"),
+        ("JobUniverse", "osgpilot or HTCondor"),
+        ("true", "ClassAd language"),
+    ],
+)
+def test_an_attribute_of_others_is_refused_with_what_to_use(name, use):
+    with pytest.raises(BadInput, match=use):
+        attribute(name, 1)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=1\nb", "My.A", "1a", "ä", "a" * 129])
+@pytest.mark.parametrize("make", [attribute, submit_command])
+def test_a_name_that_is_none_is_refused(make, name):
+    with pytest.raises(BadInput, match="is no name"):
+        make(name, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("a\n+Evil = 1", "line breaks"),
+        ("a\r", "line breaks"),
+        ("a\0", "line breaks"),
+        ("$(HOME)", r"`\$`"),
+        ("$$(Memory)", r"`\$`"),
+        ("a\\", "swallow"),
+        ("a\\ ", "swallow"),
+        (" ", "empty"),
+        (2**63, "64 bits"),
+        (float("nan"), "finite"),
+        (float("inf"), "finite"),
+    ],
+)
+def test_a_value_that_would_not_stay_itself_is_refused(value, why):
+    with pytest.raises(BadInput, match=why):
+        submit_command("rank", value)
+
+
+def test_requirements_hold_together_with_ours():
+    _, text = submit_command("requirements", "A || B")
+    assert merge({"requirements": "C || D"}, [("requirements", text)]) == {
+        "requirements": "(C || D) && (A || B)"
+    }
+
+
+@pytest.mark.parametrize("bad", ["true) || (true", "true ]", "a +", "a // b", "a = 1"])
+def test_requirements_are_one_expression(bad):
+    with pytest.raises(BadInput, match="not an expression"):
+        submit_command("requirements", bad)
+
+
+def test_no_extra_replaces_a_line_of_ours():
+    assert merge({"log": "ours"}, [("log", "theirs"), ("rank", "1")]) == {
+        "log": "ours",
+        "rank": "1",
+    }

@@ -1,0 +1,313 @@
+"""An access point on another host, with a stand-in for the worker process that talks to it."""
+
+from pathlib import Path
+
+import pytest
+from doubles import SEAT, HandClock
+
+from snakemake_executor_plugin_osgpilot.errors import Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
+from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, sight
+from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
+from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe, spooled
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
+from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+
+REQUEST = Request(JobClass(Shape(1, 500)))
+IDLE = {"JobStatus": 1, "ServerTime": 1010, "QDate": 1000, "EnteredCurrentStatus": 1000}
+RUNNING = {
+    **IDLE, "JobStatus": 2, "NumShadowStarts": 1, "EnteredCurrentStatus": 1020,
+    "JobCurrentStartDate": 1020, "JobCurrentStartExecutingDate": 1021, PILOT: "p1", NODE: "n1",
+}  # fmt: skip
+DONE = {**RUNNING, "JobStatus": 4, "EnteredCurrentStatus": 1050, "ExitCode": 0}
+
+
+class FakeWorker:
+    """A schedd in memory; `fails` is raised at every request whose name is in it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.queue: dict[str, dict] = {}
+        self.past: dict[str, dict] = {}
+        self.removed: list[str] = []
+        self.unfetchable: set[str] = set()
+        self.fails: dict[str, Exception] = {}
+        self.answer_to_greet: dict[str, object] = {"user": "alice@there", "token": {}}
+
+    def ask(self, request, *, timeout_s):
+        do = request["do"]
+        self.asked.append(do)
+        assert request["at"] == {"schedd": "ap", "collector": "cm"}
+        if error := self.fails.get(do):
+            raise error
+        return getattr(self, f"do_{do}")(request)
+
+    def do_greet(self, request):
+        return self.answer_to_greet
+
+    def do_submit(self, request):
+        self.queue |= {f"1.{n}": IDLE for n in range(len(request["items"]))}
+        return {"cluster": 1, "first_proc": 0}
+
+    def do_look(self, request):
+        return dict(self.queue)
+
+    def do_history(self, request):
+        return {i: self.past[i] for i in request["ids"] if i in self.past}
+
+    def do_retrieve(self, request):
+        failed = sorted(self.unfetchable & set(request["ids"]))
+        return {"failed": failed, "why": "half of it" if failed else ""}
+
+    def do_remove(self, request):
+        gone = list(self.queue) if request["ids"] is None else request["ids"]
+        self.removed += gone
+        for job_id in gone:
+            self.queue.pop(job_id, None)
+
+    def do_find(self, request):
+        return {f"r1/{n}": job_id for n, job_id in enumerate(self.queue)}
+
+    def close(self):
+        """Nothing to close."""
+
+
+@pytest.fixture
+def clock():
+    return HandClock()
+
+
+@pytest.fixture
+def worker():
+    return FakeWorker()
+
+
+@pytest.fixture
+def there(clock, worker):
+    """An access point with two jobs in its queue."""
+    made = RemoteAccessPoint(SEAT, Path("/w/r1"), "cm", Address("ap", "cm"), clock, poll_s=60)
+    made._worker = worker
+    assert made.submit(Submission(("a", "b"), REQUEST)) == {"a": "1.0", "b": "1.1"}
+    worker.asked.clear()
+    return made
+
+
+def told(access_point, clock, after_s=60.0):
+    clock.at_s += after_s
+    return [(job_id, event.kind) for job_id, event in access_point.events()]
+
+
+def test_the_queue_is_looked_at_once_in_poll_s_and_not_right_after_a_submission(
+    there, worker, clock
+):
+    for _ in range(50):
+        there.events()
+        clock.at_s += 1
+    assert worker.asked == []
+    clock.at_s += 10
+    assert [job_id for job_id, _ in there.events()] == ["1.0", "1.1"]
+    assert there.events() == []
+    assert worker.asked == ["look"]
+
+
+def test_a_job_has_ended_when_its_outputs_are_here(there, worker, clock):
+    worker.queue = {"1.0": DONE, "1.1": RUNNING}
+    worker.unfetchable = {"1.0"}
+    assert ("1.0", EventKind.TERMINATED) not in told(there, clock)
+    worker.unfetchable = set()
+    assert told(there, clock) == [
+        ("1.0", EventKind.SUBMIT),
+        ("1.0", EventKind.EXECUTE),
+        ("1.0", EventKind.TERMINATED),
+    ]
+
+
+def test_what_was_told_as_ended_leaves_the_queue_at_the_next_look(there, worker, clock):
+    worker.queue = {"1.0": DONE, "1.1": RUNNING}
+    told(there, clock)
+    assert worker.removed == []
+    assert told(there, clock) == []
+    assert worker.removed == ["1.0"]
+
+
+def test_what_was_told_as_ended_leaves_the_queue_when_all_is_over(there, worker, clock):
+    worker.queue = {"1.0": DONE, "1.1": DONE}
+    told(there, clock)
+    there.close()
+    assert worker.removed == ["1.0", "1.1"]
+
+
+def test_outputs_that_never_come_do_not_keep_a_job_for_ever(there, worker, clock):
+    worker.queue["1.0"] = DONE
+    worker.unfetchable = {"1.0"}
+    for _ in range(remote.FETCH_TRIES - 1):
+        assert ("1.0", EventKind.TERMINATED) not in told(there, clock)
+        with pytest.raises(Unanswered, match="half of it"):
+            there.events()
+        worker.queue["1.1"] = RUNNING if worker.queue["1.1"] is IDLE else IDLE
+    assert ("1.0", EventKind.TERMINATED) in told(there, clock)
+
+
+def test_a_look_without_an_answer_concludes_nothing(there, worker, clock):
+    told(there, clock)
+    worker.fails["look"] = Unanswered("no answer")
+    clock.at_s += 60
+    for _ in range(3):
+        with pytest.raises(Unanswered, match="no answer"):
+            there.events()
+    assert worker.asked.count("look") == 2
+    del worker.fails["look"]
+    assert told(there, clock) == []
+
+
+def test_a_job_that_left_the_queue_is_looked_for_in_the_history(there, worker, clock):
+    told(there, clock)
+    worker.queue = {}
+    worker.past = {
+        "1.0": {**RUNNING, "JobStatus": 3, "RemoveReason": "by bob"},
+        "1.1": {**DONE, "ExitBySignal": True, "ExitSignal": 9},
+    }
+    clock.at_s += 60
+    ends = {job_id: event for job_id, event in there.events() if event.kind is not EventKind.USAGE}
+    assert (ends["1.0"].kind, ends["1.0"].text) == (EventKind.ABORTED, "by bob")
+    assert (ends["1.1"].kind, ends["1.1"].exit_status) == (EventKind.TERMINATED, 137)
+    assert told(there, clock) == []
+
+
+def test_a_history_without_an_answer_concludes_nothing(there, worker, clock):
+    told(there, clock)
+    worker.queue = {}
+    worker.fails["history"] = Unanswered("no answer")
+    for _ in range(5):
+        with pytest.raises(Unanswered):
+            told(there, clock)
+    del worker.fails["history"]
+    assert told(there, clock) == []
+
+
+def test_a_job_that_is_being_removed_is_still_there(there, worker, clock):
+    told(there, clock)
+    worker.queue["1.0"] = {**RUNNING, "JobStatus": 3}
+    for _ in range(5):
+        assert told(there, clock) == []
+    assert "history" not in worker.asked
+
+
+def test_all_is_told_only_up_to_the_last_look_and_while_no_outputs_are_missing(
+    there, worker, clock
+):
+    assert there.told_until_s < clock.now_s()
+    told(there, clock)
+    looked_s = clock.now_s()
+    assert there.told_until_s == looked_s
+    clock.at_s += 30
+    there.events()
+    assert there.told_until_s == looked_s
+    worker.queue = {"1.0": DONE, "1.1": RUNNING}
+    worker.unfetchable = {"1.0"}
+    told(there, clock, 30)
+    assert there.told_until_s == looked_s
+
+
+def test_jobs_of_an_earlier_process_are_followed_from_their_beginning(worker, clock):
+    worker.queue = {"7.0": DONE}
+    there = RemoteAccessPoint(SEAT, Path("/w/r1"), "cm", Address("ap", "cm"), clock, poll_s=60)
+    there._worker = worker
+    assert there.find() == {"0": "7.0"}
+    assert told(there, clock, 0) == [
+        ("7.0", EventKind.SUBMIT),
+        ("7.0", EventKind.EXECUTE),
+        ("7.0", EventKind.TERMINATED),
+    ]
+
+
+def test_jobs_that_we_removed_are_looked_for_no_more(there, worker, clock):
+    there.remove(["1.0"], "given up")
+    assert {job_id for job_id, _ in told(there, clock)} == {"1.1"}
+    there.remove(None, "over")
+    assert told(there, clock) == []
+    assert worker.asked.count("look") == 1
+
+
+def test_what_a_held_job_printed_is_fetched_to_explain_it(there, worker, clock):
+    worker.queue["1.0"] = {**RUNNING, "JobStatus": 5, "NumHolds": 1, "HoldReasonCode": 12}
+    assert ("1.0", EventKind.HELD) in told(there, clock)
+    assert worker.asked == ["look", "retrieve"]
+    assert worker.removed == []
+
+
+def test_a_job_whose_inputs_are_on_their_way_waits():
+    assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
+    assert sight({**IDLE, "JobStatus": 9}).status is Status.IDLE
+
+
+STARTING = {
+    **IDLE, "JobStatus": 2, "NumShadowStarts": 2, "EnteredCurrentStatus": 1100,
+    "JobCurrentStartDate": 1100, "JobCurrentStartExecutingDate": 1021, PILOT: "p2",
+    "RemoteHost": "slot1_1@somewhere",
+}  # fmt: skip
+
+
+def test_a_job_that_is_started_and_does_not_run_yet_has_a_pilot(there, worker, clock):
+    worker.queue["1.0"] = STARTING
+    clock.at_s += 60
+    events = [event for job_id, event in there.events() if job_id == "1.0"]
+    assert [e.pilot for e in events if e.kind is EventKind.MATCHED] == ["p2"]
+    assert events[-1].kind is EventKind.MATCHED
+
+
+def test_the_pilot_of_an_earlier_start_is_not_taken_for_that_of_the_present_one():
+    unborn = {name: told for name, told in STARTING.items() if name != "RemoteHost"}
+    assert sight(STARTING).pilot == "p2"
+    assert sight(unborn).pilot == ""
+
+
+def test_a_pilot_that_does_not_say_who_it_is_has_no_name():
+    assert sight({name: told for name, told in STARTING.items() if name != PILOT}).pilot == ""
+
+
+def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
+    took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
+    worker.queue["1.0"] = {**DONE, **took}
+    clock.at_s += 60
+    (ended,) = (e for _, e in there.events() if e.kind is EventKind.TERMINATED)
+    assert ended.usage == (31.5, 3, 1)
+
+
+def test_an_interruption_is_told_with_its_reason(there, worker, clock):
+    worker.queue["1.0"] = RUNNING
+    told(there, clock)
+    again = {"JobStatus": 1, "VacateReasonCode": 1007, "VacateReason": "starter died"}
+    worker.queue["1.0"] = {**RUNNING, **again, "EnteredCurrentStatus": 1100}
+    clock.at_s += 60
+    ((_, event),) = there.events()
+    assert (event.kind, event.code, event.text) == (EventKind.EVICTED, 1007, "starter died")
+    assert event.at_s == 1100
+
+
+def test_a_start_that_has_not_begun_is_told_from_the_one_before():
+    again = {**RUNNING, "NumShadowStarts": 2, "JobCurrentStartDate": 1040}
+    assert sight(again).started_s is None
+
+
+def test_the_name_that_the_access_point_knows_us_by_is_learned(there, worker):
+    assert there.ping() == "alice"
+    worker.answer_to_greet = {"problem": "get a token"}
+    with pytest.raises(Unavailable, match="get a token"):
+        there.ping()
+
+
+def test_jobs_can_be_removed_by_hand_there(there):
+    assert there.removal_hint == (
+        'condor_rm -name ap -pool cm -constraint \'Owner =?= "alice" && OSGPilotWorkflow =?= "r1"\''
+    )
+
+
+def test_inputs_travel_as_one_folder_and_nothing_refers_to_a_log_that_is_not_there():
+    text = spooled(describe(Submission(("1",), REQUEST), SEAT, Path("/w/r1")))
+    assert text["transfer_input_files"] == "osgpilot-in$(OSGPilotUrls)"
+    assert text["arguments"] == "osgpilot-in/osgpilot-job"
+    assert "log" not in text
+    assert "JobStatus == 4" in text["leave_in_queue"]

@@ -1,0 +1,163 @@
+"""The next try of a job that failed goes to another place, if there is one."""
+
+from contextlib import closing
+
+import pytest
+from doubles import FakeAccessPoint
+from queued import NOW_S, SMALL
+
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FULL_DISKS_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
+
+P1, P2, P3 = Place("p1", "n1"), Place("p2", "n2"), Place("p3", "n1")
+
+
+def test_nodes_are_avoided_where_there_are_others():
+    assert kept_off([P1], [P1, P2]) == ("n1",)
+    assert kept_off([P1, P2], [P1, P2, Place("p4", "n4")]) == ("n1", "n2")
+
+
+def test_on_the_only_node_another_pilot_is_better_than_the_same():
+    assert kept_off([P1], [P1, P3]) == ("p1",)
+
+
+def test_where_there_is_no_other_place_none_is_avoided():
+    assert kept_off([P1], [P1]) == ()
+    assert kept_off([P1], []) == ()
+    assert kept_off([P1, P2], [P1, P2]) == ()
+    assert kept_off([], [P1, P2]) == ()
+
+
+def test_a_node_that_is_not_known_is_avoided_by_its_pilot():
+    assert kept_off([Place("p1")], [Place("p1"), P2]) == ("p1",)
+
+
+def one_try(key, identity="same"):
+    return Job(key, "map", Request(SMALL), identity=identity)
+
+
+def run(queue, ap, key, pilot, node, status, identity="same"):
+    queue.add([one_try(key, identity)])
+    queue.send()
+    ap.tell(key, EventKind.EXECUTE, 2000.0, pilot=pilot, node=node)
+    ap.tell(key, EventKind.TERMINATED, 2001.0, exit_status=status)
+    queue.follow()
+
+
+def test_a_retry_of_snakemakes_is_kept_off_the_node_on_which_the_job_failed(queue, ap):
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    run(queue, ap, "first", "p1", "n1", 1)
+    queue.add([one_try("second"), one_try("another", "third")])
+    queue.send()
+    sent = {submission.keys: submission.kept_off for submission in ap.submissions[2:]}
+    assert sent == {("second",): ("n1",), ("another",): ()}
+
+
+def test_a_retry_may_go_where_the_job_failed_when_the_other_pilots_are_gone(queue, ap):
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    run(queue, ap, "first", "p1", "n1", 1)
+    queue.pilot_ended("p2", NOW_S, vanished=False)
+    queue.add([one_try("second")])
+    queue.send()
+    assert ap.submissions[-1].kept_off == ()
+
+
+def test_what_did_not_come_back_whole_runs_again_elsewhere(queue, ap):
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    run(queue, ap, "first", "p1", "n1", 0)
+    assert queue.run_again("first", "it did not come back whole")
+    queue.send()
+    assert ap.submissions[-1].kept_off == ("n1",)
+
+
+def test_a_job_that_meets_a_full_disk_on_every_node_fills_them_itself(queue, ap):
+    queue.add([one_try("a")])
+    for number in range(FULL_DISKS_MAX):
+        queue.send()
+        ap.tell("a", EventKind.EXECUTE, 2000.0, pilot=f"p{number}", node=f"n{number}")
+        ap.tell("a", EventKind.TERMINATED, 2001.0, exit_status=NODE_AT_FAULT)
+        queue.follow()
+        again = queue.run_again("a", "the job failed for want of room on the node's disk")
+        assert again is (number < FULL_DISKS_MAX - 1)
+
+
+def described(tmp_path, **more):
+    submission = Submission(("a",), Request(SMALL), **more)
+    return describe(submission, Seat("alice", "MyProject", "r1"), tmp_path)
+
+
+def test_only_jobs_that_failed_have_requirements_of_their_own(tmp_path):
+    plain, shy = described(tmp_path), described(tmp_path, kept_off=("n1", 'x" || true'))
+    assert "OSGPilotFailedOn" not in str(plain)
+    assert shy["My.OSGPilotFailedOn"] == '"n1"'
+    assert shy["requirements"].startswith(plain["requirements"])
+
+
+def test_the_job_waits_for_another_place_for_a_while_only(tmp_path):
+    import classad2
+    import htcondor2  # noqa: F401  # brings the functions of HTCondor, such as stringListMember
+
+    clause = described(tmp_path, kept_off=("n1", "p2"))["requirements"].rpartition("OSGPilotApart")[
+        2
+    ]
+    clause = clause[clause.index("((stringListMember") :]
+    for node, pilot, age_s, fits in [
+        ("n1", "p1", 10, False),
+        ("n2", "p2", 10, False),
+        ("n3", "p3", 10, True),
+        ("n1", "p1", 301, True),
+    ]:
+        job = classad2.ClassAd({"OSGPilotFailedOn": "n1,p2"})
+        job["QDate"] = classad2.ExprTree(f"time() - {age_s}")
+        slot = classad2.ClassAd({"OSGPILOT_NODE": node, "OSGPILOT_PILOT_ID": pilot})
+        assert classad2.ExprTree(clause).eval(scope=job, target=slot) is fits
+
+
+def next_life(left, told=()):
+    """Return access point and queue of the next life, which knows of a good pilot p2 on n2."""
+    ap = FakeAccessPoint()
+    queue = Queue(ap, Shape(4, 4000))
+    queue.recall(left, told)
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    return ap, queue
+
+
+@pytest.mark.parametrize(("ends", "kept"), [((1,), ("n1",)), ((0,), ()), ((1, 0), ())])
+def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
+    queue, ap, tmp_path, ends, kept
+):
+    with closing(Journal(tmp_path / "journal", Seat("alice", "P", "r1"))) as journal:
+        for number, status in enumerate(ends):
+            key = f"00{number}"
+            journal.note(one_try(key), "same", "how")
+            journal.intend([key])
+            run(queue, ap, key, "p1", "n1", status)
+            journal.settled(queue.jobs([key]))
+    with closing(Journal(tmp_path / "journal")) as journal:
+        there, later = next_life(Left(past=tuple(journal.past())))
+    later.add([one_try("retry")])
+    later.send()
+    assert there.submissions[-1].kept_off == kept
+
+
+def test_a_job_that_ended_for_nothing_is_kept_off_that_node_after_a_restart():
+    """What did not come back whole runs again under the same key, of which the log tells."""
+    told = [
+        ("5.1", Event(EventKind.SUBMIT, 1.0, key="1")),
+        ("5.1", Event(EventKind.EXECUTE, 2.0, pilot="p1", node="n1")),
+        ("5.1", Event(EventKind.TERMINATED, 3.0, exit_status=0)),
+        ("6.1", Event(EventKind.SUBMIT, 4.0, key="1")),
+    ]
+    entry = Entry("1", "same", "how", "map", SMALL, "6.1")
+    there, later = next_life(Left({"same": entry}), told)
+    later.add([one_try("retry")])
+    later.send()
+    assert there.submissions[-1].kept_off == ("n1",)

@@ -1,0 +1,209 @@
+"""A job that HTCondor has forgotten is held and released, and that hold is nobody's trouble."""
+
+import math
+
+import pytest
+from doubles import FakeAccessPoint
+
+from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.rematch import LOOK_EVERY_S
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
+    BESIDE_S,
+    BLOCKED_S,
+    WAKES_MAX,
+    Beside,
+    Offers,
+    Span,
+)
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
+from unit.monitoring.test_history import Told
+from unit.run.test_controller import SMALL
+
+BEGUN_S = 3000.0
+DUE_S = BEGUN_S + BESIDE_S
+OURS = {"code": 1, "subcode": WAKING, "text": "osgpilot wakes it, and releases it at once"}
+
+
+@pytest.fixture
+def ap():
+    return FakeAccessPoint()
+
+
+@pytest.fixture
+def queue(ap):
+    made = Queue(ap, Shape(4, 3800))
+    made.add([Job(key, "map", Request(SMALL)) for key in "ab"])
+    made.send()
+    made.waker.beside = beside(10**6)
+    return made
+
+
+def beside(until_s):
+    return Beside({SMALL: (Span(BEGUN_S, until_s),)}, {}, until_s)
+
+
+def test_forgotten_jobs_are_woken_in_one_call_and_the_user_is_told(queue, ap):
+    queue.mend(DUE_S - 1)
+    assert ap.woken == []
+    queue.mend(DUE_S + LOOK_EVERY_S)
+    assert ap.woken == [("1.0", "1.1")]
+    assert ap.asked_since_s == [BEGUN_S]
+    assert queue.notices() == [
+        "2 job(s) of rule map: HTCondor has offered them to nobody for 4 min although a pilot has "
+        "room; held and released, so that it thinks of them again"
+    ]
+
+
+def test_what_the_looks_at_pilots_do_not_tell_yet_is_not_known(queue, ap):
+    queue.waker.beside = beside(DUE_S - 1)
+    queue.mend(DUE_S + 1000)
+    queue.waker.beside = beside(DUE_S)
+    ap.told_until_s = DUE_S - 1
+    queue.mend(DUE_S + 2000)
+    assert ap.asked_since_s == []
+    ap.told_until_s = math.inf
+    queue.mend(DUE_S + 3000)
+    assert len(ap.woken) == 1
+
+
+def test_the_access_point_is_not_asked_more_than_once_a_minute(queue, ap):
+    ap.offered = Offers(None)
+    for half_s in range(240):
+        queue.mend(DUE_S + half_s / 2)
+    assert len(ap.asked_since_s) == 2
+    assert ap.woken == []
+
+
+def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue, ap):
+    queue.mend(DUE_S)
+    queue.mend(DUE_S + 2 * BESIDE_S)
+    assert ap.woken == [("1.0", "1.1")]
+    queue.mend(DUE_S + 2 * BESIDE_S + 1)
+    assert ap.removed == ["1.0", "1.1"]
+    assert queue.view().waiting == {SMALL: 2}
+    queue.send()
+    (anew,) = ap.submissions[1:]
+    assert (anew.keys, anew.request.common) == (("a", "b"), False)
+    assert [job.setbacks for job in queue.jobs("ab")] == [(), ()]
+    assert queue.notices()[1:] == [
+        "2 job(s) of rule map: HTCondor has offered them to nobody for 6 min although a pilot has "
+        "room; they are taken out and submitted anew"
+    ]
+    ap.told.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
+    ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    queue.follow()
+    assert [(key, job.succeeded) for key, job in queue.over().items()] == [("a", True)]
+
+
+def test_jobs_that_wait_for_an_image_for_too_long_are_submitted_anew_at_once(queue, ap):
+    ap.offered = Offers(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
+    queue.mend(DUE_S)
+    queue.mend(DUE_S + 1)
+    assert (ap.woken, ap.removed) == ([], ["1.0"])
+
+
+def test_not_for_ever(queue, ap):
+    for minute in range(10**3):
+        queue.mend(DUE_S + 60 * minute)
+        queue.send()
+    assert len(ap.woken) == 1
+    assert len(ap.submissions) == WAKES_MAX
+
+
+def test_an_access_point_that_does_not_answer_is_asked_again_later(queue, ap):
+    ap.fails = Unanswered("the schedd is away")
+    with pytest.raises(Unanswered):
+        queue.mend(DUE_S)
+    queue.mend(DUE_S + 1)
+    queue.mend(10**5)
+    assert ap.woken == [("1.0", "1.1")]
+
+
+def test_our_hold_is_no_trouble_of_the_job(queue, ap):
+    for turn in range(2 * SETBACKS_MAX):
+        ap.tell("a", EventKind.HELD, 4000.0 + turn, **OURS)
+        ap.tell("a", EventKind.RELEASED, 4000.5 + turn)
+        queue.follow()
+        queue.mend(100.0)
+    assert queue.view().waiting == {SMALL: 2}
+    assert (ap.released, ap.removed, queue.notices(), queue.over()) == ([], [], [], {})
+    (job,) = queue.jobs(["a"])
+    assert (job.state, job.setbacks) == (JobState.WAITING, ())
+    assert len(queue.changes()) == 4  # they were added and sent
+
+
+def test_a_job_that_we_left_on_hold_is_released(queue, ap):
+    ap.tell("a", EventKind.HELD, **OURS)
+    queue.follow()
+    assert queue.view().waiting == {SMALL: 2}
+    queue.mend(100.0)
+    queue.mend(101.0)
+    assert ap.released == [(("1.0",), None)]
+
+
+def test_a_job_that_is_not_held_any_more_goes_on(queue, ap):
+    ap.tell("a", EventKind.HELD, **OURS)
+    queue.follow()
+    ap.fails = Refused("no such job on hold")
+    queue.mend(100.0)
+    assert queue.over() == {}
+
+
+def test_a_hold_by_the_user_after_that_stays(queue, ap):
+    ap.tell("a", EventKind.HELD, **OURS)
+    ap.tell("a", EventKind.RELEASED)
+    ap.tell("a", EventKind.HELD, code=1, text="by the user")
+    queue.follow()
+    queue.mend(100.0)
+    assert ap.released == []
+    assert queue.notices() == [
+        "1 job(s) of rule map: was put on hold by hand (by the user); it waits for condor_release"
+    ]
+
+
+def test_the_next_life_releases_what_the_last_one_left_on_hold(ap):
+    queue = Queue(ap, Shape(4, 3800))
+    entry = Entry("1", "a", "digest", "map", JobClass(Shape(1, 500)), "5.1")
+    log = [
+        ("5.1", Event(EventKind.SUBMIT, 2000.0, key="1")),
+        ("5.1", Event(EventKind.HELD, 2001.0, **OURS)),
+    ]
+    queue.recall(Left({"a": entry}), log)
+    queue.mend(3000.0)
+    assert ap.released == [(("5.1",), None)]
+    assert queue.view().waiting == {SMALL: 1}
+
+
+def test_from_the_looks_at_pilots_to_what_the_user_sees(tmp_path):
+    told = Told(tmp_path)
+    told.add("a")
+    told.tick()
+    (allocation,) = told.slurm.submitted
+    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, ends_s=told.clock.at_s + 3600)
+    told.ap.known = {allocation.name: {}}
+    for _ in range(20):
+        told.tick()
+    assert told.ap.woken == [("1.0",)]
+    assert len([line for line in told.said if "held and released" in line]) == 1
+    assert len(told.story.jobs["a"].woken_s) == 1
+    assert told.story.state_of(told.story.jobs["a"]) == "waiting"
+
+
+def test_nothing_is_woken_while_the_brake_keeps_jobs_from_starting(tmp_path):
+    told = Told(tmp_path)
+    told.add("a", *(f"b{n}" for n in range(12)))
+    told.tick()
+    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, ends_s=told.clock.at_s + 3600)
+    told.ap.known = {each.name: {} for each in told.slurm.submitted}
+    for n in range(12):
+        told.ap.tell(f"b{n}", EventKind.NOT_STARTED, told.clock.at_s)
+    for _ in range(20):
+        told.tick()
+    assert told.ap.paused
+    assert told.ap.woken == []

@@ -1,0 +1,75 @@
+"""Whoever lost a run stops at once, and touches nothing on the way."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from doubles import FakeAccessPoint, FakeSlurm
+
+from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
+from snakemake_executor_plugin_osgpilot.journal.fencing import Guarded, Tenure
+from snakemake_executor_plugin_osgpilot.journal.process import started
+
+LOSER = """
+import subprocess, sys, threading, time
+from snakemake_executor_plugin_osgpilot.errors import Lost
+from snakemake_executor_plugin_osgpilot.journal.fencing import stop
+
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+try:
+    # as Snakemake does, which tells failures and deletes outputs on its way out
+    threading.Thread(target=stop, args=(Lost("run r1 was taken over by process 7 on b"),)).start()
+    time.sleep(600)
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+def test_the_process_ends_with_one_line_and_cleans_nothing_up():
+    done = subprocess.run([sys.executable, "-c", LOSER], capture_output=True, text=True)
+    child = done.stdout.strip()
+    assert child.isdigit(), "nothing else was done"
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("osgpilot: run r1 was taken over by process 7 on b; this Snakemake")
+    while started(int(child)):
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("error", [Lost("it is gone"), Unanswered("the disk is away")])
+def test_nothing_is_asked_of_queue_or_slurm_before_the_run_is_known_to_be_ours(error):
+    def check():
+        if error:
+            raise error
+
+    there, slurm = FakeAccessPoint(), FakeSlurm()
+    queue, cluster = Guarded(there, check), Guarded(slurm, check)
+    asked = (
+        lambda: queue.remove(None, "over"),
+        lambda: queue.events(),
+        lambda: cluster.kill(["1"]),
+        lambda: cluster.look(),
+    )
+    for ask in asked:
+        with pytest.raises(type(error)):
+            ask()
+    assert (there.removed_all, slurm.killed, slurm.looks) == (0, [], 0)
+    assert queue.room == there.room
+    error = None
+    queue.remove(None, "over")
+    cluster.kill(["1"])
+    assert (there.removed_all, slurm.killed) == (1, ["1"])
+
+
+def test_doubt_is_said_once_each_time_it_begins():
+    said, answers = [], iter([1, 0, 0, 1, 0, 1])
+
+    def check():
+        if not next(answers):
+            raise Unanswered("it is locked")
+
+    tenure = Tenure(check, said.append)
+    assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]
+    assert said == ["jobs that end are looked at later: it is locked"] * 2

@@ -1,0 +1,292 @@
+"""The journal: written before anything is asked for, read by the next life of the run."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    Damaged,
+    Lost,
+    Unanswered,
+    Unavailable,
+)
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
+from snakemake_executor_plugin_osgpilot.journal import schema
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    Pilot,
+    PilotState,
+    Request,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+
+SEAT = Seat("alice", "MyProject", "r1")
+CLASS = JobClass(Shape(2, 512, 100, 1), 600, ("short/4c",))
+PILOT = Pilot("osgpilot-r1-1", Shape(4, 3800), offer="normal/4c", walltime_s=3600, asked_s=5.0)
+
+
+def job(key):
+    return Job(key, "map", Request(CLASS))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path):
+    made = Journal(path, SEAT)
+    yield made
+    made.close()
+
+
+def note(journal, *keys, identity=None):
+    for key in keys:
+        journal.note(job(key), identity or f"identity-{key}", f"digest-{key}")
+
+
+def later(path):
+    """Open the journal as the next life does; nothing was closed before."""
+    return closing(Journal(path))
+
+
+def test_what_is_intended_is_known_to_the_next_life_without_an_id(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    with later(path) as found:
+        assert found.entries() == [Entry("1", "identity-1", "digest-1", "map", CLASS)]
+        assert found.seat == SEAT
+
+
+def test_ids_are_known_once_they_were_answered(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1", "2"])
+    journal.submitted({"2": "7.1"})
+    with later(path) as found:
+        assert [entry.job_id for entry in found.entries()] == ["", "7.1"]
+
+
+def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1", "2"])
+    ended = replace(
+        job("1"), state=JobState.ENDED, exit_status=0, busy_s=7.5, started_s=3.0, ended_s=9.5,
+        pilot=PILOT.name, allocation_id="42",
+    )  # fmt: skip
+    journal.settled([ended])
+    with later(path) as found:
+        assert [entry.key for entry in found.entries()] == ["2"]
+        (past,) = found.past()
+        assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42", "identity-1")
+
+
+def test_a_journal_of_the_first_version_goes_on(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{schema.MIGRATIONS[0]}; PRAGMA user_version = 1")
+        db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
+        db.executemany(
+            "INSERT INTO jobs (key, identity, digest, rule, class, over) "
+            "VALUES (?, ?, 'd', 'map', '[1, 500, 100, 0, 60]', ?)",
+            [("1", "one", 1), ("2", "two", 0)],
+        )
+        db.commit()
+    with later(path) as found:
+        assert found.past() == [], "how jobs ended was not written down then"
+        found.settled([replace(job("2"), state=JobState.REMOVED)])
+        assert [past.succeeded for past in found.past()] == [False]
+
+
+def test_a_job_has_one_entry_the_latest(journal):
+    note(journal, "1", identity="same")
+    journal.intend(["1"])
+    note(journal, "2", identity="same")
+    journal.intend(["2"])
+    assert [entry.key for entry in journal.entries()] == ["2"]
+
+
+def test_a_key_is_submitted_again_without_a_new_entry(journal):
+    note(journal, "1")
+    journal.intend(["1"])
+    journal.intend(["1"])
+    assert [entry.key for entry in journal.entries()] == ["1"]
+
+
+def test_pilots_come_back_as_they_were_seen_last(journal, path):
+    seen = replace(PILOT, state=PilotState.DONE, allocation_id="4", started_s=9.5, ended_s=60.0)
+    journal.pilots_are([PILOT])
+    journal.pilots_are([seen, replace(PILOT, name="osgpilot-r1-2")])
+    with later(path) as found:
+        assert found.pilots() == [seen, replace(PILOT, name="osgpilot-r1-2")]
+
+
+def test_holder_and_end_are_written_down(journal, path):
+    me = this_process()
+    journal.hold(me)
+    with later(path) as found:
+        assert found.holder == me
+        assert not found.is_finished
+    journal.finish()
+    with later(path) as found:
+        assert found.holder is None
+        assert found.is_finished
+
+
+def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
+    journal.hold(this_process())
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    journal.check_held()
+    with later(path) as other:
+        other.hold(replace(this_process(), pid=77, host="login2"))
+        other.check_held()
+        before, told = path.read_bytes(), []
+        journal.on_lost = told.append
+        writes = (
+            lambda: journal.intend(["2"]),
+            lambda: journal.submitted({"1": "3.0"}),
+            lambda: journal.settled([job("1")]),
+            lambda: journal.pilots_are([PILOT]),
+            lambda: journal.pilots_are([]),
+            lambda: journal.hold(this_process()),
+            lambda: journal.hold(None),
+            lambda: journal.works_at(Place("here")),
+            journal.finish,
+            journal.check_held,
+        )
+        for write in writes:
+            with pytest.raises(Lost, match=r"run .* was taken over by process 77 on login2"):
+                write()
+        assert path.read_bytes() == before
+        assert len(told) == len(writes)
+        other.intend([])
+        other.finish()
+    with pytest.raises(Lost, match="another process, which has ended since"):
+        journal.check_held()
+
+
+def test_of_two_that_take_a_run_at_a_time_one_has_it(journal, path):
+    with later(path) as one, later(path) as other:
+        one.hold(this_process())
+        with pytest.raises(Lost, match=f"process {this_process().pid}"):
+            other.hold(replace(this_process(), pid=77))
+        one.check_held()
+
+
+def test_a_run_that_was_given_back_and_taken_again_is_not_that_of_before(journal, path):
+    journal.hold(this_process())
+    journal.hold(None)
+    journal.check_held()
+    with later(path) as other:
+        other.hold(this_process())
+        other.hold(None)
+    with pytest.raises(Lost):
+        journal.check_held()
+
+
+def test_whether_a_run_is_held_is_not_concluded_from_silence(journal, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unanswered, match="cannot be read"):
+            journal.check_held()
+        other.execute("ROLLBACK")
+    journal.check_held()
+
+
+@pytest.mark.parametrize("column", ["holder", "place", "scope"])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"color": 3}'])
+def test_a_row_that_was_not_written_by_us_is_damage(journal, path, column, text):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE run SET {column} = ?", (text,))
+        db.commit()
+    with pytest.raises(Damaged, match="is damaged"):
+        getattr(journal, "seat" if column == "scope" else column)
+
+
+def test_a_journal_that_somebody_keeps_locked_is_not_damaged(journal, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            journal.check()
+
+
+def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unanswered, match="cannot be written"):
+            journal.intend(["2"])
+        with pytest.raises(Unanswered):
+            journal.submitted({"1": "3.0"})
+        other.execute("ROLLBACK")
+    journal.intend(["2"])
+    assert {e.key: e.job_id for e in journal.entries()} == {"1": "3.0", "2": ""}
+
+
+def test_a_damaged_journal_is_one_clear_error(path):
+    path.with_name("lease").touch()
+    path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
+    with pytest.raises(BadInput, match=r"is damaged.*osgpilot reap"):
+        Journal(path)
+
+
+def test_a_journal_whose_pages_are_damaged_is_found_out(path):
+    with closing(Journal(path, SEAT)) as journal:
+        note(journal, *(f"{n:06}" for n in range(500)))
+        journal.intend([f"{n:06}" for n in range(500)])
+    content = bytearray(path.read_bytes())
+    content[5 * 4096 : 6 * 4096] = b"x" * 4096
+    path.write_bytes(content)
+    with later(path) as found, pytest.raises(BadInput, match="is damaged"):
+        found.check()
+
+
+def test_a_journal_that_is_not_there_or_cannot_be_written_is_one_clear_error(path, tmp_path):
+    with pytest.raises(Unavailable, match="cannot be used"):
+        Journal(path)
+    with pytest.raises(Unavailable, match="cannot be created: No such file"):
+        Journal(tmp_path / "no-such-folder" / "journal.sqlite", SEAT)
+
+
+def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
+    with closing(Journal(path, SEAT)) as journal:
+        note(journal, "1")
+        journal.intend(["1"])
+    more = (*schema.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
+    monkeypatch.setattr(schema, "MIGRATIONS", more)
+    with later(path) as found:
+        assert found._read("SELECT note FROM jobs") == [("old",)]
+        assert found._read("PRAGMA user_version") == [(len(more),)]
+
+
+def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+    Journal(path, SEAT).close()
+    right = schema.MIGRATIONS
+    half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*right, half))
+    with pytest.raises(Unavailable):
+        Journal(path)
+    monkeypatch.setattr(schema, "MIGRATIONS", right)
+    with later(path) as found:
+        assert found._read("PRAGMA user_version") == [(len(right),)]
+        assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(path):
+    Journal(path, SEAT).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    with pytest.raises(BadInput, match="newer version"):
+        Journal(path)

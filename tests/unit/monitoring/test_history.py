@@ -1,0 +1,340 @@
+"""What is kept of a run, and what a reader makes of it."""
+
+import io
+import json
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from doubles import HandClock
+from rich.console import Console
+
+from snakemake_executor_plugin_osgpilot.common.file_lines import is_whole
+from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
+from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
+from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind, Usage
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.model.resources import Request
+from snakemake_executor_plugin_osgpilot.monitoring import history_file as history
+from snakemake_executor_plugin_osgpilot.monitoring import records as lines
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import (
+    HISTORY,
+    History,
+    HistoryFull,
+    read,
+)
+from snakemake_executor_plugin_osgpilot.monitoring.recorder import NUMBERS_EVERY_S, Chronicle
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
+from snakemake_executor_plugin_osgpilot.report.replay import fold
+from snakemake_executor_plugin_osgpilot.report.summary import view
+from snakemake_executor_plugin_osgpilot.report.terminal import screen
+from snakemake_executor_plugin_osgpilot.run.controller import Controller
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from unit.run.test_controller import SMALL, World
+
+
+class Told(World):
+    """A controller whose run is written down."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.path = self.folder.path / HISTORY
+        self.history = History(self.path)
+        self.chronicle = Chronicle(self.history, self.queue, self.fleet, self.scaling, self.clock)
+        self.chronicle.begin(self.fleet._seat, self.scaling.policy, Place("here"))
+        self.controller._chronicle = self.chronicle
+
+    def add(self, *keys, job_class=SMALL):
+        jobs = [Job(key, "map", Request(job_class)) for key in keys]
+        self.chronicle.handed_over((job, f"n={job.key}") for job in jobs)
+        self.queue.add(jobs)
+
+    def lines(self):
+        return read(self.path)[0]
+
+    @property
+    def story(self):
+        return fold(self.lines())
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.REMOVAL_PAUSE_S", 0)
+    return Told(tmp_path)
+
+
+def test_a_job_is_told_from_hand_over_to_end_with_what_it_took(told):
+    told.add("a")
+    told.tick()
+    assert told.story.jobs["a"].state == "waiting"
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", slot="slot1_1", allocation_id="7")
+    told.tick()
+    assert told.story.jobs["a"].state == "running"
+    told.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=Usage(25.5, 300, 7))
+    told.tick()
+    job = told.story.jobs["a"]
+    assert (job.state, job.label, job.job_id, job.usage) == ("done", "n=a", "1.0", (25.5, 300, 7))
+    assert [(a.pilot, a.slot, a.started_s, a.stopped_s, a.how) for a in job.attempts] == [
+        ("p", "slot1_1", 1030, 1060, "done")
+    ]
+
+
+def test_each_start_in_vain_is_told_with_its_reason(told):
+    told.add("a")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
+    told.ap.tell("a", EventKind.EXECUTE, 1050, pilot="q", allocation_id="8")
+    told.tick()
+    job = told.story.jobs["a"]
+    assert [(a.pilot, a.how) for a in job.attempts] == [("p", "interrupted"), ("q", "running")]
+    assert job.text == "preempted"
+
+
+def test_a_pilot_is_told_with_the_times_of_its_states(told):
+    told.add("a")
+    told.tick()
+    told.slurm.show(Seen.QUEUED, reason="Priority")
+    told.tick()
+    (pilot,) = told.story.pilots.values()
+    assert (pilot.allocation, pilot.state, pilot.pending_reason) == ("1", "pending", "Priority")
+    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, node="c1")
+    told.tick()
+    told.controller.close()
+    told.chronicle.end(detached=False)
+    (pilot,) = told.story.pilots.values()
+    assert list(pilot.moves) == ["pending", "booting", "cancelled"]
+    assert pilot.node == "c1"
+    assert told.story.is_over
+
+
+def test_plans_are_kept_when_they_decide_something_and_now_and_then_for_their_numbers(told):
+    told.add("a")
+    told.tick()
+    told.tick()
+    plans = [line for line in told.lines() if line["kind"] == "plan"]
+    assert [[a["action"] for a in plan["actions"]] for plan in plans] == [["launch"], []]
+    assert plans[0]["demand"] == [{**lines.asked(SMALL), "jobs": 1}]
+    told.tick()
+    assert len([line for line in told.lines() if line["kind"] == "plan"]) == 2
+    told.tick(after_s=NUMBERS_EVERY_S)
+    assert len([line for line in told.lines() if line["kind"] == "plan"]) == 3
+
+
+def test_what_was_told_twice_after_a_crash_changes_nothing(told):
+    told.add("a", "b")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
+    told.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0)
+    told.tick()
+    once, twice = fold(told.lines()), fold(told.lines() * 2)
+    for key, job in once.jobs.items():
+        assert (job.state, job.since_s) == (twice.jobs[key].state, twice.jobs[key].since_s)
+        assert len(job.attempts) == len(twice.jobs[key].attempts)
+
+
+def test_lines_of_a_kind_nobody_knows_and_damaged_ones_are_left_out(tmp_path):
+    path = tmp_path / HISTORY
+    path.write_bytes(
+        b'{"kind":"dream"}\n{"kind":"queued"}\n\xff\n[]\n{"kind":"life","at_s":5}\nhalf'
+    )
+    found, offset = read(path)
+    assert fold(found).lives == 1
+    assert offset == path.stat().st_size - len("half")
+
+
+def test_a_reader_goes_on_where_it_was(tmp_path):
+    path = tmp_path / HISTORY
+    written = History(path)
+    written.put([{"kind": "life", "at_s": 1}])
+    written.flush()
+    first, offset = read(path)
+    written.put([{"kind": "end", "at_s": 2}])
+    written.close()
+    assert [line["kind"] for line in first + read(path, offset)[0]] == ["life", "end"]
+
+
+def test_half_a_line_that_a_kill_left_costs_only_itself(tmp_path):
+    path = tmp_path / HISTORY
+    path.write_bytes(b'{"kind":"life","at_s":1}\n{"kind":"pla')
+    written = History(path)
+    written.put([{"kind": "end", "at_s": 2}])
+    written.close()
+    assert [line["kind"] for line in read(path)[0]] == ["life", "end"]
+
+
+def test_what_a_full_disk_did_not_take_is_written_later(tmp_path, monkeypatch):
+    written = History(tmp_path / HISTORY)
+    written.put([{"kind": "life", "at_s": 1}])
+    real = history.os.write
+
+    def half(file, content):
+        real(file, content[:5])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(history.os, "write", half)
+        with pytest.raises(OSError, match="No space"):
+            written.flush()
+    written.close()
+    assert [line["kind"] for line in read(tmp_path / HISTORY)[0]] == ["life"]
+
+
+def test_the_file_does_not_grow_without_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "SIZE_MAX", 1000)
+    written = History(tmp_path / HISTORY)
+    for number in range(100):
+        written.put([{"kind": "woken", "at_s": number, "jobs": []}])
+        with suppress(HistoryFull):
+            written.flush()
+    with pytest.raises(HistoryFull):
+        written.close()
+    assert (tmp_path / HISTORY).stat().st_size < 1100
+
+
+def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, monkeypatch):
+    told.add("a", "b")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.tick()
+    monkeypatch.setattr(history, "SIZE_MAX", 10)
+    for at_s in (1040, 1050, 1060):
+        told.ap.tell("b", EventKind.EXECUTE, at_s, pilot="p", allocation_id="7")
+        told.tick()
+    (said,) = [text for text in told.warned if "limit" in text]
+    assert "has reached its limit of 0 MB" in said
+    assert "`explain` and `report` show the run up to now" in said
+    assert "the run goes on as before" in said
+    assert not any("could write the history" in text for text in told.said)
+    told.chronicle.end(detached=False)
+    story = told.story
+    assert (story.is_full, story.is_over) == (True, True)
+    assert story.jobs["a"].state == "running", "how it ended is not known"
+    assert story.jobs["b"].state == "waiting"
+    console = Console(file=io.StringIO())
+    console.print(screen(view(story, story.last_s, alive=False)))
+    assert "the history of this run has reached its limit" in console.file.getvalue()
+
+
+def test_a_name_that_is_no_utf_8_does_not_end_the_history(told):
+    told.add("a")
+    told.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
+    told.tick()
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
+    told.tick()
+    assert told.warned == []
+    assert told.story.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
+    assert told.story.jobs["a"].state == "running"
+    assert told.path.read_bytes().isascii()
+
+
+def test_a_line_that_cannot_be_written_does_not_keep_the_rest(tmp_path):
+    written = History(tmp_path / HISTORY)
+    loop = {"kind": "plan"}
+    loop["self"] = loop
+    written.put([{"kind": "life", "at_s": 1}, loop, {"kind": "spent", "jobs": {(1, 2): 3}}])
+    written.put([{"kind": "end", "at_s": 2}])
+    written.close()
+    kinds = [line["kind"] for line in read(tmp_path / HISTORY)[0]]
+    assert kinds == ["life", "damaged", "damaged", "end"]
+
+
+def test_what_a_run_writes_is_what_a_reader_takes_for_whole(told):
+    told.add("a", "b")
+    told.tick()
+    told.slurm.show(Seen.QUEUED, reason="Priority")
+    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
+    told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
+    told.chronicle.spent({"a": lines.Spent(1.0, 2.0)})
+    told.chronicle.failed("b", "why")
+    told.tick()
+    told.chronicle.end(detached=True)
+    written = told.lines()
+    kinds = {line["kind"] for line in written}
+    assert kinds >= {"life", "queued", "sent", "started", "waiting", "held", "pilot", "plan"}
+    assert [line for line in written if not is_whole(line)] == []
+
+
+def test_what_a_job_is_held_for_is_kept_without_the_secrets_of_the_workflow(told):
+    told.chronicle.redact = Redactor(["hunter2hunter2"])
+    told.add("a")
+    told.tick()
+    told.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
+    told.tick()
+    assert told.story.jobs["a"].text == f"of {MASK} by me"
+
+
+def test_nobody_else_may_read_it(tmp_path):
+    written = History(tmp_path / HISTORY)
+    written.put([{"kind": "life", "at_s": 1}])
+    written.close()
+    assert (tmp_path / HISTORY).stat().st_mode & 0o077 == 0
+
+
+def test_a_failure_is_kept_without_the_secrets_of_the_workflow(told):
+    told.add("a")
+    told.chronicle.redact = Redactor(["hunter2hunter2"])
+    told.chronicle.failed("a", "login with hunter2hunter2 failed")
+    told.history.flush()
+    assert told.story.failures["a"].text == f"login with {MASK} failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abcdef0123456789", f"Authorization: Bearer {MASK}"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln in use", f"{MASK} in use"),
+        ("https://me:pass@host/x", f"https://{MASK}@host/x"),
+        ("export AWS_SECRET_ACCESS_KEY=abc/def+123", f"export AWS_SECRET_ACCESS_KEY={MASK}"),
+        ("db_password: 'open sesame'", f"db_password: '{MASK} sesame'"),
+        ("token = AKIAABCDEFGHIJKLMNOP", f"token = {MASK}"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\nx", f"{MASK}\nx"),
+        ("tokens: 17 sequences mapped at 10:30", None),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked_and_the_rest_is_not(text, shown):
+    assert Redactor()(text) == (shown or text)
+
+
+def test_a_hundred_thousand_jobs_take_tens_of_megabytes(tmp_path):
+    clock, count = HandClock(), 5000
+    jobs = [Job(f"{n:06}", "map_reads", Request(SMALL)) for n in range(count)]
+    written = History(tmp_path / HISTORY)
+    written.put(lines.queued(((job, f"sample=S{job.key}") for job in jobs), clock.at_s))
+    for job in jobs:
+        run = replace(job, job_id="12345.67", pilot="osgpilot-20260102-030405-abcdef-17")
+        for state in ("WAITING", "RUNNING", "ENDED"):
+            moved = replace(
+                run, state=type(job.state)[state], slot="slot1_12", allocation_id="1234567",
+                node="node-1234", since_s=1790000000.5, exit_status=0,
+            )  # fmt: skip
+            written.put(lines.moved([moved], clock.at_s))
+    written.close()
+    assert (tmp_path / HISTORY).stat().st_size / count * 100_000 < 50e6
+
+
+def test_the_event_log_tells_what_a_job_took(tmp_path, request):
+    log = tmp_path / "log"
+    log.write_bytes((request.path.parents[1] / "htcondor/event_log.txt").read_bytes())
+    told = dict(event for event in EventLog(log).read() if event[1].kind is EventKind.TERMINATED)
+    assert told["12.0"].usage == Usage(0.0, 5, 1)
+
+
+def test_lines_are_plain_json_for_other_programs(told):
+    told.add("a")
+    told.tick()
+    assert all(json.loads(line)["kind"] for line in told.path.read_text().splitlines())
+
+
+def test_the_controller_goes_on_where_the_history_cannot_be_written(told, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(history.os, "write", full)
+    told.add("a")
+    told.tick()
+    assert len(told.ap.submissions) == 1
+    assert any("history" in text for text in told.warned)
+    assert isinstance(told.controller, Controller)

@@ -1,0 +1,134 @@
+"""How far a run is: what is said, where and how often."""
+
+import io
+import logging
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.common.durations import duration
+from snakemake_executor_plugin_osgpilot.monitoring.console import Footer, Teller
+from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
+from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+
+BEGUN = Progress(waiting=3, running=1, done=0, failed=0, pending=1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class ColorizingTextHandler(logging.StreamHandler):
+    """Named as Snakemake's own."""
+
+
+@pytest.fixture
+def now(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    return {"s": 0.0}
+
+
+class Listening(logging.Handler):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+def teller(stream, now):
+    logger, listening = logging.Logger("test"), Listening()
+    logger.addHandler(ColorizingTextHandler(stream))
+    logger.addHandler(listening)
+    return Teller(logger, now_s=lambda: now["s"]), logger, listening.said
+
+
+def test_the_line_names_what_there_is_and_nothing_that_is_not():
+    assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
+    more = replace(BEGUN, failed=1, to_come=9, pending=0, eta=Eta(90.0, 90.0))
+    assert more.line == (
+        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
+        "about 1 min 30 s to go"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (5, "5 s"),
+        (119, "1 min 59 s"),
+        (600, "10 min"),
+        (3600, "1 h"),
+        (5400, "1 h 30 min"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_times_are_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_on_a_terminal_one_line_changes_and_the_log_goes_above_it(now):
+    terminal = Terminal()
+    told, logger, said = teller(terminal, now)
+    told.show(BEGUN)
+    logger.warning("hello")
+    now["s"] = 2.0
+    told.show(replace(BEGUN, done=1))
+    told.close()
+    lines = terminal.getvalue().split("\n")
+    assert said == ["hello"]
+    assert lines[0].endswith("\r\r\x1b[2Khello"), "the line was taken away first"
+    assert "1 done" in lines[1]
+    assert lines[-1].endswith("\x1b[2K"), "and at the end"
+
+
+def test_a_line_of_the_log_is_never_cut_in_two(now):
+    terminal = Terminal()
+    footer = Footer(terminal)
+    footer.write("half of ")
+    footer.show("a run", "progress")
+    footer.write("a line\n")
+    footer.flush()
+    assert "half of a line\n" in terminal.getvalue()
+
+
+def test_several_runs_share_the_last_line(now):
+    terminal = Terminal()
+    logger = logging.Logger("test")
+    logger.addHandler(ColorizingTextHandler(terminal))
+    first, second = (Teller(logger, lambda: 0.0) for _ in range(2))
+    first.show(BEGUN)
+    second.show(replace(BEGUN, waiting=7))
+    last = terminal.getvalue().split("\x1b[2K")[-1]
+    assert "0/4 jobs, 1 running, 0/1 pilots" in last
+    assert "|" in last
+
+
+def test_on_a_narrow_terminal_the_line_is_brief_before_it_is_cut(now):
+    terminal = Terminal()
+    told, _, _ = teller(terminal, now)
+    told.show(replace(BEGUN, done=10, to_come=9, eta=Eta(90.0, 300.0)))
+    line = terminal.getvalue().rstrip("\r").split("\r")[-1]
+    assert line == "osgpilot: 10/23 jobs, 1 running, 0/1 pilots; 1 min 30 s to 5 min to go"
+
+
+def test_a_log_gets_a_line_now_and_then_and_only_news(now):
+    told, _, said = teller(io.StringIO(), now)
+    for second in range(600):
+        now["s"] = float(second)
+        told.show(replace(BEGUN, done=second))
+    assert 20 <= len(said) <= 30
+    for second in range(600, 1200):
+        now["s"] = float(second)
+        told.show(replace(BEGUN, done=599))
+    assert len(said) <= 31
+
+
+def test_where_nothing_happens_nothing_is_said(now):
+    told, _, said = teller(io.StringIO(), now)
+    told.show(Progress(0, 0, 5, 0))
+    assert said == []

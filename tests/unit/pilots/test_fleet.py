@@ -1,0 +1,449 @@
+"""The fleet: what is launched, what is believed, and that nothing stays behind."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from doubles import SEAT, FakeSlurm, HandClock, site
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    Abandoned,
+    NotNow,
+    Refused,
+    Unanswered,
+    Unreached,
+)
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
+from snakemake_executor_plugin_osgpilot.model.resources import PilotState
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
+from snakemake_executor_plugin_osgpilot.pilots import manager as fleet_module
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
+    DOUBT,
+    FAILURES_MAX,
+    GIVE_UP_AFTER_S,
+    NODE_STRIKES_MAX,
+    PROBE_AFTER_MAX_S,
+)
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import BOOT_DEADLINE_S
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    Row,
+    Seen,
+)
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import Signs
+
+KIND = "default/4c"
+LAUNCH = Launch(KIND, 3600, "because")
+ONE, TWO = Plan((LAUNCH,)), Plan((LAUNCH, LAUNCH))
+JOBS_WAIT = Signs(jobs_wait=True)
+
+
+@pytest.fixture
+def slurm():
+    return FakeSlurm()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = HandClock()
+
+    def sleep(seconds):
+        clock.at_s += seconds
+
+    monkeypatch.setattr(fleet_module.time, "sleep", sleep)
+    return clock
+
+
+@pytest.fixture
+def fleet(slurm, clock, tmp_path):
+    return Fleet(slurm, clock, site(tmp_path), SEAT, RunFolder.create(tmp_path, "r1"))
+
+
+def states(fleet):
+    return [p.state for p in fleet.pilots]
+
+
+def test_pilots_have_unique_names_and_their_parameters_as_a_file(fleet, slurm):
+    fleet.apply(TWO)
+    names = [a.name for a in slurm.submitted]
+    assert names == ["osgpilot-r1-1", "osgpilot-r1-2"]
+    assert "OSG_PROJECT_NAME=MyProject" in (slurm.submitted[0].folder / "parameters").read_text()
+
+
+def test_one_look_serves_the_whole_fleet(fleet, slurm):
+    fleet.apply(TWO)
+    slurm.show(Seen.RUNNING)
+    assert len(fleet.look(Signs())) == 2
+    assert slurm.looks == 1
+
+
+def test_without_pilots_slurm_is_not_asked(fleet, slurm):
+    fleet.look(Signs())
+    assert slurm.looks == 0
+
+
+def test_a_failed_look_changes_nothing(fleet, slurm):
+    fleet.apply(ONE)
+    before = fleet.pilots
+    slurm.fails = Unanswered("slurmctld is down")
+    with pytest.raises(Unanswered):
+        fleet.look(Signs())
+    assert fleet.pilots == before
+
+
+def test_a_pilot_whose_sbatch_answer_got_lost_is_found_by_name(fleet, slurm):
+    slurm.lost_answer = True
+    with pytest.raises(Unanswered):
+        fleet.apply(ONE)
+    assert states(fleet) == [PilotState.INTENDED]
+    fleet.look(Signs())
+    assert states(fleet) == [PilotState.PENDING]
+    assert fleet.pilots[0].allocation_id == "1"
+
+
+def test_a_pilot_that_could_not_be_asked_for_is_none(fleet, slurm):
+    slurm.fails = Unreached("ssh login: Connection refused")
+    with pytest.raises(Unreached):
+        fleet.apply(ONE)
+    assert fleet.pilots == ()
+    fleet.apply(ONE)
+    assert states(fleet) == [PilotState.PENDING]
+
+
+def test_a_cancelled_plan_takes_back_the_pending_pilot_only(fleet, slurm):
+    fleet.apply(TWO)
+    fleet.apply(Plan((Cancel("osgpilot-r1-2", "not needed"),)))
+    assert slurm.cancelled == ["2"]
+
+
+def test_a_drained_pilot_is_signalled_and_takes_no_part_any_more(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs())
+    fleet.apply(Plan((Drain("osgpilot-r1-1", "idle"),)))
+    assert slurm.drained == ["1"]
+    assert states(fleet) == [PilotState.DRAINING]
+    fleet.look(Signs())
+    assert states(fleet) == [PilotState.DRAINING]
+
+
+def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs())
+    assert states(fleet) == [PilotState.BOOTING]
+    fleet.look(Signs(known=frozenset({"osgpilot-r1-1"})))
+    assert states(fleet) == [PilotState.READY]
+
+
+def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slurm, clock):
+    fleet.apply(ONE)
+    fleet.note_unneeded({"osgpilot-r1-1"})
+    clock.at_s += 10
+    fleet.note_unneeded({"osgpilot-r1-1"})
+    assert fleet.pilots[0].unneeded_since_s == clock.at_s - 10
+    fleet.note_unneeded(set())
+    assert fleet.pilots[0].unneeded_since_s is None
+
+
+def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
+    slurm.fails = Refused("sbatch: Invalid account")
+    fleet.apply(TWO)
+    assert "Invalid account" in fleet.health.hopeless[KIND]
+    assert "Invalid account" in fleet.gates()[KIND].reason
+    assert slurm.submitted == []
+    assert fleet.live == ()
+
+
+def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fleet, slurm, clock):
+    tries_s = []
+    while not fleet.health.hopeless:
+        clock.at_s += 1
+        if fleet.gates().get(KIND, Gate(1, "")).launches_max:
+            tries_s.append(clock.at_s)
+            slurm.fails = NotNow("sbatch: Unspecified error")
+            fleet.apply(TWO)
+            assert "Unspecified error; next try in" in fleet.gates()[KIND].reason
+    assert fleet.live == ()
+    assert slurm.submitted == [], "one refusal is enough for two pilots"
+    waits_s = [after - before for before, after in pairwise(tries_s)]
+    assert 15 <= waits_s[0] <= 46
+    assert max(waits_s) <= 1.5 * PROBE_AFTER_MAX_S + 1
+    assert GIVE_UP_AFTER_S <= sum(waits_s) <= GIVE_UP_AFTER_S + 1.5 * PROBE_AFTER_MAX_S + 1
+    assert "Unspecified error" in fleet.health.hopeless[KIND]
+
+    clock.at_s += 2 * PROBE_AFTER_MAX_S
+    fleet.apply(ONE)
+    assert len(fleet.live) == 1, "and goes on where there are pilots yet"
+    assert fleet.health.hopeless == {}
+    assert fleet.gates() == {}
+
+
+def fail_one(fleet, slurm, *, served=False, **row):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0} if served else {}))
+    slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
+    slurm.show(Seen.FAILED, **row)
+    fleet.look(Signs())
+
+
+def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
+    for _ in range(FAILURES_MAX):
+        gate = fleet.gates().get(KIND)
+        assert gate is None or (gate.rule, gate.launches_max > 0) == (DOUBT, True)
+        fail_one(fleet, slurm)
+    gate = fleet.gates()[KIND]
+    assert gate.launches_max == 0
+    assert gate.rule == "breaker"
+    assert f"{FAILURES_MAX} pilot(s) in a row were of no use" in gate.reason
+    assert "no fuse" in gate.reason
+    assert fleet.health.hopeless == {}
+
+
+def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, slurm, clock):
+    for _ in range(FAILURES_MAX):
+        fail_one(fleet, slurm)
+    clock.at_s += 60
+    assert fleet.gates()[KIND].launches_max == 1
+    fleet.apply(ONE)
+    assert fleet.gates()[KIND].launches_max == 0
+    slurm.show(Seen.RUNNING)
+    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0}))
+    assert fleet.gates() == {}
+
+
+def test_each_try_that_fails_makes_the_next_wait_longer_and_the_end_is_said(fleet, slurm, clock):
+    waits, begun = [], clock.at_s
+    for _ in range(FAILURES_MAX):
+        fail_one(fleet, slurm)
+    while not fleet.health.hopeless:
+        since = clock.at_s
+        while fleet.gates()[KIND].launches_max == 0:
+            clock.at_s += 1
+        waits.append(clock.at_s - since)
+        fail_one(fleet, slurm)
+    assert waits[3] > waits[0]
+    assert clock.at_s - begun >= GIVE_UP_AFTER_S
+    assert "given up" in fleet.gates()[KIND].reason
+
+
+def test_a_node_on_which_pilots_fail_is_left_out(fleet, slurm):
+    for _ in range(NODE_STRIKES_MAX):
+        fail_one(fleet, slurm, node="n3")
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ("n3",)
+
+
+def test_pilots_that_leave_because_they_are_held_back_are_not_held_against_anything(fleet, slurm):
+    """They started before the breaker opened and found that out when their turn came."""
+    late = FAILURES_MAX + 2
+    for _ in range(late):
+        fleet.apply(ONE)
+    for number in range(1, FAILURES_MAX + 1):
+        show_one(slurm, number, Seen.FAILED, node=f"n{number}")
+    fleet.look(JOBS_WAIT)
+    before = fleet.gates()[KIND]
+    for number in (FAILURES_MAX + 1, late):
+        show_one(slurm, number, Seen.COMPLETED, node="n9")
+    fleet.look(JOBS_WAIT)
+    assert fleet.gates()[KIND] == before
+
+
+def show_one(slurm, number, seen, **row):
+    name = f"osgpilot-r1-{number}"
+    slurm.rows[name] = Row(str(number), name, seen, **row)
+
+
+def test_when_pilots_fail_everywhere_no_node_is_to_blame(fleet, slurm):
+    for node in ("n1", "n1", "n2", "n3"):
+        fail_one(fleet, slurm, node=node)
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ()
+
+
+def test_a_pilot_is_asked_for_on_any_node_when_no_other_is_left(fleet, slurm):
+    for _ in range(NODE_STRIKES_MAX):
+        fail_one(fleet, slurm, node="n1")
+    slurm.fails = Refused("sbatch: Requested node configuration is not available")
+    fleet.apply(ONE)
+    assert slurm.submitted[-1].exclude == ()
+    assert fleet.health.hopeless == {}
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT"])
+def test_what_slurm_did_to_a_pilot_is_not_held_against_it(fleet, slurm, state):
+    for _ in range(FAILURES_MAX + 1):
+        fail_one(fleet, slurm, state=state)
+    assert fleet.gates() == {}
+
+
+def test_pilots_that_leave_while_jobs_wait_open_the_breaker_too(fleet, slurm):
+    for _ in range(FAILURES_MAX):
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING)
+        fleet.look(JOBS_WAIT)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(JOBS_WAIT)
+    assert "left without a job although jobs wait" in fleet.gates()[KIND].reason
+
+
+def test_pilots_that_leave_when_all_is_done_are_as_they_should_be(fleet, slurm):
+    for _ in range(FAILURES_MAX + 1):
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING)
+        fleet.look(JOBS_WAIT)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(Signs())
+    assert fleet.gates() == {}
+
+
+def test_pilots_that_served_do_not_count_as_failures(fleet, slurm):
+    for _ in range(FAILURES_MAX + 1):
+        fail_one(fleet, slurm, served=True)
+    assert fleet.gates() == {}
+
+
+def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(fleet, slurm, clock):
+    for _ in range(FAILURES_MAX):
+        fleet.apply(ONE)
+        slurm.show(Seen.RUNNING, started_s=clock.at_s)
+        fleet.look(Signs())
+        clock.at_s += BOOT_DEADLINE_S + 1
+        ended_before = len(slurm.ended)
+        fleet.look(Signs())
+        assert len(slurm.ended) == ended_before, "the pool did not answer: nothing is concluded"
+        fleet.look(Signs(asked_s=clock.at_s))
+        assert len(slurm.ended) == ended_before + 1
+        slurm.show(Seen.COMPLETED)
+        fleet.look(Signs())
+    assert "did not come to the pool within 15 min" in fleet.gates()[KIND].reason
+
+
+def test_the_end_cancels_pending_pilots_and_signals_running_ones(fleet, slurm):
+    fleet.apply(TWO)
+    slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
+    fleet.end()
+    assert (slurm.ended, slurm.cancelled, slurm.killed) == (["1"], ["2"], [])
+    assert fleet.live == ()
+
+
+def test_a_pilot_that_starts_while_it_is_cancelled_is_signalled(fleet, slurm):
+    fleet.apply(ONE)
+    original = slurm.cancel_pending
+
+    def starts_meanwhile(ids):
+        original([])
+        slurm.show(Seen.RUNNING)
+
+    slurm.cancel_pending = starts_meanwhile
+    fleet.end()
+    assert slurm.ended == ["1"]
+    assert fleet.live == ()
+
+
+def test_a_pilot_that_does_not_listen_is_killed_after_a_while(fleet, slurm, clock):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    slurm.deaf = True
+    before = clock.at_s
+    fleet.end(wait_s=60)
+    assert slurm.killed == ["1"]
+    assert clock.at_s - before >= 60
+
+
+def test_what_cannot_be_ended_is_said(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    slurm.deaf = True
+    slurm.kill = lambda ids: None
+    with pytest.raises(Unanswered, match=r"still shows pilots.* 1"):
+        fleet.end(wait_s=5, kill_wait_s=5)
+
+
+def test_one_in_a_state_that_is_not_known_goes_on_counting_and_is_removed_at_the_end(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.UNKNOWN, state="DANCING")
+    slurm.deaf = True
+    for _ in range(2 * ABSENT_LOOKS_TO_BELIEVE):
+        assert fleet.look(Signs()) == []
+    assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
+    fleet.end()
+    assert slurm.killed == ["1"]
+    assert fleet.live == ()
+
+
+def test_what_is_asked_to_end_is_named_by_id_and_name(fleet, slurm):
+    asked = []
+    slurm.end_running = asked.append
+    slurm.kill = lambda pilots: (asked.append(pilots), FakeSlurm.kill(slurm, pilots))
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.end()
+    assert asked == [{"1": "osgpilot-r1-1"}] * 2
+
+
+def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.fails = Unanswered("slurmctld restarts")
+    fleet.end()
+    assert fleet.live == ()
+
+
+def abandoned(fleet, slurm):
+    slurm.fails = Abandoned("`sbatch` was not waited for")
+    with pytest.raises(Abandoned):
+        fleet.apply(ONE)
+    return fleet.pilots[0]
+
+
+def test_a_submission_that_was_not_waited_for_is_looked_for_and_not_for_long(fleet, slurm, clock):
+    pilot, began_s = abandoned(fleet, slurm), clock.at_s
+    with pytest.raises(Unanswered, match=f"may have {pilot.name} yet"):
+        fleet.end()
+    assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * fleet_module.LOOK_PAUSE_S
+    assert states(fleet) == [PilotState.INTENDED]
+
+
+def test_one_that_took_effect_all_the_same_is_taken_back(fleet, slurm):
+    pilot = abandoned(fleet, slurm)
+    slurm.rows[pilot.name] = Row("7", pilot.name, Seen.QUEUED)
+    fleet.end()
+    assert slurm.cancelled == ["7"]
+    assert states(fleet) == [PilotState.CANCELLED]
+
+
+def test_others_are_waited_for_beside_it(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    abandoned(fleet, slurm)
+    with pytest.raises(Unanswered, match="osgpilot-r1-2 yet"):
+        fleet.end()
+    assert states(fleet) == [PilotState.CANCELLED, PilotState.INTENDED]
+
+
+def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
+    seat = replace(SEAT, scope=Scope.OWNER)
+    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet.apply(TWO)
+    slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
+    fleet.look(Signs(served={"osgpilot-r1-1": 1.0}))
+    fleet.end(wait_s=3)
+    assert (slurm.ended, slurm.killed) == ([], [])
+    assert (slurm.drained, slurm.cancelled) == (["1"], ["2"])
+    assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
+
+
+def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ours(
+    slurm, clock, tmp_path
+):
+    seat = replace(SEAT, scope=Scope.PROJECT)
+    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    for _ in range(FAILURES_MAX):
+        fleet.apply(ONE)
+        slurm.show(Seen.COMPLETED)
+        fleet.look(JOBS_WAIT)
+    assert not fleet.gates()

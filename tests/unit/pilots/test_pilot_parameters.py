@@ -1,0 +1,107 @@
+"""What a pilot is told, and the script that reads it."""
+
+from dataclasses import replace
+
+import classad2
+import pytest
+
+from snakemake_executor_plugin_osgpilot.config.site import Partition, PilotOptions, Site
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.pilots import parameters
+
+SEAT = Seat("alice", "MyProject", "r1")
+
+
+def site(tmp_path, **more):
+    partition = Partition("", 4, 3900, (90,), smallest_cores=4)
+    return Site("Home", "Home-Slurm", tmp_path / "token", "/x.sif", (partition,), **more)
+
+
+PILOT = Pilot("p1", Shape(4, 3800), offer="default/4c", walltime_s=5400)
+
+
+def test_the_contract_of_the_pilot_container(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    assert values["env OSG_PROJECT_NAME"] == "MyProject"
+    assert values["env MEMORY"] == "3800"
+    assert values["env NUM_CPUS"] == "4"
+    assert values["env GLIDEIN_RANDOMIZE_NAME"] == "true"
+    assert values["env ACCEPT_JOBS_FOR_HOURS"] == "2"
+    assert values["env GLIDEIN_Start_Extra"] == (
+        '((TARGET.Owner =?= "alice") && (TARGET.OSGPilotWorkflow =?= "r1")'
+        " && (MY.OSGPILOT_CLOSED =!= true))"
+    )
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(True, "true"), (False, "false")])
+def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
+    quiet = site(tmp_path, pilot=PilotOptions(remote_log=wanted))
+    values = parameters.parameters(quiet, SEAT, PILOT, tmp_path)
+    assert values["env ENABLE_REMOTE_SYSLOG"] == said
+
+
+def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
+    seats = [replace(SEAT, scope=scope) for scope in Scope]
+    clauses = [parameters.start_extra(seat) for seat in seats]
+    jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2"), ("Alice", "r1")]
+    assert [[admits(clause, *job) for job in jobs] for clause in clauses] == [
+        [True, False, False, False, False],
+        [True, True, False, False, False],
+        [True, True, True, True, True],
+    ]
+
+
+def admits(clause, owner, run, **slot):
+    job = classad2.ClassAd({"Owner": owner, "OSGPilotWorkflow": run})
+    return classad2.ExprTree(clause).eval(scope=classad2.ClassAd(slot), target=job)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_pilot_that_is_closed_admits_nobody(scope):
+    clause = parameters.start_extra(replace(SEAT, scope=scope))
+    assert admits(clause, "alice", "r1", OSGPILOT_CLOSED=False)
+    assert not admits(clause, "alice", "r1", OSGPILOT_CLOSED=True)
+
+
+def test_the_startd_runs_the_gate_besides_what_else_it_runs(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    jobs = values["env _CONDOR_STARTD_CRON_JOBLIST"].split()
+    assert jobs == ["$(STARTD_CRON_JOBLIST)", "osgpilot"]
+    assert values["env _CONDOR_STARTD_CRON_osgpilot_ARGS"] == "/pilot/osgpilot-gate"
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_no_scope_lets_a_name_through_that_would_change_the_expression(tmp_path, scope):
+    with pytest.raises(BadInput, match="owner"):
+        parameters.start_extra(Seat('a" || true || "', "MyProject", "r1", scope))
+
+
+@pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])
+def test_a_project_that_would_change_the_start_expression_is_refused(tmp_path, bad):
+    with pytest.raises(BadInput, match="project"):
+        parameters.parameters(site(tmp_path), Seat("alice", bad, "r1"), PILOT, tmp_path)
+
+
+def test_the_token_itself_is_nowhere_in_a_pilots_folder(tmp_path):
+    (tmp_path / "token").write_text("SECRET")
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    files = parameters.pilot_files(site(tmp_path), values)
+    assert "SECRET" not in "".join(files.values())
+
+
+def test_slots_that_keep_an_image_are_not_stopped_for_their_disk(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    policy = classad2.ExprTree(values["env _CONDOR_DISK_EXCEEDED"])
+
+    def exceeded(name, usage_kb):
+        ad = classad2.ClassAd({"Name": name, "JobUniverse": 5, "Disk": 1000})
+        if usage_kb is not None:
+            ad["DiskUsage"] = usage_kb
+        return policy.eval(ad)
+
+    assert exceeded("slot1_1@data1.example.org", 1001) is True
+    assert exceeded("slot1_1@node", 1000) is False
+    assert exceeded("data1_3@node", 1001) is False
+    assert exceeded("slot1_1@node", None) is False

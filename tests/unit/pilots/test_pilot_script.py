@@ -1,0 +1,407 @@
+"""What the script of a pilot does with its parameters, in an allocation that is not one."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S
+from snakemake_executor_plugin_osgpilot.pilots import parameters
+from unit.pilots.test_pilot_parameters import PILOT, SEAT, site
+
+FAKE_RUNTIME = """#!/bin/bash
+if [ "$1" = pull ]; then
+    echo "$4" >> "$FOLDER_OUT/pulls"
+    [ -z "${PULL_FAILS:-}" ] || exit 1
+    echo sif > "$3"
+    exit
+fi
+printf '%s\\n' "$@" > "$FOLDER_OUT/argv"
+env > "$FOLDER_OUT/env"
+for a in "$@"; do
+    case $a in
+        *extra-attributes.cfg*) cat "${a%%:*}" > "$FOLDER_OUT/attributes" ;;
+        *:/pilot) cat "${a%%:*}/osgpilot-gate" > "$FOLDER_OUT/gate" ;;
+    esac
+done
+trap 'echo ended > "$FOLDER_OUT/term"; kill $!; exit 0' TERM
+if [ -n "${WAIT_FOR_TERM:-}" ]; then
+    sleep 60 > /dev/null 2>&1 &
+    touch "$FOLDER_OUT/waiting"
+    wait
+fi
+exit "${RUNTIME_STATUS:-0}"
+"""
+
+
+@pytest.fixture
+def pilot_sh(tmp_path):
+    """Start pilot.sh in an allocation that is not one, with a container runtime that only looks."""
+    bin_folder, scratch = tmp_path / "bin", tmp_path / "scratch"
+    bin_folder.mkdir()
+    scratch.mkdir()
+    runtime = bin_folder / "apptainer"
+    runtime.write_text(FAKE_RUNTIME)
+    runtime.chmod(0o755)
+    pool = socket.create_server(("127.0.0.1", 0))
+    (tmp_path / "data").mkdir()
+    here = site(
+        tmp_path,
+        scratch=str(scratch),
+        setup=("export FROM_SETUP=yes",),
+        central_manager=f"127.0.0.1:{pool.getsockname()[1]}",
+        shared_folders=(f"{tmp_path}/data",),
+    )
+    folder = tmp_path / "p1"
+    values = parameters.parameters(here, SEAT, PILOT, tmp_path)
+    values["env TRICKY"] = "a=b $(touch pwned) `id` \"quoted\" 'single' \\ end "
+    folder.mkdir()
+    for name, text in parameters.pilot_files(here, values).items():
+        (folder / name).write_text(text)
+    script = tmp_path / parameters.SCRIPT
+    script.write_text(parameters.script())
+
+    def start(**env):
+        return subprocess.Popen(
+            ["bash", str(script), str(folder)],
+            env={
+                "PATH": f"{bin_folder}:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
+                "SLURM_JOB_ID": "4711",
+                "SLURM_JOB_END_TIME": "2000000000",
+                "FOLDER_OUT": str(tmp_path),
+                **env,
+            },
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    yield start
+    pool.close()
+
+
+def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path):
+    process = pilot_sh()
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, said
+    env = (tmp_path / "env").read_text()
+    assert "APPTAINERENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
+    assert "APPTAINERENV_OSG_PROJECT_NAME=MyProject\n" in env
+    assert "APPTAINER_NO_EVAL=1\n" in env
+    assert "FROM_SETUP=yes" in env
+    assert not (tmp_path / "pwned").exists()
+    argv = (tmp_path / "argv").read_text()
+    assert f"{tmp_path}/token:/etc/condor/tokens-orig.d/flock.opensciencegrid.org:ro" in argv
+    assert "secret" not in argv + env + said
+
+
+def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
+    assert "--nv" not in (tmp_path / "argv").read_text()
+    assert "APPTAINERENV_CUDA" not in (tmp_path / "env").read_text()
+
+    told = tmp_path / "p1" / "parameters"
+    told.write_text(told.read_text().replace("option gpus=0\n", "option gpus=2\n"))
+    pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
+    assert "--nv\n" in (tmp_path / "argv").read_text()
+    assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
+
+
+def test_shared_folders_reach_the_pilot_and_the_containers_of_its_jobs(pilot_sh, tmp_path):
+    said, _ = pilot_sh().communicate(timeout=90)
+    data = f"{tmp_path}/data"
+    assert f"--bind {data}" in " ".join((tmp_path / "argv").read_text().split()), said
+    assert f"APPTAINERENV_SINGULARITY_BIND_EXTRA={data}:{data}\n" in (tmp_path / "env").read_text()
+
+
+def test_a_shared_folder_that_a_node_lacks_is_named(pilot_sh, tmp_path):
+    (tmp_path / "data").rmdir()
+    process = pilot_sh()
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert f"{tmp_path}/data is not on" in said
+    assert "--osgpilot-shared-prefixes" in said
+
+
+def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path):
+    pilot_sh().communicate(timeout=90)
+    attributes = dict(
+        line.split(" = ") for line in (tmp_path / "attributes").read_text().splitlines()
+    )
+    assert int(attributes["GLIDEIN_ToDie"]) == 2000000000 - END_MARGIN_S
+    assert attributes["OSGPILOT_SLURM_JOB_ID"] == '"4711"'
+    assert attributes["OSGPILOT_PILOT_ID"] == '"p1"'
+
+
+def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path):
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    process.terminate()
+    process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert (tmp_path / "term").read_text() == "ended\n"
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+BUSY_RM = """#!/bin/bash
+case $* in
+    *osg-pilot.*) [ -e "$FOLDER_OUT/tried" ] || { touch "$FOLDER_OUT/tried"; exit 1; } ;;
+esac
+exec /bin/rm "$@"
+"""
+
+
+def test_scratch_that_a_dying_daemon_still_writes_into_is_removed_a_moment_later(
+    pilot_sh, tmp_path
+):
+    rm = tmp_path / "bin" / "rm"
+    rm.write_text(BUSY_RM)
+    rm.chmod(0o755)
+    pilot_sh().communicate(timeout=90)
+    assert (tmp_path / "tried").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path):
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    process.send_signal(signal.SIGUSR1)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert "asked to take no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
+@pytest.mark.parametrize("gone", ["old", "deleted"])
+def test_a_running_pilot_drains_when_its_workflow_is_not_heard_of_any_more(
+    pilot_sh, tmp_path, gone
+):
+    script, lease = tmp_path / "pilot.sh", tmp_path / "lease"
+    script.write_text(script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1"))
+    lease.touch()
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    time.sleep(0.5)
+    assert process.poll() is None
+    if gone == "old":
+        os.utime(lease, (time.time() - 3600,) * 2)
+    else:
+        lease.unlink()
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert "has not been heard of: taking no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
+@pytest.fixture
+def gate(pilot_sh, tmp_path):
+    """Run what the startd of a pilot asks whether it takes jobs, as often as wanted."""
+    pilot_sh().communicate(timeout=90)
+    folder, bin_folder = tmp_path / "pilot", tmp_path / "bin"
+    folder.mkdir()
+    text = (tmp_path / "gate").read_text().replace("/pilot", str(folder))
+
+    def ask(free_mb=10_000):
+        df = bin_folder / "df"
+        df.write_text(f"#!/bin/sh\necho; echo disk 1 1 {free_mb * 1024} 1% /\n")
+        df.chmod(0o755)
+        env = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["sh", "-u"], input=text, env=env, capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    ask.folder = folder
+    return ask
+
+
+OPEN, CLOSED = "OSGPILOT_CLOSED = false", "OSGPILOT_CLOSED = true"
+SAID, NEWS = "- update:false", "- update:true"
+
+
+def test_the_gate_is_closed_by_the_stop_file_and_tells_the_pool_once(gate):
+    assert gate() == [OPEN, SAID]
+    (gate.folder / "stop-glidein.stamp").touch()
+    assert gate() == [CLOSED, NEWS]
+    assert gate() == [CLOSED, SAID]
+
+
+def test_the_gate_is_closed_while_the_scratch_disk_is_full(gate):
+    assert gate(free_mb=255) == [CLOSED, NEWS]
+    assert gate(free_mb=0) == [CLOSED, SAID]
+    assert gate(free_mb=256) == [OPEN, NEWS]
+    assert gate() == [OPEN, SAID]
+
+
+def test_a_disk_of_which_nothing_is_known_closes_no_gate(gate, tmp_path):
+    df = tmp_path / "bin" / "df"
+    gate()
+    df.write_text("#!/bin/sh\nexit 1\n")
+    text = (tmp_path / "gate").read_text().replace("/pilot", str(gate.folder))
+    env = {"PATH": f"{df.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh"], input=text, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [OPEN, SAID]
+
+
+def test_a_node_whose_scratch_disk_is_full_gets_no_pilot(pilot_sh, tmp_path):
+    df = tmp_path / "bin" / "df"
+    df.write_text("#!/bin/sh\necho; echo disk 1 1 1024 99% /\n")
+    df.chmod(0o755)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "1 MB free in" in said
+    assert not (tmp_path / "argv").exists()
+
+
+def test_a_pilot_whose_scratch_disk_stays_full_drains(pilot_sh, tmp_path):
+    script, df = tmp_path / "pilot.sh", tmp_path / "bin" / "df"
+    text = script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1")
+    script.write_text(text)
+    process = pilot_sh(WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    df.write_text("#!/bin/sh\necho; echo disk 1 1 1024 99% /\n")
+    df.chmod(0o755)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert "MB free in" in said
+    assert "for long: taking no new jobs" in said
+    assert (tmp_path / "term").read_text() == "ended\n"
+
+
+def test_the_log_tells_what_was_found_on_the_node(pilot_sh):
+    said, _ = pilot_sh().communicate(timeout=90)
+    checks = dict(
+        line.removeprefix("osgpilot: check ").split("=")
+        for line in said.splitlines()
+        if line.startswith("osgpilot: check ")
+    )
+    assert set(checks) == {"user_namespaces", "fuse", "cvmfs", "scratch_gb", "pool"}
+    assert checks["pool"] == "ok"
+    assert int(checks["scratch_gb"]) >= 0
+
+
+def test_a_node_that_cannot_reach_the_pool_says_so(pilot_sh, tmp_path):
+    folder = tmp_path / "p1" / "parameters"
+    folder.write_text(re.sub("env POOL=.*", "env POOL=127.0.0.1:1", folder.read_text()))
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "cannot reach 127.0.0.1 port 1" in said
+
+
+def test_a_pilot_whose_workflow_is_gone_leaves_at_once(pilot_sh, tmp_path):
+    lease = tmp_path / "lease"
+    lease.touch()
+    os.utime(lease, (time.time() - 3600,) * 2)
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
+    assert process.returncode == 0
+    assert "has not been heard of for 60 min: leaving" in said
+    assert not (tmp_path / "argv").exists()
+
+
+def test_a_pilot_whose_kind_is_held_back_leaves_at_once(pilot_sh, tmp_path):
+    (tmp_path / "lease").touch()
+    (tmp_path / "held-back").write_text("other/4c\ndefault/4c\n")
+    said, _ = (process := pilot_sh()).communicate(timeout=90)
+    assert process.returncode == 0
+    assert "held back" in said
+    assert not (tmp_path / "argv").exists()
+
+
+@pytest.fixture
+def fetched(tmp_path):
+    """Have the pilot's image come by URL; returns what the container runtime was asked to fetch."""
+
+    def use(url="docker://registry/pilot:1"):
+        path = tmp_path / "p1" / "parameters"
+        text = re.sub("option image=.*", f"option image={url}", path.read_text())
+        path.write_text(text)
+
+    def asked():
+        return (tmp_path / "pulls").read_text().splitlines()
+
+    use.asked = asked
+    return use
+
+
+def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
+    pilot_sh, fetched, tmp_path
+):
+    fetched()
+    for _ in range(2):
+        said, _ = (process := pilot_sh()).communicate(timeout=90)
+        assert process.returncode == 0, said
+    assert fetched.asked() == ["docker://registry/pilot:1"]
+    (kept,) = (tmp_path / ".cache").rglob("*.sif")
+    assert str(kept) in (tmp_path / "argv").read_text()
+    os.utime(kept, (time.time() - 73 * 3600,) * 2)
+    pilot_sh().communicate(timeout=90)
+    assert len(fetched.asked()) == 2
+    assert (tmp_path / ".cache" / "osgpilot" / "pilot-images").stat().st_mode & 0o077 == 0
+
+
+def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
+    fetched()
+    pilot_sh().communicate(timeout=90)
+    (kept,) = (tmp_path / ".cache").rglob("*.sif")
+    os.utime(kept, (time.time() - 73 * 3600,) * 2)
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=90)
+    assert process.returncode == 0
+    assert "cannot renew docker://registry/pilot:1" in said
+
+
+def test_an_image_that_cannot_be_fetched_ends_the_pilot_with_the_reason(pilot_sh, fetched):
+    fetched()
+    said, _ = (process := pilot_sh(PULL_FAILS="1")).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "cannot fetch docker://registry/pilot:1" in said
+
+
+def test_a_container_that_fails_fails_the_allocation(pilot_sh, tmp_path):
+    process = pilot_sh(RUNTIME_STATUS="7")
+    process.communicate(timeout=90)
+    assert process.returncode == 7
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
+    (tmp_path / "bin" / "apptainer").unlink()
+    for tool in ("bash", "hostname", "env", "stat"):
+        (tmp_path / "bin" / tool).symlink_to(Path("/usr/bin") / tool)
+    process = pilot_sh(PATH=str(tmp_path / "bin"))
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "neither apptainer nor singularity" in said
+
+
+def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
+    told, disk = tmp_path / "p1" / "parameters", tmp_path / "disk" / "job_4711"
+    disk.mkdir(parents=True)
+    told.write_text(
+        re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", told.read_text())
+    )
+    said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=90)
+    assert process.returncode == 0, said
+    assert f"{disk}/osg-pilot.4711." in (tmp_path / "argv").read_text()
+    assert not any(disk.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", "disk", "/a:/b", "/a b"])
+def test_scratch_that_is_no_folder_by_its_variables_is_named(pilot_sh, tmp_path, value):
+    told = tmp_path / "p1" / "parameters"
+    told.write_text(re.sub("option scratch=.*", "option scratch=$DISK", told.read_text()))
+    said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=90)
+    assert process.returncode == 1
+    assert "$DISK is no folder on" in said
+    assert "see `scratch` in the site file" in said

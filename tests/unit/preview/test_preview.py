@@ -1,0 +1,234 @@
+"""What is told of a run before it is begun: starts one after the other, and bounds."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import pytest
+from click.testing import CliRunner
+
+from snakemake_executor_plugin_osgpilot.cli import main
+from snakemake_executor_plugin_osgpilot.model.plan import Launch
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
+from snakemake_executor_plugin_osgpilot.preview import snakemake_cli as ask
+from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
+from snakemake_executor_plugin_osgpilot.preview.dry_plan import rehearse
+from snakemake_executor_plugin_osgpilot.preview.simulated_runs import TASKS_MAX, simulated
+from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Task, bounds
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from unit.scaling.planner.test_plan import OFFER, POLICY, SMALL
+
+PACED = replace(POLICY, launches_max=3)
+
+
+def rehearsed(jobs, policy=PACED, known=None):
+    waiting = Counter({SMALL: jobs} if jobs else {})
+    return rehearse(Snapshot(0.0, waiting), known or Estimates(), policy, 3.0)
+
+
+def test_the_first_start_is_what_the_planner_decides_for_the_same_snapshot():
+    first = plan(Snapshot(0.0, Counter({SMALL: 40})), Estimates(), PACED)
+    start = rehearsed(40).starts[0]
+    launches = [action for action in first.actions if isinstance(action, Launch)]
+    assert launches == [Launch(start.offer, start.walltime_s, start.reason)] * start.count
+
+
+def test_pilots_are_asked_for_a_few_at_a_time_until_there_is_room_for_all():
+    told = rehearsed(40)
+    assert [(start.after_s, start.count) for start in told.starts] == [
+        (0.0, 3), (3.0, 3), (6.0, 3), (9.0, 1),
+    ]  # fmt: skip
+    assert told.pilots == 10
+    assert told.refusals == ()
+
+
+def test_what_holds_back_further_pilots_is_told_and_the_pace_is_not():
+    told = rehearsed(40, replace(PACED, pilots_max=4))
+    assert told.pilots == 4
+    assert [(refusal.count, refusal.rule) for refusal in told.refusals] == [(6, "pilots_max")]
+
+
+def test_nothing_is_started_for_nothing():
+    assert rehearsed(0).starts == ()
+
+
+def test_a_start_says_when_its_pilots_are_expected_to_be_of_use():
+    known = Estimates(waits_s={OFFER.name: (300.0,) * 50}, boots_s=(30.0,) * 50)
+    (start, *_) = rehearsed(4, known=known).starts
+    assert start.wait_s == pytest.approx(300, abs=60)
+    assert start.lead_s == pytest.approx(start.wait_s + 30, abs=5)
+
+
+def case(tasks, parents, **more):
+    policy = replace(POLICY, **more)
+    return Case(tasks, parents, 4, cores_max=8, wait_s=40.0, boot_s=60.0, policy=policy)
+
+
+def one(expected_s=60.0, limit_s=120.0, **more):
+    return Task("map", SMALL, expected_s, limit_s, **more)
+
+
+def test_a_chain_takes_as_long_as_its_jobs_however_many_cores_there_are():
+    told = bounds(case([one()] * 3, [[], [0], [1]]))
+    assert told.makespan_s[0] == 100 + 3 * 60
+    assert told.makespan_s[1] == 100 + 3 * 120 + 3 * 120 / 4
+
+
+def test_a_scatter_takes_at_least_its_work_on_all_cores_allowed():
+    told = bounds(case([one()] * 80, [[]] * 80))
+    assert told.makespan_s[0] == 100 + 80 * 60 / 8
+    assert told.core_h[0] == pytest.approx((80 * 60 + 4 * 60) / 3600)
+    assert told.core_h[0] < told.core_h[1]
+
+
+def test_no_more_is_expected_to_be_spent_than_the_budget_allows():
+    told = bounds(case([one()] * 80, [[]] * 80, core_s_max=1800.0))
+    assert told.core_h == (0.5, 0.5)
+
+
+def test_what_runs_elsewhere_takes_time_but_no_pilot():
+    told = bounds(replace(case([one(on_pilot=False)], [[]]), cores=0))
+    assert told.makespan_s == (60.0, 120.0)
+    assert told.core_h == (0.0, 0.0)
+
+
+@dataclass(eq=False)
+class FakeJob:
+    rule: str
+    after: list = field(default_factory=list)
+    is_local: bool = False
+    threads: int = 1
+
+
+class FakeDag:
+    def __init__(self, *jobs):
+        self.jobs = jobs
+
+    def needrun_jobs(self):
+        return iter(self.jobs)
+
+    def job_dependencies(self, job):
+        return job.after
+
+
+def test_the_dag_becomes_tasks_in_an_order_in_which_they_can_run():
+    done = FakeJob("done")
+    first = FakeJob("first", [done])
+    second = FakeJob("second", [first])
+    gather = FakeJob("gather", [first, second], is_local=True)
+    limited = JobClass(Shape(2, 500), 600)
+    tasks, parents = tasks_of(
+        FakeDag(gather, second, first),
+        lambda job: not job.is_local,
+        {first: limited, second: None}.get,
+        {"second": 30.0},
+    )
+    assert [task.rule for task in tasks] == ["first", "second", "gather"]
+    assert parents == [[], [0], [0, 1]]
+    assert [(task.expected_s, task.limit_s) for task in tasks] == [(300, 600), (30, 60), (0, 0)]
+    assert [task.on_pilot for task in tasks] == [True, True, False]
+    assert [task.seen for task in tasks] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ((), "executor is local; give those of a run with `--executor osgpilot`"),
+        (("--executor", "dryrun"), "executor is dryrun"),
+        (("--executor", "osgpilot", "--unlock"), "--unlock runs no workflow"),
+        (("--executor", "osgpilot", "--delete-all-output"), "--delete-all-output runs no workflow"),
+    ],
+)
+def test_arguments_that_run_nothing_of_ours_are_refused_in_one_line(
+    argv, told, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Snakefile").write_text("rule all:\n    output: 'out'\n    shell: 'touch {output}'")
+    given = (*argv, "--osgpilot-site", "site.yaml") if "osgpilot" in argv else argv
+    said = CliRunner().invoke(main, ["plan", "--", *given])
+    assert said.exit_code == 1
+    assert told in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["Snakefile"]
+
+
+def test_what_is_wrong_is_told_as_a_run_would_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Snakefile").write_text("rule all:\n    output: 'out'\n    shell: 'touch {output}'")
+    argv = ["--executor", "osgpilot", "--osgpilot-site", "none.yaml", "--jobs", "2"]
+    said = CliRunner().invoke(main, ["plan", *argv])
+    assert said.exit_code == 1
+    assert "site file none.yaml: No such file or directory; `osgpilot site init`" in said.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Snakefile"]
+
+
+def test_the_executor_of_snakemake_is_its_own_again_afterwards(tmp_path, monkeypatch):
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    monkeypatch.chdir(tmp_path)
+    before = ExecutorPluginRegistry().get_plugin("osgpilot")
+    with pytest.raises(ask.BadInput):
+        ask.preview([])
+    assert ExecutorPluginRegistry().get_plugin("osgpilot") is before
+
+
+def test_a_preview_is_plain_json_whatever_is_infinite():
+    from snakemake_executor_plugin_osgpilot.preview.result import _finite
+
+    assert json.loads(json.dumps(_finite({"a": [float("inf"), 1.0]}), allow_nan=False)) == {
+        "a": [None, 1.0]
+    }
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """However slow the machine is."""
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.preview.simulated_runs.FOR_S", 1e9)
+
+
+def small_case(tasks, parents, **more):
+    policy = replace(POLICY, economy=0.5, launches_max=3)
+    return Case(tasks, parents, 4, cores_max=400, wait_s=120.0, boot_s=180.0, policy=policy, **more)
+
+
+def test_simulated_runs_take_longer_than_the_chain_and_cost_more_than_the_work():
+    told = simulated(small_case([one()] * 40, [[]] * 39 + [list(range(39))]))
+    assert told.how == "9 simulated runs"
+    assert 100 < told.makespan_s[0] < told.makespan_s[1]
+    assert 40 * 40 / 3600 < told.core_h[0] <= told.core_h[1]
+
+
+def test_what_nobody_has_seen_may_take_a_little_or_nearly_all_it_may():
+    seen = simulated(small_case([one(600.0, 1200.0)] * 40, [[]] * 40))
+    guessed = simulated(small_case([one(600.0, 1200.0, seen=False)] * 40, [[]] * 40))
+    assert (seen.unknown, guessed.unknown) == ((), ("map",))
+    assert guessed.core_h[0] < 0.5 * seen.core_h[0] < seen.core_h[1] < guessed.core_h[1]
+    assert guessed.makespan_s[0] < 0.5 * seen.makespan_s[0]
+
+
+def test_a_simulation_is_the_same_each_time():
+    of = small_case([one()] * 10, [[]] * 10)
+    assert simulated(of) == simulated(of)
+
+
+def test_what_runs_elsewhere_adds_its_part_of_the_chain_to_a_simulation():
+    alone = simulated(small_case([one()], [[]]))
+    both = simulated(small_case([one(), one(600.0, on_pilot=False)], [[], [0]]))
+    assert both.makespan_s[0] == pytest.approx(alone.makespan_s[0] + 600)
+    assert both.core_h == alone.core_h
+
+
+def test_jobs_wait_for_those_before_what_runs_elsewhere():
+    through = [one(), one(0.0, 0.0, on_pilot=False), one()]
+    chain = simulated(small_case(through, [[], [0], [1]]))
+    direct = simulated(small_case([one(), one()], [[], [0]]))
+    assert chain.makespan_s == direct.makespan_s
+
+
+def test_there_are_bounds_where_a_simulation_would_take_too_long_or_come_to_no_end():
+    many = small_case([one()] * (TASKS_MAX + 1), [[]] * (TASKS_MAX + 1))
+    assert simulated(many).how == bounds(many).how
+    nowhere = small_case([one(on_pilot=False)], [[]])
+    assert simulated(nowhere).how == bounds(nowhere).how

@@ -1,0 +1,342 @@
+"""What is made of a run's history: numbers, drawings, words; how it looks is for tests/browser."""
+
+import io
+import json
+from dataclasses import asdict
+
+import pytest
+import yaml
+from histories import BEGUN_S, BOOT_S, LIFE, NASTY, nasty, pilot, queued, ran, served, small
+from rich.console import Console
+
+from snakemake_executor_plugin_osgpilot.cli import main
+from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
+from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from snakemake_executor_plugin_osgpilot.report import prometheus
+from snakemake_executor_plugin_osgpilot.report.core_hours import waste
+from snakemake_executor_plugin_osgpilot.report.html import page, ticks
+from snakemake_executor_plugin_osgpilot.report.recommendations import profile, uses
+from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.series import POINTS, Series, balance
+from snakemake_executor_plugin_osgpilot.report.summary import RunState, view
+from snakemake_executor_plugin_osgpilot.report.terminal import screen
+from snakemake_executor_plugin_osgpilot.report.timeline import Scale, colours_of, timeline
+from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+
+
+def story(*told: Line | list[Line]) -> Story:
+    lines = [LIFE]
+    for each in told:
+        lines += each if isinstance(each, list) else [each]
+    return Story().take(lines)
+
+
+def seen(of: Story, *, alive=False, at_s=None):
+    return view(of, of.last_s if at_s is None else at_s, alive=alive)
+
+
+def printed(of) -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(screen(of))
+    return console.file.getvalue()
+
+
+def test_core_hours_are_told_apart_without_a_rest():
+    run = story(
+        queued("a", "000001", cores=2), queued("b", "000002", cores=4),
+        ran("000001", 1, 60, 160), ran("000002", 1, 160, 260, exit_status=1),
+        served(1, BEGUN_S + 300),
+    )  # fmt: skip
+    spent = waste(run, run.last_s)
+    assert asdict(spent) == {
+        "boot": 4 * 60, "useful": 2 * 100, "fragmentation": 2 * 100, "failed": 4 * 100,
+        "tail": 4 * 40, "idle": 0,
+    }  # fmt: skip
+    assert spent.charged == 4 * 300
+
+
+def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
+    run = story(
+        queued("a", "000001"), ran("000001", 1, 100, 200), served(1, BEGUN_S + 200),
+    )  # fmt: skip
+    spent = waste(run, run.last_s)
+    assert (spent.boot, spent.idle, spent.fragmentation, spent.tail) == (240, 160, 0, 300)
+
+
+def test_a_pilot_on_which_a_job_runs_is_ready_before_slurm_was_asked_again():
+    at_s = BEGUN_S + 20
+    reason = {"pending_reason": "Priority"}
+    run = story(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
+    run.take(ran("000001", 1, 20, 40)[:2])
+    (shown,) = seen(run, alive=True, at_s=at_s + 5).pilots
+    assert (shown.state, shown.node, shown.busy_cores, shown.for_s) == ("ready", "n1", 1, 5)
+    assert shown.why == ""
+    run.take([pilot(1, "done", at_s + 60, started_s=BEGUN_S + 9, ended_s=at_s + 60)])
+    run.take(ran("000001", 1, 20, 40)[1:2])
+    assert seen(run).pilots[0].state == "done", "what is told again changes nothing"
+
+
+def test_a_series_keeps_the_area_of_what_is_added():
+    cores = Series(0.0, 10.0)
+    cores.add(5, 25, 4)
+    cores.add(-100, 5, 2)
+    cores.add(10.0 * POINTS - 5, 1e9, 8)
+    assert cores.values[:4] == [3, 4, 2, 0]
+    assert cores.values[-1] == 4
+    assert sum(cores.values) * 10 == 4 * 20 + 2 * 5 + 8 * 5
+
+
+def test_demand_and_supply_are_what_jobs_and_pilots_say():
+    run = small()
+    cores = balance(run, BEGUN_S, BEGUN_S + 400)
+    step_s = 400 / POINTS
+    assert sum(cores.busy) * step_s == pytest.approx(90 * (6 + 1 + 2 * 2))
+    there = sum(cores.busy) + sum(cores.idle) + sum(cores.coming)
+    assert there * step_s == pytest.approx(4 * (400 + 300))
+    assert cores.waiting[0] == 6 + 2 * 2
+    assert cores.waiting[-1] == 0
+
+
+def test_a_job_that_was_tried_again_is_no_failure():
+    rule = seen(small()).rules["map"]
+    assert (rule.jobs, rule.done, rule.failed, rule.retried) == (7, 6, 0, 1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_job_whose_outputs_were_not_whole_failed_in_whatever_order_it_is_told(place, again):
+    told = ran("000001", 1, 60, 90)
+    told.insert(place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"})
+    run = story(queued("a", "000001"), *told, *(told if again else ()))
+    rule = seen(run).rules["a"]
+    assert (rule.done, rule.failed) == (0, 1)
+    assert run.jobs["000001"].text == "no b"
+
+
+def test_what_is_left_when_a_run_is_broken_off_counts_as_cancelled():
+    end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0}
+    begun = (queued("a", "000001", "000002"), ran("000001", 1, 60, 90)[:2])
+    run = story(*begun, {**end, "detached": False})
+    rule = seen(run).rules["a"]
+    assert (rule.running, rule.waiting, rule.cancelled) == (0, 0, 2)
+    assert rule.core_h == 10 / 3600
+    detached = seen(story(*begun, {**end, "detached": True}))
+    assert (detached.state, detached.progress.running) == (RunState.DETACHED, 1)
+
+
+def test_a_run_that_was_taken_up_goes_on_where_it_was():
+    begun = (queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
+    end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0, "detached": False}
+    run = story(*begun, end, {**LIFE, "at_s": BEGUN_S + 80}, *begun)
+    assert run.jobs["000001"].state == "running"
+    assert len(run.jobs["000001"].attempts) == 1
+    assert (run.lives, run.is_over) == (2, False)
+
+
+def test_a_run_that_nobody_works_on_is_shown_as_it_was_last_heard_of():
+    run = story(queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
+    lost = seen(run, at_s=BEGUN_S + 9000)
+    assert (lost.state, lost.at_s) == (RunState.LOST, BEGUN_S + 60)
+    alive = seen(run, at_s=BEGUN_S + 70, alive=True)
+    assert (alive.state, alive.busy_cores) == (RunState.RUNNING, 0)
+    assert alive.used_core_h == pytest.approx(10 / 3600)
+
+
+def test_the_view_has_cores_budget_and_expectations():
+    plan = {
+        "kind": "plan", "at_s": BEGUN_S + 60, "waiting": 1, "running": 1, "to_come": 3,
+        "demand": [], "actions": [], "refusals": [], "unfit": [], "forecast": {"lead_s": 5},
+        "eta": {"low_s": 100, "high_s": 200, "serving": True, "unknown": ["late"]},
+        "waits_s": {"compute/4c": 30.0},
+    }  # fmt: skip
+    run = story(
+        queued("a", "000001", "000002", cores=3), served(1, BEGUN_S + 300)[:3],
+        pilot(2, "pending", BEGUN_S, pending_reason="Priority"), ran("000001", 1, 60, 90)[:2], plan,
+    )  # fmt: skip
+    now = seen(run, at_s=BEGUN_S + 90, alive=True)
+    assert (now.demand_cores, now.supply_cores, now.busy_cores) == (3, 8, 3)
+    assert now.progress.eta == Eta(70, 170, unknown=("late",))
+    assert (now.progress.to_come, now.queue_wait_s) == (3, 30)
+    assert now.left_core_h == pytest.approx(10 - 4 * 90 / 3600)
+    assert [p.why for p in now.pilots] == ["", "Priority"]
+    json.dumps(now.plain())
+
+
+def test_the_bound_is_the_first_start_and_then_all_cores_or_the_longest_chain():
+    run = small()
+    cores = 4 * 4
+    assert seen(run).bound_s == pytest.approx(BOOT_S + 90 * 11 / cores)
+    run.critical_path_s = 200.0
+    assert seen(run).bound_s == BOOT_S + 200
+    assert seen(run).makespan_s == 350
+
+
+def test_what_is_suggested_has_a_margin_and_is_ready_for_a_profile():
+    found = uses(small())
+    by_rule = {use.rule: use for use in found}
+    assert (by_rule["map"].jobs, by_rule["map"].cores_used) == (6, pytest.approx(0.9))
+    written = yaml.safe_load(profile(found))
+    assert written == {
+        "set-threads": {"map": 1, "merge": 1},
+        "set-resources": {
+            rule: {"mem_mb": 384, "disk_mb": 100, "runtime": 3} for rule in ("map", "merge")
+        },
+    }
+
+
+def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_told_first():
+    spent = {"kind": "spent", "jobs": [["1", 5.8, 3.0]]}
+    unseen = {"kind": "ended", "jobs": [["1", BEGUN_S + 103, 0, 0.0, 0, 0]]}
+    began = [queued("sort", "1"), *ran("1", 1, 100, 103)[:2]]
+    (use,) = uses(story(*began, unseen))
+    assert (use.cores_used, use.threads) == (0, 0)
+    for told in ([spent, unseen], [unseen, spent, spent]):
+        of = story(*began, *told)
+        (use,) = uses(of)
+        assert of.jobs["1"].cpu_s == 5.8
+        assert (round(use.cores_used, 2), use.threads) == (1.93, 2)
+    assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
+
+
+def test_of_jobs_too_short_to_be_seen_no_memory_and_disk_are_suggested():
+    short, long = (story(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
+    assert yaml.safe_load(profile(uses(short)))["set-resources"] == {"map": {"runtime": 1}}
+    assert yaml.safe_load(profile(uses(long)))["set-resources"]["map"].keys() > {"mem_mb"}
+
+
+def test_names_that_are_none_of_yaml_are_left_out_of_the_profile():
+    run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
+    assert profile(uses(run)) == ""
+
+
+def test_rules_have_colours_of_their_own_and_the_rest_share_one():
+    rules = [queued(f"rule{n}", *(f"{n}{job}" for job in range(9 - n))) for n in range(9)]
+    run = story(*rules)
+    assert colours_of(run) == {f"rule{n}": min(n, 6) for n in range(9)}
+    assert "--c6:" in page(run, seen(run))
+
+
+def test_jobs_lie_in_lanes_beside_each_other():
+    run = small()
+    drawn = timeline(run, Scale(BEGUN_S, BEGUN_S + 400), colours_of(run))
+    for row in drawn.rows:
+        for one in row.boxes:
+            assert row.y <= one.y < one.y + one.height <= row.y + row.height
+            for other in row.boxes:
+                apart_x = one.x + one.width <= other.x or other.x + other.width <= one.x
+                apart_y = one.y + one.height <= other.y or other.y + other.height <= one.y
+                assert one is other or apart_x or apart_y
+
+
+def test_marks_of_time_are_round_and_few():
+    assert [tick.text for tick in ticks(0, 400)] == ["0 s", *(f"{n} min" for n in range(1, 7))]
+    assert [tick.text for tick in ticks(0, 200)][:4] == ["0 s", "30 s", "1:00 min", "1:30 min"]
+    assert [tick.text for tick in ticks(0, 3 * 3600)][-1] == "3:00 h"
+    assert len(ticks(0, 9e6)) <= 11
+
+
+def test_a_page_of_a_run_that_has_only_begun_says_so():
+    run = story()
+    assert "No job has ended well so far." in page(run, seen(run))
+
+
+def test_nothing_a_workflow_says_is_markup_on_the_page_or_in_the_terminal():
+    run = nasty()
+    assert NASTY not in page(run, seen(run))
+    assert "[bold]" not in printed(seen(run))
+    run = story({**queued("[red]rule[/]", "000001")})
+    assert "[red]rule[/]" in printed(seen(run))
+
+
+def test_the_terminal_names_rules_pilots_and_decisions():
+    text = printed(seen(small()))
+    assert "run 20260921-141320-abcdef, project TestProject: ended" in text
+    assert any(
+        line.split()[:2] == ["map", "7"] and "101, 102" in line for line in text.splitlines()
+    )
+    assert "core-hours  0.275 used of 0.778 charged (35%), 9.222 of 10.000 left" in text
+
+
+def test_columns_that_nobody_needs_are_left_out():
+    going = story(pilot(1, "ready", BEGUN_S, started_s=BEGUN_S, ends_s=BEGUN_S + 600))
+    over = story(served(1, BEGUN_S + 300))
+    assert {"for", "busy", "left"} <= set(printed(seen(going, alive=True)).split())
+    assert not {"for", "busy", "left", "why"} & set(printed(seen(over)).split())
+
+
+def test_prometheus_reads_names_values_and_escaped_labels():
+    text = prometheus.text(seen(nasty()))
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(line.rpartition(" ")[0].endswith("}") for line in samples)
+    assert all(float(line.rpartition(" ")[2]) >= 0 for line in samples)
+    assert 'onerror=\\"window.pwned=1\\"' in text
+    text = prometheus.text(seen(small()))
+    labels = 'run="20260921-141320-abcdef",project="TestProject"'
+    assert f'osgpilot_jobs{{{labels},rule="map",state="done"}} 6' in text
+    assert f"osgpilot_charged_core_seconds{{{labels}}} 2800" in text
+
+
+@pytest.fixture
+def osgpilot(tmp_path):
+    from click.testing import CliRunner
+
+    folder = tmp_path / ".snakemake/osgpilot/r1"
+    folder.mkdir(parents=True)
+
+    def run(*argv, told=()):
+        if told:
+            text = "".join(json.dumps(line) + "\n" for line in told)
+            (folder / HISTORY).write_text(text)
+        return CliRunner().invoke(main, [*argv, "--dir", str(tmp_path)])
+
+    return run
+
+
+DONE = [LIFE, queued("a", "000001"), *ran("000001", 1, 60, 90), *served(1, BEGUN_S + 100)]
+END = {"kind": "end", "at_s": BEGUN_S + 100, "live": 0, "detached": False}
+
+
+def test_the_exit_status_tells_how_the_run_stands(osgpilot):
+    assert osgpilot("status").exit_code == 1
+    assert osgpilot("status", told=[*DONE, END]).exit_code == 0
+    assert osgpilot("status", told=DONE).exit_code == 4
+    failed = [*DONE, queued("a", "000002"), *ran("000002", 1, 60, 90, exit_status=1), END]
+    assert osgpilot("status", told=failed).exit_code == 3
+
+
+def test_a_run_whose_first_line_is_damaged_is_shown_and_not_taken_for_dead(osgpilot, tmp_path):
+    damaged = {**LIFE, "at_s": "soon"}
+    told = osgpilot("status", told=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}])
+    assert told.exit_code == 4
+    (tmp_path / ".snakemake/osgpilot/r1/lease").touch()
+    told = osgpilot("status")
+    assert told.exit_code == 0
+    assert "run r1" in told.output
+    assert "1 of 1 jobs done" in told.output
+    assert osgpilot("explain").exit_code == 0
+    assert osgpilot("report", "--out", str(tmp_path / "page.html")).exit_code == 0
+
+
+def test_a_history_of_another_version_is_not_guessed_at(osgpilot):
+    told = osgpilot("status", told=[{**LIFE, "version": 2}])
+    assert told.exit_code == 1
+    assert "another version" in told.output
+
+
+def test_status_is_one_picture_for_programs_too(osgpilot, tmp_path):
+    told = json.loads(osgpilot("status", "--json", told=[*DONE, END]).output)
+    assert (told["state"], told["rules"]["a"]["done"]) == ("ended", 1)
+    numbers = tmp_path / "osgpilot.prom"
+    assert osgpilot("status", "--prometheus", str(numbers)).exit_code == 0
+    assert "osgpilot_up" in numbers.read_text()
+
+
+def test_the_report_is_written_in_one_step(osgpilot, tmp_path):
+    out = tmp_path / "page.html"
+    told = osgpilot("report", "--out", str(out), told=[*DONE, END])
+    assert told.exit_code == 0
+    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert list(tmp_path.glob(".page*")) == []
+    nowhere = osgpilot("report", "--out", str(tmp_path / "no" / "page.html"))
+    assert nowhere.exit_code == 1
+    assert "cannot be written" in nowhere.output

@@ -1,0 +1,268 @@
+"""From the DAG to decisions: which rules there are, what they say, and that it stays decided."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from snakemake.common.tbdstring import TBDString
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.journal.run_folder import (
+    RECORD_VERSION,
+    RunFolder,
+    core_s_seen,
+    write,
+)
+from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When, Where
+from snakemake_executor_plugin_osgpilot.routing.rules import Routes
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+
+HOUR_S = 3600
+SITE = Policy((Offer("compute/4c", Shape(4, 16_000, UNLIMITED_MB), (24 * HOUR_S,)),))
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    resources: None = None
+
+    def __str__(self):
+        return self.name
+
+
+@dataclass(eq=False)
+class FakeJob:
+    name: str
+    number: int = 0
+    threads: int = 1
+    group: str | None = None
+    input: tuple = ()
+    is_local: bool = False
+    resources: dict = field(default_factory=dict)
+
+    @property
+    def rule(self):
+        return Rule(self.name)
+
+    @property
+    def output(self):
+        return [f"{self.name}/{self.number}"]
+
+    def is_group(self):
+        return False
+
+
+class FakeDag:
+    def __init__(self, jobs):
+        self.jobs = jobs
+
+    def needrun_jobs(self):
+        return iter(self.jobs)
+
+    def __len__(self):
+        return len(self.jobs)
+
+
+def jobs(name, count=1, group=None, **resources):
+    return [FakeJob(name, n, group=group, resources=dict(resources)) for n in range(count)]
+
+
+def routes(*jobs, said=None, seen=None, **ways):
+    allowed = Ways(SITE, **{"when": When.AUTO, "fallback": Where.SLURM, **ways})
+    quiet = Requests(SITE, lambda _: None, lambda _: None)
+    say = (said if said is not None else []).append
+    return Routes(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
+
+
+def places(found):
+    return {name: decision.route.where for name, decision in found.by_rule.items()}
+
+
+def refused(*jobs, **ways):
+    with pytest.raises(BadInput) as error:
+        routes(*jobs, **ways).decide()
+    return str(error.value)
+
+
+def test_every_rule_gets_a_line_with_numbers():
+    said = []
+    found = routes(*jobs("map", 4000, runtime=10), *jobs("plot", runtime=10), said=said)
+    found.decide()
+    assert said == [
+        "rule map -> OSPool (MyProject): 4,000 jobs, up to 667 core-hours",
+        "rule plot -> Slurm: 1 job, up to 0.17 core-hours, taken for 0.083 core-hours; "
+        "pilots pay from 100 jobs or 2 core-hours (4 cores that boot)",
+    ]
+
+
+def test_a_figure_is_an_expectation_only_where_a_rule_was_seen():
+    said = []
+    two = (*jobs("map", 300, runtime=10), *jobs("plot", 300))
+    routes(*two, said=said, seen={"map": 36.0}).decide()
+    assert said == [
+        "rule map -> OSPool (MyProject): 300 jobs, about 3 core-hours",
+        "rule plot -> OSPool (MyProject): 300 jobs without `runtime`",
+    ]
+
+
+def test_local_rules_are_snakemakes_own_business():
+    found = routes(FakeJob("all", is_local=True))
+    found.decide()
+    assert found.by_rule == {}
+
+
+def test_what_a_rule_took_before_counts_more_than_what_it_says():
+    few = jobs("map", 10, runtime=600)
+    found, slow = routes(*few, seen={"map": 60.0}), routes(*few)
+    found.decide()
+    slow.decide()
+    assert (places(found)["map"], places(slow)["map"]) == (Where.SLURM, Where.OSPOOL)
+
+
+def test_what_a_rule_took_before_comes_from_the_record(tmp_path):
+    folder = RunFolder.create(tmp_path / ".snakemake", "r1")
+    rule = {"jobs": 5, "done": 3, "failed": 1, "core_h": 2.0}
+    unfinished = {"jobs": 5, "done": 0, "failed": 0, "core_h": 1.0}
+    rules = {"map": rule, "merge": unfinished}
+    write(folder, {"version": RECORD_VERSION, "rules": rules})
+    assert core_s_seen(tmp_path) == {"map": 1800.0}
+
+    later = RunFolder.create(tmp_path / ".snakemake", "r2")
+    write(later, {"version": RECORD_VERSION, "rules": {"merge": rule, "map": unfinished}})
+    os.utime(later.path / "record.json", (2_000_000_000,) * 2)
+    broken = RunFolder.create(tmp_path / ".snakemake", "r3")
+    (broken.path / "record.json").write_text("{")
+    assert core_s_seen(tmp_path) == {"map": 1800.0, "merge": 1800.0}
+    assert core_s_seen(tmp_path / "elsewhere") == {}
+
+
+def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("big", "shared"):
+        with Path(name).open("wb") as file:
+            file.truncate(11 * 1024**3)
+    stays = str(tmp_path / "shared")
+    found = routes(*(FakeJob("map", n, input=("big", "not there", stays)) for n in range(200)))
+    found.decide()
+    assert "11264 MB of input (up to 10240)" in found.by_rule["map"].route.reason
+
+
+@pytest.mark.parametrize(
+    "tie", ["container_image", "htcondor_rank", "classad_Why", "osgpilot_shape"]
+)
+def test_what_only_pilots_honour_keeps_a_rule_in_the_ospool(tie):
+    found = routes(*jobs("plot", **{tie: "4c"}))
+    found.decide()
+    assert places(found) == {"plot": Where.OSPOOL}
+
+
+def test_a_decision_stays_when_there_is_less_to_do():
+    found = routes(*jobs("map", 4000))
+    found.decide()
+    found.dag.jobs = jobs("map") + jobs("late")
+    found.decide()
+    assert places(found) == {"map": Where.OSPOOL, "late": Where.SLURM}
+
+
+def test_a_checkpoint_brings_new_rules():
+    found = routes(*jobs("map"))
+    found.decide()
+    late = jobs("late", 500)
+    assert not found.knows(late[0])
+    found.dag.jobs = late
+    found.decide()
+    assert found.knows(late[0])
+    assert found.of(late[0]).route.where is Where.OSPOOL
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+@given(st.data())
+def test_the_order_of_the_dag_does_not_matter(data):
+    runtimes = data.draw(st.lists(st.integers(1, 2000), min_size=1, max_size=60))
+    listed = [FakeJob("map", n, resources={"runtime": r}) for n, r in enumerate(runtimes)]
+    listed += jobs("sort", 3, group="g") + jobs("merge", group="g", ospool="auto") + jobs("x", 2)
+    shuffled = data.draw(st.permutations(listed))
+    first, second = routes(*listed), routes(*shuffled)
+    first.decide()
+    second.decide()
+    assert first.by_rule == second.by_rule
+
+
+def test_rules_of_a_group_go_together():
+    found = routes(*jobs("sort", group="g"), *jobs("merge", group="g", ospool=True), *jobs("x"))
+    found.decide()
+    assert places(found) == {"sort": Where.OSPOOL, "merge": Where.OSPOOL, "x": Where.SLURM}
+    assert str(found.by_rule["sort"]).startswith("rules merge and sort (grouped) -> OSPool")
+
+
+SAME = "those of a group go the same way"
+
+
+def test_a_group_cannot_go_two_ways():
+    for other in (False, "auto"):
+        said = refused(*jobs("a", 1, "g", ospool=True), *jobs("b", 1, "g", ospool=other))
+        assert said == "rules a and b (grouped) do not agree on the resource ospool: " + SAME
+    said = refused(*jobs("a", 1, "g", ospool=True, osg_project="P"),
+                   *jobs("b", 1, "g", ospool=True, osg_project="Q"))  # fmt: skip
+    assert said == "rules a and b (grouped) do not agree on the resource osg_project: " + SAME
+
+
+def test_a_rule_that_joins_a_group_later_goes_its_way():
+    found = routes(*jobs("a", 900, "g"))
+    found.decide()
+    found.dag.jobs = jobs("a", 1, "g") + jobs("b", 1, "g")
+    found.decide()
+    assert places(found) == {"a": Where.OSPOOL, "b": Where.OSPOOL}
+    found.dag.jobs = jobs("a", 1, "g") + jobs("c", 1, "g", ospool=False)
+    with pytest.raises(BadInput, match="ospool=False is too late"):
+        found.decide()
+
+
+@pytest.mark.parametrize("value", ["maybe", 3, 1, 0.5, TBDString()])
+def test_a_hint_has_to_be_one(value):
+    said = refused(*jobs("map", ospool=value))
+    assert said.startswith(f"rule map: the resource ospool is {value!r}; it has to be True, False")
+
+
+@pytest.mark.parametrize("value", ['x" || true', "", "a b", "-x"])
+def test_a_project_has_to_be_one(value):
+    said = refused(*jobs("map", ospool=True, osg_project=value))
+    assert said.startswith(f"rule map: the resource osg_project {value!r} cannot be used")
+
+
+@pytest.mark.parametrize("value", ["all", True, "Owner", 1])
+def test_a_scope_has_to_be_one(value):
+    said = refused(*jobs("map", ospool=True, osgpilot_scope=value))
+    assert said.startswith(f"rule map: the resource osgpilot_scope is {value!r}; it can be workfl")
+
+
+def test_jobs_of_a_rule_have_to_say_the_same():
+    said = refused(*jobs("map", 2, ospool=True), *jobs("map", 2, ospool=False))
+    assert "rule map: the resource ospool has to be the same for all of its jobs" in said
+
+
+def test_jobs_that_were_not_looked_at_have_to_say_the_same_too():
+    found = routes(*jobs("map", 100))
+    found.decide()
+    found.check(FakeJob("map"))
+    with pytest.raises(BadInput, match="has to be the same for all of its jobs"):
+        found.check(FakeJob("map", resources={"ospool": False}))
+
+
+def test_nothing_is_decided_when_something_is_wrong():
+    said = []
+    found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"), said=said)
+    with pytest.raises(BadInput):
+        found.decide()
+    assert (found.by_rule, said) == ({}, [])
+
+
+def test_a_rule_has_a_project_of_its_own():
+    found = routes(*jobs("map", 900, osg_project="Other"), *jobs("x", 900))
+    found.decide()
+    assert found.by_rule["map"].project == "Other"
+    assert found.by_rule["x"].project == "MyProject"

@@ -1,0 +1,480 @@
+"""The tick: what follows from what, without waiting for anything."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
+
+from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
+from snakemake_executor_plugin_osgpilot.errors import Abandoned, Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_EVERY_S, LOOK_SOONEST_S
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    Pilot,
+    PilotState,
+    Policy,
+    Request,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
+from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
+from snakemake_executor_plugin_osgpilot.run.controller import Controller
+from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, RunBook
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
+
+SMALL = JobClass(Shape(1, 500))
+
+
+class World:
+    """A controller between two stand-ins; `tick` moves time first."""
+
+    def __init__(self, folder, seat=SEAT):
+        self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
+        self.folder = RunFolder.create(folder / ".snakemake", "r1")
+        self.queue = Queue(self.ap, Shape(4, 3800))
+        self.fleet = Fleet(self.slurm, self.clock, site(folder), seat, self.folder)
+        offers = tuple(kind.offer for kind in kinds(site(folder)))
+        policy = Policy(offers, pilots_max=3, economy=0)
+        self.said, self.warned, self.shown = [], [], []
+        self.scaling = Scaling(self.fleet, self.ap, self.clock, policy)
+        book = RunBook(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
+        self.controller = Controller(
+            self.queue, self.fleet, self.scaling, book, self.clock,
+            self.said.append, self.warned.append, show=self.shown.append,
+        )  # fmt: skip
+
+    def add(self, *keys, job_class=SMALL):
+        self.queue.add([Job(key, "map", Request(job_class)) for key in keys])
+
+    def tick(self, after_s=LOOK_EVERY_S):
+        self.clock.at_s += after_s
+        self.controller.tick()
+
+
+@pytest.fixture
+def shared_world(tmp_path):
+    return World(tmp_path, replace(SEAT, scope=Scope.OWNER))
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.REMOVAL_PAUSE_S", 0)
+    return World(tmp_path)
+
+
+def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monkeypatch):
+    looks = iter(range(1000))
+
+    def bug(*_):
+        raise ValueError(f"look {next(looks)}")
+
+    monkeypatch.setattr(world.queue, "follow", bug)
+    for _ in range(3):
+        world.controller._safely(world.controller.look_after_jobs)
+    (said,) = world.warned
+    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
+    world.controller._safely(world.controller.look_after_pilots)
+    assert len(world.warned) == 2
+    assert "ZeroDivisionError" in world.warned[1]
+
+
+def test_jobs_of_a_pilot_whose_end_was_seen_by_an_earlier_life_are_submitted_anew(world):
+    """It was killed before it came to do that."""
+    since_s = world.clock.now_s()
+    world.controller.recall([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
+    world.add("a")
+    world.queue.send()
+    world.ap.tell("a", EventKind.EXECUTE, at_s=since_s, pilot="r1-1")
+    world.tick()
+    assert world.ap.removed == ["1.0"]
+
+
+def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):
+    world.add(*"abcde")
+    world.tick()
+    assert len(world.ap.submissions) == 1
+    assert len(world.slurm.submitted) == 2
+
+
+def test_nothing_to_do_asks_nobody(world):
+    world.tick()
+    world.tick()
+    assert (world.slurm.looks, world.slurm.submitted) == (0, [])
+
+
+def test_slurm_is_asked_rarely(world):
+    world.add("a")
+    world.tick()
+    for _ in range(10):
+        world.tick(after_s=0.5)
+    assert world.slurm.looks == 0
+    world.tick()
+    assert world.slurm.looks == 1
+
+
+def test_new_jobs_are_served_sooner_but_not_at_once(world):
+    world.add("a")
+    world.tick()
+    world.add(*"bcdefg")
+    world.tick(after_s=LOOK_SOONEST_S / 2)
+    assert len(world.slurm.submitted) == 1
+    world.tick(after_s=LOOK_SOONEST_S)
+    assert len(world.slurm.submitted) == 2
+
+
+def test_the_first_jobs_get_pilots_at_once(world):
+    world.tick()
+    world.add("a")
+    world.tick(after_s=LOOK_SOONEST_S / 2)
+    assert len(world.slurm.submitted) == 1
+
+
+def test_no_decision_without_an_answer(world):
+    world.add("a")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.slurm.fails = Unanswered("slurmctld is down")
+    world.tick()
+    assert world.slurm.cancelled == []
+    assert any("slurmctld is down" in text for text in world.warned)
+    world.tick()
+    assert world.slurm.cancelled == ["1"]
+
+
+def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
+    world.add("a")
+    world.tick()
+    world.scaling.ahead = Ahead(gathered={SMALL: 1})
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    look = world.scaling.look
+
+    def handed_over_meanwhile(view):
+        world.add("b")
+        world.scaling.ahead = Ahead()
+        return look(view)
+
+    world.scaling.look = handed_over_meanwhile
+    world.tick()
+    assert world.slurm.cancelled == []
+
+
+def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
+    world.add("a")
+    world.scaling.ahead = Ahead({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
+    world.tick()
+    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
+
+
+def test_trouble_is_told_once_and_its_end_as_well(world):
+    world.add("a")
+    world.tick()
+    for _ in range(3):
+        world.slurm.fails = Unanswered("slurmctld is down")
+        world.tick()
+    world.tick()
+    assert len(world.warned) == 1
+    assert any("again" in text for text in world.said)
+
+
+def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
+    world.add("a", job_class=JobClass(Shape(16, 500)))
+    world.tick()
+    world.tick(after_s=0.5)
+    (job,) = world.queue.over().values()
+    assert "it needs 16 cores" in job.text
+    assert "lacks 12 cores" in job.text
+    assert world.slurm.submitted == []
+
+
+def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(world):
+    world.slurm.fails = Refused("sbatch: Invalid account")
+    world.add("a")
+    world.tick()
+    world.tick(after_s=0.5)
+    (job,) = world.queue.over().values()
+    assert "Invalid account" in job.text
+    assert world.controller.news.is_set()
+
+
+def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
+    world.add("a", "b")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.tick()
+    world.controller.close()
+    assert world.ap.removed_all == 1
+    assert world.fleet.live == ()
+    record = runs.newest(tmp_path)
+    assert record["project"] == "MyProject"
+    assert record["rules"]["map"]["jobs"] == 2
+    assert record["pilots"][0]["state"] == "cancelled"
+    assert record["forecast"]["work_core_s"] > 0
+    assert record["forecast"]["wanted_cores"] is None, "as many as there are jobs for"
+
+
+def test_a_pilot_that_slurm_does_not_show_is_there_while_htcondor_shows_it(world):
+    """As in a hidden partition, when a query does not show these."""
+    world.add("a")
+    world.tick()
+    world.ap.known = {"osgpilot-r1-1": {}}
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.tick()
+    (pilot,) = world.fleet.live
+    shown, world.slurm.rows = world.slurm.rows, {}
+    for _ in range(20):
+        world.tick()
+        assert world.fleet.live[0].state is PilotState.READY
+    assert len(world.slurm.submitted) == 1, "nothing is started in its place"
+    world.slurm.rows = shown
+    world.tick()
+    world.ap.known, world.slurm.rows = {}, {}
+    for _ in range(10):
+        world.tick()
+    assert pilot.name not in [each.name for each in world.fleet.live]
+
+
+def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
+    world.add("a")
+    world.tick()
+    world.ap.removed_linger = True
+    world.controller.close()
+    assert world.ap.forgotten
+    assert world.warned == []
+
+
+def test_jobs_in_the_queue_are_kept_off_a_pilot_on_which_jobs_fail(world):
+    """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
+    world.add("a")
+    world.tick()
+    world.fleet.shun("osgpilot-r1-1", "3 of 3 jobs failed there at once")
+    world.tick()
+    world.tick()
+    assert world.ap.avoided == [("osgpilot-r1-1",)]
+
+
+def test_jobs_that_a_killed_schedd_took_up_again_after_their_end_are_removed(world):
+    world.add("a")
+    world.tick()
+    world.ap.tell("a", EventKind.EXECUTE)
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.tick()
+    assert world.queue.over()["a"].succeeded
+    world.controller.close()
+    assert world.ap.queued == {}
+
+
+def test_jobs_that_stay_in_the_queue_are_named(world):
+    world.add("a")
+    world.tick()
+    world.ap.removed_linger = True
+    world.ap.forget = lambda job_ids: None
+    world.controller.close()
+    assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
+
+
+def test_closing_goes_on_when_the_access_point_is_away(world):
+    world.add("a")
+    world.tick()
+
+    def away(*_):
+        raise Unanswered("schedd is away")
+
+    world.ap.remove = away
+    world.controller.close()
+    assert world.fleet.live == ()
+    assert any("schedd is away" in text for text in world.warned)
+
+
+def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    for _ in range(3):
+        world.tick()
+    assert world.ap.pool_asked == 1
+    world.ap.known = {"osgpilot-r1-1": {}}
+    for _ in range(4):
+        world.tick()
+    assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
+    assert any("ready" in text for text in world.said)
+
+
+def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
+    def nonsense():
+        raise Refused("access point, `pilots`: TypeError: not a number")
+
+    world.ap.pilots = nonsense
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    for _ in range(3):
+        world.tick()
+    assert world.fleet.live[0].state is PilotState.BOOTING
+    assert not any("TypeError" in text for text in world.warned)
+
+
+def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.unfetched = frozenset({"osdf"})
+    for _ in range(3):
+        world.tick()
+    told = [text for text in world.warned if "no pilot can fetch osdf:// inputs" in text]
+    assert len(told) == 1
+    assert "--osgpilot-url-schemes" in told[0]
+
+
+def test_what_others_run_on_our_pilots_is_asked_for_once_a_minute_and_planned_with(shared_world):
+    world = shared_world
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    ours, theirs = world.ap.queued["a"], "77.0"
+    world.ap.known = {"osgpilot-r1-1": {ours: SMALL.shape, theirs: Shape(3, 3000)}}
+    world.tick()
+    world.tick()
+    assert (world.ap.pool_asked, len(world.slurm.submitted)) == (1, 1)
+    world.add("b", "c")
+    for _ in range(3):
+        world.tick()
+    assert world.ap.pool_asked == 2, "no more than once a minute"
+    assert len(world.slurm.submitted) == 2, "three of four cores are taken by somebody else"
+
+
+def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    world.tick(after_s=LOOK_SOONEST_S)
+    assert world.slurm.drained == ["1"]
+    world.tick()
+    assert world.ap.avoided == [("osgpilot-r1-1",)], "no job is to start there from now on"
+
+
+def test_a_pilot_that_swallows_jobs_is_drained_and_its_node_left_out(world):
+    world.add(*(f"{n}" for n in range(10)))
+    world.tick()
+    for name, node in (("osgpilot-r1-1", "n1"), ("osgpilot-r1-2", "n2")):
+        row = world.slurm.rows[name]
+        world.slurm.rows[name] = Row(row.allocation_id, name, Seen.RUNNING, node=node)
+    for number in range(10):
+        name = f"osgpilot-r1-{1 + number % 2}"
+        world.ap.tell(str(number), EventKind.EXECUTE, at_s=1000.0, pilot=name)
+    world.tick()
+    for number in range(10):
+        world.ap.tell(str(number), EventKind.TERMINATED, at_s=1001.0, exit_status=1 - number % 2)
+    world.add("more")
+    world.tick()
+    assert world.slurm.drained == ["1"]
+    assert any("5 of 5 jobs failed there at once, elsewhere 0 of 5" in t for t in world.said)
+    assert world.fleet.health.excluded(world.clock.at_s) == ("n1",)
+
+
+def test_many_pilots_are_started_a_few_at_a_time(world):
+    world.add(*(f"{n}" for n in range(100)))
+    world.scaling.policy = replace(world.scaling.policy, pilots_max=8, pending_max=8)
+    launched = []
+    for _ in range(3):
+        world.tick(after_s=LOOK_SOONEST_S)
+        launched.append(len(world.slurm.submitted))
+    assert launched == [3, 6, 8]
+
+
+def test_pilots_that_start_later_learn_whether_they_are_wanted(world):
+    world.add("a")
+    world.tick()
+    assert (world.folder.path / LEASE).exists()
+    assert (world.folder.path / HELD_BACK).read_text() == ""
+    for _ in range(4):
+        world.slurm.show(Seen.RUNNING)
+        world.tick()
+        world.slurm.show(Seen.FAILED)
+        world.tick()
+    assert (world.folder.path / HELD_BACK).read_text() == "default/4c\n"
+    assert any("of no use" in text for text in world.warned)
+
+
+def test_an_error_of_our_own_does_not_end_the_thread(world):
+    def broken():
+        raise ZeroDivisionError
+
+    world.ap.events = broken
+    world.controller.start()
+    world.controller.wake()
+    while not world.warned:
+        world.controller.wake()
+    assert all(thread.is_alive() for thread in world.controller._threads)
+    world.controller.close()
+
+
+def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
+    hangs, healed = threading.Event(), threading.Event()
+
+    def hanging(allocation):
+        hangs.set()
+        assert healed.wait(60)
+        raise Unreached("the connection is gone")
+
+    world.slurm.submit = hanging
+    world.add("a")
+    world.controller.start()
+    assert hangs.wait(60)
+    world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
+    assert world.controller.news.wait(60)
+    assert world.queue.over()["a"].succeeded
+    assert not healed.is_set()
+    healed.set()
+    world.controller.close()
+
+
+def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry(
+    world, monkeypatch
+):
+    monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.PATIENCE_S", 0.1)
+    hangs, interrupted = threading.Event(), threading.Event()
+
+    def hanging(allocation):
+        hangs.set()
+        assert interrupted.wait(60)
+        raise Abandoned("`sbatch` was not waited for")
+
+    world.slurm.submit, world.slurm.interrupt = hanging, interrupted.set
+    monkeypatch.setattr(world.fleet, "_clock", SystemClock())
+    world.add("a")
+    world.controller.start()
+    assert hangs.wait(60)
+    assert not world.controller.close(hurry=True)
+    assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
+    assert not any("trying again" in text for text in world.warned)
+    assert world.ap.removed_all == 1
+
+
+def test_core_hours_used_and_charged(world, tmp_path):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=1990.0, node="n1")
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.ap.tell("a", EventKind.TERMINATED, at_s=2036.0, exit_status=0)
+    world.slurm.show(Seen.COMPLETED, started_s=1990.0, ends_s=2090.0)
+    world.clock.at_s = 3000.0
+    world.tick()
+    record = runs.newest(tmp_path)
+    assert record["charged_core_h"] == pytest.approx(100 * 4 / 3600)
+    assert record["used_core_h"] == pytest.approx(36 / 3600)
+    assert record["rules"]["map"]["allocations"] == ["1"]

@@ -1,0 +1,180 @@
+"""Jobs on their way to the queue: which are followed again, and why others are not."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from doubles import FakeAccessPoint
+from queued import job
+
+from snakemake_executor_plugin_osgpilot.errors import Lost
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
+    CHANGED,
+    NOT_SUBMITTED,
+    NOT_WHOLE,
+    REMOVED,
+    UNTOLD,
+)
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned
+from snakemake_executor_plugin_osgpilot.run.resume import recall, take
+from snakemake_executor_plugin_osgpilot.run.shutdown import finish
+from snakemake_executor_plugin_osgpilot.staging.commit_outputs import commit
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload
+from snakemake_executor_plugin_osgpilot.staging.returned_files import MANIFEST
+
+
+@pytest.fixture
+def taken(tmp_path):
+    taken = take(tmp_path, Seat("alice", "P", "any"), print)
+    yield taken
+    taken.journal.close()
+
+
+def submit_in_an_earlier_life(taken, *keys):
+    for key in keys:
+        folder = taken.folder.job(key) / "osgpilot-in"
+        folder.mkdir(parents=True)
+        (folder / "osgpilot-job").touch()
+        taken.journal.note(job(key), f"who-{key}", "how")
+    taken.journal.intend(keys)
+
+
+def intake(taken, there):
+    queue = Queue(there, Shape(4, 4000), journal=taken.journal)
+    said, noted = [], {}
+    left = recall(taken, there, queue)
+    made = Intake(
+        queue, taken.journal, taken.folder, left, count=9,
+        say=said.append, note_again=noted.__setitem__,
+    )  # fmt: skip
+    return made, said, noted
+
+
+class Fetching(FakeAccessPoint):
+    """Writes the outputs of job 1, which ended, into what is there when it is asked for events."""
+
+    def __init__(self, back):
+        super().__init__()
+        self.back, self.queued = back, {"1": "8.0"}
+
+    def events(self):
+        self.back.mkdir(exist_ok=True)
+        (self.back / "out").write_text("fetched")
+        return super().events()
+
+
+def test_fetching_outputs_again_does_not_write_through_the_links_to_placed_ones(taken):
+    submit_in_an_earlier_life(taken, "1")
+    job_folder, workdir = taken.folder.job("1"), taken.folder.path / "work"
+    there = Fetching(job_folder / "osgpilot-out")
+    there.back.mkdir()
+    (there.back / "out").write_text("whole")
+    (there.back / MANIFEST).write_bytes(b"5\0out\0end\0")
+    payload = Payload((), "bash", (), ("out",), ())
+    commit(payload, job_folder, workdir, 0)
+    intake(taken, there)
+    assert (workdir / "out").read_text() == "whole"
+    assert (there.back / "out").read_text() == "fetched"
+    commit(payload, job_folder, workdir, 0)
+    assert (workdir / "out").read_text() == "whole", "what was placed once is placed again"
+
+
+def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
+    submit_in_an_earlier_life(taken, *"12345")
+    (taken.folder.job("4") / "osgpilot-in" / "osgpilot-job").unlink()
+    taken.journal.submitted({"2": "7.0", "3": "7.1"})
+    there = FakeAccessPoint()
+    there.queued = {"4": "8.0", "5": "8.1"}
+    there.told = [("7.0", Event(EventKind.ABORTED, 3.0))]
+    made, said, noted = intake(taken, there)
+    verdicts = [made.key_for(f"who-{n}", "other" if n == 5 else "how") for n in range(1, 6)]
+    assert [known for _, known in verdicts] == [False] * 5
+    keys = [key for key, _ in verdicts]
+    reasons = (NOT_SUBMITTED, REMOVED, UNTOLD, NOT_WHOLE, CHANGED)
+    assert noted == dict(zip(keys, reasons, strict=True))
+    made.hand_over(job(key) for key in keys)
+    assert said == [f"1 job(s) of an earlier life are submitted again: {why}" for why in reasons]
+    made.hand_over([])
+    assert len(said) == 5, "once"
+
+
+def test_nothing_is_said_of_jobs_that_are_followed_or_new(taken):
+    submit_in_an_earlier_life(taken, "1")
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0"}
+    made, said, noted = intake(taken, there)
+    assert made.key_for("who-1", "how") == ("1", True)
+    assert made.key_for("who-new", "how") == ("000010", False)
+    assert made.key_for("who-1", "how") == ("000011", False), "another try"
+    assert (said, noted) == ([], {})
+
+
+def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
+    there = FakeAccessPoint()
+    seen = []
+    submit = there.submit
+
+    def submitting(submission):
+        seen.append((taken.folder.job("1") / "osgpilot-out").exists())
+        return submit(submission)
+
+    there.submit = submitting
+    queue = Queue(
+        there, Shape(4, 4000), journal=taken.journal,
+        clear=lambda keys: clear_returned(taken.folder, keys),
+    )  # fmt: skip
+    queue.add([job("1")])
+    taken.journal.note(job("1"), "who", "how")
+    queue.send()
+    (job_id,) = there.queued.values()
+    came = taken.folder.job("1") / "osgpilot-out"
+    came.mkdir(parents=True)
+    (came / "half").touch()
+    there.told = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
+    queue.follow()
+    assert queue.run_again("1", "it did not come back whole")
+    queue.send()
+    assert seen == [False, False]
+
+
+def test_what_is_not_written_down_is_kept_and_written_later(taken):
+    submit_in_an_earlier_life(taken, "1", "2")
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0", "2": "8.1"}
+    made, *_ = intake(taken, there)
+    made.warn = (warned := []).append
+    made.done("1")
+    with closing(sqlite3.connect(taken.folder.path / JOURNAL, isolation_level=None)) as other:
+        taken.journal._db.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        made.settle(["2"])
+        made.settle()
+        assert taken.folder.job("1").is_dir()
+        other.execute("ROLLBACK")
+    assert len(warned) == 1, "once"
+    made.settle()
+    assert taken.journal.entries() == []
+    assert not taken.folder.job("1").exists()
+    assert taken.folder.job("2").is_dir(), "to be looked at"
+
+
+def test_whoever_lost_a_run_removes_nothing_of_it(taken):
+    submit_in_an_earlier_life(taken, "1")
+    there = FakeAccessPoint()
+    there.queued = {"1": "8.0"}
+    made, *_ = intake(taken, there)
+    made.done("1")
+    with closing(Journal(taken.folder.path / JOURNAL)) as other:
+        other.hold(replace(this_process(), pid=77))
+        made.settle()
+        with pytest.raises(Lost):
+            finish(taken.folder, taken.journal)
+    assert taken.folder.job("1").is_dir()

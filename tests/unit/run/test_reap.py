@@ -1,0 +1,173 @@
+"""`osgpilot reap` where journals cannot be read, and where one of several runs resists."""
+
+import json
+import os
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from doubles import FakeAccessPoint
+
+from snakemake_executor_plugin_osgpilot.cli.reap import reap
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
+from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.run import endpoints as grounds
+from snakemake_executor_plugin_osgpilot.run.resume import take
+
+
+class Queue(FakeAccessPoint):
+    """An access point with jobs of these runs."""
+
+    def __init__(self, runs, resisting):
+        super().__init__()
+        self.runs, self.resisting = runs, resisting
+
+    def folders_of_jobs(self):
+        return [(run, folder / "jobs" / "000001") for run, folder in self.runs.items()]
+
+    def close(self):
+        pass
+
+
+class Ground:
+    """Stands for the one access point and the one Slurm of this host."""
+
+    def __init__(self, owner, warn):
+        self.users, self.slurms, self.hosts = {("", ""): "alice"}, {}, {}
+        self.slurms[""] = self
+
+    def reach(self, place):
+        pass
+
+    def folders(self):
+        return []
+
+    def access_point(self, queue, run):
+        if run in self.resisting:
+            raise Unanswered("the access point is away")
+        return Queue(self.jobs, self.resisting)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(grounds, "Grounds", Ground)
+    monkeypatch.setattr(Ground, "jobs", {}, raising=False)
+    monkeypatch.setattr(Ground, "resisting", set(), raising=False)
+    return tmp_path
+
+
+def dead(folder, project):
+    """Leave a run as a process that ended at once would; return its folder."""
+    taken = take(folder / ".snakemake", Seat("alice", project, "any"), lambda text: None)
+    taken.journal.hold(replace(this_process(), started="1"))
+    taken.journal.close()
+    (taken.folder.path / "jobs" / "000001").mkdir()
+    return taken.folder.path
+
+
+def called(folder, *options):
+    done = CliRunner().invoke(reap, ["--dir", str(folder), "--yes", *options])
+    assert done.exception is None or isinstance(done.exception, OsgpilotError | SystemExit)
+    return done
+
+
+def fates(folder):
+    done = CliRunner().invoke(reap, ["--dir", str(folder), "--json"])
+    assert done.exit_code == 0, done.exception
+    told = json.loads(done.stdout)
+    return {each["run"]: (each["fate"], each["may_go"], each["why"]) for each in told}
+
+
+def unreadable(run):
+    (run / JOURNAL).chmod(0)
+
+
+def a_folder(run):
+    (run / JOURNAL).unlink()
+    (run / JOURNAL).mkdir()
+
+
+def newer(run):
+    with closing(Journal(run / JOURNAL)) as journal:
+        journal._db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+
+
+def sealed(run):
+    run.chmod(0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (unreadable, "cannot be used: unable to open database file; make it readable"),
+        (a_folder, "cannot be used: unable to open database file; make it readable"),
+        (newer, "was written by a newer version of osgpilot"),
+        (sealed, "Permission denied"),
+    ],
+)
+def test_a_journal_that_cannot_be_read_is_said_and_left_alone(folder, broken, why):
+    bad, good = dead(folder, "Bad"), dead(folder, "Good")
+    broken(bad)
+    if broken in (unreadable, sealed) and os.access(bad / JOURNAL, os.R_OK):
+        pytest.skip("root reads everything")
+    told = fates(folder)
+    assert told[bad.name][:2] == ("cannot be told", False)
+    assert why in told[bad.name][2]
+    assert told[good.name] == ("was cut short", True, "")
+    done = called(folder)
+    assert "removed what 1 run(s) had left" in done.output
+    assert f"run {bad.name}: " in done.output
+    assert why in done.output
+    assert not (good / "jobs").exists()
+    bad.chmod(0o700)
+    assert (bad / "jobs" / "000001").exists()
+
+
+def test_a_damaged_journal_does_not_keep_a_run_from_being_removed(folder):
+    bad = dead(folder, "Bad")
+    (bad / JOURNAL).write_bytes(b"x" * 5000)
+    (bad / "lease").unlink()
+    assert fates(folder)[bad.name][:2] == ("was cut short", True)
+    assert "removed what 1 run(s) had left" in called(folder).output
+    assert not (bad / JOURNAL).exists()
+    assert fates(folder) == {}
+
+
+def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
+    state = folder / ".snakemake"
+    for number, content in enumerate((None, b"")):
+        run = RunFolder.create(state, f"20261122-10101{number}-abc123").path
+        if content is not None:
+            (run / JOURNAL).write_bytes(content)
+    # what only looks like it is none of ours
+    (state / "osgpilot" / "results").mkdir()
+    assert {told[:2] for told in fates(folder).values()} == {("was never begun", True)}
+    assert "removed what 2 run(s) had left" in called(folder).output
+    assert [path.name for path in (state / "osgpilot").iterdir() if path.is_dir()] == ["results"]
+
+
+def test_a_run_that_resists_does_not_keep_the_others(folder):
+    bad, good = dead(folder, "Bad"), dead(folder, "Good")
+    Ground.resisting.add(bad.name)
+    Ground.jobs[bad.name] = bad
+    done = called(folder)
+    assert "removed what 1 run(s) had left" in done.output
+    assert str(done.exception) == f"run {bad.name}: the access point is away"
+    assert (bad / "jobs").exists()
+    assert not (good / "jobs").exists()
+
+
+def test_whoever_is_reaped_cannot_go_on_with_the_run(folder):
+    run = dead(folder, "Slow")
+    with closing(Journal(run / JOURNAL)) as frozen:
+        called(folder)
+        with pytest.raises(OsgpilotError, match="was taken over by another process"):
+            frozen.check_held()

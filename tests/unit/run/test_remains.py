@@ -1,0 +1,92 @@
+"""What is left of runs that are over or were cut short, and what of it may be removed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.run.leftovers import (
+    Fate,
+    Place,
+    Remains,
+    is_folder_of,
+    run_of,
+)
+from snakemake_executor_plugin_osgpilot.slurm import parse
+
+HERE = Place("login1")
+THERE = Place("login1", "ap", "cm")
+BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
+
+
+@pytest.mark.parametrize(
+    ("fate", "named", "goes"),
+    [
+        (Fate.ALIVE, True, False),
+        (Fate.ALIVE, False, False),
+        (Fate.DETACHED, False, False),
+        (Fate.DETACHED, True, True),
+        (Fate.UNSEEN, False, False),
+        (Fate.DEAD, False, True),
+        (Fate.GONE, False, True),
+        (Fate.OUT_OF_REACH, True, False),
+    ],
+)
+def test_what_may_be_alive_is_not_reaped(fate, named, goes):
+    assert Remains("r", "f", fate).may_go(named=named) is goes
+
+
+def test_what_is_reached_over_the_network_is_the_same_from_any_host():
+    assert replace(BEHIND, host="login2").differs(BEHIND) == ""
+    assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
+    assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "queues", "slurms", "seen"),
+    [
+        (Place(), "login1", {("", "")}, {""}, True),
+        (HERE, "login1", {("", "")}, {""}, True),
+        (HERE, "login2", {("", "")}, {""}, False),
+        (THERE, "login1", {("", "")}, {""}, False),
+        (THERE, "login1", {("ap", "cm")}, {""}, True),
+        (THERE, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {""}, False),
+        (BEHIND, "login2", {("ap", "cm")}, {"cluster"}, True),
+    ],
+)
+def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
+    assert place.is_looked_at(host, queues, slurms) is seen
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("/home/alice/.local/state/osgpilot/20261122-101010-abc123", True),
+        ("/20261122-101010-abc123", False),
+        ("/home/alice", False),
+        ("20261122-101010-abc123", False),
+        ("/home/../20261122-101010-abc123", False),
+        ("/home/alice/20261122-101010-abc123/", False),
+        ("", False),
+    ],
+)
+def test_only_a_runs_own_folder_is_removed_from_a_cluster(path, is_one):
+    assert is_folder_of("20261122-101010-abc123", path) is is_one
+    assert not is_folder_of("", path)
+    assert not is_folder_of("alice", path)
+
+
+def test_pilots_are_told_by_their_name():
+    assert run_of("osgpilot-20261122-101010-abc123-12") == "20261122-101010-abc123"
+    assert run_of("somebody-elses-job-1") == ""
+
+
+def test_allocations_and_their_folders_are_read():
+    folder = "/home/a b/r/pilots/osgpilot-r-1"
+    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
+    line = "m+" + "m,".join(fields) + "m.\n"
+    assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
+    with pytest.raises(Unanswered):
+        parse.folders(line[:-4], "m")

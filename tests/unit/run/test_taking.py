@@ -1,0 +1,475 @@
+"""Which run a start goes on with, which it leaves alone, and when it refuses to start."""
+
+import errno
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import replace
+
+import pytest
+from doubles import FakeAccessPoint
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    BadInput,
+    NeverBegun,
+    OsgpilotError,
+    Unanswered,
+    Unavailable,
+)
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, write
+from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.run.leftovers import Fate, Place
+from snakemake_executor_plugin_osgpilot.run.resume import recall, take
+from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
+
+SMALL = JobClass(Shape(1, 500))
+
+
+def seat(project="P", scope=Scope.WORKFLOW):
+    return Seat("alice", project, "any", scope)
+
+
+def begin(folder, project="P", holder=None):
+    """Leave a run as a process that ended at once would; return its folder."""
+    taken = take(folder, seat(project), print)
+    taken.journal.hold(holder)
+    taken.journal.close()
+    return taken.folder
+
+
+def again(folder, project="P", said=None, scope=Scope.WORKFLOW):
+    taken = take(folder, seat(project, scope), (said if said is not None else []).append)
+    taken.journal.close()
+    return taken
+
+
+def dead():
+    return replace(this_process(), started="1")
+
+
+def elsewhere():
+    return replace(this_process(), host="login2", boot="other")
+
+
+@pytest.mark.parametrize("holder", [None, dead(), replace(dead(), boot="before")])
+def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
+    first = begin(tmp_path, holder=holder)
+    taken = again(tmp_path)
+    assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
+    with closing(Journal(first.path / JOURNAL)) as journal:
+        assert journal.holder.pid == os.getpid()
+
+
+def test_a_run_whose_pilots_others_may_use_is_told_from_one_whose_pilots_are_ours_alone(tmp_path):
+    alone = begin(tmp_path)
+    shared = again(tmp_path, scope=Scope.OWNER)
+    assert (shared.resumed, shared.seat.scope) == (False, Scope.OWNER)
+    assert again(tmp_path).folder == alone
+
+
+def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
+    first = begin(tmp_path)
+    with closing(Journal(first.path / JOURNAL)) as journal:
+        journal.finish()
+    taken = again(tmp_path)
+    assert not taken.resumed
+    assert taken.folder != first
+
+
+def test_a_live_process_elsewhere_is_named_and_nothing_is_begun(tmp_path):
+    first = begin(tmp_path, holder=elsewhere())
+    with pytest.raises(
+        Unavailable, match=rf"run {first.path.name}, process {os.getpid()} on login2"
+    ):
+        again(tmp_path)
+    assert [path.parent.name for path in tmp_path.glob(f"osgpilot/*/{JOURNAL}")] == [
+        first.path.name
+    ]
+
+
+def test_a_process_elsewhere_that_is_not_heard_of_any_more_is_taken_for_dead(tmp_path):
+    first = begin(tmp_path, holder=elsewhere())
+    os.utime(first.path / LEASE, (time.time() - 3600,) * 2)
+    assert again(tmp_path).resumed
+
+
+def test_runs_of_this_process_do_not_get_in_each_others_way(tmp_path):
+    taken = take(tmp_path, seat(), print)
+    other = again(tmp_path, project="Q")
+    assert not other.resumed
+    taken.journal.close()
+
+
+def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
+    first = begin(tmp_path, project="Other")
+    said = []
+    assert not again(tmp_path, said=said).resumed
+    (line,) = said
+    assert f"run {first.path.name} of project Other was cut short" in line
+    assert "osgpilot reap" in line
+
+
+def test_a_damaged_journal_stops_the_start(tmp_path):
+    first = begin(tmp_path)
+    (first.path / JOURNAL).write_bytes(b"x" * 5000)
+    with pytest.raises(BadInput, match="is damaged"):
+        again(tmp_path)
+
+
+def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
+    new = take(tmp_path, seat(), print)
+    new.give_back()
+    assert not again(tmp_path).resumed
+    first = begin(tmp_path / "second")
+    take(tmp_path / "second", seat(), print).give_back()
+    assert again(tmp_path / "second").folder == first
+
+
+def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
+    class Silent(FakeAccessPoint):
+        def find(self):
+            raise Unanswered("the access point is away")
+
+    taken = take(tmp_path, seat(), print)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    with pytest.raises(Unanswered):
+        recall(taken, Silent(), Queue(Silent(), Shape(4, 4000)))
+    there = FakeAccessPoint()
+    there.queued = {"1": "5.0", "7": "6.0"}
+    there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert (left.entries["who"].job_id, left.strays) == ("5.0", ("6.0",))
+    assert queue.busy_pilots() == {"p1"}
+    taken.journal.close()
+
+
+def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
+    taken = take(tmp_path, seat(), print)
+    for key in "123":
+        taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
+    taken.journal.intend("123")
+    taken.journal.submitted({"1": "5.0", "2": "5.1"})
+    there = FakeAccessPoint()
+    there.history = {
+        "5.0": Event(EventKind.TERMINATED, 3.0, exit_status=0),
+        "5.1": Event(EventKind.ABORTED, 3.0),
+    }
+    queue = Queue(there, Shape(4, 4000))
+    left = recall(taken, there, queue)
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert queue.ended("1")
+    there.history_fails = Unanswered("it takes too long")
+    assert recall(taken, there, Queue(there, Shape(4, 4000))).entries == {}
+    taken.journal.close()
+
+
+def test_a_process_is_known_by_its_start():
+    assert started(os.getpid()) == this_process().started != ""
+    assert started(2**22 + 1) == ""
+
+
+def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert lease_age_s(folder) == float("inf")
+    (tmp_path / LEASE).touch()
+    assert lease_age_s(folder) < 60
+    os.utime(tmp_path / LEASE, (time.time() + 3600,) * 2)
+    assert lease_age_s(folder) < 0
+    assert [path.name for path in tmp_path.iterdir()] == [LEASE]
+
+
+HERE = Place("login1")
+THERE = Place("login1", "ap", "cm")
+BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
+
+
+@pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
+@pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
+def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
+    taken = take(tmp_path, seat(), print)
+    taken.settle_at(before)
+    taken.settle_at(now)
+    assert taken.journal.place == now, "as long as there are none"
+    taken.settle_at(before)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    if now == before:
+        taken.settle_at(now)
+    else:
+        with pytest.raises(BadInput, match=r"was cut short, and its .* `osgpilot reap`"):
+            taken.settle_at(now)
+        assert taken.journal.place == before
+    taken.journal.close()
+
+
+def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):
+    (tmp_path / "osgpilot").touch()
+    with pytest.raises(Unavailable, match=r"osgpilot: .*; a run keeps its journal there, so work"):
+        take(tmp_path, seat(), print)
+
+
+@pytest.mark.parametrize(
+    "broken", ["run.resume.RunFolder.create", "journal.start_lock.fcntl.lockf"]
+)
+def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, broken):
+    def refuse(*arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(f"snakemake_executor_plugin_osgpilot.{broken}", refuse)
+    with pytest.raises(Unavailable, match=f"^{tmp_path}.*: Read-only file system; a run keeps"):
+        take(tmp_path, seat(), print)
+    monkeypatch.undo()
+    assert not take(tmp_path, seat(), print).resumed
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_nobody_else_can_enter_the_folder_of_a_run_or_open_what_is_in_it(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        taken = take(tmp_path / ".snakemake", seat(), print)
+        write(taken.folder, {})
+    finally:
+        os.umask(before)
+        taken.journal.close()
+    state = tmp_path / ".snakemake" / "osgpilot"
+    modes = {path: path.stat().st_mode & 0o777 for path in (state, *state.rglob("*"))}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}
+
+
+FULL_AT_BYTES = (0, 1, 511, 512, 1024, 4096, 4097, 8192, 12288, 20480, 28672, 36864)
+
+
+def killed_or_full(folder, limit, *, kill):
+    """Start a run where no file can be longer than `limit`: an error, or the end, at that byte."""
+    child = os.fork()
+    if not child:
+        status = 3
+        with suppress(OsgpilotError):
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            take(folder, seat(), print)
+            status = 0
+        os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
+    ends = Counter()
+    for limit in FULL_AT_BYTES:
+        folder = tmp_path / str(limit)
+        ends[killed_or_full(folder, limit, kill=kill)] += 1
+        taken = again(folder)
+        assert taken.folder.path.is_dir()
+        runs = {path.name for path in (folder / "osgpilot").iterdir() if path.is_dir()}
+        fates = {run: fate_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs}
+        assert fates.pop(taken.folder.path.name) == (Fate.ALIVE, "")
+        assert set(fates.values()) <= {(Fate.NEVER_BEGUN, "")}
+        assert kill or not fates, "a start that sees the trouble leaves nothing"
+    assert ends[0], "one of these got through"
+    assert len(ends) == 2, f"the others were cut short in one way: {ends}"
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def without_a_row(path):
+    with closing(sqlite3.connect(path)) as db:
+        for number, script in enumerate(MIGRATIONS, 1):
+            db.executescript(f"{script}; PRAGMA user_version = {number}")
+
+
+def older_without_a_row(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
+
+
+def with_a_hot_journal(path):
+    """As it is when the first transaction is killed after it began to write."""
+    child = os.fork()
+    if not child:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("PRAGMA cache_spill = 1")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("CREATE TABLE run (text)")
+        db.execute("INSERT INTO run SELECT hex(randomblob(9000)) FROM (VALUES (1), (2), (3), (4))")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert path.with_name(f"{JOURNAL}-journal").exists()
+
+
+def zeros(path):
+    path.write_bytes(bytes(4096))
+
+
+def half(path):
+    with closing(Journal(path.with_name("whole"), seat())):
+        path.write_bytes(path.with_name("whole").read_bytes()[:5000])
+    path.with_name("whole").unlink()
+
+
+def not_renamed(path):
+    without_a_row(path.with_name(f"{JOURNAL}.new"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [empty, zeros, half, without_a_row, older_without_a_row, with_a_hot_journal, not_renamed],
+)
+def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
+    folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
+    broken(folder.path / JOURNAL)
+    assert fate_of(folder, is_here=False) == (Fate.NEVER_BEGUN, "")
+    assert place_of(folder) is None
+    taken = again(tmp_path)
+    assert not taken.resumed
+    if broken is not not_renamed:
+        with pytest.raises(NeverBegun, match=r"was never begun.*osgpilot reap"):
+            Journal(folder.path / JOURNAL)
+
+
+@pytest.mark.parametrize("trace", ["jobs/000001", "pilots/osgpilot-1-1", "jobs.log", LEASE])
+def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
+    folder = begin(tmp_path)
+    (folder.path / JOURNAL).write_bytes(b"")
+    (folder.path / LEASE).unlink()
+    (folder.path / trace).touch()
+    with pytest.raises(BadInput, match="is damaged"):
+        again(tmp_path)
+
+
+def test_looks_at_a_lease_do_not_get_in_each_others_way(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / LEASE).touch()
+    with ThreadPoolExecutor(8) as many:
+        ages = list(many.map(lambda _: lease_age_s(folder), range(4000)))
+    assert all(age is not None and age < 600 for age in ages)
+    assert [path.name for path in tmp_path.iterdir()] == [LEASE]
+
+
+@pytest.mark.parametrize("broken", ["probe", "lease"])
+def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
+    first = begin(tmp_path, holder=elsewhere())
+
+    def fail(*arguments, **named):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    if broken == "lease":
+        (first.path / LEASE).unlink()
+        (first.path / LEASE).symlink_to(LEASE)
+    else:
+        at = "snakemake_executor_plugin_osgpilot.journal.lease"
+        monkeypatch.setattr(f"{at}.tempfile.NamedTemporaryFile", fail)
+    assert lease_age_s(first) is None
+    with pytest.raises(Unavailable, match=r"on login2.*the age cannot be read"):
+        again(tmp_path)
+
+
+def test_the_lock_of_a_start_is_for_its_owner_alone(tmp_path):
+    lock = tmp_path / "osgpilot" / "starting"
+    lock.parent.mkdir()
+    lock.touch(0o644)
+    again(tmp_path)
+    assert lock.stat().st_mode & 0o777 == 0o600
+    lock.unlink()
+    again(tmp_path)
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """Another process has the lock of a start; returns its number."""
+    (tmp_path / "osgpilot").mkdir()
+    hold = (
+        "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); "
+        "print('has it', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", hold, str(tmp_path / "osgpilot" / "starting")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"has it\n"
+        yield process
+
+
+def test_whoever_keeps_a_start_waiting_is_named_and_the_start_goes_on_afterwards(tmp_path, locked):
+    said = []
+
+    def say(text):
+        said.append(text)
+        locked.kill()
+
+    take(tmp_path, seat(), say).journal.close()
+    (line,) = said
+    assert f"waiting for process {locked.pid} (python" in line
+
+
+def test_a_start_that_is_kept_waiting_gives_up_with_one_line(tmp_path, locked, monkeypatch):
+    at = "snakemake_executor_plugin_osgpilot.journal.start_lock"
+    monkeypatch.setattr(f"{at}.GIVE_UP_AFTER_S", 0.2)
+    with pytest.raises(Unavailable, match=rf"starting has been locked for .* {locked.pid} .*: end"):
+        take(tmp_path, seat(), print)
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "osgpilot").mkdir()
+    victim = tmp_path / "precious"
+    victim.write_text("text")
+    (tmp_path / "osgpilot" / "starting").symlink_to(victim)
+    with pytest.raises(Unavailable, match="starting: Too many levels of symbolic links"):
+        take(tmp_path, seat(), print)
+    assert victim.read_text() == "text"
+
+
+def test_starts_at_the_same_time_make_one_run(tmp_path):
+    # each in a process of its own: what one has taken, another sees alive
+    children = []
+    go, wait = os.pipe()
+    for _ in range(6):
+        child = os.fork()
+        if not child:
+            os.close(wait)
+            os.read(go, 1)
+            try:
+                take(tmp_path, seat(), lambda text: None)
+            except Unavailable as error:
+                os._exit(1 if "another Snakemake works in this folder" in str(error) else 2)
+            # whoever has the run stays until all have looked
+            os.read(go, 1)
+            os._exit(0)
+        children.append(child)
+    for _ in children:
+        os.write(wait, b"x")
+    statuses = [os.waitpid(-1, 0)[1] for _ in children[1:]]
+    os.write(wait, b"x")
+    statuses.append(os.waitpid(-1, 0)[1])
+    assert sorted(statuses) == [0] + [256] * 5
+    assert len(list(tmp_path.glob(f"osgpilot/*/{JOURNAL}"))) == 1
+
+
+def test_a_start_that_lost_the_run_gives_nothing_back(tmp_path):
+    taken = take(tmp_path, seat(), print)
+    with closing(Journal(taken.folder.path / JOURNAL)) as other:
+        other.hold(theirs := elsewhere())
+        taken.give_back()
+        assert other.holder == theirs
+        assert not other.is_finished

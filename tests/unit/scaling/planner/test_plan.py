@@ -1,0 +1,468 @@
+"""What the planner promises, one law a test."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    END_MARGIN_S,
+    JobClass,
+    Offer,
+    Pilot,
+    PilotState,
+    Policy,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, Soon
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+
+OFFER = Offer("compute", Shape(4, 3800), (3600,))
+POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_max=1000)
+SMALL = JobClass(Shape(1, 500))
+BIG = JobClass(Shape(4, 3000))
+HUNGRY = JobClass(Shape(1, 3000))
+WIDE = Offer("wide", Shape(8, 7600), (3600,))
+GATHER = JobClass(Shape(8, 6000))
+KNOWN = Estimates(
+    runtimes_s={SMALL: (60.0,) * 50, BIG: (60.0,) * 50},
+    waits_s={"compute": (300.0,) * 50},
+    boots_s=(30.0,) * 50,
+)
+"""Jobs take a minute, a pilot five and a half minutes to come."""
+
+
+def pilot(name="p1", state=PilotState.READY, ends_s=3600.0, **more):
+    started_s = None if state.waits else -600.0
+    ends_s = None if state.waits else ends_s
+    return Pilot(
+        name, OFFER.shape, state, OFFER.name, 3600, "1",
+        started_s=started_s, ends_s=ends_s, **more,
+    )  # fmt: skip
+
+
+AT_ONCE = Estimates(
+    waits_s={"compute": (0.0,) * 50}, wait_hints_s={"compute": 0.0}, boots_s=(0.0,) * 5000
+)
+"""A pilot that is asked for is there, so that no job need wait for room in another one."""
+
+
+def decide(waiting, *, pilots=(), known=None, policy=POLICY, now_s=0.0, **more):
+    snapshot = Snapshot(now_s, Counter(waiting), tuple(pilots), **more)
+    return plan(snapshot, known or Estimates(), policy)
+
+
+def launches(waiting, **more):
+    return sum(isinstance(a, Launch) for a in decide(waiting, **more).actions)
+
+
+def released(decided, kind):
+    return [a.pilot for a in decided.actions if isinstance(a, kind)]
+
+
+TWO_KINDS = replace(
+    POLICY,
+    offers=(
+        Offer("short/4c", Shape(4, 3800), (3600,)),
+        Offer("long/4c", Shape(4, 3800), (3600, 36000)),
+    ),
+)
+IN_LONG = SMALL._replace(offers=("long/4c",))
+
+
+def test_jobs_that_want_certain_pilots_get_them_and_no_others():
+    decided = decide({IN_LONG: 8}, policy=TWO_KINDS)
+    assert [a.offer for a in decided.actions] == ["long/4c", "long/4c"]
+    short = replace(pilot(), offer="short/4c")
+    decided = decide({IN_LONG: 4}, policy=TWO_KINDS, pilots=[short])
+    assert "p1" in decided.unneeded
+    assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["long/4c"]
+    long = replace(pilot("p2"), offer="long/4c")
+    assert launches({IN_LONG: 4, SMALL: 4}, policy=TWO_KINDS, pilots=[short, long]) == 0
+
+
+def test_time_of_other_pilots_is_not_counted_for_jobs_that_want_certain_ones():
+    others = [replace(pilot(f"s{n}"), offer="short/4c") for n in range(20)]
+    long = replace(pilot("long"), offer="long/4c")
+    busy = {"long": (Running(IN_LONG, 4, 0.0),)}
+    known = replace(KNOWN, runtimes_s={IN_LONG: (600.0,) * 50})
+    more = {"policy": TWO_KINDS, "known": known, "running": busy}
+    assert launches({IN_LONG: 40}, pilots=[*others, long], **more) == 10
+
+
+def test_jobs_that_fit_only_pilots_that_they_do_not_want_fit_nowhere():
+    hour = JobClass(Shape(1, 500), 3600, ("short/4c",))
+    decided = decide({hour: 1}, policy=TWO_KINDS)
+    assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
+
+
+def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
+    half, all_of_it = {"p1": Shape(2, 1000)}, {"p1": Shape(4, 3800)}
+    assert launches({SMALL: 4}, pilots=[pilot()]) == 0
+    assert launches({SMALL: 2}, pilots=[pilot()], others=half) == 0
+    assert launches({SMALL: 4}, pilots=[pilot()], others=half, known=AT_ONCE) == 1
+    assert launches({SMALL: 1}, pilots=[pilot()], others=all_of_it) == 1
+
+
+def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_any_more():
+    waiting, refused = [SMALL, IN_LONG], "sbatch: Invalid account"
+    assert stranded(waiting, TWO_KINDS, {}) == {}
+    assert stranded(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
+    all_refused = {"long/4c": refused, "short/4c": "sbatch: Invalid qos"}
+    assert stranded(waiting, TWO_KINDS, all_refused) == {
+        SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
+        IN_LONG: refused,
+    }
+    assert stranded([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
+
+
+# demand and packing
+
+
+def test_no_demand_no_pilot():
+    assert launches({}) == 0
+
+
+def test_pilots_are_counted_in_cores_not_in_jobs():
+    assert launches({SMALL: 8}) == 2
+    assert launches({BIG: 8}) == 8
+
+
+def test_memory_disk_and_gpus_count_as_well_as_cores():
+    assert launches({HUNGRY: 3}) == 3
+    disk = Offer("compute", Shape(4, 3800, 1000), (3600,))
+    assert launches({JobClass(Shape(1, 5, 600)): 3}, policy=replace(POLICY, offers=(disk,))) == 3
+    gpu = Offer("compute", Shape(4, 3800, 1000, 2), (3600,))
+    assert launches({JobClass(Shape(1, 5, 6, 1)): 4}, policy=replace(POLICY, offers=(gpu,))) == 2
+
+
+def test_small_jobs_fill_the_room_that_big_ones_leave():
+    three_cores = JobClass(Shape(3, 500))
+    assert launches({three_cores: 2, SMALL: 2}) == 2
+
+
+def test_a_job_that_fits_no_pilot_is_named_and_drives_nothing():
+    too_big, too_long = JobClass(Shape(5, 100)), JobClass(Shape(1, 100), runtime_s=3000)
+    decided = decide({too_big: 7, too_long: 1})
+    assert decided.actions == ()
+    reasons = {u.job_class: u.reason for u in decided.unfit}
+    assert (
+        "nearest pilot (compute: 4 cores, 3800 MB, 50 min for jobs) lacks 1 cores"
+        in (reasons[too_big])
+    )
+    assert "lacks 1 min of life" in reasons[too_long]
+
+
+# supply
+
+
+@pytest.mark.parametrize("state", [PilotState.INTENDED, PilotState.PENDING, PilotState.BOOTING])
+def test_a_pilot_on_its_way_is_supply(state):
+    assert launches({SMALL: 4}, pilots=[pilot(state=state)], known=AT_ONCE) == 0
+    assert launches({SMALL: 5}, pilots=[pilot(state=state)], known=AT_ONCE) == 1
+
+
+def test_a_busy_pilot_is_supply_for_what_is_free():
+    running = {"p1": (Running(SMALL, 3, 0.0),)}
+    assert launches({SMALL: 1}, pilots=[pilot()], running=running, known=AT_ONCE) == 0
+    assert launches({SMALL: 2}, pilots=[pilot()], running=running, known=AT_ONCE) == 1
+
+
+def test_a_busy_pilot_is_supply_if_it_is_free_again_before_a_new_one_could_come():
+    running = {"p1": (Running(SMALL, 4, 0.0),)}
+    assert launches({SMALL: 8}, pilots=[pilot()], running=running, known=KNOWN) == 0
+    assert launches({SMALL: 80}, pilots=[pilot()], running=running, known=KNOWN) > 0
+
+
+def test_a_pilot_that_retires_before_the_job_would_end_is_no_supply():
+    half_an_hour = JobClass(Shape(1, 500), runtime_s=1800)
+    long_enough_s = 1800.0 + END_MARGIN_S
+    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=long_enough_s - 1)]) == 1
+    assert launches({half_an_hour: 1}, pilots=[pilot(ends_s=long_enough_s + 1)]) == 0
+
+
+def test_a_draining_pilot_is_no_supply():
+    assert launches({SMALL: 1}, pilots=[pilot(state=PilotState.DRAINING)]) == 1
+
+
+def test_a_pilot_that_slurm_will_never_start_is_no_supply_and_is_taken_back():
+    hopeless = pilot(state=PilotState.PENDING, pending_reason="PartitionTimeLimit")
+    decided = decide({SMALL: 1}, pilots=[hopeless])
+    assert [type(a) for a in decided.actions] == [Launch, Cancel]
+    assert "PartitionTimeLimit" in decided.actions[1].reason
+
+
+def test_the_rest_of_a_long_wait_is_expected_to_be_long():
+    assert KNOWN.remaining_wait_s("compute", 100) == pytest.approx(KNOWN.wait_s("compute") - 100)
+    assert KNOWN.remaining_wait_s("compute", 5000) == 5000
+
+
+# how many
+
+
+def test_economy_trades_time_for_core_hours():
+    waiting = {SMALL: 100}
+    fast, even, cheap = (
+        launches(waiting, known=KNOWN, policy=replace(POLICY, economy=economy))
+        for economy in (0, 0.5, 1)
+    )
+    assert fast == 25
+    assert 1 < even < fast
+    assert cheap == 1
+
+
+def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
+    offers = (OFFER, Offer("big", Shape(16, 60000), (3600,)))
+    thrifty = replace(POLICY, offers=offers, economy=0.9)
+    pilots = [pilot(f"p{n}") for n in range(20)]
+    decided = decide({JobClass(Shape(8, 500)): 1}, pilots=pilots, policy=thrifty, known=KNOWN)
+    assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["big"]
+
+
+# which
+
+
+def ladder():
+    return tuple(Offer(f"c{n}", Shape(n, 4000 * n), (3600, 7200, 28800)) for n in (2, 8, 32))
+
+
+def offers_of(decided):
+    return Counter(a.offer for a in decided.actions if isinstance(a, Launch))
+
+
+def test_the_smallest_pilot_that_does_is_taken():
+    policy = replace(POLICY, offers=ladder())
+    assert offers_of(decide({SMALL: 2}, policy=policy)) == {"c2": 1}
+    assert offers_of(decide({BIG: 1}, policy=policy)) == {"c8": 1}
+
+
+def test_larger_pilots_are_taken_where_the_small_ones_would_be_too_many():
+    policy = replace(POLICY, offers=ladder(), pilots_max=10)
+    assert offers_of(decide({SMALL: 80}, policy=policy)) == {"c8": 10}
+    assert offers_of(decide({SMALL: 320}, policy=policy)) == {"c32": 10}
+
+
+def test_a_larger_pilot_is_taken_where_the_smaller_one_waits_for_long():
+    known = Estimates(waits_s={"c2": (9000.0,) * 50, "c8": (60.0,) * 50})
+    assert offers_of(decide({SMALL: 2}, policy=replace(POLICY, offers=ladder()), known=known)) == {
+        "c8": 1
+    }
+
+
+def test_jobs_without_gpu_do_not_open_gpu_pilots():
+    gpu = Offer("gpu", Shape(1, 4000, 0, 4), (3600,))
+    policy = replace(POLICY, offers=(gpu, *ladder()))
+    assert offers_of(decide({SMALL: 1}, policy=policy)) == {"c2": 1}
+    assert offers_of(decide({JobClass(Shape(1, 5, 0, 1)): 1}, policy=policy)) == {"gpu": 1}
+
+
+def test_the_walltime_follows_from_the_longest_job_and_the_work():
+    policy = replace(POLICY, offers=ladder())
+    brief, long = JobClass(Shape(1, 500), 300), JobClass(Shape(1, 500), 5400)
+    assert {a.walltime_s for a in decide({brief: 2}, policy=policy).actions} == {3600}
+    assert {a.walltime_s for a in decide({long: 2}, policy=policy).actions} == {28800}
+
+
+# limits
+
+
+def test_never_more_than_the_user_allows_and_it_is_said():
+    few = replace(POLICY, pilots_max=3)
+    decided = decide({SMALL: 400}, policy=few)
+    assert launches({SMALL: 400}, policy=few) == 3
+    assert [(r.count, r.rule) for r in decided.refusals] == [(97, "pilots_max")]
+    assert launches({SMALL: 400}, pilots=[pilot()], policy=few) == 2
+
+
+def test_the_budget_counts_whole_walltimes_of_what_may_still_run():
+    budget = replace(POLICY, core_s_max=3 * 4 * 3600.0)
+    assert launches({SMALL: 400}, policy=budget) == 3
+    assert launches({SMALL: 400}, pilots=[pilot(state=PilotState.PENDING)], policy=budget) == 2
+    over = replace(pilot(state=PilotState.DONE), started_s=-100.0, ended_s=0.0)
+    decided = decide({SMALL: 400}, pilots=[over], policy=budget)
+    assert len([a for a in decided.actions if isinstance(a, Launch)]) == 2
+    assert "the budget is 12 core-hours" in decided.refusals[0].reason
+
+
+def test_an_offer_whose_breaker_is_open_is_left_alone():
+    decided = decide({SMALL: 1}, gates={"compute": Gate(0, "4 pilots failed in a row")})
+    assert decided.actions == ()
+    assert [(r.rule, r.reason) for r in decided.refusals] == [
+        ("breaker", "4 pilots failed in a row")
+    ]
+
+
+def test_stale_answers_freeze_everything():
+    decided = decide({}, pilots=[pilot(state=PilotState.PENDING)], now_s=500.0, looked_s=400.0)
+    assert decided.actions == ()
+    assert decided.refusals[0].rule == "stale"
+
+
+# look-ahead
+
+
+def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
+    assert launches({}, soon=(Soon(SMALL, 8, 200.0),), known=KNOWN) == 2
+    assert launches({}, soon=(Soon(SMALL, 8, 2000.0),), known=KNOWN) == 0
+
+
+def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
+    """They are, where many cores are worth having, and are not, where few are."""
+    soon, pilots = (Soon(SMALL, 40, None),), [pilot()]
+    for economy, counted in ((0.5, True), (0.9, False)):
+        policy = replace(POLICY, economy=economy)
+        alone, followed = (
+            decide({SMALL: 40}, soon=s, pilots=pilots, known=KNOWN, policy=policy)
+            for s in ((), soon)
+        )
+        more = followed.forecast.work_core_s > alone.forecast.work_core_s
+        assert more == counted
+
+
+# scale-in
+
+
+def test_a_pending_pilot_is_taken_back_at_once_when_nothing_is_left_to_do():
+    decided = decide({}, pilots=[pilot(state=PilotState.PENDING)])
+    assert released(decided, Cancel) == ["p1"]
+
+
+def test_otherwise_only_after_a_while():
+    pending = pilot(state=PilotState.PENDING)
+    assert released(decide({}, pilots=[pending], later=5), Cancel) == []
+    assert decide({}, pilots=[pending], later=5).unneeded == {"p1"}
+    patient = replace(pending, unneeded_since_s=0.0)
+    assert released(decide({}, pilots=[patient], later=5, now_s=59.0), Cancel) == []
+    assert released(decide({}, pilots=[patient], later=5, now_s=61.0), Cancel) == ["p1"]
+
+
+def test_an_idle_pilot_is_let_go_at_once_when_the_tail_does_not_need_it():
+    running = {"p1": (Running(SMALL, 1, 0.0),)}
+    decided = decide({}, pilots=[pilot("p1"), pilot("p2")], running=running)
+    assert released(decided, Drain) == ["p2"]
+
+
+def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
+    even = replace(POLICY, economy=0.5)
+    lead_s = KNOWN.lead_s("compute")
+    for idle_s, let_go in ((lead_s - 5, []), (lead_s + 5, ["p1"])):
+        idle = pilot(unneeded_since_s=0.0, ends_s=10000.0)
+        decided = decide({}, pilots=[idle], later=5, now_s=idle_s, known=KNOWN, policy=even)
+        assert released(decided, Drain) == let_go
+
+
+def test_of_idle_pilots_no_more_are_kept_than_what_is_to_come_is_worth():
+    even = replace(POLICY, economy=0.5)
+    idle = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(20)]
+    more = {"pilots": idle, "now_s": 61.0, "known": KNOWN, "policy": even, "later": 4}
+    assert released(decide({}, **more), Drain) == []
+    assert len(released(decide({}, further={SMALL: 4}, **more), Drain)) == 19
+
+
+def test_the_last_pilot_that_can_host_a_class_to_come_is_kept_longer():
+    both = replace(POLICY, economy=0.5, offers=(OFFER, WIDE))
+    small = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(9)]
+    wide = replace(pilot("wide"), shape=WIDE.shape, offer=WIDE.name, unneeded_since_s=0.0)
+    more = {"known": KNOWN, "policy": both, "now_s": 400.0, "later": 1}
+    gather = decide({}, pilots=[*small, wide], further={GATHER: 1}, **more)
+    assert "wide" not in released(gather, Drain)
+    none = decide({}, pilots=[wide, *small], further={SMALL: 1}, **more)
+    assert len(released(none, Drain)) == 9
+
+
+def test_a_class_to_come_that_needs_a_larger_pilot_gets_one_from_the_start():
+    both = replace(POLICY, offers=(OFFER, WIDE))
+
+    def offers(**more):
+        return Counter(a.offer for a in decide({SMALL: 40}, policy=both, **more).actions)
+
+    assert offers() == {"compute": 10}
+    assert offers(later=1, further={GATHER: 1}) == {"compute": 8, "wide": 1}
+    assert offers(soon=(Soon(GATHER, 1, None),))["wide"] == 1
+    few = decide({SMALL: 2}, policy=both, later=1, further={GATHER: 1})
+    assert [a.offer for a in few.actions] == ["compute"], "it would have little to do until then"
+
+
+def test_no_gpu_is_kept_waiting_for_jobs_to_come():
+    gpu = Offer("gpu", Shape(8, 3800, gpus=1), (3600,))
+    both = replace(POLICY, offers=(OFFER, gpu))
+    later = JobClass(Shape(1, 500, gpus=1))
+    decided = decide({SMALL: 40}, policy=both, later=1, further={later: 1})
+    assert {a.offer for a in decided.actions} == {"compute"}
+
+
+def test_larger_pilots_are_taken_where_memory_would_keep_cores_idle_in_small_ones():
+    large = Offer("large", Shape(16, 15200), (3600,))
+    small = Offer("small", Shape(8, 7600), (3600,))
+    both = replace(POLICY, offers=(large, small))
+    mixed = {JobClass(Shape(1, 6000)): 20, SMALL: 200}
+    assert {a.offer for a in decide(mixed, policy=both).actions} == {"large"}
+    assert {a.offer for a in decide({SMALL: 200}, policy=both).actions} == {"small"}
+
+
+def test_fewer_cores_are_worth_having_where_they_have_to_wait_for_a_long_chain():
+    even = replace(POLICY, economy=0.5)
+    alone = launches({SMALL: 400}, known=KNOWN, policy=even)
+    rounds = {"later": 404, "further": {SMALL: 400, BIG: 4}, "chain": {SMALL: 5, BIG: 5}}
+    assert 0 < launches({SMALL: 400}, known=KNOWN, policy=even, **rounds) < alone
+
+
+def test_a_rule_that_says_nothing_gets_pilots_that_live_for_hours():
+    """A long job among many short ones would be cut off with its pilot."""
+    policy = replace(POLICY, offers=(replace(OFFER, walltimes_s=(3600, 14400, 86400)),))
+    said = SMALL._replace(runtime_s=600)
+    assert {a.walltime_s for a in decide({said: 4}, policy=policy).actions} == {3600}
+    assert {a.walltime_s for a in decide({SMALL: 4}, policy=policy).actions} == {14400}
+    seen = Estimates().with_ages({SMALL: 15000.0})
+    decided = decide({SMALL: 4}, policy=policy, known=seen)
+    assert {a.walltime_s for a in decided.actions} == {86400}
+
+
+def test_an_idle_pilot_is_kept_for_jobs_that_come_soon():
+    soon = (Soon(SMALL, 1, 100.0),)
+    idle = pilot(unneeded_since_s=-9000.0)
+    assert decide({}, pilots=[idle], soon=soon, known=KNOWN).actions == ()
+
+
+def test_busy_pilots_are_filled_first_so_that_idle_ones_can_go():
+    running = {"b": (Running(SMALL, 1, 0.0),)}
+    decided = decide({SMALL: 3}, pilots=[pilot("a"), pilot("b")], running=running)
+    assert decided.unneeded == {"a"}
+
+
+def test_running_pilots_are_filled_before_pending_ones():
+    pilots = (pilot("a", PilotState.PENDING), pilot("b"))
+    assert decide({SMALL: 4}, pilots=pilots).unneeded == {"a"}
+
+
+def test_a_pilot_that_is_shunned_is_drained_though_busy_and_is_no_supply():
+    running = {"p1": (Running(SMALL, 1, 0.0),)}
+    decided = decide(
+        {SMALL: 3}, pilots=[pilot("p1")], running=running, shunned={"p1": "jobs fail there"}
+    )
+    assert released(decided, Drain) == ["p1"]
+    assert sum(isinstance(a, Launch) for a in decided.actions) == 1
+
+
+def test_every_action_has_a_reason_and_the_plan_its_forecast():
+    decided = decide({SMALL: 3})
+    assert all(action.reason for action in decided.actions)
+    assert decided.forecast.work_core_s == 3 * 600
+    assert decided.forecast.lead_s == 1080
+
+
+@pytest.mark.parametrize(
+    ("jobs", "waited_s", "later", "taken_back"),
+    [(4, 1000.0, 0, True), (4, 200.0, 0, False), (60, 1000.0, 0, False), (4, 1000.0, 9, False)],
+    ids=("those that run are through before", "it comes in time", "much work", "more is to come"),
+)
+def test_a_pilot_that_will_be_too_late_is_taken_back(jobs, waited_s, later, taken_back):
+    late = pilot("late", PilotState.PENDING, asked_s=-waited_s, unneeded_since_s=-90.0)
+    running = {"p1": (Running(SMALL, 4, -10.0),)}
+    told = decide({SMALL: jobs}, pilots=(pilot(), late), known=KNOWN, running=running, later=later)
+    assert told.unneeded == frozenset({"late"} if taken_back else ())
+    assert any(isinstance(a, Cancel) for a in told.actions) is taken_back
+    assert not (taken_back and any(isinstance(a, Launch) for a in told.actions))

@@ -1,0 +1,80 @@
+"""The command of a rule, as Snakemake itself would run it."""
+
+from types import SimpleNamespace
+
+import pytest
+from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.staging.direct import _command
+from snakemake_executor_plugin_osgpilot.staging.payload import (
+    check_places,
+    needed_from_outside,
+    stays_within,
+)
+
+
+class File(str):
+    def __new__(cls, path, *flags):
+        made = super().__new__(cls, path)
+        made.flags = dict.fromkeys(flags, True)
+        return made
+
+
+def job(command="", outputs=(), **module_globals):
+    return SimpleNamespace(
+        rule=SimpleNamespace(name="r", shellcmd=command, module_globals=module_globals),
+        input=InputFiles(fromdict={"first": "in put"}),
+        output=list(outputs) or OutputFiles(toclone=["a", "b"]),
+        params=Params(fromdict={"k": [1, "x y"]}),
+        wildcards=Wildcards(fromdict={"w": "v"}),
+        log=Log(toclone=["log"]),
+        threads=2,
+        jobid=7,
+        is_group=lambda: False,
+    )
+
+
+def command(text, **module_globals):
+    return _command(job(text, **module_globals), ResourceList(fromdict={"mem_mb": 5}))
+
+
+def test_a_command_knows_its_job():
+    text = "{input.first:q} {output} {params.k[1]} {wildcards.w} {log} {threads} {resources.mem_mb}"
+    assert command(text + " {rule} {jobid} {{x}}") == "'in put' a b x y v log 2 5 r 7 {x}"
+
+
+def test_a_command_knows_the_names_of_its_own_snakefile():
+    names = {"config": {"who": "module"}, "name": "mine", "string": "s", "job": "j", "input": "no"}
+    text = "{config[who]} {name} {string} {job} {input}"
+    assert command(text, **names) == "module mine s j in put"
+
+
+def test_a_name_that_is_none_is_told_with_its_rule():
+    with pytest.raises(BadInput, match=r"rule r: its command cannot be formatted: .*'nobody'"):
+        command("{nobody}")
+
+
+def test_an_output_that_is_updated_goes_there_if_it_is_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    updating = job(outputs=[File("log.txt", "update"), File("new")])
+    assert needed_from_outside(updating) == ["in put"]
+    (tmp_path / "log.txt").touch()
+    (tmp_path / "new").touch()
+    assert needed_from_outside(updating) == ["in put", "log.txt"]
+
+
+@pytest.mark.parametrize("flag", ["temp", "pipe", "service"])
+def test_what_only_members_of_a_group_use_stays_there(flag):
+    group = SimpleNamespace(is_group=lambda: True, output=["kept"])
+    assert stays_within(group, File("x", flag))
+    assert not stays_within(group, File("kept", flag))
+    assert not stays_within(group, File("x"))
+
+
+def test_an_absolute_path_below_the_working_folder_is_to_be_a_relative_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="write data/x, relative to the working folder"):
+        check_places(job(), [str(tmp_path / "data/x")])
+    with pytest.raises(BadInput, match="lies outside the working folder"):
+        check_places(job(), [str(tmp_path.parent / "x")])

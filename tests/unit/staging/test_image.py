@@ -1,0 +1,68 @@
+"""Container images: what HTCondor can fetch, what travels, what is read where it is."""
+
+import pytest
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE, Image, Images
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def images(tmp_path, said):
+    (tmp_path / "tools.sif").write_bytes(b"x" * 1024 * 1025)
+    (tmp_path / "tools.img").write_bytes(b"x")
+    (tmp_path / "sandbox").mkdir()
+    return Images(tmp_path, said.append)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["docker://a/b:1", "oras://h/a:1", "osdf:///ospool/x.sif", "https://h/x.sif", "s3://h/x.sif"],
+)
+def test_urls_are_left_to_htcondor(images, said, url):
+    assert images.find(url) == Image(url)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("library://a/b", "cannot fetch the container image library://a/b; give a .sif"),
+        ("https://h/x", "has to end in .sif"),
+        ("no.sif", "no.sif does not exist"),
+        ("tools.img", "has to be a folder or end in .sif"),
+        ("a\n+Evil=1", "not allowed"),
+    ],
+)
+def test_what_htcondor_cannot_use_is_refused(images, name, complaint):
+    with pytest.raises(BadInput, match=complaint):
+        images.find(name)
+
+
+def test_a_file_is_found_from_the_working_folder_and_told_once(images, said, tmp_path):
+    path = tmp_path / "tools.sif"
+    for name in ("tools.sif", str(path), "tools.sif", f"file://{path}"):
+        assert images.find(name) == Image(str(path), size_mb=2)
+    assert said == [f"image {path} (2 MB) is sent with each job"]
+    assert images.find("sandbox").name == str(tmp_path / "sandbox")
+    assert images.find("") == NO_IMAGE
+
+
+def test_it_is_told_how_an_image_travels_to_pilots_from_this_access_point(images, said):
+    images.way = "once to a pilot"
+    images.find("tools.sif")
+    assert said[0].endswith("is sent once to a pilot")
+
+
+def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
+    images.shared_prefixes = (str(tmp_path),)
+    assert images.find("tools.sif") == Image(str(tmp_path / "tools.sif"), transferred=False)
+    assert said == [f"image {tmp_path / 'tools.sif'} is read where it is"]
+    (tmp_path.parent / "out.sif").touch()
+    assert images.find("../out.sif").transferred
+    anywhere = "/cvmfs/singularity.opensciencegrid.org/htc/rocky:9"
+    assert images.find(anywhere) == Image(anywhere, transferred=False)

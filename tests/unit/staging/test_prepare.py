@@ -1,0 +1,302 @@
+"""How a job runs on the execution point: what the rule has, what the user wishes."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from doubles import InStorage
+from snakemake.resources import Resource, Resources
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.staging.container_image import Images
+from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic
+from snakemake_executor_plugin_osgpilot.staging.via_snakemake import without_containers
+
+POLICY = Policy((Offer("compute/4c", Shape(4, 16000), (4200,)),))
+
+
+class Rule(SimpleNamespace):
+    """A rule with a shell command, as far as the choice looks at it."""
+
+    def __init__(self, **directives):
+        super().__init__(
+            **{
+                "shellcmd": "true",
+                "script": None,
+                "wrapper": None,
+                "output": [],
+                "conda_env": None,
+                "benchmark": None,
+                "resources": Resources.default("bare"),
+                "cache": SimpleNamespace(output=False),
+                **directives,
+            }
+        )
+
+    def __str__(self):
+        return "r"
+
+
+def job(rule=None, container=None, params=(), input=(), output=(), **resources):
+    return SimpleNamespace(
+        rule=rule or Rule(),
+        resources={"mem_mb": 500, "disk_mb": 100, **resources},
+        threads=1,
+        params=params,
+        input=input,
+        output=output,
+        log=(),
+        container_img_url=container,
+        is_group=lambda: False,
+    )
+
+
+def group(*parts):
+    return SimpleNamespace(name="g", toposorted=[parts], is_group=lambda: True)
+
+
+def preparer(
+    kind="auto",
+    image="",
+    shared=(),
+    sdm=(),
+    conda_prefix=None,
+    included=(),
+    cache=None,
+    warned=None,
+):
+    said = []
+    workflow = SimpleNamespace(
+        deployment_settings=SimpleNamespace(deployment_method=set(sdm), conda_prefix=conda_prefix),
+        storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
+        workflow_settings=SimpleNamespace(cache=cache),
+        included=included,
+        configfiles=(),
+    )
+    traffic = Traffic(
+        ("/data",), frozenset(["https", "s3"]), fetched_here=False, stored_here=False, signs=True
+    )
+    images = Images(Path("/w"), said.append)
+    requests = Requests(POLICY, said.append, said.append if warned is None else warned.append)
+    keys = KeyFiles(Path("/nowhere"))
+    return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests, keys)
+
+
+def flagged(flag):
+    return SimpleNamespace(flags={flag: True})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(shellcmd=None),
+        Rule(shellcmd=None, script="x.py"),
+        Rule(notebook="x.ipynb"),
+        Rule(wrapper="bio/bwa"),
+        Rule(benchmark="b.tsv"),
+        Rule(shadow_depth="minimal"),
+        Rule(output=[flagged("ensure")]),
+    ],
+)
+def test_rules_that_need_snakemake_there(rule):
+    assert preparer()._needs_snakemake(job(rule))
+    with pytest.raises(BadInput, match="cannot run as its command alone"):
+        preparer("direct")._needs_snakemake(job(rule))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(),
+        Rule(output=[flagged("touch")]),
+        Rule(output=[flagged("protected")]),
+        Rule(shellcmd=None, script="x.sh"),
+        Rule(shellcmd=None, script="x.R"),
+    ],
+)
+def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
+    assert not preparer()._needs_snakemake(job(rule))
+    assert preparer("snakemake")._needs_snakemake(job(rule))
+    assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
+    assert not preparer("snakemake")._needs_snakemake(job(rule, osgpilot_payload="direct"))
+
+
+def test_conda_counts_only_when_snakemake_is_told_to_use_it():
+    rule = Rule(conda_env="env.yaml")
+    assert not preparer()._needs_snakemake(job(rule))
+    assert preparer(sdm=["conda"])._needs_snakemake(job(rule))
+
+
+def test_a_wish_that_is_none_is_refused():
+    with pytest.raises(BadInput, match="osgpilot_payload 'fast'"):
+        preparer()._needs_snakemake(job(osgpilot_payload="fast"))
+
+
+TOOLS, MINE, RUNTIME = "docker://tools", "docker://mine", "docker://rt"
+
+
+def image_of(wanted, job, *, with_snakemake=False):
+    return wanted._image(job, with_snakemake=with_snakemake).name
+
+
+def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
+    general = job(container_image=TOOLS)
+    assert image_of(preparer(), general) == TOOLS
+    assert image_of(preparer(), general, with_snakemake=True) == TOOLS
+    assert image_of(preparer(image=RUNTIME), general, with_snakemake=True) == RUNTIME
+    own = job(container_image=TOOLS, osgpilot_runtime_image=MINE)
+    assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
+
+
+def test_a_script_in_r_runs_in_its_own_image_or_where_snakemake_would():
+    rule = Rule(shellcmd=None, script="x.R")
+    assert image_of(preparer(image=RUNTIME), job(rule)) == RUNTIME
+    assert image_of(preparer(image=RUNTIME), job(rule, osgpilot_runtime_image=MINE)) == MINE
+    assert image_of(preparer(image=RUNTIME), job(rule, container_image=TOOLS)) == TOOLS
+    assert image_of(preparer(), job(rule)) == ""
+
+
+def test_a_container_counts_when_snakemake_is_told_to_use_it_and_no_resource_says_otherwise():
+    contained = job(container=TOOLS)
+    assert image_of(preparer(), contained) == ""
+    assert image_of(preparer(sdm=["apptainer"]), contained) == TOOLS
+    assert image_of(preparer(sdm=["apptainer"]), job(container=TOOLS, container_image=MINE)) == MINE
+
+
+def test_a_rule_that_loses_its_container_to_the_runtime_image_is_named_once():
+    wanted = preparer(image=RUNTIME, sdm=["apptainer"])
+    warnings = []
+    wanted.requests.warn = warnings.append
+    for _ in range(2):
+        assert image_of(wanted, job(container=TOOLS), with_snakemake=True) == RUNTIME
+    assert len(warnings) == 1
+    assert f"osgpilot_runtime_image={TOOLS}" in warnings[0]
+    assert image_of(wanted, job(osgpilot_runtime_image=MINE), with_snakemake=True) == MINE
+    assert len(warnings) == 1
+
+
+def test_a_group_runs_in_the_one_image_that_its_members_name():
+    assert image_of(preparer(), group(job(), job(container_image=TOOLS))) == TOOLS
+    with pytest.raises(BadInput, match="group job g: its members name different images"):
+        image_of(preparer(), group(job(container_image=MINE), job(container_image=TOOLS)))
+
+
+def test_the_snakemake_there_is_not_told_to_start_containers():
+    def command(*methods):
+        told = f"--deployment-method {' '.join(methods)}" if methods else ""
+        factory = SimpleNamespace(workflow_property_to_arg=lambda name: told)
+        workflow = SimpleNamespace(
+            deployment_settings=SimpleNamespace(deployment_method=set(methods)),
+            spawned_job_args_factory=factory,
+        )
+        return without_containers(f"python -m snakemake {told} --cores 1", workflow).split()
+
+    plain = ["python", "-m", "snakemake", "--cores", "1"]
+    assert command("apptainer") == command() == plain
+    assert command("apptainer", "conda")[3:5] == ["--deployment-method", "conda"]
+    assert command("conda")[3:5] == ["--deployment-method", "conda"]
+
+
+def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
+    python_job = job(Rule(shellcmd=None))
+    with pytest.raises(BadInput, match="--osgpilot-runtime-image"):
+        preparer()._check(python_job)
+    with pytest.raises(BadInput, match="--shared-fs-usage none"):
+        preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
+    preparer(image=RUNTIME)._check(python_job)
+
+
+def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outside = preparer(image=RUNTIME, included=["Snakefile", "/there/workflow/Snakefile"])
+    with pytest.raises(BadInput, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"):
+        outside._check(job(Rule(shellcmd=None)))
+    outside._check(job())
+
+
+def test_a_rule_without_outputs_is_said_to_change_nothing_here():
+    warned = []
+    preparer(warned=warned)._warn_of_losses(job(output=["x"]))
+    assert warned == []
+    preparer(warned=warned)._warn_of_losses(job())
+    assert warned[0].startswith("rule r has no output: it runs elsewhere")
+
+
+def test_a_rule_that_loses_the_cache_between_workflows_is_named():
+    warned = []
+    cached = job(Rule(cache=SimpleNamespace(output=True)), output=["x"])
+    preparer(warned=warned)._warn_of_losses(cached)
+    preparer(warned=warned, cache=["s"])._warn_of_losses(job(output=["x"]))
+    assert warned == []
+    preparer(warned=warned, cache=["r"])._warn_of_losses(cached)
+    assert warned[0].startswith("rule r runs without the cache between workflows")
+
+
+def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
+    own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
+    with pytest.raises(BadInput, match="--wrapper-prefix"):
+        preparer(image=RUNTIME)._check(own)
+    preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
+
+
+def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    def check(prefix):
+        wanted = preparer(image=RUNTIME, sdm=["conda"], conda_prefix=prefix)
+        wanted._check(job(Rule(conda_env="env.yaml")))
+
+    for seen in (None, "envs", "/data/envs"):
+        check(Path(seen) if seen else None)
+    with pytest.raises(BadInput, match="do not see --conda-prefix /home/me/envs"):
+        check(Path("/home/me/envs"))
+    preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
+
+
+def test_without_conda_here_rules_with_conda_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BadInput, match="needs conda on this machine"):
+        preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
+    preparer(image=RUNTIME, sdm=["conda"])._check(job())
+
+
+def test_files_in_s3_that_need_different_keys_are_left_to_snakemake():
+    def stored(name, **keys):
+        return InStorage(f"s3://bucket/{name}", path=f"store/{name}", **keys)
+
+    mine, too = (stored(name, access_key="A", secret_key="S") for name in "xy")
+    theirs = stored("z", access_key="B", secret_key="T")
+    assert not preparer()._needs_snakemake(job(input=[mine, too]))
+    assert preparer()._needs_snakemake(job(input=[mine, theirs]))
+
+
+def test_commands_that_run_alone_get_no_secrets_of_storage_plugins():
+    wanted = replace(preparer(), environment={"MINE": "1", "KEY": "2"}, of_storage=["KEY"])
+    assert wanted._for_commands == {"MINE": "1"}
+
+
+def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():
+    by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
+    elsewhere = InStorage("s3://bucket/x")
+    assert not preparer()._needs_snakemake(job(input=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[elsewhere]))
+    assert preparer()._needs_snakemake(job(output=[by_url]))
+    assert preparer()._needs_snakemake(job(input=[by_url, same_name]))
+    assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
+
+
+def test_a_tmpdir_that_is_worked_out_there_needs_snakemake():
+    def computed(wildcards):
+        return "/x"
+
+    given = Resources({"tmpdir": Resource("tmpdir", "/x")})
+    assert not preparer()._needs_snakemake(job(Rule(resources=given)))
+    function = Resources({"tmpdir": Resource("tmpdir", computed)})
+    assert preparer()._needs_snakemake(job(Rule(resources=function)))
+    assert preparer()._needs_snakemake(job(params=["in <TBD>/x"]))

@@ -1,0 +1,276 @@
+"""What a job asks of a slot: numbers, GPUs, extras, what is assumed and what is refused."""
+
+from types import SimpleNamespace
+
+import pytest
+from snakemake.common.tbdstring import TBDString
+from snakemake.resources import Resources
+
+from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    Offer,
+    Policy,
+    Request,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE, Image
+from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+
+HOUR_S = 3600
+SAYS_ALL = {"mem_mb": 500, "disk_mb": 100}
+
+
+def site(pilot_h):
+    """One kind of pilot, with so many hours for jobs."""
+    walltime_s = pilot_h * HOUR_S + Policy(()).life_taken_s
+    return Policy((Offer("compute/4c", Shape(4, 16000), (walltime_s,)),))
+
+
+class Rule(SimpleNamespace):
+    def __str__(self):
+        return self.name
+
+
+def job(threads=1, rule="r", declared=None, size_mb=None, **resources):
+    return SimpleNamespace(
+        rule=Rule(name=rule, resources=declared or Resources()),
+        resources=resources,
+        threads=threads,
+        input=[] if size_mb is None else ["file"],
+        is_group=lambda: False,
+    )
+
+
+def group(*parts, **resources):
+    return SimpleNamespace(
+        name="g", toposorted=[parts], threads=1, resources=resources, is_group=lambda: True
+    )
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def warned():
+    return []
+
+
+@pytest.fixture
+def requests(said, warned):
+    return Requests(site(100), said.append, warned.append)
+
+
+def test_numbers_become_a_shape(requests):
+    asked = job(4, mem_mb=1000, disk_mb=300, runtime=50, gpu=1)
+    assert requests.of(asked, NO_IMAGE) == Request(
+        JobClass(Shape(4, 1024, 300, 1), HOUR_S), extras=()
+    )
+
+
+def test_equal_requests_are_one_object(requests):
+    assert requests.of(job(**SAYS_ALL), NO_IMAGE) is requests.of(job(**SAYS_ALL), NO_IMAGE)
+
+
+def test_an_image_that_travels_needs_disk(requests):
+    request = requests.of(job(**SAYS_ALL), Image("/x.sif", size_mb=80))
+    assert (request.container_image, request.job_class.shape.disk_mb) == ("/x.sif", 180)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"mem_mb": 0, "disk_mb": 0}])
+def test_what_a_rule_does_not_say_is_assumed_and_told_once(requests, said, nothing):
+    for _ in range(3):
+        shape = requests.of(job(**nothing), NO_IMAGE).job_class.shape
+    assert (shape.memory_mb, shape.disk_mb) == (2048, 2000)
+    assert said == [
+        "rule r has no `mem_mb`: 2000 MB of memory assumed",
+        "rule r has no `disk_mb`: 2000 MB of disk assumed",
+    ]
+
+
+def by_snakemake(size_mb=None):
+    """Return a job that has Snakemake's own defaults, as without --default-resources."""
+    memory_mb = min(max(2 * (size_mb or 0), 1000), 8000)
+    disk_mb = 50000 if size_mb is None else max(2 * size_mb, 1000)
+    return job(
+        declared=Resources.default("full"), size_mb=size_mb, mem_mb=memory_mb, disk_mb=disk_mb
+    )
+
+
+def test_snakemakes_own_guess_is_not_what_the_rule_says(requests, said):
+    assert requests.of(by_snakemake(), NO_IMAGE).job_class.shape == Shape(1, 2048, 2000)
+    assert requests.of(by_snakemake(10), NO_IMAGE).job_class.shape == Shape(1, 2048, 2000)
+    assert requests.of(by_snakemake(2048), NO_IMAGE).job_class.shape == Shape(1, 4096, 4096)
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("memory", [1000, lambda attempt: 1000 * attempt])
+def test_what_the_rule_says_is_taken_as_it_is(requests, said, memory):
+    declared = Resources.from_mapping({"mem_mb": memory, "disk_mb": 100})
+    asked = job(declared=declared, mem_mb=1000, disk_mb=100)
+    assert requests.of(asked, NO_IMAGE).job_class.shape == Shape(1, 1024, 100)
+    assert said == []
+
+
+@pytest.mark.parametrize("text", ["mem_mb=1000", "mem_mb=attempt*1000"])
+def test_what_the_user_says_for_all_rules_is_said(requests, said, text):
+    declared = Resources.parse([text, "disk_mb=100"], allow_expressions=True, defaults="full")
+    asked = job(declared=declared, mem_mb=1000, disk_mb=100)
+    assert requests.of(asked, NO_IMAGE).job_class.shape == Shape(1, 1024, 100)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mem_mb", "lots"),
+        ("mem_mb", -1),
+        ("disk_mb", float("nan")),
+        ("runtime", "soon"),
+        ("gpu", "one"),
+        ("gpu", True),
+    ],
+)
+def test_what_is_no_amount_is_refused_with_rule_resource_and_value(requests, name, value):
+    with pytest.raises(BadInput, match=f"rule r: the resource {name} is {value!r}"):
+        requests.of(job(**{**SAYS_ALL, name: value}), NO_IMAGE)
+
+
+def test_a_gpu_model_needs_a_number_and_a_plain_name(requests):
+    asked = job(**SAYS_ALL, gpu=2, gpu_model="A100 80GB", gpu_manufacturer="NVIDIA")
+    request = requests.of(asked, NO_IMAGE)
+    assert (request.gpu_model, request.gpu_manufacturer) == ("A100 80GB", "NVIDIA")
+    with pytest.raises(BadInput, match="gpu_model needs `gpu`"):
+        requests.of(job(**SAYS_ALL, gpu_model="a100"), NO_IMAGE)
+    with pytest.raises(BadInput, match=r"gpu_model is 'a\|b'"):
+        requests.of(job(**SAYS_ALL, gpu=1, gpu_model="a|b"), NO_IMAGE)
+    with pytest.raises(BadInput, match="gpu_manufacturer is 'acme': known are nvidia, amd"):
+        requests.of(job(**SAYS_ALL, gpu=1, gpu_manufacturer="acme"), NO_IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("pilot_h", "runtime_h", "life_h", "warning"),
+    [
+        (100, 8, 8, None),
+        (100, 12, 40, None),
+        (100, 50, 50, "hold such jobs after 40 h"),
+        (30, 12, 12, None),
+        (30, 24, 24, "hold such jobs after 20 h"),
+    ],
+)
+def test_long_jobs_need_a_pilot_that_takes_long_jobs(
+    said, warned, pilot_h, runtime_h, life_h, warning
+):
+    requests = Requests(site(pilot_h), said.append, warned.append)
+    for _ in range(2):
+        request = requests.of(job(**SAYS_ALL, runtime=60 * runtime_h), NO_IMAGE)
+    assert request.job_class.runtime_s == life_h * HOUR_S
+    assert len(warned) == (warning is not None)
+    assert not warning or warning in warned[0]
+
+
+def test_extras_are_checked_sorted_and_part_of_what_tells_kinds_apart(requests):
+    request = requests.of(job(**SAYS_ALL, htcondor_rank="Memory", classad_X=True), NO_IMAGE)
+    assert request.extras == (("My.X", "true"), ("rank", "Memory"))
+    with pytest.raises(BadInput, match=r"rule r: the resource htcondor_log is 'x': .* not free"):
+        requests.of(job(**SAYS_ALL, htcondor_log="x"), NO_IMAGE)
+    with pytest.raises(BadInput, match="given twice"):
+        requests.of(job(**SAYS_ALL, classad_X=1, classad_x=2), NO_IMAGE)
+
+
+def test_a_groups_extras_are_those_of_its_members_and_not_their_sum(requests):
+    first, second = job(**SAYS_ALL, classad_X=True), job(**SAYS_ALL, classad_X=True)
+    request = requests.of(group(first, second, **SAYS_ALL, classad_X=2), NO_IMAGE)
+    assert request.extras == (("My.X", "true"),)
+    with pytest.raises(BadInput, match="group job g: the resource classad_X is given twice"):
+        requests.of(group(first, job(**SAYS_ALL, classad_X=3), **SAYS_ALL), NO_IMAGE)
+
+
+KINDS = Policy(
+    tuple(
+        Offer(f"{partition}/{cores}c", Shape(cores, 4000 * cores), (hours * HOUR_S,))
+        for partition, hours in (("short", 4), ("long", 100))
+        for cores in (4, 2)
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("hints", "offers"),
+    [
+        ({}, ()),
+        ({"osgpilot_partition": "", "osgpilot_shape": TBDString()}, ()),
+        ({"osgpilot_partition": "short"}, ("short/4c", "short/2c")),
+        ({"osgpilot_shape": "2c"}, ("short/2c", "long/2c")),
+        ({"osgpilot_partition": "long", "osgpilot_shape": "4c"}, ("long/4c",)),
+    ],
+)
+def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
+    requests = Requests(KINDS, said.append, said.append)
+    assert requests.of(job(**SAYS_ALL, **hints), NO_IMAGE).job_class.offers == offers
+
+
+@pytest.mark.parametrize(
+    ("hints", "line"),
+    [
+        (
+            {"osgpilot_partition": "shrot"},
+            "rule r: the resource osgpilot_partition is 'shrot'; the partitions of the site file "
+            "are short, long",
+        ),
+        (
+            {"osgpilot_partition": "short", "osgpilot_shape": "8c"},
+            "rule r: the resource osgpilot_shape is '8c'; pilots that it could run on come in the "
+            "shapes 4c, 2c",
+        ),
+        ({"osgpilot_shape": 4}, "rule r: the resource osgpilot_shape is 4; pilots"),
+    ],
+)
+def test_a_kind_of_pilot_that_there_is_not(said, hints, line):
+    with pytest.raises(BadInput) as error:
+        Requests(KINDS, said.append, said.append).of(job(**SAYS_ALL, **hints), NO_IMAGE)
+    assert str(error.value).startswith(line)
+
+
+def test_how_long_a_pilot_lives_is_told_by_the_kind_that_is_wanted(said):
+    requests, runtime = Requests(KINDS, said.append, said.append), 12 * 60
+    life_s = {
+        partition: requests.of(
+            job(**SAYS_ALL, runtime=runtime, osgpilot_partition=partition), NO_IMAGE
+        ).job_class.runtime_s
+        for partition in ("short", "long")
+    }
+    assert life_s == {"short": 12 * HOUR_S, "long": 40 * HOUR_S}
+
+
+def test_what_a_rule_computes_from_inputs_to_come_is_assumed_without_a_word(requests, said):
+    shape = requests.of(job(mem_mb=TBDString(), disk_mb=100), NO_IMAGE).job_class.shape
+    assert shape.memory_mb == 2048
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("container_imge", "container_image"),
+        ("Container_Image", "container_image"),
+        ("gpus", "gpu"),
+        ("mem_gb", "mem_mb"),
+        ("memory_mb", "mem_mb"),
+        ("osgproject", "osg_project"),
+    ],
+)
+def test_a_resource_that_looks_like_one_of_ours_is_asked_about_once(requests, warned, slip, meant):
+    for _ in range(2):
+        requests.of(job(**SAYS_ALL, **{slip: 1}), NO_IMAGE)
+    line = f"rule r: the resource {slip} has no effect here; did you mean {meant}?"
+    assert warned == [line]
+
+
+def test_resources_of_snakemake_of_others_and_of_the_workflow_are_nobodys_slips(requests, warned):
+    of_snakemake = dict.fromkeys(("mem", "mem_mib", "disk", "disk_mib", "tmpdir", "_nodes"), 1)
+    of_others = dict.fromkeys(("slurm_partition", "mem_mb_per_cpu", "nodes", "tasks", "qos"), 1)
+    requests.of(job(**SAYS_ALL, **of_snakemake, **of_others, api_calls=1, load=2), NO_IMAGE)
+    assert warned == []

@@ -1,0 +1,95 @@
+"""Which files of a workflow travel with its jobs."""
+
+from types import SimpleNamespace
+
+from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
+from snakemake.sourcecache import LocalSourceFile
+
+from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
+    LARGE_MB,
+    SMALL_BYTES,
+    bundle_sources,
+    elsewhere,
+    large,
+    list_sources,
+)
+
+
+def workflow(folder, specs, methods=("conda",)):
+    """A workflow whose sources Snakemake cannot list, as there is no git."""
+
+    def no_git():
+        raise FileNotFoundError("git")
+
+    jobs = [
+        SimpleNamespace(rule=SimpleNamespace(conda_env=spec), conda_env_spec=spec, output=())
+        for spec in specs
+    ]
+    return SimpleNamespace(
+        dag=SimpleNamespace(get_sources=no_git, jobs=jobs),
+        deployment_settings=SimpleNamespace(deployment_method=set(methods)),
+        workflow_settings=SimpleNamespace(wrapper_prefix=None),
+        included=[str(folder / "Snakefile")],
+        configfiles=[],
+        rules=[],
+        globals={"config": {}},
+    )
+
+
+def test_conda_environments_travel_with_what_lies_beside_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("a.yaml", "a.post-deploy.sh", "a.linux-64.pin.txt", "ab.yaml", "other.txt")
+    (tmp_path / "envs").mkdir()
+    for name in names:
+        (tmp_path / "envs" / name).touch()
+    spec = CondaEnvFileSpec(LocalSourceFile(str(tmp_path / "envs/a.yaml")))
+    specs = [spec, spec, CondaEnvNameSpec("mine")]
+    sources, _ = list_sources(workflow(tmp_path, specs))
+    assert sources == {"Snakefile", *(f"envs/{name}" for name in names[:3])}
+    assert list_sources(workflow(tmp_path, specs, methods=()))[0] == {"Snakefile"}
+
+
+def test_what_a_snakefile_reads_when_it_is_parsed_travels_with_it_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    beside = [
+        *("workflow/Snakefile", "workflow/schemas/config.yaml", "workflow/lib/own.py"),
+        *("config/config.yaml", "config/samples.tsv"),
+    ]
+    left = ["workflow/.cache/x", "data/reads.fq", "notes.txt", "config/made.tsv"]
+    for name in (*beside, *left, "units.tsv", "workflow/big"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with (tmp_path / "workflow/big").open("wb") as big:
+        big.truncate(SMALL_BYTES + 1)
+    of_standard_layout = workflow(tmp_path / "workflow", ())
+    of_standard_layout.configfiles = [tmp_path / "config/config.yaml"]
+    tables = {"tables": [{"units": "units.tsv", "k": 31}, "data", "none", ".."]}
+    of_standard_layout.globals = {"config": tables}
+    of_standard_layout.dag.jobs = [SimpleNamespace(rule=None, output=["config/made.tsv"])]
+    of_standard_layout.deployment_settings.deployment_method = set()
+    sources, for_snakemake = list_sources(of_standard_layout)
+    assert sources == {*beside, "units.tsv"}
+    assert sources - for_snakemake == {"config/config.yaml"}
+
+
+def test_snakefiles_and_configuration_out_of_the_working_folder_are_named(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    outside = workflow(tmp_path / "workflow", ())
+    outside.configfiles = ["here.yaml", tmp_path / "there.yaml"]
+    assert elsewhere(outside) == [
+        str(tmp_path / "there.yaml"),
+        str(tmp_path / "workflow/Snakefile"),
+    ]
+
+
+def test_data_that_travels_with_every_job_is_named(tmp_path):
+    archive = tmp_path / "sources.tar"
+    assert large(archive) == ""
+    (tmp_path / "Snakefile").touch()
+    bundle_sources(archive, ["Snakefile"], tmp_path)
+    assert large(archive) == ""
+    with (tmp_path / "genome.fa").open("wb") as genome:
+        genome.truncate(LARGE_MB * 1_000_000)
+    bundle_sources(archive, ["Snakefile", "genome.fa"], tmp_path)
+    assert "files, 50 MB (genome.fa alone 50 MB), travel with every job" in large(archive)
