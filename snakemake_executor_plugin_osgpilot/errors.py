@@ -27,39 +27,39 @@ class OsgpilotError(Exception):
         return printable(super().__str__())
 
 
-class BadInput(OsgpilotError):
+class InputError(OsgpilotError):
     """What the user gave cannot be used; the text names flag or key, value and remedy."""
 
 
-class Damaged(BadInput):
+class JournalDamagedError(InputError):
     """A file of ours is not what we wrote; nothing can be read from it."""
 
 
-class NeverBegun(BadInput):
+class NeverBegunError(InputError):
     """The start of a run was cut short before it was written down: there is nothing of it."""
 
 
-class Lost(OsgpilotError):
+class RunTakenOverError(OsgpilotError):
     """Somebody else works on the run now; nothing of it may be touched any more."""
 
 
-class Unavailable(OsgpilotError):
+class MissingPrerequisiteError(OsgpilotError):
     """This machine lacks something; the text names it and how to get it."""
 
 
-class Unanswered(OsgpilotError):
+class OutcomeUnknownError(OsgpilotError):
     """The question failed. Nothing is known; nothing may be concluded."""
 
 
-class Unreached(Unanswered):
+class NotSentError(OutcomeUnknownError):
     """The question did not leave this machine, so that nothing was done."""
 
 
-class Abandoned(Unanswered):
+class AbandonedError(OutcomeUnknownError):
     """Somebody did not want to wait for the answer; what was asked for may be done yet."""
 
 
-class Full(OsgpilotError):
+class QueueFullError(OsgpilotError):
     """The access point has no room for so many jobs, and took none: fewer, or later.
 
     `room` is how many it would have taken, `at_once` whether of one submission or in all.
@@ -70,9 +70,9 @@ class Full(OsgpilotError):
         self.room, self.at_once = room, at_once
 
 
-class NotNow(OsgpilotError):
+class TryLaterError(OsgpilotError):
     """The other side said no and did nothing. The same request may be granted later."""
 
 
-class Refused(OsgpilotError):
+class RejectedError(OsgpilotError):
     """The other side said no, for good. Same request, same answer."""

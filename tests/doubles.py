@@ -9,14 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
-from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Seat, Submission
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    OutcomeUnknownError,
+    QueueFullError,
+    RejectedError,
+)
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Offers
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 
 
 def site(folder: Path) -> Site:
@@ -65,7 +70,7 @@ class FakeSlurm:
         self.rows[allocation.name] = Row(number, allocation.name, Seen.QUEUED)
         if self.lost_answer:
             self.lost_answer = False
-            raise Unanswered("sbatch gave no answer")
+            raise OutcomeUnknownError("sbatch gave no answer")
         return number
 
     def interrupt(self) -> None:
@@ -116,7 +121,7 @@ class FakeSlurm:
         try:
             return (folder / "slurm.log").read_text()
         except OSError as error:
-            raise Refused(f"tail: {error}") from error
+            raise RejectedError(f"tail: {error}") from error
 
 
 class FakeAccessPoint:
@@ -149,7 +154,7 @@ class FakeAccessPoint:
         self.machines: dict[str, str] = {}
         self.there: dict[str, tuple[float, frozenset[str]]] = {}
         self.apart: list[bool] = []
-        self.offered = Offers(math.inf)
+        self.offered = NegotiationStatus(math.inf)
         self.asked_since_s: list[float] = []
         self.woken: list[tuple[str, ...]] = []
 
@@ -160,13 +165,15 @@ class FakeAccessPoint:
         room = self.room - len(self.queued)
         if len(submission.keys) > min(room, self.at_once):
             at_once = self.at_once < room
-            raise Full("no room", self.at_once if at_once else max(0, room), at_once=at_once)
+            raise QueueFullError(
+                "no room", self.at_once if at_once else max(0, room), at_once=at_once
+            )
         self.submissions.append(submission)
         ids = {key: f"{len(self.submissions)}.{n}" for n, key in enumerate(submission.keys)}
         self.queued |= ids
         if self.lost_answer:
             self.lost_answer = False
-            raise Unanswered("no answer to submit")
+            raise OutcomeUnknownError("no answer to submit")
         return ids
 
     removal_hint = "condor_rm -constraint 'OSGPilotWorkflow == \"r1\"'"
@@ -223,7 +230,7 @@ class FakeAccessPoint:
             raise error
         self.released.append((tuple(job_ids), shape))
 
-    def offers(self, since_s: float) -> Offers:
+    def offers(self, since_s: float) -> NegotiationStatus:
         self.asked_since_s.append(since_s)
         return self.offered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import asdict
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
 from snakemake_executor_plugin_osgpilot.report.replay import Story
 
@@ -145,7 +145,7 @@ def small_lines() -> list[Line]:
 def of_every_kind() -> list[Line]:
     """Return a run that goes on, with lines of every kind that a run writes."""
     *lines, end = small_lines()
-    policy = asdict(Policy((Offer("compute/4c", Shape(4, 4000), (3600,)),)))
+    policy = asdict(Policy((PilotType("compute/4c", Shape(4, 4000), (3600,)),)))
     policy["offers"][0]["shape"] = Shape(4, 4000)._asdict()
     holder = {"host": "h", "boot": "b", "space": "s", "pid": 1, "started": "1", "since_s": 1.0}
     where, at_s = ["osgpilot-r-2", "slot1_1", "102", "n2"], BEGUN_S + 300

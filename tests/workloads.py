@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Site, Spread, Step, Workload
 
-SMALL = Offer("small", Shape(4, 16_000, UNLIMITED), (3600, 14_400))
-LARGE = Offer("large", Shape(16, 64_000, UNLIMITED), (3600, 14_400))
+SMALL = PilotType("small", Shape(4, 16_000, UNBOUNDED), (3600, 14_400))
+LARGE = PilotType("large", Shape(16, 64_000, UNBOUNDED), (3600, 14_400))
 POLICY = Policy((SMALL, LARGE), pilots_max=20, pending_max=20)
 ONE_CORE = Step("one", Shape(1, 1024), 600)
 FOUR_CORES = Step("four", Shape(4, 4096), 1800)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from camera import HEIGHT, Camera, Terminal, camera, drawing, plain
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
 
 HERE = Path(__file__).parent
@@ -281,7 +281,7 @@ def pool_up(album: Album) -> None:
 def main(argv: Sequence[str]) -> None:
     """Take all pictures and write the page."""
     if argv:
-        raise BadInput("there is nothing to choose: all pictures are of one run")
+        raise InputError("there is nothing to choose: all pictures are of one run")
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, camera() as browser:
         album = Album(browser, Path(scratch))

@@ -14,7 +14,7 @@ import click
 
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.doctor.context import World
@@ -77,7 +77,7 @@ def doctor(context: click.Context, /, **given: Any) -> None:
     try:
         only = ("token", "project") if given["mail"] else given["only"]
         checks = selected(only, probe=not given["no_probe"])
-    except BadInput as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from error
     world = _world(given)
     try:
@@ -163,20 +163,20 @@ def _print_mail(world: World, checks: Sequence[Any]) -> None:
 
 
 def _asker(world: World) -> Any:
-    from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther
+    from snakemake_executor_plugin_osgpilot.doctor.context import Skipped
     from snakemake_executor_plugin_osgpilot.doctor.mail import Asker
 
     known: dict[str, str] = {}
     try:
         known |= {"site": world.site().site, "resource": world.site().resource}
         known["project"] = world.project()
-    except NeedsOther:
+    except Skipped:
         pass
     try:
         facts = world.facts()
         nodes = {n.name for p in world.site().partitions for n in facts.nodes_of(p.name)}
         cores = sum(node.cores for node in facts.nodes if node.name in nodes)
         known |= {"cluster": facts.name, "size": f"{len(nodes)} nodes, {cores} cores in reach"}
-    except NeedsOther:
+    except Skipped:
         pass
     return Asker(getpass.getuser(), **known)

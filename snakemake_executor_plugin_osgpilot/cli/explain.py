@@ -14,7 +14,7 @@ import click
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.explain.facts import Explanation
@@ -55,7 +55,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     known = facts(story, _ask(story), time.time(), alive=watched.is_alive())
     told = explained(what, names(story), known)
     if what and not told:
-        raise BadInput(
+        raise InputError(
             f"run {watched.folder.name} has no rule, job or pilot {what!r} so far: a rule is known "
             "from its first job that is ready; `osgpilot status` shows what there is"
         )
@@ -95,7 +95,7 @@ def _holds(place: Place, story: Story) -> dict[str, Event]:
     from snakemake_executor_plugin_osgpilot.run.endpoints import access_point_of
 
     if not place.schedd and place.host not in ("", os.uname().nodename):
-        raise Unanswered(f"holds are told on {place.host} alone, the run's access point")
+        raise OutcomeUnknownError(f"holds are told on {place.host} alone, the run's access point")
     owner, run = story.life.get("owner", ""), story.life.get("run", "")
     access_point = access_point_of(place.queue, owner, run)
     try:

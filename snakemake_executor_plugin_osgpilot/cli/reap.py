@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.run.leftovers import Place, Remains
+    from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, Place
     from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
 
@@ -102,14 +102,14 @@ def _reap(reaper: Reaper, *, yes: bool) -> None:
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput("nothing was removed; say --yes to remove what is marked")
+            raise InputError("nothing was removed; say --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
     failed = [why for each in doomed if (why := _removed(reaper, each, echo))]
     echo(f"removed what {len(doomed) - len(failed)} run(s) had left")
     _end(failed)
 
 
-def _removed(reaper: Reaper, what: Remains, say: Callable[[str], None]) -> str:
+def _removed(reaper: Reaper, what: Leftovers, say: Callable[[str], None]) -> str:
     """Remove what a run left; return why that failed. The other runs are not to suffer."""
     try:
         reaper.remove(what, say)
@@ -120,7 +120,7 @@ def _removed(reaper: Reaper, what: Remains, say: Callable[[str], None]) -> str:
 
 def _end(failed: list[str]) -> None:
     if failed:
-        raise Unanswered("; ".join(failed))
+        raise OutcomeUnknownError("; ".join(failed))
 
 
 def _place(site_file: Path) -> Place:
@@ -132,7 +132,7 @@ def _place(site_file: Path) -> Place:
     return place_of(site, site.access_point)
 
 
-def _table(found: list[Remains], doomed: list[Remains]) -> Table:
+def _table(found: list[Leftovers], doomed: list[Leftovers]) -> Table:
     from rich import box
     from rich.table import Table
 

@@ -10,7 +10,7 @@ import click
 
 from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 
 @click.command(short_help="Write a page: what ran when, and what it cost.")
@@ -44,7 +44,7 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
         part.write_text(page(story, seen), encoding="utf-8")
         part.replace(out)
     except OSError as error:
-        raise BadInput(f"{out} cannot be written: {error}") from error
+        raise InputError(f"{out} cannot be written: {error}") from error
     told = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
     if as_json:
         echo_json(told, indent=None)

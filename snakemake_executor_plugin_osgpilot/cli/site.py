@@ -10,7 +10,7 @@ import click
 
 from snakemake_executor_plugin_osgpilot.cli.output import echo
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.config.site_template import Answers
@@ -65,7 +65,7 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
 
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
-        raise BadInput(f"{out} exists; --force writes over it, --out FILE writes another")
+        raise InputError(f"{out} exists; --force writes over it, --out FILE writes another")
     host = connect(ssh)
     try:
         answers = Answers(site=site_name, ssh=ssh, **said)
@@ -93,7 +93,7 @@ def _draft(host: Host, answers: Answers) -> str:
     try:
         cluster = survey(host)
     except OsgpilotError as error:
-        raise BadInput(
+        raise InputError(
             f"{error}; run this where Slurm's commands work, or name that host with --ssh"
         ) from error
     if sys.stdin.isatty() and sys.stdout.isatty():

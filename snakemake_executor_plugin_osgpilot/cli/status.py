@@ -119,7 +119,7 @@ def _print(view: View, *, indent: bool) -> None:
 
 def _write(path: Path, view: View) -> None:
     """Replace the file in one step: who reads it never sees half of it."""
-    from snakemake_executor_plugin_osgpilot.errors import BadInput
+    from snakemake_executor_plugin_osgpilot.errors import InputError
     from snakemake_executor_plugin_osgpilot.report.prometheus import text
 
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -127,7 +127,7 @@ def _write(path: Path, view: View) -> None:
         part.write_text(text(view), encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error}") from error
+        raise InputError(f"{path} cannot be written: {error}") from error
 
 
 def _exit_status(view: View) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 
 class Interrupt:
@@ -45,7 +45,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its exit status and output.
 
-    Raises `Unanswered` when it cannot be started or does not end within `timeout_s`.
+    Raises `OutcomeUnknownError` when it cannot be started or does not end within `timeout_s`.
     """
     out, err, status = _finished(
         argv, subprocess.PIPE, timeout_s=timeout_s, stdin=stdin, interrupt=interrupt
@@ -56,7 +56,7 @@ def run(
 def detach(argv: Sequence[str], *, timeout_s: float) -> int:
     """Run a program that goes on in the background; return its exit status when it has gone there.
 
-    It is given no pipe of ours, which it would keep open. Raises `Unanswered` like `run`.
+    It is given no pipe of ours, which it would keep open. Raises `OutcomeUnknownError` like `run`.
     """
     return _finished(argv, subprocess.DEVNULL, timeout_s=timeout_s, stdin=b"")[2]
 
@@ -89,12 +89,12 @@ def _finished(
             start_new_session=True,
         )
     except OSError as error:
-        raise Unanswered(f"`{argv[0]}` could not be started: {error.strerror}") from error
+        raise OutcomeUnknownError(f"`{argv[0]}` could not be started: {error.strerror}") from error
     try:
         with interrupt.ends(process) if interrupt else nullcontext():
             out, err = process.communicate(stdin, timeout_s)
     except subprocess.TimeoutExpired:
-        raise Unanswered(f"`{argv[0]}` gave no answer within {timeout_s:.0f} s") from None
+        raise OutcomeUnknownError(f"`{argv[0]}` gave no answer within {timeout_s:.0f} s") from None
     finally:
         if process.poll() is None:
             _kill_with_children(process)

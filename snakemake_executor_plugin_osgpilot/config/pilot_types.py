@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB, PilotType, Shape
 
 
 @dataclass(frozen=True)
 class Kind:
     """An offer, and the partition and memory of the allocation (headroom included) behind it."""
 
-    offer: Offer
+    offer: PilotType
     partition: Partition
     memory_mb: int
 
@@ -30,14 +30,14 @@ def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
         offered_mb = memory_mb - site.pilot.memory_headroom_mb
         if partition.gpus % parts or offered_mb <= 0:
             return
-        limited = partition.disk_mb < UNLIMITED_MB
+        limited = partition.disk_mb < UNBOUNDED_MB
         shape = Shape(
             partition.cores // parts,
             offered_mb,
-            partition.disk_mb // parts if limited else UNLIMITED_MB,
+            partition.disk_mb // parts if limited else UNBOUNDED_MB,
             partition.gpus // parts,
         )
         walltimes_s = tuple(60 * minutes for minutes in partition.walltimes_min)
         name = f"{partition.name or 'default'}/{shape.cores}c"
-        yield Kind(Offer(name, shape, walltimes_s), partition, memory_mb)
+        yield Kind(PilotType(name, shape, walltimes_s), partition, memory_mb)
         parts *= 2

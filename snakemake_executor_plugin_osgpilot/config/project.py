@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 
 VARIABLE = "OSG_PROJECT_NAME"
@@ -13,7 +13,7 @@ VARIABLE = "OSG_PROJECT_NAME"
 def choose(said: str | None, environment: Mapping[str, str], site_file: str) -> str:
     """Return the project: as said for this run, else by the environment, else by the site file.
 
-    Raises `BadInput` if there is none, or it could not be one.
+    Raises `InputError` if there is none, or it could not be one.
     """
     sources = (
         ("--osgpilot-project", said),
@@ -23,7 +23,7 @@ def choose(said: str | None, environment: Mapping[str, str], site_file: str) -> 
     for source, name in sources:
         if name:
             return safe_name(name, source)
-    raise BadInput(
+    raise InputError(
         "no project to account to; say --osgpilot-project, or put it into the environment variable "
         f"{VARIABLE} or as `project` into the site file"
     )

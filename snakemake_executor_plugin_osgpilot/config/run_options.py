@@ -9,7 +9,7 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
 from snakemake_executor_plugin_osgpilot.model.resources import Policy
@@ -28,7 +28,7 @@ class Limits:
     queued_max: int = QUEUED_MAX
 
     def check(self) -> None:
-        """Raise `BadInput` naming the first setting that makes no sense."""
+        """Raise `InputError` naming the first setting that makes no sense."""
         whole = {
             "max-pilots": self.pilots_max,
             "max-pending": self.pending_max,
@@ -38,17 +38,17 @@ class Limits:
             whole["max-cores"] = self.cores_max
         for name, value in whole.items():
             if value < 1:
-                raise BadInput(f"--osgpilot-{name} is {value}; it has to be 1 or more")
+                raise InputError(f"--osgpilot-{name} is {value}; it has to be 1 or more")
         if self.core_h_max is not None and not 0 < self.core_h_max < math.inf:
-            raise BadInput(
+            raise InputError(
                 f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be a number above 0"
             )
         if not 0 <= self.economy <= 1:
-            raise BadInput(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
+            raise InputError(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunOptions:
     """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
 
     `scope` says whose jobs they take, see `ports.Scope`; `on_exit` what Ctrl-C means, see
@@ -65,17 +65,17 @@ class Wishes:
 
     @property
     def whose(self) -> Scope:
-        """The scope that is meant. Raises `BadInput`."""
+        """The scope that is meant. Raises `InputError`."""
         try:
             return Scope(self.scope or Scope.WORKFLOW)
         except ValueError as error:
             known = ", ".join(Scope)
-            raise BadInput(f"--osgpilot-scope is {self.scope!r}; it can be {known}") from error
+            raise InputError(f"--osgpilot-scope is {self.scope!r}; it can be {known}") from error
 
 
-def wishes_of(settings: Any) -> Wishes:
-    """Return what the executor's `settings` say. Raises `BadInput`."""
-    return Wishes(
+def wishes_of(settings: Any) -> RunOptions:
+    """Return what the executor's `settings` say. Raises `InputError`."""
+    return RunOptions(
         settings.project,
         Path(settings.site or ""),
         Limits(

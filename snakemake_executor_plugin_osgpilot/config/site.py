@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.config.site_schema import complaints, read
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB
 
 OSPOOL = "ospool"
 
@@ -68,7 +68,7 @@ class Partition:
     cores: int
     memory_mb: int
     walltimes_min: tuple[int, ...]
-    disk_mb: int = UNLIMITED_MB
+    disk_mb: int = UNBOUNDED_MB
     gpus: int = 0
     gpu_type: str = ""
     smallest_cores: int = 1
@@ -103,12 +103,12 @@ def load(path: Path) -> Site:
     """Return the site described by the YAML file `path`.
 
     `~` in paths means the home folder; relative paths are relative to the site file. Where Slurm
-    is behind SSH, paths are the cluster's and `~` is left to it. Raises `BadInput` with file, line
-    and key.
+    is behind SSH, paths are the cluster's and `~` is left to it. Raises `InputError` with file,
+    line and key.
     """
     content, tree = read(path)
     if problems := complaints(path, content, tree):
-        raise BadInput(problems[0])
+        raise InputError(problems[0])
     return _site(content, path)
 
 
@@ -119,7 +119,7 @@ def all_complaints(path: Path) -> list[str]:
         if problems := complaints(path, content, tree):
             return problems
         _site(content, path)
-    except BadInput as problem:
+    except InputError as problem:
         return [str(problem)]
     return []
 
@@ -132,7 +132,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         if not remote:
             return path.parent.absolute() / value.expanduser()
         if value.parts[:1] not in (("/",), ("~",)):
-            raise BadInput(
+            raise InputError(
                 f"site file {path}: `{key}` is a path on the cluster, because of `slurm.ssh`; "
                 "begin it with / or ~/"
             )
@@ -166,7 +166,7 @@ def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
     pilot = {k: v for k, v in content.get("pilot", {}).items() if k not in _SHARED_KEYS}
     listed = content.get("partitions", [])
     if bool(pilot) == bool(listed):
-        raise BadInput(
+        raise InputError(
             f"site file {path}: give either `pilot.cores`, `.memory_mb` and `.walltime_min` "
             "(all pilots are alike) or `partitions` (the shape follows from the jobs)"
         )
@@ -185,18 +185,18 @@ def _partition(entry: dict[str, Any]) -> Partition:
 
 def _check(site: Site, path: Path) -> None:
     if site.slurm.folder and not site.slurm.ssh:
-        raise BadInput(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
+        raise InputError(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
     there = site.access_point
     if there and there.poll_s < POLL_S and site.central_manager == OSPOOL:
-        raise BadInput(
+        raise InputError(
             f"site file {path}: `access_point.poll_s` is {there.poll_s:g}; access points of the "
             f"Open Science Pool are asked every {POLL_S:.0f} s at most"
         )
     if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
-        raise BadInput(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
+        raise InputError(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")
     for partition in site.partitions:
         if partition.memory_mb - site.pilot.memory_headroom_mb < 100:
-            raise BadInput(
+            raise InputError(
                 f"site file {path}: `pilot.memory_headroom_mb` leaves "
                 f"{partition.memory_mb - site.pilot.memory_headroom_mb} MB of "
                 f"{partition.memory_mb} MB for jobs"

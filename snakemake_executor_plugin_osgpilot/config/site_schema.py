@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 
 def schema_path() -> Path:
@@ -30,23 +30,23 @@ def line_of(path: Path, keys: Iterable[Any]) -> int:
 
 
 def read(path: Path) -> tuple[dict[str, Any], Any]:
-    """Return content and tree of a YAML file. Raises `BadInput` with file and line."""
+    """Return content and tree of a YAML file. Raises `InputError` with file and line."""
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not a text file"
-        raise BadInput(f"site file {path}: {reason}; `osgpilot site init` writes one") from error
+        raise InputError(f"site file {path}: {reason}; `osgpilot site init` writes one") from error
     try:
         tree, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "unknown line"
         problem = getattr(error, "problem", None) or "not YAML"
-        raise BadInput(f"site file {path}, {where}: {problem}") from error
+        raise InputError(f"site file {path}, {where}: {problem}") from error
     if not isinstance(content, dict):
-        raise BadInput(f"site file {path}, line 1: expected `key: value` lines")
+        raise InputError(f"site file {path}, line 1: expected `key: value` lines")
     return content, tree
 
 

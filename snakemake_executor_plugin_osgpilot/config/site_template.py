@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.config.site_check import longest_min
 from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts, Node, Nodes
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 CHOSEN_MAX = 3
 """More partitions make more offers than a plan gains from."""
@@ -119,13 +119,13 @@ def text(cluster: ClusterFacts, answers: Answers, schema: str, scratch: str = ""
     """Return a site file that says what is known and asks for the rest in comments.
 
     `schema` is where editors find the JSON Schema, `scratch` what Slurm takes for scratch. Raises
-    `BadInput` if there is no partition that pilots could use.
+    `InputError` if there is no partition that pilots could use.
     """
     account = answers.account or next(iter(cluster.accounts), "")
     listed = entries(cluster, account)
     if all(entry.why_not for entry in listed):
         reasons = "; ".join(f"{entry.name}: {entry.why_not}" for entry in listed) or "there is none"
-        raise BadInput(f"no partition of {cluster.name} can be used by pilots ({reasons})")
+        raise InputError(f"no partition of {cluster.name} can be used by pilots ({reasons})")
     parts = [_head(cluster, schema), _names(cluster, answers), _files(answers, scratch)]
     parts += [_slurm(cluster, answers, account), _partitions(listed), _TAIL]
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][A-Za-z0-9_]*)=")
 _GPU = re.compile(r"gpu(?::([A-Za-z0-9_.-]+))?:(\d+)(?:\(|,|$)")
@@ -138,21 +138,26 @@ def associations(sacctmgr_output: str) -> tuple[Association, ...]:
     for line in filter(None, map(str.strip, sacctmgr_output.splitlines())):
         parts = line.split("|")
         if len(parts) != 4:
-            raise Unanswered(f"sacctmgr printed a line that cannot be read: {line[:200]!r}")
+            raise OutcomeUnknownError(
+                f"sacctmgr printed a line that cannot be read: {line[:200]!r}"
+            )
         account, partition, qos, walltime = parts
         found.append(Association(account, partition, _names(qos), minutes(walltime)))
     return tuple(found)
 
 
 def records(text: str, first: str) -> Iterable[dict[str, str]]:
-    """Return the `KEY=VALUE` pairs of each line. Raises `Unanswered` unless it begins with `first`.
+    """Return the `KEY=VALUE` pairs of each line. Raises `OutcomeUnknownError` unless it begins with
+    `first`.
 
     A value may have blanks, and equal signs: the next key is what follows a blank.
     """
     for line in filter(None, map(str.strip, text.splitlines())):
         found = list(_KEY.finditer(line))
         if not found or found[0][1] != first:
-            raise Unanswered(f"scontrol printed a line that cannot be read: {line[:200]!r}")
+            raise OutcomeUnknownError(
+                f"scontrol printed a line that cannot be read: {line[:200]!r}"
+            )
         ends = [match.start() for match in found[1:]] + [len(line)]
         yield {
             match[1]: line[match.end() : end].strip()
@@ -172,7 +177,9 @@ def minutes(text: str) -> int | None:
             hours, mins, secs = ([int(part) for part in clock.split(":")] + [0, 0])[:3]
         return (int(days or 0) * 24 + hours) * 60 + mins + (secs > 0)
     except ValueError as error:
-        raise Unanswered(f"Slurm printed a time that cannot be read: {text[:80]!r}") from error
+        raise OutcomeUnknownError(
+            f"Slurm printed a time that cannot be read: {text[:80]!r}"
+        ) from error
 
 
 def gpus(gres: str) -> dict[str, int]:
@@ -206,7 +213,7 @@ def _node(keys: Mapping[str, str]) -> Node:
         cores = int(keys.get("CPUEfctv") or keys["CPUTot"])
         memory_mb = int(keys["RealMemory"]) - (_number(keys.get("MemSpecLimit", "")) or 0)
     except (KeyError, ValueError) as error:
-        raise Unanswered(f"scontrol told no size of node {keys['NodeName']}") from error
+        raise OutcomeUnknownError(f"scontrol told no size of node {keys['NodeName']}") from error
     return Node(
         keys["NodeName"],
         cores,

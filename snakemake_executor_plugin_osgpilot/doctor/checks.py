@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from snakemake_executor_plugin_osgpilot.doctor import local_checks as setup
 from snakemake_executor_plugin_osgpilot.doctor import probe
 from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
-from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther, World
+from snakemake_executor_plugin_osgpilot.doctor.context import Skipped, World
 from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, of_error, untested
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ NAMES = tuple(check.name for check in CHECKS)
 
 
 def selected(only: Sequence[str], *, probe: bool) -> tuple[Check, ...]:
-    """Return the checks to do. Raises `BadInput` for a name that is none."""
+    """Return the checks to do. Raises `InputError` for a name that is none."""
     # what the job on a node saw is told under names of its own, such as `node-fuse`
     wanted = {NODE if name.startswith(f"{NODE}-") else name for name in only} or set(NAMES)
     for name in sorted(wanted - set(NAMES)):
-        raise BadInput(f"--only {name}: there is no such check; known: {', '.join(NAMES)}")
+        raise InputError(f"--only {name}: there is no such check; known: {', '.join(NAMES)}")
     if not probe:
         wanted.discard(NODE)
     return tuple(check for check in CHECKS if check.name in wanted)
@@ -56,7 +56,7 @@ def examine(check: Check, world: World) -> list[Finding]:
     """Do one check; whatever happens becomes a finding."""
     try:
         return check.find(world)
-    except NeedsOther as other:
+    except Skipped as other:
         return [untested(check.name, f"it needs what the check {other} looks at", "mend that")]
     except OsgpilotError as error:
         return [of_error(check.name, error)]

@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.factory import (
     access_point_of,
     chosen_schedd,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, Look, connect, look
@@ -34,7 +34,7 @@ PROBE_WAIT_S = 180.0
 """How long the probe job may wait in Slurm's queue, unless the user says otherwise."""
 
 
-class NeedsOther(Exception):
+class Skipped(Exception):
     """A check cannot be done because of what the check of that name found."""
 
 
@@ -46,7 +46,7 @@ class Once(Generic[T]):
         self._ask = ask
         self._lock = threading.Lock()
         self._answer: list[T] = []
-        self._error: OsgpilotError | NeedsOther | None = None
+        self._error: OsgpilotError | Skipped | None = None
 
     def reported(self) -> T:
         """Return the answer, or raise the error itself: for the check that reports it."""
@@ -54,7 +54,7 @@ class Once(Generic[T]):
             if not self._answer and self._error is None:
                 try:
                     self._answer.append(self._ask())
-                except (OsgpilotError, NeedsOther) as error:
+                except (OsgpilotError, Skipped) as error:
                     self._error = error
         if self._error is not None:
             raise self._error
@@ -65,11 +65,11 @@ class Once(Generic[T]):
         return next(iter(self._answer), None)
 
     def __call__(self) -> T:
-        """Return the answer. Raises `NeedsOther` where there is none."""
+        """Return the answer. Raises `Skipped` where there is none."""
         try:
             return self.reported()
         except OsgpilotError as error:
-            raise NeedsOther(self._owner) from error
+            raise Skipped(self._owner) from error
 
 
 @dataclass
@@ -128,13 +128,13 @@ class World:
         seen = self.look()
         return Cluster(self.host(), seen.site, seen.facts["user"], seen.home)
 
-    def seat(self) -> Seat:
+    def seat(self) -> RunIdentity:
         """Return names for what we start; a project that cannot be one is for its own check."""
         try:
             project = self.project()
-        except NeedsOther:
+        except Skipped:
             project = "none"
-        return Seat(getpass.getuser(), project, "doctor")
+        return RunIdentity(getpass.getuser(), project, "doctor")
 
     def interrupt(self) -> None:
         """Have all that waits give up, and clean up."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 
 
 class Verdict(StrEnum):
@@ -55,7 +55,7 @@ def of_error(name: str, error: OsgpilotError, cure: str = "") -> Finding:
     A question that was not answered leaves open what it was about.
     """
     what, _, remedy = str(error).partition("; ")
-    make = untested if isinstance(error, Unanswered) else failed
+    make = untested if isinstance(error, OutcomeUnknownError) else failed
     return make(name, what, remedy or cure)
 
 

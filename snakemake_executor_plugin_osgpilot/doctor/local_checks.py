@@ -23,9 +23,9 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
     untested,
     warning,
 )
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 
@@ -83,7 +83,7 @@ def project(world: World) -> list[Finding]:
     """Check that there is a project, and that the OSG knows it."""
     try:
         name = world.project.reported()
-    except BadInput as error:
+    except InputError as error:
         return [of_error("project", error, "choose one of letters, digits, `.`, `_` and `-`")]
     if world.site().central_manager != OSPOOL:
         return [ok("project", f"{name} (a pool of your own registers none)")]
@@ -117,7 +117,7 @@ def run_folder(world: World) -> list[Finding]:
     try:
         folder.mkdir(parents=True)
         began_s = time.monotonic()
-        _use_journal(folder / JOURNAL, Seat("doctor", "doctor", mark))
+        _use_journal(folder / JOURNAL, RunIdentity("doctor", "doctor", mark))
         took_s = time.monotonic() - began_s
     except OSError as error:
         return [failed("run-folder", f"{folder}: {error.strerror}", cure)]
@@ -129,7 +129,7 @@ def run_folder(world: World) -> list[Finding]:
     return [ok("run-folder", where)]
 
 
-def _use_journal(path: Path, seat: Seat) -> None:
+def _use_journal(path: Path, seat: RunIdentity) -> None:
     """Write a journal and read it back as another start would, beside the one that is open."""
     with closing(Journal(path, seat)) as journal:
         journal.hold(None)

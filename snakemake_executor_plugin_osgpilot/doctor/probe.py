@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot import pilots
 from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL
-from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther, World
+from snakemake_executor_plugin_osgpilot.doctor.context import Skipped, World
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
@@ -23,7 +23,7 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
 )
 from snakemake_executor_plugin_osgpilot.doctor.node_report import Said, findings
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
@@ -154,7 +154,7 @@ def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
 def _targets(world: World) -> list[str]:
     """Return hosts and ports that pilots connect to, besides the central manager."""
     targets = list(CCB) if world.site().central_manager == OSPOOL else []
-    with suppress(NeedsOther):
+    with suppress(Skipped):
         targets.append(world.gate()[0])
     return [target for target in targets if target]
 
@@ -176,7 +176,7 @@ def _wait(world: World, slurm: Slurm, probes: list[Probe]) -> None:
         if world.stop.wait(pause_s):
             return
         pause_s = min(PAUSE_MAX_S, 1.5 * pause_s)
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             rows = slurm.look()
             for probe in probes:
                 probe.seen_as(rows.get(probe.allocation.name))
@@ -225,7 +225,7 @@ def _log(world: World, cluster: Cluster, probe: Probe) -> Said:
     path = probe.allocation.folder / commands.LOG
     until_s, log = time.monotonic() + LOG_WAIT_S, ""
     while True:
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             log = cluster.host.run(["cat", str(path)]).out
         said = Said(log, probe.partition, probe.asked_s, time.time())
         if said.is_whole or time.monotonic() > until_s or world.stop.wait(PAUSE_S):

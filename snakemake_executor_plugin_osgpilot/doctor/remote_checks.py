@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
     untested,
     warning,
 )
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.token import RENEW
 from snakemake_executor_plugin_osgpilot.slurm import commands
@@ -126,7 +126,7 @@ def access_point(world: World) -> list[Finding]:
     """Check that the access point answers and lets us submit."""
     try:
         address, user = world.gate.reported()
-    except Unanswered as error:
+    except OutcomeUnknownError as error:
         cure = "a token with WRITE is needed: `condor_token_fetch -authz READ -authz WRITE` there"
         return [failed("access-point", f"it does not let you submit ({error})", cure)]
     return [ok("access-point", f"{address} takes jobs of {user}")]
@@ -137,7 +137,7 @@ def pool(world: World) -> list[Finding]:
     manager = world.site().central_manager
     try:
         world.manager().pilots()
-    except Unanswered as error:
+    except OutcomeUnknownError as error:
         cure = "see `central_manager` in the site file; outgoing connections to it have to be open"
         return [failed("pool", f"{manager} does not answer ({error})", cure)]
     return [ok("pool", f"{manager} answers")]

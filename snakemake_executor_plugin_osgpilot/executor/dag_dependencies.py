@@ -12,7 +12,7 @@ LINKS_MAX = 200_000
 """Nothing more is told then: walking the links would take longer than handing jobs over."""
 
 
-class Kin:
+class JobDependencies:
     """Remembers the key of every job that was handed over. Called on Snakemake's main thread alone,
     like all that walks the DAG.
     """

@@ -14,7 +14,7 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead, RuleAhead
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 WALK_SHARE = 0.02
 """The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
@@ -55,7 +55,7 @@ class Lookahead:
         self._next_walk_s = float("-inf")
         self._since: Counter[JobClass] = Counter()
         self._gone: Counter[str] = Counter()
-        self.ahead = Ahead()
+        self.ahead = UpcomingWork()
 
     def handed_over(self, job: Any, key: str, job_class: JobClass) -> None:
         """Note that `job` is at the access point as `key`."""
@@ -100,10 +100,10 @@ class Lookahead:
         spent_s = self._clock.now_s() - begun_s
         self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
 
-    def _walk(self) -> Ahead:
+    def _walk(self) -> UpcomingWork:
         if self._failed and not self._keep_going:
             # Snakemake starts nothing more
-            return Ahead()
+            return UpcomingWork()
         to_do = {job for job in self._dag.needrun_jobs() if job not in self._done}
         to_do -= self._lost(to_do)
         frontier = _Frontier(self._dag, to_do, self._keys)
@@ -125,7 +125,7 @@ class Lookahead:
             else:
                 gathered[job_class] += 1
         chain, rules = self._chain_of(to_do), self._rules(to_do)
-        return Ahead(after, gathered, later, further, chain, rules=rules)
+        return UpcomingWork(after, gathered, later, further, chain, rules=rules)
 
     def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
         """Return the longest chain, the last one that was found if little has changed since."""

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
-    from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+    from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
     from snakemake_executor_plugin_osgpilot.model.resources import Policy
-    from snakemake_executor_plugin_osgpilot.routing.rules import Decision, Routes
+    from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision, RuleRouter
 
-Lane = tuple[str, str, str]
+Destination = tuple[str, str, str]
 """Where jobs go: the name of a place (`Where`), and if it is the OSPool the project that pays and
 the scope of the pilots (empty: the workflow's)."""
 
@@ -38,10 +38,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         super().__init__(workflow, logger)
-        from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance
+        from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
 
-        self._lanes: dict[Lane, Any] = {}
-        self._allowance = Allowance()
+        self._lanes: dict[Destination, Any] = {}
+        self._allowance = SharedQuota()
         self._begun = False
         try:
             self._routes = self._find_routes()
@@ -57,7 +57,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self.shutdown()
             raise
 
-    def _find_routes(self) -> Routes:
+    def _find_routes(self) -> RuleRouter:
         from snakemake_executor_plugin_osgpilot.config.project import choose
         from snakemake_executor_plugin_osgpilot.config.site import load
 
@@ -73,7 +73,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         for decision in set(self._routes.by_rule.values()):
             self._lane(decision)
 
-    def _lane(self, decision: Decision) -> Any:
+    def _lane(self, decision: RouteDecision) -> Any:
         """Return the executor for what was decided, started when it is first needed."""
         from snakemake_executor_plugin_osgpilot.config.site import load
         from snakemake_executor_plugin_osgpilot.executor import fallback
@@ -94,7 +94,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         return self._lanes[lane]
 
     def _ospool(self, project: str, scope: str = "") -> Executor:
-        from snakemake_executor_plugin_osgpilot.executor.fallback import StandIn
+        from snakemake_executor_plugin_osgpilot.executor.fallback import WorkflowProxy
         from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
         from snakemake_executor_plugin_osgpilot.routing.policy import Where
         from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
@@ -104,17 +104,17 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
             if self._lanes:
                 own = replace(settings, project=project, scope=scope or settings.scope)
-                workflow = StandIn(workflow, executor_settings=own)
+                workflow = WorkflowProxy(workflow, executor_settings=own)
                 logger = _Telling(logger, whose_text(project, scope))
             share = self._allowance.share()
             self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
         ospool: Executor = self._lanes[lane]
         return ospool
 
-    def _served_by(self, lane: Lane) -> Callable[[Any], bool]:
+    def _served_by(self, lane: Destination) -> Callable[[Any], bool]:
         return lambda job: not job.is_local and self._lane_of(job) == lane
 
-    def _lane_of(self, job: Any) -> Lane | None:
+    def _lane_of(self, job: Any) -> Destination | None:
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
@@ -197,30 +197,30 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             one.result()
 
 
-def finder(workflow: Any) -> Callable[[Policy, Seat, Callable[[str], None]], Routes]:
+def finder(workflow: Any) -> Callable[[Policy, RunIdentity, Callable[[str], None]], RuleRouter]:
     """Return what finds where rules go, given the pilots, whose they are, and who is to be told.
 
-    Raises `BadInput` on settings that make no sense: before a run is begun.
+    Raises `InputError` on settings that make no sense: before a run is begun.
     """
     from snakemake_executor_plugin_osgpilot.executor import fallback
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
     from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When
-    from snakemake_executor_plugin_osgpilot.routing.rules import Routes
+    from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
     from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 
     settings = workflow.executor_settings
     choices = [when.value for when in When]
     if settings.when not in choices:
-        raise BadInput(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
+        raise InputError(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
     when = When(settings.when)
     where, takes_any = fallback.choose(settings.fallback)
     cores = fallback.local_cores(workflow)
     seen_core_s = core_s_seen(Path.cwd())
 
-    def routes_of(policy: Policy, seat: Seat, say: Callable[[str], None]) -> Routes:
+    def routes_of(policy: Policy, seat: RunIdentity, say: Callable[[str], None]) -> RuleRouter:
         ways = Ways(policy, when, where, takes_any, cores)
         requests = Requests(policy, say=_nothing, warn=_nothing)
-        return Routes(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
+        return RuleRouter(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
 
     return routes_of
 

@@ -25,7 +25,7 @@ from snakemake_interface_executor_plugins.settings import CommonSettings, Shared
 from snakemake_executor_plugin_osgpilot.common.printable import printable
 from snakemake_executor_plugin_osgpilot.common.subprocesses import run
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
@@ -43,7 +43,7 @@ MIN_JOB_AGE_S = 300
 COMMAND_S, POLL_S = 30.0, 0.2
 
 
-class StandIn:
+class WorkflowProxy:
     """A workflow as an executor inside of ours sees it: with some attributes replaced."""
 
     def __init__(self, workflow: Any, **replaced: Any) -> None:
@@ -61,13 +61,13 @@ def choose(named: str | None) -> tuple[Where | None, bool]:
     """Return where jobs run that do not go to the OSPool, and whether any may or only those that
     ask for it: this machine takes jobs that did not ask only if the user named it.
 
-    Raises `BadInput` if what was named is not there.
+    Raises `InputError` if what was named is not there.
     """
     if named is not None and named not in CHOICES:
-        raise BadInput(f"--osgpilot-fallback {named!r} is not {', '.join(CHOICES)}")
+        raise InputError(f"--osgpilot-fallback {named!r} is not {', '.join(CHOICES)}")
     installed = ExecutorPluginRegistry().is_installed("slurm")
     if named == "slurm" and not installed:
-        raise BadInput(f"--osgpilot-fallback slurm needs {PACKAGE}; install it with pip")
+        raise InputError(f"--osgpilot-fallback slurm needs {PACKAGE}; install it with pip")
     if named == "slurm" or (named is None and installed and shutil.which("sbatch")):
         return Where.SLURM, True
     return (None if named == "none" else Where.LOCAL), named == "local"
@@ -93,7 +93,7 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
         init_seconds_before_status_checks=max(1, min(STATUS_S, age_s // 3)),
         reservation=options.reservation or None,
     )
-    stand_in = StandIn(
+    stand_in = WorkflowProxy(
         workflow,
         executor_plugin=plugin,
         executor_settings=settings,
@@ -116,7 +116,7 @@ def on_this_machine(workflow: Any, logger: Any) -> Any:
         pass_envvar_declarations_to_cmd=False,
         auto_deploy_default_storage_provider=False,
     )
-    stand_in = StandIn(
+    stand_in = WorkflowProxy(
         workflow,
         executor_plugin=SimpleNamespace(common_settings=common),
         storage_settings=_on_shared_folders(workflow.storage_settings),
@@ -146,14 +146,14 @@ def _accounts() -> bool:
     """Whether Slurm's accounting answers; many clusters have `sacct` but nothing behind it."""
     try:
         return run(["sacct", "--noheader", "--allocations"], timeout_s=COMMAND_S).returncode == 0
-    except Unanswered:
+    except OutcomeUnknownError:
         return False
 
 
 def _min_job_age_s() -> int:
     try:
         said = run(["scontrol", "show", "config"], timeout_s=COMMAND_S).stdout
-    except Unanswered:
+    except OutcomeUnknownError:
         return MIN_JOB_AGE_S
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", said, re.MULTILINE)
     return int(found[1]) if found else MIN_JOB_AGE_S
@@ -214,7 +214,7 @@ class _PlainSlurm(Reporting):
         try:
             done = run(argv, timeout_s=COMMAND_S)
             problem = done.stderr.strip() if done.returncode else ""
-        except Unanswered as error:
+        except OutcomeUnknownError as error:
             problem = str(error)
         if problem:
             self.logger.warning(  # type: ignore[attr-defined]

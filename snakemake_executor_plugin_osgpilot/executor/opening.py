@@ -11,13 +11,13 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.monitoring.console import Teller
+    from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
     from snakemake_executor_plugin_osgpilot.run.assembly import Run
-    from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Share
+    from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
     from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 
 
-def open_run(workflow: Any, share: Share, teller: Teller) -> Run:
+def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
     """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
     from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen

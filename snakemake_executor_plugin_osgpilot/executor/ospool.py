@@ -18,9 +18,9 @@ from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 from snakemake_executor_plugin_osgpilot.executor.opening import make_preparer, open_run
-from snakemake_executor_plugin_osgpilot.monitoring.console import Teller
+from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
 from snakemake_executor_plugin_osgpilot.staging import updated_outputs as updated
-from snakemake_executor_plugin_osgpilot.staging.latency_wait import Late
+from snakemake_executor_plugin_osgpilot.staging.latency_wait import LatencyWait
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.model.resources import JobClass
     from snakemake_executor_plugin_osgpilot.monitoring.records import Told
     from snakemake_executor_plugin_osgpilot.run.assembly import Run
-    from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Share
+    from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
     from snakemake_executor_plugin_osgpilot.staging.payload import Payload
     from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 
@@ -49,7 +49,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
     """
 
     def __init__(
-        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: Share
+        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: QuotaShare
     ) -> None:
         self._serves = serves
         self._payloads: dict[str, Payload] = {}
@@ -60,13 +60,13 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._put_off: dict[str, Job] = {}
         self.interrupted = False
         self.redact = Redactor(_environment(workflow).values())
-        self._teller = Teller(logger, self.redact)
+        self._teller = ConsoleReporter(logger, self.redact)
         self._run = open_run(workflow, share, self._teller)
-        from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import Kin
+        from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
 
         self._ahead = self._lookahead(workflow)
-        self._kin = Kin(workflow.dag)
-        self._late = Late(workflow.execution_settings.latency_wait)
+        self._kin = JobDependencies(workflow.dag)
+        self._late = LatencyWait(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
     def _lookahead(self, workflow: Any) -> Lookahead:
@@ -238,7 +238,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         """
         from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
         from snakemake_executor_plugin_osgpilot.staging.failure_message import explain
-        from snakemake_executor_plugin_osgpilot.staging.returned_files import Incomplete
+        from snakemake_executor_plugin_osgpilot.staging.returned_files import IncompleteOutputError
 
         folder = self._run.folder.job(job.key)
         try:
@@ -247,7 +247,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 return ""
             self._bring_home(info.job, job, folder)
         except Exception as error:
-            if isinstance(error, Incomplete):
+            if isinstance(error, IncompleteOutputError):
                 commit.empty(folder)
                 if self._run.queue.run_again(job.key, str(error)):
                     self._active[job.key] = info

@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from snakemake_executor_plugin_osgpilot.explain.facts import Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    END_MARGIN_S,
+    PilotType,
+    Policy,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 from snakemake_executor_plugin_osgpilot.report.replay import Story
@@ -69,7 +74,7 @@ def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
     if not line:
         return None
     offers = tuple(
-        _known(Offer, {**offer, "shape": Shape(**offer["shape"])}) for offer in line["offers"]
+        _known(PilotType, {**offer, "shape": Shape(**offer["shape"])}) for offer in line["offers"]
     )
     return _known(Policy, {**line, "offers": offers})
 

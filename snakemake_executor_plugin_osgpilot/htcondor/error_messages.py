@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from snakemake_executor_plugin_osgpilot.errors import Full, OsgpilotError, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    OutcomeUnknownError,
+    QueueFullError,
+    RejectedError,
+)
 
 _PASSING = (
     *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),
@@ -32,12 +37,16 @@ def failure(request: str, message: str) -> OsgpilotError:
         room, limit = int(found[1]), found[2]
         if limit == "4":
             text = f"the access point takes {room} jobs in one submission"
-            return Full(text, room, at_once=True)
-        return Full(f"the access point takes no more jobs {_WHOSE[limit]}", room, at_once=False)
+            return QueueFullError(text, room, at_once=True)
+        return QueueFullError(
+            f"the access point takes no more jobs {_WHOSE[limit]}", room, at_once=False
+        )
     if _ALL_FULL in message:
-        return Full(f"the access point takes no more jobs {_WHOSE['2']}", 0, at_once=False)
+        return QueueFullError(
+            f"the access point takes no more jobs {_WHOSE['2']}", 0, at_once=False
+        )
     if found := _RULE.search(message):
-        return Refused(f"a rule of the access point's administrators refuses it: {found[1]}")
+        return RejectedError(f"a rule of the access point's administrators refuses it: {found[1]}")
     passes = message == _NO_REASON or any(word in message.lower() for word in _PASSING)
-    kind = Unanswered if passes else Refused
+    kind = OutcomeUnknownError if passes else RejectedError
     return kind(f"access point, `{request}`: {message}")

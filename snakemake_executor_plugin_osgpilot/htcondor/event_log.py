@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import NOTE
 from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Event, EventKind, Usage
 
@@ -76,7 +76,7 @@ class EventLog:
     def read(self) -> list[tuple[str, Event]]:
         """Return new events as (`cluster.proc`, event), oldest first, without waiting.
 
-        Raises `Unanswered` where the log cannot be read; what was read before is not lost.
+        Raises `OutcomeUnknownError` where the log cannot be read; what was read before is not lost.
         """
         import htcondor2
 
@@ -89,7 +89,7 @@ class EventLog:
             # the reader goes on after the next mark between events: what is before it is lost
             self._missed = True
             if not found:
-                raise Unanswered(f"the event log cannot be read: {error}") from error
+                raise OutcomeUnknownError(f"the event log cannot be read: {error}") from error
         if found:
             self._heard_s = time.monotonic()
         return found

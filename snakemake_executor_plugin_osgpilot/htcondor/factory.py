@@ -8,7 +8,7 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, RemoteSchedd, Site
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
@@ -26,7 +26,7 @@ AnyAccessPoint = LocalAccessPoint | RemoteAccessPoint
 def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
     """Return the access point on another host that is meant, None if it is the one here.
 
-    `wish` replaces what the site file says. Raises `BadInput`.
+    `wish` replaces what the site file says. Raises `InputError`.
     """
     if not wish:
         return site.access_point
@@ -37,7 +37,7 @@ def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
 
 
 def access_point_of(
-    seat: Seat, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
+    seat: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
 ) -> AnyAccessPoint:
     """Return the access point, not asked anything yet."""
     manager = _manager(site)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import exit_status
-from snakemake_executor_plugin_osgpilot.htcondor.polling import Sight, Status
+from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PILOT_ATTRIBUTES
 from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING
@@ -32,7 +32,7 @@ _REASON = {
 }
 
 
-def sight(ad: Mapping[str, Any]) -> Sight:
+def sight(ad: Mapping[str, Any]) -> JobSnapshot:
     """Return what `ad` says; attributes that are not defined are missing in it.
 
     A job whose inputs have not arrived yet (held with SPOOLING), or whose image is on its way to
@@ -54,7 +54,7 @@ def sight(ad: Mapping[str, Any]) -> Sight:
         str(ad.get(name, "")) if ran or "RemoteHost" in ad else ""
         for name in (PILOT, ALLOCATION, NODE)
     )
-    return Sight(
+    return JobSnapshot(
         status,
         seen_s=float(ad.get("ServerTime", since_s)),
         queued_s=float(ad.get("QDate", since_s)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue, version
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
 
@@ -22,19 +22,19 @@ class LocalAccessPoint(CondorQueue):
     told_until_s = math.inf
     signs = True
 
-    def __init__(self, seat: Seat, run_folder: Path, central_manager: str = "") -> None:
+    def __init__(self, seat: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
         super().__init__(seat, run_folder, central_manager)
         self._log: EventLog | None = None
 
     def ping(self) -> str:
         """Learn what the schedd can do; return the user name that it knows us by.
 
-        Raises `Unavailable` unless it answers a query and lets us submit.
+        Raises `MissingPrerequisiteError` unless it answers a query and lets us submit.
         """
         try:
             answer = self._ask("ping", PING_S)
         except OsgpilotError as error:
-            raise Unavailable(
+            raise MissingPrerequisiteError(
                 f"{error}; is this an access point? `condor_q` has to work here; one on another "
                 "host is named by `access_point` in the site file"
             ) from error

@@ -38,7 +38,7 @@ GONE = "the access point has it neither in its queue nor in its history"
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class JobSnapshot:
     """A job as one look showed it.
 
     `seen_s` is when the access point was asked, `queued_s` when the job was submitted, `since_s`
@@ -81,7 +81,7 @@ class Sight:
         return self.status in (Status.COMPLETED, Status.REMOVED)
 
 
-def derive(before: Sight | None, now: Sight) -> list[Event]:
+def derive(before: JobSnapshot | None, now: JobSnapshot) -> list[Event]:
     """Return what happened to a job between two looks, in order; None if `now` is the first one.
 
     After it, a start is known as executed where the sight says so, and as over unless it is active.
@@ -89,7 +89,7 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
     told = []
     if before is None:
         told.append(Event(EventKind.SUBMIT, now.queued_s))
-        before = Sight(Status.IDLE, now.queued_s, now.queued_s, now.queued_s)
+        before = JobSnapshot(Status.IDLE, now.queued_s, now.queued_s, now.queued_s)
     anew = now.starts - before.starts
     moved = anew > 0 or now.holds > before.holds or now.status is not before.status
     if before.status is Status.HELD and moved:
@@ -113,12 +113,12 @@ def derive(before: Sight | None, now: Sight) -> list[Event]:
     return told
 
 
-def vanished(before: Sight, now_s: float) -> list[Event]:
+def vanished(before: JobSnapshot, now_s: float) -> list[Event]:
     """Return the end of a job that nobody knows any more."""
     return derive(before, replace(before, status=Status.REMOVED, since_s=now_s, text=GONE))
 
 
-def _latest_start(before: Sight, now: Sight, *, anew: bool) -> list[Event]:
+def _latest_start(before: JobSnapshot, now: JobSnapshot, *, anew: bool) -> list[Event]:
     if now.started_s is not None and (anew or before.started_s is None):
         return [_executed(now, now.started_s)]
     if now.starting and (anew or not before.starting or now.pilot != before.pilot):
@@ -126,7 +126,7 @@ def _latest_start(before: Sight, now: Sight, *, anew: bool) -> list[Event]:
     return []
 
 
-def _executed(sight: Sight, at_s: float) -> Event:
+def _executed(sight: JobSnapshot, at_s: float) -> Event:
     return Event(
         EventKind.EXECUTE,
         at_s,
@@ -136,7 +136,7 @@ def _executed(sight: Sight, at_s: float) -> Event:
     )
 
 
-def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Event:
+def _interrupted(sight: JobSnapshot, at_s: float, *, text: str, code: int = 0) -> Event:
     # where the access point itself was away, it says nothing of what ended an attempt
     excused = not code and text in ("", UNSEEN)
     kind = EventKind.NOT_STARTED if sight.started_s is None else EventKind.EVICTED
@@ -145,7 +145,7 @@ def _interrupted(sight: Sight, at_s: float, *, text: str, code: int = 0) -> Even
     return Event(kind, at_s, code=code, text=text, excused=excused)
 
 
-def ended(sight: Sight) -> Event:
+def ended(sight: JobSnapshot) -> Event:
     """Return the end of a job that is over."""
     if sight.status is Status.REMOVED:
         return Event(EventKind.ABORTED, sight.since_s, text=sight.text)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 COMMAND, ATTRIBUTE = "htcondor_", "classad_"
 """Resources that begin so are extras."""
@@ -90,12 +90,12 @@ _OF_HTCONDOR = re.compile(
 
 @lru_cache(maxsize=1024, typed=True)
 def submit_command(name: str, value: Value) -> tuple[str, str]:
-    """Return the line of the submit description for the command `name`. Raises `BadInput`."""
+    """Return the line of the submit description for the command `name`. Raises `InputError`."""
     _check_name(name)
     plain = name.lower().replace("_", "")
     for pattern, remedy in _OUR_COMMANDS:
         if re.fullmatch(pattern, plain):
-            raise BadInput(f"the command {name} is not free: {remedy}")
+            raise InputError(f"the command {name} is not free: {remedy}")
     text = _bare(value) if isinstance(value, str) else _literal(value)
     if plain == "requirements":
         text = _expression(text)
@@ -104,15 +104,15 @@ def submit_command(name: str, value: Value) -> tuple[str, str]:
 
 @lru_cache(maxsize=1024, typed=True)
 def attribute(name: str, value: Value) -> tuple[str, str]:
-    """Return the line that gives the job ad the attribute `name`. Raises `BadInput`."""
+    """Return the line that gives the job ad the attribute `name`. Raises `InputError`."""
     _check_name(name)
     plain = name.lower()
     if remedy := _OUR_ATTRIBUTES.get(plain):
-        raise BadInput(f"the attribute {name} is not free: {remedy}")
+        raise InputError(f"the attribute {name} is not free: {remedy}")
     if plain in _WORDS:
-        raise BadInput(f"{name} is a word of the ClassAd language and no name")
+        raise InputError(f"{name} is a word of the ClassAd language and no name")
     if plain.startswith(("_", "osgpilot")) or _OF_HTCONDOR.fullmatch(plain):
-        raise BadInput(f"the attribute {name} is not free: osgpilot or HTCondor sets it")
+        raise InputError(f"the attribute {name} is not free: osgpilot or HTCondor sets it")
     return f"My.{name}", _literal(value)
 
 
@@ -127,14 +127,14 @@ def merge(ours: Mapping[str, str], extras: Iterable[tuple[str, str]]) -> dict[st
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name: a letter, then letters, digits and _ only")
+        raise InputError(f"{name!r} is no name: a letter, then letters, digits and _ only")
 
 
 def _harmless(text: str) -> str:
     if not text.isprintable():
-        raise BadInput("line breaks and other control characters are not possible")
+        raise InputError("line breaks and other control characters are not possible")
     if "$" in text:
-        raise BadInput("`$` is not possible, HTCondor replaces what follows it")
+        raise InputError("`$` is not possible, HTCondor replaces what follows it")
     return text
 
 
@@ -142,9 +142,9 @@ def _bare(text: str) -> str:
     """Return `text` as it may stand behind `=` without quotes."""
     text = _harmless(text).strip()
     if not text:
-        raise BadInput("an empty value says nothing")
+        raise InputError("an empty value says nothing")
     if text.endswith("\\"):
-        raise BadInput("a `\\` at the end would swallow the next line")
+        raise InputError("a `\\` at the end would swallow the next line")
     return text
 
 
@@ -154,11 +154,11 @@ def _literal(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         if value not in _INTEGERS:
-            raise BadInput("an integer of HTCondor has 64 bits")
+            raise InputError("an integer of HTCondor has 64 bits")
         return str(int(value))
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise BadInput("a number has to be finite")
+            raise InputError("a number has to be finite")
         return repr(value)
     # HTCondor reads descriptions as old ClassAds: only a quote is escaped, a backslash is itself
     quoted = _harmless(value).replace('"', '\\"')
@@ -174,5 +174,5 @@ def _expression(text: str) -> str:
         classad2.ExprTree(text)
         classad2.ExprTree(f"({text})")
     except Exception as error:
-        raise BadInput("it is not an expression of the ClassAd language") from error
+        raise InputError("it is not an expression of the ClassAd language") from error
     return text

@@ -22,7 +22,7 @@ Rows = dict[str, dict[str, Any]]
 _located: dict[tuple[str, str], Any] = {}
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The access point cannot be used; the text says why and what to do."""
 
 
@@ -47,26 +47,28 @@ def forget() -> None:
 def greet(htcondor: Any, address: Address) -> dict[str, Any]:
     """Return the `user` that the schedd knows us as, and the `token` by which (see `credentials`).
 
-    Raises `NotReady` unless it lets us submit.
+    Raises `NotReadyError` unless it lets us submit.
     """
     try:
         there = _collector(htcondor, address).locate(htcondor.DaemonType.Schedd, address["schedd"])
     except htcondor.HTCondorException as error:
-        raise NotReady(f"{_collector_name(address)} does not answer ({error})") from error
+        raise NotReadyError(f"{_collector_name(address)} does not answer ({error})") from error
     if there is None:
-        raise NotReady(
+        raise NotReadyError(
             f"{_collector_name(address)} knows no access point `{address['schedd']}`; "
             f"{_known(htcondor, address)}"
         )
     try:
         htcondor.Schedd(there).query(constraint="false", projection=["ClusterId"], limit=1)
     except htcondor.HTCondorException as error:
-        raise NotReady(f"access point {address['schedd']} does not answer ({error})") from error
+        raise NotReadyError(
+            f"access point {address['schedd']} does not answer ({error})"
+        ) from error
     try:
         answer = htcondor.ping(there, "WRITE")
         user = str(answer["MyRemoteUserName"])
     except (htcondor.HTCondorException, KeyError) as error:
-        raise NotReady(_no_token(htcondor, address["schedd"], there)) from error
+        raise NotReadyError(_no_token(htcondor, address["schedd"], there)) from error
     return {"user": user, "token": credentials.taken(htcondor, answer)}
 
 

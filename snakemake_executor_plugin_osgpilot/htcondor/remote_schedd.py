@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import (
+    MissingPrerequisiteError,
+    OsgpilotError,
+    OutcomeUnknownError,
+)
 from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, sight
-from snakemake_executor_plugin_osgpilot.htcondor.polling import Sight, Status
+from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import spooled
-from snakemake_executor_plugin_osgpilot.htcondor.watch import Told, Watch
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat, Submission
+from snakemake_executor_plugin_osgpilot.htcondor.watch import QueuePoller, Told
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import BY_HAND
 
@@ -63,16 +67,16 @@ class RemoteAccessPoint(CondorQueue):
     )
 
     def __init__(
-        self, seat: Seat, run_folder: Path, manager: str, address: Address, clock: Clock,
+        self, seat: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
         poll_s: float,
     ) -> None:  # fmt: skip
         super().__init__(seat, run_folder, manager, vars(address))
         self._clock, self._poll_s = clock, poll_s
-        self._watch = Watch()
+        self._watch = QueuePoller()
         self._look_due_s = float("-inf")
         self._looked_s = self.told_until_s = float("-inf")
         self._trouble = ""
-        self._to_fetch: dict[str, Sight] = {}
+        self._to_fetch: dict[str, JobSnapshot] = {}
         self._tries: Counter[str] = Counter()
         self._complaint = ""
         self._to_clear: list[str] = []
@@ -81,14 +85,16 @@ class RemoteAccessPoint(CondorQueue):
     def ping(self) -> str:
         """Return the user name that the access point knows us by.
 
-        Raises `Unavailable` unless it is found, answers, and lets us submit.
+        Raises `MissingPrerequisiteError` unless it is found, answers, and lets us submit.
         """
         try:
             answer = self._ask("greet", PING_S)
         except OsgpilotError as error:
-            raise Unavailable(f"{error}; see `access_point` in the site file") from error
+            raise MissingPrerequisiteError(
+                f"{error}; see `access_point` in the site file"
+            ) from error
         if problem := answer.get("problem"):
-            raise Unavailable(problem)
+            raise MissingPrerequisiteError(problem)
         self.token = answer["token"]
         return self._known_as(str(answer["user"]))
 
@@ -120,8 +126,8 @@ class RemoteAccessPoint(CondorQueue):
     def events(self) -> list[tuple[str, Event]]:
         """Return what a look at the queue tells, where one is due, and ends whose outputs came.
 
-        Raises `Unanswered` from a look that failed until one succeeds, and once for outputs that
-        could not be fetched.
+        Raises `OutcomeUnknownError` from a look that failed until one succeeds, and once for
+        outputs that could not be fetched.
         """
         now_s = self._clock.now_s()
         due = bool(self._watch or self._to_clear) and now_s >= self._look_due_s
@@ -139,7 +145,7 @@ class RemoteAccessPoint(CondorQueue):
             self.told_until_s = self._looked_s
         if not told and (why := self._trouble or self._complaint):
             self._complaint = ""
-            raise Unanswered(why)
+            raise OutcomeUnknownError(why)
         return told
 
     def close(self) -> None:
@@ -158,7 +164,7 @@ class RemoteAccessPoint(CondorQueue):
         if cleared:
             try:
                 super().remove(cleared, "osgpilot: its outputs were fetched")
-            except Unanswered:
+            except OutcomeUnknownError:
                 self._to_clear = cleared
                 raise
         return set(cleared)

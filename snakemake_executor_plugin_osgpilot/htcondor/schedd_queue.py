@@ -23,10 +23,10 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
 )
 from snakemake_executor_plugin_osgpilot.htcondor.worker_client import Worker
 from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import ASKING
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Offers
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 
@@ -50,7 +50,11 @@ class CondorQueue:
     """Whether its shadows sign URLs of S3 with keys from files of this machine."""
 
     def __init__(
-        self, seat: Seat, run_folder: Path, manager: str = "", address: dict[str, str] | None = None
+        self,
+        seat: RunIdentity,
+        run_folder: Path,
+        manager: str = "",
+        address: dict[str, str] | None = None,
     ) -> None:
         self._seat = seat
         self._folder = run_folder
@@ -147,10 +151,10 @@ class CondorQueue:
         edits = {} if shape is None else resource_attributes(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
 
-    def offers(self, since_s: float) -> Offers:
+    def offers(self, since_s: float) -> NegotiationStatus:
         told = self._ask("offers", manager=self._manager, since_s=int(since_s))
         refused, resting = frozenset(told["refused"]), frozenset(told["resting"])
-        return Offers(told["cycles_s"], refused, resting, told["blocked_for_s"])
+        return NegotiationStatus(told["cycles_s"], refused, resting, told["blocked_for_s"])
 
     def wake(self, job_ids: Iterable[str]) -> None:
         self._ask("wake", ids=list(job_ids), subcode=WAKING)
@@ -182,7 +186,7 @@ class CondorQueue:
     def gate(self) -> tuple[str, str]:
         """Return the access point's host and port, and the user as whom it lets us submit.
 
-        Raises `Unanswered` or `Refused` if it does not.
+        Raises `OutcomeUnknownError` or `RejectedError` if it does not.
         """
         answer = self._ask("gate", PING_S)
         return host_and_port(answer["address"]), answer["user"]

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import merge
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
 from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, weight
 from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, Request, Shape
@@ -27,7 +27,7 @@ SHELL = "/bin/bash"
 JOB_LEASE_S = 600
 """How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
 (JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
-gone, `Queue.pilot_ended` is quicker."""
+gone, `JobManager.pilot_ended` is quicker."""
 
 KEPT_S = 10 * 24 * 3600
 """How long a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
@@ -171,24 +171,24 @@ def require_gpus(model: str = "", manufacturer: str = "") -> str:
     """Return the condition on a GPU (submit command `require_gpus`), empty if any will do.
 
     `model` is words of the device's name, whatever the case and whatever stands between them:
-    `a100` fits `NVIDIA A100-SXM4-40GB`, `a10` does not. Raises `BadInput`.
+    `a100` fits `NVIDIA A100-SXM4-40GB`, `a10` does not. Raises `InputError`.
     """
     clauses = []
     if model:
         if not _GPU_MODEL.fullmatch(model):
-            raise BadInput("letters, digits, blanks and . _ + - only, as in `A100`")
+            raise InputError("letters, digits, blanks and . _ + - only, as in `A100`")
         words = "[^A-Za-z0-9]+".join(re.findall("[A-Za-z0-9]+", model))
         edge = "[^A-Za-z0-9]"
         clauses.append(f'regexp("(^|{edge}){words}({edge}|$)", DeviceName, "i")')
     if manufacturer:
         if manufacturer.lower() not in MANUFACTURERS:
-            raise BadInput(f"known are {', '.join(MANUFACTURERS)}")
+            raise InputError(f"known are {', '.join(MANUFACTURERS)}")
         clauses.append(MANUFACTURERS[manufacturer.lower()])
     return " && ".join(clauses)
 
 
 def describe(
-    submission: Submission, seat: Seat, run_folder: Path, *, common_images: bool = False
+    submission: Submission, seat: RunIdentity, run_folder: Path, *, common_images: bool = False
 ) -> dict[str, str]:
     """Return the submit description of `submission`; what differs by job is in `items`.
 
@@ -278,7 +278,7 @@ def _container(request: Request, requirements: str, *, common: bool) -> dict[str
 
 
 def items(submission: Submission) -> list[dict[str, str]]:
-    """Return the variables of each job. Raises `BadInput` for a URL that could do harm."""
+    """Return the variables of each job. Raises `InputError` for a URL that could do harm."""
     return [
         {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
         for key in submission.keys
@@ -287,14 +287,14 @@ def items(submission: Submission) -> list[dict[str, str]]:
 
 def _listed(url: str) -> str:
     if not PLAIN_URL.fullmatch(url):
-        raise BadInput(f"the URL {url!r} has characters that HTCondor would misread")
+        raise InputError(f"the URL {url!r} has characters that HTCondor would misread")
     return f",{url}"
 
 
 def plain_path(path: Path) -> str:
     """Return `path` as text if HTCondor's submit language takes it as it is."""
     if not _PLAIN_PATH.fullmatch(str(path)):
-        raise BadInput(
+        raise InputError(
             f"the working folder {str(path)!r} has characters that HTCondor would misread; "
             "use letters, digits, blanks and - _ . @ % + = : , ~ only"
         )
@@ -304,5 +304,5 @@ def plain_path(path: Path) -> str:
 def image_name(image: str) -> str:
     """Return a container image (path or URL) that is safe in a submit description."""
     if not _IMAGE.fullmatch(image):
-        raise BadInput(f"container_image {image!r} has characters that are not allowed in it")
+        raise InputError(f"container_image {image!r} has characters that are not allowed in it")
     return image

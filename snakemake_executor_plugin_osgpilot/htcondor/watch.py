@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.htcondor.polling import Sight, Status, derive, vanished
+from snakemake_executor_plugin_osgpilot.htcondor.polling import (
+    JobSnapshot,
+    Status,
+    derive,
+    vanished,
+)
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 
 BELIEVED_AFTER = 3
@@ -14,11 +19,11 @@ BELIEVED_AFTER = 3
 Told = list[tuple[str, Event]]
 
 
-class Watch:
+class QueuePoller:
     """Jobs by `cluster.proc`, with what was known of each when something was last told of it."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Sight | None] = {}
+        self._known: dict[str, JobSnapshot | None] = {}
         self._missed: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
@@ -43,7 +48,7 @@ class Watch:
             self._missed.pop(job_id, None)
         return [job_id for job_id in self._known if job_id not in shown]
 
-    def tell(self, seen: Mapping[str, Sight]) -> Told:
+    def tell(self, seen: Mapping[str, JobSnapshot]) -> Told:
         """Take in what was seen; return what that tells. What ended is followed no more.
 
         A job that is being removed is still there: its pilot has to confirm it.
@@ -61,7 +66,7 @@ class Watch:
         for job_id in job_ids:
             self._missed[job_id] += 1
             if self._missed[job_id] >= BELIEVED_AFTER:
-                last = self._known[job_id] or Sight(Status.IDLE, now_s, now_s, now_s)
+                last = self._known[job_id] or JobSnapshot(Status.IDLE, now_s, now_s, now_s)
                 told += [(job_id, event) for event in vanished(last, now_s)]
                 self.leave([job_id])
         return told

@@ -276,7 +276,7 @@ def _is_slot(ad: Any) -> bool:
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
     try:
         return far.greet(htcondor, request["at"])
-    except far.NotReady as why:
+    except far.NotReadyError as why:
         return {"problem": str(why)}
 
 

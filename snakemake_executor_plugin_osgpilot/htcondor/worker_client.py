@@ -11,9 +11,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from snakemake_executor_plugin_osgpilot.common.subprocesses import start_worker
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
-from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import Turn
+from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import WorkerLock
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,13 +33,14 @@ class Worker:
     def __init__(self, turn: Path | None = None) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
-        self._turn = Turn(turn)
+        self._turn = WorkerLock(turn)
 
     def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
         """Return the answer to `request`.
 
-        Raises `Unanswered` when none came within `timeout_s` or the access point was not reached,
-        `Full` when it has no room for so many jobs, `Refused` when it said no.
+        Raises `OutcomeUnknownError` when none came within `timeout_s` or the access point was not
+        reached, `QueueFullError` when it has no room for so many jobs, `RejectedError` when it said
+        no.
         """
         with self._lock, self._turn.taken(TURN_S):
             process = self._running()
@@ -53,7 +54,7 @@ class Worker:
             if not line:
                 self._stop()
         if not line:
-            raise Unanswered(
+            raise OutcomeUnknownError(
                 f"the access point did not answer `{request['do']}` within {timeout_s:.0f} s"
             )
         answer = json.loads(line)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 ASKING = "asking"
 """In a run's folder: locked while a request is under way."""
@@ -18,7 +18,7 @@ ASKING = "asking"
 LOOK_EVERY_S = 0.05
 
 
-class Turn:
+class WorkerLock:
     """The right to ask, at most one holder for a run.
 
     When Snakemake is killed, its worker process goes on with what it was asked for, such as a
@@ -38,7 +38,8 @@ class Turn:
 
     @contextmanager
     def taken(self, within_s: float) -> Iterator[None]:
-        """Have the turn meanwhile. Raises `Unanswered` if another life has it for too long."""
+        """Have the turn meanwhile. Raises `OutcomeUnknownError` if another life has it for too
+        long."""
         # without a run's folder there are no other lives
         if self._path is None or not self._path.parent.is_dir():
             yield
@@ -46,7 +47,7 @@ class Turn:
         try:
             self._wait(time.monotonic() + within_s)
         except OSError as error:
-            raise Unanswered(f"{self._path} cannot be locked: {error.strerror}") from error
+            raise OutcomeUnknownError(f"{self._path} cannot be locked: {error.strerror}") from error
         try:
             yield
         finally:
@@ -59,7 +60,7 @@ class Turn:
             self._file = os.open(self._path, flags, 0o600)
         while not self._locked():
             if time.monotonic() >= until_s:
-                raise Unanswered(
+                raise OutcomeUnknownError(
                     "a process that an earlier life of this run has left is still asking the "
                     f"access point ({self._path} is locked)"
                 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Offers
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
@@ -42,7 +42,7 @@ class Allocation:
 
 
 class Slurm(Protocol):
-    """The batch system. Every method raises `Unanswered` or `Refused`.
+    """The batch system. Every method raises `OutcomeUnknownError` or `RejectedError`.
 
     Allocations to act on are named by id and name: an id alone may be another job's by now.
     """
@@ -50,11 +50,12 @@ class Slurm(Protocol):
     def submit(self, allocation: Allocation) -> str:
         """Write the pilot's files and queue it; return its allocation id.
 
-        Raises `Unreached` when nothing was queued for certain, `NotNow` when Slurm said so.
+        Raises `NotSentError` when nothing was queued for certain, `TryLaterError` when Slurm said
+        so.
         """
 
     def interrupt(self) -> None:
-        """Have the command that another thread waits for end with `Abandoned`, at once."""
+        """Have the command that another thread waits for end with `AbandonedError`, at once."""
 
     def look(self) -> dict[str, Row]:
         """Return the user's pilots by name, in one query; ended ones while Slurm has them."""
@@ -100,12 +101,13 @@ class Submission:
 
 
 class AccessPoint(Protocol):
-    """The queue of the access point. Every method raises `Unanswered` or `Refused`."""
+    """The queue of the access point. Every method raises `OutcomeUnknownError` or
+    `RejectedError`."""
 
     def submit(self, submission: Submission) -> dict[str, str]:
         """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
 
-        Raises `Full`, too.
+        Raises `QueueFullError`, too.
         """
 
     def find(self) -> dict[str, str]:
@@ -145,7 +147,7 @@ class AccessPoint(Protocol):
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         """Let held jobs run again, with the memory and disk of `shape` from now on if given."""
 
-    def offers(self, since_s: float) -> Offers:
+    def offers(self, since_s: float) -> NegotiationStatus:
         """Return what became of this run's idle jobs with the negotiators since then."""
 
     def wake(self, job_ids: Iterable[str]) -> None:
@@ -197,7 +199,8 @@ class Scope(StrEnum):
 
 
 class JobJournal(Protocol):
-    """Where jobs are written down before they are submitted. Every method raises `Unanswered`."""
+    """Where jobs are written down before they are submitted. Every method raises
+    `OutcomeUnknownError`."""
 
     def intend(self, keys: Iterable[str]) -> None:
         """Write down that these jobs are about to be submitted; without that, they must not be."""
@@ -207,7 +210,7 @@ class JobJournal(Protocol):
 
 
 @dataclass(frozen=True)
-class Seat:
+class RunIdentity:
     """Who we are at the access point: the names that restrict our pilots to our jobs."""
 
     owner: str
@@ -216,7 +219,7 @@ class Seat:
     scope: Scope = Scope.WORKFLOW
 
 
-class Book(Protocol):
+class LeaseWriter(Protocol):
     """Where a run is written down, and where pilots see that it is alive."""
 
     def write(self) -> None:
@@ -226,7 +229,7 @@ class Book(Protocol):
         """Tell pilots that have not started yet whether they are still wanted."""
 
 
-class Chronicler(Protocol):
+class Recorder(Protocol):
     """Where what happens is kept for those who look at it."""
 
     def planned(self, view: View) -> None:

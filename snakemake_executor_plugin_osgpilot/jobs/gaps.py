@@ -6,22 +6,22 @@ from collections.abc import Collection, Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
 
-def gone(registry: Registry, there: Collection[str]) -> list[str]:
+def gone(registry: JobTracker, there: Collection[str]) -> list[str]:
     """Return the jobs (ids) whose end was not told although only those that are `there` go on."""
     ids = {job.job_id for job in registry.ledger if not job.over}
     return sorted(ids - {"", *there})
 
 
-def on_hold(registry: Registry) -> set[str]:
+def on_hold(registry: JobTracker) -> set[str]:
     """Return the jobs (ids) that are held, as far as was told."""
     return {job.job_id for job in registry.ledger if job.state is JobState.HELD}
 
 
 def fill(
-    registry: Registry, ended: Iterable[str], how: Mapping[str, Event], held: Mapping[str, Event]
+    registry: JobTracker, ended: Iterable[str], how: Mapping[str, Event], held: Mapping[str, Event]
 ) -> None:
     """Take in that jobs (ids) ended, and `how` as far as it is known; what they brought back tells
     of the others. `held` are jobs that are held, with the reason.
@@ -35,11 +35,11 @@ def fill(
             registry.apply(job_id, event)
 
 
-def release(registry: Registry, released: Iterable[str]) -> None:
+def release(registry: JobTracker, released: Iterable[str]) -> None:
     """Take in that jobs (ids) which were held wait again."""
     for job_id in released:
         registry.apply(job_id, Event(EventKind.RELEASED, _latest_s(registry)))
 
 
-def _latest_s(registry: Registry) -> float:
+def _latest_s(registry: JobTracker) -> float:
     return (registry.ledger.span_s or (0.0, 0.0))[1]

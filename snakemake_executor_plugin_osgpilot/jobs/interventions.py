@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from snakemake_executor_plugin_osgpilot.errors import Refused
+from snakemake_executor_plugin_osgpilot.errors import RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import ASK_AFTER_S
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import Feeder
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import SubmissionThrottle
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
 from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 
 Errand = Callable[[float], None]
 
 
-class Errands:
+class JobInterventions:
     """Does what `registry` wants done; what was not answered is done again.
 
     `lock` guards the registry, and is never held while the access point is asked. `more` are
@@ -28,8 +28,8 @@ class Errands:
     def __init__(
         self,
         access_point: AccessPoint,
-        registry: Registry,
-        feeder: Feeder,
+        registry: JobTracker,
+        feeder: SubmissionThrottle,
         lock: threading.Lock,
         *more: Errand,
     ) -> None:
@@ -46,8 +46,9 @@ class Errands:
     def run(self, now_s: float) -> None:
         """Do what is due.
 
-        Raises `Refused` when all were tried, if some were refused. Raises `Unanswered` at once, for
-        each may wait for its deadline; the next call begins with those that were not tried.
+        Raises `RejectedError` when all were tried, if some were refused. Raises
+        `OutcomeUnknownError` at once, for each may wait for its deadline; the next call begins with
+        those that were not tried.
         """
         refused: dict[str, None] = {}
         for _ in range(len(self._errands)):
@@ -55,10 +56,10 @@ class Errands:
             self._errands.rotate(-1)
             try:
                 errand(now_s)
-            except Refused as refusal:
+            except RejectedError as refusal:
                 refused[str(refusal)] = None
         if refused:
-            raise Refused("; ".join(sorted(refused)))
+            raise RejectedError("; ".join(sorted(refused)))
 
     def _pause(self, _now_s: float) -> None:
         """Keep the jobs in the queue from starting while the brake is on."""
@@ -112,7 +113,7 @@ class Errands:
     def _take_out(self, _now_s: float) -> None:
         if ids := tuple(self._registry.removals):
             # what cannot be removed must not stop the workflow; its outputs go nowhere any more
-            with suppress(Refused):
+            with suppress(RejectedError):
                 self._access_point.remove(ids, "osgpilot: given up on, or left over from before")
             with self._lock:
                 self._registry.removed(ids)
@@ -130,7 +131,7 @@ class Errands:
         for shape, jobs in due.items():
             try:
                 self._access_point.release([job.job_id for job in jobs], shape)
-            except Refused as refusal:
+            except RejectedError as refusal:
                 with self._lock:
                     for job in jobs:
                         self._registry.give_up(job, f"it cannot be released: {refusal}")

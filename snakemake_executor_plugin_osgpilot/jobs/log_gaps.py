@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import threading
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.gaps import fill, gone, on_hold, release
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
 HISTORY_TRIES = 3
 """How often the history is asked; then what jobs brought back tells how they ended."""
 
 
-class Enquiry:
+class EventLogRepair:
     """Learns of all jobs in `registry` where they are. `lock` guards it, and is never held while
     the access point is asked.
     """
 
-    def __init__(self, access_point: AccessPoint, registry: Registry, lock: threading.Lock) -> None:
+    def __init__(
+        self, access_point: AccessPoint, registry: JobTracker, lock: threading.Lock
+    ) -> None:
         self._access_point, self._registry, self._lock = access_point, registry, lock
         self._unanswered = 0
 
     def run(self) -> None:
-        """Ask, and take in what follows. Raises `Unanswered`."""
+        """Ask, and take in what follows. Raises `OutcomeUnknownError`."""
         with self._lock:
             were_held = on_hold(self._registry)
         there = frozenset(self._access_point.find().values())
@@ -45,12 +47,12 @@ class Enquiry:
     def _how(self, ended: list[str]) -> dict[str, Event]:
         try:
             how = self._access_point.ended(ended)
-        except Unanswered:
+        except OutcomeUnknownError:
             self._unanswered += 1
             if self._unanswered < HISTORY_TRIES:
                 raise
             how = {}
-        except Refused:
+        except RejectedError:
             how = {}
         self._unanswered = 0
         return how

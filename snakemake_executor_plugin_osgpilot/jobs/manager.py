@@ -9,24 +9,28 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    OutcomeUnknownError,
+    QueueFullError,
+    RejectedError,
+)
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, JobJournal, Submission
-from snakemake_executor_plugin_osgpilot.jobs.interventions import Errands
-from snakemake_executor_plugin_osgpilot.jobs.log_gaps import Enquiry
-from snakemake_executor_plugin_osgpilot.jobs.rematch import Waker
+from snakemake_executor_plugin_osgpilot.jobs.interventions import JobInterventions
+from snakemake_executor_plugin_osgpilot.jobs.log_gaps import EventLogRepair
+from snakemake_executor_plugin_osgpilot.jobs.rematch import Rematcher
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Left
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.restore import add_instead, claim, recall
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX, Feeder
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX, SubmissionThrottle
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance, Share
+from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
 
 
-class Queue:
+class JobManager:
     """Talks with the access point about the jobs of the run; what follows is decided in `core`.
 
     `add`, `run_again` and `over` are called by Snakemake's threads, all else by the controller. The
@@ -35,19 +39,19 @@ class Queue:
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
-        journal: JobJournal | None = None, share: Share | None = None,
+        journal: JobJournal | None = None, share: QuotaShare | None = None,
         clear: Callable[[Iterable[str]], object] = tuple,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
-        self._share = share or Allowance().share()
+        self._share = share or SharedQuota().share()
         self._lock = threading.Lock()
-        self._registry = Registry(largest)
-        self._feeder = Feeder(queued_max)
-        self._enquiry = Enquiry(access_point, self._registry, self._lock)
-        self.waker = Waker(access_point, self._registry, self._lock)
-        self._errands = Errands(
+        self._registry = JobTracker(largest)
+        self._feeder = SubmissionThrottle(queued_max)
+        self._enquiry = EventLogRepair(access_point, self._registry, self._lock)
+        self.waker = Rematcher(access_point, self._registry, self._lock)
+        self._errands = JobInterventions(
             access_point, self._registry, self._feeder, self._lock, self.waker.run
         )
         self._missed = False
@@ -57,7 +61,7 @@ class Queue:
         with self._lock:
             self._registry.add(jobs)
 
-    def recall(self, left: Left, told: Iterable[tuple[str, Event]]) -> None:
+    def recall(self, left: Leftover, told: Iterable[tuple[str, Event]]) -> None:
         """Take over what is left of an earlier life of this run, and the log as far as it is."""
         with self._lock:
             recall(self._registry, left, told)
@@ -162,8 +166,8 @@ class Queue:
         """Submit what was added, by kinds of job, as far as there is room; return how many went.
 
         What there is no room for waits here. A batch whose answer got lost is looked for in the
-        queue before it is sent again. Raises `Unanswered`; nothing is lost then, the next call goes
-        on.
+        queue before it is sent again. Raises `OutcomeUnknownError`; nothing is lost then, the next
+        call goes on.
         """
         if self._registry.outbox.in_doubt:
             found = self._access_point.find()
@@ -175,7 +179,7 @@ class Queue:
         try:
             while parts:
                 sent += self._send_part(*parts.pop(0))
-        except Full:
+        except QueueFullError:
             pass
         finally:
             with self._lock:
@@ -188,8 +192,8 @@ class Queue:
 
         Where it is damaged, or silent for long, the queue is asked which jobs are there, and which
         are held, and its history how the others ended. Of one that is not there either, what it
-        brought back tells: without a list of outputs it runs again. Raises `Unanswered`; what was
-        not done is done at the next call.
+        brought back tells: without a list of outputs it runs again. Raises `OutcomeUnknownError`;
+        what was not done is done at the next call.
         """
         try:
             told = self._access_point.events()
@@ -207,8 +211,8 @@ class Queue:
     def mend(self, now_s: float) -> None:
         """Take out, release, wake or submit anew what is due among the jobs in trouble.
 
-        One that is refused does not keep the others from being done. Raises `Unanswered` or
-        `Refused`; what was not done is tried again at the next call.
+        One that is refused does not keep the others from being done. Raises `OutcomeUnknownError`
+        or `RejectedError`; what was not done is tried again at the next call.
         """
         with self._lock:
             # what was not looked at since a pilot ended may have ended well on it
@@ -246,13 +250,14 @@ class Queue:
             self._registry.fail_waiting(classes, text)
 
     def remove_all(self) -> None:
-        """Take every job of this run out of the queue. Raises `Unanswered`."""
+        """Take every job of this run out of the queue. Raises `OutcomeUnknownError`."""
         with self._lock:
             self._registry.outbox.clear()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
     def remaining(self) -> int:
-        """Return how many jobs of this run the access point still has. Raises `Unanswered`."""
+        """Return how many jobs of this run the access point still has. Raises
+        `OutcomeUnknownError`."""
         return len(self._access_point.find())
 
     def interrupt(self) -> None:
@@ -295,22 +300,22 @@ class Queue:
         try:
             if self._journal:
                 self._journal.intend(keys)
-            self._clear(job.key for job in jobs if job.setbacks)
+            self._clear(job.key for job in jobs if job.failed_attempts)
             ids = self._access_point.submit(submission)
-        except Full as full:
+        except QueueFullError as full:
             with self._lock:
                 self._registry.not_sent(keys)
                 queued = self._registry.queued
                 self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
             raise
-        except Refused as refusal:
+        except RejectedError as refusal:
             with self._lock:
                 self._registry.not_sent(keys, str(refusal))
             return 0
         with self._lock:
             self._registry.learn(ids)
         # event log and queue tell the ids, too, and the next write has them
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             if self._journal:
                 self._journal.submitted(ids)
         return len(ids)

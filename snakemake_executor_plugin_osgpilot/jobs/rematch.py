@@ -10,33 +10,35 @@ from contextlib import suppress
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.errors import Refused
+from snakemake_executor_plugin_osgpilot.errors import RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
-    Beside,
-    Wakes,
+    CapacityHistory,
+    RematchCount,
     forgotten,
     is_to_be_renewed,
     overdue,
 )
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
 LOOK_EVERY_S = 60.0
 """Access point and negotiators serve everybody, and nothing here is urgent."""
 
 
-class Waker:
+class Rematcher:
     """Looks for forgotten jobs in `registry`. `lock` guards it, and is never held while the access
     point is asked. `beside` is set by who looks after the pilots.
     """
 
-    def __init__(self, access_point: AccessPoint, registry: Registry, lock: threading.Lock) -> None:
+    def __init__(
+        self, access_point: AccessPoint, registry: JobTracker, lock: threading.Lock
+    ) -> None:
         self._access_point, self._registry, self._lock = access_point, registry, lock
-        self._wakes: dict[str, Wakes] = {}
+        self._wakes: dict[str, RematchCount] = {}
         self._due_s = float("-inf")
         self._told: list[str] = []
-        self.beside = Beside()
+        self.beside = CapacityHistory()
 
     def news(self) -> list[str]:
         """Return the keys of the jobs that were woken since the last call."""
@@ -46,7 +48,7 @@ class Waker:
     def run(self, now_s: float) -> None:
         """Wake what is to be woken, and release what was left on hold by that.
 
-        Raises `Unanswered` or `Refused`; it is tried again after a while then.
+        Raises `OutcomeUnknownError` or `RejectedError`; it is tried again after a while then.
         """
         self._let_go()
         if now_s >= self._due_s and self.beside.spans:
@@ -57,7 +59,7 @@ class Waker:
         """Release jobs whose release was not told: perhaps somebody died before it."""
         if ids := tuple(self._registry.waking):
             # one that is not held any more cannot be released
-            with suppress(Refused):
+            with suppress(RejectedError):
                 self._access_point.release(ids, None)
             with self._lock:
                 self._registry.waking.difference_update(ids)
@@ -98,7 +100,7 @@ class Waker:
         with self._lock:
             for job in jobs:
                 times = self._wakes[job.key].times if job.key in self._wakes else 0
-                self._wakes[job.key] = Wakes(times + 1, now_s)
+                self._wakes[job.key] = RematchCount(times + 1, now_s)
                 waited = duration(now_s - since_s[job.key])
                 self._registry.notices[
                     f"{job.rule}: HTCondor has offered them to nobody for {waited} although a "

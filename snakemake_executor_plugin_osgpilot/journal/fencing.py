@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
 
 LOST_STATUS = 1
 
@@ -49,7 +49,7 @@ class Tenure:
         """Ask the journal; a run that was lost ends this process."""
         try:
             self._check()
-        except Unanswered as error:
+        except OutcomeUnknownError as error:
             if not self._in_doubt:
                 self._warn(f"jobs that end are looked at later: {error}")
             self._in_doubt = True
@@ -58,7 +58,7 @@ class Tenure:
         return True
 
 
-def stop(lost: Lost) -> NoReturn:
+def stop(lost: RunTakenOverError) -> NoReturn:
     """End this process and all that it has started, with one line.
 
     There is no way through Snakemake: what it takes for failed or cancelled it deletes, and at any

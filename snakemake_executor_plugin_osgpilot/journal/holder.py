@@ -11,7 +11,7 @@ _NO_NAMES = ("", "localhost", "localhost.localdomain")
 
 
 @dataclass(frozen=True)
-class Holder:
+class RunOwner:
     """A process. `boot` is the id of the system's start, `space` that of its process numbers,
     `started` tells processes with the same number apart; empty where the system does not say.
     """
@@ -23,18 +23,18 @@ class Holder:
     started: str
     since_s: float
 
-    def sees(self, other: Holder) -> bool:
+    def sees(self, other: RunOwner) -> bool:
         """Whether the number of `other` means the same process here as there."""
         same = (self.host, self.boot, self.space) == (other.host, other.boot, other.space)
         return same and bool(self.boot and self.space)
 
-    def outlived(self, other: Holder) -> bool:
+    def outlived(self, other: RunOwner) -> bool:
         """Whether this machine was started anew since `other` was running on it."""
         named = self.host == other.host and self.host not in _NO_NAMES
         return named and bool(self.boot and other.boot) and self.boot != other.boot
 
 
-def is_alive(holder: Holder, here: Holder, started: str, lease_age_s: float | None) -> bool:
+def is_alive(holder: RunOwner, here: RunOwner, started: str, lease_age_s: float | None) -> bool:
     """Whether `holder` still works on its run, or may.
 
     `here` is this process, `started` the start of the process that has the holder's number here

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 
-from snakemake_executor_plugin_osgpilot.journal.holder import Holder, is_alive
+from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner, is_alive
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
 
 
-def is_alive_in(folder: RunFolder, holder: Holder) -> bool:
+def is_alive_in(folder: RunFolder, holder: RunOwner) -> bool:
     """Whether the holder of a run is still there, or may be."""
     return is_alive(holder, this_process(), started(holder.pid), lease_age_s(folder))
 

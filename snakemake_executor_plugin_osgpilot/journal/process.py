@@ -6,16 +6,16 @@ import os
 import time
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.journal.holder import Holder
+from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 
 _START_FIELD = 22
 """Of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the name before it may have
 blanks and brackets."""
 
 
-def this_process() -> Holder:
+def this_process() -> RunOwner:
     """Return what tells this process from all others."""
-    return Holder(
+    return RunOwner(
         os.uname().nodename,
         _boot_id(),
         _pid_space(),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
 
@@ -119,7 +119,7 @@ class Yardstick:
 
 
 def record(
-    seat: Seat,
+    seat: RunIdentity,
     rules: Mapping[str, RuleSums],
     pilots: Iterable[Pilot],
     yardstick: Yardstick,
@@ -182,9 +182,9 @@ def write(folder: RunFolder, content: dict[str, Any]) -> None:
 
 
 def newest(workdir: Path) -> dict[str, Any]:
-    """Return the record of the latest run in `workdir`. Raises `BadInput` if there is none."""
+    """Return the record of the latest run in `workdir`. Raises `InputError` if there is none."""
     if not (records := _records(workdir)):
-        raise BadInput(f"no run of osgpilot in {workdir}; name the working folder with --dir")
+        raise InputError(f"no run of osgpilot in {workdir}; name the working folder with --dir")
     return _read(records[-1])
 
 
@@ -194,7 +194,7 @@ def core_s_seen(workdir: Path) -> dict[str, float]:
     """
     seen: dict[str, float] = {}
     for path in _records(workdir)[-EARLIER_RUNS_MAX:]:
-        with suppress(BadInput, AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+        with suppress(InputError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             seen |= {
                 name: 3600 * rule["core_h"] / (rule["done"] + rule["failed"])
                 for name, rule in _read(path)["rules"].items()
@@ -213,7 +213,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("version") != RECORD_VERSION:
-        raise BadInput(f"{path} was written by another version of osgpilot")
+        raise InputError(f"{path} was written by another version of osgpilot")
     return content

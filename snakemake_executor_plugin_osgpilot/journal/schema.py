@@ -10,13 +10,13 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
 from snakemake_executor_plugin_osgpilot.errors import (
-    BadInput,
-    Damaged,
-    NeverBegun,
+    InputError,
+    JournalDamagedError,
+    MissingPrerequisiteError,
+    NeverBegunError,
     OsgpilotError,
-    Unavailable,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 
 BUSY_S = 10.0
@@ -49,10 +49,10 @@ NEW = ".new"
 """Ends the name of a journal that is being created."""
 
 
-def create(path: Path, seat: Seat) -> None:
+def create(path: Path, seat: RunIdentity) -> None:
     """Create the journal of a run of `seat`: under another name, which is changed when it is whole.
 
-    Raises `Unavailable` if it cannot be written; then nothing is left of it.
+    Raises `MissingPrerequisiteError` if it cannot be written; then nothing is left of it.
     """
     part = path.with_name(f"{path.name}{NEW}")
     try:
@@ -64,11 +64,13 @@ def create(path: Path, seat: Seat) -> None:
                 (seat.run, seat.owner, seat.project, seat.scope),
             )
         if path.exists():
-            raise Unavailable(f"the journal {path} is there already")
+            raise MissingPrerequisiteError(f"the journal {path} is there already")
         part.rename(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise Unavailable(f"the journal {path} cannot be created: {error.strerror}") from error
+        raise MissingPrerequisiteError(
+            f"the journal {path} cannot be created: {error.strerror}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -76,8 +78,8 @@ def create(path: Path, seat: Seat) -> None:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal at `path` and bring it up to date.
 
-    Raises `NeverBegun` if it has no run yet, `Damaged` if it is none, `BadInput` if it is from a
-    newer version, `Unavailable` if it cannot be used now.
+    Raises `NeverBegunError` if it has no run yet, `JournalDamagedError` if it is none, `InputError`
+    if it is from a newer version, `MissingPrerequisiteError` if it cannot be used now.
     """
     with _clearly(path):
         db = _connect(path, "rw")
@@ -96,17 +98,17 @@ def _check_begun(db: sqlite3.Connection, path: Path, table: str = "sqlite_schema
         raise _broken(path, "it is empty")
 
 
-def damaged(path: Path, how: str) -> Damaged:
+def damaged(path: Path, how: str) -> JournalDamagedError:
     """Return the error that says so."""
-    return Damaged(
+    return JournalDamagedError(
         f"the journal {path} is damaged ({how}); `osgpilot reap` removes what run "
         f"{path.parent.name} has left in the queue and in Slurm"
     )
 
 
-def unusable(path: Path, how: str) -> Unavailable:
+def unusable(path: Path, how: str) -> MissingPrerequisiteError:
     """Return the error that says that nothing is known, and what to do."""
-    return Unavailable(
+    return MissingPrerequisiteError(
         f"the journal {path} cannot be used: {how}; make it readable and writable, or move its "
         "folder elsewhere if the run is over"
     )
@@ -120,7 +122,7 @@ def _broken(path: Path, how: str) -> OsgpilotError:
         return unusable(path, f"{how}, and {error.filename}: {error.strerror}")
     if not bare:
         return damaged(path, how)
-    return NeverBegun(
+    return NeverBegunError(
         f"run {path.parent.name} was never begun: its start ended before its journal {path} was "
         "complete; `osgpilot reap` removes it"
     )
@@ -154,7 +156,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise BadInput(f"the journal {path} was written by a newer version of osgpilot")
+        raise InputError(f"the journal {path} was written by a newer version of osgpilot")
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         # one transaction, so that a kill leaves the version before
         db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")

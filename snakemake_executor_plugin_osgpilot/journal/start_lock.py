@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 
 STARTING = "starting"
 """Locked while a start looks for other runs, so that two starts see each other."""
@@ -28,7 +28,8 @@ _FLOCK = "hhqqi4x"
 def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Have nobody else take up or remove a run in `place` meanwhile; `say` who is waited for.
 
-    Raises `Unavailable` where nothing can be written or locked, or somebody else does not end.
+    Raises `MissingPrerequisiteError` where nothing can be written or locked, or somebody else does
+    not end.
     """
     with ExitStack() as undo:
         with writing(place):
@@ -42,11 +43,11 @@ def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Raise `OSError` as `Unavailable` with what to do."""
+    """Raise `OSError` as `MissingPrerequisiteError` with what to do."""
     try:
         yield
     except OSError as error:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             f"{error.filename or place}: {error.strerror}; a run keeps its journal there, so work "
             "in a folder that can be written"
         ) from error
@@ -67,7 +68,7 @@ def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
     while not _locked(lock):
         waited_s = time.monotonic() - begun_s
         if waited_s >= GIVE_UP_AFTER_S:
-            raise Unavailable(
+            raise MissingPrerequisiteError(
                 f"{path} has been locked for {waited_s / 60:.0f} min by {_holder(lock)}: "
                 "end that process, then start again"
             )

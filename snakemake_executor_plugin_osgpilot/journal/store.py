@@ -15,12 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.printable import storable
-from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.jobs.state import avoidance as elsewhere
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
-from snakemake_executor_plugin_osgpilot.journal.holder import Holder
+from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
@@ -29,27 +29,28 @@ from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 class Journal:
     """Opens the journal at `path`, or creates it for a run of `seat`; safe from several threads.
 
-    Raises `NeverBegun`, `Damaged`, `BadInput` (of a newer version), or `Unavailable`; later, what
-    cannot be written raises `Unanswered`: it can be tried again.
+    Raises `NeverBegunError`, `JournalDamagedError`, `InputError` (of a newer version), or
+    `MissingPrerequisiteError`; later, what cannot be written raises `OutcomeUnknownError`: it can
+    be tried again.
 
     Each take-over of the run has a number, and each transaction checks it: whoever was the holder
-    before gets `Lost`, and `on_lost` is called with it first.
+    before gets `RunTakenOverError`, and `on_lost` is called with it first.
     """
 
-    def __init__(self, path: Path, seat: Seat | None = None) -> None:
+    def __init__(self, path: Path, seat: RunIdentity | None = None) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._noted: dict[str, tuple[Job, str, str]] = {}
         self._ids: dict[str, str] = {}
         self._pilots: dict[str, Pilot] = {}
-        self.on_lost: Callable[[Lost], None] = _ignore
+        self.on_lost: Callable[[RunTakenOverError], None] = _ignore
         if seat is not None:
             create(path, seat)
         self._db = connect(path)
         self._generation = int(self._read("SELECT generation FROM run")[0][0])
 
     def check(self) -> None:
-        """Read it all once. Raises `Damaged`."""
+        """Read it all once. Raises `JournalDamagedError`."""
         found = self._read("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
             raise damaged(self._path, found)
@@ -60,7 +61,8 @@ class Journal:
             self._db.close()
 
     def check_held(self) -> None:
-        """Raise `Lost` if the run is somebody else's by now, `Unanswered` if that cannot be told.
+        """Raise `RunTakenOverError` if the run is somebody else's by now, `OutcomeUnknownError` if
+        that cannot be told.
 
         One read of one row: what follows at once was not overtaken for all that can be known.
         """
@@ -76,24 +78,27 @@ class Journal:
         who = "another process, which has ended since"
         if holder and not closed:
             with self._understanding():
-                told = Holder(**json.loads(holder))
+                told = RunOwner(**json.loads(holder))
                 who = f"process {told.pid} on {told.host}"
-        raise Lost(f"run {self._path.parent.name} was taken over by {who}")
+        raise RunTakenOverError(f"run {self._path.parent.name} was taken over by {who}")
 
     @contextmanager
     def _reporting(self, done: str) -> Iterator[None]:
-        """Raise errors of SQLite as `Unanswered`; have `on_lost` called."""
+        """Raise errors of SQLite as `OutcomeUnknownError`; have `on_lost` called."""
         try:
             yield
         except sqlite3.Error as error:
-            raise Unanswered(f"the journal {self._path} cannot be {done}: {error}") from error
-        except Lost as lost:
+            raise OutcomeUnknownError(
+                f"the journal {self._path} cannot be {done}: {error}"
+            ) from error
+        except RunTakenOverError as lost:
             self.on_lost(lost)
             raise
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, with what could not be written before. Raises `Unanswered` or `Lost`."""
+        """One transaction, with what could not be written before. Raises `OutcomeUnknownError` or
+        `RunTakenOverError`."""
         with self._lock, self._reporting("written"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -114,7 +119,8 @@ class Journal:
         self._noted[job.key] = (job, identity, digest)
 
     def intend(self, keys: Iterable[str]) -> None:
-        """Write down that jobs are about to be submitted. Raises `Unanswered`; do not submit then.
+        """Write down that jobs are about to be submitted. Raises `OutcomeUnknownError`; do not
+        submit then.
 
         An older job with the same identity is of no use any more.
         """
@@ -138,20 +144,22 @@ class Journal:
             del self._noted[key]
 
     def submitted(self, ids: Mapping[str, str]) -> None:
-        """Write down ids of jobs, by key. Raises `Unanswered`; the next write has them then."""
+        """Write down ids of jobs, by key. Raises `OutcomeUnknownError`; the next write has them
+        then."""
         with self._lock:
             self._ids |= ids
         with self._writing():
             pass
 
     def settled(self, jobs: Iterable[Job]) -> None:
-        """Write down how these jobs ended, of which Snakemake knows now. Raises `Unanswered`."""
+        """Write down how these jobs ended, of which Snakemake knows now. Raises
+        `OutcomeUnknownError`."""
         rows = [(*_past_texts(Past.of(job)), job.key) for job in jobs]
         with self._writing() as db:
             db.executemany("UPDATE jobs SET over = 1, past = ?, failed_on = ? WHERE key = ?", rows)
 
     def pilots_are(self, pilots: Iterable[Pilot]) -> None:
-        """Write down what is new about pilots. Raises `Unanswered`."""
+        """Write down what is new about pilots. Raises `OutcomeUnknownError`."""
         new = {p.name: p for p in pilots if self._pilots.get(p.name) != p}
         if not new:
             self.check_held()
@@ -161,8 +169,8 @@ class Journal:
             db.executemany("REPLACE INTO pilots (name, content) VALUES (?, ?)", rows)
         self._pilots |= new
 
-    def hold(self, holder: Holder | None) -> None:
-        """Write down who works on the run from now on (None: nobody). Raises `Unanswered`.
+    def hold(self, holder: RunOwner | None) -> None:
+        """Write down who works on the run from now on (None: nobody). Raises `OutcomeUnknownError`.
 
         Whoever opened the journal before and did not take the run last has lost it.
         """
@@ -173,18 +181,18 @@ class Journal:
         self._generation += taken
 
     def finish(self) -> None:
-        """Write down that nothing of the run is left anywhere. Raises `Unanswered`."""
+        """Write down that nothing of the run is left anywhere. Raises `OutcomeUnknownError`."""
         with self._writing() as db:
             db.execute("UPDATE run SET closed = 1, holder = ''")
 
     @property
-    def seat(self) -> Seat:
+    def seat(self) -> RunIdentity:
         run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
         with self._understanding():
-            return Seat(owner, project, run, Scope(scope))
+            return RunIdentity(owner, project, run, Scope(scope))
 
     def works_at(self, place: Place) -> None:
-        """Write down where jobs and pilots of this run are. Raises `Unanswered`."""
+        """Write down where jobs and pilots of this run are. Raises `OutcomeUnknownError`."""
         with self._writing() as db:
             db.execute("UPDATE run SET place = ?", (json.dumps(asdict(place)),))
 
@@ -200,10 +208,10 @@ class Journal:
         return bool(self._read("SELECT closed FROM run")[0][0])
 
     @property
-    def holder(self) -> Holder | None:
+    def holder(self) -> RunOwner | None:
         text = self._read("SELECT holder FROM run")[0][0]
         with self._understanding():
-            return Holder(**json.loads(text)) if text else None
+            return RunOwner(**json.loads(text)) if text else None
 
     def entries(self) -> list[Entry]:
         """Return the jobs of whose end Snakemake has not been told."""
@@ -252,7 +260,7 @@ class Journal:
             raise damaged(self._path, f"{type(error).__name__}: {error}") from error
 
 
-def _ignore(lost: Lost) -> None:
+def _ignore(lost: RunTakenOverError) -> None:
     """Leave it to whoever gets the error."""
 
 

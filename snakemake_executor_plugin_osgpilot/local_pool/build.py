@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
 from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT, images
 from snakemake_executor_plugin_osgpilot.local_pool.piphost import pip_host
@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.local_pool.recipe import (
 from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, Store
 
 Work = Callable[[Path], None]
-Watch = Callable[[str, str], None]  # stage name; "started", "finished", "cached" or "failed"
+QueuePoller = Callable[[str, str], None]  # stage name; "started", "finished", "cached" or "failed"
 TELLING = ("E:", "ERROR", "FATAL", "osgpilot pool:")
 NOT_WANTED = ("doc", "man", "locale", "info")
 
@@ -35,7 +35,7 @@ class Builder:
     store: Store
     uri: str
     options: tuple[str, ...]
-    watch: Watch
+    watch: QueuePoller
 
     def build(self) -> None:
         """Make what is not there yet, independent stages side by side.
@@ -188,7 +188,7 @@ class Builder:
         log.parent.mkdir(exist_ok=True)
         status = space.run(command, log=log, env=space.environment(**env))
         if status != 0:
-            raise Unavailable(
+            raise MissingPrerequisiteError(
                 f"building {stage.name} failed: {last_words(log)}; all of it is in {log};"
                 " `osgpilot pool build` continues where this one stopped"
             )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool.idmap import id_maps
 from snakemake_executor_plugin_osgpilot.local_pool.namespace import SBIN
 
@@ -47,7 +47,9 @@ def require_buildable(folder: Path) -> None:
 def require_linux(platform: str = sys.platform) -> None:
     """Raise Unavailable on anything but Linux."""
     if platform != "linux":
-        raise Unavailable(f"the local pool needs Linux, this is {platform}: use a virtual machine")
+        raise MissingPrerequisiteError(
+            f"the local pool needs Linux, this is {platform}: use a virtual machine"
+        )
 
 
 def require_tools(tools: dict[str, str]) -> None:
@@ -55,7 +57,9 @@ def require_tools(tools: dict[str, str]) -> None:
     path = f"{os.environ.get('PATH', '')}:{SBIN}"
     missing = {package for tool, package in tools.items() if shutil.which(tool, path=path) is None}
     if missing:
-        raise Unavailable(f"programs are missing: sudo apt-get install {' '.join(sorted(missing))}")
+        raise MissingPrerequisiteError(
+            f"programs are missing: sudo apt-get install {' '.join(sorted(missing))}"
+        )
 
 
 def require_namespaces() -> None:
@@ -64,7 +68,7 @@ def require_namespaces() -> None:
         ["unshare", "--user", "--net", "--pid", "--fork", "true"], capture_output=True, text=True
     )
     if asked.returncode != 0:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             "this kernel does not let you make user namespaces"
             f" ({asked.stderr.strip()}): {_namespace_remedy()}"
         )
@@ -84,9 +88,11 @@ def _namespace_remedy() -> str:
 def require_fuse(device: Path) -> None:
     """Raise Unavailable if the users of the pool could not mount images by FUSE."""
     if not device.exists():
-        raise Unavailable(f"{device} is missing: sudo modprobe fuse")
+        raise MissingPrerequisiteError(f"{device} is missing: sudo modprobe fuse")
     if os.geteuid() != 0 and device.stat().st_mode & stat.S_IRWXO < 6:
-        raise Unavailable(f"{device} is closed to ordinary users: sudo chmod 666 {device}")
+        raise MissingPrerequisiteError(
+            f"{device} is closed to ordinary users: sudo chmod 666 {device}"
+        )
 
 
 def require_space(folder: Path, free_gb: float = FREE_GB) -> None:
@@ -94,7 +100,7 @@ def require_space(folder: Path, free_gb: float = FREE_GB) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if free < free_gb:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             f"{free:.1f} GB are free in {existing}, the pool needs {free_gb:g} GB: free some, or"
             " set OSGPILOT_CACHE to a folder on another disk"
         )

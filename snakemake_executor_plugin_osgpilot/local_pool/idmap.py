@@ -5,7 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 
 ALICE = 2001
 BOB = 2002
@@ -59,7 +59,7 @@ def _root_base() -> int:
         return ROOT_BASE
     last, count = max(ranges)
     if count < 2 * COUNT:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             "root of this container has too few user ids for a pool: run as an ordinary user of"
             " the host, or start the container with at least 131072 ids"
         )
@@ -79,7 +79,7 @@ def _subordinate(file: Path, uid: int) -> int:
         if owner in (user, str(uid)) and count.isdigit() and int(count) >= COUNT - 1:
             return int(first)
     flag = "--add-subuids" if file.name == "subuid" else "--add-subgids"
-    raise Unavailable(
+    raise MissingPrerequisiteError(
         f"no 65536 subordinate ids for {user} in {file}:"
         f" sudo usermod {flag} 200000-265535 {user} (choose a free range)"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
 from snakemake_executor_plugin_osgpilot.local_pool import share
 from snakemake_executor_plugin_osgpilot.local_pool.idmap import alice_outside
@@ -51,7 +51,7 @@ IMAGES = ("pilot", "job", "runtime")
 NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
 
 
-class NotReady(Unavailable):
+class NotReadyError(MissingPrerequisiteError):
     """The services of a pool were started, and one of them does not answer."""
 
 
@@ -67,7 +67,7 @@ def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[R
         shown = [check_work(path) for path in work]
         try:
             return _start(name, shown), True
-        except NotReady as problem:
+        except NotReadyError as problem:
             say(f"{problem}; once more")
         return _start(name, shown), True
 
@@ -79,7 +79,7 @@ def _lay_out(name: str, work: Sequence[Path]) -> dict[str, Path]:
     with locked(cache() / "lock" / "images in use", shared=True):
         built = Store(images()).published()
         if built is None:
-            raise Unavailable("no pool is built yet: osgpilot pool build")
+            raise MissingPrerequisiteError("no pool is built yet: osgpilot pool build")
         (folder / "ctl").mkdir(parents=True)
         (folder / "ctl").chmod(0o755)
         _save(folder, Running(name, 0, 0, {}, [str(p) for p in work], _paths(built)))
@@ -90,11 +90,11 @@ def check_work(path: Path) -> Path:
     """`path` made absolute; raises BadInput if it cannot be a working folder."""
     real = path.resolve()
     if not real.is_dir():
-        raise BadInput(f"--work {path}: no such folder")
+        raise InputError(f"--work {path}: no such folder")
     if "\n" in str(real) or " " in str(real):
-        raise BadInput(f"--work {path}: a path with blanks does not work here: choose another")
+        raise InputError(f"--work {path}: a path with blanks does not work here: choose another")
     if real == Path("/") or real in SYSTEM or any(real.is_relative_to(p) for p in NEVER_BELOW):
-        raise BadInput(f"--work {path}: this would hide the pool's own files: name a subfolder")
+        raise InputError(f"--work {path}: this would hide the pool's own files: name a subfolder")
     return real
 
 
@@ -108,8 +108,8 @@ def show(name: str, path: Path) -> None:
         running = require(name)
         try:
             _attach(running, real)
-        except Unavailable as problem:
-            raise Unavailable(
+        except MissingPrerequisiteError as problem:
+            raise MissingPrerequisiteError(
                 f"{problem}; osgpilot pool down{flag(name)}, then up{flag(name)} --work {real}"
             ) from problem
         shown = replace(running, work=[*running.work, str(real)])
@@ -125,7 +125,9 @@ def _attach(running: Running, folder: Path) -> None:
         text=True,
     )
     if asked.returncode != 0:
-        raise Unavailable(f"{folder} cannot be shown in the pool ({asked.stderr.strip()})")
+        raise MissingPrerequisiteError(
+            f"{folder} cannot be shown in the pool ({asked.stderr.strip()})"
+        )
 
 
 def down(name: str) -> bool:
@@ -186,7 +188,7 @@ def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> 
     while missing := [host for host in HOSTS if not (folder / "ctl" / f"{host}.ready").exists()]:
         if process.poll() is not None:
             last = _last_line(log) or "no output"
-            raise Unavailable(
+            raise MissingPrerequisiteError(
                 f"the pool ended while starting: {last}; see {log}, then osgpilot pool up again"
             )
         if time.monotonic() > deadline_s:
@@ -196,7 +198,7 @@ def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> 
             )
             process.kill()
             process.wait()
-            raise NotReady(f"the pool is not ready after {READY_WITHIN_S} s: {waits}")
+            raise NotReadyError(f"the pool is not ready after {READY_WITHIN_S} s: {waits}")
         time.sleep(0.05)
 
 

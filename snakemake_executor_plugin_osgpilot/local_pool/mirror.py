@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 
 FIELDS = "$(REPO_URI)\t$(ORIGIN)\t$(LABEL)\t$(SIGNED_BY)"
 # how to reach a mirror and what to accept of it; the rest of apt's settings is the host's taste
@@ -49,7 +49,7 @@ def mirror_uri() -> str:
     """
     uri = pick_uri(_output(["apt-get", "indextargets", "--format", FIELDS, "Created-By: Packages"]))
     if uri is None:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             "apt of this machine has no Debian archive among its sources: name one by --mirror URI"
         )
     return uri.rstrip("/")
@@ -70,7 +70,7 @@ def require_reachable(uri: str, suite: str) -> None:
             text=True,
         )
     if asked.returncode != 0:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             f"the Debian mirror {uri} does not answer for {suite}: check network and apt's proxy"
             " settings, or name another by --mirror URI"
         )

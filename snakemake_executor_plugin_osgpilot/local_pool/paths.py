@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
 KIT = Path(__file__).parent / "kit"
@@ -36,7 +36,7 @@ def instance_folder(name: str) -> Path:
     Raises BadInput for a name that cannot be one.
     """
     if not NAME_PATTERN.fullmatch(name):
-        raise BadInput(
+        raise InputError(
             f"--name {name!r}: use at most 32 lower-case letters, digits and any of _.-,"
             " and begin with a letter or digit"
         )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.local_pool import enter
 from snakemake_executor_plugin_osgpilot.local_pool.idmap import ALICE, BOB
 from snakemake_executor_plugin_osgpilot.local_pool.state import HOSTS, flag, require
@@ -32,9 +32,9 @@ def exec_argv(
     Raises BadInput for an unknown host or user, Unavailable if the pool is not up.
     """
     if host not in HOSTS:
-        raise BadInput(f"--host {host}: choose login or ap")
+        raise InputError(f"--host {host}: choose login or ap")
     if user not in USERS:
-        raise BadInput(f"--user {user}: choose alice, bob or root")
+        raise InputError(f"--user {user}: choose alice, bob or root")
     running = require(name)
     uid, home = USERS[user]
     spec = {

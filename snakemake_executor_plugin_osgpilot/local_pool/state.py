@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool.paths import DEFAULT_NAME, cache, instance_folder
 
 HOSTS = ("login", "ap")
@@ -46,7 +46,7 @@ def require(name: str) -> Running:
     """The pool `name`; raises Unavailable if it is not up."""
     running = find(name)
     if running is None:
-        raise Unavailable(f"the pool {name!r} is not up: osgpilot pool up{flag(name)}")
+        raise MissingPrerequisiteError(f"the pool {name!r} is not up: osgpilot pool up{flag(name)}")
     return running
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Shape
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 
 CORES_KEPT_S = 600.0
@@ -13,7 +13,7 @@ CORES_KEPT_S = 600.0
 
 def blocked_share(
     demand: Mapping[JobClass, int],
-    choose: Callable[[JobClass], Offer | None],
+    choose: Callable[[JobClass], PilotType | None],
     estimates: Estimates,
 ) -> float:
     """Return the share of cores that find no job because another has taken the memory.

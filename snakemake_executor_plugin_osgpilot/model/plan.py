@@ -45,7 +45,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Unfit:
+class Infeasible:
     """A class that no pilot of this site can ever hold; `reason` names the nearest and the gap."""
 
     job_class: JobClass
@@ -75,6 +75,6 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    unfit: tuple[Unfit, ...] = ()
+    unfit: tuple[Infeasible, ...] = ()
     unneeded: frozenset[str] = frozenset()
     forecast: Forecast = field(default_factory=Forecast)

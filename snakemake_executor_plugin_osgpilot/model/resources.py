@@ -10,7 +10,7 @@ MEMORY_QUANTUM_MB = 128
 """A slot hands out memory in multiples of this (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor manual,
 configuration of the condor_startd)."""
 
-UNLIMITED = UNLIMITED_MB = 10**9
+UNBOUNDED = UNBOUNDED_MB = 10**9
 """Stands for what has no bound that we know, such as a disk whose size nobody told us."""
 
 
@@ -38,7 +38,7 @@ class Shape(NamedTuple):
     def holds(self, other: Shape) -> int:
         """Return how many of `other`, which asks for something, fit in this shape at once."""
         # spelled out: this is what a plan spends its time on
-        count = self.cores // other.cores if other.cores else UNLIMITED
+        count = self.cores // other.cores if other.cores else UNBOUNDED
         if other.memory_mb:
             count = min(count, self.memory_mb // other.memory_mb)
         if other.disk_mb:
@@ -55,7 +55,7 @@ class Shape(NamedTuple):
 
     def __str__(self) -> str:
         text = f"{self.cores} core{'s' * (self.cores != 1)}, {self.memory_mb} MB"
-        if 0 < self.disk_mb < UNLIMITED_MB:
+        if 0 < self.disk_mb < UNBOUNDED_MB:
             text += f", {self.disk_mb} MB disk"
         return text + (f", {self.gpus} GPU{'s' * (self.gpus != 1)}" if self.gpus else "")
 
@@ -111,7 +111,7 @@ class PilotState(Enum):
 
 
 @dataclass(frozen=True)
-class Offer:
+class PilotType:
     """A kind of pilot that the site lets us start; the name is PARTITION/SHAPE.
 
     `shape` is what jobs get of it, `walltimes_s` the lives it can have, in increasing order.
@@ -163,7 +163,7 @@ class Policy:
     before a job can count on the rest. `launches_max` is how many may be started by one plan.
     """
 
-    offers: tuple[Offer, ...]
+    offers: tuple[PilotType, ...]
     pilots_max: int = 10
     pending_max: int = 10
     cores_max: int | None = None

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from snakemake_executor_plugin_osgpilot.model.plan import Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
@@ -34,7 +34,7 @@ def ages_s(running: Mapping[str, tuple[Running, ...]], now_s: float) -> dict[Job
     return found
 
 
-class Soon(NamedTuple):
+class UpcomingGroup(NamedTuple):
     """Jobs that become ready at about `ready_s`; None: when the jobs now waiting are through."""
 
     job_class: JobClass
@@ -60,7 +60,7 @@ class Commitment:
     core_s: float = 0.0
     launched: int = 0
 
-    def plus(self, offer: Offer, walltime_s: int, count: int) -> Commitment:
+    def plus(self, offer: PilotType, walltime_s: int, count: int) -> Commitment:
         """Return this with `count` more pilots."""
         cores = offer.shape.cores * count
         return self + Commitment(count, count, cores, cores * walltime_s, count)
@@ -91,7 +91,7 @@ class Snapshot:
     waiting: Mapping[JobClass, int]
     pilots: tuple[Pilot, ...] = ()
     running: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
-    soon: tuple[Soon, ...] = ()
+    soon: tuple[UpcomingGroup, ...] = ()
     later: int = 0
     further: Mapping[JobClass, int] = field(default_factory=dict)
     chain: Mapping[JobClass, int] = field(default_factory=dict)

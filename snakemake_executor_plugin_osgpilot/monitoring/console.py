@@ -25,7 +25,7 @@ INTERVALS_S = ((300.0, 15.0), (3600.0, 60.0), (float("inf"), 300.0))
 _ERASE = "\r\033[2K"
 
 
-class Footer:
+class StatusLine:
     """A terminal's stream that keeps a last line; several who have something to say share it."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -81,7 +81,7 @@ class Footer:
             return 80
 
 
-class Teller:
+class ConsoleReporter:
     """Tells of one run through Snakemake's logger, until it is closed.
 
     Part of it is what HTCondor, Slurm and jobs said: `redact` takes secrets out of it.
@@ -134,13 +134,13 @@ def _joined(texts: Iterable[str]) -> str:
     return "  |  ".join(text for text in texts if text)
 
 
-def _footer(logger: Any) -> Footer | None:
+def _footer(logger: Any) -> StatusLine | None:
     """Return the last line of the terminal that Snakemake logs to; None if it logs elsewhere."""
     for handler in getattr(logger, "handlers", ()):
         if type(handler).__name__ == "ColorizingTextHandler" and _is_terminal(handler):
-            if not isinstance(handler.stream, Footer):
-                handler.setStream(Footer(handler.stream))
-            footer: Footer = handler.stream
+            if not isinstance(handler.stream, StatusLine):
+                handler.setStream(StatusLine(handler.stream))
+            footer: StatusLine = handler.stream
             return footer
     return None
 

@@ -23,7 +23,7 @@ SIZE_MAX = 256 * 1024 * 1024
 """Little is written then; 100,000 jobs take 20 MB."""
 
 
-class HistoryFull(OsgpilotError):
+class HistoryFullError(OsgpilotError):
     """The history has reached its limit; the text says what that means."""
 
 
@@ -31,9 +31,9 @@ class History:
     """Appends lines to the file at `path`; safe from several threads.
 
     Lines are kept until `flush`, which raises `OSError` where they cannot be written; they are
-    tried again then. Above `SIZE_MAX`, it raises `HistoryFull`, and writes only those without which
-    a reader would not know that the run goes on or has ended. A line that is not plain data is
-    replaced by one that says so.
+    tried again then. Above `SIZE_MAX`, it raises `HistoryFullError`, and writes only those without
+    which a reader would not know that the run goes on or has ended. A line that is not plain data
+    is replaced by one that says so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class History:
                 self._append("".join(map(_encoded, self._due())).encode())
                 self._lines.clear()
         if self._is_full:
-            raise HistoryFull(
+            raise HistoryFullError(
                 f"{self._path} has reached its limit of {SIZE_MAX / 1024**2:.0f} MB; `osgpilot "
                 "status`, `explain` and `report` show the run up to now and learn no more of it; "
                 "the run goes on as before, and so do Snakemake's messages, its record and `reap`"

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.monitoring import records as lines
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import History
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0
@@ -26,15 +26,15 @@ NUMBERS_EVERY_S = 60.0
 
 
 @dataclass
-class Chronicle:
+class HistoryRecorder:
     """Follows one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
     else by the controller's. `redact` takes out what must not be written down.
     """
 
     history: History
-    queue: Queue
-    fleet: Fleet
-    scaling: Scaling
+    queue: JobManager
+    fleet: PilotManager
+    scaling: Autoscaler
     clock: Clock
     redact: Redactor = field(default_factory=Redactor)
     critical_path_s: float = 0.0
@@ -43,7 +43,7 @@ class Chronicle:
     _planned_s: float = float("-inf")
     _written_s: float = float("-inf")
 
-    def begin(self, seat: Seat, policy: Policy, place: Place) -> None:
+    def begin(self, seat: RunIdentity, policy: Policy, place: Place) -> None:
         """Write down that a life of the run begins, where its jobs and pilots are, its limits."""
         limits = asdict(policy)
         for offer, plain in zip(policy.offers, limits["offers"], strict=True):
@@ -67,7 +67,7 @@ class Chronicle:
         what they needed."""
         self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
 
-    def spent(self, jobs: Mapping[str, lines.Spent]) -> None:
+    def spent(self, jobs: Mapping[str, lines.CommandUsage]) -> None:
         """Write down what jobs took, by their key."""
         self.history.put(lines.spent(jobs))
 
@@ -101,7 +101,8 @@ class Chronicle:
     def follow(self) -> None:
         """Write down what happened to jobs and pilots.
 
-        Raises `OSError`; nothing is lost then. Raises `HistoryFull` where there is no more room.
+        Raises `OSError`; nothing is lost then. Raises `HistoryFullError` where there is no more
+        room.
         """
         now_s = self.clock.now_s()
         if now_s - self._written_s >= WRITE_EVERY_S:

@@ -35,7 +35,7 @@ Told = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
 """A job, what tells it from others of its rule, and further names that a user may call it by."""
 
 
-class Spent(NamedTuple):
+class CommandUsage(NamedTuple):
     """What the command of a job took: CPU time, and how long it ran."""
 
     cpu_s: float
@@ -61,7 +61,7 @@ def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
     ]
 
 
-def spent(jobs: Mapping[str, Spent]) -> list[Line]:
+def spent(jobs: Mapping[str, CommandUsage]) -> list[Line]:
     """Return what jobs took, by their key."""
     entries = [[key, *took] for key, took in jobs.items()]
     return [{"kind": "spent", "jobs": entries}] if entries else []
@@ -101,16 +101,16 @@ def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list
             return "removed", [key, at_s, clean(job.text)[:TEXT_MAX]]
         case JobState.HELD:
             return "held", [key, at_s, clean(job.text)[:TEXT_MAX]]
-        case JobState.WAITING if not job.attempts and not job.setbacks:
+        case JobState.WAITING if not job.attempts and not job.failed_attempts:
             return "sent", [key, at_s, job.job_id]
     # a new one waits for being sent: it was told as queued
-    if not job.attempts and not job.setbacks:
+    if not job.attempts and not job.failed_attempts:
         return "", []
     return "waiting", [key, at_s, clean(_why(job))[:TEXT_MAX], *asked(job.job_class).values()]
 
 
 def _why(job: Job) -> str:
-    return job.text or (job.setbacks[-1].text if job.setbacks else "")
+    return job.text or (job.failed_attempts[-1].text if job.failed_attempts else "")
 
 
 def woken(keys: Iterable[str], at_s: float) -> list[Line]:

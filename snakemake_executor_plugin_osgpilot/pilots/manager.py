@@ -12,21 +12,26 @@ from functools import partial
 from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind, kinds
 from snakemake_executor_plugin_osgpilot.config.site import Site
 from snakemake_executor_plugin_osgpilot.errors import (
-    Abandoned,
-    NotNow,
-    Refused,
-    Unanswered,
-    Unreached,
+    AbandonedError,
+    NotSentError,
+    OutcomeUnknownError,
+    RejectedError,
+    TryLaterError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Clock, Seat, Slurm
+from snakemake_executor_plugin_osgpilot.jobs.access_point import (
+    Allocation,
+    Clock,
+    RunIdentity,
+    Slurm,
+)
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots import parameters
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import Roster, mute_text
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move, Signs
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
 
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
@@ -38,11 +43,11 @@ KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 
 
-class Fleet:
+class PilotManager:
     """All pilots of one run, by name. Used by one thread at a time."""
 
     def __init__(
-        self, slurm: Slurm, clock: Clock, site: Site, seat: Seat, folder: RunFolder,
+        self, slurm: Slurm, clock: Clock, site: Site, seat: RunIdentity, folder: RunFolder,
         record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._slurm = slurm
@@ -54,7 +59,7 @@ class Fleet:
         self._record = record
         self._count = folder.last_number("pilots")
         self._in_doubt: set[str] = set()
-        self._roster = Roster(
+        self._roster = PilotInventory(
             self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
         )
         self.health = self._roster.health
@@ -87,10 +92,10 @@ class Fleet:
         """Return the offers of which a pilot that starts now should leave at once."""
         return self._roster.held_back(self._clock.now_s())
 
-    def look(self, signs: Signs) -> list[Move]:
+    def look(self, signs: PilotObservations) -> list[StateChange]:
         """Ask Slurm once for all pilots; return those that changed state.
 
-        Raises `Unanswered`; what is known stays.
+        Raises `OutcomeUnknownError`; what is known stays.
         """
         self._roster.note_served(signs.served)
         if not self.live:
@@ -106,7 +111,7 @@ class Fleet:
     def tell(self, files: Mapping[str, str]) -> None:
         """Write files (text by name) where pilots look, into the run's folder.
 
-        Raises `Unanswered`.
+        Raises `OutcomeUnknownError`.
         """
         self._slurm.write({self._folder.path / name: text for name, text in files.items()})
 
@@ -119,7 +124,8 @@ class Fleet:
         self._roster.note_unneeded(names, self._clock.now_s())
 
     def apply(self, plan: Plan) -> None:
-        """Do what the plan says. Raises `Unanswered`; a refusal of Slurm opens a breaker."""
+        """Do what the plan says. Raises `OutcomeUnknownError`; a refusal of Slurm opens a
+        breaker."""
         pilots = self._roster
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
@@ -133,7 +139,7 @@ class Fleet:
     def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
         """Ask Slurm how long a pilot would wait; None if it does not say."""
         pilot = self._new_pilot("osgpilot-test", Launch(offer, walltime_s, ""))
-        with suppress(Unanswered, Refused):
+        with suppress(OutcomeUnknownError, RejectedError):
             return self._slurm.expected_wait_s(self._allocation(pilot))
         return None
 
@@ -145,8 +151,9 @@ class Fleet:
         """End every pilot: pending ones at once, running ones gently, what stays by force.
 
         Where jobs of others may run, pilots are asked to finish these first: they are not waited
-        for and stay in `live`. Raises `Unanswered` if Slurm did not say that all others are gone;
-        one whose submission was interrupted and that is not to be seen is not waited for either.
+        for and stay in `live`. Raises `OutcomeUnknownError` if Slurm did not say that all others
+        are gone; one whose submission was interrupted and that is not to be seen is not waited for
+        either.
         """
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gently, wait_s),
@@ -159,8 +166,8 @@ class Fleet:
             asked: set[tuple[str, PilotState]] = set()
             while self._awaited and self._clock.now_s() <= deadline:
                 # Slurm may be away for a moment: keep asking until the deadline
-                with suppress(Unanswered):
-                    self.look(Signs())
+                with suppress(OutcomeUnknownError):
+                    self.look(PilotObservations())
                     new = [p for p in self.live if (p.name, p.state) not in asked]
                     ask(new)
                     asked |= {(p.name, p.state) for p in new}
@@ -169,13 +176,15 @@ class Fleet:
         left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
         if left and not self._awaited:
             names = ", ".join(p.name for p in left)
-            raise Unanswered(
+            raise OutcomeUnknownError(
                 f"`sbatch` was not waited for, so Slurm may have {names} yet: it leaves as soon "
                 "as it starts, and `osgpilot reap` removes it"
             )
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
-            raise Unanswered(f"Slurm still shows pilots after they were cancelled: {names}")
+            raise OutcomeUnknownError(
+                f"Slurm still shows pilots after they were cancelled: {names}"
+            )
 
     @property
     def _awaited(self) -> list[Pilot]:
@@ -207,7 +216,7 @@ class Fleet:
         if names:
             try:
                 act(names)
-            except Refused:
+            except RejectedError:
                 return
 
     def _new_pilot(self, name: str, action: Launch) -> Pilot:
@@ -252,16 +261,18 @@ class Fleet:
         self._roster.put(pilot)
         try:
             allocation_id = self._submit(allocation)
-        except Unreached:
+        except NotSentError:
             self._roster.drop(name)
             raise
-        except Abandoned:
+        except AbandonedError:
             self._in_doubt.add(name)
             raise
-        except (Refused, NotNow) as refusal:
+        except (RejectedError, TryLaterError) as refusal:
             now_s, why = self._clock.now_s(), str(refusal)
             self._roster.put(replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=why))
-            note = self.health.refused if isinstance(refusal, Refused) else self.health.put_off
+            note = (
+                self.health.refused if isinstance(refusal, RejectedError) else self.health.put_off
+            )
             note(pilot.offer, now_s, why)
         else:
             self.health.accepted(pilot.offer)
@@ -270,7 +281,7 @@ class Fleet:
     def _submit(self, allocation: Allocation) -> str:
         try:
             return self._slurm.submit(allocation)
-        except Refused:
+        except RejectedError:
             if not allocation.exclude:
                 raise
             # perhaps too few nodes are left: a bad one is better than none
@@ -279,7 +290,7 @@ class Fleet:
 
     def _log_tail(self, name: str) -> str:
         folder = self._folder.pilot(name)
-        with suppress(Unanswered, Refused):
+        with suppress(OutcomeUnknownError, RejectedError):
             if said := " ".join(self._slurm.log_tail(folder).split()):
                 return said
         return f"nothing (no log in {folder})"

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Pilot
 
 SCRIPT = "pilot.sh"
@@ -23,9 +23,9 @@ _OFFER = re.compile(r"[A-Za-z0-9_.,/-]*")
 
 
 def safe_name(value: str, what: str) -> str:
-    """Return `value` if it may enter a ClassAd expression; raise `BadInput` naming `what`."""
+    """Return `value` if it may enter a ClassAd expression; raise `InputError` naming `what`."""
     if not SAFE_NAME.fullmatch(value) or len(value) > 128:
-        raise BadInput(
+        raise InputError(
             f"{what} {value!r} cannot be used: letters, digits, `.`, `_`, `-` only, "
             "beginning with a letter or digit, at most 128"
         )
@@ -33,12 +33,12 @@ def safe_name(value: str, what: str) -> str:
 
 
 def safe_offer(name: str) -> str:
-    """Return the name of an offer if it may enter a ClassAd; raise `BadInput` otherwise.
+    """Return the name of an offer if it may enter a ClassAd; raise `InputError` otherwise.
 
     Partitions may be several, as Slurm takes them: `short,long/4c`.
     """
     if not _OFFER.fullmatch(name):
-        raise BadInput(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")
+        raise InputError(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")
     return name
 
 
@@ -61,7 +61,7 @@ GATE = {
 Run by `sh`, as scratch disks may be mounted without leave to execute."""
 
 
-def start_extra(seat: Seat) -> str:
+def start_extra(seat: RunIdentity) -> str:
     """Return the START clause that admits only jobs within the seat's scope, besides the project,
     and only while the pilot takes jobs.
 
@@ -70,7 +70,7 @@ def start_extra(seat: Seat) -> str:
     return f"({_within_scope(seat)} && {OPEN})"
 
 
-def _within_scope(seat: Seat) -> str:
+def _within_scope(seat: RunIdentity) -> str:
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
     match seat.scope:
         case Scope.WORKFLOW:
@@ -90,7 +90,7 @@ POLICY:Hold_If_Disk_Exceeded), but not for slots that keep an image for several 
 gives the image's size rounded down, stops them at once, and may then leave their jobs waiting."""
 
 
-def parameters(site: Site, seat: Seat, pilot: Pilot, run_folder: Path) -> dict[str, str]:
+def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
 
     Names of the container's variables are those of the OSG pilot container's contract.
@@ -140,7 +140,7 @@ def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
     lines = []
     for key, value in values.items():
         if set(value) & set("\n\r\0"):
-            raise BadInput(
+            raise InputError(
                 f"site file: the value of `{key.split()[-1]}` may not contain a line break"
             )
         lines.append(f"{key}={value}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, examine
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 RENEW = (
     "ask support@osg-htc.org for a new one; for a pool of your own: `condor_token_fetch "
@@ -20,11 +20,11 @@ Say = Callable[[str], None]
 def check_token(text: str, where: str, now_s: float, life_s: float, say: Say, warn: Say) -> None:
     """Say what the pilots' token is, and warn if it ends before a pilot that lives for `life_s`.
 
-    `where` names the file. Raises `BadInput` if no pilot could join with it.
+    `where` names the file. Raises `InputError` if no pilot could join with it.
     """
     found = examine(text, JOIN_POOL, now_s, life_s)
     if found.error:
-        raise BadInput(f"the token in {where} {found.error}; {RENEW}")
+        raise InputError(f"the token in {where} {found.error}; {RENEW}")
     say(f"token of the pilots: {found.summary}")
     if found.warning:
         warn(f"the token in {where} {found.warning}: later pilots may not join; {RENEW}")

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
 from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
 from snakemake_executor_plugin_osgpilot.preview.ended import Ended
@@ -19,8 +19,8 @@ from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 def drawn(snakefile: str, policy: Policy) -> Drawn:
     """Return the jobs that the workflow in `snakefile` still has to run in the current folder.
 
-    Its profile counts as it does in a run. Raises `BadInput` if Snakemake refuses it, or if it has
-    nothing to run on pilots.
+    Its profile counts as it does in a run. Raises `InputError` if Snakemake refuses it, or if it
+    has nothing to run on pilots.
     """
 
     class Reader(_Reader):
@@ -30,9 +30,9 @@ def drawn(snakefile: str, policy: Policy) -> Drawn:
     words = ["--snakefile", snakefile, "--executor", NAME, f"--{NAME}-site", "none", "--jobs", "1"]
     found: Drawn | None = ask(words, Reader)
     if found is None:
-        raise BadInput(f"Snakemake does not run {snakefile}; what it says is above")
+        raise InputError(f"Snakemake does not run {snakefile}; what it says is above")
     if not any(task.on_pilot for task in found.tasks):
-        raise BadInput(f"{snakefile} has no job left to run on pilots")
+        raise InputError(f"{snakefile} has no job left to run on pilots")
     return found
 
 

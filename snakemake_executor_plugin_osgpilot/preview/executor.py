@@ -35,8 +35,8 @@ from snakemake_executor_plugin_osgpilot.preview.sbatch_test import SlurmVerdicts
 from snakemake_executor_plugin_osgpilot.preview.simulated_runs import simulated
 from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
-from snakemake_executor_plugin_osgpilot.routing.rules import Routes
-from snakemake_executor_plugin_osgpilot.run.assembly import Ground, SystemClock, Voice, survey
+from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
+from snakemake_executor_plugin_osgpilot.run.assembly import PreparedRun, SystemClock, Voice, survey
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.staging.payload import members
@@ -95,8 +95,8 @@ class _Look:
 
     workflow: Any
     logger: Any
-    ground: Ground
-    routes: Routes
+    ground: PreparedRun
+    routes: RuleRouter
     undo: ExitStack
     heard: tuple[Callable[[str], None], Callable[[str], None]]
     forecaster: Forecaster = simulated

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
-from snakemake_executor_plugin_osgpilot.model.plan import Refusal, Unfit
+from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
 from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
-from snakemake_executor_plugin_osgpilot.routing.rules import Decision
+from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Expected, Task
 
 
@@ -68,7 +68,7 @@ class ProjectPreview:
     to_come: int
     starts: tuple[Start, ...]
     refusals: tuple[Refusal, ...]
-    unfit: tuple[Unfit, ...]
+    unfit: tuple[Infeasible, ...]
     expected: Expected
     coming: Coming
     verdicts: tuple[Verdict, ...]
@@ -79,7 +79,7 @@ class ProjectPreview:
 class Preview:
     """A run before it is begun: where rules go, what happens for each project, pilots' script."""
 
-    routes: tuple[Decision, ...]
+    routes: tuple[RouteDecision, ...]
     projects: tuple[ProjectPreview, ...]
     pilot_script: str
 

@@ -61,7 +61,7 @@ class Sampler(Executor):
         return self._made.class_of(job)
 
     def draft(self, job: Any) -> tuple[Payload, Request]:
-        """Return what a job becomes. Raises `BadInput`."""
+        """Return what a job becomes. Raises `InputError`."""
         return self._made.draft(job)
 
     def classes(self, jobs: Iterable[Any]) -> list[JobClass]:

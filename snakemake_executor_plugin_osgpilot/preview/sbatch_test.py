@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.plan import Launch
-from snakemake_executor_plugin_osgpilot.model.resources import Offer
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
 from snakemake_executor_plugin_osgpilot.preview.result import Verdict
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import HINTS_MAX
@@ -23,22 +23,23 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 class SlurmVerdicts:
     """Asks `sbatch --test-only` for pilots of a run that would lie in `folder`."""
 
-    def __init__(self, cluster: Cluster, seat: Seat, folder: RunFolder) -> None:
+    def __init__(self, cluster: Cluster, seat: RunIdentity, folder: RunFolder) -> None:
         there = cluster.folder(folder)
         self._site = cluster.site
         self._path: Path = there.path / SCRIPT
         self._client = SlurmClient(cluster.host, cluster.user, cluster.site.slurm, self._path)
-        self._fleet = Fleet(self._client, _Clock(), cluster.site, seat, there)
+        self._fleet = PilotManager(self._client, _Clock(), cluster.site, seat, there)
         self._known: dict[tuple[str, int], Verdict] = {}
 
-    def hints(self, offers: Iterable[Offer]) -> dict[str, float]:
+    def hints(self, offers: Iterable[PilotType]) -> dict[str, float]:
         """Return the waits that Slurm expects, by offer, as a run asks for them at its start."""
         asked = [(offer.name, offer.walltimes_s[0]) for offer in list(offers)[:HINTS_MAX]]
         found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
         return {name: wait_s for name, wait_s in found if wait_s is not None}
 
     def verdicts(self, pilots: Iterable[tuple[str, int]]) -> tuple[Verdict, ...]:
-        """Return the verdict on each offer with its walltime in seconds. Raises `Unanswered`."""
+        """Return the verdict on each offer with its walltime in seconds. Raises
+        `OutcomeUnknownError`."""
         return tuple(self._verdict(*pilot) for pilot in sorted(pilots))
 
     def _verdict(self, offer: str, walltime_s: int) -> Verdict:

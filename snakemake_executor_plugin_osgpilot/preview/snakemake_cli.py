@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.preview.ended import Ended
 from snakemake_executor_plugin_osgpilot.preview.result import Preview
 
@@ -63,13 +63,15 @@ def ask(argv: Sequence[str], executor: type) -> Any:
 
 def _check(args: Any) -> None:
     if args.executor != NAME:
-        raise BadInput(
+        raise InputError(
             f"with these arguments and profiles, Snakemake's executor is {args.executor or 'local'}"
             f"; give those of a run with `--executor {NAME}`"
         )
     for name in OTHER_DEEDS:
         if getattr(args, name, None):
-            raise BadInput(f"--{name.replace('_', '-')} runs no workflow: there is nothing to plan")
+            raise InputError(
+                f"--{name.replace('_', '-')} runs no workflow: there is nothing to plan"
+            )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import Spent
+from snakemake_executor_plugin_osgpilot.monitoring.records import CommandUsage
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Job:
     attempts: list[Attempt] = field(default_factory=list)
     exit_status: int | None = None
     usage: Usage = NO_USAGE
-    spent: Spent | None = None
+    spent: CommandUsage | None = None
     text: str = ""
     names: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()

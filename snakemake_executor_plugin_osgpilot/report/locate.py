@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, Holder, is_alive
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, RunOwner, is_alive
 from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import EARLIER_RUNS_MAX, RunFolder
@@ -20,13 +20,13 @@ from snakemake_executor_plugin_osgpilot.report.replay import Story
 def find(workdir: Path, run: str = "") -> Path:
     """Return the folder of a run in `workdir`; the one written last, if none is named.
 
-    Raises `BadInput` if there is none.
+    Raises `InputError` if there is none.
     """
     latest = next((f for f in _newest_first(workdir) if run in ("", f.name)), None)
     if latest is None:
         named = f"run {run}" if run else "no run of osgpilot"
         missing = f"{named} is not" if run else f"there is {named}"
-        raise BadInput(f"{missing} in {workdir}; name the working folder with --dir")
+        raise InputError(f"{missing} in {workdir}; name the working folder with --dir")
     return latest
 
 
@@ -35,7 +35,7 @@ def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
     None if there is none. Histories that cannot be read tell nothing.
     """
     for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
-        with suppress(BadInput):
+        with suppress(InputError):
             seen = leads(Watched(folder).look(), offers)
             if seen.boots_s:
                 return seen
@@ -58,15 +58,15 @@ class Watched:
     _offset: int = 0
 
     def look(self) -> Story:
-        """Return what is known by now. Raises `BadInput` if the history cannot be read."""
+        """Return what is known by now. Raises `InputError` if the history cannot be read."""
         try:
             lines, self._offset = read(self.folder / HISTORY, self._offset)
         except OSError as error:
-            raise BadInput(f"{self.folder / HISTORY} cannot be read: {error}") from error
+            raise InputError(f"{self.folder / HISTORY} cannot be read: {error}") from error
         self.story.take(lines)
         self.story.name = self.folder.name
         if self.story.life.get("version", 1) != 1:
-            raise BadInput(f"{self.folder / HISTORY} was written by another version of osgpilot")
+            raise InputError(f"{self.folder / HISTORY} was written by another version of osgpilot")
         return self.story
 
     def is_alive(self) -> bool:
@@ -80,5 +80,5 @@ class Watched:
             return age_s is None or age_s < LEASE_S
         if not holder:
             return False
-        own, pid = Holder(**holder), int(holder["pid"])
+        own, pid = RunOwner(**holder), int(holder["pid"])
         return is_alive(own, this_process(), started(pid), lease_age_s(RunFolder(self.folder)))

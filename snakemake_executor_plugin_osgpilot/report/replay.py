@@ -12,7 +12,7 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.common.file_lines import is_whole
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Usage
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line, Spent
+from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, CommandUsage, Line
 from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Failure, Job, Pilot
 
 OVER = ("done", "failed")
@@ -166,7 +166,7 @@ class Story:
 
     def _spent(self, line: Line) -> None:
         for job, *spent in self._told(line):
-            job.spent = Spent(*spent)
+            job.spent = CommandUsage(*spent)
 
     def _removed(self, line: Line) -> None:
         self._back(line, "failed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
@@ -41,7 +41,7 @@ _MB = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Decision:
+class RouteDecision:
     """Where the rules `names`, which run together, go.
 
     `project` pays if that is the OSPool; `scope` is that of the pilots, empty for the workflow's.
@@ -60,7 +60,7 @@ class Decision:
 
 
 @dataclass
-class Routes:
+class RuleRouter:
     """Decides once per rule. `project` and `scope` are the workflow's, `seen_core_s` what a job of
     a rule took in an earlier run; `say` is told every decision. Used on Snakemake's main thread.
     """
@@ -72,13 +72,13 @@ class Routes:
     seen_core_s: Mapping[str, float]
     say: Callable[[str], None]
     scope: str = Scope.WORKFLOW
-    by_rule: dict[str, Decision] = field(default_factory=dict)
+    by_rule: dict[str, RouteDecision] = field(default_factory=dict)
     _samples: dict[str, list[Any]] = field(default_factory=dict)
 
     def decide(self) -> None:
         """Decide for the rules of the DAG that are new; earlier decisions stay.
 
-        Raises `BadInput` naming the rule, before anything was decided, if one cannot be met.
+        Raises `InputError` naming the rule, before anything was decided, if one cannot be met.
         """
         jobs_of: defaultdict[str, list[Any]] = defaultdict(list)
         groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -104,18 +104,18 @@ class Routes:
         return all(str(part.rule) in self.by_rule for part in members(job))
 
     def check(self, job: Any) -> None:
-        """Raise `BadInput` if a job says something else than those that decided for its rule."""
+        """Raise `InputError` if a job says something else than those that decided for its rule."""
         for part in members(job):
             for resource in (HINT, PROJECT, SCOPE):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
 
-    def of(self, job: Any) -> Decision | None:
+    def of(self, job: Any) -> RouteDecision | None:
         """Return what was decided for a job or a group job, None if nothing was yet."""
         return self.by_rule.get(str(members(job)[0].rule))
 
     def _decide_for(
         self, names: tuple[str, ...], jobs_of: Mapping[str, list[Any]]
-    ) -> Iterator[Decision]:
+    ) -> Iterator[RouteDecision]:
         known = [self.by_rule[name] for name in names if name in self.by_rule]
         new = tuple(name for name in names if name not in self.by_rule)
         if not new:
@@ -128,13 +128,13 @@ class Routes:
         facts = self._facts(names, samples, {name: len(jobs_of[name]) for name in names})
         decided = route(facts, self.ways)
         if decided.where is None:
-            raise BadInput(f"{_label(names)}: {decided.reason}")
+            raise InputError(f"{_label(names)}: {decided.reason}")
         project = _agreed(PROJECT, _projects(samples)) or self.project
         scope = _agreed(SCOPE, _scopes(samples)) or self.scope
         if decided.where is not Where.OSPOOL:
-            yield Decision(names, decided)
+            yield RouteDecision(names, decided)
         else:
-            yield Decision(names, decided, project, "" if scope == self.scope else scope)
+            yield RouteDecision(names, decided, project, "" if scope == self.scope else scope)
 
     def _facts(
         self, names: tuple[str, ...], samples: Mapping[str, list[Any]], jobs: Mapping[str, int]
@@ -186,7 +186,7 @@ def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
     for name, value in _said(samples, HINT):
         hint = words.get(str(value).lower()) if isinstance(value, bool | str) else None
         if hint is None:
-            raise BadInput(
+            raise InputError(
                 f"rule {name}: the resource ospool is {value!r}; it has to be True, False or "
                 '"auto", and known from the beginning'
             )
@@ -205,7 +205,7 @@ def _scopes(samples: Mapping[str, list[Any]]) -> dict[str, str]:
     said = dict(_said(samples, SCOPE))
     for name, value in said.items():
         if value not in list(Scope):
-            raise BadInput(
+            raise InputError(
                 f"rule {name}: the resource osgpilot_scope is {value!r}; it can be "
                 f"{', '.join(Scope)}"
             )
@@ -213,7 +213,7 @@ def _scopes(samples: Mapping[str, list[Any]]) -> dict[str, str]:
 
 
 def _said(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
-    """Return what each rule says that names `resource`. Raises `BadInput` if its jobs differ."""
+    """Return what each rule says that names `resource`. Raises `InputError` if its jobs differ."""
     for name, jobs in samples.items():
         value = _same(name, resource, jobs)
         if value is not None:
@@ -223,7 +223,7 @@ def _said(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str
 def _same(name: str, resource: str, jobs: Iterable[Any]) -> Any:
     values = {repr(value): value for value in (job.resources.get(resource) for job in jobs)}
     if len(values) > 1:
-        raise BadInput(
+        raise InputError(
             f"rule {name}: the resource {resource} has to be the same for all of its jobs, "
             f"not {' and '.join(sorted(values)[:2])}"
         )
@@ -231,24 +231,24 @@ def _same(name: str, resource: str, jobs: Iterable[Any]) -> Any:
 
 
 def _agreed(resource: str, said: Mapping[str, Any]) -> Any:
-    """Return what rules of one group say, None if they do not. Raises `BadInput` if they differ.
+    """Return what rules of one group say, None if they do not. Raises `InputError` if they differ.
 
     "auto" does not give way to those that know: Snakemake cannot group text with anything else.
     """
     values = set(said.values())
     if len(values) > 1:
-        raise BadInput(
+        raise InputError(
             f"{_label(tuple(sorted(said)))} do not agree on the resource {resource}: "
             "those of a group go the same way"
         )
     return values.pop() if values else None
 
 
-def _check_joins(names: tuple[str, ...], hint: Hint | None, known: Decision) -> None:
-    """Raise `BadInput` if rules that came later cannot go where their group goes already."""
+def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision) -> None:
+    """Raise `InputError` if rules that came later cannot go where their group goes already."""
     in_ospool = known.route.where is Where.OSPOOL
     if hint is (Hint.NO if in_ospool else Hint.YES):
-        raise BadInput(
+        raise InputError(
             f"{_label(names)}: {hint.value} is too late, as the group runs elsewhere already: "
             f"{known}"
         )

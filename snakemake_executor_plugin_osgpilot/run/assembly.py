@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.config.run_options import Wishes, policy_of
+from snakemake_executor_plugin_osgpilot.config.run_options import RunOptions, policy_of
 from snakemake_executor_plugin_osgpilot.config.site import RemoteSchedd, Site, load
 from snakemake_executor_plugin_osgpilot.htcondor import credentials
 from snakemake_executor_plugin_osgpilot.htcondor.factory import (
@@ -24,27 +24,27 @@ from snakemake_executor_plugin_osgpilot.htcondor.factory import (
     place_of,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, Seat, Slurm
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, RunIdentity, Slurm
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.journal.fencing import Guarded, Tenure, stop
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
-from snakemake_executor_plugin_osgpilot.monitoring.recorder import Chronicle
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters, safe_name
 from snakemake_executor_plugin_osgpilot.pilots.token import check_token
-from snakemake_executor_plugin_osgpilot.run.controller import Controller
+from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned
-from snakemake_executor_plugin_osgpilot.run.lease import RunBook
-from snakemake_executor_plugin_osgpilot.run.resume import Taken, recall, take
+from snakemake_executor_plugin_osgpilot.run.lease import LeaseKeeper
+from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun, recall, take
 from snakemake_executor_plugin_osgpilot.run.shutdown import Ending
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Share
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
+from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 
 Say = Callable[[str], None]
@@ -73,13 +73,13 @@ class Run:
     `say` and `warn` reach the user.
     """
 
-    seat: Seat
+    seat: RunIdentity
     folder: RunFolder
     workdir: Path
-    queue: Queue
-    controller: Controller
-    scaling: Scaling
-    book: RunBook
+    queue: JobManager
+    controller: RunController
+    scaling: Autoscaler
+    book: LeaseKeeper
     access_point: AnyAccessPoint
     clock: SystemClock
     say: Say
@@ -87,7 +87,7 @@ class Run:
     journal: Journal
     intake: Intake
     ending: Ending
-    chronicle: Chronicle
+    chronicle: HistoryRecorder
     tenure: Tenure
 
     def close(self, *, interrupted: bool) -> None:
@@ -97,10 +97,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Ground:
+class PreparedRun:
     """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
 
-    seat: Seat
+    seat: RunIdentity
     site: Site
     schedd: RemoteSchedd | None
     cluster: Cluster
@@ -111,32 +111,32 @@ class Ground:
         """Return how long the longest-lived pilot may be in Slurm."""
         return max(offer.walltime_max_s for offer in self.policy.offers)
 
-    def access_point(self, seat: Seat, folder: RunFolder) -> AnyAccessPoint:
+    def access_point(self, seat: RunIdentity, folder: RunFolder) -> AnyAccessPoint:
         """Return the access point as a run uses it, not asked anything yet."""
         return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
 
 
-def survey(wishes: Wishes, state_folder: Path, voice: Voice, undo: ExitStack) -> Ground:
+def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack) -> PreparedRun:
     """Check all that can be known of a run before it is begun; `undo` closes what was opened.
 
     Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     project = choose(wishes.project, os.environ, site.project)
-    seat = Seat(getpass.getuser(), project, "check", wishes.whose)
+    seat = RunIdentity(getpass.getuser(), project, "check", wishes.whose)
     wishes.limits.check()
     there = chosen_schedd(wishes.access_point, site)
     _check(site, seat, state_folder)
     cluster = reach(site)
     undo.callback(cluster.host.close)
     policy = policy_of(site, wishes.limits)
-    ground = Ground(seat, site, there, cluster, policy)
+    ground = PreparedRun(seat, site, there, cluster, policy)
     heard = (voice.say, voice.warn)
     check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *heard)
     return ground
 
 
-def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run:
+def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice) -> Run:
     """Check everything a run needs, then start its controller.
 
     `share` is what the run takes of the workflow's limits.
@@ -166,16 +166,16 @@ def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run
 
 
 def _assemble(
-    taken: Taken, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: Wishes, share: Share, voice: Voice,
+    taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
+    wishes: RunOptions, share: QuotaShare, voice: Voice,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     clock, say, warn = SystemClock(), voice.say, voice.warn
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
-    fleet = Fleet(slurm, clock, cluster.site, seat, there, journal.pilots_are)
-    queue = Queue(
+    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.pilots_are)
+    queue = JobManager(
         guarded,
         largest(policy.offers),
         wishes.limits.queued_max,
@@ -183,13 +183,13 @@ def _assemble(
         share,
         partial(clear_returned, folder),
     )
-    scaling = Scaling(fleet, guarded, clock, policy, share)
-    book = RunBook(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
-    chronicle = Chronicle(
+    scaling = Autoscaler(fleet, guarded, clock, policy, share)
+    book = LeaseKeeper(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
+    chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
     )
     chronicle.begin(seat, policy, journal.place)
-    controller = Controller(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
+    controller = RunController(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
     # folders that were never written down, keys whose folders are gone
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(
@@ -199,7 +199,7 @@ def _assemble(
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
         # until the first jobs are handed over, pilots are to be kept
-        scaling.ahead = Ahead(later=1)
+        scaling.ahead = UpcomingWork(later=1)
         say(
             f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
@@ -211,6 +211,6 @@ def _assemble(
     )  # fmt: skip
 
 
-def _check(site: Site, seat: Seat, state_folder: Path) -> None:
+def _check(site: Site, seat: RunIdentity, state_folder: Path) -> None:
     plain_path(state_folder.absolute())
     parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)

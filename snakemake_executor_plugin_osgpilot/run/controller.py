@@ -10,18 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from traceback import extract_tb
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Book, Chronicler, Clock
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, LeaseWriter, Recorder
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
 from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
 from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import StateChange
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import may_run_on, stranded
 
 TICK_S = 0.5
@@ -38,7 +38,7 @@ REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 Say = Callable[[str], None]
 
 
-class Controller:
+class RunController:
     """Runs ticks in threads of its own until `close`; never raises there.
 
     `queue` and `news` are safe from several threads; the fleet, the plan and the book are for the
@@ -46,8 +46,8 @@ class Controller:
     """
 
     def __init__(
-        self, queue: Queue, fleet: Fleet, scaling: Scaling, book: Book, clock: Clock,
-        say: Say, warn: Say, chronicle: Chronicler | None = None,
+        self, queue: JobManager, fleet: PilotManager, scaling: Autoscaler, book: LeaseWriter,
+        clock: Clock, say: Say, warn: Say, chronicle: Recorder | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
@@ -154,7 +154,9 @@ class Controller:
         if self._queue.remaining():
             self._queue.forget_removed()
         if self._queue.remaining():
-            raise Unanswered(f"jobs are still there; remove them with: {self._queue.removal_hint}")
+            raise OutcomeUnknownError(
+                f"jobs are still there; remove them with: {self._queue.removal_hint}"
+            )
 
     def _tend_jobs(self) -> None:
         while not self._closing.is_set():
@@ -275,7 +277,7 @@ class Controller:
                 self._queue.fail_waiting([job_class], f"no pilot can be started: {why}")
         self._signal_news()
 
-    def _tell(self, move: Move) -> None:
+    def _tell(self, move: StateChange) -> None:
         pilot = move.after
         where = f" on {pilot.node}" if pilot.node else ""
         why = f" ({pilot.failure})" if pilot.failure else ""
@@ -321,7 +323,7 @@ class Controller:
             act()
         except (OsgpilotError, OSError) as error:
             if self._silent.get(what) != str(error):
-                passes = isinstance(error, Unanswered) and not self._closing.is_set()
+                passes = isinstance(error, OutcomeUnknownError) and not self._closing.is_set()
                 later = "; trying again" if passes else ""
                 self._warn(f"could not {what}: {error}{later}")
             self._silent[what] = str(error)

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
@@ -82,7 +82,7 @@ class Grounds:
 
 def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPoint:
     """Return the access point that `queue` names, for the jobs of one run of `owner`; close it."""
-    seat, (schedd, collector) = Seat(owner, "none", run), queue
+    seat, (schedd, collector) = RunIdentity(owner, "none", run), queue
     if not schedd:
         return LocalAccessPoint(seat, Path())
     return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), _Now(), POLL_S)

@@ -14,9 +14,9 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     JOB_FILE,
     JOB_OUTPUT,
 )
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Adopt, Left, Replace, decide
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Adopt, Leftover, Replace, decide
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard, empty
@@ -30,10 +30,10 @@ class Intake:
     is told key and reason, and `say` how many there are for which reason.
     """
 
-    queue: Queue
+    queue: JobManager
     journal: Journal
     folder: RunFolder
-    left: Left = field(default_factory=Left)
+    left: Leftover = field(default_factory=Leftover)
     count: int = 0
     warn: Callable[[str], None] = print
     say: Callable[[str], None] = print

@@ -6,24 +6,24 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder, Yardstick
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 
 HELD_BACK = "held-back"
 """Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
 
 
-class RunBook:
-    """Implements `ports.Book` in a run's folder."""
+class LeaseKeeper:
+    """Implements `ports.LeaseWriter` in a run's folder."""
 
     def __init__(
-        self, folder: RunFolder, seat: Seat, queue: Queue, fleet: Fleet, scaling: Scaling,
-        clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
+        self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: PilotManager,
+        scaling: Autoscaler, clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat
         self._queue, self._fleet, self._scaling = queue, fleet, scaling

@@ -52,7 +52,7 @@ class Place:
         )
 
 
-class Fate(Enum):
+class RunStatus(Enum):
     """How a run stands."""
 
     ALIVE = "goes on"
@@ -67,7 +67,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True)
-class Remains:
+class Leftovers:
     """One run: jobs by access point, ids of pilots by Slurm's host, bytes in job folders.
 
     `cluster_folders` are where, by Slurm's host, its pilots' files are on a cluster behind SSH;
@@ -76,7 +76,7 @@ class Remains:
 
     run: str
     folder: str
-    fate: Fate
+    fate: RunStatus
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pilots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
@@ -94,7 +94,7 @@ class Remains:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to remove."""
-        return self.fate in (Fate.FINISHED, Fate.GONE) and not (self.jobs or self.pilots)
+        return self.fate in (RunStatus.FINISHED, RunStatus.GONE) and not (self.jobs or self.pilots)
 
     def may_go(self, *, named: bool) -> bool:
         """Whether it may be removed; `named` says that the user named the run's working folder.
@@ -103,9 +103,9 @@ class Remains:
         told from here whether it lives, is left alone. So is, in any case, one of which not all
         can be seen, as its end would be written down, and one whose journal cannot be read.
         """
-        if self.fate in (Fate.DETACHED, Fate.UNSEEN):
+        if self.fate in (RunStatus.DETACHED, RunStatus.UNSEEN):
             return named
-        return self.fate not in (Fate.ALIVE, Fate.OUT_OF_REACH, Fate.UNREADABLE)
+        return self.fate not in (RunStatus.ALIVE, RunStatus.OUT_OF_REACH, RunStatus.UNREADABLE)
 
 
 def run_of(pilot: str) -> str:

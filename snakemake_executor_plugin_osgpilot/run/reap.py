@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from snakemake_executor_plugin_osgpilot.errors import Damaged, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    JournalDamagedError,
+    OutcomeUnknownError,
+    RejectedError,
+)
 from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
@@ -21,9 +25,9 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
 from snakemake_executor_plugin_osgpilot.run.leftovers import (
-    Fate,
+    Leftovers,
     Place,
-    Remains,
+    RunStatus,
     is_folder_of,
     run_of,
 )
@@ -61,8 +65,8 @@ class Reaper:
     workdir: Path | None
     given: tuple[Place, ...] = ()
 
-    def find(self) -> list[Remains]:
-        """Return all runs that left something. Raises `Unanswered`."""
+    def find(self) -> list[Leftovers]:
+        """Return all runs that left something. Raises `OutcomeUnknownError`."""
         runs: defaultdict[str, _Found] = defaultdict(_Found)
         for path in (self.workdir or Path.cwd()).absolute().glob(f"{STATE}/*/"):
             runs[path.name].folder = path
@@ -107,7 +111,7 @@ class Reaper:
                     if ssh:
                         found.cluster_folders[ssh] = str(folder.parent.parent)
 
-    def _remains(self, run: str, found: _Found) -> Remains | None:
+    def _remains(self, run: str, found: _Found) -> Leftovers | None:
         if found.folder is None or not self._is_meant(found.folder):
             return None
         folder = RunFolder(found.folder)
@@ -116,7 +120,7 @@ class Reaper:
             found.cluster_folders[place.ssh] = place.folder
         pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
         fate, why = fate_of(folder, is_here=bool(found.jobs[HERE]))
-        return Remains(
+        return Leftovers(
             run,
             str(folder.path),
             self._seen(fate, place),
@@ -127,13 +131,13 @@ class Reaper:
             why,
         )
 
-    def remove(self, what: Remains, say: Callable[[str], None]) -> None:
+    def remove(self, what: Leftovers, say: Callable[[str], None]) -> None:
         """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
         with ExitStack() as undo:
             journal = None
-            if what.fate is Fate.NEVER_BEGUN:
+            if what.fate is RunStatus.NEVER_BEGUN:
                 _check_not_begun(folder, say)
             elif path.exists() and (journal := _claimed(folder, say)):
                 undo.callback(journal.close)
@@ -141,14 +145,14 @@ class Reaper:
             if journal:
                 finish(folder, journal)
                 _tell_end(folder)
-            elif what.fate is Fate.NEVER_BEGUN:
+            elif what.fate is RunStatus.NEVER_BEGUN:
                 shutil.rmtree(folder.path, ignore_errors=True)
             elif path.exists():
                 # it is damaged; nothing is left that it could tell of
                 path.rename(path.with_suffix(".damaged"))
         discard(folder.path / "jobs")
 
-    def _remove_from_hosts(self, what: Remains, say: Callable[[str], None]) -> None:
+    def _remove_from_hosts(self, what: Leftovers, say: Callable[[str], None]) -> None:
         for queue in what.jobs:
             self._remove_jobs(queue, what.run, say)
         for ssh in what.pilots:
@@ -160,12 +164,12 @@ class Reaper:
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
 
-    def _seen(self, fate: Fate, place: Place | None) -> Fate:
-        if place is None or fate not in (Fate.DEAD, Fate.DETACHED):
+    def _seen(self, fate: RunStatus, place: Place | None) -> RunStatus:
+        if place is None or fate not in (RunStatus.DEAD, RunStatus.DETACHED):
             return fate
         queues, slurms = self.grounds.users, self.grounds.slurms
         is_seen = place.is_looked_at(os.uname().nodename, queues, slurms)
-        return fate if is_seen else Fate.OUT_OF_REACH
+        return fate if is_seen else RunStatus.OUT_OF_REACH
 
     def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
         with closing(self.grounds.access_point(queue, run)) as access_point:
@@ -173,10 +177,10 @@ class Reaper:
             if not _until(lambda: not access_point.find(), GENTLY_S):
                 access_point.forget(None)
             if not _until(lambda: not access_point.find(), FORCE_S):
-                raise Unanswered(f"jobs are still there; try: {access_point.removal_hint}")
+                raise OutcomeUnknownError(f"jobs are still there; try: {access_point.removal_hint}")
         say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
 
-    def _end_pilots(self, ssh: str, what: Remains, say: Callable[[str], None]) -> None:
+    def _end_pilots(self, ssh: str, what: Leftovers, say: Callable[[str], None]) -> None:
         slurm = self.grounds.slurms[ssh]
 
         def left() -> dict[str, str]:
@@ -188,30 +192,34 @@ class Reaper:
         pilots = left()
         for act in (slurm.cancel_pending, slurm.end_running):
             # a refusal means that some are gone
-            with suppress(Refused):
+            with suppress(RejectedError):
                 act(pilots)
         if not _until(are_gone, GENTLY_S):
-            with suppress(Refused):
+            with suppress(RejectedError):
                 slurm.kill(left())
         if not _until(are_gone, FORCE_S):
             there = f" on {ssh}" if ssh else ""
-            raise Unanswered(f"pilots are still there; try{there}: scancel {' '.join(left())}")
+            raise OutcomeUnknownError(
+                f"pilots are still there; try{there}: scancel {' '.join(left())}"
+            )
         say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
 
 
 def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Raise `Unanswered` for a run that is just being begun."""
+    """Raise `OutcomeUnknownError` for a run that is just being begun."""
     with starting(folder.path.parent, say):
         fate, _ = fate_of(folder, is_here=False)
-        if folder.path.exists() and fate is not Fate.NEVER_BEGUN:
-            raise Unanswered(f"run {folder.path.name} has just been begun; it is left alone")
+        if folder.path.exists() and fate is not RunStatus.NEVER_BEGUN:
+            raise OutcomeUnknownError(
+                f"run {folder.path.name} has just been begun; it is left alone"
+            )
 
 
 def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
     """Return the journal of a run, held so that no Snakemake takes the run up meanwhile.
 
-    None if it is damaged. Raises `Unanswered` if somebody was quicker, or another error if it
-    cannot be read.
+    None if it is damaged. Raises `OutcomeUnknownError` if somebody was quicker, or another error if
+    it cannot be read.
     """
     with starting(folder.path.parent, say), ExitStack() as undo:
         try:
@@ -219,10 +227,12 @@ def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
             undo.callback(journal.close)
             journal.check()
             holder = journal.holder
-        except Damaged:
+        except JournalDamagedError:
             return None
         if holder and is_alive_in(folder, holder):
-            raise Unanswered(f"run {folder.path.name} has just been taken up; it is left alone")
+            raise OutcomeUnknownError(
+                f"run {folder.path.name} has just been taken up; it is left alone"
+            )
         journal.hold(this_process())
         undo.pop_all()
     return journal

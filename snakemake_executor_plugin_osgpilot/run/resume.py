@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.errors import (
-    BadInput,
-    NeverBegun,
+    InputError,
+    MissingPrerequisiteError,
+    NeverBegunError,
     OsgpilotError,
-    Unavailable,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Left, left, untold
-from snakemake_executor_plugin_osgpilot.journal.holder import Holder
+from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, left, untold
+from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
@@ -29,24 +29,24 @@ from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 
 @dataclass(frozen=True)
-class Taken:
+class AcquiredRun:
     """A run that is ours now; `resumed` says whether it has an earlier life."""
 
     folder: RunFolder
-    seat: Seat
+    seat: RunIdentity
     journal: Journal
     resumed: bool
 
     def settle_at(self, place: Place) -> None:
         """Write down where the run has its jobs and pilots from now on.
 
-        Raises `BadInput` where an earlier life has some elsewhere: they would be run twice.
+        Raises `InputError` where an earlier life has some elsewhere: they would be run twice.
         """
         before = self.journal.place
         if before != Place() and (elsewhere := place.differs(before)):
             live = any(not pilot.state.over for pilot in self.journal.pilots())
             if live or self.journal.entries():
-                raise BadInput(
+                raise InputError(
                     f"run {self.seat.run} was cut short, and {elsewhere}; go on with it there, or "
                     "remove what it left with `osgpilot reap`"
                 )
@@ -62,12 +62,13 @@ class Taken:
         self.journal.close()
 
 
-def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
+def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) -> AcquiredRun:
     """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
     or begin a new one; runs that were never begun are passed over.
 
-    Raises `Unavailable` if a process that is alive, or may be, has a run in this folder, or nothing
-    can be written there, `BadInput` if a journal is damaged, `Unanswered` if one is not written.
+    Raises `MissingPrerequisiteError` if a process that is alive, or may be, has a run in this
+    folder, or nothing can be written there, `InputError` if a journal is damaged,
+    `OutcomeUnknownError` if one is not written.
     """
     me = this_process()
     with starting(state_folder / "osgpilot", say):
@@ -75,7 +76,7 @@ def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
         for folder, journal in reversed(_cut_short(state_folder, me)):
             seat = journal.seat
             if taken is None and replace(seat, run=wanted.run) == wanted:
-                taken = Taken(folder, seat, journal, resumed=True)
+                taken = AcquiredRun(folder, seat, journal, resumed=True)
                 continue
             journal.close()
             say(
@@ -94,32 +95,32 @@ def take(state_folder: Path, wanted: Seat, say: Callable[[str], None]) -> Taken:
     return taken
 
 
-def _cut_short(state_folder: Path, me: Holder) -> list[tuple[RunFolder, Journal]]:
+def _cut_short(state_folder: Path, me: RunOwner) -> list[tuple[RunFolder, Journal]]:
     """Return the runs that nobody works on and that did not come to their end, oldest first."""
     found = []
     for folder in runs_in(state_folder):
         try:
             journal = Journal(folder.path / JOURNAL)
-        except NeverBegun:
+        except NeverBegunError:
             continue
         holder = journal.holder
         if journal.is_finished or (holder and _is_same(holder, me)):
             journal.close()
         elif holder and is_alive_in(folder, holder):
             journal.close()
-            raise Unavailable(_in_use(folder, holder, me))
+            raise MissingPrerequisiteError(_in_use(folder, holder, me))
         else:
             journal.check()
             found.append((folder, journal))
     return found
 
 
-def _begin(state_folder: Path, wanted: Seat) -> Taken:
+def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
     number = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     seat = replace(wanted, run=number)
     folder = RunFolder.create(state_folder, seat.run)
     try:
-        taken = Taken(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
+        taken = AcquiredRun(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
         # only now: a folder with nothing but half a journal is that of a run that was never begun
         folder.make_files()
         return taken
@@ -128,10 +129,10 @@ def _begin(state_folder: Path, wanted: Seat) -> Taken:
         raise
 
 
-def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
+def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> Leftover:
     """Ask what became of the jobs of a run that was cut short, and have `queue` go on with them.
 
-    Raises `Unanswered` if the access point does not say: nothing may be submitted then.
+    Raises `OutcomeUnknownError` if the access point does not say: nothing may be submitted then.
     """
     found = access_point.find()
     entries = taken.journal.entries()
@@ -146,11 +147,11 @@ def recall(taken: Taken, access_point: AccessPoint, queue: Queue) -> Left:
     return what
 
 
-def _is_same(holder: Holder, me: Holder) -> bool:
+def _is_same(holder: RunOwner, me: RunOwner) -> bool:
     return me.sees(holder) and (holder.pid, holder.started) == (me.pid, me.started)
 
 
-def _in_use(folder: RunFolder, holder: Holder, me: Holder) -> str:
+def _in_use(folder: RunFolder, holder: RunOwner, me: RunOwner) -> str:
     age_min = max(0.0, me.since_s - holder.since_s) / 60
     return (
         f"another Snakemake works in this folder: run {folder.path.name}, process {holder.pid} on "

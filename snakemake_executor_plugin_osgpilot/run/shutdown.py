@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
-from snakemake_executor_plugin_osgpilot.run.controller import Controller
-from snakemake_executor_plugin_osgpilot.run.resume import Taken
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.run.controller import RunController
+from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
 
@@ -32,7 +32,7 @@ def finish(folder: RunFolder, journal: Journal) -> None:
     """Remove the folders of jobs that came to no end, and keys; note that nothing is left.
 
     Those of failed jobs stay, to be looked at, but for files with secrets that a kill has left
-    there. Raises `Unanswered`, or `Lost`: nothing is removed then.
+    there. Raises `OutcomeUnknownError`, or `RunTakenOverError`: nothing is removed then.
     """
     journal.check_held()
     for entry in journal.entries():
@@ -54,8 +54,8 @@ class Ending:
     """Ends one run. `on_exit` is what the user wishes for Ctrl-C: `cancel` or `detach`."""
 
     def __init__(
-        self, controller: Controller, access_point: Closable, cluster: Cluster, taken: Taken,
-        fleet: Fleet, on_exit: str, heard: tuple[Say, Say],
+        self, controller: RunController, access_point: Closable, cluster: Cluster,
+        taken: AcquiredRun, fleet: PilotManager, on_exit: str, heard: tuple[Say, Say],
     ) -> None:  # fmt: skip
         self._controller, self._access_point, self._taken = controller, access_point, taken
         self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
@@ -73,7 +73,7 @@ class Ending:
 
     def end(self, *, interrupted: bool) -> None:
         """End jobs and pilots; where the user has `interrupted` the run, leave them if wished."""
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             self._taken.journal.check_held()
         if interrupted and self.detaches:
             self._leave()

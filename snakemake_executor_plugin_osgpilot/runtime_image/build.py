@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool.paths import cache
 from snakemake_executor_plugin_osgpilot.local_pool.stages import key_of, locked
 from snakemake_executor_plugin_osgpilot.runtime_image.definition import definition, pins, source
@@ -23,7 +23,7 @@ def make(base: str, output: Path | None) -> Path:
     place = source(base)
     packages = pins({each.name: each.version for each in importlib.metadata.distributions()})
     if output is not None and not output.parent.is_dir():
-        raise BadInput(f"--output {output}: no such folder: {output.parent}")
+        raise InputError(f"--output {output}: no such folder: {output.parent}")
     text = definition(place, packages)
     image = cache() / "runtime" / f"{named(packages, 'snakemake')}-{key_of(text, age(place))}.sif"
     with Progress() as progress:
@@ -63,7 +63,7 @@ def why(log: str) -> str:
 def _build(image: Path, text: str, progress: Progress) -> None:
     apptainer = shutil.which("apptainer")
     if apptainer is None:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             "no apptainer here: install it, or build on a machine that has it"
             " and bring the file over (--output FILE)"
         )
@@ -78,7 +78,9 @@ def _build(image: Path, text: str, progress: Progress) -> None:
         if done.returncode != 0:
             progress.watch("runtime", "failed")
             words = why(log.read_text(errors="replace"))
-            raise Unavailable(f"the image was not built: {words}; all of it is in {log}")
+            raise MissingPrerequisiteError(
+                f"the image was not built: {words}; all of it is in {log}"
+            )
         partial.rename(image)
     finally:
         partial.unlink(missing_ok=True)
@@ -91,7 +93,7 @@ def _copy(image: Path, output: Path) -> Path:
         shutil.copy(image, partial)
         partial.replace(output)
     except OSError as error:
-        raise BadInput(f"--output {output}: {error.strerror}: name another file") from error
+        raise InputError(f"--output {output}: {error.strerror}: name another file") from error
     finally:
         partial.unlink(missing_ok=True)
     return output

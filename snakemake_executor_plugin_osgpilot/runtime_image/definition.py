@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 
 NEEDED = re.compile(r"snakemake|snakemake-interface-[a-z-]+|snakemake-storage-plugin-[a-z0-9-]+")
 RELEASE = re.compile(r"[0-9A-Za-z.!]+")
@@ -27,10 +27,14 @@ def pins(installed: Mapping[str, str]) -> list[str]:
     versions = {re.sub(r"[-_.]+", "-", name).lower(): installed[name] for name in installed}
     needed = {name: versions[name] for name in sorted(versions) if NEEDED.fullmatch(name)}
     if "snakemake" not in needed:
-        raise Unavailable("Snakemake is not installed beside osgpilot: pip install snakemake")
+        raise MissingPrerequisiteError(
+            "Snakemake is not installed beside osgpilot: pip install snakemake"
+        )
     for name, version in needed.items():
         if not RELEASE.fullmatch(version):
-            raise Unavailable(f"{name} {version} is not a release: install one that pip can get")
+            raise MissingPrerequisiteError(
+                f"{name} {version} is not a release: install one that pip can get"
+            )
     return [f"{name}=={version}" for name, version in needed.items()]
 
 
@@ -43,9 +47,11 @@ def source(base: str) -> tuple[str, str]:
         return found[1], found[2]
     path = Path(base)
     if not path.exists():
-        raise BadInput(f"--base {base}: no such file; an image of a registry begins with docker://")
+        raise InputError(
+            f"--base {base}: no such file; an image of a registry begins with docker://"
+        )
     if NOT_IN_PATHS.search(str(path.resolve())):
-        raise BadInput(f"--base {base}: a path with # {{ }} does not work here: rename it")
+        raise InputError(f"--base {base}: a path with # {{ }} does not work here: rename it")
     return "localimage", str(path.resolve())
 
 

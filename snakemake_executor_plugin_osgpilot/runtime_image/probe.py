@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.subprocesses import run
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 PROBE_S = 60.0
 _SCRIPT = 'if command -v "$1" > /dev/null; then echo has; else echo lacks; fi'
@@ -24,6 +24,6 @@ def lacks(image: str, program: str) -> bool:
             ["apptainer", "exec", *options, image, "sh", "-c", _SCRIPT, "-", program],
             timeout_s=PROBE_S,
         )
-    except Unanswered:
+    except OutcomeUnknownError:
         return False
     return done.stdout.strip() == "lacks"

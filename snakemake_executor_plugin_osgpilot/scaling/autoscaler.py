@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Beside
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState, Policy, Shape
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move, Signs
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, eta, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance, Share
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
+from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
 """Slurm is asked for its expectation for so many offers, once, before the first pilot."""
@@ -31,7 +31,7 @@ class Pool(Protocol):
 
     def pilots(self) -> Mapping[str, Mapping[str, Shape]]:
         """Return this run's pilots that have registered by name, each with the jobs in it (see
-        `ports.AccessPoint`). Raises `Unanswered`.
+        `ports.AccessPoint`). Raises `OutcomeUnknownError`.
         """
 
     @property
@@ -39,7 +39,7 @@ class Pool(Protocol):
         """See `ports.AccessPoint`."""
 
 
-class Scaling:
+class Autoscaler:
     """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
 
     `beside` tells since when jobs have waited beside free pilots, `earlier_core_s` what a job of
@@ -47,32 +47,37 @@ class Scaling:
     """
 
     def __init__(
-        self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, share: Share | None = None
+        self,
+        fleet: PilotManager,
+        pool: Pool,
+        clock: Clock,
+        policy: Policy,
+        share: QuotaShare | None = None,
     ) -> None:
-        self._share = share or Allowance().share()
+        self._share = share or SharedQuota().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
         self._known: Mapping[str, Mapping[str, Shape]] = {}
         self._asked_s: float | None = None
         self._looked_s: float | None = None
         self._hinted = False
         self.estimates = Estimates()
-        self.beside = Beside()
-        self.ahead = Ahead()
+        self.beside = CapacityHistory()
+        self.ahead = UpcomingWork()
         self.last = Plan()
         self.eta: Eta | None = None
         self.earlier_core_s: Mapping[str, float] = {}
 
-    def look(self, view: View) -> list[Move]:
+    def look(self, view: View) -> list[StateChange]:
         """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
 
-        Raises `Unanswered` if Slurm does not answer; what was known stays.
+        Raises `OutcomeUnknownError` if Slurm does not answer; what was known stays.
         """
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
         for name, why in view.suspects.items():
             self._fleet.shun(name, why)
         self._ask_pool()
-        signs = Signs(
+        signs = PilotObservations(
             view.served,
             frozenset(self._known),
             self._asked_s,
@@ -89,7 +94,7 @@ class Scaling:
         """Schemes of URLs that jobs need and no pilot can fetch, as the pool told it last."""
         return self._pool.unfetched
 
-    def plan(self, view: View, ahead: Ahead | None = None) -> Plan:
+    def plan(self, view: View, ahead: UpcomingWork | None = None) -> Plan:
         """Return what to do about the pilots now; `ahead` is what was to come before the view."""
         ahead = ahead or self.ahead
         if view.waiting and not self._hinted:
@@ -116,7 +121,9 @@ class Scaling:
             looked_s=self._looked_s,
             others=self._others(view),
         )
-        self.beside = self.beside.after(snapshot, view.started) if self._sees(view) else Beside()
+        self.beside = (
+            self.beside.after(snapshot, view.started) if self._sees(view) else CapacityHistory()
+        )
         self.last = self._share.plan(snapshot, self.estimates, self.policy)
         self.eta = self._eta(view, ahead, now_s)
         return self.last
@@ -127,7 +134,7 @@ class Scaling:
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
         return not view.brake and (known or not self._fleet.shared)
 
-    def _eta(self, view: View, ahead: Ahead, now_s: float) -> Eta | None:
+    def _eta(self, view: View, ahead: UpcomingWork, now_s: float) -> Eta | None:
         rests = rests_of(view.rules, ahead, self.earlier_core_s, now_s)
         ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
         forecast, policy = self.last.forecast, self.policy
@@ -169,7 +176,7 @@ class Scaling:
             return
         try:
             self._known = self._pool.pilots()
-        except (Unanswered, Refused):
+        except (OutcomeUnknownError, RejectedError):
             return
         self._asked_s = now_s
 

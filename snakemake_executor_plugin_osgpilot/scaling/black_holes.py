@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import log
 
-from snakemake_executor_plugin_osgpilot.jobs.state.table import Outcomes
+from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
 
 BAD_SHARE = 0.5
 """Of jobs on a bad node so many fail at once. One that fails fewer costs little more than to let
@@ -54,7 +54,7 @@ def evidence(failed: bool, usual_share: float) -> float:
     return log((1 - BAD_SHARE) / (1 - usual_share))
 
 
-def score(outcomes: Outcomes, usual: Mapping[str, Usual]) -> float:
+def score(outcomes: PilotOutcomes, usual: Mapping[str, Usual]) -> float:
     """Return where the test of a pilot stands; one that it has passed begins again."""
     total = 0.0
     for rule, failed in outcomes.recent:
@@ -64,7 +64,9 @@ def score(outcomes: Outcomes, usual: Mapping[str, Usual]) -> float:
     return total
 
 
-def black_holes(outcomes: Mapping[str, Outcomes], suspects: Collection[str] = ()) -> dict[str, str]:
+def black_holes(
+    outcomes: Mapping[str, PilotOutcomes], suspects: Collection[str] = ()
+) -> dict[str, str]:
     """Return the pilots that jobs should be kept away from, with the reason.
 
     `suspects` were found before; how jobs do there is not usual.
@@ -79,7 +81,7 @@ def black_holes(outcomes: Mapping[str, Outcomes], suspects: Collection[str] = ()
     return found
 
 
-def _told(here: Outcomes, usual: Iterable[Usual]) -> str:
+def _told(here: PilotOutcomes, usual: Iterable[Usual]) -> str:
     ended = failed = 0
     for each in usual:
         ended, failed = ended + each.ended, failed + each.failed
@@ -90,7 +92,7 @@ def _told(here: Outcomes, usual: Iterable[Usual]) -> str:
 
 
 def _elsewhere(
-    rule: str, pilot: str, outcomes: Mapping[str, Outcomes], suspects: Collection[str]
+    rule: str, pilot: str, outcomes: Mapping[str, PilotOutcomes], suspects: Collection[str]
 ) -> Usual:
     """Return how jobs of a rule did on other pilots, but those where most of them failed.
 

@@ -15,10 +15,10 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 
 @dataclass(eq=False)
-class Share:
+class QuotaShare:
     """What one run takes of the limits: as it was last seen, and what was decided since."""
 
-    allowance: Allowance
+    allowance: SharedQuota
     taken: Commitment = field(default_factory=Commitment)
     queued: int = 0
 
@@ -41,22 +41,22 @@ class Share:
         return room
 
     @property
-    def _others(self) -> list[Share]:
+    def _others(self) -> list[QuotaShare]:
         return [share for share in self.allowance.shares if share is not self]
 
 
-class Allowance:
+class SharedQuota:
     """The shares of all runs of one workflow. They decide one after the other, so that two of them
     never take the same room.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.shares: list[Share] = []
+        self.shares: list[QuotaShare] = []
 
-    def share(self) -> Share:
+    def share(self) -> QuotaShare:
         """Return the share of one more run."""
-        share = Share(self)
+        share = QuotaShare(self)
         with self.lock:
             self.shares.append(share)
         return share

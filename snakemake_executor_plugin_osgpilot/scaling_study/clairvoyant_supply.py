@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Policy
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, Policy
 from snakemake_executor_plugin_osgpilot.scaling_study.supply_curve import Supply
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
 from snakemake_executor_plugin_osgpilot.simulator.cluster import Cluster
@@ -48,7 +48,7 @@ class Foresight:
     def __init__(self, site: Site, policy: Policy, seed: int) -> None:
         self._site, self._luck = site, Luck(seed, site)
         smallest = min(offer.shape.cores for offer in policy.offers)
-        most = min(policy.pilots_max, (policy.cores_max or UNLIMITED) // smallest)
+        most = min(policy.pilots_max, (policy.cores_max or UNBOUNDED) // smallest)
         self._most = max(1, most)
         self._drawn: list[_Chance | None] = []
         self.cores = capacity_cores(site, policy)
@@ -145,5 +145,5 @@ class Foresight:
 def capacity_cores(site: Site, policy: Policy) -> int:
     """Return how many cores of pilots there can be at a time."""
     largest = max(offer.shape.cores for offer in policy.offers)
-    cores = min(policy.pilots_max * largest, policy.cores_max or UNLIMITED)
+    cores = min(policy.pilots_max * largest, policy.cores_max or UNBOUNDED)
     return cores if site.waits is not None else min(cores, site.nodes * site.node_shape.cores)

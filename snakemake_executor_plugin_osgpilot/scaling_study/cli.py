@@ -115,7 +115,7 @@ def simulate(
     """
     from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench
     from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import check
-    from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import Kept
+    from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import ResultCache
     from snakemake_executor_plugin_osgpilot.scaling_study.study import Study, report, study
 
     everything = standard or "all" in policies
@@ -131,7 +131,7 @@ def simulate(
     )
     if out is not None:
         check()
-    kept = Kept(out / "kept.jsonl") if out is not None else None
+    kept = ResultCache(out / "kept.jsonl") if out is not None else None
     with _progress(plan, quiet=as_json) as tell:
         ratios, rows = study(plan, Bench(workers, tell, kept))
     if out is not None:

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import Limits, limits
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import Choice
 from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import give, given, scenario
@@ -74,7 +74,7 @@ def bounds_of(case: Case) -> Limits:
     try:
         return limits(workload, chosen.site, chosen.policy(workload), case.seed)
     except ValueError as error:
-        raise BadInput(f"workload {case.scenario}: {error}") from error
+        raise InputError(f"workload {case.scenario}: {error}") from error
 
 
 @lru_cache(maxsize=8)

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
 
 
-def least_core_s(work: Mapping[Shape, float], offers: tuple[Offer, ...]) -> float:
+def least_core_s(work: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> float:
     """Return CH*: the fewest core-seconds of pilots that hold all the work, seconds by shape.
 
     Variables are hours of each offer, and of each shape of jobs on each offer that can hold it at
@@ -28,7 +28,7 @@ def least_core_s(work: Mapping[Shape, float], offers: tuple[Offer, ...]) -> floa
         return scale * _least_cores(demand, offers)
 
 
-def _least_cores(demand: Mapping[Shape, float], offers: tuple[Offer, ...]) -> float:
+def _least_cores(demand: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> float:
     """Return how many cores of pilots hold so much work of each shape in one unit of time."""
     import pulp
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES
 from snakemake_executor_plugin_osgpilot.scaling_study.table import Row
 
@@ -18,16 +18,17 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h")
 
 
 def check() -> None:
-    """Raise `Unavailable` without matplotlib, which is better said before a long comparison."""
+    """Raise `MissingPrerequisiteError` without matplotlib, which is better said before a long
+    comparison."""
     if find_spec("matplotlib") is None:
-        raise Unavailable(
+        raise MissingPrerequisiteError(
             "the picture needs matplotlib: pip install "
             "'snakemake-executor-plugin-osgpilot[simulate]'"
         )
 
 
 def svg(rows: Sequence[Row]) -> str:
-    """Return the picture as SVG. Raises `Unavailable` without matplotlib."""
+    """Return the picture as SVG. Raises `MissingPrerequisiteError` without matplotlib."""
     check()
     from matplotlib import rc_context
     from matplotlib.figure import Figure

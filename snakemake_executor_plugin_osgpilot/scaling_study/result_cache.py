@@ -24,7 +24,7 @@ _WORLD = f"{_PACKAGE}.simulator.world"
 _WORKLOADS = f"{__package__}.scenarios"
 
 
-class Kept:
+class ResultCache:
     """Runs in a file of JSON lines, to which every new one is added.
 
     A line that is cut short, as by a kill, counts as none.

@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    UNBOUNDED_MB,
+    PilotType,
+    Policy,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.simulator.model import (
     Faults,
     Outage,
@@ -22,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.simulator.workloads import FAMILIES, mad
 
 WALLTIMES_S = tuple(60 * minutes for minutes in (30, 60, 120, 240, 480, 720, 1440))
 OFFERS = tuple(
-    Offer(f"{cores}c", Shape(cores, 4000 * cores, UNLIMITED_MB), WALLTIMES_S)
+    PilotType(f"{cores}c", Shape(cores, 4000 * cores, UNBOUNDED_MB), WALLTIMES_S)
     for cores in (16, 8, 4)
 )
 """What a site file gives for a partition with pilots of 16 cores: the whole, half, a quarter."""
@@ -108,10 +113,10 @@ def given() -> tuple[Scenario, ...]:
 
 
 def scenario(name: str) -> Scenario:
-    """Return a scenario by name. Raises `BadInput`."""
+    """Return a scenario by name. Raises `InputError`."""
     try:
         return _given.get(name) or SCENARIOS[name]
     except KeyError as error:
-        raise BadInput(
+        raise InputError(
             f"there is no workload {name!r}; known are {', '.join(SCENARIOS)}"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench, Ratio, Task
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS, scenario
@@ -46,12 +46,12 @@ class Study(NamedTuple):
         jobs: int | None,
         more: tuple[str, ...] = (),
     ) -> Study:
-        """Return a study of these, of all where none is named. Raises `BadInput`."""
+        """Return a study of these, of all where none is named. Raises `InputError`."""
         for name in names:
             scenario(name)
         for rule in policies:
             if rule not in (OURS, *RULES):
-                raise BadInput(
+                raise InputError(
                     f"there is no policy {rule!r}; known are {', '.join((OURS, *RULES))}"
                 )
         return cls(
@@ -117,7 +117,7 @@ def _choices(name: str, plan: Study, tuned: list[Tuned]) -> list[Choice]:
 
 
 def report(ratios: list[Ratio], listed: list[Row], folder: Path, command: str) -> None:
-    """Write runs, table, picture and page. Raises `Unavailable` without matplotlib."""
+    """Write runs, table, picture and page. Raises `MissingPrerequisiteError` without matplotlib."""
     from snakemake_executor_plugin_osgpilot.scaling_study.html import html, markdown
     from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import svg
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.simulator.model import OtherJob
 
 FIELDS = 18
@@ -30,7 +30,7 @@ class Trace(NamedTuple):
 def read(lines: Iterable[str], name: str) -> Trace:
     """Return what a trace tells. Jobs that never ran, as cancelled ones, are left out.
 
-    Raises `BadInput` with the number of the first line that is no job and no comment.
+    Raises `InputError` with the number of the first line that is no job and no comment.
     """
     header: dict[str, str] = {}
     jobs: list[OtherJob] = []
@@ -43,7 +43,7 @@ def read(lines: Iterable[str], name: str) -> Trace:
         elif text:
             jobs += _job(text, f"{name}, line {number}")
     if not jobs:
-        raise BadInput(f"{name}: there is no job in it that ran; is it a trace in SWF?")
+        raise InputError(f"{name}: there is no job in it that ran; is it a trace in SWF?")
     return Trace(tuple(sorted(jobs)), _cores(header))
 
 
@@ -66,14 +66,14 @@ def scaled(trace: Trace, cores: int, from_s: float = 0.0) -> tuple[OtherJob, ...
 def _job(text: str, where: str) -> Iterator[OtherJob]:
     fields = text.split()
     if len(fields) != FIELDS:
-        raise BadInput(f"{where}: a job has {FIELDS} fields, here are {len(fields)}")
+        raise InputError(f"{where}: a job has {FIELDS} fields, here are {len(fields)}")
     try:
         numbers = [float(field) for field in fields]
     except ValueError as error:
-        raise BadInput(f"{where}: {error}; a job is {FIELDS} numbers") from error
+        raise InputError(f"{where}: {error}; a job is {FIELDS} numbers") from error
     submit_s, runtime_s = numbers[_SUBMIT], numbers[_RUN]
     if not 0 <= submit_s < float("inf"):
-        raise BadInput(f"{where}: the submit time is {fields[_SUBMIT]}; it has to be 0 or more")
+        raise InputError(f"{where}: the submit time is {fields[_SUBMIT]}; it has to be 0 or more")
     cores = numbers[_ALLOCATED] if numbers[_ALLOCATED] > 0 else numbers[_REQUESTED]
     if 0 < runtime_s < float("inf") and 0 < cores < float("inf"):
         yield OtherJob(submit_s, int(cores), runtime_s, max(runtime_s, numbers[_REQUESTED_TIME]))

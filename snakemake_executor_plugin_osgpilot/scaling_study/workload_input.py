@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.report.lead_times import leads
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unfit
 from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import LIMITS, NORMAL, Scenario
@@ -40,14 +40,14 @@ class Same:
 
 
 def of_snakefile(path: Path) -> Scenario:
-    """Return the workflow in a Snakefile, at the usual site. Raises `BadInput`."""
+    """Return the workflow in a Snakefile, at the usual site. Raises `InputError`."""
     from snakemake_executor_plugin_osgpilot.preview.dag_reader import drawn
     from snakemake_executor_plugin_osgpilot.preview.synthetic_workload import on_pilots
 
     tasks, parents = drawn(str(path), LIMITS)
     drawing = on_pilots(tasks, parents, LINKS_MAX)
     if drawing is None:
-        raise BadInput(f"{path} has more than {LINKS_MAX:,} links between its jobs")
+        raise InputError(f"{path} has more than {LINKS_MAX:,} links between its jobs")
     return _checked(Scenario("snakefile", drawing, option=f"--snakefile {path}"))
 
 
@@ -55,19 +55,21 @@ def of_run(folder: Path) -> Scenario:
     """Return a run that is over, with its offers and limits and with pilots that wait and boot as
     they did. `folder` is the one that Snakemake was started in, or the run's own.
 
-    Raises `BadInput` if there is no run, or nothing to be learned from it.
+    Raises `InputError` if there is no run, or nothing to be learned from it.
     """
     from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
     from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
     try:
         own = folder if (folder / HISTORY).exists() else find(folder)
-    except BadInput as error:
-        raise BadInput(f"there is no run of osgpilot in {folder}") from error
+    except InputError as error:
+        raise InputError(f"there is no run of osgpilot in {folder}") from error
     story = Watched(own).look()
     done = [job for job in story.jobs.values() if job.state == "done" and job.attempts]
     if not done:
-        raise BadInput(f"no job of the run in {own} came to its end: there is nothing to simulate")
+        raise InputError(
+            f"no job of the run in {own} came to its end: there is nothing to simulate"
+        )
     policy = _policy(story, own)
     workload = recorded(own.name, (_ended(job, story) for job in done))
     site, option = _site(story, policy), f"--run {folder}"
@@ -75,10 +77,10 @@ def of_run(folder: Path) -> Scenario:
 
 
 def _checked(scenario: Scenario) -> Scenario:
-    """Return `scenario`. Raises `BadInput` if no pilot could ever run one of its jobs."""
+    """Return `scenario`. Raises `InputError` if no pilot could ever run one of its jobs."""
     for step in scenario.workload(0).steps:
         if found := unfit([class_of(step)], scenario.limits):
-            raise BadInput(
+            raise InputError(
                 f"{scenario.option}: no simulated pilot can run rule {step.rule}: {found[0].reason}"
             )
     return scenario
@@ -102,12 +104,13 @@ def _policy(story: Story, own: Path) -> Policy:
     told = story.life.get("policy", {})
     try:
         offers = tuple(
-            Offer(o["name"], Shape(**o["shape"]), tuple(o["walltimes_s"])) for o in told["offers"]
+            PilotType(o["name"], Shape(**o["shape"]), tuple(o["walltimes_s"]))
+            for o in told["offers"]
         )
         limits = {name: told[name] for name in Policy.__dataclass_fields__ if name in told}
         return Policy(**{**limits, "offers": offers})
     except (KeyError, TypeError) as error:
-        raise BadInput(f"{own}: its history does not say which pilots there were") from error
+        raise InputError(f"{own}: its history does not say which pilots there were") from error
 
 
 def _site(story: Story, policy: Policy) -> Site:
@@ -131,15 +134,15 @@ def _spread(values_s: Iterable[float]) -> Spread:
 def beside(scenario: Scenario, trace: Path, nodes: int, from_h: float) -> Scenario:
     """Return `scenario` with a queue for `nodes` that it shares with a trace from then on.
 
-    Raises `BadInput` for what is no trace, or has no job then.
+    Raises `InputError` for what is no trace, or has no job then.
     """
     try:
         with trace.open(encoding="utf-8", errors="replace") as lines:
             told = read(lines, str(trace))
     except OSError as error:
-        raise BadInput(f"{trace} cannot be read: {error.strerror}") from error
+        raise InputError(f"{trace} cannot be read: {error.strerror}") from error
     site = replace(scenario.site, nodes=nodes, waits=None)
     background = scaled(told, nodes * site.node_shape.cores, 3600 * from_h)
     if not background:
-        raise BadInput(f"{trace} has no job {from_h:g} hours after its beginning")
+        raise InputError(f"{trace} has no job {from_h:g} hours after its beginning")
     return replace(scenario, site=replace(site, background=background))

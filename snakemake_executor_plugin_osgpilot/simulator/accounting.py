@@ -5,7 +5,7 @@ from __future__ import annotations
 from snakemake_executor_plugin_osgpilot.simulator.model import Charged
 
 
-class Tally:
+class CoreHourAccount:
     """Counts from the moment a pilot takes jobs until it ends; integers, so that sums are exact.
 
     `taken` cores are claimed for jobs. What is not taken while others are is loose: `tail` until

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
 from snakemake_executor_plugin_osgpilot.simulator.model import Waits
@@ -89,7 +89,7 @@ class Slurm(Protocol):
     def freed(self, allocation: Allocation) -> None:
         """Take in that one that ran is over."""
 
-    def expected_wait_s(self, offer: Offer) -> float | None:
+    def expected_wait_s(self, offer: PilotType) -> float | None:
         """Return how long a pilot of `offer` would wait, for all Slurm can tell."""
 
 
@@ -116,7 +116,7 @@ class Lottery:
     def freed(self, allocation: Allocation) -> None:
         pass
 
-    def expected_wait_s(self, offer: Offer) -> float | None:
+    def expected_wait_s(self, offer: PilotType) -> float | None:
         return median_wait_s(self._waits, offer.shape.cores, offer.walltimes_s[0])
 
     def _start(self, allocation: Allocation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType
 from snakemake_executor_plugin_osgpilot.simulator.model import Site, Spread, Waits
 
 ROUND_MIN_S = 1.0
@@ -12,7 +12,7 @@ ROUND_MIN_S = 1.0
 
 
 def site_like(
-    name: str, offers: tuple[Offer, ...], wait: Spread, boot: Spread, match_s: float | None
+    name: str, offers: tuple[PilotType, ...], wait: Spread, boot: Spread, match_s: float | None
 ) -> Site:
     """Return a site where a pilot waits and boots like that, whatever its size.
 

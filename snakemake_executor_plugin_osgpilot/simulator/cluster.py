@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.simulator.allocations import Allocation
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
@@ -102,7 +102,7 @@ class Cluster:
         self._used_cores[entry.user] -= allocation.shape.cores
         self._wake()
 
-    def expected_wait_s(self, offer: Offer) -> float | None:
+    def expected_wait_s(self, offer: PilotType) -> float | None:
         # like `sbatch --test-only`, which knows what runs and not what else waits
         now_ms = self._clock.now
         asked = Allocation("", 0, offer.shape, offer.walltimes_s[0] * MS, now_ms)

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Pilot, PilotState, Policy
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import Roster, mute_text
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move, Signs
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.simulator.model import Planner
 from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
@@ -32,7 +32,7 @@ class Site(Protocol):
     def rows(self) -> Mapping[str, Row]:
         """Return what `squeue` shows of each pilot."""
 
-    def expected_wait_s(self, offer: Offer) -> float | None:
+    def expected_wait_s(self, offer: PilotType) -> float | None:
         """Return how long a pilot would wait, None if Slurm does not say."""
 
     def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> bool:
@@ -65,18 +65,18 @@ class Manager:
         self._asked_s: float | None = None
         self._hinted = False
         self._count = 0
-        self.roster = Roster(self._offers, chance)
+        self.roster = PilotInventory(self._offers, chance)
         self.estimates = Estimates()
         self.last = Plan()
         self.plan_s = array("d")
 
-    def look(self, now_s: float) -> list[Move]:
+    def look(self, now_s: float) -> list[StateChange]:
         """Take in what jobs and pilots did since the last time; return pilots that moved."""
         self.estimates = self._observer.learn(self.estimates)
         self._ask_pool(now_s)
         served_s = {n: at_s for n, at_s in self._observer.served_s.items() if at_s <= now_s}
         jobs_wait = bool(self._observer.waiting())
-        signs = Signs(served_s, self._known, self._asked_s, jobs_wait=jobs_wait)
+        signs = PilotObservations(served_s, self._known, self._asked_s, jobs_wait=jobs_wait)
         self.roster.note_served(served_s)
         moves = self.roster.look(self._site.rows(), signs, lambda name: "", now_s)
         mute = self.roster.mute(self._asked_s)

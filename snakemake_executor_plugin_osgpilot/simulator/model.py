@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    END_MARGIN_S,
+    PilotType,
+    Policy,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 
@@ -175,7 +180,7 @@ class Site:
     """
 
     name: str
-    offers: tuple[Offer, ...]
+    offers: tuple[PilotType, ...]
     nodes: int = 20
     node_shape: Shape = field(default=Shape(32, 128_000))
     background: Sequence[OtherJob] = ()

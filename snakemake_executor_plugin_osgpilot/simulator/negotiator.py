@@ -6,7 +6,7 @@ from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.pilots import Farm, SimulatedPilot
+from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool, SimulatedPilot
 
 
 class Negotiator:
@@ -17,7 +17,7 @@ class Negotiator:
     NEGOTIATOR_PRE_JOB_RANK), so that the last pilots stay empty.
     """
 
-    def __init__(self, clock: Clock, interval_s: float, jobs: Jobs, farm: Farm) -> None:
+    def __init__(self, clock: Clock, interval_s: float, jobs: Jobs, farm: PilotPool) -> None:
         self._clock, self._jobs, self._farm = clock, jobs, farm
         self._interval_ms = max(1, round(interval_s * MS))
         self._due = False
@@ -58,7 +58,7 @@ class WeighingNegotiator(Negotiator):
     (`access_point.description`); `largest` is what the biggest pilot offers."""
 
     def __init__(
-        self, clock: Clock, interval_s: float, jobs: Jobs, farm: Farm, largest: Shape
+        self, clock: Clock, interval_s: float, jobs: Jobs, farm: PilotPool, largest: Shape
     ) -> None:
         super().__init__(clock, interval_s, jobs, farm)
         self._largest = largest

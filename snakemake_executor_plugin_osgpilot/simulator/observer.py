@@ -10,16 +10,16 @@ from collections import deque
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import SAMPLES_MAX, Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.pilots import Farm
+from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool
 
 
 class Observer:
     """Looks at the access point's side of jobs."""
 
-    def __init__(self, jobs: Jobs, farm: Farm) -> None:
+    def __init__(self, jobs: Jobs, farm: PilotPool) -> None:
         self._jobs, self._farm = jobs, farm
         self._ended_s: list[deque[float]] = [deque(maxlen=SAMPLES_MAX) for _ in jobs.classes]
         self.served_s: dict[str, float] = {}
@@ -59,7 +59,7 @@ class Observer:
             ended_s.clear()
         return known
 
-    def ahead(self, estimates: Estimates) -> tuple[Ahead, dict[str, float]]:
+    def ahead(self, estimates: Estimates) -> tuple[UpcomingWork, dict[str, float]]:
         """Return what comes next, and when jobs that something waits for are expected to end."""
         jobs, classes = self._jobs, self._jobs.classes
         ends_s: dict[str, float] = {}
@@ -73,5 +73,5 @@ class Observer:
                 others[follower] -= count
         gathered = {classes[number]: count for number, count in enumerate(others) if count}
         further = {classes[number]: count for number, count in enumerate(jobs.later) if count}
-        ahead = Ahead(after, gathered, sum(jobs.later), further, chain=dict(jobs.chain()))
+        ahead = UpcomingWork(after, gathered, sum(jobs.later), further, chain=dict(jobs.chain()))
         return ahead, ends_s

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.simulator.accounting import Tally
+from snakemake_executor_plugin_osgpilot.simulator.accounting import CoreHourAccount
 from snakemake_executor_plugin_osgpilot.simulator.allocations import Allocation
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
@@ -42,7 +42,7 @@ class SimulatedPilot:
         self.free: Shape = allocation.shape
         self.slots: dict[Slot, None] = {}
         self.running: dict[int, list[int]] = {}
-        self.tally = Tally(allocation.shape.cores)
+        self.tally = CoreHourAccount(allocation.shape.cores)
         self.up_ms: int | None = None
         self.first_job_ms: int | None = None
         self.ends_ms = 0
@@ -71,7 +71,7 @@ class Hooks(Protocol):
         """A pilot has ended; jobs that ran there are lost."""
 
 
-class Farm:
+class PilotPool:
     """All pilots that run, and the jobs on them.
 
     What happens is told to `world`. `pilots` are those that have not ended, by name.

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
 from snakemake_executor_plugin_osgpilot.simulator.model import Charged, Life, Moment, Outcome
-from snakemake_executor_plugin_osgpilot.simulator.pilots import Farm, SimulatedPilot
+from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool, SimulatedPilot
 
 SERIES_MAX = 2000
 """With so many moments, every second one is dropped."""
@@ -30,7 +30,7 @@ class Series:
         self._every = 1
         self._looks = 0
 
-    def note(self, now_s: float, jobs: Jobs, farm: Farm, live: Iterable[Pilot]) -> None:
+    def note(self, now_s: float, jobs: Jobs, farm: PilotPool, live: Iterable[Pilot]) -> None:
         """Add one moment."""
         self._looks += 1
         if self._looks % self._every:

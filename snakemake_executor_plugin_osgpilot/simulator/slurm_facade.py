@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Pilot
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotType
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.simulator.allocations import (
     Allocation,
@@ -15,18 +15,18 @@ from snakemake_executor_plugin_osgpilot.simulator.allocations import (
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
 from snakemake_executor_plugin_osgpilot.simulator.cluster import Cluster
 from snakemake_executor_plugin_osgpilot.simulator.model import Site
-from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, Farm, SimulatedPilot
+from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, PilotPool, SimulatedPilot
 from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
 
 
-class Desk:
+class SlurmFacade:
     """Implements `manager.Site`. `pilots` are all that were ever launched, by name.
 
     `held_back` tells whether pilots of an offer are to leave at once when they start.
     """
 
     def __init__(
-        self, clock: Clock, site: Site, luck: Luck, farm: Farm,
+        self, clock: Clock, site: Site, luck: Luck, farm: PilotPool,
         held_back: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._clock, self._site, self._farm, self._held_back = clock, site, farm, held_back
@@ -45,7 +45,7 @@ class Desk:
         self._shown = {n: a for n, a in self._shown.items() if not a.over}
         return rows
 
-    def expected_wait_s(self, offer: Offer) -> float | None:
+    def expected_wait_s(self, offer: PilotType) -> float | None:
         return self._slurm.expected_wait_s(offer) if self._site.hints else None
 
     def launch(self, pilot: Pilot, number: int, avoid: tuple[str, ...]) -> bool:

@@ -25,10 +25,10 @@ from snakemake_executor_plugin_osgpilot.simulator.negotiator import (
     WeighingNegotiator,
 )
 from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
-from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, Farm, SimulatedPilot
+from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, PilotPool, SimulatedPilot
 from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
 from snakemake_executor_plugin_osgpilot.simulator.recorder import Series, outcome
-from snakemake_executor_plugin_osgpilot.simulator.slurm_facade import Desk
+from snakemake_executor_plugin_osgpilot.simulator.slurm_facade import SlurmFacade
 
 STUCK_MS = 7200 * MS
 """A run is given up when so long no job ran, no pilot was under way and no job was to arrive. A
@@ -65,9 +65,9 @@ class World:
         luck = Luck(seed, site)
         stragglers = luck.stragglers(len(workload))
         self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor)
-        self.farm = Farm(self.clock, site, luck, self.jobs, self)
+        self.farm = PilotPool(self.clock, site, luck, self.jobs, self)
         self._observer = Observer(self.jobs, self.farm)
-        self._desk = Desk(self.clock, site, luck, self.farm, self._held_back)
+        self._desk = SlurmFacade(self.clock, site, luck, self.farm, self._held_back)
         spread = luck.stream("breakers")
         self.manager = Manager(
             planner, policy, self._observer, self._desk, lambda: spread.uniform(0.5, 1.5)

@@ -9,7 +9,11 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
 from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import (
+    InputError,
+    MissingPrerequisiteError,
+    OsgpilotError,
+)
 from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
 from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
@@ -78,7 +82,8 @@ class Cluster:
     def client(self, run: RunFolder) -> SlurmClient:
         """Return Slurm as a run uses it, with the pilots' script in place.
 
-        Raises `Unavailable`, or `BadInput` where others could put another script there.
+        Raises `MissingPrerequisiteError`, or `InputError` where others could put another script
+        there.
         """
         path = self.folder(run).path / SCRIPT
         client = SlurmClient(self.host, self.user, self.site.slurm, path)
@@ -86,18 +91,18 @@ class Cluster:
             client.write({path: script()})
         except OsgpilotError as error:
             remedy = "; see `slurm.folder` in the site file" if self.site.slurm.ssh else ""
-            raise Unavailable(f"{error}{remedy}") from error
+            raise MissingPrerequisiteError(f"{error}{remedy}") from error
         if self.site.slurm.ssh:
             self._check_folder(path.parents[1])
         return client
 
     def _check_folder(self, folder: Path) -> None:
-        """Raise `BadInput` where other users can replace what is in `folder`."""
+        """Raise `InputError` where other users can replace what is in `folder`."""
         owners = ("(", "-user", self.user, "-o", "-user", "0", ")")
         modes = ("(", "-perm", "-1000", "-o", "!", "-perm", "/022", ")")
         done = self.host.run(["find", "-H", str(folder), "-maxdepth", "0", *owners, *modes])
         if done.status == 0 and not done.out.strip():
-            raise BadInput(
+            raise InputError(
                 f"the folder {folder} on {self.site.slurm.ssh} belongs to another user, or others "
                 "can write to it, and so replace the script of your pilots; take those rights away "
                 "(chmod go-w), or name another folder in the site file's `slurm.folder`"
@@ -108,7 +113,7 @@ class Cluster:
         lease = str(self.folder(run).path / LEASE)
         done = self.host.run(["touch", f"--date=@{until_s:.0f}", lease])
         if done.status:
-            raise Unavailable(f"{lease} cannot be dated: {done.err.strip()}")
+            raise MissingPrerequisiteError(f"{lease} cannot be dated: {done.err.strip()}")
 
     def leave(self, run: RunFolder) -> None:
         """Bring the pilots' logs home and remove the run's folder from a cluster behind SSH."""
@@ -153,7 +158,8 @@ def connect(ssh: str) -> Host:
 
 
 def checked(host: Host, site: Site) -> Cluster:
-    """Return the cluster on `host`. Raises `BadInput` or `Unavailable` for what is not there."""
+    """Return the cluster on `host`. Raises `InputError` or `MissingPrerequisiteError` for what is
+    not there."""
     found = look(host, site)
     for problem in (found.slurm_problem, found.token_problem, found.image_problem):
         if problem:
@@ -190,7 +196,7 @@ class Look:
             else "run Snakemake where Slurm's commands work, or name that host in the site file's "
             "`slurm.ssh`"
         )
-        return Unavailable(f"`{missing}` was not found{self._where}; {remedy}")
+        return MissingPrerequisiteError(f"`{missing}` was not found{self._where}; {remedy}")
 
     @property
     def token_problem(self) -> OsgpilotError | None:
@@ -198,13 +204,13 @@ class Look:
         path, facts = self.site.token, self.facts
         name = f"token file {path}{self._where}"
         if "unreadable" in facts:
-            return BadInput(f"{name}: {facts['unreadable']}; see `token` in the site file")
+            return InputError(f"{name}: {facts['unreadable']}; see `token` in the site file")
         if int(facts["mode"], 8) & 0o077:
-            return BadInput(f"{name} can be read by others; run: chmod 600 {path}")
+            return InputError(f"{name} can be read by others; run: chmod 600 {path}")
         if facts["size"] == "0":
-            return BadInput(f"{name} is empty; ask your OSG contact for a token")
+            return InputError(f"{name} is empty; ask your OSG contact for a token")
         if facts["owner"] != facts["uid"]:
-            return BadInput(f"{name} belongs to another user; make a copy of your own")
+            return InputError(f"{name} belongs to another user; make a copy of your own")
         return None
 
     @property
@@ -219,18 +225,21 @@ class Look:
             why = f"is not an image of Apptainer (SIF){self._where}"
         else:
             why = f"cannot be read{self._where}: {kind}"
-        return BadInput(f"{name} {why}; see `image` in the site file")
+        return InputError(f"{name} {why}; see `image` in the site file")
 
 
 def look(host: Host, site: Site) -> Look:
-    """Return what is there of all that a run needs. Raises `Unavailable` if there is no telling."""
+    """Return what is there of all that a run needs. Raises `MissingPrerequisiteError` if there is
+    no telling."""
     told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
     lines = [line.split("=", 1) for line in told.out.splitlines() if "=" in line]
     facts = dict(lines)
     claims = "\n".join(value for name, value in lines if name == "claims")
     if not {"home", "user", "uid"} <= facts.keys() or not facts.keys() & {"size", "unreadable"}:
         where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
-        raise Unavailable(f"the first look{where} failed: {' '.join(told.err.split())}")
+        raise MissingPrerequisiteError(
+            f"the first look{where} failed: {' '.join(told.err.split())}"
+        )
     home = Path(facts["home"])
     image = site.image if "://" in site.image else str(_at_home(site.image, home))
     there = replace(site, token=_at_home(str(site.token), home), image=image)

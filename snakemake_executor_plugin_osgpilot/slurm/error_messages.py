@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.errors import NotNow, OsgpilotError, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    OutcomeUnknownError,
+    RejectedError,
+    TryLaterError,
+)
 
 SBATCH = "sbatch"
 
@@ -95,7 +100,7 @@ def failure(command: str, said: str) -> OsgpilotError:
     """
     text, told = f"{command}: {said}", said.lower()
     if any(part in told for part in UNKNOWN):
-        return Unanswered(text)
+        return OutcomeUnknownError(text)
     if any(part in told for part in NEVER):
-        return Refused(text)
-    return NotNow(text) if command == SBATCH else Unanswered(text)
+        return RejectedError(text)
+    return TryLaterError(text) if command == SBATCH else OutcomeUnknownError(text)

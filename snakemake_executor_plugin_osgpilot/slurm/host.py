@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.common.subprocesses import Interrupt, run
-from snakemake_executor_plugin_osgpilot.errors import Abandoned
+from snakemake_executor_plugin_osgpilot.errors import AbandonedError
 from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer, answer, script
 
 TIMEOUT_S = 60
@@ -22,7 +22,7 @@ class Connection(Protocol):
     """A way to a shell."""
 
     def shell(self) -> list[str]:
-        """Return the argument list of a `sh` on the host. Raises `Unreached`."""
+        """Return the argument list of a `sh` on the host. Raises `NotSentError`."""
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -58,8 +58,9 @@ class Host:
 
         Messages name it `what`, by default its first word.
 
-        Raises `Unreached` when it did not begin, `Unanswered` when it is not known how it ended;
-        that it has ended after `timeout_s` is certain. `Abandoned` after `interrupt`.
+        Raises `NotSentError` when it did not begin, `OutcomeUnknownError` when it is not known how
+        it ended; that it has ended after `timeout_s` is certain. `AbandonedError` after
+        `interrupt`.
         """
         shell, mark = self._connection.shell(), f"osgpilot-{secrets.token_hex(8)}"
         deadline_s = None
@@ -74,7 +75,7 @@ class Host:
             interrupt=self._interrupt,
         )
         if self._interrupt.came:
-            raise Abandoned(f"`{what or argv[0]}` was not waited for")
+            raise AbandonedError(f"`{what or argv[0]}` was not waited for")
         self._learn_time(done.stdout, mark, began_s)
         return answer(done.stdout, done.stderr, mark=mark, what=what or argv[0])
 

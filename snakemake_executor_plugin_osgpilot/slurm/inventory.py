@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from snakemake_executor_plugin_osgpilot.config import slurm_facts as facts
 from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
 SCONTROL = ("scontrol", "--all", "--oneliner", "show")
@@ -14,7 +14,7 @@ SCONTROL = ("scontrol", "--all", "--oneliner", "show")
 
 
 def survey(host: Host) -> ClusterFacts:
-    """Return what Slurm tells its users of the cluster. Raises `Unanswered`.
+    """Return what Slurm tells its users of the cluster. Raises `OutcomeUnknownError`.
 
     Four commands, whatever the size of the cluster; accounts are left out where none are kept.
     """
@@ -38,7 +38,7 @@ def _associations(host: Host) -> tuple[facts.Association, ...] | None:
         text = _answer(
             host, ["sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"user={user}", fields]
         )
-    except Unanswered:
+    except OutcomeUnknownError:
         return None
     return facts.associations(text)
 
@@ -47,5 +47,5 @@ def _answer(host: Host, argv: Sequence[str]) -> str:
     done = host.run(argv)
     if done.status:
         said = " ".join(done.err.split()) or f"exit status {done.status}"
-        raise Unanswered(f"{' '.join(argv[:4])}: {said}")
+        raise OutcomeUnknownError(f"{' '.join(argv[:4])}: {said}")
     return done.out

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.run.leftovers import run_of
 from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS
@@ -37,7 +37,9 @@ def allocation_id(sbatch_output: str) -> str:
     lines = sbatch_output.strip().splitlines()
     found = lines[-1].split(";")[0].strip() if lines else ""
     if not _is_number(found):
-        raise Unanswered(f"sbatch answered without a job id: {sbatch_output.strip()[:200]!r}")
+        raise OutcomeUnknownError(
+            f"sbatch answered without a job id: {sbatch_output.strip()[:200]!r}"
+        )
     return found
 
 
@@ -89,9 +91,10 @@ def folders(squeue_output: str, mark: str) -> list[tuple[str, str, Path]]:
 
 
 def check_answered(text: str) -> None:
-    """Raise `Unanswered` if squeue says that it did not get its answer, whatever its status."""
+    """Raise `OutcomeUnknownError` if squeue says that it did not get its answer, whatever its
+    status."""
     if found := _NO_ANSWER.search(text):
-        raise Unanswered(f"squeue: {found[0].strip()[:200]}")
+        raise OutcomeUnknownError(f"squeue: {found[0].strip()[:200]}")
 
 
 _NO_ANSWER = re.compile(r"^.*slurm_load_jobs? error.*$", re.MULTILINE)
@@ -100,7 +103,8 @@ _NODE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
-    """Yield the rows of pilots. Raises `Unanswered` if there is but a part of the answer."""
+    """Yield the rows of pilots. Raises `OutcomeUnknownError` if there is but a part of the
+    answer."""
     head, *lines = squeue_output.split(f"{mark}+")
     check_answered(head)
     for line in lines:
@@ -108,7 +112,7 @@ def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
         check_answered(after)
         fields = text.split(f"{mark},")
         if not end or len(fields) != len(FIELDS):
-            raise Unanswered(f"squeue's answer was cut off: {text[:200]!r}")
+            raise OutcomeUnknownError(f"squeue's answer was cut off: {text[:200]!r}")
         if run_of(fields[1]):
             yield _row(fields)
 

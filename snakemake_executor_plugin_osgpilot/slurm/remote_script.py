@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 UNWRITTEN, LATE = "unwritten", "late"
 
@@ -89,16 +89,17 @@ def _writes(files: Mapping[Path, str]) -> str:
 
 
 def answer(out: str, err: str, *, mark: str, what: str) -> Answer:
-    """Return what the command `what` said. Raises `Unanswered` unless it ran to its end."""
+    """Return what the command `what` said. Raises `OutcomeUnknownError` unless it ran to its
+    end."""
     said = " ".join(err.split())
     parts = out.split(f"\n{mark} ")
     if len(parts) != 3 or not parts[2].endswith("\n"):
-        raise Unanswered(f"`{what}` was cut off" + (f": {said}" if said else ""))
+        raise OutcomeUnknownError(f"`{what}` was cut off" + (f": {said}" if said else ""))
     began, _, printed = parts[1].partition("\n")
     status = parts[2].strip()
     if why := _NOT_RUN.get(status):
         said_too = f": {said}" if said else ""
-        raise Unanswered(
+        raise OutcomeUnknownError(
             f"{why}{said_too}" if status == UNWRITTEN else f"`{what}`: {why}{said_too}"
         )
     return Answer(int(status), printed, err, int(began))

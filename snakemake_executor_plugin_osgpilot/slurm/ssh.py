@@ -21,10 +21,10 @@ from snakemake_executor_plugin_osgpilot.common.subprocesses import (
     run,
 )
 from snakemake_executor_plugin_osgpilot.errors import (
+    MissingPrerequisiteError,
+    NotSentError,
     OsgpilotError,
-    Unanswered,
-    Unavailable,
-    Unreached,
+    OutcomeUnknownError,
 )
 
 LIFE_S = 3600
@@ -87,19 +87,19 @@ class SshConnection:
     def log_in(self) -> None:
         """Open the connection; the user may be asked for a password or a second factor.
 
-        Raises `Unavailable` with what to do.
+        Raises `MissingPrerequisiteError` with what to do.
         """
         said = self._open()
         if said and _is_denied(said) and has_terminal():
             self._forget_socket()
             said = "" if converse(self._master()) == 0 and self._is_open() else said
         if said:
-            raise Unavailable(self._explained(said))
+            raise MissingPrerequisiteError(self._explained(said))
 
     def shell(self) -> list[str]:
         """Return the argument list of a remote `sh`; connects anew if no prompt is needed for it.
 
-        Raises `Unreached`, also when the user has to log in again.
+        Raises `NotSentError`, also when the user has to log in again.
         """
         if not self._is_open():
             self._reopen()
@@ -121,14 +121,14 @@ class SshConnection:
 
     def _reopen(self) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
-            raise Unreached(self._failed[1])
+            raise NotSentError(self._failed[1])
         said = self._open()
         self._failed = None
         if said:
             why = self._explained(said)
             pause_s = RETRY_DENIED_S if _is_denied(said) else RETRY_S
             self._failed = time.monotonic() + pause_s, why
-            raise Unreached(why)
+            raise NotSentError(why)
 
     def _open(self) -> str:
         """Log in without asking anybody; return what ssh said if that failed."""
@@ -138,7 +138,7 @@ class SshConnection:
         argv = self._master("-E", str(log), BatchMode="yes", LogLevel="ERROR")
         try:
             status = detach(argv, timeout_s=LOGIN_S)
-        except Unanswered as silence:
+        except OutcomeUnknownError as silence:
             return str(silence)
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         if status == 0 and self._is_open():

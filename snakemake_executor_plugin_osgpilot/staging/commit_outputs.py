@@ -22,8 +22,8 @@ from snakemake_executor_plugin_osgpilot.staging import latency_wait as late
 from snakemake_executor_plugin_osgpilot.staging.payload import Payload, lies_in, tops
 from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     TAKEN,
-    Incomplete,
-    JobFailed,
+    IncompleteOutputError,
+    JobFailedError,
     came,
     kind,
     take,
@@ -44,9 +44,9 @@ to what came, on their way there, and for what came and is about to be removed."
 
 
 def check_ended(job: Job) -> None:
-    """Raise `JobFailed` if a job did not end by itself."""
+    """Raise `JobFailedError` if a job did not end by itself."""
     if job.state is JobState.REMOVED:
-        raise JobFailed(job.text or "the job was removed from the queue")
+        raise JobFailedError(job.text or "the job was removed from the queue")
 
 
 def commit(
@@ -58,18 +58,19 @@ def commit(
 ) -> None:
     """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
 
-    Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailed` or
-    `Incomplete` with the cause; no output is touched then. Can be done more than once.
+    Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailedError`
+    or `IncompleteOutputError` with the cause; no output is touched then. Can be done more than
+    once.
     """
     for left_over in (REPLACED, PLACING, EMPTIED):
         _remove(job_folder / left_over)
     back = take(job_folder)
     if exit_status != 0:
-        with suppress(Incomplete, JobFailed):
+        with suppress(IncompleteOutputError, JobFailedError):
             take_stock(back, succeeded=False)
         complaint = _bring_logs(tops(payload.logs), job_folder, workdir)
         _check_own_failure(job_folder, exit_status)
-        raise JobFailed(f"the command failed with exit status {exit_status}{complaint}")
+        raise JobFailedError(f"the command failed with exit status {exit_status}{complaint}")
     outputs = tops(payload.outputs)
     # those in folders that are outputs come with these, those that are links as outputs do
     logs = [log for log in tops(payload.logs) if not any(lies_in(log, each) for each in outputs)]
@@ -87,43 +88,45 @@ def commit(
         for path in payload.protected:
             _protect(workdir / path)
     except OSError as error:
-        raise JobFailed(f"cannot put the outputs in place: {error}") from error
+        raise JobFailedError(f"cannot put the outputs in place: {error}") from error
 
 
 def _check(payload: Payload, links: Links, latency_wait_s: float, complaint: str) -> None:
-    """Raise `JobFailed` unless all that the job declares is there, and is what it declares."""
+    """Raise `JobFailedError` unless all that the job declares is there, and is what it declares."""
     missing = [path for path in payload.outputs if path not in links and not links.came(path)]
     if missing:
-        raise JobFailed(f"the command succeeded but did not make {', '.join(missing)}{complaint}")
+        raise JobFailedError(
+            f"the command succeeded but did not make {', '.join(missing)}{complaint}"
+        )
     if unseen := late.missing(payload.shared):
-        raise JobFailed(
+        raise JobFailedError(
             f"the command succeeded but {', '.join(unseen)} cannot be seen here after "
             f"{latency_wait_s:.0f} s (--latency-wait){complaint}"
         )
     if complaint:
-        raise JobFailed(f"the command succeeded{complaint}")
+        raise JobFailedError(f"the command succeeded{complaint}")
     for path in payload.shared:
         if not is_fit(path, payload.shared_prefixes):
-            raise JobFailed(f"{path} is neither a file nor a folder in a shared folder")
+            raise JobFailedError(f"{path} is neither a file nor a folder in a shared folder")
     links.check()
     for path in payload.outputs:
         _check_kind(path, payload, links)
 
 
 def _check_kind(path: str, payload: Payload, links: Links) -> None:
-    """Raise `JobFailed` for what Snakemake would end the whole workflow for."""
+    """Raise `JobFailedError` for what Snakemake would end the whole workflow for."""
     found = links.leads_to(path) if path in links else links.came(path)
     if not found:
-        raise JobFailed(
+        raise JobFailedError(
             f"{path} is a link to {links.target(path)}, which is not there; "
             "declare what it leads to as an output, too, or copy it"
         )
     if found == "folder" and path not in payload.folders:
-        raise JobFailed(f"{path} is a folder; declare it as directory({path!r})")
+        raise JobFailedError(f"{path} is a folder; declare it as directory({path!r})")
     if found == "file" and path in payload.folders:
-        raise JobFailed(f"{path} is declared as directory() and is none")
+        raise JobFailedError(f"{path} is declared as directory() and is none")
     if found == "folder" and path in payload.protected and path in links:
-        raise JobFailed(f"{path} is a link to a folder, which protected() would write-protect")
+        raise JobFailedError(f"{path} is a link to a folder, which protected() would write-protect")
 
 
 def _put_in_place(
@@ -310,17 +313,18 @@ def empty(job_folder: Path) -> None:
 
 
 def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:
-    """Raise `Incomplete` for a job that met a full disk on its node, that was killed before
-    wrapper.sh has seen its command's end, or of which nothing is there: it was emptied by now.
+    """Raise `IncompleteOutputError` for a job that met a full disk on its node, that was killed
+    before wrapper.sh has seen its command's end, or of which nothing is there: it was emptied by
+    now.
 
     Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
     if kind(came(job_folder), "") != "folder":
-        raise Incomplete("its outputs did not come back")
+        raise IncompleteOutputError("its outputs did not come back")
     if os.path.lexists(came(job_folder) / DISK_FULL):
-        raise Incomplete("the job failed for want of room on the node's disk")
+        raise IncompleteOutputError("the job failed for want of room on the node's disk")
     if exit_status in KILLED and not command_ended(job_folder):
-        raise Incomplete(f"the job was killed from outside (exit status {exit_status})")
+        raise IncompleteOutputError(f"the job was killed from outside (exit status {exit_status})")
 
 
 def _protect(path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import image_name
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import is_below
 
@@ -48,7 +48,7 @@ class Images:
     def find(self, name: str) -> Image:
         """Return the image that a user calls `name`: a URL, or a path from the working folder.
 
-        Raises `BadInput` if HTCondor could not use it.
+        Raises `InputError` if HTCondor could not use it.
         """
         if not name:
             return NO_IMAGE
@@ -63,11 +63,11 @@ class Images:
         if is_below(str(path), _EVERYWHERE):
             return Image(str(path), transferred=False)
         if not path.exists():
-            raise BadInput(
+            raise InputError(
                 f"the container image {path} does not exist (one in a registry begins with docker://)"
             )
         if not path.is_dir() and path.suffix != ".sif":
-            raise BadInput(f"the container image {path} has to be a folder or end in .sif")
+            raise InputError(f"the container image {path} has to be a folder or end in .sif")
         if is_below(str(path), self.shared_prefixes):
             self.say(f"image {path} is read where it is")
             return Image(str(path), transferred=False)
@@ -81,9 +81,9 @@ def _remote(url: str) -> Image:
         return Image(url)
     if not url.startswith(_FETCHED_AS_FILE):
         known = ", ".join((*_FETCHED_BY_NAME, *_FETCHED_AS_FILE))
-        raise BadInput(f"HTCondor cannot fetch the container image {url}; {_NOWHERE_ELSE}{known}")
+        raise InputError(f"HTCondor cannot fetch the container image {url}; {_NOWHERE_ELSE}{known}")
     if not url.endswith(".sif"):
-        raise BadInput(f"the container image {url} has to end in .sif")
+        raise InputError(f"the container image {url} has to end in .sif")
     return Image(url)
 
 

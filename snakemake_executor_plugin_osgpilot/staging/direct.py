@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.path_rewriting import places_of
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     TMPDIR,
@@ -22,7 +22,11 @@ from snakemake_executor_plugin_osgpilot.staging.payload import (
     stays_within,
 )
 from snakemake_executor_plugin_osgpilot.staging.scripts import runs_alone, script_lines
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, Way, ordered
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
+    TransferMethod,
+    TransferPolicy,
+    ordered,
+)
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -50,7 +54,7 @@ _DEPLOYED = {
 """Directives that count only when Snakemake is told to use them (`--sdm`)."""
 
 
-def unsupported(job: Any, traffic: Traffic, deployment: Collection[str]) -> str | None:
+def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
 
     `deployment` are the ways in which Snakemake was told to deploy software (`--sdm`).
@@ -82,11 +86,11 @@ def _bound_to_the_place(job: Any) -> str | None:
     return None
 
 
-def _storage(job: Any, traffic: Traffic) -> str | None:
+def _storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return which file in storage HTCondor cannot bring."""
-    gone = [file for file in job.input if traffic.into(file) is Way.STORAGE]
+    gone = [file for file in job.input if traffic.into(file) is TransferMethod.STORAGE]
     made = [*job.output, *job.log]
-    gone += [file for file in made if traffic.out_of(file) is Way.STORAGE]
+    gone += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
     if gone:
         return f"Snakemake has to bring {gone[0].storage_object.print_query}"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
@@ -102,10 +106,10 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
 
 
-def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload:
+def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`. Raises `BadInput` naming rule and path when a
+    `environment` has the workflow's `envvars:`. Raises `InputError` naming rule and path when a
     file lies outside the working folder.
     """
     parts = members(job)
@@ -126,26 +130,26 @@ def build(job: Any, environment: Mapping[str, str], traffic: Traffic) -> Payload
         internal=tuple(path for path in internal if path in back),
         protected=ordered(file for file in made if flagged(file, "protected")),
         folders=ordered(file for file in made if flagged(file, "directory")),
-        shared=tuple(p for p in traffic.outputs(made, Way.SHARED) if p not in internal),
+        shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in internal),
         shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
     ).checked(job)
 
 
 def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
-    """Raise `BadInput` if members of a group are at odds that could each run alone."""
+    """Raise `InputError` if members of a group are at odds that could each run alone."""
     shells = {_shell(part) for part in parts}
     if clash or len(shells) > 1:
         both = "files in storage have the same name or need different keys"
         what = both if clash else "its rules use different shells"
-        raise BadInput(
+        raise InputError(
             f"{label(job)}: {what}; take a rule out of the group or set its resource "
             "osgpilot_payload to snakemake"
         )
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: Traffic
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy
 ) -> tuple[str, tuple[str, ...]]:
     """Return what runs for one job, and the files it names by their absolute paths."""
     from snakemake.shell import shell
@@ -174,7 +178,7 @@ def _command(job: Any, resources: Any) -> str:
     """Return the rule's shell command, formatted as Snakemake's `shell` does it.
 
     It knows the names of the Snakefile that has the rule, which in a module are not the workflow's.
-    Raises `BadInput` for a name that is none.
+    Raises `InputError` for a name that is none.
     """
     from snakemake.utils import format as formatted
 
@@ -186,7 +190,9 @@ def _command(job: Any, resources: Any) -> str:
             **theirs, **own, resources=resources, rule=job.rule.name, bench_iteration=None,
         )  # fmt: skip
     except Exception as error:
-        raise BadInput(f"rule {job.rule.name}: its command cannot be formatted: {error}") from error
+        raise InputError(
+            f"rule {job.rule.name}: its command cannot be formatted: {error}"
+        ) from error
     return str(text)
 
 
@@ -208,14 +214,14 @@ def _resources(job: Any) -> Any:
     return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
 
 
-def _shared_places(job: Any, traffic: Traffic, resources: Any) -> str:
+def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
     """Return shell lines that do for files in shared places what Snakemake does before a job.
 
     Old outputs go and folders are made; what travels back needs neither, its folder is new.
     """
     lines = []
     for file in (*job.output, *job.log):
-        if traffic.out_of(file) is Way.SHARED:
+        if traffic.out_of(file) is TransferMethod.SHARED:
             path = shlex.quote(str(file))
             old = "-rf" if flagged(file, "directory") else "-f"
             folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120

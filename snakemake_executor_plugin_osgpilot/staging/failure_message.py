@@ -24,7 +24,7 @@ def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> s
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
     ran = job.exit_status is not None
     where = f" ({_where(job)})" if ran else ""
-    before = f"\nWhat happened: {history(job.setbacks)}" if job.setbacks else ""
+    before = f"\nWhat happened: {history(job.failed_attempts)}" if job.failed_attempts else ""
     tail = output_tail(job_folder, redact)
     said = f"\nIts output ended with:\n{tail}" if tail else ""
     return f"osgpilot: {redact(cause)}{where}{redact(before)}{said}\n"

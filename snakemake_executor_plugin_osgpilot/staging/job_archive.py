@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from snakemake_executor_plugin_osgpilot.staging.payload import Payload, tops
 from snakemake_executor_plugin_osgpilot.staging.symlinks import leads_nowhere, stays_a_link
@@ -41,7 +41,7 @@ every waiting job is no burden for the access point's disk."""
 
 
 @dataclass(frozen=True)
-class Parcel:
+class JobArchive:
     """A job as it will lie in its folder: its file, and what is linked beside it."""
 
     content: bytes
@@ -67,8 +67,8 @@ class Parcel:
         _write_private(entry / JOB_FILE, self.content)
 
 
-def pack(payload: Payload, run_folder: Path, workdir: Path) -> Parcel:
-    """Return what travels for a job. Raises `BadInput` if an input is not there."""
+def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
+    """Return what travels for a job. Raises `InputError` if an input is not there."""
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     if archive.exists():
@@ -81,7 +81,7 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> Parcel:
             # a Path would leave out `./` and the like
             links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
     content = _wrapper() + b"\0" + _records(payload, packed, links)
-    return Parcel(content, travelling if packed is None else {})
+    return JobArchive(content, travelling if packed is None else {})
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -150,7 +150,7 @@ def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str
     )
     records = [text for table in tables for text in (str(len(table)), *table)]
     if any("\0" in text for text in records):
-        raise BadInput("the job's command or a file name contains a NUL character")
+        raise InputError("the job's command or a file name contains a NUL character")
     return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
@@ -158,7 +158,7 @@ def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield all that travels for an input, by its path below `source` (empty for itself).
 
     Links to a place within the same folder stay links; others are followed, and are what they lead
-    to. Raises `BadInput` for an input that is not there, for what is neither a file nor a folder,
+    to. Raises `InputError` for an input that is not there, for what is neither a file nor a folder,
     and for a folder that a link has contain itself: there would be no end to it.
     """
     ahead: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [("", False, ())]
@@ -173,15 +173,17 @@ def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
         try:
             status = place.stat()
         except OSError as error:
-            raise BadInput(f"the input {place} is not there ({error.strerror})") from error
+            raise InputError(f"the input {place} is not there ({error.strerror})") from error
         yield path, status
         if S_ISREG(status.st_mode):
             continue
         this = (status.st_dev, status.st_ino)
         if not S_ISDIR(status.st_mode):
-            raise BadInput(f"the input {place} is neither a file nor a folder")
+            raise InputError(f"the input {place} is neither a file nor a folder")
         if this in above:
-            raise BadInput(f"the input {source} has no end: {place} is a link to a folder above it")
+            raise InputError(
+                f"the input {source} has no end: {place} is a link to a folder above it"
+            )
         inside = (f"{path}/{each.name}".lstrip("/") for each in place.iterdir())
         ahead += [(each, followed, (*above, this)) for each in inside]
 

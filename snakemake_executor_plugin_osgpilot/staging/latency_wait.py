@@ -14,7 +14,7 @@ LOOK_EVERY_S = 1.0
 
 
 @dataclass
-class Late:
+class LatencyWait:
     """Ended jobs that wait for their outputs to be seen here, each for `wait_s` at most."""
 
     wait_s: float

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, is_below
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy, is_below
 
 _MORE = r"(?:/[^\s'\"`;|&<>()$\\:,]*)?"
 """What may follow a folder in a path; a path with other characters is not taken for a file."""
@@ -51,7 +51,7 @@ class Places:
         return re.sub(pattern, moved, command), tuple(files)
 
 
-def places_of(workflow: Any, traffic: Traffic) -> Places:
+def places_of(workflow: Any, traffic: TransferPolicy) -> Places:
     """Return the places of the workflow that runs in the current folder."""
     workdir = Path.cwd()
     copies = str(workflow.sourcecache.runtime_cache_path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 HERE = "/@osgpilot-here@"
 """Stands in a script for the folder in which the job runs, which is known only there."""
@@ -48,7 +48,7 @@ class Payload:
     with_snakefiles: bool = False
 
     def checked(self, job: Any) -> Payload:
-        """Return this payload; raise `BadInput` if a file lies outside the working folder."""
+        """Return this payload; raise `InputError` if a file lies outside the working folder."""
         check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         return self
 
@@ -75,17 +75,17 @@ def tops(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_places(job: Any, paths: Iterable[str]) -> None:
-    """Raise `BadInput` if one of the paths of `job` leads out of the working folder."""
+    """Raise `InputError` if one of the paths of `job` leads out of the working folder."""
     for path in paths:
         pure = PurePosixPath(path)
         below = os.path.relpath(path) if pure.is_absolute() else ".."
         if not below.startswith(".."):
-            raise BadInput(
+            raise InputError(
                 f"{label(job)}: {path} is an absolute path, which is not there where the job runs: "
                 f"write {below}, relative to the working folder"
             )
         if pure.is_absolute() or ".." in pure.parts:
-            raise BadInput(
+            raise InputError(
                 f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
                 "below, or name a folder that the pilots' nodes see in "
                 "--osgpilot-shared-prefixes, or use a storage plugin"

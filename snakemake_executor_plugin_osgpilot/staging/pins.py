@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import Offer
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType
 from snakemake_executor_plugin_osgpilot.staging.payload import unknown
 from snakemake_executor_plugin_osgpilot.staging.rule_resources import PARTITION, SHAPE
 
 
-def pinned(who: str, parts: Iterable[Any], offers: tuple[Offer, ...]) -> tuple[str, ...]:
+def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
     """Return the names of the offers that a job (`parts`: its members) wants, none if any will do.
 
     Partition and shape are the two halves of an offer's name; all members of a group that say one
-    say the same (Snakemake sees to that for text). Raises `BadInput` naming job and resource, with
-    what there is instead.
+    say the same (Snakemake sees to that for text). Raises `InputError` naming job and resource,
+    with what there is instead.
     """
     names = [offer.name for offer in offers]
     wanted = False
@@ -28,7 +28,7 @@ def pinned(who: str, parts: Iterable[Any], offers: tuple[Offer, ...]) -> tuple[s
             left = [name for name in names if name.rpartition("/")[half] == value]
             if not left:
                 known = ", ".join(dict.fromkeys(name.rpartition("/")[half] for name in names))
-                raise BadInput(
+                raise InputError(
                     f"{who}: the resource {resource} is {value!r}; {_kind(resource)} {known}"
                 )
             names, wanted = left, True

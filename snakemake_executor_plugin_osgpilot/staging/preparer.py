@@ -13,13 +13,13 @@ from typing import Any
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
 from snakemake_executor_plugin_osgpilot.runtime_image.probe import lacks
 from snakemake_executor_plugin_osgpilot.staging import direct
 from snakemake_executor_plugin_osgpilot.staging import via_snakemake as snakemake
 from snakemake_executor_plugin_osgpilot.staging.container_image import Image, Images
-from snakemake_executor_plugin_osgpilot.staging.job_archive import Parcel, pack
+from snakemake_executor_plugin_osgpilot.staging.job_archive import JobArchive, pack
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     Payload,
     check_places,
@@ -36,7 +36,7 @@ from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
 )
 from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles, Lines
 from snakemake_executor_plugin_osgpilot.staging.scripts import needs_r
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, is_below
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy, is_below
 from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -55,7 +55,7 @@ class Prepared:
 
     payload: Payload
     request: Request
-    parcel: Parcel
+    parcel: JobArchive
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Preparer:
     workdir: Path
     command: Callable[[Any], str]
     environment: Mapping[str, str]
-    traffic: Traffic
+    traffic: TransferPolicy
     images: Images
     requests: Requests
     keys: KeyFiles
@@ -81,7 +81,7 @@ class Preparer:
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[Any]) -> None:
-        """Check the rules of all jobs to come and pack the sources. Raises `BadInput`."""
+        """Check the rules of all jobs to come and pack the sources. Raises `InputError`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
@@ -102,7 +102,7 @@ class Preparer:
         return self._classes.get(str(job.rule))
 
     def _check(self, job: Any) -> None:
-        """Raise `BadInput` for what no job of this rule could do without."""
+        """Raise `InputError` for what no job of this rule could do without."""
         needs_snakemake = self._needs_snakemake(job)
         image = self._image(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
@@ -126,14 +126,14 @@ class Preparer:
         why = self._reason(job) or KIND
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
         if not image:
-            raise BadInput(f"{needs}: name an image that has it with --osgpilot-runtime-image")
+            raise InputError(f"{needs}: name an image that has it with --osgpilot-runtime-image")
         if self._elsewhere:
-            raise BadInput(
+            raise InputError(
                 f"{needs}, which finds the workflow below the working folder only, and "
                 f"{self._elsewhere[0]} lies elsewhere: start Snakemake in a folder above it"
             )
         if str(job.rule.wrapper or "").startswith("file:/"):
-            raise BadInput(
+            raise InputError(
                 f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
                 "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
             )
@@ -141,7 +141,7 @@ class Preparer:
             self._check_for_conda(job, image)
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
-            raise BadInput(f"{needs}: run Snakemake with --shared-fs-usage none")
+            raise InputError(f"{needs}: run Snakemake with --shared-fs-usage none")
 
     @property
     def _globbed(self) -> Path:
@@ -155,28 +155,30 @@ class Preparer:
         has = f"rule {job.rule} has a `conda:` environment"
         if shutil.which("conda") is None:
             # it asks conda where that is before any local rule, were it only `all`, and then fails
-            raise BadInput(f"{has}, and Snakemake needs conda on this machine, too: put it on PATH")
+            raise InputError(
+                f"{has}, and Snakemake needs conda on this machine, too: put it on PATH"
+            )
         if lacks(image, "conda"):
-            raise BadInput(
+            raise InputError(
                 f"{has} and {image} has no conda: build an image on one that has (`osgpilot "
                 "runtime build --base docker://condaforge/miniforge3`) or leave out --sdm conda"
             )
         prefix = str(self.workflow.deployment_settings.conda_prefix or "")
         if prefix.startswith("/") and not is_below(prefix, self.traffic.shared_prefixes):
-            raise BadInput(
+            raise InputError(
                 f"{has} and the pilots' nodes do not see --conda-prefix {prefix}: name a folder "
                 "below one of --osgpilot-shared-prefixes, or leave it out"
             )
 
     def prepare(self, job: Any) -> Prepared:
-        """Return what a job becomes. Raises `BadInput` naming what is wrong with it."""
+        """Return what a job becomes. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
     def draft(self, job: Any) -> tuple[Payload, Request]:
         """Return what a job becomes before it is packed: its inputs need not be there yet.
 
-        Raises `BadInput` naming what is wrong with it.
+        Raises `InputError` naming what is wrong with it.
         """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
@@ -196,12 +198,12 @@ class Preparer:
         return payload, request
 
     def _needs_snakemake(self, job: Any) -> bool:
-        """Whether Snakemake has to run there. Raises `BadInput` on a wish that cannot be met."""
+        """Whether Snakemake has to run there. Raises `InputError` on a wish that cannot be met."""
         kind = str(job.resources.get(PAYLOAD, self.kind))
         if kind not in KINDS:
-            raise BadInput(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
+            raise InputError(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
         if kind == "direct" and (reason := self._reason(job)):
-            raise BadInput(f"rule {job.rule} cannot run as its command alone: {reason}")
+            raise InputError(f"rule {job.rule} cannot run as its command alone: {reason}")
         return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
 
     @cached_property
@@ -217,18 +219,18 @@ class Preparer:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
-        """Return the image of a job or group job. Raises `BadInput` naming the rule."""
+        """Return the image of a job or group job. Raises `InputError` naming the rule."""
         names = {self._image_name(part, with_snakemake=with_snakemake) for part in members(job)}
         names.discard("")
         if len(names) > 1:
-            raise BadInput(
+            raise InputError(
                 f"{label(job)}: its members name different images ({', '.join(sorted(names))}), "
                 "but run in one; name one for all with the resource container_image"
             )
         try:
             return self.images.find("".join(names))
-        except BadInput as error:
-            raise BadInput(f"{label(job)}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{label(job)}: {error}") from error
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""

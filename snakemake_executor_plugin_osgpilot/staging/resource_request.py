@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     ATTRIBUTE,
     COMMAND,
@@ -48,7 +48,7 @@ class Requests:
     _said: set[tuple[str, str]] = field(default_factory=set)
 
     def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
-        """Return what `job`, or group job, asks for. Raises `BadInput` naming rule and resource.
+        """Return what `job`, or group job, asks for. Raises `InputError` naming rule and resource.
 
         Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images have to be
         the same for all members that name them. `lines` of ours go with the extras.
@@ -124,7 +124,9 @@ def _whole(who: str, resources: Any, name: str) -> int:
     if value is None or unknown(value):
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise BadInput(f"{who}: the resource {name} is {value!r}; it has to be a number, 0 or more")
+        raise InputError(
+            f"{who}: the resource {name} is {value!r}; it has to be a number, 0 or more"
+        )
     return math.ceil(value)
 
 
@@ -152,10 +154,10 @@ def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
         kind[name] = "" if value is None or unknown(value) else str(value)
         try:
             require_gpus(**{name.removeprefix("gpu_"): kind[name]})
-        except BadInput as error:
-            raise BadInput(f"{who}: the resource {name} is {value!r}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{who}: the resource {name} is {value!r}: {error}") from error
     if any(kind.values()) and not gpus:
-        raise BadInput(f"{who}: the resource gpu_model needs `gpu`, how many of them")
+        raise InputError(f"{who}: the resource gpu_model needs `gpu`, how many of them")
     return kind["gpu_model"], kind["gpu_manufacturer"]
 
 
@@ -174,8 +176,8 @@ def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
                 make = submit_command if name.startswith(COMMAND) else attribute
                 plain = value if isinstance(value, int | float) else str(value)
                 line = make(name.partition("_")[2], plain)
-            except BadInput as error:
-                raise BadInput(f"{who}: the resource {name} is {value!r}: {error}") from error
+            except InputError as error:
+                raise InputError(f"{who}: the resource {name} is {value!r}: {error}") from error
             if lines.setdefault(line[0].lower(), line) != line:
-                raise BadInput(f"{who}: the resource {name} is given twice, and not the same")
+                raise InputError(f"{who}: the resource {name} is given twice, and not the same")
     return tuple(sorted(lines.values()))

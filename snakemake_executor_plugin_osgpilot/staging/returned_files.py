@@ -44,11 +44,11 @@ class _Verdict(OsgpilotError):
         super().__init__(one_line(text))
 
 
-class JobFailed(_Verdict):
+class JobFailedError(_Verdict):
     """The job did not do what its rule declares; the text says why."""
 
 
-class Incomplete(_Verdict):
+class IncompleteOutputError(_Verdict):
     """The job was cut short or what it made did not come back whole; it may be run again."""
 
 
@@ -113,22 +113,22 @@ def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
     """Compare what came back with what wrapper.sh listed; return the links, path → target.
 
     What is not in the list is left over from an attempt whose transfer was cut off, or nothing
-    that could be an output, and is deleted. Raises `Incomplete`, also for a list of another end,
-    and `JobFailed` for what no disk is to keep.
+    that could be an output, and is deleted. Raises `IncompleteOutputError`, also for a list of
+    another end, and `JobFailedError` for what no disk is to keep.
     """
     here = _scan(back)
     links: dict[str, str] = {}
     for what, path in _entries(back, b"end" if succeeded else b"failed"):
         if what.startswith(b">"):
             if len(path) > LINK_MAX_BYTES or len(what) > LINK_MAX_BYTES + 1:
-                raise JobFailed(f"the link {path[:20]}… is longer than {LINK_MAX_BYTES} bytes")
+                raise JobFailedError(f"the link {path[:20]}… is longer than {LINK_MAX_BYTES} bytes")
             if path.count("/") > DEPTH_MAX:
-                raise JobFailed(f"the link {path[:20]}… lies more than {DEPTH_MAX} deep")
+                raise JobFailedError(f"the link {path[:20]}… lies more than {DEPTH_MAX} deep")
             link = os.path.normpath(path)
             if link in links:
-                raise JobFailed(f"it lists the link {link} twice")
+                raise JobFailedError(f"it lists the link {link} twice")
             if len(links) == LINKS_MAX:
-                raise JobFailed(f"there are more than {LINKS_MAX} links among its outputs")
+                raise JobFailedError(f"there are more than {LINKS_MAX} links among its outputs")
             links[link] = os.fsdecode(what[1:])
         else:
             _check(path, here.pop(path, None), what)
@@ -146,13 +146,13 @@ _FOLDER, _NEITHER = -1, -2
 def _scan(back: Path) -> dict[str, int]:
     """Return the size of every file below `back`, by its path; of what is none, a sign for it."""
     if kind(back, "") != "folder":
-        raise Incomplete("its outputs did not come back")
+        raise IncompleteOutputError("its outputs did not come back")
     here: dict[str, int] = {}
     below = [""]
     while below:
         folder = below.pop()
         if folder.count("/") > DEPTH_MAX:
-            raise JobFailed(f"its folders lie more than {DEPTH_MAX} deep in one another")
+            raise JobFailedError(f"its folders lie more than {DEPTH_MAX} deep in one another")
         try:
             with os.scandir(back / folder) as entries:
                 for entry in entries:
@@ -164,7 +164,7 @@ def _scan(back: Path) -> dict[str, int]:
                     else:
                         here[path] = status.st_size if S_ISREG(status.st_mode) else _NEITHER
         except OSError as error:
-            raise JobFailed(f"{folder or back} cannot be read: {error.strerror}") from error
+            raise JobFailedError(f"{folder or back} cannot be read: {error.strerror}") from error
     return here
 
 
@@ -173,25 +173,27 @@ def _entries(back: Path, end: bytes) -> Iterator[tuple[bytes, str]]:
     try:
         text = read_small(back / MANIFEST, MANIFEST_MAX_BYTES)
     except OSError as error:
-        verdict = JobFailed if error.errno == errno.EFBIG else Incomplete
+        verdict = JobFailedError if error.errno == errno.EFBIG else IncompleteOutputError
         raise verdict(f"the list of its outputs did not come back: {error.strerror}") from error
     if not text.endswith(b"\0" + end + b"\0") and text != end + b"\0":
-        raise Incomplete("the list of its outputs did not come back whole")
+        raise IncompleteOutputError("the list of its outputs did not come back whole")
     at, last = 0, len(text) - len(end) - 1
     while at < last:
         what_ends = text.find(b"\0", at)
         path_ends = text.find(b"\0", what_ends + 1)
         if path_ends >= last:
-            raise Incomplete("the list of its outputs did not come back whole")
+            raise IncompleteOutputError("the list of its outputs did not come back whole")
         yield text[at:what_ends], os.fsdecode(text[what_ends + 1 : path_ends])
         at = path_ends + 1
 
 
 def _check(path: str, came: int | None, what: bytes) -> None:
-    """Raise `Incomplete` if what came is not what is listed."""
+    """Raise `IncompleteOutputError` if what came is not what is listed."""
     if what == b"/":
         if came != _FOLDER:
-            raise Incomplete(f"the folder {path} did not come back")
+            raise IncompleteOutputError(f"the folder {path} did not come back")
     elif not _SIZE.fullmatch(what) or came != int(what):
         told = what.decode(errors="replace")[:20]
-        raise Incomplete(f"{path} did not come back whole ({max(came or 0, 0)} of {told} bytes)")
+        raise IncompleteOutputError(
+            f"{path} did not come back whole ({max(came or 0, 0)} of {told} bytes)"
+        )

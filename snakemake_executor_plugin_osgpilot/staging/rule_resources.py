@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 
@@ -125,13 +125,13 @@ RESOURCES = (
 
 
 def check_names(who: str, names: Iterable[str]) -> None:
-    """Raise `BadInput` for a resource that begins like ours and is none: a slip of the pen."""
+    """Raise `InputError` for a resource that begins like ours and is none: a slip of the pen."""
     known = [name for name in _NAMES if name.startswith(OURS)]
     for name in names:
         if name.startswith(OURS) and name not in known:
             near = _near(name, known)
             meant = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
-            raise BadInput(f"{who}: there is no resource {name}; {meant}")
+            raise InputError(f"{who}: there is no resource {name}; {meant}")
 
 
 @cache

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 _FOLDER = ".snakemake/scripts"
@@ -29,7 +29,7 @@ def needs_r(rule: Any) -> bool:
 def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     """Return shell text that writes the rule's script as Snakemake does, and its command.
 
-    Raises `BadInput` if a value of the rule has no counterpart in the script's language.
+    Raises `InputError` if a value of the rule has no counterpart in the script's language.
     """
     script = _script(job, resources)
     path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
@@ -39,7 +39,7 @@ def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     try:
         script.write_script(script.get_preamble(), text)
     except ValueError as error:
-        raise BadInput(f"rule {job.rule.name}: {error}") from error
+        raise InputError(f"rule {job.rule.name}: {error}") from error
     script.execute_script(path)
     quoted = shlex.quote(text.getvalue().decode())
     return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", commands[0]

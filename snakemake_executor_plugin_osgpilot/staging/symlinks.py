@@ -16,7 +16,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE, lies_in
-from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailed, kind
+from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailedError, kind
 
 TIMESTAMP = ".snakemake_timestamp"
 """Snakemake writes a file of that name in folders that are outputs, through a link if it is one."""
@@ -84,7 +84,7 @@ class Links:
         return {path.removeprefix(output).removeprefix("/"): self.target(path) for path in inside}
 
     def check(self) -> None:
-        """Raise `JobFailed` for the first link that is not to be made."""
+        """Raise `JobFailedError` for the first link that is not to be made."""
         for path in self.listed:
             self._check_place(path)
             self._check_target(path)
@@ -101,16 +101,20 @@ class Links:
         parts = Path(path).parts
         on_the_way = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if self._within(self._names, path) is None or not parts or ".." in parts:
-            raise JobFailed(f"the job lists a link at {path!r}, which is not among its outputs")
+            raise JobFailedError(
+                f"the job lists a link at {path!r}, which is not among its outputs"
+            )
         if any(place in self.listed or kind(self.back, place) == "file" for place in on_the_way):
-            raise JobFailed(f"the job lists a link at {path!r}, which is not in a folder of it")
+            raise JobFailedError(
+                f"the job lists a link at {path!r}, which is not in a folder of it"
+            )
         if os.path.lexists(self.back / path) or parts[-1] == TIMESTAMP:
-            raise JobFailed(f"the job lists a link at {path!r}, where a file belongs")
+            raise JobFailedError(f"the job lists a link at {path!r}, where a file belongs")
 
     def _check_target(self, path: str) -> None:
         place, to = self._place(path), self.target(path)
         if "\0" in to or not to:
-            raise JobFailed(f"{path} is a link to nothing")
+            raise JobFailedError(f"{path} is a link to nothing")
         names = [part for part in to.split("/") if part not in ("", ".")]
         up = next((number for number, name in enumerate(names) if name != ".."), len(names))
         named = os.path.normpath(Path(place).parent / to)
@@ -118,7 +122,7 @@ class Links:
         # a step up after a name leads elsewhere once that name is a link
         astray = ".." in names[up:] or led is None
         if astray or not self._may_lead(place, named) or not self._may_lead(place, led or ""):
-            raise JobFailed(
+            raise JobFailedError(
                 f"{path} is a link to {to}, and no link of a job may lead there, only to its "
                 "outputs and inputs, or to what is not hidden in the working folder or a shared "
                 "folder; declare it as an input, or put a copy in its place (cp -L)"
@@ -196,10 +200,12 @@ class Links:
             return None
 
     def _take_steps(self, number: int) -> None:
-        """Count steps of the check. Raises `JobFailed` if there were too many."""
+        """Count steps of the check. Raises `JobFailedError` if there were too many."""
         self._steps[0] += number
         if self._steps[0] > STEPS_MAX:
-            raise JobFailed("there are too many links among its outputs to check where they lead")
+            raise JobFailedError(
+                "there are too many links among its outputs to check where they lead"
+            )
 
     def _within(self, places: Mapping[str, str], place: str) -> str | None:
         """Return what `place` is called instead if it is in one of `places`, None if it is not."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PLAIN_URL
 from snakemake_executor_plugin_osgpilot.staging import s3_keys as s3
 
@@ -25,7 +25,7 @@ _OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
 """Folders that every container has for itself."""
 
 
-class Way(Enum):
+class TransferMethod(Enum):
     """How a file gets there."""
 
     TRAVELS = "with the job"
@@ -36,7 +36,7 @@ class Way(Enum):
 
 
 @dataclass(frozen=True)
-class Traffic:
+class TransferPolicy:
     """What all files of a run have in common.
 
     `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those
@@ -51,43 +51,51 @@ class Traffic:
     stored_here: bool = True
     signs: bool = False
 
-    def into(self, file: Any) -> Way:
+    def into(self, file: Any) -> TransferMethod:
         """Return how an input gets to the job."""
         way = self._way(file, storage_here=self.fetched_here)
-        return Way.URL if way is Way.STORAGE and self._url(file) else way
+        return TransferMethod.URL if way is TransferMethod.STORAGE and self._url(file) else way
 
-    def out_of(self, file: Any) -> Way:
+    def out_of(self, file: Any) -> TransferMethod:
         """Return how an output or a log gets back."""
         return self._way(file, storage_here=self.stored_here)
 
-    def _way(self, file: Any, *, storage_here: bool) -> Way:
+    def _way(self, file: Any, *, storage_here: bool) -> TransferMethod:
         storage = file.storage_object if getattr(file, "is_storage", False) else None
         # Snakemake's own copy of a source is another one there
         copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
         if copied or (storage is not None and not storage.retrieve):
-            return Way.NONE
+            return TransferMethod.NONE
         if storage is not None and not storage_here:
-            return Way.STORAGE
+            return TransferMethod.STORAGE
         if not str(file).startswith("/"):
-            return Way.TRAVELS
-        return Way.SHARED if is_below(str(file), self.shared_prefixes) else Way.TRAVELS
+            return TransferMethod.TRAVELS
+        return (
+            TransferMethod.SHARED
+            if is_below(str(file), self.shared_prefixes)
+            else TransferMethod.TRAVELS
+        )
 
-    def inputs(self, files: Iterable[Any], way: Way = Way.TRAVELS) -> tuple[str, ...]:
+    def inputs(
+        self, files: Iterable[Any], way: TransferMethod = TransferMethod.TRAVELS
+    ) -> tuple[str, ...]:
         """Return the paths of the inputs that go this way, each once."""
         return ordered(file for file in files if self.into(file) is way)
 
-    def outputs(self, files: Iterable[Any], way: Way = Way.TRAVELS) -> tuple[str, ...]:
+    def outputs(
+        self, files: Iterable[Any], way: TransferMethod = TransferMethod.TRAVELS
+    ) -> tuple[str, ...]:
         """Return the paths of the outputs (or logs) that come back this way, each once."""
         return ordered(file for file in files if self.out_of(file) is way)
 
     def urls(self, files: Iterable[Any]) -> tuple[tuple[str, str], ...]:
         """Return URL and path of the inputs that HTCondor fetches."""
-        chosen = (file for file in files if self.into(file) is Way.URL)
+        chosen = (file for file in files if self.into(file) is TransferMethod.URL)
         return tuple(dict.fromkeys((self._url(file), str(file)) for file in chosen))
 
     def keys(self, files: Iterable[Any]) -> set[s3.Keys]:
         """Return the keys with which URLs of these inputs are signed."""
-        chosen = [file for file in files if self.into(file) is Way.URL]
+        chosen = [file for file in files if self.into(file) is TransferMethod.URL]
         signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
         return {keys for file in signed if (keys := s3.keys_of(file.storage_object.provider))}
 
@@ -123,10 +131,11 @@ def _has_credentials(provider: Any) -> bool:
 
 def traffic_of(
     settings: ExecutorSettings, shared: Collection[SharedFSUsage], *, signs: bool = False
-) -> Traffic:
-    """Return what the settings, `--shared-fs-usage` and the access point say. Raises `BadInput`."""
+) -> TransferPolicy:
+    """Return what the settings, `--shared-fs-usage` and the access point say. Raises
+    `InputError`."""
     fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
-    return Traffic(
+    return TransferPolicy(
         shared_prefixes(settings.shared_prefixes),
         url_schemes(settings.url_schemes or [DEFAULT_URL_SCHEMES]),
         fetched_here=fetches,
@@ -148,17 +157,17 @@ def ordered(files: Iterable[Any]) -> tuple[str, ...]:
 
 
 def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
-    """Return the folders of `--osgpilot-shared-prefixes`. Raises `BadInput`."""
+    """Return the folders of `--osgpilot-shared-prefixes`. Raises `InputError`."""
     listed = [part.strip() for text in given or () for part in text.split(",")]
     prefixes = tuple(part.rstrip("/") for part in listed if part)
     for prefix in prefixes:
         if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
-            raise BadInput(
+            raise InputError(
                 f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
                 "folder of that name for itself; use another one"
             )
         if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
-            raise BadInput(
+            raise InputError(
                 f"--osgpilot-shared-prefixes {prefix!r} cannot be used: give absolute paths of "
                 "letters, digits and _ @ + = . ~ - other than /, separated by commas"
             )
@@ -166,11 +175,11 @@ def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def url_schemes(given: Iterable[str] | None) -> frozenset[str]:
-    """Return the schemes of `--osgpilot-url-schemes`. Raises `BadInput`."""
+    """Return the schemes of `--osgpilot-url-schemes`. Raises `InputError`."""
     listed = [part.strip() for text in given or () for part in text.split(",")]
     for scheme in filter(None, listed):
         if not _SCHEME.fullmatch(scheme):
-            raise BadInput(
+            raise InputError(
                 f"--osgpilot-url-schemes {scheme!r} is no scheme of a URL, such as osdf or https"
             )
     return frozenset(filter(None, listed))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.monitoring.records import Spent
+from snakemake_executor_plugin_osgpilot.monitoring.records import CommandUsage
 from snakemake_executor_plugin_osgpilot.staging.returned_files import came, read_small
 
 TIMES = ".osgpilot-times"
@@ -23,7 +23,7 @@ _MINUTES = rf"([0-9]{{1,9}})m{_NUMBER}s"
 _TIMES = re.compile(rf"{_MINUTES} {_MINUTES}\n{_MINUTES} {_MINUTES}\n{_NUMBER} {_NUMBER}\n")
 
 
-def spent(job_folder: Path) -> Spent | None:
+def spent(job_folder: Path) -> CommandUsage | None:
     """Return what the commands of a job took, None if that did not come back."""
     return parse(_told(job_folder))
 
@@ -41,7 +41,7 @@ def _told(job_folder: Path) -> str:
     return told.decode("ascii", errors="replace")
 
 
-def parse(text: str) -> Spent | None:
+def parse(text: str) -> CommandUsage | None:
     """Return what `TIMES` says, None if it says nothing; bash before 5.0 does not tell the time."""
     if (found := _TIMES.fullmatch(text)) is None:
         return None
@@ -50,4 +50,4 @@ def parse(text: str) -> Spent | None:
         float(number.replace(",", ".")) for number in found.groups()
     )
     cpu_s = 60 * (user_min + system_min) + user_s + system_s
-    return Spent(round(cpu_s, 3), round(max(0.0, ended_s - began_s), 3))
+    return CommandUsage(round(cpu_s, 3), round(max(0.0, ended_s - began_s), 3))

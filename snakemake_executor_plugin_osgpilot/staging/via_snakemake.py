@@ -29,14 +29,20 @@ from snakemake_executor_plugin_osgpilot.staging.payload import (
     needed_from_outside,
     stays_within,
 )
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, Way, ordered
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
+    TransferMethod,
+    TransferPolicy,
+    ordered,
+)
 
 
-def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traffic) -> Payload:
+def build(
+    job: Any, command: str, environment: Mapping[str, str], traffic: TransferPolicy
+) -> Payload:
     """Return the payload of a job that runs as `command`, shell lines that start Snakemake.
 
     `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
-    seen to by the Snakemake there. Raises `BadInput` when a file lies outside the working folder.
+    seen to by the Snakemake there. Raises `InputError` when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -53,10 +59,10 @@ def build(job: Any, command: str, environment: Mapping[str, str], traffic: Traff
         protected=ordered(
             file
             for file in made
-            if flagged(file, "protected") and traffic.out_of(file) is Way.TRAVELS
+            if flagged(file, "protected") and traffic.out_of(file) is TransferMethod.TRAVELS
         ),
         folders=ordered(file for file in made if flagged(file, "directory")),
-        shared=traffic.outputs(kept, Way.SHARED),
+        shared=traffic.outputs(kept, TransferMethod.SHARED),
         shared_prefixes=traffic.shared_prefixes,
         with_snakefiles=True,
     ).checked(job)

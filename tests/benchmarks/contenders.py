@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, sweep  # noqa: F401
 
 from snakemake_executor_plugin_osgpilot.config.site import load
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
 
@@ -72,12 +72,12 @@ class Contender:
     needs_pilots: bool = False
     imports: str = ""
 
-    def argv(self, seat: Seat, pilots: int) -> list[str]:
+    def argv(self, seat: RunIdentity, pilots: int) -> list[str]:
         """Return the command line of Snakemake."""
         values = {"project": seat.project, "run": seat.run, "pilots": pilots}
         return [*SNAKEMAKE, *(option.format(**values) for option in self.options)]
 
-    def start(self, folder: Path, seat: Seat, pilots: int) -> subprocess.Popen[bytes]:
+    def start(self, folder: Path, seat: RunIdentity, pilots: int) -> subprocess.Popen[bytes]:
         """Start Snakemake in `folder`; what it says goes to the file `said`."""
         with (folder / SAID).open("w") as said:
             return subprocess.Popen(
@@ -169,23 +169,23 @@ PEERS_AND_PAYLOADS = (SNAKEMAKE_PAYLOAD, PLUGIN_HTCONDOR, PLUGIN_SLURM)
 """All but the direct payload start Snakemake once more for each job."""
 
 
-def prepare(folder: Path, jobs: int) -> Seat:
+def prepare(folder: Path, jobs: int) -> RunIdentity:
     """Write the workflow into a new folder; return the names under which its pilots run."""
     folder.mkdir()
     (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
     (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
     (folder / "wrapper.sh").write_text(WRAPPER)
     (folder / "wrapper.sh").chmod(0o755)
-    return Seat("alice", PROJECT, f"bench-{time.time_ns()}")
+    return RunIdentity("alice", PROJECT, f"bench-{time.time_ns()}")
 
 
 @contextmanager
-def pilots(folder: Path, seat: Seat, count: int) -> Iterator[None]:
+def pilots(folder: Path, seat: RunIdentity, count: int) -> Iterator[None]:
     """Have `count` pilots started for the jobs of `seat`, as osgpilot starts its own."""
     site = load(folder / "site.yaml")
     run = RunFolder.create(folder / "pilots", seat.run)
     slurm = reach(site).client(run)
-    fleet = Fleet(slurm, SystemClock(), site, seat, run)
+    fleet = PilotManager(slurm, SystemClock(), site, seat, run)
     fleet.apply(Plan((Launch(KIND, 3600, "benchmark"),) * count))
     try:
         yield
@@ -193,7 +193,7 @@ def pilots(folder: Path, seat: Seat, count: int) -> Iterator[None]:
         fleet.end()
 
 
-def submit_bare(folder: Path, seat: Seat, jobs: int) -> None:
+def submit_bare(folder: Path, seat: RunIdentity, jobs: int) -> None:
     """Submit the same jobs by hand, in one transaction; they log to `jobs.log`."""
     script = folder / "nap.sh"
     script.write_text("#!/bin/bash\nsleep 0.5; touch result\n")

@@ -11,9 +11,9 @@ import time
 
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
@@ -23,7 +23,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 CLASSES, PILOTS, REPEATS = 50, 1000, 200
 OFFERS = tuple(
-    Offer(f"c{cores}", Shape(cores, 4000 * cores, 10**6), (3600, 14400, 86400))
+    PilotType(f"c{cores}", Shape(cores, 4000 * cores, 10**6), (3600, 14400, 86400))
     for cores in (4, 16, 64)
 )
 STATES = (PilotState.PENDING, PilotState.BOOTING, PilotState.READY, PilotState.READY)

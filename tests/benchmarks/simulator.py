@@ -11,14 +11,14 @@ import resource
 import time
 from array import array
 
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Site, Step, Waits, Workload
 from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 OFFERS = (
-    Offer("16c", Shape(16, 64_000, UNLIMITED), (3600, 14_400, 28_800)),
-    Offer("64c", Shape(64, 256_000, UNLIMITED), (3600, 14_400, 28_800, 86_400)),
+    PilotType("16c", Shape(16, 64_000, UNBOUNDED), (3600, 14_400, 28_800)),
+    PilotType("64c", Shape(64, 256_000, UNBOUNDED), (3600, 14_400, 28_800, 86_400)),
 )
 POLICY = Policy(OFFERS, pilots_max=100, pending_max=50, cores_max=2000)
 STEPS = (

@@ -46,7 +46,7 @@ TRANSACTION_MAX = 10_000
 
 
 @dataclass(frozen=True)
-class Spent:
+class CommandUsage:
     """What it took from hand-over to queue; CPU is Snakemake's own process, memory all there is."""
 
     time_s: float
@@ -66,7 +66,7 @@ def bare(folder: Path, jobs: int) -> float:
 
 
 @contextmanager
-def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[Spent]:
+def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[CommandUsage]:
     """Have Snakemake put its jobs into the queue, and leave nothing of them in the end."""
     seat = prepare(folder, jobs)
     handed_over = Count(folder, SAID, "Execute ")
@@ -78,7 +78,7 @@ def by_snakemake(contender: Contender, folder: Path, jobs: int) -> Iterator[Spen
         begun, busy_s = time.monotonic(), _cpu_s(process.pid)
         until(lambda: in_queue() >= wanted, process, folder)
         time_s, cpu_s = time.monotonic() - begun, _cpu_s(process.pid) - busy_s
-        yield Spent(time_s, cpu_s, memory_mb(process.pid))
+        yield CommandUsage(time_s, cpu_s, memory_mb(process.pid))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

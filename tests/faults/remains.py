@@ -28,7 +28,7 @@ class Remnant:
         return any(name in each for name in names for each in self.of)
 
 
-class Remains:
+class Leftovers:
     """Looks at a pool for several workflows at a time: one look serves all that wait for it."""
 
     def __init__(self, pool: Pool) -> None:

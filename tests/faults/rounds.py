@@ -12,7 +12,7 @@ from functools import partial
 from pool.conftest import Pool
 
 from .fault import FAULTS, Fault, NotStruckError
-from .remains import EVERY_S, Remains
+from .remains import EVERY_S, Leftovers
 from .table import Trial
 from .world import Round, Verdict, World
 
@@ -22,7 +22,7 @@ NOBODYS_WITHIN_S = 30.0
 
 def play(pool: Pool, trials: Sequence[Trial], attempt: int = 0) -> list[Verdict]:
     """Run workflows on a pool, have the fault that they name happen, and judge each."""
-    remains = Remains(pool)
+    remains = Leftovers(pool)
     worlds = [_world(pool, trial, attempt, remains) for trial in trials]
     first = trials[0]
     chance = random.Random(f"{first.seed}/{first.fault}/round {first.number}/{attempt}")
@@ -41,7 +41,7 @@ def play(pool: Pool, trials: Sequence[Trial], attempt: int = 0) -> list[Verdict]
     return verdicts
 
 
-def _world(pool: Pool, trial: Trial, attempt: int, remains: Remains) -> World:
+def _world(pool: Pool, trial: Trial, attempt: int, remains: Leftovers) -> World:
     folder = pool.work / f"{trial.fault}-{trial.number + 1}-{attempt}"
     folder.mkdir()
     # another moment, where the first one could not be made use of
@@ -105,7 +105,7 @@ def _judged(
         return Verdict(left=[f"no verdict: {type(error).__name__}: {error}"])
 
 
-def nobodys(remains: Remains) -> list[str]:
+def nobodys(remains: Leftovers) -> list[str]:
     """Return what is still there after a while, whosever it is; all workflows have ended."""
     deadline_s = time.monotonic() + NOBODYS_WITHIN_S
     while (left := remains.look()) and time.monotonic() < deadline_s:

@@ -20,7 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 from pool.conftest import SITE, SNAKEMAKE, Pool
 
-from .remains import EVERY_S, Remains
+from .remains import EVERY_S, Leftovers
 from .workflow import finished, snakefile, twice, wanted
 
 PATIENCE_S = 750.0
@@ -74,7 +74,7 @@ class World:
     """
 
     def __init__(
-        self, pool: Pool, folder: Path, jobs: int, chance: random.Random, remains: Remains
+        self, pool: Pool, folder: Path, jobs: int, chance: random.Random, remains: Leftovers
     ) -> None:
         self.pool, self.folder, self.jobs, self.random = pool, folder, jobs, chance
         self.short = False

@@ -25,7 +25,7 @@ from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),
@@ -258,7 +258,7 @@ rule all:
     process = workflow.start()
     until(lambda: list(workflow.folder.glob(RUNS)), "the run to begin")
     (folder,) = workflow.folder.glob(RUNS)
-    seat = Seat("alice", "TestProject", folder.name)
+    seat = RunIdentity("alice", "TestProject", folder.name)
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
         there.wanted = {"osdf", "pelican", "https", "s3", "stash"}
         until(lambda: there.pilots() and there.unfetched, "a pilot to say what it can fetch")

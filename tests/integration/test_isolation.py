@@ -8,7 +8,7 @@ import pytest
 from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 LONG = """
@@ -98,7 +98,7 @@ def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_
     until(lambda: tool(*jobs).count(host.partition("@")[2]) == 2, "the second one's job beside it")
     (theirs,) = {line.split()[0] for line in tool(*jobs).splitlines()} - {first}
     (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("2*")
-    seat = Seat("alice", "TestProject", folder.name, Scope(scope))
+    seat = RunIdentity("alice", "TestProject", folder.name, Scope(scope))
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
         until(lambda: theirs in next(iter(there.pilots().values())), "the pool to tell of it")
         ((name, inside),) = there.pilots().items()

@@ -15,7 +15,7 @@ from test_trouble import WATCHFUL, errors
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 
@@ -188,7 +188,7 @@ def test_what_a_token_says_is_told_and_that_it_ends_too_early(remote, monkeypatc
 @pytest.fixture
 def seat_there(tmp_path):
     """An access point on the other host, and a run of its own."""
-    seat = Seat("alice", "TestProject", f"test-{tmp_path.name}")
+    seat = RunIdentity("alice", "TestProject", f"test-{tmp_path.name}")
     address = Address("ap.localpool", "ap.localpool:9618")
     made = RemoteAccessPoint(seat, tmp_path, "ap.localpool:9618", address, SystemClock(), 1.0)
     yield made

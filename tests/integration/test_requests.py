@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import SITE, Workflow, tool
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import attribute
 
 RUNTIME = "/opt/sif/runtime.sif"
@@ -28,7 +28,7 @@ def ads(workflow: Workflow) -> list[dict]:
 def is_free(name: str) -> bool:
     try:
         attribute(name, 1)
-    except BadInput:
+    except InputError:
         return False
     return True
 

@@ -13,12 +13,12 @@ from conftest import SITE, tool, until
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED
 from snakemake_executor_plugin_osgpilot.jobs import rematch as waking
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state import stuck_jobs as forgotten
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Beside, Span
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SLEEPER = """
@@ -52,9 +52,9 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
     for key in keys:
         (folder / "jobs" / key / "osgpilot-in").mkdir(parents=True)
         (folder / "jobs" / key / "osgpilot-in/osgpilot-job").write_text("mkdir osgpilot-out\n")
-    seat = Seat(getuser(), "TestProject", run.name)
+    seat = RunIdentity(getuser(), "TestProject", run.name)
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as access_point:
-        queue = Queue(access_point, Shape(4, 3800))
+        queue = JobManager(access_point, Shape(4, 3800))
         began_s, said = time.time(), []
         queue.add([Job(key, "late", Request(SMALL, extras=PAUSED)) for key in keys])
         queue.send()
@@ -89,16 +89,16 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
         assert tool("condor_q", idle, "-af", *HELD_ONCE).split() == ["1", "1", str(WAKING), "1"]
         queue.follow()
         (woken,) = queue.jobs(keys[:1])
-        assert (woken.state, woken.setbacks, woken.job_id) == (JobState.WAITING, (), idle)
+        assert (woken.state, woken.failed_attempts, woken.job_id) == (JobState.WAITING, (), idle)
 
         # that did not help, and could not help the blocked one, so others take their place
         until(lambda: tend() and not {"", idle, blocked} & set(ids()), "others in their place")
         assert holds(log, blocked) == []
-        queue.waker.beside = Beside()
+        queue.waker.beside = CapacityHistory()
         access_point.set_paused(paused=False)
         until(lambda: tend() and all(queue.ended(key) for key in keys), "their ends")
         over = queue.over().values()
-        assert [(job.succeeded, job.setbacks) for job in over] == 2 * [(True, ())]
+        assert [(job.succeeded, job.failed_attempts) for job in over] == 2 * [(True, ())]
         assert [counted(said, what) for what in ("held and released", "submitted anew")] == [1, 2]
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) == 1
@@ -109,9 +109,9 @@ def counted(said: list[str], what: str) -> int:
     return sum(int(line.split()[0]) for line in said if what in line)
 
 
-def room_since(since_s: float) -> Beside:
+def room_since(since_s: float) -> CapacityHistory:
     """Return that there is room on pilots from then on, as if one had looked all the time."""
-    return Beside({SMALL: (Span(since_s, since_s + 3600),)}, {}, since_s + 3600)
+    return CapacityHistory({SMALL: (Span(since_s, since_s + 3600),)}, {}, since_s + 3600)
 
 
 def holds(log: Path, job_id: str) -> list[str]:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool import host, idmap, mirror, paths, piphost
 from snakemake_executor_plugin_osgpilot.local_pool.instance import check_work
 
 
 def refusal(function, *arguments) -> str:
-    with pytest.raises((Unavailable, BadInput)) as caught:
+    with pytest.raises((MissingPrerequisiteError, InputError)) as caught:
         function(*arguments)
     text = str(caught.value)
     assert "\n" not in text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.jobs.state.table import Outcomes
+from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
 from snakemake_executor_plugin_osgpilot.scaling.black_holes import (
     BAD_SHARE,
     FALSE_ALARM,
@@ -53,8 +53,8 @@ def test_where_all_jobs_fail_a_handful_is_enough(usual):
     assert sum(evidence(True, usual) for _ in range(5)) >= SUSPECT_AT
 
 
-def outcomes(jobs: list[tuple[str, bool]]) -> Outcomes:
-    there = Outcomes()
+def outcomes(jobs: list[tuple[str, bool]]) -> PilotOutcomes:
+    there = PilotOutcomes()
     for rule, failed in jobs:
         there.add(rule, failed=failed)
     return there

@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, Site, load
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 from snakemake_executor_plugin_osgpilot.run.leftovers import is_folder_of
@@ -34,7 +34,7 @@ TRAPS = st.sampled_from(
 )
 hostile = st.lists(TRAPS | st.text(max_size=3), max_size=5).map("".join)
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 PILOT = Pilot("p1", Shape(4, 3800), offer="default/4c", walltime_s=5400)
 FULL = {
     "site": "Home",
@@ -93,7 +93,7 @@ def site_with(place: tuple[str | int, ...], value: str) -> Site:
 def test_a_site_file_is_refused_or_its_values_are_words_of_one_line(place, value):
     try:
         site = site_with(place, value)
-    except BadInput as error:
+    except InputError as error:
         is_one_line(error)
         return
     values = parameters.parameters(site, SEAT, PILOT, Path("/run"))
@@ -145,7 +145,7 @@ def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
     values = parameters.parameters(site, SEAT, PILOT, Path("/run"))
     try:
         files = parameters.pilot_files(site, values)
-    except BadInput:
+    except InputError:
         assert any(re.search("[\n\r\0]", value) for value in values.values())
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +174,7 @@ def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
     ):
         try:
             ids = read()
-        except Unanswered as error:
+        except OutcomeUnknownError as error:
             is_one_line(error)
         else:
             # they are arguments of scancel, and numbers in a message
@@ -216,7 +216,7 @@ def test_an_event_log_of_any_kind_is_read_to_its_end(text):
         for _ in range(200):
             try:
                 new = log.read()
-            except Unanswered:
+            except OutcomeUnknownError:
                 continue
             found += new
             silent = 0 if new else silent + 1
@@ -231,7 +231,7 @@ def test_an_event_log_of_any_kind_is_read_to_its_end(text):
 def test_a_folder_name_goes_into_a_description_as_one_word_or_not_at_all(name):
     try:
         text = plain_path(Path("/home/alice") / name)
-    except BadInput:
+    except InputError:
         return
     assert SINGLE.fullmatch(text)
     assert not set(text) & set("$\"'\\;|&<>(){}[]*?!#`")
@@ -248,5 +248,5 @@ def test_nothing_but_a_runs_folder_is_removed_from_a_cluster(path):
 
 @pytest.mark.parametrize("name", ["x\n", "x\0", "x\r", "x y", "x'", 'x"', "x;", "", "-x", "ü"])
 def test_no_name_gets_into_an_expression_that_is_more_than_a_word(name):
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         parameters.safe_name(name, "name")

@@ -8,16 +8,16 @@ import htcondor2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     attribute,
     submit_command,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 PLAIN = Request(JobClass(Shape(1, 512, 100)))
 
 TRAPS = (
@@ -75,7 +75,7 @@ def added(line: tuple[str, str]) -> str:
 def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
     try:
         line = attribute(name, value)
-    except BadInput:
+    except InputError:
         return
     ad = classad2.parseOne(f"A = {added(line)}\n", classad2.ParserType.Old)
     assert list(ad) == ["A"]
@@ -89,7 +89,7 @@ def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
 def test_a_command_has_exactly_the_text_of_the_resource(name, value):
     try:
         line = submit_command(name, value)
-    except BadInput:
+    except InputError:
         return
     if line[0] == "requirements":
         return
@@ -101,7 +101,7 @@ def test_a_command_has_exactly_the_text_of_the_resource(name, value):
 def test_requirements_never_loosen_ours(text):
     try:
         line = submit_command("requirements", text)
-    except BadInput:
+    except InputError:
         return
     read = submitted(line)
     assert read.keys() == OURS.keys()

@@ -7,7 +7,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     CALM_MAX,
     EXCEPTIONS_MAX,
     WINDOW_S,
-    Brake,
+    StartFailureLimiter,
 )
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import shares, without
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -39,7 +39,7 @@ def test_room_is_used_up_and_shared(unsent_numbers, queued_numbers, room):
 
 @given(st.lists(st.tuples(st.floats(0, 5000), st.booleans()), max_size=80))
 def test_the_brake_is_on_from_many_exceptions_to_few(story):
-    brake, struck, now_s, on = Brake(), [], 0.0, False
+    brake, struck, now_s, on = StartFailureLimiter(), [], 0.0, False
     for step_s, again in story:
         now_s += step_s / 50
         if again:

@@ -9,8 +9,8 @@ from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     BESIDE_S,
     GAP_S,
     WAKES_MAX,
-    Beside,
-    Wakes,
+    CapacityHistory,
+    RematchCount,
     overdue,
 )
 from snakemake_executor_plugin_osgpilot.model.resources import (
@@ -44,7 +44,7 @@ def busy(free):
 
 @given(LOOKS, st.integers(0, WAKES_MAX + 1), st.floats(0, 2000), st.floats(0, 3000))
 def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s, unknown_s):
-    beside, now_s, started_s = Beside(), 1000.0, {}
+    beside, now_s, started_s = CapacityHistory(), 1000.0, {}
     seen = []  # times between two looks that showed the same pilot with room
     had, could = set(), False
     for gap_s, free, started, waits in looks:
@@ -66,7 +66,7 @@ def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s
     job = Job("a", "r", Request(CLASS), state=JobState.WAITING, job_id="1.0", since_s=since_s)
     known_s = now_s - unknown_s
     time_s = sum(max(0.0, min(b, known_s) - max(a, since_s)) for a, b in seen)
-    found = overdue([job], beside, {"a": Wakes(times, 0.0)}, known_s)
+    found = overdue([job], beside, {"a": RematchCount(times, 0.0)}, known_s)
     if found:
         assert time_s >= BESIDE_S * BACK_OFF_FACTOR**times
         assert times < WAKES_MAX

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 BY_USER = 0
@@ -86,7 +86,7 @@ def let_go(registry, schedd):
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_what_is_held_is_known_when_all_has_been_written_down(steps):
-    registry, schedd = Registry(Shape(4, 3800)), Schedd()
+    registry, schedd = JobTracker(Shape(4, 3800)), Schedd()
     registry.add([Job("a", "r", Request(JobClass(Shape(1, 500))))])
     registry.outbox.take()
     registry.learn({"a": "1.0"})
@@ -108,5 +108,5 @@ def test_what_is_held_is_known_when_all_has_been_written_down(steps):
     job = registry.ledger["a"]
     assert job.state is schedd.state
     assert (schedd.state, schedd.subcode) != (JobState.HELD, WAKING)
-    assert not any(setback.subcode == WAKING for setback in job.setbacks)
+    assert not any(setback.subcode == WAKING for setback in job.failed_attempts)
     assert registry.over == {}

@@ -10,23 +10,23 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, Soon
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room, fill, open_pilots
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, UpcomingGroup
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin, fill, open_pilots
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
 from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 OFFERS = (
-    Offer("small", Shape(4, 8000, 10**6), (1800, 3600, 7200)),
-    Offer("large", Shape(16, 64000, 10**6), (3600, 14400)),
-    Offer("gpu", Shape(8, 32000, 10**6, 2), (7200,)),
+    PilotType("small", Shape(4, 8000, 10**6), (1800, 3600, 7200)),
+    PilotType("large", Shape(16, 64000, 10**6), (3600, 14400)),
+    PilotType("gpu", Shape(8, 32000, 10**6, 2), (7200,)),
 )
 
 classes = st.builds(
@@ -37,7 +37,7 @@ classes = st.builds(
 )
 waitings = st.dictionaries(classes, st.integers(0, 200), max_size=6)
 soons = st.lists(
-    st.builds(Soon, classes, st.integers(1, 50), st.one_of(st.none(), st.floats(0, 4000))),
+    st.builds(UpcomingGroup, classes, st.integers(1, 50), st.one_of(st.none(), st.floats(0, 4000))),
     max_size=3,
 ).map(tuple)
 policies = st.builds(
@@ -223,7 +223,7 @@ def test_nothing_is_decided_from_old_answers(snapshot, known, policy):
     assert plan(old, known, policy).actions == ()
 
 
-ONE = Offer("one", Shape(8, 16000), (7200,))
+ONE = PilotType("one", Shape(8, 16000), (7200,))
 
 
 @given(st.integers(1, 8), st.integers(0, 300), st.integers(0, 300))
@@ -245,7 +245,7 @@ def test_the_pilots_opened_hold_the_demand_and_no_dimension_is_overbooked(waitin
     fitting = {c: n for c, n in waiting.items() if n and fits(c, OFFERS[1], policy)}
     opened = open_pilots(fitting, lambda _: OFFERS[1], policy.life_taken_s)
     life_s = 14400 - policy.life_taken_s
-    empty = [Room(OFFERS[1].shape, life_s, room.pilots, room.offer) for room in opened]
+    empty = [Bin(OFFERS[1].shape, life_s, room.pilots, room.offer) for room in opened]
     assert fill(fitting, empty)[0] == {}
     assert all(min(room.free) >= 0 for room in opened)
     pilots_opened = sum(len(room.pilots) for room in opened)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.htcondor.polling import Sight, Status, derive
-from snakemake_executor_plugin_osgpilot.htcondor.watch import BELIEVED_AFTER, Watch
+from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status, derive
+from snakemake_executor_plugin_osgpilot.htcondor.watch import BELIEVED_AFTER, QueuePoller
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 JOB = Job("1", "rule", Request(JobClass(Shape(1, 500))), state=JobState.WAITING)
@@ -57,8 +57,8 @@ def _moved(step, now):
 
 def story(steps):
     """Return what a schedd has of a job after each step that is possible, and its setbacks."""
-    at_s, setbacks = 100.0, 0
-    sights = [Sight(Status.IDLE, at_s, at_s, at_s)]
+    at_s, failed_attempts = 100.0, 0
+    sights = [JobSnapshot(Status.IDLE, at_s, at_s, at_s)]
     for step in steps:
         now, at_s = sights[-1], at_s + 10
         if now.over:
@@ -67,13 +67,13 @@ def story(steps):
             sights.append(replace(now, seen_s=at_s, **changed))
         elif changed := _moved(step, now):
             sights.append(replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed}))
-            setbacks += step in ("vacate", "hold")
-    return sights, setbacks
+            failed_attempts += step in ("vacate", "hold")
+    return sights, failed_attempts
 
 
 @given(steps=st.lists(STEPS, max_size=40), data=st.data())
 def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
-    sights, setbacks = story(steps)
+    sights, failed_attempts = story(steps)
     chosen = data.draw(st.sets(st.integers(0, len(sights) - 1)).map(sorted))
     looks = [sights[i] for i in chosen if i != len(sights) - 1] + [sights[-1]]
     every_look = len(looks) == len(sights)
@@ -83,7 +83,7 @@ def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
         before = sight
     job = JOB
     for event in told:
-        job = fold(job, event)
+        job = apply_event(job, event)
 
     last = sights[-1]
     began = last.started_s is not None
@@ -99,13 +99,15 @@ def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
     # every start is known of, and none is invented
     ran_to_the_end = last.active or last.status is Status.COMPLETED
     assert job.attempts <= last.starts
-    assert len(job.setbacks) <= setbacks
-    assert len(job.setbacks) >= last.starts - ran_to_the_end - (last.status is Status.REMOVED)
+    assert len(job.failed_attempts) <= failed_attempts
+    assert len(job.failed_attempts) >= last.starts - ran_to_the_end - (
+        last.status is Status.REMOVED
+    )
     if began:
         assert (job.pilot, job.allocation_id) == (last.pilot, last.allocation_id)
         assert job.started_s == last.started_s
     if every_look:
-        assert len(job.setbacks) == setbacks
+        assert len(job.failed_attempts) == failed_attempts
 
 
 @given(steps=st.lists(STEPS, max_size=40))
@@ -120,7 +122,7 @@ def test_looking_twice_tells_nothing_new(steps):
 )
 def test_a_job_ends_once_and_only_when_an_answer_says_so(answers, steps):
     sights, _ = story(steps)
-    watch, told, gone = Watch(), [], 0
+    watch, told, gone = QueuePoller(), [], 0
     watch.follow(["1.0"])
     for n, answer in enumerate(answers):
         if not watch:
@@ -143,7 +145,7 @@ def test_a_job_ends_once_and_only_when_an_answer_says_so(answers, steps):
 
 
 def test_a_start_between_two_looks_is_told_without_a_place():
-    idle = Sight(Status.IDLE, 100, 100, 100)
+    idle = JobSnapshot(Status.IDLE, 100, 100, 100)
     again = replace(idle, seen_s=160, starts=2, status=Status.RUNNING, started_s=150, pilot="p2")
     assert [(e.kind, e.pilot) for e in derive(idle, again)] == [
         (EventKind.EXECUTE, ""),
@@ -153,8 +155,8 @@ def test_a_start_between_two_looks_is_told_without_a_place():
 
 
 def test_a_job_that_ran_and_ended_between_two_looks_has_its_whole_story():
-    idle = Sight(Status.IDLE, 100, 100, 100)
-    done = Sight(
+    idle = JobSnapshot(Status.IDLE, 100, 100, 100)
+    done = JobSnapshot(
         Status.COMPLETED, 160, 100, 150, starts=1, started_s=120.0, pilot="p", allocation_id="7",
         node="n1", exit_status=3, memory_mb=20,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKin
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     Adopt,
     Entry,
-    Left,
+    Leftover,
     Replace,
     decide,
     left,
@@ -30,7 +30,7 @@ class ManyLives(RuleBasedStateMachine):
         self.ended = {}  # name → digests with which it came to an end
         self.now = dict.fromkeys("abc", "d0")
         self.clusters, self.keys = 0, 0
-        self.known = Left()
+        self.known = Leftover()
         self.followed = {}  # name → key, in this life
         self.told = set()
 
@@ -89,7 +89,7 @@ class ManyLives(RuleBasedStateMachine):
             assert key in self.journal
             del self.journal[key]
             del self.followed[name]
-            self.known = Left({n: e for n, e in self.known.entries.items() if n != name})
+            self.known = Leftover({n: e for n, e in self.known.entries.items() if n != name})
 
     def remove(self, key):
         if job_id := self.queue.pop(key, ""):

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKin
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, RuleSums
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 CLASSES = [JobClass(Shape(cores, 500 * cores)) for cores in (1, 2)]
@@ -53,7 +53,7 @@ class AnyStory(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.registry = Registry(Shape(4, 3800))
+        self.registry = JobTracker(Shape(4, 3800))
         self.clusters = 0
         self.queued = {}  # as the access point sees it: key by job id
         self.told = Counter()

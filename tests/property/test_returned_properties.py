@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging import job_archive as stage
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import commit, discard, empty
 from snakemake_executor_plugin_osgpilot.staging.failure_message import output_tail
@@ -26,8 +26,8 @@ from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     MANIFEST,
     MANIFEST_MAX_BYTES,
     TAKEN,
-    Incomplete,
-    JobFailed,
+    IncompleteOutputError,
+    JobFailedError,
 )
 from snakemake_executor_plugin_osgpilot.staging.usage import TIMES, spent
 
@@ -231,7 +231,7 @@ def test_nothing_but_the_jobs_own_is_made_changed_read_or_removed(tree, links, m
         with watched() as opened:
             try:
                 commit(PAYLOAD, world.job, world.work, status)
-            except (JobFailed, Incomplete) as error:
+            except (JobFailedError, IncompleteOutputError) as error:
                 said = str(error)
             spent(world.job)
             output_tail(world.job, Redactor())
@@ -258,7 +258,7 @@ def check_taken(world: World) -> None:
             parcel = stage.pack(taking, world.run, world.work)
             assert parcel.digest
             parcel.write(world.run / "jobs/000002")
-        except BadInput:
+        except InputError:
             return
     travels = [Path(p) for p in (world.run / "jobs/000002").rglob("*")]
     leads = {str(path.resolve()) for path in travels}
@@ -284,11 +284,11 @@ def test_a_list_of_any_size_takes_little_memory_and_time(tmp_path, text, status)
     big(world.job / "output")
     tracemalloc.start()
     try:
-        with watched(), pytest.raises((JobFailed, Incomplete)):
+        with watched(), pytest.raises((JobFailedError, IncompleteOutputError)):
             commit(PAYLOAD, world.job, world.work, status)
         (world.job / TAKEN / MANIFEST).unlink()
         big(world.job / TAKEN / MANIFEST)
-        with watched(), pytest.raises((JobFailed, Incomplete)):
+        with watched(), pytest.raises((JobFailedError, IncompleteOutputError)):
             commit(PAYLOAD, world.job, world.work, status)
         assert spent(world.job) is None
         assert len(output_tail(world.job, Redactor())) < 1 << 20
@@ -305,7 +305,7 @@ def test_folders_of_any_depth_end_nothing(tmp_path):
             deep /= "d"
             deep.mkdir()
         (world.back / MANIFEST).write_bytes(b"/\0d\0end\0")
-        with pytest.raises(JobFailed, match="deep in one another"):
+        with pytest.raises(JobFailedError, match="deep in one another"):
             commit(PAYLOAD, world.job, world.work, 0)
         discard(world.job)
         assert not world.job.exists()

@@ -10,9 +10,9 @@ from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     END_MARGIN_S,
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
@@ -24,8 +24,8 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 TICK_S = 20.0
 TICKS_MAX = 5000
 OFFERS = (
-    Offer("small", Shape(4, 8000), (3600, 14400)),
-    Offer("large", Shape(16, 64000), (14400,)),
+    PilotType("small", Shape(4, 8000), (3600, 14400)),
+    PilotType("large", Shape(16, 64000), (14400,)),
 )
 SHAPES = {offer.name: offer.shape for offer in OFFERS}
 CLASSES = (JobClass(Shape(1, 1000), 600), JobClass(Shape(4, 3000), 1800), JobClass(Shape(8, 9000)))

@@ -3,7 +3,7 @@
 import pytest
 from doubles import FakeAccessPoint
 
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 
@@ -14,4 +14,4 @@ def ap():
 
 @pytest.fixture
 def queue(ap):
-    return Queue(ap, Shape(4, 3800))
+    return JobManager(ap, Shape(4, 3800))

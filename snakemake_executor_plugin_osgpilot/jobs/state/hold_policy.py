@@ -9,7 +9,7 @@ import errno
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job, Setback
+from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, FailedAttempt, Job
 from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, Shape
 
 SETBACKS_MAX = 10
@@ -80,7 +80,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Grow:
+class Resize:
     """Let the job run again, asking for `shape`."""
 
     shape: Shape
@@ -88,13 +88,13 @@ class Grow:
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class Fail:
     """Take the job out of the queue and report `why` as its error."""
 
     why: str
 
 
-Verdict = Wait | Release | Grow | GiveUp
+Verdict = Wait | Release | Resize | Fail
 
 
 def judge(job: Job, largest: Shape) -> Verdict:
@@ -103,12 +103,12 @@ def judge(job: Job, largest: Shape) -> Verdict:
     A hold by hand stays: who gave it wants to look or to wait, and HTCondor's `periodic_release`
     leaves it alone as well. The job runs after `condor_release`, and fails after `condor_rm`.
     """
-    hold = job.setbacks[-1]
+    hold = job.failed_attempts[-1]
     if hold.code in BY_HAND:
         return Wait(f"was put on hold by hand ({hold.text}); it waits for condor_release")
     if hold.code == SPOOLING:
         return Wait("")
-    if len(job.setbacks) >= SETBACKS_MAX:
+    if len(job.failed_attempts) >= SETBACKS_MAX:
         return _too_often(job)
     if hold.code in OUT_OF_RESOURCES and hold.subcode == MEMORY:
         return _more_memory(job, largest)
@@ -119,7 +119,7 @@ def judge(job: Job, largest: Shape) -> Verdict:
     if hold.code == NOT_STARTED and hold.subcode in _NODE_IN_TROUBLE:
         return Release(BACK_OFF_S, "met a node in trouble; trying again")
     plain = PLAIN.get(hold.code, "HTCondor put it on hold")
-    return GiveUp(plain)
+    return Fail(plain)
 
 
 def is_ours(event: Event) -> bool:
@@ -127,65 +127,67 @@ def is_ours(event: Event) -> bool:
     return event.kind is EventKind.HELD and event.code in BY_HAND and event.subcode == WAKING
 
 
-def interrupted(job: Job) -> GiveUp | None:
+def interrupted(job: Job) -> Fail | None:
     """Return the end of a job that lost its pilot too often; None as long as it may go on.
 
     HTCondor runs such a job again by itself, and no retry of Snakemake is used up.
     """
-    return _too_often(job) if len(job.setbacks) >= SETBACKS_MAX else None
+    return _too_often(job) if len(job.failed_attempts) >= SETBACKS_MAX else None
 
 
 def fills_disks(job: Job, why: str) -> bool:
     """Whether a job that failed for want of disk on its node did so on too many, so that it is
     likely to blame itself.
     """
-    before = sum(setback.text == why for setback in job.setbacks)
+    before = sum(setback.text == why for setback in job.failed_attempts)
     return job.exit_status == NODE_AT_FAULT and before + 1 >= FULL_DISKS_MAX
 
 
-def history(setbacks: tuple[Setback, ...]) -> str:
+def history(failed_attempts: tuple[FailedAttempt, ...]) -> str:
     """Return in one line what happened where, alike things together, in order."""
     places: dict[str, list[str]] = {}
-    for setback in setbacks:
+    for setback in failed_attempts:
         places.setdefault(setback.text, []).append(setback.place)
     return "; ".join(f"{text} ({', '.join(dict.fromkeys(at))})" for text, at in places.items())
 
 
-def _too_often(job: Job) -> GiveUp:
-    return GiveUp(f"it was started {len(job.setbacks)} times in vain")
+def _too_often(job: Job) -> Fail:
+    return Fail(f"it was started {len(job.failed_attempts)} times in vain")
 
 
-def _more_memory(job: Job, largest: Shape) -> Grow | GiveUp:
+def _more_memory(job: Job, largest: Shape) -> Resize | Fail:
     asked = job.job_class.shape
     most_mb = largest.memory_mb // MEMORY_QUANTUM_MB * MEMORY_QUANTUM_MB
     if asked.memory_mb >= most_mb:
-        return GiveUp(
+        return Fail(
             f"it needs more than {asked.memory_mb} MB of memory, the most a pilot has for one job; "
             "give pilots more memory in the site file"
         )
     wanted_mb = max(GROWTH * asked.memory_mb, round(USED_MARGIN * job.used_mb))
     wanted_mb = -(-wanted_mb // MEMORY_QUANTUM_MB) * MEMORY_QUANTUM_MB
     shape = asked._replace(memory_mb=min(wanted_mb, most_mb))
-    return Grow(
+    return Resize(
         shape, f"took more than {asked.memory_mb} MB of memory; asking for {shape.memory_mb} MB"
     )
 
 
-def _more_disk(job: Job, largest: Shape) -> Grow | GiveUp:
+def _more_disk(job: Job, largest: Shape) -> Resize | Fail:
     asked = job.job_class.shape
     if asked.disk_mb >= largest.disk_mb:
-        return GiveUp(f"it needs more than {asked.disk_mb} MB of disk, the most a pilot has")
+        return Fail(f"it needs more than {asked.disk_mb} MB of disk, the most a pilot has")
     shape = asked._replace(disk_mb=min(GROWTH * asked.disk_mb, largest.disk_mb))
-    return Grow(shape, f"took more than {asked.disk_mb} MB of disk; asking for {shape.disk_mb} MB")
+    return Resize(
+        shape, f"took more than {asked.disk_mb} MB of disk; asking for {shape.disk_mb} MB"
+    )
 
 
-def _transfer(job: Job, hold: Setback) -> Release | GiveUp:
+def _transfer(job: Job, hold: FailedAttempt) -> Release | Fail:
     if hold.code == OUTPUT_TRANSFER and hold.subcode in _DISK_FULL:
-        return GiveUp("the disk of the access point is full or over quota")
+        return Fail("the disk of the access point is full or over quota")
     if hold.code == INPUT_TRANSFER and hold.subcode in _UNREADABLE:
-        return GiveUp("an input could not be read on the access point")
-    failed = sum(s.code in TRANSFERS or s.code == HOOK for s in job.setbacks)
+        return Fail("an input could not be read on the access point")
+    failed = sum(s.code in TRANSFERS or s.code == HOOK for s in job.failed_attempts)
     if failed >= TRANSFERS_MAX:
-        return GiveUp(f"its files could not be moved, {failed} times")
+        return Fail(f"its files could not be moved, {failed} times")
     after_s = BACK_OFF_S * BACK_OFF_FACTOR ** (failed - 1)
     return Release(after_s, f"had trouble with files; trying again in {after_s:.0f} s: {hold.text}")

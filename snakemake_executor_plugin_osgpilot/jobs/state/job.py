@@ -33,7 +33,7 @@ def place(allocation_id: str, node: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class FailedAttempt:
     """A start of a job that was in vain, through no fault of the workflow, and where it happened.
 
     `code` and `subcode` say why HTCondor holds the job; 0 where it does not.
@@ -76,7 +76,7 @@ class Job:
     busy_s: float = 0.0
     attempts: int = 0
     used_mb: int = 0
-    setbacks: tuple[Setback, ...] = ()
+    failed_attempts: tuple[FailedAttempt, ...] = ()
     exit_status: int | None = None
     text: str = ""
     since_s: float | None = None
@@ -112,8 +112,8 @@ class Job:
 
     def set_back(self, text: str, code: int = 0, subcode: int = 0) -> Job:
         """Return this job with one more start in vain."""
-        told = Setback(text, self.allocation_id, self.node, code, subcode)
-        return replace(self, setbacks=(*self.setbacks, told))
+        told = FailedAttempt(text, self.allocation_id, self.node, code, subcode)
+        return replace(self, failed_attempts=(*self.failed_attempts, told))
 
     def prepared(self) -> Job:
         """Return this job as it was before it was submitted."""
@@ -144,7 +144,7 @@ _FROM = {EventKind.SUBMIT: JobState.PREPARED, EventKind.RELEASED: JobState.HELD}
 """These tell nothing new of a job that is in another state."""
 
 
-def fold(job: Job, event: Event) -> Job:
+def apply_event(job: Job, event: Event) -> Job:
     """Return `job` after `event`.
 
     HTCondor promises only that SUBMIT comes before the end; EXECUTE may be missing and the end may

@@ -7,18 +7,18 @@ from collections.abc import Container, Iterable
 
 from snakemake_executor_plugin_osgpilot.jobs.state import submission as feeding
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.table import Ledger
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED, Request
+from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, Request
 
 
-class Outbox:
+class SubmitQueue:
     """Keys of jobs: `unsent` are to be sent, `in_doubt` were, and no answer has come so far.
 
     `apart` says whether those to be sent are to keep apart, see `balance.apart`. `paused_there` and
     `apart_there` are what all in the queue were told last, None if an earlier life told them.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: JobTable) -> None:
         self._ledger = ledger
         self.unsent: list[str] = []
         self.in_doubt: list[str] = []
@@ -26,7 +26,7 @@ class Outbox:
         self.paused_there: bool | None = False
         self.apart_there: bool | None = False
 
-    def take(self, room: int = UNLIMITED) -> dict[Request, list[str]]:
+    def take(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
         """Return the keys of the jobs to send, by what they ask for; `room` at most."""
         kinds: defaultdict[Request, list[str]] = defaultdict(list)
         unsent = [key for key in self.unsent if self._is_prepared(key)]

@@ -37,7 +37,7 @@ class Trouble:
         return Trouble(FAILED_MAX - 1, self.rests + 1, at_s + rest_s)
 
 
-class FailedStarts:
+class PilotStartFailures:
     """Pilots (by name) on which starts failed since a job last came to run there."""
 
     def __init__(self) -> None:

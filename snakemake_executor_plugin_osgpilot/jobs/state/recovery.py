@@ -63,7 +63,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Left:
+class Leftover:
     """What an earlier life of the run left at the access point, and what it had done.
 
     `entries` are jobs in the queue, or that ended there, by identity; `gone` says of others why
@@ -134,7 +134,7 @@ def untold(
 
 def left(
     entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
-) -> Left:
+) -> Leftover:
     """Return what is left of a run.
 
     `found` has the queue's jobs (key → id), `told` the whole event log. Where a key was submitted
@@ -155,7 +155,7 @@ def left(
             gone[entry.identity] = UNTOLD if job_id else NOT_SUBMITTED
     used = {entry.key for entry in kept.values()}
     strays = tuple(job_id for key, job_id in found.items() if key not in used)
-    return Left(kept, strays, gone={who: why for who, why in gone.items() if who not in kept})
+    return Leftover(kept, strays, gone={who: why for who, why in gone.items() if who not in kept})
 
 
 def _by_log(

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.table import Ledger
+from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 
 class Releases:
     """Jobs of `ledger` that are to be released; who was released by hand is forgotten."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: JobTable) -> None:
         self._ledger = ledger
         self._due: dict[str, tuple[float, Shape | None]] = {}
 

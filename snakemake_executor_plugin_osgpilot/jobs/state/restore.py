@@ -8,11 +8,11 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Left
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import Registry
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
+from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
 
-def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) -> None:
+def recall(registry: JobTracker, left: Leftover, told: Iterable[tuple[str, Event]]) -> None:
     """Take in what is left, what the log has told of it, and what was done before."""
     told = list(told)
     registry.removals |= dict.fromkeys(left.strays, "")
@@ -36,7 +36,7 @@ def recall(registry: Registry, left: Left, told: Iterable[tuple[str, Event]]) ->
 
 
 def _recall_earlier_tries(
-    registry: Registry, left: Left, told: Iterable[tuple[str, Event]]
+    registry: JobTracker, left: Leftover, told: Iterable[tuple[str, Event]]
 ) -> None:
     """Take in where jobs ended that ran again under another id, as it was for nothing."""
     identities = {job.key: job.identity for job in left.jobs}
@@ -53,7 +53,7 @@ def _recall_earlier_tries(
             registry.ledger.failed_at(tries[job_id], places[job_id])
 
 
-def claim(registry: Registry, job: Job) -> None:
+def claim(registry: JobTracker, job: Job) -> None:
     """Take in what a recalled job asks for; if it is over, that is told once more."""
     known = registry.ledger[job.key]
     known = registry.ledger.put(replace(known, request=job.request, urls=job.urls))
@@ -61,7 +61,7 @@ def claim(registry: Registry, job: Job) -> None:
         registry.tell(job.key)
 
 
-def add_instead(registry: Registry, job: Job, old_key: str) -> None:
+def add_instead(registry: JobTracker, job: Job, old_key: str) -> None:
     """Take a new job in that is sent once a recalled one has left the queue."""
     old = registry.ledger[old_key]
     if not old.job_id or old.over:

@@ -29,7 +29,7 @@ BRAKE = "brake"
 
 
 @dataclass(frozen=True)
-class Brake:
+class StartFailureLimiter:
     """Times of failed starts of all jobs of the run, and whether they stop it.
 
     So many as `limit` do not. While it is on, the next `tries` jobs may be started at `try_s`;
@@ -43,7 +43,7 @@ class Brake:
     try_s: float = 0.0
     waits: int = 0
 
-    def struck(self, at_s: float) -> Brake:
+    def struck(self, at_s: float) -> StartFailureLimiter:
         """Return the brake after one more failed start."""
         times_s = (*self.times_s, at_s)[-_KEPT:]
         if not self.on or at_s < self.try_s:
@@ -51,11 +51,11 @@ class Brake:
             return replace(self, times_s=times_s)
         return replace(self._waiting(at_s), times_s=times_s)
 
-    def at(self, now_s: float) -> Brake:
+    def at(self, now_s: float) -> StartFailureLimiter:
         """Return the brake as of now."""
         times_s = tuple(at_s for at_s in self.times_s if now_s - at_s < WINDOW_S)
         if len(times_s) <= CALM_MAX:
-            return Brake(times_s)
+            return StartFailureLimiter(times_s)
         now = replace(self, times_s=times_s)
         if self.on or len(times_s) <= self.limit:
             return now
@@ -67,14 +67,14 @@ class Brake:
             return 0
         return max(0, min(self.tries, TRIED_MAX - len(self.times_s)))
 
-    def came_to_run(self) -> Brake:
+    def came_to_run(self) -> StartFailureLimiter:
         """Return the brake after all jobs on trial came to run."""
         if self.tries < TRIED_ENOUGH:
             return replace(self, tries=2 * self.tries)
         limit = min(max(EXCEPTIONS_MAX - 1, len(self.times_s) + 1), TRIED_MAX - 1)
-        return Brake(self.times_s, limit=limit, waits=self.waits)
+        return StartFailureLimiter(self.times_s, limit=limit, waits=self.waits)
 
-    def _waiting(self, at_s: float) -> Brake:
+    def _waiting(self, at_s: float) -> StartFailureLimiter:
         wait_s = min(TRY_AFTER_S * TRY_FACTOR**self.waits, TRY_AFTER_MAX_S)
         return replace(self, tries=1, try_s=at_s + wait_s, waits=self.waits + 1)
 

@@ -51,7 +51,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Beside:
+class CapacityHistory:
     """When there was room for waiting jobs, by class, as looks at the pilots have shown.
 
     `spans` begin anew when a job is started on a pilot that has such room: then HTCondor is at
@@ -62,7 +62,7 @@ class Beside:
     free: Mapping[JobClass, frozenset[str]] = field(default_factory=dict)
     looked_s: float = float("-inf")
 
-    def after(self, snapshot: Snapshot, started_s: Mapping[str, float]) -> Beside:
+    def after(self, snapshot: Snapshot, started_s: Mapping[str, float]) -> CapacityHistory:
         """Return this after one more look; `started_s` has the latest start on each pilot."""
         now_s = snapshot.now_s
         rooms = _rooms(snapshot)
@@ -84,7 +84,7 @@ class Beside:
                 free[job_class] = here
             if kept := _joined(known, moved_s):
                 spans[job_class] = kept
-        return Beside(spans, free, now_s)
+        return CapacityHistory(spans, free, now_s)
 
     def time_s(self, job_class: JobClass, since_s: float, until_s: float) -> float:
         """Return for how long there was room for jobs of a class in a time."""
@@ -94,7 +94,7 @@ class Beside:
         )
 
 
-class Wakes(NamedTuple):
+class RematchCount(NamedTuple):
     """How often a job was woken, and when last."""
 
     times: int
@@ -102,7 +102,7 @@ class Wakes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Offers:
+class NegotiationStatus:
     """What the access point and the negotiators say.
 
     `cycles_s` is when the second latest cycle began that a negotiator has completed, None if none
@@ -118,7 +118,7 @@ class Offers:
 
 
 def overdue(
-    jobs: Iterable[Job], beside: Beside, woken: Mapping[str, Wakes], known_s: float
+    jobs: Iterable[Job], beside: CapacityHistory, woken: Mapping[str, RematchCount], known_s: float
 ) -> dict[str, float]:
     """Return the keys of jobs that have waited beside free room for too long, each with since when.
 
@@ -128,7 +128,7 @@ def overdue(
     for job in jobs:
         if job.state is not JobState.WAITING or not job.job_id:
             continue
-        before = woken.get(job.key, Wakes(0, 0.0))
+        before = woken.get(job.key, RematchCount(0, 0.0))
         since_s = max(job.since_s or 0.0, before.at_s)
         patience_s = BESIDE_S * BACK_OFF_FACTOR**before.times
         is_due = beside.time_s(job.job_class, since_s, known_s) >= patience_s
@@ -138,7 +138,9 @@ def overdue(
     return found
 
 
-def forgotten(jobs: Iterable[Job], since_s: Mapping[str, float], offers: Offers) -> list[Job]:
+def forgotten(
+    jobs: Iterable[Job], since_s: Mapping[str, float], offers: NegotiationStatus
+) -> list[Job]:
     """Return those of the overdue `jobs` of which no negotiator was told, the oldest first.
 
     A negotiator that finds no slot says so of one job of those that ask for the same. Where none
@@ -160,7 +162,9 @@ def forgotten(jobs: Iterable[Job], since_s: Mapping[str, float], offers: Offers)
     return sorted(silent, key=lambda job: (since_s[job.key], job.key))[:WAKE_AT_ONCE]
 
 
-def is_to_be_renewed(job: Job, woken: Mapping[str, Wakes], offers: Offers) -> bool:
+def is_to_be_renewed(
+    job: Job, woken: Mapping[str, RematchCount], offers: NegotiationStatus
+) -> bool:
     """Whether a forgotten job is to be submitted anew: waking it did not help, or would not."""
     return job.key in woken or job.job_id in offers.blocked_for_s
 

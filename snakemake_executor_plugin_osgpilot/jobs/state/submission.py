@@ -22,7 +22,7 @@ ASK_AGAIN_S = 60.0
 """An access point that was full is asked for more room after this time."""
 
 
-class Feeder:
+class SubmissionThrottle:
     """How many jobs the access point may be given now. `notices` is what there is to say of it.
 
     When it refused for want of room, what it had then is taken as its limit for a while, so that

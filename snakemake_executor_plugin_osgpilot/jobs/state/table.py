@@ -51,7 +51,7 @@ class RuleSums:
 
 
 @dataclass(slots=True)
-class Outcomes:
+class PilotOutcomes:
     """How jobs ended on one pilot, by rule, and of the last ones in order whether they failed
     quickly."""
 
@@ -72,7 +72,7 @@ class Outcomes:
         self.recent.append((rule, failed))
 
 
-class Ledger:
+class JobTable:
     """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
 
     `served` has the pilots on which a job was ever started, with the time of the first start,
@@ -92,7 +92,7 @@ class Ledger:
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
         self.started: dict[str, float] = {}
-        self.outcomes: defaultdict[str, Outcomes] = defaultdict(Outcomes)
+        self.outcomes: defaultdict[str, PilotOutcomes] = defaultdict(PilotOutcomes)
         self.judged = True
         self.nodes: dict[str, str] = {}
         self.failed_on: dict[str, tuple[Place, ...]] = {}

@@ -10,18 +10,18 @@ from itertools import islice
 from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy as holds
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import CutOff, LostPilots
-from snakemake_executor_plugin_osgpilot.jobs.state.outbox import Outbox
-from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import FailedStarts
+from snakemake_executor_plugin_osgpilot.jobs.state.outbox import SubmitQueue
+from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import PilotStartFailures
 from snakemake_executor_plugin_osgpilot.jobs.state.release_schedule import Releases
-from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import Brake
-from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, Ledger
+from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import StartFailureLimiter
+from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, JobTable
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.scaling.black_holes import black_holes
 
 
-class Registry:
+class JobTracker:
     """Every job ends in `over` once, and only when it has left the access point's queue.
 
     `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
@@ -34,10 +34,10 @@ class Registry:
 
     def __init__(self, largest: Shape) -> None:
         self.largest = largest
-        self.ledger = Ledger()
+        self.ledger = JobTable()
         self.over: dict[str, Job] = {}
         self.notices: Counter[str] = Counter()
-        self.outbox = Outbox(self.ledger)
+        self.outbox = SubmitQueue(self.ledger)
         self.removals: dict[str, str] = {}
         self.withdrawals: dict[str, str] = {}
         self.releases = Releases(self.ledger)
@@ -46,11 +46,11 @@ class Registry:
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self.lost = LostPilots()
         self.suspects: dict[str, str] = {}
-        self.starts = FailedStarts()
+        self.starts = PilotStartFailures()
         self.machines: dict[str, str] = {}
         self.trial: set[str] = set()
         self.untried = self.pause_again = False
-        self.brake = Brake()
+        self.brake = StartFailureLimiter()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take new jobs in."""
@@ -120,12 +120,12 @@ class Registry:
         self.lost.drifts(job_id, event.at_s if adrift else None)
         self._note_start(job_id, event)
         self.ledger.mark(event.at_s)
-        job = self.ledger.put(fold(before, event))
+        job = self.ledger.put(apply_event(before, event))
         if job.over:
             self.tell(key)
         elif event.kind is EventKind.HELD:
             self._judge(job, event.at_s)
-        elif len(job.setbacks) > len(before.setbacks):
+        elif len(job.failed_attempts) > len(before.failed_attempts):
             self._interrupted(job)
 
     def _note_start(self, job_id: str, event: Event) -> None:
@@ -201,7 +201,7 @@ class Registry:
             return False
         self.ledger.put(job)
         self.outbox.unsent.append(key)
-        self._note(job, f"{why} {job.setbacks[-1].place}; running it again")
+        self._note(job, f"{why} {job.failed_attempts[-1].place}; running it again")
         return True
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
@@ -256,20 +256,20 @@ class Registry:
         self._send_or_tell(self.withdrawals.pop(job_id) for job_id in job_ids)
 
     def _interrupted(self, job: Job) -> None:
-        self._note(job, f"was interrupted {job.setbacks[-1].place}; HTCondor runs it again")
+        self._note(job, f"was interrupted {job.failed_attempts[-1].place}; HTCondor runs it again")
         if end := holds.interrupted(job):
             self.give_up(job, end.why)
 
     def _judge(self, job: Job, at_s: float) -> None:
         verdict = holds.judge(job, self.largest)
         match verdict:
-            case holds.GiveUp(why):
+            case holds.Fail(why):
                 self.give_up(job, why)
             case holds.Release(after_s):
                 self.releases.plan(job.key, at_s + after_s)
-            case holds.Grow(shape):
+            case holds.Resize(shape):
                 self.releases.plan(job.key, at_s, shape)
-        if verdict.why and not isinstance(verdict, holds.GiveUp):
+        if verdict.why and not isinstance(verdict, holds.Fail):
             self._note(job, verdict.why)
 
     def _lose(self, job: Job, at_s: float) -> None:
@@ -280,7 +280,7 @@ class Registry:
             return
         self.ledger.put(again)
         self.withdrawals[job.job_id] = job.key
-        self._note(job, f"was lost {again.setbacks[-1].place}; running it again")
+        self._note(job, f"was lost {again.failed_attempts[-1].place}; running it again")
 
     def _send_or_tell(self, keys: Iterable[str]) -> None:
         for key in keys:

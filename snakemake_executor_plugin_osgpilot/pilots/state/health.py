@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     Strikes,
 )
 from snakemake_executor_plugin_osgpilot.pilots.state.leaving import Told
-from snakemake_executor_plugin_osgpilot.pilots.state.pause import Pause
+from snakemake_executor_plugin_osgpilot.pilots.state.pause import Backoff
 
 
 class Health:
@@ -36,7 +36,7 @@ class Health:
         self._failed_s: dict[str, float] = {}
         self._failed_on: set[str] = set()
         self._told = Told({})
-        self._pauses: dict[str, Pause] = {}
+        self._pauses: dict[str, Backoff] = {}
         self._strikes = Strikes({})
         self.shunned: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ class Health:
 
     def put_off(self, offer: str, now_s: float, why: str) -> None:
         """Note that Slurm refused a pilot of `offer` for now."""
-        pause = self._pauses.get(offer, Pause())
+        pause = self._pauses.get(offer, Backoff())
         self._pauses[offer] = pause.again(now_s, why, chance=self._chance())
 
     def accepted(self, offer: str) -> None:

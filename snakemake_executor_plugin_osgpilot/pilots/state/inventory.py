@@ -12,13 +12,13 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import Risk
 from snakemake_executor_plugin_osgpilot.pilots.state.health import Health
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, advance, registered
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Move, Signs
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
 
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
 
 
-class Roster:
+class PilotInventory:
     """All pilots of one run, by name, and the health of their offers.
 
     `chance` is what breakers spread their tries with; `shared` says that pilots serve others, too.
@@ -86,8 +86,12 @@ class Roster:
         self._served |= set(names)
 
     def look(
-        self, rows: Mapping[str, Row], signs: Signs, log_tail: Callable[[str], str], now_s: float
-    ) -> list[Move]:
+        self,
+        rows: Mapping[str, Row],
+        signs: PilotObservations,
+        log_tail: Callable[[str], str],
+        now_s: float,
+    ) -> list[StateChange]:
         """Take in one answered look at Slurm; return the pilots that changed their state.
 
         `log_tail` tells what a pilot (by name) said last.
@@ -104,7 +108,7 @@ class Roster:
                 after = registered(after, at_s=now_s)
             self._pilots[after.name] = after
             if after.state is not before.state:
-                moves.append(Move(before, after))
+                moves.append(StateChange(before, after))
                 if after.state.over and after.name not in self._served:
                     # one that may have served others is not to blame for leaving ours no place
                     jobs_wait = signs.jobs_wait and not self._shared

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
 
 
 @dataclass(frozen=True)
-class Pause:
+class Backoff:
     """Refusals in a row that time may cure, the first at `since_s`, the last at `at_s`.
 
     They say nothing against pilots. `chance` in [0.5, 1.5] spreads the tries of
@@ -27,10 +27,10 @@ class Pause:
     chance: float = 1.0
     since_s: float = 0.0
 
-    def again(self, now_s: float, cause: str, *, chance: float = 1.0) -> Pause:
+    def again(self, now_s: float, cause: str, *, chance: float = 1.0) -> Backoff:
         """Return this after one more refusal."""
         since_s = self.since_s if self.refusals else now_s
-        return Pause(self.refusals + 1, now_s, cause, chance, since_s)
+        return Backoff(self.refusals + 1, now_s, cause, chance, since_s)
 
     @property
     def until_s(self) -> float:

@@ -13,7 +13,7 @@ NEWS_S = 2 * ASK_POOL_EVERY_S
 
 
 @dataclass(frozen=True)
-class Signs:
+class PilotObservations:
     """What is known of pilots besides Slurm's view.
 
     `served` has those on which a job was started and when the first was, `known` those that the
@@ -33,7 +33,7 @@ class Signs:
 
 
 @dataclass(frozen=True)
-class Move:
+class StateChange:
     """A pilot that changed its state."""
 
     before: Pilot

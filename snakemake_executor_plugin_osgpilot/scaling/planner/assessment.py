@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.model.plan import Forecast, Unfit
+from snakemake_executor_plugin_osgpilot.model.plan import Forecast, Infeasible
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room, fill
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin, fill
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import chain_s
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
@@ -17,14 +17,14 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
 from snakemake_executor_plugin_osgpilot.scaling.planner.placement import Demand, laid_out, unserved
 from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply, supply
 from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import (
-    Stretch,
+    WorkPhase,
     cores_for_all,
     cores_worth_having,
 )
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Assessment:
     """A snapshot thought through.
 
     `work` is what waits or will within the lead time, `further_core_s` the work that comes after
@@ -40,14 +40,14 @@ class Outlook:
     further_core_s: float
     serial_s: float
     unmet: Demand
-    rooms: tuple[Room, ...]
-    unfit: tuple[Unfit, ...]
+    rooms: tuple[Bin, ...]
+    unfit: tuple[Infeasible, ...]
     have: Supply
     taken: Commitment
     forecast: Forecast
 
     @classmethod
-    def of(cls, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Outlook:
+    def of(cls, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Assessment:
         none_fits = unfit(_classes(snapshot), policy)
         classes = _classes(snapshot) - {each.job_class for each in none_fits}
         waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
@@ -60,7 +60,7 @@ class Outlook:
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
         work_core_s = _area(work, estimates) + have.busy_core_s
-        stretch = Stretch(work_core_s, lead_s, _overhead_s(work, estimates))
+        stretch = WorkPhase(work_core_s, lead_s, _overhead_s(work, estimates))
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
@@ -142,7 +142,7 @@ def _clear_s(
     """
     work_core_s = _area(waiting, estimates) + have.busy_core_s
     overhead_s = _overhead_s(waiting, estimates)
-    cores = max(1.0, cores_worth_having(Stretch(work_core_s, lead_s, overhead_s), economy))
+    cores = max(1.0, cores_worth_having(WorkPhase(work_core_s, lead_s, overhead_s), economy))
     longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
     return max(work_core_s / cores, longest_s)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Shape
 
 
-class Room(NamedTuple):
+class Bin(NamedTuple):
     """Pilots that are alike: each has `free`, and takes jobs with a runtime below `life_s`.
 
     `pilots` are their names, or numbers of pilots that do not exist yet. `coming_s` is for how long
@@ -36,15 +36,15 @@ def largest_first(demand: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
 
 
 def fill(
-    demand: Mapping[JobClass, int], rooms: Iterable[Room]
-) -> tuple[dict[JobClass, int], list[Room]]:
+    demand: Mapping[JobClass, int], rooms: Iterable[Bin]
+) -> tuple[dict[JobClass, int], list[Bin]]:
     """Put jobs into `rooms` in their order; return those that found none, and the rooms then."""
     left: dict[JobClass, int] = {}
-    full: list[Room] = []
+    full: list[Bin] = []
     open_now = list(rooms)
     for job_class, count in largest_first(demand):
         shape, runtime_s, wanted = job_class
-        still_open: list[Room] = []
+        still_open: list[Bin] = []
         for room in open_now:
             if (
                 count <= 0
@@ -64,7 +64,7 @@ def fill(
     return left, full + open_now
 
 
-def _spread(job: Shape, count: int, room: Room) -> tuple[int, list[Room]]:
+def _spread(job: Shape, count: int, room: Bin) -> tuple[int, list[Bin]]:
     """Put up to `count` jobs into the pilots of `room`, filling one after the other."""
     per_pilot = room.free.holds(job)
     if not per_pilot:
@@ -75,24 +75,24 @@ def _spread(job: Shape, count: int, room: Room) -> tuple[int, list[Room]]:
     edge = full + (1 if rest else 0)
     parts = []
     if full:
-        parts.append(
-            Room(free - job.times(per_pilot), life_s, pilots[:full], offer, True, coming_s)
-        )
+        parts.append(Bin(free - job.times(per_pilot), life_s, pilots[:full], offer, True, coming_s))
     if rest:
-        parts.append(Room(free - job.times(rest), life_s, pilots[full:edge], offer, True, coming_s))
+        parts.append(Bin(free - job.times(rest), life_s, pilots[full:edge], offer, True, coming_s))
     if edge < len(pilots):
-        parts.append(Room(free, life_s, pilots[edge:], offer, used, coming_s))
+        parts.append(Bin(free, life_s, pilots[edge:], offer, used, coming_s))
     return count - full * per_pilot - rest, parts
 
 
 def open_pilots(
-    demand: Mapping[JobClass, int], choose: Callable[[JobClass], Offer | None], life_taken_s: float
-) -> list[Room]:
+    demand: Mapping[JobClass, int],
+    choose: Callable[[JobClass], PilotType | None],
+    life_taken_s: float,
+) -> list[Bin]:
     """Return new pilots that hold all of `demand` at once, each of the offer chosen for its first
     class; `life_taken_s` is what boot and end take off a walltime. Classes for which `choose` finds
     no offer are left out.
     """
-    opened: list[Room] = []
+    opened: list[Bin] = []
     for job_class, count in largest_first(demand):
         left, opened = fill({job_class: count}, opened)
         offer = choose(job_class) if left else None
@@ -101,6 +101,6 @@ def open_pilots(
         missing = left[job_class]
         fresh = -(-missing // offer.shape.holds(job_class.shape))
         life_s = offer.walltime_max_s - life_taken_s
-        empty = Room(offer.shape, life_s, range(fresh), offer.name)
+        empty = Bin(offer.shape, life_s, range(fresh), offer.name)
         opened += fill({job_class: missing}, [empty])[1]
     return opened

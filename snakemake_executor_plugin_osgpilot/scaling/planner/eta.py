@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_path
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 EARLIER_WEIGHT = 3
 """So many jobs of this run count as much as all earlier runs: inputs may be others now."""
@@ -113,7 +113,10 @@ def mean_s(ended: int, took_s: float, earlier_s: float | None) -> float | None:
 
 
 def rests_of(
-    rules: Mapping[str, RuleSums], ahead: Ahead, earlier_core_s: Mapping[str, float], now_s: float
+    rules: Mapping[str, RuleSums],
+    ahead: UpcomingWork,
+    earlier_core_s: Mapping[str, float],
+    now_s: float,
 ) -> dict[str, Rest]:
     """Return what is left of each rule, from the jobs there are and those to come.
 
@@ -126,7 +129,7 @@ def rests_of(
 
 
 def _rest(
-    name: str, sums: RuleSums, ahead: Ahead, earlier_core_s: float | None, now_s: float
+    name: str, sums: RuleSums, ahead: UpcomingWork, earlier_core_s: float | None, now_s: float
 ) -> Rest:
     come = ahead.rules.get(name)
     cores = sums.cores / sums.jobs if sums.jobs else come.cores if come else 1.0

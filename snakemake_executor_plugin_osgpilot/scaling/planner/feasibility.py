@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.model.plan import Unfit
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.plan import Infeasible
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
 
 _NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
 
 
-def fits(job_class: JobClass, offer: Offer, policy: Policy) -> bool:
+def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:
     """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
     life_s = offer.walltime_max_s - policy.life_taken_s
     return (
@@ -25,7 +25,7 @@ def may_run_on(job_class: JobClass, offer: str) -> bool:
     return not job_class.offers or offer in job_class.offers
 
 
-def largest(offers: Iterable[Offer]) -> Shape:
+def largest(offers: Iterable[PilotType]) -> Shape:
     """Return the most that a pilot has of each kind."""
     return Shape(*map(max, zip(*(offer.shape for offer in offers), strict=True)))
 
@@ -45,10 +45,10 @@ def stranded(
     return found
 
 
-def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Unfit, ...]:
+def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Infeasible, ...]:
     """Return the classes that no offer can hold, each with the nearest offer and the gap."""
     return tuple(
-        Unfit(job_class, _gap(job_class, policy))
+        Infeasible(job_class, _gap(job_class, policy))
         for job_class in sorted(classes)
         if not any(fits(job_class, offer, policy) for offer in policy.offers)
     )
@@ -71,7 +71,7 @@ def text(job_class: JobClass) -> str:
     return f"{job_class.shape}{minutes}"
 
 
-def _missing(job_class: JobClass, offer: Offer, policy: Policy) -> list[str]:
+def _missing(job_class: JobClass, offer: PilotType, policy: Policy) -> list[str]:
     return lacks(job_class, offer.shape, offer.walltime_max_s - policy.life_taken_s)
 
 

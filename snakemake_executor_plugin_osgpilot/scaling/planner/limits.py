@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Pilot, Policy
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate, Snapshot
 
 
@@ -50,18 +50,18 @@ def stale(snapshot: Snapshot, policy: Policy) -> Refusal | None:
     )
 
 
-Rule = Callable[[Commitment, Policy, Offer, int], tuple[float, str]]
+Rule = Callable[[Commitment, Policy, PilotType, int], tuple[float, str]]
 """Returns how many more pilots of this offer and walltime are allowed, and why not more."""
 
 
 def pilots_max(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
     return policy.pilots_max - taken.pilots, f"at most {policy.pilots_max} pilots at a time"
 
 
 def pending_max(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
     return (
         policy.pending_max - taken.pending,
@@ -70,7 +70,7 @@ def pending_max(
 
 
 def cores_max(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
     if policy.cores_max is None:
         return inf, ""
@@ -78,7 +78,9 @@ def cores_max(
     return room, f"at most {policy.cores_max} cores at a time"
 
 
-def budget(taken: Commitment, policy: Policy, offer: Offer, walltime_s: int) -> tuple[float, str]:
+def budget(
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
+) -> tuple[float, str]:
     if policy.core_s_max is None:
         return inf, ""
     room = (policy.core_s_max - taken.core_s) // (offer.shape.cores * walltime_s)
@@ -89,7 +91,7 @@ def budget(taken: Commitment, policy: Policy, offer: Offer, walltime_s: int) -> 
 
 
 def launches_max(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
     return (
         policy.launches_max - taken.launched,
@@ -101,7 +103,7 @@ RULES: tuple[Rule, ...] = (budget, cores_max, pilots_max, pending_max, launches_
 
 
 def admit(
-    wanted: Iterable[tuple[Offer, int, int]],
+    wanted: Iterable[tuple[PilotType, int, int]],
     taken: Commitment,
     policy: Policy,
     gates: Mapping[str, Gate],
@@ -133,7 +135,7 @@ def exhausted(taken: Commitment, policy: Policy, gates: Mapping[str, Gate]) -> b
 
 
 def _allowed(
-    taken: Commitment, policy: Policy, offer: Offer, walltime_s: int, gates: Mapping[str, Gate]
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int, gates: Mapping[str, Gate]
 ) -> tuple[float, tuple[str, str]]:
     verdicts = [(*rule(taken, policy, offer, walltime_s), rule.__name__) for rule in RULES]
     if gate := gates.get(offer.name):

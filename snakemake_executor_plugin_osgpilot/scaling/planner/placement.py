@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room, fill, largest_first
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin, fill, largest_first
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply
 
@@ -16,7 +16,7 @@ Demand = Mapping[JobClass, int]
 
 
 @dataclass
-class Spare:
+class SpareCapacity:
     """The pilots' time for more jobs in core-seconds, together and for each offer."""
 
     core_s: float
@@ -38,14 +38,14 @@ class Spare:
 
 def laid_out(
     waiting: Demand, have: Supply, estimates: Estimates
-) -> tuple[Demand, list[Room], Spare]:
+) -> tuple[Demand, list[Bin], SpareCapacity]:
     """Put jobs into the free rooms; return those left, the rooms then, and what time is to spare.
 
     A job takes no more of that time than the pilot it is put into brings: one that comes when a new
     one could would else be charged to those that are there.
     """
-    left, rooms = waiting, list[Room]()
-    spare = Spare(have.coming_core_s, dict(have.coming_by_offer))
+    left, rooms = waiting, list[Bin]()
+    spare = SpareCapacity(have.coming_core_s, dict(have.coming_by_offer))
     for coming_s, alike in groupby(have.rooms, key=attrgetter("coming_s")):
         before = left
         left, filled = fill(before, alike)
@@ -56,7 +56,9 @@ def laid_out(
     return left, rooms, spare
 
 
-def unserved(left: Demand, spare: Spare, have: Supply, estimates: Estimates) -> dict[JobClass, int]:
+def unserved(
+    left: Demand, spare: SpareCapacity, have: Supply, estimates: Estimates
+) -> dict[JobClass, int]:
     """Return the jobs of `left` that no pilot will have come to before a new one could.
 
     What the pilots' time until then has to spare goes to them. Classes that want certain offers

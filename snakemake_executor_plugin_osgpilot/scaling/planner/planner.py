@@ -7,7 +7,7 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Outlook
+from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.limits import stale
 from snakemake_executor_plugin_osgpilot.scaling.planner.scale_down import releases
@@ -22,7 +22,7 @@ def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
     """
     if refusal := stale(snapshot, policy):
         return Plan(refusals=(refusal,))
-    outlook = Outlook.of(_in_order(snapshot), estimates, policy)
+    outlook = Assessment.of(_in_order(snapshot), estimates, policy)
     started, refused = launches(outlook)
     unneeded, released = releases(outlook)
     return Plan(

@@ -9,13 +9,13 @@ from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Outlook
+from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import may_run_on
 from snakemake_executor_plugin_osgpilot.scaling.planner.supply import hopeless, usable_s
 from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import keep_idle_s
 
 
-def releases(outlook: Outlook) -> tuple[frozenset[str], list[Cancel | Drain]]:
+def releases(outlook: Assessment) -> tuple[frozenset[str], list[Cancel | Drain]]:
     """Return the pilots without a use, and what to do about them now."""
     used = {name for room in outlook.rooms if room.used for name in room.pilots} - _late(outlook)
     unneeded = [
@@ -36,7 +36,7 @@ def releases(outlook: Outlook) -> tuple[frozenset[str], list[Cancel | Drain]]:
     return frozenset(pilot.name for pilot in unneeded), decided
 
 
-def _late(outlook: Outlook) -> set[str]:
+def _late(outlook: Assessment) -> set[str]:
     """Return the pilots in Slurm's queue that will come when those that run have done all the work
     there is, for all we know.
 
@@ -56,11 +56,11 @@ def _late(outlook: Outlook) -> set[str]:
     }
     if not late or through_s >= outlook.forecast.lead_s:
         return set()
-    without = Outlook.of(replace(snapshot, pilots=running), estimates, outlook.policy)
+    without = Assessment.of(replace(snapshot, pilots=running), estimates, outlook.policy)
     return set() if without.unmet else late
 
 
-def _shunned(outlook: Outlook) -> Iterator[Drain]:
+def _shunned(outlook: Assessment) -> Iterator[Drain]:
     """Drain the pilots that are to get no more jobs, busy or not: what runs there may go on."""
     for pilot in outlook.snapshot.pilots:
         why = outlook.snapshot.shunned.get(pilot.name)
@@ -68,7 +68,7 @@ def _shunned(outlook: Outlook) -> Iterator[Drain]:
             yield Drain(pilot.name, why)
 
 
-def _last_hosts(outlook: Outlook) -> frozenset[str]:
+def _last_hosts(outlook: Assessment) -> frozenset[str]:
     """Return the pilots without which there was none for a class that is to come."""
     snapshot = outlook.snapshot
     serving = [p for p in snapshot.pilots if p.state.serves and p.name not in snapshot.shunned]
@@ -84,7 +84,7 @@ def _last_hosts(outlook: Outlook) -> frozenset[str]:
     return frozenset(found)
 
 
-def _surplus(unneeded: list[Pilot], outlook: Outlook) -> frozenset[str]:
+def _surplus(unneeded: list[Pilot], outlook: Assessment) -> frozenset[str]:
     """Return the pilots beyond the cores that are worth having for all that is to come; none if
     that is not known. Those that wait in Slurm's queue come first, then the oldest."""
     snapshot, cores = outlook.snapshot, outlook.have.cores
@@ -99,7 +99,7 @@ def _surplus(unneeded: list[Pilot], outlook: Outlook) -> frozenset[str]:
 
 
 def _patience_s(
-    pilot: Pilot, surplus: frozenset[str], last: frozenset[str], outlook: Outlook
+    pilot: Pilot, surplus: frozenset[str], last: frozenset[str], outlook: Assessment
 ) -> float:
     policy = outlook.policy
     if pilot.state.waits or pilot.name in surplus:
@@ -112,7 +112,7 @@ def _patience_s(
     return kept_s
 
 
-def _release(pilot: Pilot, patience_s: float, outlook: Outlook) -> Cancel | Drain | None:
+def _release(pilot: Pilot, patience_s: float, outlook: Assessment) -> Cancel | Drain | None:
     snapshot = outlook.snapshot
     if hopeless(pilot):
         return Cancel(pilot.name, f"Slurm will not start it: {pilot.pending_reason}")

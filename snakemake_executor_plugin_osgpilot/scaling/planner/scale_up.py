@@ -9,11 +9,11 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.common.durations import duration
 from snakemake_executor_plugin_osgpilot.model.memory_balance import blocked_share
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Policy
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Outlook
+from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
 from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import (
-    Room,
+    Bin,
     largest_first,
     open_pilots,
 )
@@ -29,14 +29,14 @@ WAIT_TOLERANCE = 1.25
 """A larger pilot is preferred only if the smaller one is expected to wait this much longer."""
 
 
-def launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
+def launches(outlook: Assessment) -> tuple[list[Launch], list[Refusal]]:
     """Return the pilots to start, and those that a rule keeps from starting.
 
     What planning again would start is started now: work may be laid out otherwise once there are
     new pilots, and where a limit refuses a large pilot there may be room for a small one.
     """
     started: list[Launch] = []
-    following: Outlook | None = outlook
+    following: Assessment | None = outlook
     while following:
         more, refused = _launches(following)
         started += more
@@ -44,7 +44,7 @@ def launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
     return started, refused
 
 
-def _after(outlook: Outlook, started: list[Launch]) -> Outlook | None:
+def _after(outlook: Assessment, started: list[Launch]) -> Assessment | None:
     """Return the outlook once `started` are asked for; None if nothing could follow from it."""
     policy, elsewhere = outlook.policy, outlook.snapshot.elsewhere
     if not started:
@@ -60,10 +60,10 @@ def _after(outlook: Outlook, started: list[Launch]) -> Outlook | None:
     )
     if exhausted(commitment(snapshot) + snapshot.elsewhere, policy, snapshot.gates):
         return None
-    return Outlook.of(snapshot, outlook.estimates, policy)
+    return Assessment.of(snapshot, outlook.estimates, policy)
 
 
-def _launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
+def _launches(outlook: Assessment) -> tuple[list[Launch], list[Refusal]]:
     if not outlook.unmet:
         return [], []
     counts = _counts(outlook)
@@ -77,7 +77,7 @@ def _launches(outlook: Outlook) -> tuple[list[Launch], list[Refusal]]:
     return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.gates, reason)
 
 
-def _counts(outlook: Outlook) -> Counter[Offer]:
+def _counts(outlook: Assessment) -> Counter[PilotType]:
     """Return how many pilots of which offers to start.
 
     Small ones, unless they would be more than there may be; as many cores as are worth having; and
@@ -89,7 +89,7 @@ def _counts(outlook: Outlook) -> Counter[Offer]:
     if policy.cores_max is not None:
         # larger pilots are no remedy for too many small ones where the cores are what is short
         cores = min(cores, policy.cores_max - outlook.taken.cores)
-    counts: Counter[Offer] = Counter()
+    counts: Counter[PilotType] = Counter()
     for choose in _choosers(outlook):
         opened = open_pilots(outlook.unmet, choose, policy.life_taken_s)
         counts = _cut(opened, policy, cores)
@@ -103,8 +103,8 @@ def _counts(outlook: Outlook) -> Counter[Offer]:
 
 
 def _with_hosts(
-    counts: Counter[Offer], choose: Callable[[JobClass], Offer | None], outlook: Outlook
-) -> Counter[Offer]:
+    counts: Counter[PilotType], choose: Callable[[JobClass], PilotType | None], outlook: Assessment
+) -> Counter[PilotType]:
     """Return `counts` with one pilot for every class to come that otherwise had none.
 
     It takes the place of as many cores in smaller ones, which would be in its way when the time has
@@ -120,7 +120,7 @@ def _with_hosts(
     return counts
 
 
-def _in_place_of_smaller(offer: Offer, counts: Counter[Offer]) -> Counter[Offer]:
+def _in_place_of_smaller(offer: PilotType, counts: Counter[PilotType]) -> Counter[PilotType]:
     """Return `counts` with one of `offer` for as many cores of others; unchanged if these are
     fewer."""
     left, cores = counts.copy(), offer.shape.cores
@@ -131,16 +131,16 @@ def _in_place_of_smaller(offer: Offer, counts: Counter[Offer]) -> Counter[Offer]
     return counts if cores > 0 else Counter({offer: 1}) + left
 
 
-def _hosted_by(job_class: JobClass, counts: Counter[Offer], outlook: Outlook) -> bool:
+def _hosted_by(job_class: JobClass, counts: Counter[PilotType], outlook: Assessment) -> bool:
     return hosted(job_class, outlook.have) or any(
         fits(job_class, offer, outlook.policy) for offer in counts
     )
 
 
-def _cut(opened: list[Room], policy: Policy, cores: float) -> Counter[Offer]:
+def _cut(opened: list[Bin], policy: Policy, cores: float) -> Counter[PilotType]:
     """Return how many of the pilots in `opened` to have, until they bring `cores`."""
     offers = {offer.name: offer for offer in policy.offers}
-    counts: Counter[Offer] = Counter()
+    counts: Counter[PilotType] = Counter()
     for room in opened:
         if cores <= 0:
             break
@@ -151,7 +151,7 @@ def _cut(opened: list[Room], policy: Policy, cores: float) -> Counter[Offer]:
     return counts
 
 
-def _choosers(outlook: Outlook) -> list[Callable[[JobClass], Offer | None]]:
+def _choosers(outlook: Assessment) -> list[Callable[[JobClass], PilotType | None]]:
     """Return ways to choose offers, those of small ones first.
 
     Where small pilots would leave cores idle for want of memory, only larger ones are considered.
@@ -163,12 +163,12 @@ def _choosers(outlook: Outlook) -> list[Callable[[JobClass], Offer | None]]:
     return [c for c, share in zip(choosers, shares, strict=True) if share <= best]
 
 
-def _chooser(outlook: Outlook, floor: int) -> Callable[[JobClass], Offer | None]:
+def _chooser(outlook: Assessment, floor: int) -> Callable[[JobClass], PilotType | None]:
     """Return what picks an offer for a class: the smallest, unless it has to wait for long."""
     wait_s, gates = outlook.estimates.wait_s, outlook.snapshot.gates
     by_size = sorted(outlook.policy.offers, key=_size)
 
-    def choose(job_class: JobClass) -> Offer | None:
+    def choose(job_class: JobClass) -> PilotType | None:
         candidates = [o for o in by_size if fits(job_class, o, outlook.policy)]
         candidates = [o for o in candidates if _open(o, gates)] or candidates
         candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
@@ -179,16 +179,16 @@ def _chooser(outlook: Outlook, floor: int) -> Callable[[JobClass], Offer | None]
     return choose
 
 
-def _open(offer: Offer, gates: Mapping[str, Gate]) -> bool:
+def _open(offer: PilotType, gates: Mapping[str, Gate]) -> bool:
     return offer.name not in gates or gates[offer.name].launches_max > 0
 
 
-def _size(offer: Offer) -> tuple[int, int, int, str]:
+def _size(offer: PilotType) -> tuple[int, int, int, str]:
     """GPUs first: a job that needs none is not to occupy them."""
     return offer.shape.gpus, offer.shape.cores, offer.shape.memory_mb, offer.name
 
 
-def _walltime_s(offer: Offer, counts: Counter[Offer], outlook: Outlook) -> int:
+def _walltime_s(offer: PilotType, counts: Counter[PilotType], outlook: Assessment) -> int:
     hosted_classes = [c for c in outlook.unmet if fits(c, offer, outlook.policy)]
     longest_s = max(map(outlook.estimates.limit_s, hosted_classes), default=0.0)
     cores = outlook.have.cores + sum(o.shape.cores * n for o, n in counts.items())

@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Shape,
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running, Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 
 _NEAREST_FIRST = {
@@ -57,7 +57,7 @@ class Supply:
     until the horizon beyond that, in core-seconds, `coming_by_offer` the same for each offer.
     """
 
-    rooms: tuple[Room, ...]
+    rooms: tuple[Bin, ...]
     hosts: frozenset[tuple[Shape, float, str]]
     cores: int
     busy_core_s: float
@@ -97,7 +97,7 @@ def supply(
 ) -> Supply:
     """Return what there is for jobs of `classes`, until `horizon_s` from now."""
     bounds = sorted({job_class.runtime_s for job_class in classes})
-    grouped: defaultdict[tuple[_Order, Room], list[str]] = defaultdict(list)
+    grouped: defaultdict[tuple[_Order, Bin], list[str]] = defaultdict(list)
     hosts: set[tuple[Shape, float, str]] = set()
     cores, busy_core_s = 0, 0.0
     coming_core_s: defaultdict[str, float] = defaultdict(float)
@@ -123,7 +123,7 @@ def supply(
             coming_s -= taken * min(rest_s, horizon_s)
         coming_core_s[pilot.offer] += coming_s
         if min(free.cores, free.memory_mb) > 0:
-            kind = Room(free, life_s, (), pilot.offer, coming_s=in_time_s)
+            kind = Bin(free, life_s, (), pilot.offer, coming_s=in_time_s)
             grouped[_order(pilot, running, delay_s), kind].append(pilot.name)
     rooms = tuple(
         kind._replace(pilots=tuple(sorted(grouped[order, kind]))) for order, kind in sorted(grouped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import Offer
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType
 
 WALLTIME_MIN_S = 1800.0
 """No pilot asks for less than this, unless the site allows no more: boots would be most of it."""
@@ -15,7 +15,7 @@ DOUBT = 1.25
 patience in the queue, one that is too short costs another boot."""
 
 
-class Stretch(NamedTuple):
+class WorkPhase(NamedTuple):
     """A stretch of a run: its work, what passes before work can begin, and what every core loses
     to boot and idleness."""
 
@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
         return self.work_core_s + cores * self.overhead_s
 
 
-def cores_worth_having(stretch: Stretch, economy: float) -> float:
+def cores_worth_having(stretch: WorkPhase, economy: float) -> float:
     """Return the number of cores that suits the work best; infinite for `economy` 0.
 
     With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
@@ -51,7 +51,7 @@ def cores_worth_having(stretch: Stretch, economy: float) -> float:
     return work_core_s * (b + root) / (2 * economy * overhead_s * lead_s)
 
 
-def cores_for_all(near: Stretch, rest_core_s: float, serial_s: float, economy: float) -> float:
+def cores_for_all(near: WorkPhase, rest_core_s: float, serial_s: float, economy: float) -> float:
     """Return the cores that suit `near` and what follows it best.
 
     `serial_s` is what the longest chain of jobs takes beyond the jobs in sight: no number of cores
@@ -63,7 +63,7 @@ def cores_for_all(near: Stretch, rest_core_s: float, serial_s: float, economy: f
     if rest_core_s <= 0 or not 0 < economy < 1:
         return fresh
     work_core_s = near.work_core_s + rest_core_s
-    whole = Stretch(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
+    whole = WorkPhase(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
     kept = cores_worth_having(whole, economy)
     if fresh <= 0:
         return kept
@@ -76,7 +76,7 @@ def cores_for_all(near: Stretch, rest_core_s: float, serial_s: float, economy: f
     return kept if price <= renewed else fresh
 
 
-def walltime_s(offer: Offer, longest_job_s: float, work_s: float, taken_s: float) -> int:
+def walltime_s(offer: PilotType, longest_job_s: float, work_s: float, taken_s: float) -> int:
     """Return the shortest walltime of `offer` that is long enough, its longest if none is.
 
     `work_s` is how long there will be work, `taken_s` what boot and end take off.

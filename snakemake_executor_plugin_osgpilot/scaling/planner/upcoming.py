@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.snapshot import Soon
+from snakemake_executor_plugin_osgpilot.model.snapshot import UpcomingGroup
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RuleAhead:
 
 
 @dataclass(frozen=True)
-class Ahead:
+class UpcomingWork:
     """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
 
     `gathered` counts those that wait for several jobs which are all at the access point, `later`
@@ -45,7 +45,7 @@ class Ahead:
         """How many jobs are still to be handed over, as far as is known."""
         return sum(group.jobs for group in self.soon({})) + self.later
 
-    def soon(self, ends_s: Mapping[str, float]) -> tuple[Soon, ...]:
+    def soon(self, ends_s: Mapping[str, float]) -> tuple[UpcomingGroup, ...]:
         """Return the jobs to come, given when jobs that run are expected to end, by key."""
         known: Counter[tuple[JobClass, float]] = Counter()
         open_end: Counter[JobClass] = Counter(self.gathered)
@@ -56,13 +56,13 @@ class Ahead:
                 else:
                     open_end[job_class] += jobs
         groups = [
-            *(Soon(job_class, jobs, at_s) for (job_class, at_s), jobs in known.items()),
-            *(Soon(job_class, jobs, None) for job_class, jobs in open_end.items()),
+            *(UpcomingGroup(job_class, jobs, at_s) for (job_class, at_s), jobs in known.items()),
+            *(UpcomingGroup(job_class, jobs, None) for job_class, jobs in open_end.items()),
         ]
         return tuple(_less(groups, Counter(self.since)))
 
 
-def _less(groups: Iterable[Soon], gone: Counter[JobClass]) -> Iterator[Soon]:
+def _less(groups: Iterable[UpcomingGroup], gone: Counter[JobClass]) -> Iterator[UpcomingGroup]:
     """Return `groups` without the jobs that are `gone`, the soonest first."""
     for group in sorted(groups, key=lambda soon: (soon.ready_s is None, soon.ready_s or 0.0)):
         taken = min(gone[group.job_class], group.jobs)

@@ -13,15 +13,15 @@ from typing import ClassVar, NamedTuple
 
 from snakemake_executor_plugin_osgpilot.model.plan import Action, Cancel, Drain, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import (
-    UNLIMITED,
+    UNBOUNDED,
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Room
+from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
 from snakemake_executor_plugin_osgpilot.scaling.planner.limits import admit, commitment
@@ -30,7 +30,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.limits import admit, com
 class Ask(NamedTuple):
     """So many pilots of an offer, for this long."""
 
-    offer: Offer
+    offer: PilotType
     walltime_s: int
     pilots: int
 
@@ -60,7 +60,7 @@ class Look:
     def now_s(self) -> float:
         return self.snapshot.now_s
 
-    def waiting(self, offer: Offer) -> dict[JobClass, int]:
+    def waiting(self, offer: PilotType) -> dict[JobClass, int]:
         """Return the jobs that wait and that a pilot of `offer` can run."""
         return {
             job_class: jobs
@@ -95,18 +95,18 @@ class Look:
         return sums
 
     @cached_property
-    def rooms(self) -> tuple[Room, ...]:
+    def rooms(self) -> tuple[Bin, ...]:
         """What is free on the pilots that are up."""
         return tuple(self._rooms())
 
-    def _rooms(self) -> Iterator[Room]:
+    def _rooms(self) -> Iterator[Bin]:
         for pilot in self.ready:
             free = pilot.shape
             for group in self.snapshot.running.get(pilot.name, ()):
                 free -= group.job_class.shape.times(group.jobs)
             if min(free.cores, free.memory_mb) > 0:
                 life_s = pilot.walltime_s if pilot.ends_s is None else pilot.ends_s - self.now_s
-                yield Room(free, life_s, (pilot.name,), pilot.offer)
+                yield Bin(free, life_s, (pilot.name,), pilot.offer)
 
     @property
     def free_cores(self) -> int:
@@ -126,7 +126,7 @@ def cores_in(demand: Mapping[JobClass, int]) -> int:
     return sum(job_class.shape.cores * jobs for job_class, jobs in demand.items())
 
 
-def pilots_for(demand: Mapping[JobClass, int], offer: Offer) -> int:
+def pilots_for(demand: Mapping[JobClass, int], offer: PilotType) -> int:
     """Return how many pilots have the sum of what jobs ask for, in the scarcest dimension."""
     sums = [sum(c.shape[k] * jobs for c, jobs in demand.items()) for k in range(4)]
     return max(
@@ -141,7 +141,7 @@ class Rule:
     heeds_gates: ClassVar[bool] = False
     """Whether pilots that start leave at once while our breaker is open."""
 
-    offer: Offer
+    offer: PilotType
     walltime_s: int
     idle_s: float = field(default=600.0, kw_only=True)
     _idle_since_s: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -174,7 +174,7 @@ class Rule:
 
 def _launched(asks: Iterable[Ask], look: Look) -> Iterator[Action]:
     """Apply what holds for everybody: the site's cores and the budget, as Slurm keeps them."""
-    everybody = replace(look.policy, pending_max=UNLIMITED, launches_max=UNLIMITED)
+    everybody = replace(look.policy, pending_max=UNBOUNDED, launches_max=UNBOUNDED)
     launches, _ = admit(asks, commitment(look.snapshot), everybody, {}, "rule")
     yield from launches
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
     NOTHING,
@@ -54,7 +54,7 @@ class Pyglidein(Rule):
             limit -= count
         return Verdict(tuple(asks), release) if asks or release else NOTHING
 
-    def _offer(self, job_class: JobClass, look: Look) -> Offer | None:
+    def _offer(self, job_class: JobClass, look: Look) -> PilotType | None:
         offers = (self.offer,) if self.whole else look.policy.offers
         able = [offer for offer in offers if fits(job_class, offer, look.policy)]
         return min(able, key=lambda offer: offer.shape, default=None)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Rule
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.cobald import CobaldLinear
@@ -61,12 +61,12 @@ class Choice(NamedTuple):
     knobs: tuple[tuple[str, Any], ...] = ()
 
     def planner(self, policy: Policy) -> Planner:
-        """Return a planner that has seen nothing yet. Raises `BadInput` for an unknown name."""
+        """Return a planner that has seen nothing yet. Raises `InputError` for an unknown name."""
         if self.rule == OURS:
             return plan
         known = RULES.get(self.rule)
         if known is None:
-            raise BadInput(
+            raise InputError(
                 f"there is no policy {self.rule!r}; known are {', '.join((OURS, *RULES))}"
             )
         knobs = dict(self.knobs)
@@ -79,7 +79,7 @@ class Choice(NamedTuple):
         return " ".join([self.rule, *(f"{name}={value}" for name, value in self.knobs)])
 
 
-def grid(rule: str, offers: tuple[Offer, ...]) -> Iterator[Choice]:
+def grid(rule: str, offers: tuple[PilotType, ...]) -> Iterator[Choice]:
     """Return all choices for a rule, pilots of `offers`."""
     knobs = KNOBS[rule]
     lives = sorted({w for o in offers for w in o.walltimes_s if w in WALLTIMES_S})

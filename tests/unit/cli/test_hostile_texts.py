@@ -16,16 +16,16 @@ from snakemake_executor_plugin_osgpilot.cli.doctor import _as_lines
 from snakemake_executor_plugin_osgpilot.cli.plan import _show
 from snakemake_executor_plugin_osgpilot.doctor import checks as doctor_checks
 from snakemake_executor_plugin_osgpilot.doctor import findings
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher
 from snakemake_executor_plugin_osgpilot.executor.fallback import _PlainSlurm
 from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
 from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
 from snakemake_executor_plugin_osgpilot.explain.gather import Heard
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.model.plan import Refusal, Unfit
+from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.console import Footer, Teller
+from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter, StatusLine
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
@@ -36,7 +36,7 @@ from snakemake_executor_plugin_osgpilot.preview.result import (
     Sample,
     Verdict,
 )
-from snakemake_executor_plugin_osgpilot.run.leftovers import Fate, Remains
+from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Expected
 
 HOSTILE = (
@@ -128,7 +128,9 @@ def test_an_output_that_is_not_utf_8_shows_all_the_same(run, encoding):
 def test_reap_shows_folders_as_text(monkeypatch):
     from snakemake_executor_plugin_osgpilot.run import reap
 
-    found = [Remains(HOSTILE, f"/home/{HOSTILE}/.snakemake/x", Fate.DEAD, {(HOSTILE, "x"): 1})]
+    found = [
+        Leftovers(HOSTILE, f"/home/{HOSTILE}/.snakemake/x", RunStatus.DEAD, {(HOSTILE, "x"): 1})
+    ]
     monkeypatch.setattr(reap.Reaper, "find", lambda self: found)
     monkeypatch.setattr(reap.Reaper, "remove", lambda self, each, say: say(f"{HOSTILE} is gone"))
     for options in ([], ["--yes"], ["--json"]):
@@ -141,7 +143,7 @@ def test_plan_shows_what_slurm_and_rules_say_as_text(capsys):
     small = Shape(1, 512)
     project = ProjectPreview(
         HOSTILE, 1, 2, (Start(0.0, 1, HOSTILE, 60, 1.0, 2.0, HOSTILE),),
-        (Refusal(1, HOSTILE, HOSTILE),), (Unfit(JobClass(small), HOSTILE),),
+        (Refusal(1, HOSTILE, HOSTILE),), (Infeasible(JobClass(small), HOSTILE),),
         Expected((1.0, 2.0), (1.0, 2.0), HOSTILE, (HOSTILE,)), Coming({}, 60.0, None),
         (Verdict(HOSTILE, small, True, HOSTILE, 1.0, ("sbatch", HOSTILE), {HOSTILE: HOSTILE}),),
         (Sample((HOSTILE,), "direct", {HOSTILE: HOSTILE}),),
@@ -173,7 +175,7 @@ def test_there_is_one_way_out_of_every_command():
 
 
 def test_an_error_that_quotes_others_is_one_harmless_line():
-    assert is_harmless(str(BadInput(f"sbatch said: {HOSTILE}")))
+    assert is_harmless(str(InputError(f"sbatch said: {HOSTILE}")))
 
 
 class Terminal(SimpleNamespace):
@@ -194,7 +196,7 @@ class Terminal(SimpleNamespace):
 
 def test_the_last_line_of_a_terminal_stays_one_line():
     stream = Terminal()
-    Footer(stream).show("me", f"waiting for {HOSTILE}\nand more")
+    StatusLine(stream).show("me", f"waiting for {HOSTILE}\nand more")
     assert stream.text.endswith("\r")
     assert is_harmless(stream.text[:-1])
     assert "\n" not in stream.text
@@ -203,7 +205,7 @@ def test_the_last_line_of_a_terminal_stays_one_line():
 def test_what_a_run_says_while_it_goes_on_is_harmless(caplog):
     logger = logging.getLogger("hostile")
     caplog.set_level(logging.INFO, "hostile")
-    for say in (Teller(logger).say, Teller(logger).warn):
+    for say in (ConsoleReporter(logger).say, ConsoleReporter(logger).warn):
         say(f"put it on hold: {HOSTILE}")
     assert len(caplog.messages) == 2
     assert all(map(is_harmless, caplog.messages))

@@ -10,7 +10,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.common import subprocesses as programs
 from snakemake_executor_plugin_osgpilot.common.subprocesses import Interrupt, run
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_a_program_that_was_too_slow_is_not_ended_again_later(killed, monkeypatc
     interrupt = Interrupt()
     really = lambda process: (killed.append(process.pid), process.kill())  # noqa: E731
     monkeypatch.setattr(programs, "_kill_session", really)
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         run(["sleep", "600"], timeout_s=0.1, interrupt=interrupt)
     (number,) = killed
     interrupt.now()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, SUBMIT_JOBS, examine
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor import credentials
 from snakemake_executor_plugin_osgpilot.pilots.token import check_token
 
@@ -106,7 +106,7 @@ def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
 
 @pytest.mark.parametrize("text", ["hunter2", token(exp=1)])
 def test_a_refusal_says_what_to_do_and_nothing_of_the_token(text):
-    with pytest.raises(BadInput, match="ask support@osg-htc") as caught:
+    with pytest.raises(InputError, match="ask support@osg-htc") as caught:
         told(text)
     assert text not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@
 import pytest
 
 from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ def test_what_is_nearer_to_the_run_counts(said, environment, site_file, expected
 
 
 def test_without_any_all_ways_to_say_it_are_named():
-    with pytest.raises(BadInput, match=r"--osgpilot-project.*OSG_PROJECT_NAME.*site file"):
+    with pytest.raises(InputError, match=r"--osgpilot-project.*OSG_PROJECT_NAME.*site file"):
         choose(None, {}, "")
 
 
 def test_a_name_that_cannot_be_one_is_told_with_where_it_came_from():
-    with pytest.raises(BadInput, match="environment variable OSG_PROJECT_NAME 'a b'"):
+    with pytest.raises(InputError, match="environment variable OSG_PROJECT_NAME 'a b'"):
         choose(None, {"OSG_PROJECT_NAME": "a b"}, "C")

@@ -13,7 +13,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 
 PLUGIN = ExecutorPluginRegistry().get_plugin("osgpilot")
 FIELDS = {field.name: field for field in dataclasses.fields(ExecutorSettings)}
@@ -154,7 +154,7 @@ def test_a_value_of_another_kind_is_refused_by_name(read, capsys, name, text, wh
 )  # fmt: skip
 def test_a_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):
     settings = read(f"{option(name)}={text}")
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(InputError) as refused:
         checked(settings)
     assert option(name) in str(refused.value)
     assert allowed in str(refused.value)

@@ -9,9 +9,9 @@ from jsonschema import Draft202012Validator
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.site import RemoteSchedd, load
 from snakemake_executor_plugin_osgpilot.config.site_schema import schema
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.factory import chosen_schedd
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB, Shape
 
 GOOD = """\
 site: Home
@@ -54,14 +54,14 @@ def test_defaults_and_relative_paths(site_file, tmp_path):
     assert site.central_manager == "ospool"
     assert site.token == tmp_path / "token"
     assert site.image == str(tmp_path / "pilot.sif")
-    assert [k.offer.shape for k in kinds(site)] == [Shape(4, 3700, UNLIMITED_MB)]
+    assert [k.offer.shape for k in kinds(site)] == [Shape(4, 3700, UNBOUNDED_MB)]
 
 
 def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
     with_gpus = GOOD + "  gpus: 2\nslurm:\n  gpu_type: a100\n"
     (kind,) = kinds(load(site_file(with_gpus)))
     assert (kind.offer.shape.gpus, kind.partition.gpu_type) == (2, "a100")
-    with pytest.raises(BadInput, match=r"`slurm.gpu_type` needs `pilot.gpus`"):
+    with pytest.raises(InputError, match=r"`slurm.gpu_type` needs `pilot.gpus`"):
         load(site_file(GOOD + "slurm:\n  gpu_type: a100\n"))
 
 
@@ -71,24 +71,24 @@ BEHIND_SSH = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "/i
 def test_where_slurm_is_behind_ssh_paths_are_left_to_the_cluster(site_file):
     site = load(site_file(BEHIND_SSH + "slurm:\n  ssh: me@login\n"))
     assert (site.slurm.ssh, str(site.token), site.image) == ("me@login", "~/t", "/images/pilot.sif")
-    with pytest.raises(BadInput, match="`token` is a path on the cluster"):
+    with pytest.raises(InputError, match="`token` is a path on the cluster"):
         load(site_file(GOOD + "slurm:\n  ssh: login\n"))
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "a;b", "$(id)", "@a", "a@-b", "''"])
 def test_a_host_that_ssh_could_misread_is_refused(site_file, host):
-    with pytest.raises(BadInput, match=r"`slurm\.ssh`"):
+    with pytest.raises(InputError, match=r"`slurm\.ssh`"):
         load(site_file(BEHIND_SSH + f"slurm:\n  ssh: {host!r}\n"))
 
 
 @pytest.mark.parametrize("folder", ["relative", "~you/x", "/a b", "/", "/a//b"])
 def test_a_folder_on_the_cluster_is_absolute_or_at_home(site_file, folder):
-    with pytest.raises(BadInput, match=r"`slurm\.folder`"):
+    with pytest.raises(InputError, match=r"`slurm\.folder`"):
         load(site_file(BEHIND_SSH + f"slurm:\n  ssh: login\n  folder: {folder}\n"))
 
 
 def test_a_folder_on_the_cluster_needs_its_host(site_file):
-    with pytest.raises(BadInput, match=r"`slurm\.folder` needs `slurm\.ssh`"):
+    with pytest.raises(InputError, match=r"`slurm\.folder` needs `slurm\.ssh`"):
         load(site_file(GOOD + "slurm:\n  folder: ~/x\n"))
 
 
@@ -119,14 +119,14 @@ def test_home_and_images_that_are_fetched(site_file):
     ],
 )
 def test_a_mistake_is_named_with_line_and_key(site_file, text, complaint):
-    with pytest.raises(BadInput, match=complaint) as raised:
+    with pytest.raises(InputError, match=complaint) as raised:
         load(site_file(text))
     assert "\n" not in str(raised.value)
     assert "site.yaml" in str(raised.value)
 
 
 def test_an_unreadable_file_is_named(tmp_path):
-    with pytest.raises(BadInput, match="No such file"):
+    with pytest.raises(InputError, match="No such file"):
         load(tmp_path / "none.yaml")
 
 
@@ -142,8 +142,8 @@ def test_the_example_site_is_valid():
 def test_partitions_offer_the_largest_pilot_and_halves_of_it(site_file):
     offers = [kind.offer for kind in kinds(load(site_file(CHOICE)))]
     assert [o.name for o in offers] == ["normal/16c", "normal/8c", "normal/4c", "gpu/8c", "gpu/4c"]
-    assert offers[1].shape == Shape(8, 32000 - 200, UNLIMITED_MB)
-    assert offers[4].shape == Shape(4, 16000 - 200, UNLIMITED_MB, 1)
+    assert offers[1].shape == Shape(8, 32000 - 200, UNBOUNDED_MB)
+    assert offers[4].shape == Shape(4, 16000 - 200, UNBOUNDED_MB, 1)
     assert offers[0].walltimes_s == (1800, 3600, 7200, 14400, 28800, 36000)
     assert offers[3].walltimes_s == (1800, 3600)
 
@@ -162,13 +162,13 @@ def test_jobs_can_be_sent_to_an_access_point_elsewhere(site_file):
 
 
 def test_an_access_point_of_the_ospool_is_not_asked_more_often_than_it_wants(site_file):
-    with pytest.raises(BadInput, match=r"`access_point.poll_s` is 5; .* every 60 s at most"):
+    with pytest.raises(InputError, match=r"`access_point.poll_s` is 5; .* every 60 s at most"):
         load(site_file(GOOD + ELSEWHERE))
 
 
 @pytest.mark.parametrize("bad", ["schedd: a b", "schedd: '$(X)'", "collector: cm.example.org"])
 def test_an_access_point_needs_a_name_that_can_be_one(site_file, bad):
-    with pytest.raises(BadInput, match=r"`access_point\.schedd`"):
+    with pytest.raises(InputError, match=r"`access_point\.schedd`"):
         load(site_file(f"{GOOD}access_point:\n  {bad}\n"))
 
 
@@ -180,7 +180,7 @@ def test_the_user_can_name_another_access_point_or_the_one_here(site_file):
     assert chosen_schedd("ap41", here) == RemoteSchedd("ap41")
     assert chosen_schedd("local", elsewhere) is None
     assert chosen_schedd(None, here) is None
-    with pytest.raises(BadInput, match="--osgpilot-access-point"):
+    with pytest.raises(InputError, match="--osgpilot-access-point"):
         chosen_schedd("a b", here)
 
 
@@ -191,5 +191,5 @@ def test_scratch_is_a_path_that_may_have_variables(site_file, scratch):
 
 @pytest.mark.parametrize("scratch", ["local", "$(id)", "/a;b", "${LOCAL}", "/a$", "`id`"])
 def test_scratch_that_a_shell_would_change_is_refused(site_file, scratch):
-    with pytest.raises(BadInput, match="scratch"):
+    with pytest.raises(InputError, match="scratch"):
         load(site_file(GOOD + f"scratch: {scratch!r}\n"))

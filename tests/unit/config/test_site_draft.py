@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions, all_com
 from snakemake_executor_plugin_osgpilot.config.site_check import problems
 from snakemake_executor_plugin_osgpilot.config.site_schema import schema, schema_path
 from snakemake_executor_plugin_osgpilot.config.site_template import Answers
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from unit.config.test_site_facts import large, pool
 
 TEMPLATES = sorted(Path(__file__).parents[3].glob("example-workflow/sites/*.yaml"))
@@ -111,7 +111,7 @@ def test_the_access_point_is_a_comment_until_it_is_said_and_that_of_this_host_ti
 def test_where_no_partition_can_be_used_nothing_is_written():
     cluster = large("guest|||\n", ())
     cluster = replace(cluster, partitions=cluster.partitions[2:4])
-    with pytest.raises(BadInput, match=r"no partition of peak .*gpu: it is for the accounts"):
+    with pytest.raises(InputError, match=r"no partition of peak .*gpu: it is for the accounts"):
         draft.text(cluster, Answers(), "")
 
 

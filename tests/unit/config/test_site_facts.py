@@ -6,7 +6,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.config import slurm_facts as facts
 from snakemake_executor_plugin_osgpilot.config.slurm_facts import Association, ClusterFacts
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 CAPTURED = Path(__file__).parent / "captured"
 
@@ -139,14 +139,14 @@ def test_times_as_slurm_writes_them(text, minutes):
 
 @pytest.mark.parametrize("text", ["slurm_load_partitions error", "Nodes=a PartitionName=b"])
 def test_a_line_that_cannot_be_read_is_no_absence(text):
-    with pytest.raises(Unanswered, match="cannot be read"):
+    with pytest.raises(OutcomeUnknownError, match="cannot be read"):
         facts.partitions(text)
 
 
 def test_other_text_that_cannot_be_read_is_no_absence():
-    with pytest.raises(Unanswered, match="no size of node n1"):
+    with pytest.raises(OutcomeUnknownError, match="no size of node n1"):
         facts.nodes("NodeName=n1 State=IDLE")
-    with pytest.raises(Unanswered, match="sacctmgr"):
+    with pytest.raises(OutcomeUnknownError, match="sacctmgr"):
         facts.associations("an error\n")
-    with pytest.raises(Unanswered, match="'soon'"):
+    with pytest.raises(OutcomeUnknownError, match="'soon'"):
         facts.minutes("soon")

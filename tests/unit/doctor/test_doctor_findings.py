@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.doctor.checks import (
     examine_all,
     selected,
 )
-from snakemake_executor_plugin_osgpilot.doctor.context import NeedsOther, Once, World
+from snakemake_executor_plugin_osgpilot.doctor.context import Once, Skipped, World
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     Verdict,
@@ -30,7 +30,7 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
     warning,
 )
 from snakemake_executor_plugin_osgpilot.doctor.local_checks import known_project, numbers
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import host_and_port
 
 HEALTHY = {
@@ -140,10 +140,10 @@ def test_only_failures_count_for_the_exit_status():
 
 
 def test_our_errors_become_findings_with_their_own_cure():
-    told = of_error("a", BadInput("x is bad; do y; or z"), "never")
+    told = of_error("a", InputError("x is bad; do y; or z"), "never")
     assert (told.verdict, told.what, told.cure) == (Verdict.FAILED, "x is bad", "do y; or z")
-    assert of_error("a", BadInput("x is bad"), "do y").cure == "do y"
-    assert of_error("a", Unanswered("no answer")).verdict is Verdict.UNTESTED
+    assert of_error("a", InputError("x is bad"), "do y").cure == "do y"
+    assert of_error("a", OutcomeUnknownError("no answer")).verdict is Verdict.UNTESTED
 
 
 def world(tmp_path):
@@ -194,12 +194,12 @@ def test_a_question_is_asked_once_and_its_error_reported_by_its_owner():
 
     def ask():
         asked.append(1)
-        raise BadInput("no")
+        raise InputError("no")
 
     once = Once("owner", ask)
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         once.reported()
-    with pytest.raises(NeedsOther, match="owner"):
+    with pytest.raises(Skipped, match="owner"):
         once()
     assert asked == [1]
 
@@ -208,7 +208,7 @@ def test_checks_are_selected_by_name():
     assert [check.name for check in selected((), probe=False)] == list(NAMES[:-1])
     assert [check.name for check in selected(("token", "pool"), probe=True)] == ["token", "pool"]
     assert [check.name for check in selected(("node-fuse",), probe=True)] == ["node"]
-    with pytest.raises(BadInput, match="no such check; known: versions, site-file"):
+    with pytest.raises(InputError, match="no such check; known: versions, site-file"):
         selected(("tokens",), probe=True)
 
 

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.doctor.context import World
 from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
 from snakemake_executor_plugin_osgpilot.doctor.probe import Probe, sent
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
-from snakemake_executor_plugin_osgpilot.errors import Refused
+from snakemake_executor_plugin_osgpilot.errors import RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
@@ -71,7 +71,7 @@ def test_one_whose_submission_got_no_answer_is_found_by_its_name_and_cancelled(s
 
 def test_one_that_slurm_refuses_is_a_failure(send):
     slurm = Slurm(Seen.QUEUED)
-    slurm.fails = Refused("sbatch: error: Invalid account")
+    slurm.fails = RejectedError("sbatch: error: Invalid account")
     (finding,) = send(slurm)
     assert (finding.verdict, finding.what) == (Verdict.FAILED, "sbatch: error: Invalid account")
     assert slurm.killed == []

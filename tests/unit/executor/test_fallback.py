@@ -9,7 +9,7 @@ import pytest
 from snakemake.settings.types import SharedFSUsage, StorageSettings
 
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor import fallback
 from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
@@ -45,9 +45,9 @@ def test_what_is_there_and_what_was_named(machine, named, plugin, sbatch, place,
 
 def test_what_was_named_has_to_be_there(machine):
     machine(plugin=False)
-    with pytest.raises(BadInput, match="needs snakemake-executor-plugin-slurm"):
+    with pytest.raises(InputError, match="needs snakemake-executor-plugin-slurm"):
         fallback.choose("slurm")
-    with pytest.raises(BadInput, match="'cloud' is not slurm, local, none"):
+    with pytest.raises(InputError, match="'cloud' is not slurm, local, none"):
         fallback.choose("cloud")
 
 
@@ -139,7 +139,7 @@ def test_an_end_cancels_only_what_is_left(ran):
 
 def test_jobs_that_could_not_be_cancelled_are_told_of(monkeypatch):
     def deaf(argv, timeout_s):
-        raise Unanswered("`scancel` gave no answer")
+        raise OutcomeUnknownError("`scancel` gave no answer")
 
     monkeypatch.setattr(fallback, "run", deaf)
     executor, said = Slurm(), []

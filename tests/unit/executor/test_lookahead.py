@@ -7,7 +7,7 @@ from doubles import HandClock
 
 from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.model.snapshot import Soon
+from snakemake_executor_plugin_osgpilot.model.snapshot import UpcomingGroup
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -50,8 +50,8 @@ def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock)
     lookahead.handed_over(first, "000001", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"000001": {SMALL: 1}}
-    assert lookahead.ahead.soon({"000001": 1190.0}) == (Soon(SMALL, 1, 1200),)
-    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
+    assert lookahead.ahead.soon({"000001": 1190.0}) == (UpcomingGroup(SMALL, 1, 1200),)
+    assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
 
 
 def test_many_jobs_may_wait_for_one(clock):
@@ -59,7 +59,7 @@ def test_many_jobs_may_wait_for_one(clock):
     lookahead = look(clock, first, *(FakeJob(f"map{n}", [first]) for n in range(100)))
     lookahead.handed_over(first, "1", SMALL)
     lookahead.walk()
-    assert lookahead.ahead.soon({"1": 1190.0}) == (Soon(SMALL, 100, 1200),)
+    assert lookahead.ahead.soon({"1": 1190.0}) == (UpcomingGroup(SMALL, 100, 1200),)
 
 
 def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
@@ -131,7 +131,7 @@ def test_a_job_that_is_tried_again_is_to_come(clock):
     lookahead.handed_over(job, "1", SMALL)
     lookahead.failed(job)
     lookahead.walk()
-    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
+    assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
 
 
 def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
@@ -150,7 +150,7 @@ def test_what_was_handed_over_since_the_walk_is_not_to_come_any_more(clock):
     lookahead.handed_over(first, "1", SMALL)
     lookahead.handed_over(second, "2", SMALL)
     lookahead.walk()
-    assert lookahead.ahead.soon({}) == (Soon(SMALL, 1, None),)
+    assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
     lookahead.finished(first, 1.0)
     lookahead.finished(second, 1.0)
     lookahead.handed_over(gather, "3", SMALL)

@@ -7,11 +7,11 @@ import pytest
 from snakemake_executor_plugin_osgpilot.explain.explain import explain
 from snakemake_executor_plugin_osgpilot.explain.facts import Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
 
 NOW_S = 10_000.0
 ROOM = Shape(4, 3800)
-POLICY = Policy((Offer("compute/4c", ROOM, (3600,)),))
+POLICY = Policy((PilotType("compute/4c", ROOM, (3600,)),))
 SMALL = JobClass(Shape(1, 512), 300)
 
 

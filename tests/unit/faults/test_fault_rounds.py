@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults.fault import FAULTS
-from faults.remains import Remains, Remnant
+from faults.remains import Leftovers, Remnant
 from faults.snakemake_process import clocks_go_back
 from faults.suite import in_rounds, trials
 from faults.table import UNDISTURBED, Record, Trial, report
@@ -93,14 +93,14 @@ def test_what_is_left_is_found_by_run_or_folder_and_only_that_of_the_workflow():
         "login": [("allocation 7", ["osgpilot-20261129-1-a-1"]), ("process 9", ["/home/one/x"])],
         "ap": [("job 1.0", ["20261129-2-b"]), ("process 3", [])],
     }
-    found = Remains(FakePool(entries)).look()
+    found = Leftovers(FakePool(entries)).look()
     names = ("20261129-1-a", "/home/one")
     assert [each.text for each in found if each.belongs_to(names)] == ["allocation 7", "process 9"]
     assert Remnant("process 3", ()) in found
 
 
 def test_a_look_that_began_before_the_question_is_no_answer():
-    remains = Remains(pool := FakePool({"login": [], "ap": []}))
+    remains = Leftovers(pool := FakePool({"login": [], "ap": []}))
     remains.look()
     remains.look()
     assert pool.asked == 4

@@ -14,7 +14,7 @@ import classad2
 import htcondor2  # noqa: F401  # with it, ClassAd functions answer as daemons do
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.htcondor import worker_client as client
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import SILENCE_S, EventLog
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
@@ -28,11 +28,11 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     runtime_bucket_s,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.worker import OPERATIONS
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 FOLDER = Path("/home/alice/my work/.snakemake/osgpilot/r1")
 
 
@@ -68,7 +68,7 @@ def test_a_failing_rule_never_misses_its_output_folder():
 
 @pytest.mark.parametrize("bad", ["/w/$(HOME)", "/w/a\n+Evil = 1", '/w/"x"', "/w/x;y"])
 def test_a_folder_that_the_submit_language_would_read_otherwise_is_refused(bad):
-    with pytest.raises(BadInput, match="working folder"):
+    with pytest.raises(InputError, match="working folder"):
         describe(submission(), SEAT, Path(bad))
 
 
@@ -84,13 +84,13 @@ def test_urls_are_listed_for_the_job_that_wants_them():
 
 @pytest.mark.parametrize("bad", ["https://h/a,b", "https://h/$(X)", "https://h/a b", "a", "h://\n"])
 def test_a_url_cannot_carry_commands(bad):
-    with pytest.raises(BadInput, match="the URL"):
+    with pytest.raises(InputError, match="the URL"):
         items(Submission(("1",), Request(JobClass(Shape(2, 500, 1000))), urls={"1": (bad,)}))
 
 
 @pytest.mark.parametrize("bad", ["x\n+Evil=1", "$(X)", "a b", 'docker://"'])
 def test_an_image_name_cannot_carry_commands(bad):
-    with pytest.raises(BadInput, match="container_image"):
+    with pytest.raises(InputError, match="container_image"):
         describe(submission(container_image=bad), SEAT, FOLDER)
 
 
@@ -191,7 +191,7 @@ def test_jobs_of_certain_pilots_are_kept_off_others_and_off_what_does_not_say():
     job = classad2.ClassAd({"Requirements": pinned})
     slots = [classad2.ClassAd({**offer, "Requirements": True}) for offer in offers]
     assert [slot.matches(job) for slot in slots] == [True, False, False]
-    with pytest.raises(BadInput, match="kind of pilot"):
+    with pytest.raises(InputError, match="kind of pilot"):
         requirements(0, ('"}) || true',))
 
 
@@ -318,7 +318,7 @@ def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     path.write_text("005 (\n" + LOG)
-    with pytest.raises(Unanswered, match="cannot be read"):
+    with pytest.raises(OutcomeUnknownError, match="cannot be read"):
         log.read()
     assert log.take_missed()
     assert len(log.read()) == 5
@@ -382,7 +382,7 @@ def test_one_worker_serves_many_requests(worker):
 
 def test_a_worker_that_hangs_is_replaced_after_the_deadline(worker):
     first = worker.ask({"do": "pid"}, timeout_s=20)
-    with pytest.raises(Unanswered, match="did not answer `sleep`"):
+    with pytest.raises(OutcomeUnknownError, match="did not answer `sleep`"):
         worker.ask({"do": "sleep"}, timeout_s=0.2)
     assert worker.ask({"do": "pid"}, timeout_s=20) != first
 
@@ -391,21 +391,21 @@ def test_a_request_that_hangs_can_be_ended_from_another_thread(worker):
     first = worker.ask({"do": "pid"}, timeout_s=20)
     timer = threading.Timer(0.3, worker.interrupt)
     timer.start()
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         worker.ask({"do": "sleep"}, timeout_s=50)
     assert worker.ask({"do": "pid"}, timeout_s=20) != first
 
 
 def test_a_worker_that_dies_is_replaced(worker):
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         worker.ask({"do": "die"}, timeout_s=20)
     assert worker.ask({"do": "pid"}, timeout_s=20)
 
 
 def test_no_is_told_from_no_answer(worker):
-    with pytest.raises(Refused, match="Invalid thing"):
+    with pytest.raises(RejectedError, match="Invalid thing"):
         worker.ask({"do": "refuse"}, timeout_s=20)
-    with pytest.raises(Unanswered, match="connect"):
+    with pytest.raises(OutcomeUnknownError, match="connect"):
         worker.ask({"do": "fail"}, timeout_s=20)
 
 
@@ -464,7 +464,9 @@ def test_an_orphan_that_never_ends_is_said(tmp_path, worker, monkeypatch):
     with (tmp_path / "asking").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         stuck = client.Worker(tmp_path / "asking")
-        with pytest.raises(Unanswered, match=r"an earlier life of this run .*/asking is locked"):
+        with pytest.raises(
+            OutcomeUnknownError, match=r"an earlier life of this run .*/asking is locked"
+        ):
             stuck.ask({"do": "pid"}, timeout_s=20)
     assert stuck.ask({"do": "pid"}, timeout_s=20)
     stuck.close()

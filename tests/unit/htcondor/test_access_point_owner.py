@@ -12,7 +12,7 @@ import htcondor2
 import pytest
 from doubles import SEAT, HandClock
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, OsgpilotError
+from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor import remote_operations as far
 from snakemake_executor_plugin_osgpilot.htcondor import worker
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
@@ -259,7 +259,7 @@ def test_jobs_are_looked_for_under_the_name_that_the_schedd_gives_us(access_poin
 
 def test_a_name_that_would_change_a_constraint_is_refused(access_point, bindings):
     bindings.ping = lambda *_: {"MyRemoteUserName": 'a" || true || "@there'}
-    with pytest.raises(BadInput, match="user name"):
+    with pytest.raises(InputError, match="user name"):
         access_point.ping()
 
 

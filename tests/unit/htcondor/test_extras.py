@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     attribute,
     merge,
@@ -58,7 +58,7 @@ def test_a_value_becomes_a_literal_of_its_type():
     ],
 )
 def test_a_command_of_ours_is_refused_with_what_to_use(name, use):
-    with pytest.raises(BadInput, match=use):
+    with pytest.raises(InputError, match=use):
         submit_command(name, "1")
 
 
@@ -87,14 +87,14 @@ def test_other_commands_are_free(name):
     ],
 )
 def test_an_attribute_of_others_is_refused_with_what_to_use(name, use):
-    with pytest.raises(BadInput, match=use):
+    with pytest.raises(InputError, match=use):
         attribute(name, 1)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=1\nb", "My.A", "1a", "ä", "a" * 129])
 @pytest.mark.parametrize("make", [attribute, submit_command])
 def test_a_name_that_is_none_is_refused(make, name):
-    with pytest.raises(BadInput, match="is no name"):
+    with pytest.raises(InputError, match="is no name"):
         make(name, 1)
 
 
@@ -115,7 +115,7 @@ def test_a_name_that_is_none_is_refused(make, name):
     ],
 )
 def test_a_value_that_would_not_stay_itself_is_refused(value, why):
-    with pytest.raises(BadInput, match=why):
+    with pytest.raises(InputError, match=why):
         submit_command("rank", value)
 
 
@@ -128,7 +128,7 @@ def test_requirements_hold_together_with_ours():
 
 @pytest.mark.parametrize("bad", ["true) || (true", "true ]", "a +", "a // b", "a = 1"])
 def test_requirements_are_one_expression(bad):
-    with pytest.raises(BadInput, match="not an expression"):
+    with pytest.raises(InputError, match="not an expression"):
         submit_command("requirements", bad)
 
 

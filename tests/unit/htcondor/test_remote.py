@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from doubles import SEAT, HandClock
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
 from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, sight
 from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
@@ -144,7 +144,7 @@ def test_outputs_that_never_come_do_not_keep_a_job_for_ever(there, worker, clock
     worker.unfetchable = {"1.0"}
     for _ in range(remote.FETCH_TRIES - 1):
         assert ("1.0", EventKind.TERMINATED) not in told(there, clock)
-        with pytest.raises(Unanswered, match="half of it"):
+        with pytest.raises(OutcomeUnknownError, match="half of it"):
             there.events()
         worker.queue["1.1"] = RUNNING if worker.queue["1.1"] is IDLE else IDLE
     assert ("1.0", EventKind.TERMINATED) in told(there, clock)
@@ -152,10 +152,10 @@ def test_outputs_that_never_come_do_not_keep_a_job_for_ever(there, worker, clock
 
 def test_a_look_without_an_answer_concludes_nothing(there, worker, clock):
     told(there, clock)
-    worker.fails["look"] = Unanswered("no answer")
+    worker.fails["look"] = OutcomeUnknownError("no answer")
     clock.at_s += 60
     for _ in range(3):
-        with pytest.raises(Unanswered, match="no answer"):
+        with pytest.raises(OutcomeUnknownError, match="no answer"):
             there.events()
     assert worker.asked.count("look") == 2
     del worker.fails["look"]
@@ -179,9 +179,9 @@ def test_a_job_that_left_the_queue_is_looked_for_in_the_history(there, worker, c
 def test_a_history_without_an_answer_concludes_nothing(there, worker, clock):
     told(there, clock)
     worker.queue = {}
-    worker.fails["history"] = Unanswered("no answer")
+    worker.fails["history"] = OutcomeUnknownError("no answer")
     for _ in range(5):
-        with pytest.raises(Unanswered):
+        with pytest.raises(OutcomeUnknownError):
             told(there, clock)
     del worker.fails["history"]
     assert told(there, clock) == []
@@ -295,7 +295,7 @@ def test_a_start_that_has_not_begun_is_told_from_the_one_before():
 def test_the_name_that_the_access_point_knows_us_by_is_learned(there, worker):
     assert there.ping() == "alice"
     worker.answer_to_greet = {"problem": "get a token"}
-    with pytest.raises(Unavailable, match="get a token"):
+    with pytest.raises(MissingPrerequisiteError, match="get a token"):
         there.ping()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from queued import BIG, NOW_S, SMALL, job
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
@@ -23,7 +23,7 @@ def test_one_transaction_per_kind_of_job(queue, ap):
 
 def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
     monkeypatch.setattr("snakemake_executor_plugin_osgpilot.jobs.state.submission.BATCH_MAX", 4)
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     queue.add([job(f"s{n}") for n in range(10)])
     assert queue.send() == 10
     assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]
@@ -51,7 +51,7 @@ def test_heavy_jobs_keep_apart_from_when_others_could_fill_a_pilot_until_none_wa
 def test_jobs_that_take_most_of_a_pilot_come_first(queue, ap):
     queue.add([job("h", JobClass(Shape(1, 2000))), job("s"), job("b", BIG)])
     queue.send()
-    seat = Seat("alice", "MyProject", "r1")
+    seat = RunIdentity("alice", "MyProject", "r1")
     described = [describe(each, seat, Path("/home/alice/r1")) for each in ap.submissions]
     assert sorted(lines["priority"] for lines in described) == ["1", "3", "4"]
 
@@ -107,7 +107,7 @@ def test_running_jobs_are_counted_on_their_pilot(queue, ap):
 
 
 def no_answer():
-    raise Unanswered("the access point did not answer")
+    raise OutcomeUnknownError("the access point did not answer")
 
 
 def test_the_end_is_reported_once(queue, ap):
@@ -130,16 +130,16 @@ def test_events_that_come_before_the_answer_are_kept(queue, ap):
 
 
 def test_a_refused_batch_fails_its_jobs_with_the_reason(queue, ap):
-    ap.fails = Refused("no such universe")
+    ap.fails = RejectedError("no such universe")
     queue.add([job("a")])
     queue.send()
     assert queue.over()["a"].text == "no such universe"
 
 
 def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
-    ap.fails = Unanswered("no connection")
+    ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a")])
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         queue.send()
     assert queue.view().waiting == {SMALL: 1}
     assert queue.send() == 1
@@ -148,7 +148,7 @@ def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
 def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
     ap.lost_answer = True
     queue.add([job("a"), job("b")])
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         queue.send()
     assert queue.any_left()
     queue.send()
@@ -187,18 +187,18 @@ def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
 
 
 def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
-    ap.fails = Unanswered("no connection")
+    ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a"), job("b", BIG), job("c", image="i")])
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         queue.send()
     assert queue.send() == 3
     assert sorted(ap.queued) == ["a", "b", "c"]
 
 
 def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queue, ap):
-    ap.fails = Unanswered("no connection")
+    ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a")])
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         queue.send()
     queue.fail_waiting([SMALL], "no pilots")
     assert queue.send() == 0
@@ -208,7 +208,7 @@ def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queu
 def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
     ap.lost_answer = True
     queue.add([job("a")])
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         queue.send()
     queue.fail_waiting([SMALL], "no pilots")
     queue.send()

@@ -6,14 +6,14 @@ from contextlib import suppress
 import pytest
 from queued import NOW_S, SMALL, job
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.log_gaps import HISTORY_TRIES
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
 
 
 def no_answer():
-    raise Unanswered("the access point did not answer")
+    raise OutcomeUnknownError("the access point did not answer")
 
 
 def test_jobs_whose_end_the_log_has_lost_are_over_when_the_queue_has_them_no_more(queue, ap):
@@ -37,7 +37,7 @@ def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue,
     ap.missed = True
     with monkeypatch.context() as patch:
         patch.setattr(ap, "find", no_answer)
-        with pytest.raises(Unanswered):
+        with pytest.raises(OutcomeUnknownError):
             queue.follow()
     queue.follow()
     assert set(queue.over()) == {"a"}
@@ -59,7 +59,9 @@ def test_how_jobs_ended_is_asked_where_the_log_has_lost_it(queue, ap):
     assert (over["b"].exit_status, over["c"].exit_status) == (3, 0)
 
 
-@pytest.mark.parametrize("why", [Refused("no history"), Unanswered("it takes too long")])
+@pytest.mark.parametrize(
+    "why", [RejectedError("no history"), OutcomeUnknownError("it takes too long")]
+)
 def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap, why):
     queue.add([job("a")])
     queue.send()
@@ -68,11 +70,11 @@ def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap,
     ap.missed = True
     tries = 0
     while not (over := queue.over()):
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             queue.follow()
         tries += 1
     assert over["a"].exit_status == 0, "its list of outputs tells"
-    assert tries == (1 if isinstance(why, Refused) else HISTORY_TRIES)
+    assert tries == (1 if isinstance(why, RejectedError) else HISTORY_TRIES)
 
 
 def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
@@ -102,7 +104,7 @@ def test_a_release_that_the_log_has_lost_is_found_in_the_queue(queue, ap, hold):
     queue.follow()
     assert [each.state for each in queue.jobs("ab")] == [JobState.WAITING, JobState.HELD]
     assert queue.view().waiting == {SMALL: 1}, "pilots are wanted for it again"
-    assert [len(each.setbacks) for each in queue.jobs("ab")] == [1, 1]
+    assert [len(each.failed_attempts) for each in queue.jobs("ab")] == [1, 1]
 
 
 def hold_by_hand(queue, ap):
@@ -136,4 +138,6 @@ def test_a_release_that_is_told_while_the_queue_is_asked_counts(queue, ap, monke
     monkeypatch.setattr(ap, "held", held)
     ap.missed = True
     queue.follow()
-    assert [(each.state, len(each.setbacks)) for each in queue.jobs("a")] == [(JobState.WAITING, 1)]
+    assert [(each.state, len(each.failed_attempts)) for each in queue.jobs("a")] == [
+        (JobState.WAITING, 1)
+    ]

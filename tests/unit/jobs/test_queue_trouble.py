@@ -5,10 +5,10 @@ from contextlib import suppress
 import pytest
 from queued import NOW_S, SMALL, job
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, history
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import Beside, Span
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 
@@ -52,8 +52,8 @@ def test_a_release_without_an_answer_is_said_again(queue, ap):
     queue.send()
     hold(ap, "a", 34, 102)
     queue.follow()
-    ap.fails = Unanswered("schedd is away")
-    with pytest.raises(Unanswered):
+    ap.fails = OutcomeUnknownError("schedd is away")
+    with pytest.raises(OutcomeUnknownError):
         queue.mend(NOW_S)
     queue.mend(NOW_S)
     assert len(ap.released) == 1
@@ -64,7 +64,7 @@ def test_a_release_that_is_refused_ends_the_job(queue, ap):
     queue.send()
     hold(ap, "a", 34, 102)
     queue.follow()
-    ap.fails = Refused("no such attribute")
+    ap.fails = RejectedError("no such attribute")
     queue.mend(NOW_S)
     queue.mend(NOW_S)
     assert "no such attribute" in queue.over()["a"].text
@@ -89,8 +89,8 @@ def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, a
     hold(ap, "a", 14)
     queue.follow()
     assert queue.over() == {}
-    ap.remove_fails = Unanswered("schedd is away")
-    with pytest.raises(Unanswered):
+    ap.remove_fails = OutcomeUnknownError("schedd is away")
+    with pytest.raises(OutcomeUnknownError):
         queue.mend(NOW_S)
     assert queue.over() == {}
     assert queue.any_left()
@@ -109,7 +109,9 @@ def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(
     queue.mend(NOW_S)
     (given_up,) = queue.over().values()
     assert "started 10 times in vain" in given_up.text
-    assert history(given_up.setbacks).startswith("preempted (in Slurm job 0, in Slurm job 1, ")
+    assert history(given_up.failed_attempts).startswith(
+        "preempted (in Slurm job 0, in Slurm job 1, "
+    )
     assert ap.removed == ["1.0"]
 
 
@@ -171,7 +173,7 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     ap.told.append(("1.0", Event(EventKind.ABORTED, 2300.0)))
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
-    assert [(j.exit_status, len(j.setbacks)) for j in queue.over().values()] == [(0, 1)]
+    assert [(j.exit_status, len(j.failed_attempts)) for j in queue.over().values()] == [(0, 1)]
 
 
 def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
@@ -315,8 +317,8 @@ def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue,
 
 def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
-    ap.remove_fails = Unanswered("schedd is away")
-    with pytest.raises(Unanswered):
+    ap.remove_fails = OutcomeUnknownError("schedd is away")
+    with pytest.raises(OutcomeUnknownError):
         queue.mend(NOW_S)
     assert queue.send() == 0
     queue.fail_waiting([SMALL], "no pilots")
@@ -357,7 +359,7 @@ def errands_due(queue, ap):
     outbox = queue._registry.outbox
     # what an earlier life of the run told its jobs is not known
     outbox.paused_there = outbox.apart_there = None
-    queue.waker.beside = Beside({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S)
+    queue.waker.beside = CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S)
     return queue
 
 
@@ -401,8 +403,8 @@ def test_all_errands_that_are_due_are_done(errands_due, ap, failing):
 def test_a_refused_errand_does_not_keep_the_others_from_being_done(
     errands_due, ap, failing, refused
 ):
-    failing(refused, Refused("you may not"))
-    with suppress(Refused):
+    failing(refused, RejectedError("you may not"))
+    with suppress(RejectedError):
         errands_due.mend(NOW_S)
     others = {name: was for name, was in done(ap).items() if name != refused}
     assert all(others.values()), others
@@ -410,10 +412,10 @@ def test_a_refused_errand_does_not_keep_the_others_from_being_done(
 
 @pytest.mark.parametrize("silent", REQUESTS)
 def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap, failing, silent):
-    failing(silent, Unanswered("no answer"))
+    failing(silent, OutcomeUnknownError("no answer"))
     for _ in range(3):
         before = len(ap.requests)
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknownError):
             errands_due.mend(NOW_S)
         assert ap.requests[before:].count(silent) <= 1, "each costs its deadline"
     others = {name: was for name, was in done(ap).items() if name != silent}
@@ -421,8 +423,8 @@ def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap
 
 
 def test_refusals_are_told_together_and_in_the_same_words_each_time(errands_due, failing):
-    failing("set_paused", Refused("not that"))
-    failing("keep_apart", Refused("nor this"))
+    failing("set_paused", RejectedError("not that"))
+    failing("keep_apart", RejectedError("nor this"))
     for _ in range(2):
-        with pytest.raises(Refused, match=r"^nor this; not that$"):
+        with pytest.raises(RejectedError, match=r"^nor this; not that$"):
             errands_due.mend(NOW_S)

@@ -5,19 +5,19 @@ import math
 import pytest
 from doubles import FakeAccessPoint
 
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.rematch import LOOK_EVERY_S
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     BESIDE_S,
     BLOCKED_S,
     WAKES_MAX,
-    Beside,
-    Offers,
+    CapacityHistory,
+    NegotiationStatus,
     Span,
 )
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -37,7 +37,7 @@ def ap():
 
 @pytest.fixture
 def queue(ap):
-    made = Queue(ap, Shape(4, 3800))
+    made = JobManager(ap, Shape(4, 3800))
     made.add([Job(key, "map", Request(SMALL)) for key in "ab"])
     made.send()
     made.waker.beside = beside(10**6)
@@ -45,7 +45,7 @@ def queue(ap):
 
 
 def beside(until_s):
-    return Beside({SMALL: (Span(BEGUN_S, until_s),)}, {}, until_s)
+    return CapacityHistory({SMALL: (Span(BEGUN_S, until_s),)}, {}, until_s)
 
 
 def test_forgotten_jobs_are_woken_in_one_call_and_the_user_is_told(queue, ap):
@@ -73,7 +73,7 @@ def test_what_the_looks_at_pilots_do_not_tell_yet_is_not_known(queue, ap):
 
 
 def test_the_access_point_is_not_asked_more_than_once_a_minute(queue, ap):
-    ap.offered = Offers(None)
+    ap.offered = NegotiationStatus(None)
     for half_s in range(240):
         queue.mend(DUE_S + half_s / 2)
     assert len(ap.asked_since_s) == 2
@@ -90,7 +90,7 @@ def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue
     queue.send()
     (anew,) = ap.submissions[1:]
     assert (anew.keys, anew.request.common) == (("a", "b"), False)
-    assert [job.setbacks for job in queue.jobs("ab")] == [(), ()]
+    assert [job.failed_attempts for job in queue.jobs("ab")] == [(), ()]
     assert queue.notices()[1:] == [
         "2 job(s) of rule map: HTCondor has offered them to nobody for 6 min although a pilot has "
         "room; they are taken out and submitted anew"
@@ -102,7 +102,7 @@ def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue
 
 
 def test_jobs_that_wait_for_an_image_for_too_long_are_submitted_anew_at_once(queue, ap):
-    ap.offered = Offers(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
+    ap.offered = NegotiationStatus(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
     queue.mend(DUE_S)
     queue.mend(DUE_S + 1)
     assert (ap.woken, ap.removed) == ([], ["1.0"])
@@ -117,8 +117,8 @@ def test_not_for_ever(queue, ap):
 
 
 def test_an_access_point_that_does_not_answer_is_asked_again_later(queue, ap):
-    ap.fails = Unanswered("the schedd is away")
-    with pytest.raises(Unanswered):
+    ap.fails = OutcomeUnknownError("the schedd is away")
+    with pytest.raises(OutcomeUnknownError):
         queue.mend(DUE_S)
     queue.mend(DUE_S + 1)
     queue.mend(10**5)
@@ -134,7 +134,7 @@ def test_our_hold_is_no_trouble_of_the_job(queue, ap):
     assert queue.view().waiting == {SMALL: 2}
     assert (ap.released, ap.removed, queue.notices(), queue.over()) == ([], [], [], {})
     (job,) = queue.jobs(["a"])
-    assert (job.state, job.setbacks) == (JobState.WAITING, ())
+    assert (job.state, job.failed_attempts) == (JobState.WAITING, ())
     assert len(queue.changes()) == 4  # they were added and sent
 
 
@@ -150,7 +150,7 @@ def test_a_job_that_we_left_on_hold_is_released(queue, ap):
 def test_a_job_that_is_not_held_any_more_goes_on(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     queue.follow()
-    ap.fails = Refused("no such job on hold")
+    ap.fails = RejectedError("no such job on hold")
     queue.mend(100.0)
     assert queue.over() == {}
 
@@ -168,13 +168,13 @@ def test_a_hold_by_the_user_after_that_stays(queue, ap):
 
 
 def test_the_next_life_releases_what_the_last_one_left_on_hold(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     entry = Entry("1", "a", "digest", "map", JobClass(Shape(1, 500)), "5.1")
     log = [
         ("5.1", Event(EventKind.SUBMIT, 2000.0, key="1")),
         ("5.1", Event(EventKind.HELD, 2001.0, **OURS)),
     ]
-    queue.recall(Left({"a": entry}), log)
+    queue.recall(Leftover({"a": entry}), log)
     queue.mend(3000.0)
     assert ap.released == [(("5.1",), None)]
     assert queue.view().waiting == {SMALL: 1}

@@ -7,7 +7,7 @@ import time
 import pytest
 from doubles import FakeAccessPoint, FakeSlurm
 
-from snakemake_executor_plugin_osgpilot.errors import Lost, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
 from snakemake_executor_plugin_osgpilot.journal.fencing import Guarded, Tenure
 from snakemake_executor_plugin_osgpilot.journal.process import started
 
@@ -38,7 +38,9 @@ def test_the_process_ends_with_one_line_and_cleans_nothing_up():
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("error", [Lost("it is gone"), Unanswered("the disk is away")])
+@pytest.mark.parametrize(
+    "error", [RunTakenOverError("it is gone"), OutcomeUnknownError("the disk is away")]
+)
 def test_nothing_is_asked_of_queue_or_slurm_before_the_run_is_known_to_be_ours(error):
     def check():
         if error:
@@ -68,7 +70,7 @@ def test_doubt_is_said_once_each_time_it_begins():
 
     def check():
         if not next(answers):
-            raise Unanswered("it is locked")
+            raise OutcomeUnknownError("it is locked")
 
     tenure = Tenure(check, said.append)
     assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]

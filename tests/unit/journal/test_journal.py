@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import (
-    BadInput,
-    Damaged,
-    Lost,
-    Unanswered,
-    Unavailable,
+    InputError,
+    JournalDamagedError,
+    MissingPrerequisiteError,
+    OutcomeUnknownError,
+    RunTakenOverError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.journal import schema
@@ -28,7 +28,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 CLASS = JobClass(Shape(2, 512, 100, 1), 600, ("short/4c",))
 PILOT = Pilot("osgpilot-r1-1", Shape(4, 3800), offer="normal/4c", walltime_s=3600, asked_s=5.0)
 
@@ -163,20 +163,22 @@ def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
             journal.check_held,
         )
         for write in writes:
-            with pytest.raises(Lost, match=r"run .* was taken over by process 77 on login2"):
+            with pytest.raises(
+                RunTakenOverError, match=r"run .* was taken over by process 77 on login2"
+            ):
                 write()
         assert path.read_bytes() == before
         assert len(told) == len(writes)
         other.intend([])
         other.finish()
-    with pytest.raises(Lost, match="another process, which has ended since"):
+    with pytest.raises(RunTakenOverError, match="another process, which has ended since"):
         journal.check_held()
 
 
 def test_of_two_that_take_a_run_at_a_time_one_has_it(journal, path):
     with later(path) as one, later(path) as other:
         one.hold(this_process())
-        with pytest.raises(Lost, match=f"process {this_process().pid}"):
+        with pytest.raises(RunTakenOverError, match=f"process {this_process().pid}"):
             other.hold(replace(this_process(), pid=77))
         one.check_held()
 
@@ -188,7 +190,7 @@ def test_a_run_that_was_given_back_and_taken_again_is_not_that_of_before(journal
     with later(path) as other:
         other.hold(this_process())
         other.hold(None)
-    with pytest.raises(Lost):
+    with pytest.raises(RunTakenOverError):
         journal.check_held()
 
 
@@ -196,7 +198,7 @@ def test_whether_a_run_is_held_is_not_concluded_from_silence(journal, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         journal._db.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unanswered, match="cannot be read"):
+        with pytest.raises(OutcomeUnknownError, match="cannot be read"):
             journal.check_held()
         other.execute("ROLLBACK")
     journal.check_held()
@@ -208,7 +210,7 @@ def test_a_row_that_was_not_written_by_us_is_damage(journal, path, column, text)
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"UPDATE run SET {column} = ?", (text,))
         db.commit()
-    with pytest.raises(Damaged, match="is damaged"):
+    with pytest.raises(JournalDamagedError, match="is damaged"):
         getattr(journal, "seat" if column == "scope" else column)
 
 
@@ -216,7 +218,7 @@ def test_a_journal_that_somebody_keeps_locked_is_not_damaged(journal, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         journal._db.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unavailable, match="database is locked"):
+        with pytest.raises(MissingPrerequisiteError, match="database is locked"):
             journal.check()
 
 
@@ -226,9 +228,9 @@ def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         journal._db.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Unanswered, match="cannot be written"):
+        with pytest.raises(OutcomeUnknownError, match="cannot be written"):
             journal.intend(["2"])
-        with pytest.raises(Unanswered):
+        with pytest.raises(OutcomeUnknownError):
             journal.submitted({"1": "3.0"})
         other.execute("ROLLBACK")
     journal.intend(["2"])
@@ -238,7 +240,7 @@ def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
 def test_a_damaged_journal_is_one_clear_error(path):
     path.with_name("lease").touch()
     path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
-    with pytest.raises(BadInput, match=r"is damaged.*osgpilot reap"):
+    with pytest.raises(InputError, match=r"is damaged.*osgpilot reap"):
         Journal(path)
 
 
@@ -249,14 +251,14 @@ def test_a_journal_whose_pages_are_damaged_is_found_out(path):
     content = bytearray(path.read_bytes())
     content[5 * 4096 : 6 * 4096] = b"x" * 4096
     path.write_bytes(content)
-    with later(path) as found, pytest.raises(BadInput, match="is damaged"):
+    with later(path) as found, pytest.raises(InputError, match="is damaged"):
         found.check()
 
 
 def test_a_journal_that_is_not_there_or_cannot_be_written_is_one_clear_error(path, tmp_path):
-    with pytest.raises(Unavailable, match="cannot be used"):
+    with pytest.raises(MissingPrerequisiteError, match="cannot be used"):
         Journal(path)
-    with pytest.raises(Unavailable, match="cannot be created: No such file"):
+    with pytest.raises(MissingPrerequisiteError, match="cannot be created: No such file"):
         Journal(tmp_path / "no-such-folder" / "journal.sqlite", SEAT)
 
 
@@ -276,7 +278,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     right = schema.MIGRATIONS
     half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
     monkeypatch.setattr(schema, "MIGRATIONS", (*right, half))
-    with pytest.raises(Unavailable):
+    with pytest.raises(MissingPrerequisiteError):
         Journal(path)
     monkeypatch.setattr(schema, "MIGRATIONS", right)
     with later(path) as found:
@@ -288,5 +290,5 @@ def test_a_journal_of_a_newer_version_is_left_alone(path):
     Journal(path, SEAT).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
-    with pytest.raises(BadInput, match="newer version"):
+    with pytest.raises(InputError, match="newer version"):
         Journal(path)

@@ -20,15 +20,15 @@ from snakemake_executor_plugin_osgpilot.monitoring import records as lines
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import (
     HISTORY,
     History,
-    HistoryFull,
+    HistoryFullError,
     read,
 )
-from snakemake_executor_plugin_osgpilot.monitoring.recorder import NUMBERS_EVERY_S, Chronicle
+from snakemake_executor_plugin_osgpilot.monitoring.recorder import NUMBERS_EVERY_S, HistoryRecorder
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.report.replay import fold
 from snakemake_executor_plugin_osgpilot.report.summary import view
 from snakemake_executor_plugin_osgpilot.report.terminal import screen
-from snakemake_executor_plugin_osgpilot.run.controller import Controller
+from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 from unit.run.test_controller import SMALL, World
 
@@ -40,7 +40,9 @@ class Told(World):
         super().__init__(folder)
         self.path = self.folder.path / HISTORY
         self.history = History(self.path)
-        self.chronicle = Chronicle(self.history, self.queue, self.fleet, self.scaling, self.clock)
+        self.chronicle = HistoryRecorder(
+            self.history, self.queue, self.fleet, self.scaling, self.clock
+        )
         self.chronicle.begin(self.fleet._seat, self.scaling.policy, Place("here"))
         self.controller._chronicle = self.chronicle
 
@@ -186,9 +188,9 @@ def test_the_file_does_not_grow_without_bound(tmp_path, monkeypatch):
     written = History(tmp_path / HISTORY)
     for number in range(100):
         written.put([{"kind": "woken", "at_s": number, "jobs": []}])
-        with suppress(HistoryFull):
+        with suppress(HistoryFullError):
             written.flush()
-    with pytest.raises(HistoryFull):
+    with pytest.raises(HistoryFullError):
         written.close()
     assert (tmp_path / HISTORY).stat().st_size < 1100
 
@@ -247,7 +249,7 @@ def test_what_a_run_writes_is_what_a_reader_takes_for_whole(told):
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
     told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
     told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
-    told.chronicle.spent({"a": lines.Spent(1.0, 2.0)})
+    told.chronicle.spent({"a": lines.CommandUsage(1.0, 2.0)})
     told.chronicle.failed("b", "why")
     told.tick()
     told.chronicle.end(detached=True)
@@ -337,4 +339,4 @@ def test_the_controller_goes_on_where_the_history_cannot_be_written(told, monkey
     told.tick()
     assert len(told.ap.submissions) == 1
     assert any("history" in text for text in told.warned)
-    assert isinstance(told.controller, Controller)
+    assert isinstance(told.controller, RunController)

@@ -4,7 +4,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, Rest, eta, mean_s, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead, RuleAhead
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 
 def minutes(jobs=0, running=0, **more):
@@ -99,7 +99,7 @@ def test_a_mean_is_of_this_run_and_of_earlier_ones(ended, earlier_s, mean):
 def test_what_is_left_comes_from_the_sums_and_the_jobs_to_come():
     sums = RuleSums(jobs=10, cores=20, done=4, past_core_s=480.0)
     sums.running_cores, sums.running_since_core_s = 4, 4 * 970.0
-    ahead = Ahead(
+    ahead = UpcomingWork(
         rules={
             "map": RuleAhead(5, 2.0),
             "merge": RuleAhead(1, 8.0, frozenset({"map"})),
@@ -115,4 +115,4 @@ def test_what_is_left_comes_from_the_sums_and_the_jobs_to_come():
 
 def test_jobs_that_failed_do_not_tell_what_one_takes():
     sums = RuleSums(jobs=3, cores=3, failed=2, past_core_s=2.0)
-    assert rests_of({"map": sums}, Ahead(), {}, 0.0)["map"].takes_s is None
+    assert rests_of({"map": sums}, UpcomingWork(), {}, 0.0)["map"].takes_s is None

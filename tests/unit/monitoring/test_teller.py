@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.monitoring.console import Footer, Teller
+from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter, StatusLine
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
@@ -44,7 +44,7 @@ def teller(stream, now):
     logger, listening = logging.Logger("test"), Listening()
     logger.addHandler(ColorizingTextHandler(stream))
     logger.addHandler(listening)
-    return Teller(logger, now_s=lambda: now["s"]), logger, listening.said
+    return ConsoleReporter(logger, now_s=lambda: now["s"]), logger, listening.said
 
 
 def test_the_line_names_what_there_is_and_nothing_that_is_not():
@@ -88,7 +88,7 @@ def test_on_a_terminal_one_line_changes_and_the_log_goes_above_it(now):
 
 def test_a_line_of_the_log_is_never_cut_in_two(now):
     terminal = Terminal()
-    footer = Footer(terminal)
+    footer = StatusLine(terminal)
     footer.write("half of ")
     footer.show("a run", "progress")
     footer.write("a line\n")
@@ -100,7 +100,7 @@ def test_several_runs_share_the_last_line(now):
     terminal = Terminal()
     logger = logging.Logger("test")
     logger.addHandler(ColorizingTextHandler(terminal))
-    first, second = (Teller(logger, lambda: 0.0) for _ in range(2))
+    first, second = (ConsoleReporter(logger, lambda: 0.0) for _ in range(2))
     first.show(BEGUN)
     second.show(replace(BEGUN, waiting=7))
     last = terminal.getvalue().split("\x1b[2K")[-1]

@@ -7,11 +7,11 @@ import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot.errors import (
-    Abandoned,
-    NotNow,
-    Refused,
-    Unanswered,
-    Unreached,
+    AbandonedError,
+    NotSentError,
+    OutcomeUnknownError,
+    RejectedError,
+    TryLaterError,
 )
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch,
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots import manager as fleet_module
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     DOUBT,
     FAILURES_MAX,
@@ -33,12 +33,12 @@ from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     Row,
     Seen,
 )
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Signs
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
 
 KIND = "default/4c"
 LAUNCH = Launch(KIND, 3600, "because")
 ONE, TWO = Plan((LAUNCH,)), Plan((LAUNCH, LAUNCH))
-JOBS_WAIT = Signs(jobs_wait=True)
+JOBS_WAIT = PilotObservations(jobs_wait=True)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def fleet(slurm, clock, tmp_path):
-    return Fleet(slurm, clock, site(tmp_path), SEAT, RunFolder.create(tmp_path, "r1"))
+    return PilotManager(slurm, clock, site(tmp_path), SEAT, RunFolder.create(tmp_path, "r1"))
 
 
 def states(fleet):
@@ -76,37 +76,37 @@ def test_pilots_have_unique_names_and_their_parameters_as_a_file(fleet, slurm):
 def test_one_look_serves_the_whole_fleet(fleet, slurm):
     fleet.apply(TWO)
     slurm.show(Seen.RUNNING)
-    assert len(fleet.look(Signs())) == 2
+    assert len(fleet.look(PilotObservations())) == 2
     assert slurm.looks == 1
 
 
 def test_without_pilots_slurm_is_not_asked(fleet, slurm):
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
     assert slurm.looks == 0
 
 
 def test_a_failed_look_changes_nothing(fleet, slurm):
     fleet.apply(ONE)
     before = fleet.pilots
-    slurm.fails = Unanswered("slurmctld is down")
-    with pytest.raises(Unanswered):
-        fleet.look(Signs())
+    slurm.fails = OutcomeUnknownError("slurmctld is down")
+    with pytest.raises(OutcomeUnknownError):
+        fleet.look(PilotObservations())
     assert fleet.pilots == before
 
 
 def test_a_pilot_whose_sbatch_answer_got_lost_is_found_by_name(fleet, slurm):
     slurm.lost_answer = True
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         fleet.apply(ONE)
     assert states(fleet) == [PilotState.INTENDED]
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
     assert states(fleet) == [PilotState.PENDING]
     assert fleet.pilots[0].allocation_id == "1"
 
 
 def test_a_pilot_that_could_not_be_asked_for_is_none(fleet, slurm):
-    slurm.fails = Unreached("ssh login: Connection refused")
-    with pytest.raises(Unreached):
+    slurm.fails = NotSentError("ssh login: Connection refused")
+    with pytest.raises(NotSentError):
         fleet.apply(ONE)
     assert fleet.pilots == ()
     fleet.apply(ONE)
@@ -122,20 +122,20 @@ def test_a_cancelled_plan_takes_back_the_pending_pilot_only(fleet, slurm):
 def test_a_drained_pilot_is_signalled_and_takes_no_part_any_more(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
     fleet.apply(Plan((Drain("osgpilot-r1-1", "idle"),)))
     assert slurm.drained == ["1"]
     assert states(fleet) == [PilotState.DRAINING]
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
     assert states(fleet) == [PilotState.DRAINING]
 
 
 def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
     assert states(fleet) == [PilotState.BOOTING]
-    fleet.look(Signs(known=frozenset({"osgpilot-r1-1"})))
+    fleet.look(PilotObservations(known=frozenset({"osgpilot-r1-1"})))
     assert states(fleet) == [PilotState.READY]
 
 
@@ -150,7 +150,7 @@ def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slu
 
 
 def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
-    slurm.fails = Refused("sbatch: Invalid account")
+    slurm.fails = RejectedError("sbatch: Invalid account")
     fleet.apply(TWO)
     assert "Invalid account" in fleet.health.hopeless[KIND]
     assert "Invalid account" in fleet.gates()[KIND].reason
@@ -164,7 +164,7 @@ def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fle
         clock.at_s += 1
         if fleet.gates().get(KIND, Gate(1, "")).launches_max:
             tries_s.append(clock.at_s)
-            slurm.fails = NotNow("sbatch: Unspecified error")
+            slurm.fails = TryLaterError("sbatch: Unspecified error")
             fleet.apply(TWO)
             assert "Unspecified error; next try in" in fleet.gates()[KIND].reason
     assert fleet.live == ()
@@ -185,10 +185,10 @@ def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fle
 def fail_one(fleet, slurm, *, served=False, **row):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0} if served else {}))
+    fleet.look(PilotObservations(served={fleet.pilots[-1].name: 1.0} if served else {}))
     slurm.submitted[-1].folder.joinpath("slurm.log").write_text("osgpilot: error: no fuse")
     slurm.show(Seen.FAILED, **row)
-    fleet.look(Signs())
+    fleet.look(PilotObservations())
 
 
 def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
@@ -212,7 +212,7 @@ def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, 
     fleet.apply(ONE)
     assert fleet.gates()[KIND].launches_max == 0
     slurm.show(Seen.RUNNING)
-    fleet.look(Signs(served={fleet.pilots[-1].name: 1.0}))
+    fleet.look(PilotObservations(served={fleet.pilots[-1].name: 1.0}))
     assert fleet.gates() == {}
 
 
@@ -268,7 +268,7 @@ def test_when_pilots_fail_everywhere_no_node_is_to_blame(fleet, slurm):
 def test_a_pilot_is_asked_for_on_any_node_when_no_other_is_left(fleet, slurm):
     for _ in range(NODE_STRIKES_MAX):
         fail_one(fleet, slurm, node="n1")
-    slurm.fails = Refused("sbatch: Requested node configuration is not available")
+    slurm.fails = RejectedError("sbatch: Requested node configuration is not available")
     fleet.apply(ONE)
     assert slurm.submitted[-1].exclude == ()
     assert fleet.health.hopeless == {}
@@ -297,7 +297,7 @@ def test_pilots_that_leave_when_all_is_done_are_as_they_should_be(fleet, slurm):
         slurm.show(Seen.RUNNING)
         fleet.look(JOBS_WAIT)
         slurm.show(Seen.COMPLETED)
-        fleet.look(Signs())
+        fleet.look(PilotObservations())
     assert fleet.gates() == {}
 
 
@@ -311,15 +311,15 @@ def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(flee
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.RUNNING, started_s=clock.at_s)
-        fleet.look(Signs())
+        fleet.look(PilotObservations())
         clock.at_s += BOOT_DEADLINE_S + 1
         ended_before = len(slurm.ended)
-        fleet.look(Signs())
+        fleet.look(PilotObservations())
         assert len(slurm.ended) == ended_before, "the pool did not answer: nothing is concluded"
-        fleet.look(Signs(asked_s=clock.at_s))
+        fleet.look(PilotObservations(asked_s=clock.at_s))
         assert len(slurm.ended) == ended_before + 1
         slurm.show(Seen.COMPLETED)
-        fleet.look(Signs())
+        fleet.look(PilotObservations())
     assert "did not come to the pool within 15 min" in fleet.gates()[KIND].reason
 
 
@@ -360,7 +360,7 @@ def test_what_cannot_be_ended_is_said(fleet, slurm):
     slurm.show(Seen.RUNNING)
     slurm.deaf = True
     slurm.kill = lambda ids: None
-    with pytest.raises(Unanswered, match=r"still shows pilots.* 1"):
+    with pytest.raises(OutcomeUnknownError, match=r"still shows pilots.* 1"):
         fleet.end(wait_s=5, kill_wait_s=5)
 
 
@@ -369,7 +369,7 @@ def test_one_in_a_state_that_is_not_known_goes_on_counting_and_is_removed_at_the
     slurm.show(Seen.UNKNOWN, state="DANCING")
     slurm.deaf = True
     for _ in range(2 * ABSENT_LOOKS_TO_BELIEVE):
-        assert fleet.look(Signs()) == []
+        assert fleet.look(PilotObservations()) == []
     assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
     fleet.end()
     assert slurm.killed == ["1"]
@@ -388,21 +388,21 @@ def test_what_is_asked_to_end_is_named_by_id_and_name(fleet, slurm):
 
 def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
     fleet.apply(ONE)
-    slurm.fails = Unanswered("slurmctld restarts")
+    slurm.fails = OutcomeUnknownError("slurmctld restarts")
     fleet.end()
     assert fleet.live == ()
 
 
 def abandoned(fleet, slurm):
-    slurm.fails = Abandoned("`sbatch` was not waited for")
-    with pytest.raises(Abandoned):
+    slurm.fails = AbandonedError("`sbatch` was not waited for")
+    with pytest.raises(AbandonedError):
         fleet.apply(ONE)
     return fleet.pilots[0]
 
 
 def test_a_submission_that_was_not_waited_for_is_looked_for_and_not_for_long(fleet, slurm, clock):
     pilot, began_s = abandoned(fleet, slurm), clock.at_s
-    with pytest.raises(Unanswered, match=f"may have {pilot.name} yet"):
+    with pytest.raises(OutcomeUnknownError, match=f"may have {pilot.name} yet"):
         fleet.end()
     assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * fleet_module.LOOK_PAUSE_S
     assert states(fleet) == [PilotState.INTENDED]
@@ -420,17 +420,17 @@ def test_others_are_waited_for_beside_it(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
     abandoned(fleet, slurm)
-    with pytest.raises(Unanswered, match="osgpilot-r1-2 yet"):
+    with pytest.raises(OutcomeUnknownError, match="osgpilot-r1-2 yet"):
         fleet.end()
     assert states(fleet) == [PilotState.CANCELLED, PilotState.INTENDED]
 
 
 def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
     seat = replace(SEAT, scope=Scope.OWNER)
-    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     fleet.apply(TWO)
     slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
-    fleet.look(Signs(served={"osgpilot-r1-1": 1.0}))
+    fleet.look(PilotObservations(served={"osgpilot-r1-1": 1.0}))
     fleet.end(wait_s=3)
     assert (slurm.ended, slurm.killed) == ([], [])
     assert (slurm.drained, slurm.cancelled) == (["1"], ["2"])
@@ -441,7 +441,7 @@ def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ou
     slurm, clock, tmp_path
 ):
     seat = replace(SEAT, scope=Scope.PROJECT)
-    fleet = Fleet(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.COMPLETED)

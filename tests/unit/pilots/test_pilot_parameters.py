@@ -6,12 +6,12 @@ import classad2
 import pytest
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, PilotOptions, Site
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 
-SEAT = Seat("alice", "MyProject", "r1")
+SEAT = RunIdentity("alice", "MyProject", "r1")
 
 
 def site(tmp_path, **more):
@@ -74,14 +74,14 @@ def test_the_startd_runs_the_gate_besides_what_else_it_runs(tmp_path):
 
 @pytest.mark.parametrize("scope", list(Scope))
 def test_no_scope_lets_a_name_through_that_would_change_the_expression(tmp_path, scope):
-    with pytest.raises(BadInput, match="owner"):
-        parameters.start_extra(Seat('a" || true || "', "MyProject", "r1", scope))
+    with pytest.raises(InputError, match="owner"):
+        parameters.start_extra(RunIdentity('a" || true || "', "MyProject", "r1", scope))
 
 
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])
 def test_a_project_that_would_change_the_start_expression_is_refused(tmp_path, bad):
-    with pytest.raises(BadInput, match="project"):
-        parameters.parameters(site(tmp_path), Seat("alice", bad, "r1"), PILOT, tmp_path)
+    with pytest.raises(InputError, match="project"):
+        parameters.parameters(site(tmp_path), RunIdentity("alice", bad, "r1"), PILOT, tmp_path)
 
 
 def test_the_token_itself_is_nowhere_in_a_pilots_folder(tmp_path):

@@ -169,7 +169,7 @@ def test_the_executor_of_snakemake_is_its_own_again_afterwards(tmp_path, monkeyp
 
     monkeypatch.chdir(tmp_path)
     before = ExecutorPluginRegistry().get_plugin("osgpilot")
-    with pytest.raises(ask.BadInput):
+    with pytest.raises(ask.InputError):
         ask.preview([])
     assert ExecutorPluginRegistry().get_plugin("osgpilot") is before
 

@@ -9,20 +9,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snakemake.common.tbdstring import TBDString
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.journal.run_folder import (
     RECORD_VERSION,
     RunFolder,
     core_s_seen,
     write,
 )
-from snakemake_executor_plugin_osgpilot.model.resources import UNLIMITED_MB, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    UNBOUNDED_MB,
+    PilotType,
+    Policy,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When, Where
-from snakemake_executor_plugin_osgpilot.routing.rules import Routes
+from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 
 HOUR_S = 3600
-SITE = Policy((Offer("compute/4c", Shape(4, 16_000, UNLIMITED_MB), (24 * HOUR_S,)),))
+SITE = Policy((PilotType("compute/4c", Shape(4, 16_000, UNBOUNDED_MB), (24 * HOUR_S,)),))
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def routes(*jobs, said=None, seen=None, **ways):
     allowed = Ways(SITE, **{"when": When.AUTO, "fallback": Where.SLURM, **ways})
     quiet = Requests(SITE, lambda _: None, lambda _: None)
     say = (said if said is not None else []).append
-    return Routes(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
+    return RuleRouter(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
 
 
 def places(found):
@@ -83,7 +88,7 @@ def places(found):
 
 
 def refused(*jobs, **ways):
-    with pytest.raises(BadInput) as error:
+    with pytest.raises(InputError) as error:
         routes(*jobs, **ways).decide()
     return str(error.value)
 
@@ -218,7 +223,7 @@ def test_a_rule_that_joins_a_group_later_goes_its_way():
     found.decide()
     assert places(found) == {"a": Where.OSPOOL, "b": Where.OSPOOL}
     found.dag.jobs = jobs("a", 1, "g") + jobs("c", 1, "g", ospool=False)
-    with pytest.raises(BadInput, match="ospool=False is too late"):
+    with pytest.raises(InputError, match="ospool=False is too late"):
         found.decide()
 
 
@@ -249,14 +254,14 @@ def test_jobs_that_were_not_looked_at_have_to_say_the_same_too():
     found = routes(*jobs("map", 100))
     found.decide()
     found.check(FakeJob("map"))
-    with pytest.raises(BadInput, match="has to be the same for all of its jobs"):
+    with pytest.raises(InputError, match="has to be the same for all of its jobs"):
         found.check(FakeJob("map", resources={"ospool": False}))
 
 
 def test_nothing_is_decided_when_something_is_wrong():
     said = []
     found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"), said=said)
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         found.decide()
     assert (found.by_rule, said) == ({}, [])
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.routing.policy import (
     Hint,
     RuleFacts,
@@ -15,9 +15,9 @@ from snakemake_executor_plugin_osgpilot.routing.policy import (
 )
 
 HOUR_S = 3600
-NODE = Offer("compute/16c", Shape(16, 64_000), (12 * HOUR_S,))
-HALF = Offer("compute/8c", Shape(8, 32_000), (12 * HOUR_S,))
-BIG = Offer("big/64c", Shape(64, 500_000, gpus=4), (48 * HOUR_S,))
+NODE = PilotType("compute/16c", Shape(16, 64_000), (12 * HOUR_S,))
+HALF = PilotType("compute/8c", Shape(8, 32_000), (12 * HOUR_S,))
+BIG = PilotType("big/64c", Shape(64, 500_000, gpus=4), (48 * HOUR_S,))
 SITE = Policy((NODE, HALF, BIG))
 SMALL_SITE = Policy((NODE, HALF))
 

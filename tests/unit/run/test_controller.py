@@ -7,9 +7,14 @@ import pytest
 from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
-from snakemake_executor_plugin_osgpilot.errors import Abandoned, Refused, Unanswered, Unreached
+from snakemake_executor_plugin_osgpilot.errors import (
+    AbandonedError,
+    NotSentError,
+    OutcomeUnknownError,
+    RejectedError,
+)
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
@@ -23,13 +28,13 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Request,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.pilots.manager import Fleet
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
-from snakemake_executor_plugin_osgpilot.run.controller import Controller
-from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, RunBook
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Scaling
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import Ahead
+from snakemake_executor_plugin_osgpilot.run.controller import RunController
+from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, LeaseKeeper
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
+from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -40,14 +45,14 @@ class World:
     def __init__(self, folder, seat=SEAT):
         self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
-        self.queue = Queue(self.ap, Shape(4, 3800))
-        self.fleet = Fleet(self.slurm, self.clock, site(folder), seat, self.folder)
+        self.queue = JobManager(self.ap, Shape(4, 3800))
+        self.fleet = PilotManager(self.slurm, self.clock, site(folder), seat, self.folder)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, economy=0)
         self.said, self.warned, self.shown = [], [], []
-        self.scaling = Scaling(self.fleet, self.ap, self.clock, policy)
-        book = RunBook(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
-        self.controller = Controller(
+        self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy)
+        book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
+        self.controller = RunController(
             self.queue, self.fleet, self.scaling, book, self.clock,
             self.said.append, self.warned.append, show=self.shown.append,
         )  # fmt: skip
@@ -143,7 +148,7 @@ def test_no_decision_without_an_answer(world):
     world.add("a")
     world.tick()
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
-    world.slurm.fails = Unanswered("slurmctld is down")
+    world.slurm.fails = OutcomeUnknownError("slurmctld is down")
     world.tick()
     assert world.slurm.cancelled == []
     assert any("slurmctld is down" in text for text in world.warned)
@@ -154,13 +159,13 @@ def test_no_decision_without_an_answer(world):
 def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
     world.add("a")
     world.tick()
-    world.scaling.ahead = Ahead(gathered={SMALL: 1})
+    world.scaling.ahead = UpcomingWork(gathered={SMALL: 1})
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
     look = world.scaling.look
 
     def handed_over_meanwhile(view):
         world.add("b")
-        world.scaling.ahead = Ahead()
+        world.scaling.ahead = UpcomingWork()
         return look(view)
 
     world.scaling.look = handed_over_meanwhile
@@ -170,7 +175,7 @@ def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
 
 def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
     world.add("a")
-    world.scaling.ahead = Ahead({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
+    world.scaling.ahead = UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
     world.tick()
     assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
 
@@ -179,7 +184,7 @@ def test_trouble_is_told_once_and_its_end_as_well(world):
     world.add("a")
     world.tick()
     for _ in range(3):
-        world.slurm.fails = Unanswered("slurmctld is down")
+        world.slurm.fails = OutcomeUnknownError("slurmctld is down")
         world.tick()
     world.tick()
     assert len(world.warned) == 1
@@ -197,7 +202,7 @@ def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
 
 
 def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(world):
-    world.slurm.fails = Refused("sbatch: Invalid account")
+    world.slurm.fails = RejectedError("sbatch: Invalid account")
     world.add("a")
     world.tick()
     world.tick(after_s=0.5)
@@ -287,7 +292,7 @@ def test_closing_goes_on_when_the_access_point_is_away(world):
     world.tick()
 
     def away(*_):
-        raise Unanswered("schedd is away")
+        raise OutcomeUnknownError("schedd is away")
 
     world.ap.remove = away
     world.controller.close()
@@ -311,7 +316,7 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
 
 def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
     def nonsense():
-        raise Refused("access point, `pilots`: TypeError: not a number")
+        raise RejectedError("access point, `pilots`: TypeError: not a number")
 
     world.ap.pilots = nonsense
     world.add("a")
@@ -428,7 +433,7 @@ def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
     def hanging(allocation):
         hangs.set()
         assert healed.wait(60)
-        raise Unreached("the connection is gone")
+        raise NotSentError("the connection is gone")
 
     world.slurm.submit = hanging
     world.add("a")
@@ -451,7 +456,7 @@ def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry
     def hanging(allocation):
         hangs.set()
         assert interrupted.wait(60)
-        raise Abandoned("`sbatch` was not waited for")
+        raise AbandonedError("`sbatch` was not waited for")
 
     world.slurm.submit, world.slurm.interrupt = hanging, interrupted.set
     monkeypatch.setattr(world.fleet, "_clock", SystemClock())

@@ -8,9 +8,9 @@ import pytest
 from doubles import FakeAccessPoint
 from queued import job
 
-from snakemake_executor_plugin_osgpilot.errors import Lost
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.errors import RunTakenOverError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     CHANGED,
@@ -33,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.staging.returned_files import MANIFEST
 
 @pytest.fixture
 def taken(tmp_path):
-    taken = take(tmp_path, Seat("alice", "P", "any"), print)
+    taken = take(tmp_path, RunIdentity("alice", "P", "any"), print)
     yield taken
     taken.journal.close()
 
@@ -48,7 +48,7 @@ def submit_in_an_earlier_life(taken, *keys):
 
 
 def intake(taken, there):
-    queue = Queue(there, Shape(4, 4000), journal=taken.journal)
+    queue = JobManager(there, Shape(4, 4000), journal=taken.journal)
     said, noted = [], {}
     left = recall(taken, there, queue)
     made = Intake(
@@ -127,7 +127,7 @@ def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
         return submit(submission)
 
     there.submit = submitting
-    queue = Queue(
+    queue = JobManager(
         there, Shape(4, 4000), journal=taken.journal,
         clear=lambda keys: clear_returned(taken.folder, keys),
     )  # fmt: skip
@@ -175,6 +175,6 @@ def test_whoever_lost_a_run_removes_nothing_of_it(taken):
     with closing(Journal(taken.folder.path / JOURNAL)) as other:
         other.hold(replace(this_process(), pid=77))
         made.settle()
-        with pytest.raises(Lost):
+        with pytest.raises(RunTakenOverError):
             finish(taken.folder, taken.journal)
     assert taken.folder.job("1").is_dir()

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.run import endpoints as grounds
 from snakemake_executor_plugin_osgpilot.run.resume import take
 
 
-class Queue(FakeAccessPoint):
+class JobManager(FakeAccessPoint):
     """An access point with jobs of these runs."""
 
     def __init__(self, runs, resisting):
@@ -34,7 +34,7 @@ class Queue(FakeAccessPoint):
         pass
 
 
-class Ground:
+class PreparedRun:
     """Stands for the one access point and the one Slurm of this host."""
 
     def __init__(self, owner, warn):
@@ -49,8 +49,8 @@ class Ground:
 
     def access_point(self, queue, run):
         if run in self.resisting:
-            raise Unanswered("the access point is away")
-        return Queue(self.jobs, self.resisting)
+            raise OutcomeUnknownError("the access point is away")
+        return JobManager(self.jobs, self.resisting)
 
     def close(self):
         pass
@@ -58,15 +58,15 @@ class Ground:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(grounds, "Grounds", Ground)
-    monkeypatch.setattr(Ground, "jobs", {}, raising=False)
-    monkeypatch.setattr(Ground, "resisting", set(), raising=False)
+    monkeypatch.setattr(grounds, "Grounds", PreparedRun)
+    monkeypatch.setattr(PreparedRun, "jobs", {}, raising=False)
+    monkeypatch.setattr(PreparedRun, "resisting", set(), raising=False)
     return tmp_path
 
 
 def dead(folder, project):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder / ".snakemake", Seat("alice", project, "any"), lambda text: None)
+    taken = take(folder / ".snakemake", RunIdentity("alice", project, "any"), lambda text: None)
     taken.journal.hold(replace(this_process(), started="1"))
     taken.journal.close()
     (taken.folder.path / "jobs" / "000001").mkdir()
@@ -156,8 +156,8 @@ def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
 
 def test_a_run_that_resists_does_not_keep_the_others(folder):
     bad, good = dead(folder, "Bad"), dead(folder, "Good")
-    Ground.resisting.add(bad.name)
-    Ground.jobs[bad.name] = bad
+    PreparedRun.resisting.add(bad.name)
+    PreparedRun.jobs[bad.name] = bad
     done = called(folder)
     assert "removed what 1 run(s) had left" in done.output
     assert str(done.exception) == f"run {bad.name}: the access point is away"

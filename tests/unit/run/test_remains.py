@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.run.leftovers import (
-    Fate,
+    Leftovers,
     Place,
-    Remains,
+    RunStatus,
     is_folder_of,
     run_of,
 )
@@ -23,18 +23,18 @@ BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
 @pytest.mark.parametrize(
     ("fate", "named", "goes"),
     [
-        (Fate.ALIVE, True, False),
-        (Fate.ALIVE, False, False),
-        (Fate.DETACHED, False, False),
-        (Fate.DETACHED, True, True),
-        (Fate.UNSEEN, False, False),
-        (Fate.DEAD, False, True),
-        (Fate.GONE, False, True),
-        (Fate.OUT_OF_REACH, True, False),
+        (RunStatus.ALIVE, True, False),
+        (RunStatus.ALIVE, False, False),
+        (RunStatus.DETACHED, False, False),
+        (RunStatus.DETACHED, True, True),
+        (RunStatus.UNSEEN, False, False),
+        (RunStatus.DEAD, False, True),
+        (RunStatus.GONE, False, True),
+        (RunStatus.OUT_OF_REACH, True, False),
     ],
 )
 def test_what_may_be_alive_is_not_reaped(fate, named, goes):
-    assert Remains("r", "f", fate).may_go(named=named) is goes
+    assert Leftovers("r", "f", fate).may_go(named=named) is goes
 
 
 def test_what_is_reached_over_the_network_is_the_same_from_any_host():
@@ -88,5 +88,5 @@ def test_allocations_and_their_folders_are_read():
     fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
     line = "m+" + "m,".join(fields) + "m.\n"
     assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         parse.folders(line[:-4], "m")

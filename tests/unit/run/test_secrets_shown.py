@@ -8,15 +8,15 @@ import pytest
 from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     INPUT_FOLDER,
     JOB_FILE,
     JOB_OUTPUT,
     OUTPUT_FOLDER,
 )
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, Setback
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
+from snakemake_executor_plugin_osgpilot.jobs.state.job import FailedAttempt, Job
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run import shutdown as ending
@@ -67,7 +67,7 @@ def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
 
 
 def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
-    more = {"setbacks": (Setback(f"could not fetch https://x/?k={SECRET}"),)}
+    more = {"setbacks": (FailedAttempt(f"could not fetch https://x/?k={SECRET}"),)}
     shown = told(tmp_path, "", error=f"out is a link to {SECRET}", **more)
     assert SECRET not in shown
     assert shown.count(MASK) == 2
@@ -114,7 +114,7 @@ def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
     assert left == [JOB_OUTPUT]
 
 
-@pytest.mark.parametrize("trouble", [None, Unanswered("the disk is full")])
+@pytest.mark.parametrize("trouble", [None, OutcomeUnknownError("the disk is full")])
 def test_the_file_with_the_values_goes_when_a_job_has_failed_and_what_it_left_stays(
     tmp_path, trouble
 ):
@@ -126,7 +126,7 @@ def test_the_file_with_the_values_goes_when_a_job_has_failed_and_what_it_left_st
         (folder.job(key) / JOB_OUTPUT).write_text("why")
         (folder.job(key) / OUTPUT_FOLDER / "half.txt").write_text("half")
     warned = []
-    queue = Queue(FakeAccessPoint(), Shape(4, 3800))
+    queue = JobManager(FakeAccessPoint(), Shape(4, 3800))
     intake = Intake(queue, Journal(trouble), folder, warn=warned.append)
     intake.queue = SimpleNamespace(jobs=lambda keys: [])
     intake.settle(["000001", "000009"])

@@ -17,14 +17,14 @@ import pytest
 from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.errors import (
-    BadInput,
-    NeverBegun,
+    InputError,
+    MissingPrerequisiteError,
+    NeverBegunError,
     OsgpilotError,
-    Unanswered,
-    Unavailable,
+    OutcomeUnknownError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope, Seat
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
@@ -33,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.run.leftovers import Fate, Place
+from snakemake_executor_plugin_osgpilot.run.leftovers import Place, RunStatus
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
 from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 
@@ -41,7 +41,7 @@ SMALL = JobClass(Shape(1, 500))
 
 
 def seat(project="P", scope=Scope.WORKFLOW):
-    return Seat("alice", project, "any", scope)
+    return RunIdentity("alice", project, "any", scope)
 
 
 def begin(folder, project="P", holder=None):
@@ -94,7 +94,7 @@ def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
 def test_a_live_process_elsewhere_is_named_and_nothing_is_begun(tmp_path):
     first = begin(tmp_path, holder=elsewhere())
     with pytest.raises(
-        Unavailable, match=rf"run {first.path.name}, process {os.getpid()} on login2"
+        MissingPrerequisiteError, match=rf"run {first.path.name}, process {os.getpid()} on login2"
     ):
         again(tmp_path)
     assert [path.parent.name for path in tmp_path.glob(f"osgpilot/*/{JOURNAL}")] == [
@@ -127,7 +127,7 @@ def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
 def test_a_damaged_journal_stops_the_start(tmp_path):
     first = begin(tmp_path)
     (first.path / JOURNAL).write_bytes(b"x" * 5000)
-    with pytest.raises(BadInput, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         again(tmp_path)
 
 
@@ -143,17 +143,17 @@ def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
 def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     class Silent(FakeAccessPoint):
         def find(self):
-            raise Unanswered("the access point is away")
+            raise OutcomeUnknownError("the access point is away")
 
     taken = take(tmp_path, seat(), print)
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
-    with pytest.raises(Unanswered):
-        recall(taken, Silent(), Queue(Silent(), Shape(4, 4000)))
+    with pytest.raises(OutcomeUnknownError):
+        recall(taken, Silent(), JobManager(Silent(), Shape(4, 4000)))
     there = FakeAccessPoint()
     there.queued = {"1": "5.0", "7": "6.0"}
     there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
-    queue = Queue(there, Shape(4, 4000))
+    queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
     assert (left.entries["who"].job_id, left.strays) == ("5.0", ("6.0",))
     assert queue.busy_pilots() == {"p1"}
@@ -171,12 +171,12 @@ def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
         "5.0": Event(EventKind.TERMINATED, 3.0, exit_status=0),
         "5.1": Event(EventKind.ABORTED, 3.0),
     }
-    queue = Queue(there, Shape(4, 4000))
+    queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
     assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
     assert queue.ended("1")
-    there.history_fails = Unanswered("it takes too long")
-    assert recall(taken, there, Queue(there, Shape(4, 4000))).entries == {}
+    there.history_fails = OutcomeUnknownError("it takes too long")
+    assert recall(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
     taken.journal.close()
 
 
@@ -213,7 +213,7 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
     if now == before:
         taken.settle_at(now)
     else:
-        with pytest.raises(BadInput, match=r"was cut short, and its .* `osgpilot reap`"):
+        with pytest.raises(InputError, match=r"was cut short, and its .* `osgpilot reap`"):
             taken.settle_at(now)
         assert taken.journal.place == before
     taken.journal.close()
@@ -221,7 +221,9 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
 
 def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):
     (tmp_path / "osgpilot").touch()
-    with pytest.raises(Unavailable, match=r"osgpilot: .*; a run keeps its journal there, so work"):
+    with pytest.raises(
+        MissingPrerequisiteError, match=r"osgpilot: .*; a run keeps its journal there, so work"
+    ):
         take(tmp_path, seat(), print)
 
 
@@ -233,7 +235,9 @@ def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, b
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(f"snakemake_executor_plugin_osgpilot.{broken}", refuse)
-    with pytest.raises(Unavailable, match=f"^{tmp_path}.*: Read-only file system; a run keeps"):
+    with pytest.raises(
+        MissingPrerequisiteError, match=f"^{tmp_path}.*: Read-only file system; a run keeps"
+    ):
         take(tmp_path, seat(), print)
     monkeypatch.undo()
     assert not take(tmp_path, seat(), print).resumed
@@ -282,8 +286,8 @@ def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
         assert taken.folder.path.is_dir()
         runs = {path.name for path in (folder / "osgpilot").iterdir() if path.is_dir()}
         fates = {run: fate_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs}
-        assert fates.pop(taken.folder.path.name) == (Fate.ALIVE, "")
-        assert set(fates.values()) <= {(Fate.NEVER_BEGUN, "")}
+        assert fates.pop(taken.folder.path.name) == (RunStatus.ALIVE, "")
+        assert set(fates.values()) <= {(RunStatus.NEVER_BEGUN, "")}
         assert kill or not fates, "a start that sees the trouble leaves nothing"
     assert ends[0], "one of these got through"
     assert len(ends) == 2, f"the others were cut short in one way: {ends}"
@@ -340,12 +344,12 @@ def not_renamed(path):
 def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
     folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
     broken(folder.path / JOURNAL)
-    assert fate_of(folder, is_here=False) == (Fate.NEVER_BEGUN, "")
+    assert fate_of(folder, is_here=False) == (RunStatus.NEVER_BEGUN, "")
     assert place_of(folder) is None
     taken = again(tmp_path)
     assert not taken.resumed
     if broken is not not_renamed:
-        with pytest.raises(NeverBegun, match=r"was never begun.*osgpilot reap"):
+        with pytest.raises(NeverBegunError, match=r"was never begun.*osgpilot reap"):
             Journal(folder.path / JOURNAL)
 
 
@@ -355,7 +359,7 @@ def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
     (folder.path / JOURNAL).write_bytes(b"")
     (folder.path / LEASE).unlink()
     (folder.path / trace).touch()
-    with pytest.raises(BadInput, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         again(tmp_path)
 
 
@@ -382,7 +386,7 @@ def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
         at = "snakemake_executor_plugin_osgpilot.journal.lease"
         monkeypatch.setattr(f"{at}.tempfile.NamedTemporaryFile", fail)
     assert lease_age_s(first) is None
-    with pytest.raises(Unavailable, match=r"on login2.*the age cannot be read"):
+    with pytest.raises(MissingPrerequisiteError, match=r"on login2.*the age cannot be read"):
         again(tmp_path)
 
 
@@ -426,7 +430,9 @@ def test_whoever_keeps_a_start_waiting_is_named_and_the_start_goes_on_afterwards
 def test_a_start_that_is_kept_waiting_gives_up_with_one_line(tmp_path, locked, monkeypatch):
     at = "snakemake_executor_plugin_osgpilot.journal.start_lock"
     monkeypatch.setattr(f"{at}.GIVE_UP_AFTER_S", 0.2)
-    with pytest.raises(Unavailable, match=rf"starting has been locked for .* {locked.pid} .*: end"):
+    with pytest.raises(
+        MissingPrerequisiteError, match=rf"starting has been locked for .* {locked.pid} .*: end"
+    ):
         take(tmp_path, seat(), print)
 
 
@@ -435,7 +441,9 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
     victim = tmp_path / "precious"
     victim.write_text("text")
     (tmp_path / "osgpilot" / "starting").symlink_to(victim)
-    with pytest.raises(Unavailable, match="starting: Too many levels of symbolic links"):
+    with pytest.raises(
+        MissingPrerequisiteError, match="starting: Too many levels of symbolic links"
+    ):
         take(tmp_path, seat(), print)
     assert victim.read_text() == "text"
 
@@ -451,7 +459,7 @@ def test_starts_at_the_same_time_make_one_run(tmp_path):
             os.read(go, 1)
             try:
                 take(tmp_path, seat(), lambda text: None)
-            except Unavailable as error:
+            except MissingPrerequisiteError as error:
                 os._exit(1 if "another Snakemake works in this folder" in str(error) else 2)
             # whoever has the run stays until all have looked
             os.read(go, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.runtime_image import build
 from snakemake_executor_plugin_osgpilot.runtime_image.definition import definition, pins, source
 
@@ -33,12 +33,12 @@ def test_only_snakemake_its_interfaces_and_storage_plugins_are_pinned():
 
 @pytest.mark.parametrize("version", ["9.27.1+3.gabcdef", "9.27.1; rm -rf /", ""])
 def test_what_pip_cannot_get_is_refused(version: str):
-    with pytest.raises(Unavailable, match="not a release"):
+    with pytest.raises(MissingPrerequisiteError, match="not a release"):
         pins({"snakemake": version})
 
 
 def test_without_snakemake_there_is_nothing_to_build():
-    with pytest.raises(Unavailable, match="pip install snakemake"):
+    with pytest.raises(MissingPrerequisiteError, match="pip install snakemake"):
         pins({"numpy": "2.3.0"})
 
 
@@ -61,13 +61,13 @@ def test_a_local_base_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("base", ["docker://a\n%post", "http://h/a.sif", "none.sif"])
 def test_a_base_that_is_nowhere_is_refused(base: str):
-    with pytest.raises(BadInput, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         source(base)
 
 
 def test_a_path_that_apptainer_would_change_is_refused(tmp_path: Path):
     (tmp_path / "{{x}}").touch()
-    with pytest.raises(BadInput, match="rename"):
+    with pytest.raises(InputError, match="rename"):
         source(str(tmp_path / "{{x}}"))
 
 
@@ -113,7 +113,7 @@ def test_an_image_is_made_once_and_anew_for_another_base(apptainer: Path, tmp_pa
     assert build.make("docker://python:3.13-slim", None) == first
     copy = build.make("docker://python:3.13-slim", tmp_path / "runtime.sif")
     assert copy.read_text() == first.read_text()
-    with pytest.raises(Unavailable, match="no apptainer here"):
+    with pytest.raises(MissingPrerequisiteError, match="no apptainer here"):
         build.make("docker://python:3.12-slim", None)
 
 
@@ -127,12 +127,12 @@ def test_a_changed_local_base_makes_the_image_anew(apptainer: Path, tmp_path: Pa
 
 def test_a_failed_build_leaves_no_image_and_names_the_log(apptainer: Path, tmp_path: Path):
     apptainer.write_text(FAKE.format(more='echo "ERROR: broken"; : > "$3"; exit 1'))
-    with pytest.raises(Unavailable, match=r"ERROR: broken; all of it is in .*\.log"):
+    with pytest.raises(MissingPrerequisiteError, match=r"ERROR: broken; all of it is in .*\.log"):
         build.make("docker://python:3.13-slim", None)
     left = {path.suffix for path in (tmp_path / "cache" / "runtime").iterdir()}
     assert not left & {".sif", ".part"}
 
 
 def test_an_output_that_cannot_be_written_is_said_before_the_build(tmp_path: Path):
-    with pytest.raises(BadInput, match="--output"):
+    with pytest.raises(InputError, match="--output"):
         build.make("docker://python:3.13-slim", tmp_path / "none" / "runtime.sif")

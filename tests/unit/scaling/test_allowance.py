@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import Feeder
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import SubmissionThrottle
 from snakemake_executor_plugin_osgpilot.model.plan import Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance
+from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
 
-OFFER = Offer("compute/4c", Shape(4, 3800), (3600,))
+OFFER = PilotType("compute/4c", Shape(4, 3800), (3600,))
 JOB = JobClass(Shape(4, 500))
 
 
@@ -57,7 +57,7 @@ def test_every_limit_holds_for_all_projects_together(limit, turns):
     most, used = LIMITS[limit]
     wide = {"pilots_max": 10**6, "pending_max": 10**6, "launches_max": 10**6, "economy": 0.0}
     policy = Policy((OFFER,), **{**wide, limit: most})
-    allowance = Allowance()
+    allowance = SharedQuota()
     projects = [Project(allowance) for _ in range(3)]
     for which, jobs in turns:
         before = sum(len(project.pilots) for project in projects)
@@ -69,7 +69,7 @@ def test_every_limit_holds_for_all_projects_together(limit, turns):
 
 
 def test_what_others_have_is_named_as_the_limit_that_the_user_set():
-    allowance, policy = Allowance(), Policy((OFFER,), pilots_max=3, economy=0.0)
+    allowance, policy = SharedQuota(), Policy((OFFER,), pilots_max=3, economy=0.0)
     mine, theirs = Project(allowance), Project(allowance)
     mine.plan(2, policy)
     (refusal,) = theirs.plan(2, policy).refusals
@@ -77,9 +77,9 @@ def test_what_others_have_is_named_as_the_limit_that_the_user_set():
 
 
 def test_the_queue_is_shared_too_and_what_leaves_it_makes_room_for_others():
-    allowance = Allowance()
+    allowance = SharedQuota()
     mine, theirs = allowance.share(), allowance.share()
-    feeders = Feeder(10), Feeder(10)
+    feeders = SubmissionThrottle(10), SubmissionThrottle(10)
     assert mine.room(0, 8, feeders[0].room) == 10
     assert theirs.room(0, 8, feeders[1].room) == 2
     assert "no more than 10 jobs of this workflow at a time" in feeders[1].notices[0]

@@ -4,13 +4,13 @@ from queued import job
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT
-from snakemake_executor_plugin_osgpilot.jobs.state.table import Outcomes
+from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
 from snakemake_executor_plugin_osgpilot.scaling.black_holes import black_holes
 
 
 def ended(*jobs, rule="map"):
     """Return how jobs ended on a pilot: `.` well, `x` with a failure at once."""
-    outcomes = Outcomes()
+    outcomes = PilotOutcomes()
     for each in "".join(jobs):
         outcomes.add(rule, failed=each == "x")
     return outcomes

@@ -9,7 +9,7 @@ import pytest
 import workloads
 
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.scaling_study.clairvoyant_supply import (
     Foresight,
     Kind,
@@ -30,8 +30,8 @@ from snakemake_executor_plugin_osgpilot.simulator.workloads import Job, workload
 from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 ONE, TWO, FAT = Shape(1, 1000), Shape(2, 2000), Shape(1, 12_000)
-LEAN = Offer("lean", Shape(4, 8000), (3600, 86_400))
-RICH = Offer("rich", Shape(4, 48_000), (3600,))
+LEAN = PilotType("lean", Shape(4, 8000), (3600, 86_400))
+RICH = PilotType("rich", Shape(4, 48_000), (3600,))
 POLICY = Policy((LEAN,), cores_max=4)
 SITE = Site(
     "s", (LEAN,), waits=Waits(60.0, 0.0, cores_power=0.0, walltime_power=0.0), boot=Spread(60.0),
@@ -228,7 +228,7 @@ class Script:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_choice_of_pilots_beats_the_bounds(seed):
     """All ways to ask for up to six pilots at once, of four kinds, on eight cores at most."""
-    one, two = (Offer(f"{n}c", Shape(n, 4000 * n), (3600, 7200)) for n in (1, 2))
+    one, two = (PilotType(f"{n}c", Shape(n, 4000 * n), (3600, 7200)) for n in (1, 2))
     policy = Policy((two, one), pilots_max=8, pending_max=8, cores_max=8)
     site = Site("s", policy.offers, waits=Waits(300.0), idle_s=60.0)
     rng = random.Random(seed)

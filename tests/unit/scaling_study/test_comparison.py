@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.html import html, markdown
 from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import Limits
 from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import svg
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES, Choice
-from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import Kept
+from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import ResultCache
 from snakemake_executor_plugin_osgpilot.scaling_study.table import (
     as_record,
     dominated,
@@ -152,10 +152,10 @@ def test_a_picture_of_nothing_is_a_picture():
 
 def test_a_comparison_that_was_cut_short_goes_on_where_it_was(tmp_path: Path):
     tasks = [Task("bag", DASK, seed, 20) for seed in range(3)]
-    first = Bench(1, kept=Kept(tmp_path / "kept.jsonl")).measured(tasks[:2])
+    first = Bench(1, kept=ResultCache(tmp_path / "kept.jsonl")).measured(tasks[:2])
     with (tmp_path / "kept.jsonl").open("a") as cut_short:
         cut_short.write('{"key": "01ab", "task": ["ba')
-    kept = Kept(tmp_path / "kept.jsonl")
+    kept = ResultCache(tmp_path / "kept.jsonl")
     assert [kept.get(task) for task in tasks] == [*first, None]
     told = []
     assert Bench(1, told.append, kept).measured(tasks)[:2] == first
@@ -164,9 +164,9 @@ def test_a_comparison_that_was_cut_short_goes_on_where_it_was(tmp_path: Path):
 
 def test_what_was_made_with_other_code_does_not_count(tmp_path: Path, monkeypatch):
     task = Task("bag", DASK, 0, 20)
-    Bench(1, kept=Kept(tmp_path / "kept.jsonl")).measured([task])
+    Bench(1, kept=ResultCache(tmp_path / "kept.jsonl")).measured([task])
     monkeypatch.setattr(kept_runs, "_code", lambda rule: "other")
-    assert Kept(tmp_path / "kept.jsonl").get(task) is None
+    assert ResultCache(tmp_path / "kept.jsonl").get(task) is None
 
 
 def test_a_change_of_our_planner_leaves_the_runs_of_peers_as_they_are():

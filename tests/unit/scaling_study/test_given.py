@@ -12,7 +12,7 @@ from documentation import ROOT
 from histories import BEGUN_S, LIFE, queued, ran, served
 
 from snakemake_executor_plugin_osgpilot.cli.main import main
-from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import Kin
+from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
 from snakemake_executor_plugin_osgpilot.monitoring.records import needed
 from snakemake_executor_plugin_osgpilot.scaling_study import scenarios
 from snakemake_executor_plugin_osgpilot.scaling_study.workload_input import of_run
@@ -134,7 +134,7 @@ class One(SimpleNamespace):
 
 def test_a_run_remembers_what_jobs_needed_across_those_that_ran_elsewhere():
     first, second, local, last = (One(name=name) for name in "abcd")
-    kin = Kin(Dag({local: [first, second], last: [local]}))
+    kin = JobDependencies(Dag({local: [first, second], last: [local]}))
     for key, job in (("1", first), ("2", second), ("3", last)):
         kin.handed_over(job, key)
     assert kin.told() == [{"kind": "needed", "needs": ["1", "2"], "jobs": ["3"]}]

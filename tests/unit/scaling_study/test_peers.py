@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
@@ -33,8 +33,8 @@ from snakemake_executor_plugin_osgpilot.scaling_study.policies.static import Sta
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.taskvine import TaskVineFactory
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.zslurm import Zslurm
 
-LARGE = Offer("8c", Shape(8, 32_000), (3600, 7200))
-SMALL = Offer("4c", Shape(4, 16_000), (3600, 7200))
+LARGE = PilotType("8c", Shape(8, 32_000), (3600, 7200))
+SMALL = PilotType("4c", Shape(4, 16_000), (3600, 7200))
 POLICY = Policy((LARGE, SMALL), pilots_max=100, pending_max=1, launches_max=1)
 ONE = JobClass(Shape(1, 1000), 600)
 FOUR = JobClass(Shape(4, 4000), 600)
@@ -93,7 +93,7 @@ def test_every_choice_of_a_grid_gives_a_planner_that_starts_pilots_for_work(rule
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match="no policy 'nobody'; known are osgpilot, cobald"):
+    with pytest.raises(InputError, match="no policy 'nobody'; known are osgpilot, cobald"):
         Choice("nobody").planner(POLICY)
 
 

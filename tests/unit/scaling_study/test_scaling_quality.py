@@ -58,7 +58,7 @@ def test_the_planner_is_no_worse_than_it_was(name):
         assert golden < 1.2 * value, f"it became better: set {name} to {told} and 10 %"
 
 
-class Late:
+class LatencyWait:
     """Our planner, with a quarter of an hour in which it does nothing."""
 
     def __call__(self, snapshot, estimates, policy):
@@ -76,7 +76,7 @@ class Clinging:
 
 
 @pytest.mark.parametrize(
-    ("worse", "figure"), [(Late(), 0), (Clinging(), 1)], ids=("starts late", "never lets go")
+    ("worse", "figure"), [(LatencyWait(), 0), (Clinging(), 1)], ids=("starts late", "never lets go")
 )
 def test_a_planner_that_is_worse_is_noticed(monkeypatch, worse, figure):
     monkeypatch.setattr(registry, "plan", worse)

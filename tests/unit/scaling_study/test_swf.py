@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.scaling_study.swf import read, scaled
 from snakemake_executor_plugin_osgpilot.simulator.model import OtherJob
 
@@ -43,12 +43,12 @@ def test_jobs_come_in_the_order_of_their_submission():
     ],
 )
 def test_a_bad_line_is_named(line, message):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(InputError, match=message):
         read([*HEADER, line], "t.swf")
 
 
 def test_a_file_without_a_job_is_refused():
-    with pytest.raises(BadInput, match="no job in it that ran"):
+    with pytest.raises(InputError, match="no job in it that ran"):
         read(HEADER, "t.swf")
 
 

@@ -8,7 +8,7 @@ import pytest
 from doubles import site as a_site
 
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import BadInput, Unavailable
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.slurm.cluster import LOGS, checked
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
@@ -55,7 +55,7 @@ def test_a_folder_on_the_cluster_in_which_others_can_replace_files_is_refused(
     if safe:
         cluster.client(run)
         return
-    with pytest.raises(BadInput, match=r"osgpilot on login belongs .*`slurm\.folder`"):
+    with pytest.raises(InputError, match=r"osgpilot on login belongs .*`slurm\.folder`"):
         cluster.client(run)
 
 
@@ -65,7 +65,7 @@ def test_a_folder_of_another_user_on_the_cluster_is_refused(behind_ssh, home):
     if not folder.exists() and os.geteuid() == 0:
         folder.mkdir(parents=True)
         os.chown(folder, 4711, 4711)
-    with pytest.raises(BadInput, match="belongs to another user"):
+    with pytest.raises(InputError, match="belongs to another user"):
         cluster.client(RunFolder(Path(f"/w/osgpilot/{RUN}")))
 
 
@@ -81,15 +81,15 @@ def test_a_private_token_is_fine(site):
 
 def test_a_token_that_others_can_read_is_refused_with_the_cure(site):
     site.token.chmod(0o644)
-    with pytest.raises(BadInput, match=f"chmod 600 {site.token}"):
+    with pytest.raises(InputError, match=f"chmod 600 {site.token}"):
         check(site)
 
 
 def test_missing_and_empty_tokens_are_refused(site):
-    with pytest.raises(BadInput, match="none: No such file"):
+    with pytest.raises(InputError, match="none: No such file"):
         check(replace(site, token=site.token.with_name("none")))
     site.token.write_text("")
-    with pytest.raises(BadInput, match="empty"):
+    with pytest.raises(InputError, match="empty"):
         check(site)
 
 
@@ -99,14 +99,14 @@ def test_of_tokens_only_what_they_claim_is_read(site):
 
 
 def test_a_missing_image_is_named_and_one_that_is_fetched_is_not_looked_for(site):
-    with pytest.raises(BadInput, match=r"pilot image /nowhere\.sif does not exist;"):
+    with pytest.raises(InputError, match=r"pilot image /nowhere\.sif does not exist;"):
         check(replace(site, image="/nowhere.sif"))
     assert check(site).site.image == "docker://pilot"
 
 
 def test_an_image_that_is_none_and_one_that_cannot_be_read_are_refused(site, home):
     (home / "x.sif").write_text("docker://not-this-way\n")
-    with pytest.raises(BadInput, match=r"x\.sif is not an image of Apptainer \(SIF\);"):
+    with pytest.raises(InputError, match=r"x\.sif is not an image of Apptainer \(SIF\);"):
         check(replace(site, image=f"{home}/x.sif"))
     (home / "x.sif").write_bytes(SIF)
     assert check(replace(site, image=f"{home}/x.sif")).site.image == f"{home}/x.sif"
@@ -114,7 +114,9 @@ def test_an_image_that_is_none_and_one_that_cannot_be_read_are_refused(site, hom
 
 def test_without_slurm_the_line_says_where_to_run(site, home):
     (home / "bin" / "squeue").rename(home / "bin" / "off")
-    with pytest.raises(Unavailable, match="`squeue` was not found; run Snakemake where"):
+    with pytest.raises(
+        MissingPrerequisiteError, match="`squeue` was not found; run Snakemake where"
+    ):
         check(site)
 
 
@@ -136,7 +138,7 @@ def test_the_folder_for_pilots_can_be_chosen(behind_ssh, home, folder, found):
 
 def test_behind_ssh_complaints_name_the_host(behind_ssh, home):
     (home / "token").chmod(0o640)
-    with pytest.raises(BadInput, match=f"token file {home}/token on login can be read by others"):
+    with pytest.raises(InputError, match=f"token file {home}/token on login can be read by others"):
         check(behind_ssh)
 
 
@@ -162,5 +164,5 @@ def test_a_folder_that_cannot_be_written_is_named(behind_ssh, home):
     (home / "file").touch()
     options = SlurmOptions(ssh="login", folder="~/file")
     cluster = check(replace(behind_ssh, slurm=options))
-    with pytest.raises(Unavailable, match=r"Not a directory.*`slurm.folder`"):
+    with pytest.raises(MissingPrerequisiteError, match=r"Not a directory.*`slurm.folder`"):
         cluster.client(RunFolder(Path("/w/r1")))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import Abandoned, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import AbandonedError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 from snakemake_executor_plugin_osgpilot.slurm.remote_script import answer, script
 
@@ -50,14 +50,14 @@ def test_a_file_written_again_is_new_although_it_did_not_change(host, tmp_path):
 
 def test_without_its_files_the_command_is_not_run(host, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Unanswered, match=r"^files could not be written: .*file"):
+    with pytest.raises(OutcomeUnknownError, match=r"^files could not be written: .*file"):
         host.run(["touch", f"{tmp_path}/ran"], files={tmp_path / "file" / "x": ""})
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_command_ends_at_its_deadline(host, tmp_path):
     alive = tmp_path / "alive"
-    with pytest.raises(Unanswered, match="did not end in time"):
+    with pytest.raises(OutcomeUnknownError, match="did not end in time"):
         host.run(["sh", "-c", f"while sleep 0.1; do touch {alive}; done"], timeout_s=1)
     alive.unlink()
     time.sleep(0.3)
@@ -74,7 +74,7 @@ def test_a_command_that_hangs_is_ended_from_another_thread_with_all_it_started(h
 
     other = threading.Thread(target=interrupt)
     other.start()
-    with pytest.raises(Abandoned, match="`sh` was not waited for"):
+    with pytest.raises(AbandonedError, match="`sh` was not waited for"):
         host.run(["sh", "-c", f"while sleep 0.1; do touch {alive}; done"])
     other.join()
     assert time.monotonic() - began_s < 30
@@ -91,7 +91,7 @@ def test_where_nothing_runs_there_is_nothing_to_interrupt(host):
 
 @pytest.mark.parametrize("gone", ["/nowhere/sbatch", "osgpilot-no-such-command"])
 def test_a_command_that_is_not_there_is_no_answer(host, gone):
-    with pytest.raises(Unanswered, match="not found"):
+    with pytest.raises(OutcomeUnknownError, match="not found"):
         host.run([gone])
 
 
@@ -102,23 +102,23 @@ def through_sh(text: str) -> str:
 def test_a_command_that_arrives_late_is_not_run(tmp_path):
     argv = ["touch", f"{tmp_path}/ran"]
     out = through_sh(script(argv, {}, mark="M", deadline_s=int(time.time()) - 1, within_s=60))
-    with pytest.raises(Unanswered, match="too late"):
+    with pytest.raises(OutcomeUnknownError, match="too late"):
         answer(out, "", mark="M", what="touch")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_clock_that_was_set_is_noticed_and_the_next_command_is_run(monkeypatch):
-    class Ahead(Here):
+    class UpcomingWork(Here):
         by_s = 0
 
         def shell(self):
             tools = f"date() {{ echo $(( $(command date +%s) + {self.by_s} )); }}"
             return ["sh", "-c", f'{tools}\neval "$(cat)"']
 
-    host = Host(there := Ahead())
+    host = Host(there := UpcomingWork())
     host.run(["true"])
     there.by_s = 10_000
-    with pytest.raises(Unanswered, match="too late"):
+    with pytest.raises(OutcomeUnknownError, match="too late"):
         host.run(["true"])
     assert host.run(["true"]).status == 0
 
@@ -132,7 +132,7 @@ def test_greetings_of_a_login_are_no_output():
 
 @pytest.mark.parametrize("length", range(len(WHOLE)))
 def test_half_an_answer_is_no_answer(length):
-    with pytest.raises(Unanswered, match="`sbatch` was cut off: client_loop: disconnect"):
+    with pytest.raises(OutcomeUnknownError, match="`sbatch` was cut off: client_loop: disconnect"):
         answer(WHOLE[:length], "client_loop: disconnect\n", mark="M", what="sbatch")
 
 
@@ -145,6 +145,6 @@ def test_the_script_goes_by_standard_input_alone(host, monkeypatch):
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     monkeypatch.setattr(run, noted)
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         host.run(["sbatch", "--comment=x"], files={Path("/w/parameters"): "env A=b\n"})
     assert seen == [["sh"]]

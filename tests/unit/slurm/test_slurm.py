@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import NotNow, OsgpilotError, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    OsgpilotError,
+    OutcomeUnknownError,
+    RejectedError,
+    TryLaterError,
+)
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
@@ -103,7 +108,7 @@ def test_sbatch_answers(text):
 
 @pytest.mark.parametrize("text", ["", "Submitted batch job 42", "٤٢", "42 43"])
 def test_an_sbatch_answer_without_an_id_is_no_answer(text):
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknownError):
         parse.allocation_id(text)
 
 
@@ -123,7 +128,7 @@ SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
 
 @pytest.mark.parametrize("length", range(len(f"{MARK}+"), len(SECOND.rstrip())))
 def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
-    with pytest.raises(Unanswered, match="cut off"):
+    with pytest.raises(OutcomeUnknownError, match="cut off"):
         parse.rows(RUNNING + SECOND[:length], MARK)
 
 
@@ -144,9 +149,9 @@ def test_a_pilot_whose_row_cannot_be_read_is_there_and_not_known_what(line):
 
 @pytest.mark.parametrize("said", ["slurm_load_jobs error: Unable to contact slurm controller\n"])
 def test_an_error_is_no_answer_whatever_the_status(said):
-    with pytest.raises(Unanswered, match="Unable to contact"):
+    with pytest.raises(OutcomeUnknownError, match="Unable to contact"):
         parse.rows(said, MARK)
-    with pytest.raises(Unanswered, match="Unable to contact"):
+    with pytest.raises(OutcomeUnknownError, match="Unable to contact"):
         parse.rows(RUNNING + said, MARK)
     named = squeue_line("7", said.strip(), *RUNNING.split(f"{MARK},")[2:])
     assert set(parse.rows(RUNNING + named, MARK)) == {"osgpilot-r1-1"}
@@ -194,7 +199,7 @@ def said_by_sbatch(fake_sbatch, text):
 )
 def test_a_refusal_is_for_good(fake_sbatch, text):
     error = said_by_sbatch(fake_sbatch, FAILED + text)
-    assert type(error) is Refused
+    assert type(error) is RejectedError
     assert text in str(error)
 
 
@@ -208,7 +213,7 @@ def test_a_refusal_is_for_good(fake_sbatch, text):
     ],
 )
 def test_what_may_have_been_carried_out_is_no_refusal(fake_sbatch, text):
-    assert type(said_by_sbatch(fake_sbatch, text)) is Unanswered
+    assert type(said_by_sbatch(fake_sbatch, text)) is OutcomeUnknownError
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,7 @@ def test_what_may_have_been_carried_out_is_no_refusal(fake_sbatch, text):
     ],
 )
 def test_what_time_may_cure_is_a_refusal_for_now(fake_sbatch, text):
-    assert type(said_by_sbatch(fake_sbatch, FAILED + text)) is NotNow
+    assert type(said_by_sbatch(fake_sbatch, FAILED + text)) is TryLaterError
 
 
 LATER = (
@@ -255,10 +260,10 @@ LATER = (
 
 def test_no_message_is_in_two_lists_and_what_time_may_cure_in_none():
     for command in ("sbatch", "scancel"):
-        for texts, kind in ((NEVER, Refused), (UNKNOWN, Unanswered)):
+        for texts, kind in ((NEVER, RejectedError), (UNKNOWN, OutcomeUnknownError)):
             assert {type(failure(command, text)) for text in texts} == {kind}
-    assert {type(failure("sbatch", text)) for text in LATER} == {NotNow}
-    assert {type(failure("squeue", text)) for text in LATER} == {Unanswered}
+    assert {type(failure("sbatch", text)) for text in LATER} == {TryLaterError}
+    assert {type(failure("squeue", text)) for text in LATER} == {OutcomeUnknownError}
 
 
 def test_the_enclosing_allocation_does_not_leak_into_our_calls(fake_sbatch, monkeypatch):
@@ -280,5 +285,5 @@ def test_a_missing_command_is_no_answer(fake_sbatch, tmp_path, monkeypatch):
     for tool in ("sh", "date", "timeout", "env", "sed", "grep", "mkdir"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
-    with pytest.raises(Unanswered, match="sbatch"):
+    with pytest.raises(OutcomeUnknownError, match="sbatch"):
         slurm.submit(ALLOCATION)

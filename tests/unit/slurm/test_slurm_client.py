@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.slurm import inventory as survey
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
@@ -204,7 +204,7 @@ def test_a_foreign_job_cannot_keep_a_pilot_from_being_ended(world):
 
 def test_one_that_is_gone_does_not_keep_others_from_being_ended(world):
     world.show(job(7, PILOT))
-    with pytest.raises(Refused, match="Invalid job id"):
+    with pytest.raises(RejectedError, match="Invalid job id"):
         world.client.kill({"6": "osgpilot-r1-0", "7": PILOT})
     assert world.hit == ["KILL 7"]
 
@@ -219,12 +219,12 @@ def test_very_many_pilots_are_ended_by_one_call(world):
 def test_where_squeue_does_not_answer_nothing_is_cancelled_and_nothing_is_known(world):
     world.show(job(7, PILOT))
     world.put("squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Connection refused' >&2; exit 1\n")
-    with pytest.raises(Unanswered, match="Connection refused"):
+    with pytest.raises(OutcomeUnknownError, match="Connection refused"):
         world.client.kill({"7": PILOT})
-    with pytest.raises(Unanswered, match="Connection refused"):
+    with pytest.raises(OutcomeUnknownError, match="Connection refused"):
         world.client.look()
     world.put("squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Connection refused' >&2\n")
-    with pytest.raises(Unanswered, match="Connection refused"):
+    with pytest.raises(OutcomeUnknownError, match="Connection refused"):
         world.client.look()
     assert world.hit == []
 

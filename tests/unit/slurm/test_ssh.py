@@ -2,7 +2,11 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import Unanswered, Unavailable, Unreached
+from snakemake_executor_plugin_osgpilot.errors import (
+    MissingPrerequisiteError,
+    NotSentError,
+    OutcomeUnknownError,
+)
 from snakemake_executor_plugin_osgpilot.slurm import ssh
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
@@ -121,7 +125,7 @@ def test_a_connection_that_breaks_leaves_the_command_unanswered(network, connect
     connection.log_in()
     host = Host(connection)
     network.breaks(how)
-    with pytest.raises(Unanswered, match="`sbatch` was cut off"):
+    with pytest.raises(OutcomeUnknownError, match="`sbatch` was cut off"):
         host.run(["sbatch"])
     network.heals()
     lose_master(connection)
@@ -140,7 +144,9 @@ def test_after_a_denied_login_only_the_user_logs_in_again(network, connection):
     lose_master(connection)
     network.denies(DENIED)
     for _ in range(3):
-        with pytest.raises(Unanswered, match="log in from another one: ssh -fNM -o ControlPath="):
+        with pytest.raises(
+            OutcomeUnknownError, match="log in from another one: ssh -fNM -o ControlPath="
+        ):
             host.run(["true"])
     assert len(network.calls("-N")) == 2
     connection._socket.touch()
@@ -153,7 +159,7 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
     lose_master(connection)
     network.denies("ssh: connect to host login port 22: Connection refused\n")
     for _ in range(2):
-        with pytest.raises(Unreached, match="Connection refused"):
+        with pytest.raises(NotSentError, match="Connection refused"):
             host.run(["true"])
     assert len(network.calls("-N")) == 2
     network.denies("")
@@ -174,7 +180,7 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
 )  # fmt: skip
 def test_a_login_that_fails_is_one_line_with_what_to_do(network, connection, said, line):
     network.denies(said)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(MissingPrerequisiteError) as caught:
         connection.log_in()
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -192,7 +198,7 @@ def test_where_there_is_a_terminal_the_user_is_asked_once(network, connection, m
 def test_a_host_key_is_nothing_to_ask_the_user_about(network, connection, monkeypatch):
     monkeypatch.setattr(ssh, "has_terminal", lambda: True)
     network.denies("Host key verification failed.")
-    with pytest.raises(Unavailable):
+    with pytest.raises(MissingPrerequisiteError):
         connection.log_in()
     assert len(network.calls("-N")) == 1
 
@@ -200,6 +206,6 @@ def test_a_host_key_is_nothing_to_ask_the_user_about(network, connection, monkey
 def test_without_ssh_the_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     connection = ssh.SshConnection("login")
-    with pytest.raises(Unavailable, match="`ssh` could not be started"):
+    with pytest.raises(MissingPrerequisiteError, match="`ssh` could not be started"):
         connection.log_in()
     connection.close()

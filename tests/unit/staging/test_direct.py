@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     check_places,
@@ -51,7 +51,7 @@ def test_a_command_knows_the_names_of_its_own_snakefile():
 
 
 def test_a_name_that_is_none_is_told_with_its_rule():
-    with pytest.raises(BadInput, match=r"rule r: its command cannot be formatted: .*'nobody'"):
+    with pytest.raises(InputError, match=r"rule r: its command cannot be formatted: .*'nobody'"):
         command("{nobody}")
 
 
@@ -74,7 +74,7 @@ def test_what_only_members_of_a_group_use_stays_there(flag):
 
 def test_an_absolute_path_below_the_working_folder_is_to_be_a_relative_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="write data/x, relative to the working folder"):
+    with pytest.raises(InputError, match="write data/x, relative to the working folder"):
         check_places(job(), [str(tmp_path / "data/x")])
-    with pytest.raises(BadInput, match="lies outside the working folder"):
+    with pytest.raises(InputError, match="lies outside the working folder"):
         check_places(job(), [str(tmp_path.parent / "x")])

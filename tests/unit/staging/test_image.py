@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE, Image, Images
 
 
@@ -39,7 +39,7 @@ def test_urls_are_left_to_htcondor(images, said, url):
     ],
 )
 def test_what_htcondor_cannot_use_is_refused(images, name, complaint):
-    with pytest.raises(BadInput, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         images.find(name)
 
 

@@ -6,7 +6,11 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.staging.latency_wait import LOOK_EVERY_S, Late, missing
+from snakemake_executor_plugin_osgpilot.staging.latency_wait import (
+    LOOK_EVERY_S,
+    LatencyWait,
+    missing,
+)
 
 REQUEST = Request(JobClass(Shape(1, 1000, 1000), 3600))
 
@@ -23,13 +27,13 @@ def appear(paths: list[str]) -> None:
 
 def test_a_job_whose_outputs_are_seen_is_not_kept(paths):
     appear(paths)
-    late = Late(5)
+    late = LatencyWait(5)
     assert not late.keeps(Job("1", "r", REQUEST), paths, now_s=0)
     assert not late.is_due(100)
 
 
 def test_no_job_waits_for_another(paths):
-    late = Late(5)
+    late = LatencyWait(5)
     jobs = {key: Job(key, "r", REQUEST) for key in "12"}
     assert all(late.keeps(job, [path], 0) for job, path in zip(jobs.values(), paths, strict=True))
     assert late.due(0) == jobs
@@ -41,14 +45,14 @@ def test_no_job_waits_for_another(paths):
 
 
 def test_a_job_is_waited_for_until_its_own_time_is_over(paths):
-    late, job = Late(5), Job("1", "r", REQUEST)
+    late, job = LatencyWait(5), Job("1", "r", REQUEST)
     assert late.keeps(job, paths, now_s=10)
     assert late.keeps(job, paths, now_s=14.9)
     assert not late.keeps(job, paths, now_s=15)
 
 
 def test_a_job_that_runs_again_is_waited_for_anew(paths):
-    late, job = Late(5), Job("1", "r", REQUEST)
+    late, job = LatencyWait(5), Job("1", "r", REQUEST)
     assert late.keeps(job, paths, now_s=0)
     assert not late.keeps(job, paths, now_s=5)
     assert late.keeps(job, paths, now_s=6)

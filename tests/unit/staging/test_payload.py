@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
 from snakemake_executor_plugin_osgpilot.staging import failure_message as failure
@@ -29,8 +29,8 @@ from snakemake_executor_plugin_osgpilot.staging.payload import HERE, TMPDIR, Pay
 from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     MANIFEST,
     TAKEN,
-    Incomplete,
-    JobFailed,
+    IncompleteOutputError,
+    JobFailedError,
 )
 from snakemake_executor_plugin_osgpilot.staging.usage import TIMES, parse, spent
 
@@ -102,7 +102,7 @@ def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
     payload = job("echo half > out.txt; kill -KILL $PPID; sleep 0.1", outputs=("out.txt",))
     assert bench.execute(payload) == -signal.SIGKILL
     bench.status = 128 + signal.SIGKILL
-    with pytest.raises(Incomplete, match=r"killed from outside \(exit status 137\)"):
+    with pytest.raises(IncompleteOutputError, match=r"killed from outside \(exit status 137\)"):
         bench.commit(payload)
 
 
@@ -110,7 +110,7 @@ def test_a_command_that_is_killed_alone_has_failed(bench):
     """It may have taken too much memory of the node."""
     payload = job("kill -KILL $$", outputs=("out.txt",))
     assert bench.execute(payload) == 128 + signal.SIGKILL
-    with pytest.raises(JobFailed, match="exit status 137"):
+    with pytest.raises(JobFailedError, match="exit status 137"):
         bench.commit(payload)
 
 
@@ -129,7 +129,7 @@ def test_a_command_that_fails_on_a_full_disk_runs_again(bench, monkeypatch):
     on_a_disk_with(bench, monkeypatch, 255)
     payload = job("exit 3", outputs=("out.txt",))
     assert bench.execute(payload) == NODE_AT_FAULT
-    with pytest.raises(Incomplete, match="want of room on the node's disk"):
+    with pytest.raises(IncompleteOutputError, match="want of room on the node's disk"):
         bench.commit(payload)
 
 
@@ -137,7 +137,7 @@ def test_a_job_that_cannot_be_unpacked_on_a_full_disk_runs_again(bench, monkeypa
     on_a_disk_with(bench, monkeypatch, 0)
     payload = replace(job("true"), interpreter="no-such-interpreter")
     assert bench.execute(payload) == NODE_AT_FAULT
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
 
 
@@ -145,7 +145,7 @@ def test_a_command_that_fails_where_there_is_room_has_failed_by_itself(bench, mo
     on_a_disk_with(bench, monkeypatch, 256)
     payload = job(f"exit {NODE_AT_FAULT}")
     assert bench.execute(payload) == NODE_AT_FAULT
-    with pytest.raises(JobFailed, match=f"exit status {NODE_AT_FAULT}"):
+    with pytest.raises(JobFailedError, match=f"exit status {NODE_AT_FAULT}"):
         bench.commit(payload)
 
 
@@ -162,14 +162,14 @@ def test_a_container_that_cannot_be_entered_is_no_job_that_was_killed(bench):
     bench.execute(payload)
     (bench.job / "osgpilot-out" / TIMES).unlink()
     bench.status = 255
-    with pytest.raises(JobFailed, match="exit status 255"):
+    with pytest.raises(JobFailedError, match="exit status 255"):
         bench.commit(payload)
 
 
 def test_an_interpreter_that_is_not_there_is_a_failure(bench):
     payload = replace(job("true"), interpreter="no-such-interpreter")
     assert bench.execute(payload) == 125
-    with pytest.raises(JobFailed, match="exit status 125"):
+    with pytest.raises(JobFailedError, match="exit status 125"):
         bench.commit(payload)
 
 
@@ -180,7 +180,7 @@ def test_a_failing_command_brings_its_log_but_no_output(bench):
         logs=("x.log",),
     )
     assert bench.execute(payload) == 3
-    with pytest.raises(JobFailed, match="exit status 3"):
+    with pytest.raises(JobFailedError, match="exit status 3"):
         bench.commit(payload)
     assert not (bench.workdir / "out.txt").exists()
     assert (bench.workdir / "x.log").read_text() == "why\n"
@@ -196,7 +196,7 @@ def test_a_missing_output_is_an_error_and_leaves_what_was_there(bench):
     (bench.workdir / "a.txt").write_text("old")
     payload = job("echo new > a.txt", outputs=("a.txt", "b.txt"))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match=r"did not make b\.txt"):
+    with pytest.raises(JobFailedError, match=r"did not make b\.txt"):
         bench.commit(payload)
     assert (bench.workdir / "a.txt").read_text() == "old"
 
@@ -315,7 +315,7 @@ def test_sources_are_packed_once_and_unpacked_there(bench):
 
 
 def test_a_missing_input_is_named_before_anything_is_sent(bench):
-    with pytest.raises(BadInput, match=r"nowhere\.txt"):
+    with pytest.raises(InputError, match=r"nowhere\.txt"):
         stage.pack(job("true", inputs=("nowhere.txt",)), bench.run, bench.workdir).write(bench.job)
 
 
@@ -369,7 +369,7 @@ def test_all_outputs_are_placed_or_none(bench, monkeypatch):
     payload, _ = made(bench)
     (bench.workdir / "a").write_text("old")
     refuse_to_place(monkeypatch, "b")
-    with pytest.raises(JobFailed, match="cannot put the outputs in place"):
+    with pytest.raises(JobFailedError, match="cannot put the outputs in place"):
         bench.commit(payload)
     assert (bench.workdir / "a").read_text() == "old"
     assert not (bench.workdir / "sub/b").exists()
@@ -383,7 +383,7 @@ def test_all_outputs_are_placed_or_none(bench, monkeypatch):
 def test_a_file_that_came_back_short_is_found(bench, cut):
     payload, back = made(bench)
     os.truncate(back / cut, 1)
-    with pytest.raises(Incomplete, match="did not come back whole"):
+    with pytest.raises(IncompleteOutputError, match="did not come back whole"):
         bench.commit(payload)
     assert not (bench.workdir / "a").exists()
 
@@ -392,7 +392,7 @@ def test_a_file_that_came_back_short_is_found(bench, cut):
 def test_a_file_that_did_not_come_back_is_found(bench, lost):
     payload, back = made(bench)
     (back / lost).unlink()
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
     assert not (bench.workdir / "a").exists()
 
@@ -400,7 +400,7 @@ def test_a_file_that_did_not_come_back_is_found(bench, lost):
 def test_a_list_that_came_back_short_is_found(bench):
     payload, back = made(bench)
     os.truncate(back / MANIFEST, 5)
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
 
 
@@ -411,7 +411,7 @@ def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(benc
     )
     assert bench.execute(made) == 0
     assert "cannot list the outputs" in (bench.job / "output").read_text()
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(made)
 
 
@@ -419,7 +419,7 @@ def test_what_an_earlier_attempt_left_behind_is_no_output(bench):
     payload = job("true", outputs=("a",))
     bench.execute(payload)
     (bench.job / "osgpilot-out/a").write_text("half of it")
-    with pytest.raises(JobFailed, match="did not make a"):
+    with pytest.raises(JobFailedError, match="did not make a"):
         bench.commit(payload)
     assert not (bench.workdir / "a").exists()
 
@@ -477,7 +477,7 @@ def test_no_link_is_made_of_what_did_not_come_back_whole(bench):
     assert bench.execute(payload) == 0
     back = bench.job / "osgpilot-out"
     os.truncate(back / "b", 0)
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
     # HTCondor would write what the next attempt made through the link
     assert not (back / "a").is_symlink()
@@ -489,7 +489,7 @@ def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
     bench.execute(payload)
     # left over from an attempt whose transfer was cut off
     (bench.job / "osgpilot-out" / MANIFEST).write_bytes(b">x\0d/a\0>/etc/host\0log\0>y\0d/b\0")
-    with pytest.raises(JobFailed, match="exit status 1"):
+    with pytest.raises(JobFailedError, match="exit status 1"):
         bench.commit(payload)
 
 
@@ -497,7 +497,7 @@ def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
 def test_an_output_that_leads_nowhere_is_an_error(bench, target):
     payload = job(f"echo x > behind; ln -s {target} out", outputs=("out",))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="out is a link to"):
+    with pytest.raises(JobFailedError, match="out is a link to"):
         bench.commit(payload)
     assert not (bench.workdir / "out").is_symlink()
 
@@ -522,7 +522,7 @@ def test_links_within_an_input_folder_stay_links(bench):
 def test_a_folder_is_what_is_declared_as_one(bench, command, folders, message):
     payload = job(command, outputs=("out",), folders=folders)
     bench.execute(payload)
-    with pytest.raises(JobFailed, match=message):
+    with pytest.raises(JobFailedError, match=message):
         bench.commit(payload)
 
 
@@ -530,7 +530,7 @@ def test_a_log_that_was_not_written_is_empty(bench):
     (bench.workdir / "old.log").write_text("from another time")
     payload = job("false", logs=("old.log",))
     bench.execute(payload)
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobFailedError):
         bench.commit(payload)
     assert (bench.workdir / "old.log").read_text() == ""
 
@@ -555,7 +555,7 @@ def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
     shared = tmp_path / "shared"
     payload = job("true", shared=(str(shared),))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="cannot be seen here after 0 s"):
+    with pytest.raises(JobFailedError, match="cannot be seen here after 0 s"):
         bench.commit(payload)
     shared.touch()
     bench.commit(payload)
@@ -633,7 +633,7 @@ def test_where_one_disk_refuses_an_output_both_have_what_was_there(bench, monkey
     with TemporaryDirectory(dir="/dev/shm") as elsewhere:
         (bench.workdir / "r").symlink_to(elsewhere)
         Path(elsewhere, "b").write_text("old")
-        with pytest.raises(JobFailed, match="cannot put the outputs in place"):
+        with pytest.raises(JobFailedError, match="cannot put the outputs in place"):
             bench.commit(payload)
         assert tree(Path(elsewhere)) == {"b": "old"}
 
@@ -691,7 +691,7 @@ def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_p
     secret.write_text("token")
     back = came_back(bench, listing(f">{secret}", "out", "end" if not status else "failed"), status)
     (back / "osgpilot-links").write_bytes(listing("out", str(secret), ".osgpilot-times"))
-    with pytest.raises((JobFailed, Incomplete)):
+    with pytest.raises((JobFailedError, IncompleteOutputError)):
         bench.commit(job("true", outputs=("out",), logs=("log",)))
     assert not [path for path in back.rglob("*") if path.is_symlink()]
     assert not os.path.lexists(bench.workdir / "out")
@@ -723,7 +723,7 @@ def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_pa
     if inside:
         (back / "d").mkdir()
     declared = ("d",) if inside else ("o",)
-    with pytest.raises(JobFailed, match="is a link to"):
+    with pytest.raises(JobFailedError, match="is a link to"):
         bench.commit(job("true", outputs=declared, folders=("d",)))
     assert not os.path.lexists(work / declared[0])
 
@@ -754,7 +754,7 @@ def test_protected_does_not_reach_through_a_link(bench):
     (bench.workdir / "data" / "x").write_text("of the user")
     payload = job("ln -s data out", outputs=("out",), folders=("out",), protected=("out",))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="protected"):
+    with pytest.raises(JobFailedError, match="protected"):
         bench.commit(payload)
     assert (bench.workdir / "data" / "x").stat().st_mode & 0o200
 
@@ -773,7 +773,7 @@ def test_what_is_in_place_of_the_times_is_not_read(bench, kind):
         os.truncate(times, 1 << 40)
     assert spent(bench.job) is None
     bench.status = 137
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(job("true"))
 
 
@@ -786,7 +786,7 @@ def test_times_of_an_earlier_attempt_do_not_make_a_kill_a_failure(bench):
     assert done.returncode == -signal.SIGKILL
     shutil.copytree(bench.node / "osgpilot-out", bench.job / "osgpilot-out", dirs_exist_ok=True)
     bench.status = 137
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
 
 
@@ -795,7 +795,9 @@ def test_a_folder_in_place_of_a_log_stays_with_all_that_is_in_it(bench):
     (bench.workdir / "logs" / "kept").write_text("of the user")
     payload = job("echo x > logs; touch out", outputs=("out",), logs=("logs",))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="its log logs is not put in place: a folder is in its"):
+    with pytest.raises(
+        JobFailedError, match="its log logs is not put in place: a folder is in its"
+    ):
         bench.commit(payload)
     assert (bench.workdir / "logs" / "kept").read_text() == "of the user"
     assert not (bench.workdir / "out").exists()
@@ -806,7 +808,7 @@ def test_a_folder_in_place_of_an_output_stays_with_all_that_is_in_it(bench):
     (bench.workdir / "b" / "kept").write_text("of the user")
     payload = job("touch a b", outputs=("a", "b"))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="a folder is in its place"):
+    with pytest.raises(JobFailedError, match="a folder is in its place"):
         bench.commit(payload)
     assert (bench.workdir / "b" / "kept").read_text() == "of the user"
     assert not (bench.workdir / "a").exists()
@@ -816,7 +818,7 @@ def test_a_folder_in_place_of_an_output_stays_with_all_that_is_in_it(bench):
 def test_a_log_that_is_no_file_is_no_log(bench, made):
     payload = job(f"{made}; false", logs=("log",))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="exit status 1"):
+    with pytest.raises(JobFailedError, match="exit status 1"):
         bench.commit(payload)
     assert not (bench.workdir / "log").is_symlink()
     assert not (bench.workdir / "log").is_dir()
@@ -839,7 +841,7 @@ def test_a_log_within_an_output_comes_of_a_job_that_failed(bench):
         outputs=("report",), folders=("report",), logs=("report/l",),
     )  # fmt: skip
     bench.execute(payload)
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobFailedError):
         bench.commit(payload)
     assert tree(bench.workdir) == {"report/l": "l\n"}
 
@@ -862,7 +864,7 @@ def test_names_and_targets_in_no_encoding_come_back(bench):
 
 def test_a_message_about_an_odd_name_can_be_printed(bench):
     came_back(bench, listing("5", f"d/{ODD}\x1b[2J\n"))
-    with pytest.raises(Incomplete) as raised:
+    with pytest.raises(IncompleteOutputError) as raised:
         bench.commit(job("true", outputs=("d",)))
     assert str(raised.value).isprintable()
     str(raised.value).encode()
@@ -909,7 +911,7 @@ def test_an_output_that_cannot_come_back_is_the_jobs_own_fault(bench, command, w
     for path in bench.node.joinpath("osgpilot-out").rglob("*"):
         assert path.is_file() or path.is_dir()
         assert path.stat().st_mode & 0o400
-    with pytest.raises(JobFailed, match="exit status 125"):
+    with pytest.raises(JobFailedError, match="exit status 125"):
         bench.commit(payload)
 
 
@@ -927,13 +929,13 @@ def test_an_input_folder_that_a_link_has_contain_itself_is_refused(bench):
     (bench.workdir / "e").mkdir()
     (bench.workdir / "d" / "l").symlink_to("../e")
     (bench.workdir / "e" / "m").symlink_to("../d")
-    with pytest.raises(BadInput, match="has no end"):
+    with pytest.raises(InputError, match="has no end"):
         stage.pack(job("true", inputs=("d",)), bench.run, bench.workdir)
 
 
 def test_an_input_that_is_no_file_is_refused_and_not_opened(bench):
     os.mkfifo(bench.workdir / "pipe")
-    with pytest.raises(BadInput, match="neither a file nor a folder"):
+    with pytest.raises(InputError, match="neither a file nor a folder"):
         stage.pack(job("true", inputs=("pipe",)), bench.run, bench.workdir)
 
 
@@ -946,7 +948,7 @@ def test_what_is_odd_in_a_shared_folder_is_no_output(bench, tmp_path):
     for name in ("fifo", "link"):
         payload = job("true", shared=(f"{shared}/{name}",))
         bench.execute(replace(payload, shared_prefixes=(str(shared),)))
-        with pytest.raises(JobFailed, match="neither a file nor a folder in a shared folder"):
+        with pytest.raises(JobFailedError, match="neither a file nor a folder in a shared folder"):
             bench.commit(replace(payload, shared_prefixes=(str(shared),)))
         shutil.rmtree(bench.node)
         shutil.rmtree(bench.job)
@@ -977,7 +979,7 @@ def test_what_htcondor_brings_after_the_end_is_written_through_to_no_output(benc
 def test_what_htcondor_brings_after_the_end_is_written_through_to_no_log_of_a_failure(bench):
     payload = job("echo l > log; false", outputs=("a",), logs=("log",))
     bench.execute(payload)
-    with pytest.raises(JobFailed, match="exit status 1"):
+    with pytest.raises(JobFailedError, match="exit status 1"):
         bench.commit(payload)
     runs_once_more(bench, "half")
     assert (bench.workdir / "log").read_text() == "l\n"
@@ -994,13 +996,13 @@ def test_a_kill_while_what_came_is_removed_makes_no_failure_of_a_full_disk(bench
     back = came_back(bench, listing("0", commit.DISK_FULL, end="failed"), NODE_AT_FAULT)
     (back / commit.DISK_FULL).touch()
     payload = job("true")
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", dies_after_one_file)
         with pytest.raises(Killed):
             commit.empty(bench.job)
-    with pytest.raises(Incomplete):
+    with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
     commit.empty(bench.job)
     assert not any(bench.job.glob("*/*"))
@@ -1029,7 +1031,7 @@ def test_a_file_that_came_in_place_of_the_folder_is_removed_before_the_next_try(
     bench.status = 0
     for _ in range(2):
         (bench.job / "osgpilot-out").write_text("of a hostile job")
-        with pytest.raises(Incomplete):
+        with pytest.raises(IncompleteOutputError):
             bench.commit(job("true"))
         commit.empty(bench.job)
     assert list(bench.job.iterdir()) == []
@@ -1053,7 +1055,7 @@ def test_what_came_is_removed_although_its_folders_cannot_be_written(bench):
 def test_a_link_longer_than_a_link_can_be_is_followed_nowhere(bench, link):
     came_back(bench, listing("/", "out", *link))
     (back_of(bench) / "out").mkdir()
-    with pytest.raises(JobFailed, match=r"longer than 4095 bytes|more than 200 deep"):
+    with pytest.raises(JobFailedError, match=r"longer than 4095 bytes|more than 200 deep"):
         bench.commit(job("true", outputs=("out",), folders=("out",)))
 
 
@@ -1072,13 +1074,13 @@ def test_folders_that_many_links_lead_to_are_looked_at_within_limits(bench, monk
     one = [text for n in range(40) for text in (">../u0", f"out/{n}")]
     came_back(bench, listing("/", "out", *one))
     payload = job("true", outputs=("out",), folders=("out",))
-    with suppress(JobFailed):
+    with suppress(JobFailedError):
         bench.commit(payload)
     assert len([path for path in seen if "/u0/" in str(path)]) <= 50, "each folder once"
     seen.clear()
     many = [text for n in range(40) for text in (f">../u{n}", f"out/{n}")]
     (bench.job / TAKEN / MANIFEST).write_bytes(listing("/", "out", *many))
-    with pytest.raises(JobFailed, match="too many links"):
+    with pytest.raises(JobFailedError, match="too many links"):
         bench.commit(payload)
     assert len(seen) < 40 * 25
 

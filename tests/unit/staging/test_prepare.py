@@ -9,16 +9,16 @@ from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
-from snakemake_executor_plugin_osgpilot.model.resources import Offer, Policy, Shape
+from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
 from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy
 from snakemake_executor_plugin_osgpilot.staging.via_snakemake import without_containers
 
-POLICY = Policy((Offer("compute/4c", Shape(4, 16000), (4200,)),))
+POLICY = Policy((PilotType("compute/4c", Shape(4, 16000), (4200,)),))
 
 
 class Rule(SimpleNamespace):
@@ -79,7 +79,7 @@ def preparer(
         included=included,
         configfiles=(),
     )
-    traffic = Traffic(
+    traffic = TransferPolicy(
         ("/data",), frozenset(["https", "s3"]), fetched_here=False, stored_here=False, signs=True
     )
     images = Images(Path("/w"), said.append)
@@ -106,7 +106,7 @@ def flagged(flag):
 )
 def test_rules_that_need_snakemake_there(rule):
     assert preparer()._needs_snakemake(job(rule))
-    with pytest.raises(BadInput, match="cannot run as its command alone"):
+    with pytest.raises(InputError, match="cannot run as its command alone"):
         preparer("direct")._needs_snakemake(job(rule))
 
 
@@ -134,7 +134,7 @@ def test_conda_counts_only_when_snakemake_is_told_to_use_it():
 
 
 def test_a_wish_that_is_none_is_refused():
-    with pytest.raises(BadInput, match="osgpilot_payload 'fast'"):
+    with pytest.raises(InputError, match="osgpilot_payload 'fast'"):
         preparer()._needs_snakemake(job(osgpilot_payload="fast"))
 
 
@@ -183,7 +183,7 @@ def test_a_rule_that_loses_its_container_to_the_runtime_image_is_named_once():
 
 def test_a_group_runs_in_the_one_image_that_its_members_name():
     assert image_of(preparer(), group(job(), job(container_image=TOOLS))) == TOOLS
-    with pytest.raises(BadInput, match="group job g: its members name different images"):
+    with pytest.raises(InputError, match="group job g: its members name different images"):
         image_of(preparer(), group(job(container_image=MINE), job(container_image=TOOLS)))
 
 
@@ -205,9 +205,9 @@ def test_the_snakemake_there_is_not_told_to_start_containers():
 
 def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
     python_job = job(Rule(shellcmd=None))
-    with pytest.raises(BadInput, match="--osgpilot-runtime-image"):
+    with pytest.raises(InputError, match="--osgpilot-runtime-image"):
         preparer()._check(python_job)
-    with pytest.raises(BadInput, match="--shared-fs-usage none"):
+    with pytest.raises(InputError, match="--shared-fs-usage none"):
         preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
     preparer(image=RUNTIME)._check(python_job)
 
@@ -215,7 +215,9 @@ def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
 def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outside = preparer(image=RUNTIME, included=["Snakefile", "/there/workflow/Snakefile"])
-    with pytest.raises(BadInput, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"):
+    with pytest.raises(
+        InputError, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"
+    ):
         outside._check(job(Rule(shellcmd=None)))
     outside._check(job())
 
@@ -240,7 +242,7 @@ def test_a_rule_that_loses_the_cache_between_workflows_is_named():
 
 def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
     own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
-    with pytest.raises(BadInput, match="--wrapper-prefix"):
+    with pytest.raises(InputError, match="--wrapper-prefix"):
         preparer(image=RUNTIME)._check(own)
     preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
 
@@ -254,14 +256,14 @@ def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
 
     for seen in (None, "envs", "/data/envs"):
         check(Path(seen) if seen else None)
-    with pytest.raises(BadInput, match="do not see --conda-prefix /home/me/envs"):
+    with pytest.raises(InputError, match="do not see --conda-prefix /home/me/envs"):
         check(Path("/home/me/envs"))
     preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
 
 
 def test_without_conda_here_rules_with_conda_are_refused_at_once(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(BadInput, match="needs conda on this machine"):
+    with pytest.raises(InputError, match="needs conda on this machine"):
         preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
     preparer(image=RUNTIME, sdm=["conda"])._check(job())
 

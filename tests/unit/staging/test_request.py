@@ -6,10 +6,10 @@ import pytest
 from snakemake.common.tbdstring import TBDString
 from snakemake.resources import Resources
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
+    PilotType,
     Policy,
     Request,
     Shape,
@@ -24,7 +24,7 @@ SAYS_ALL = {"mem_mb": 500, "disk_mb": 100}
 def site(pilot_h):
     """One kind of pilot, with so many hours for jobs."""
     walltime_s = pilot_h * HOUR_S + Policy(()).life_taken_s
-    return Policy((Offer("compute/4c", Shape(4, 16000), (walltime_s,)),))
+    return Policy((PilotType("compute/4c", Shape(4, 16000), (walltime_s,)),))
 
 
 class Rule(SimpleNamespace):
@@ -134,7 +134,7 @@ def test_what_the_user_says_for_all_rules_is_said(requests, said, text):
     ],
 )
 def test_what_is_no_amount_is_refused_with_rule_resource_and_value(requests, name, value):
-    with pytest.raises(BadInput, match=f"rule r: the resource {name} is {value!r}"):
+    with pytest.raises(InputError, match=f"rule r: the resource {name} is {value!r}"):
         requests.of(job(**{**SAYS_ALL, name: value}), NO_IMAGE)
 
 
@@ -142,11 +142,11 @@ def test_a_gpu_model_needs_a_number_and_a_plain_name(requests):
     asked = job(**SAYS_ALL, gpu=2, gpu_model="A100 80GB", gpu_manufacturer="NVIDIA")
     request = requests.of(asked, NO_IMAGE)
     assert (request.gpu_model, request.gpu_manufacturer) == ("A100 80GB", "NVIDIA")
-    with pytest.raises(BadInput, match="gpu_model needs `gpu`"):
+    with pytest.raises(InputError, match="gpu_model needs `gpu`"):
         requests.of(job(**SAYS_ALL, gpu_model="a100"), NO_IMAGE)
-    with pytest.raises(BadInput, match=r"gpu_model is 'a\|b'"):
+    with pytest.raises(InputError, match=r"gpu_model is 'a\|b'"):
         requests.of(job(**SAYS_ALL, gpu=1, gpu_model="a|b"), NO_IMAGE)
-    with pytest.raises(BadInput, match="gpu_manufacturer is 'acme': known are nvidia, amd"):
+    with pytest.raises(InputError, match="gpu_manufacturer is 'acme': known are nvidia, amd"):
         requests.of(job(**SAYS_ALL, gpu=1, gpu_manufacturer="acme"), NO_IMAGE)
 
 
@@ -174,9 +174,9 @@ def test_long_jobs_need_a_pilot_that_takes_long_jobs(
 def test_extras_are_checked_sorted_and_part_of_what_tells_kinds_apart(requests):
     request = requests.of(job(**SAYS_ALL, htcondor_rank="Memory", classad_X=True), NO_IMAGE)
     assert request.extras == (("My.X", "true"), ("rank", "Memory"))
-    with pytest.raises(BadInput, match=r"rule r: the resource htcondor_log is 'x': .* not free"):
+    with pytest.raises(InputError, match=r"rule r: the resource htcondor_log is 'x': .* not free"):
         requests.of(job(**SAYS_ALL, htcondor_log="x"), NO_IMAGE)
-    with pytest.raises(BadInput, match="given twice"):
+    with pytest.raises(InputError, match="given twice"):
         requests.of(job(**SAYS_ALL, classad_X=1, classad_x=2), NO_IMAGE)
 
 
@@ -184,13 +184,13 @@ def test_a_groups_extras_are_those_of_its_members_and_not_their_sum(requests):
     first, second = job(**SAYS_ALL, classad_X=True), job(**SAYS_ALL, classad_X=True)
     request = requests.of(group(first, second, **SAYS_ALL, classad_X=2), NO_IMAGE)
     assert request.extras == (("My.X", "true"),)
-    with pytest.raises(BadInput, match="group job g: the resource classad_X is given twice"):
+    with pytest.raises(InputError, match="group job g: the resource classad_X is given twice"):
         requests.of(group(first, job(**SAYS_ALL, classad_X=3), **SAYS_ALL), NO_IMAGE)
 
 
 KINDS = Policy(
     tuple(
-        Offer(f"{partition}/{cores}c", Shape(cores, 4000 * cores), (hours * HOUR_S,))
+        PilotType(f"{partition}/{cores}c", Shape(cores, 4000 * cores), (hours * HOUR_S,))
         for partition, hours in (("short", 4), ("long", 100))
         for cores in (4, 2)
     )
@@ -229,7 +229,7 @@ def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
     ],
 )
 def test_a_kind_of_pilot_that_there_is_not(said, hints, line):
-    with pytest.raises(BadInput) as error:
+    with pytest.raises(InputError) as error:
         Requests(KINDS, said.append, said.append).of(job(**SAYS_ALL, **hints), NO_IMAGE)
     assert str(error.value).startswith(line)
 

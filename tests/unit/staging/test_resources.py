@@ -9,7 +9,7 @@ import pytest
 
 import snakemake_executor_plugin_osgpilot as package
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.rule_resources import RESOURCES, check_names
 
 SOURCE = "".join(path.read_text() for path in Path(package.__file__).parent.rglob("*.py"))
@@ -41,6 +41,6 @@ def test_resources_of_others_are_not_ours_to_judge():
     ],
 )
 def test_a_slip_of_the_pen_is_named(name, said):
-    with pytest.raises(BadInput, match=re.escape(said)) as raised:
+    with pytest.raises(InputError, match=re.escape(said)) as raised:
         check_names("rule r", [name])
     assert str(raised.value).startswith(f"rule r: there is no resource {name}; ")

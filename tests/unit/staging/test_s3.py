@@ -5,10 +5,13 @@ from doubles import InStorage
 
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PLAIN_URL
 from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles, Keys, address
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import Traffic, Way
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
+    TransferMethod,
+    TransferPolicy,
+)
 
 KEYS = {"access_key": "AKIA1", "secret_key": "hush"}
-HERE = Traffic((), frozenset(["s3"]), fetched_here=False, stored_here=False, signs=True)
+HERE = TransferPolicy((), frozenset(["s3"]), fetched_here=False, stored_here=False, signs=True)
 OBJECT = "s3://bucket/deep/key.txt"
 
 
@@ -51,15 +54,15 @@ def test_other_servers_have_the_bucket_in_the_path():
     ],
 )
 def test_what_htcondor_would_misread_or_could_not_sign_is_left_to_snakemake(query, settings):
-    assert HERE.into(InStorage(query, **(KEYS | settings))) is Way.STORAGE
+    assert HERE.into(InStorage(query, **(KEYS | settings))) is TransferMethod.STORAGE
 
 
 def test_only_an_access_point_that_sees_our_files_can_sign():
     file = InStorage(OBJECT, **KEYS)
-    assert HERE.into(file) is Way.URL
+    assert HERE.into(file) is TransferMethod.URL
     assert HERE.keys([file]) == {Keys("AKIA1", "hush", "", "us-east-1")}
-    away = Traffic((), frozenset(["s3"]), fetched_here=False, stored_here=False)
-    assert away.into(file) is Way.STORAGE
+    away = TransferPolicy((), frozenset(["s3"]), fetched_here=False, stored_here=False)
+    assert away.into(file) is TransferMethod.STORAGE
     assert away.keys([file]) == set()
 
 

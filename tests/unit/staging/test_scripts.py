@@ -9,7 +9,7 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 from snakemake.script import script
 from snakemake.sourcecache import SourceCache, infer_source_file
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 from snakemake_executor_plugin_osgpilot.staging.scripts import script_lines
 
@@ -70,5 +70,5 @@ def test_the_script_is_the_one_that_snakemake_writes(name, cache, tmp_path, monk
 
 
 def test_a_value_that_r_does_not_know_is_named(cache):
-    with pytest.raises(BadInput, match="rule r: Unsupported value for conversion into R"):
+    with pytest.raises(InputError, match="rule r: Unsupported value for conversion into R"):
         script_lines(job("a.R", cache, strange=object()), {})

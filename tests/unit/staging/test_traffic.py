@@ -3,26 +3,28 @@
 import pytest
 from doubles import InStorage
 
-from snakemake_executor_plugin_osgpilot.errors import BadInput
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
-    Traffic,
-    Way,
+    TransferMethod,
+    TransferPolicy,
     shared_prefixes,
     url_schemes,
 )
 
-AWAY = Traffic(("/data",), frozenset(["https", "osdf"]), fetched_here=False, stored_here=False)
+AWAY = TransferPolicy(
+    ("/data",), frozenset(["https", "osdf"]), fetched_here=False, stored_here=False
+)
 
 
 @pytest.mark.parametrize(
     ("path", "way"),
     [
-        ("a/b", Way.TRAVELS),
-        ("/data/a", Way.SHARED),
-        ("/data", Way.SHARED),
-        ("/database/a", Way.TRAVELS),
-        ("/data/../etc/passwd", Way.TRAVELS),
-        ("/elsewhere", Way.TRAVELS),
+        ("a/b", TransferMethod.TRAVELS),
+        ("/data/a", TransferMethod.SHARED),
+        ("/data", TransferMethod.SHARED),
+        ("/database/a", TransferMethod.TRAVELS),
+        ("/data/../etc/passwd", TransferMethod.TRAVELS),
+        ("/elsewhere", TransferMethod.TRAVELS),
     ],
 )
 def test_absolute_paths_below_a_shared_prefix_stay(path, way):
@@ -32,8 +34,8 @@ def test_absolute_paths_below_a_shared_prefix_stay(path, way):
 
 @pytest.mark.parametrize("url", ["https://h.example/a/b%20c.txt", "osdf:///ospool/x/y"])
 def test_plain_urls_are_left_to_htcondor(url):
-    assert AWAY.into(InStorage(url)) is Way.URL
-    assert AWAY.out_of(InStorage(url)) is Way.STORAGE
+    assert AWAY.into(InStorage(url)) is TransferMethod.URL
+    assert AWAY.out_of(InStorage(url)) is TransferMethod.STORAGE
     assert AWAY.urls([InStorage(url)]) == ((url, ".snakemake/storage/x"),)
 
 
@@ -56,24 +58,24 @@ def test_plain_urls_are_left_to_htcondor(url):
     ],
 )
 def test_other_queries_are_left_to_snakemake(url):
-    assert AWAY.into(InStorage(url)) is Way.STORAGE
+    assert AWAY.into(InStorage(url)) is TransferMethod.STORAGE
 
 
 def test_htcondor_does_not_come_without_the_credentials_that_snakemake_has():
-    assert AWAY.into(InStorage("https://h/a", key="secret")) is Way.STORAGE
-    assert AWAY.into(InStorage("osdf:///a/b", token_file="token")) is Way.STORAGE
-    assert AWAY.into(InStorage("https://h/a", endpoint="e")) is Way.URL
+    assert AWAY.into(InStorage("https://h/a", key="secret")) is TransferMethod.STORAGE
+    assert AWAY.into(InStorage("osdf:///a/b", token_file="token")) is TransferMethod.STORAGE
+    assert AWAY.into(InStorage("https://h/a", endpoint="e")) is TransferMethod.URL
 
 
 def test_a_local_copy_is_a_file_like_any_other():
     file = InStorage("https://h/a")
-    assert Traffic(url_schemes=AWAY.url_schemes).into(file) is Way.TRAVELS
-    half = Traffic(stored_here=False)
-    assert (half.into(file), half.out_of(file)) == (Way.TRAVELS, Way.STORAGE)
+    assert TransferPolicy(url_schemes=AWAY.url_schemes).into(file) is TransferMethod.TRAVELS
+    half = TransferPolicy(stored_here=False)
+    assert (half.into(file), half.out_of(file)) == (TransferMethod.TRAVELS, TransferMethod.STORAGE)
 
 
 def test_what_is_not_to_be_retrieved_goes_nowhere():
-    assert AWAY.into(InStorage("https://h/a", retrieve=False)) is Way.NONE
+    assert AWAY.into(InStorage("https://h/a", retrieve=False)) is TransferMethod.NONE
 
 
 def test_prefixes_come_with_commas_or_as_a_list():
@@ -83,18 +85,18 @@ def test_prefixes_come_with_commas_or_as_a_list():
 
 @pytest.mark.parametrize("given", ["data", "/", "/a b", "/a:/b", '/a"', "/a/../b", "/a/$HOME"])
 def test_prefixes_that_are_none_are_refused(given):
-    with pytest.raises(BadInput, match="--osgpilot-shared-prefixes"):
+    with pytest.raises(InputError, match="--osgpilot-shared-prefixes"):
         shared_prefixes([given])
 
 
 @pytest.mark.parametrize("given", ["/tmp/x", "/var/tmp", "/proc"])
 def test_folders_that_every_job_has_for_itself_cannot_be_shared(given):
-    with pytest.raises(BadInput, match="for itself"):
+    with pytest.raises(InputError, match="for itself"):
         shared_prefixes([given])
 
 
 def test_schemes_come_with_commas_or_as_a_list():
     assert url_schemes(["osdf,https", "s3"]) == {"osdf", "https", "s3"}
     assert url_schemes([""]) == frozenset()
-    with pytest.raises(BadInput, match="'HTTPS:'"):
+    with pytest.raises(InputError, match="'HTTPS:'"):
         url_schemes(["HTTPS:"])

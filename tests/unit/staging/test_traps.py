@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.executor import ospool as executor_modul
 from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import Allowance
+from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
 from snakemake_executor_plugin_osgpilot.staging.payload import Payload
 
 PATIENCE_S = 60
@@ -122,7 +122,7 @@ def start(tmp_path, monkeypatch):
     def make(executor_class, flow):
         run = Run(tmp_path)
         monkeypatch.setattr(executor_module, "open_run", lambda *_: run)
-        ours = (lambda job: True, Allowance().share()) if executor_class is Executor else ()
+        ours = (lambda job: True, SharedQuota().share()) if executor_class is Executor else ()
         logger = SimpleNamespace(info=print, warning=print, error=print)
         executor = executor_class(flow, logger, *ours)
         started.append(executor)

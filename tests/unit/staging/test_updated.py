@@ -17,7 +17,7 @@ class Persistence(FileBackupMixin):
         return self.folder / path
 
 
-class Full(Persistence):
+class QueueFullError(Persistence):
     """A disk that takes nothing more."""
 
     def backup_output(self, path):
@@ -50,6 +50,6 @@ def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatc
 def test_a_disk_that_is_full_is_told_of_and_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.txt").write_text("old")
-    full = Full(tmp_path / "backup")
+    full = QueueFullError(tmp_path / "backup")
     assert "No space left on device" in updated.keep(updating(), full)
     assert "No space left on device" in updated.put_back(updating(), full)

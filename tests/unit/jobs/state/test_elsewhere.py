@@ -7,13 +7,13 @@ from doubles import FakeAccessPoint
 from queued import NOW_S, SMALL
 
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Seat, Submission
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FULL_DISKS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
 
@@ -91,7 +91,7 @@ def test_a_job_that_meets_a_full_disk_on_every_node_fills_them_itself(queue, ap)
 
 def described(tmp_path, **more):
     submission = Submission(("a",), Request(SMALL), **more)
-    return describe(submission, Seat("alice", "MyProject", "r1"), tmp_path)
+    return describe(submission, RunIdentity("alice", "MyProject", "r1"), tmp_path)
 
 
 def test_only_jobs_that_failed_have_requirements_of_their_own(tmp_path):
@@ -124,7 +124,7 @@ def test_the_job_waits_for_another_place_for_a_while_only(tmp_path):
 def next_life(left, told=()):
     """Return access point and queue of the next life, which knows of a good pilot p2 on n2."""
     ap = FakeAccessPoint()
-    queue = Queue(ap, Shape(4, 4000))
+    queue = JobManager(ap, Shape(4, 4000))
     queue.recall(left, told)
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     return ap, queue
@@ -134,7 +134,7 @@ def next_life(left, told=()):
 def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
     queue, ap, tmp_path, ends, kept
 ):
-    with closing(Journal(tmp_path / "journal", Seat("alice", "P", "r1"))) as journal:
+    with closing(Journal(tmp_path / "journal", RunIdentity("alice", "P", "r1"))) as journal:
         for number, status in enumerate(ends):
             key = f"00{number}"
             journal.note(one_try(key), "same", "how")
@@ -142,7 +142,7 @@ def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
             run(queue, ap, key, "p1", "n1", status)
             journal.settled(queue.jobs([key]))
     with closing(Journal(tmp_path / "journal")) as journal:
-        there, later = next_life(Left(past=tuple(journal.past())))
+        there, later = next_life(Leftover(past=tuple(journal.past())))
     later.add([one_try("retry")])
     later.send()
     assert there.submissions[-1].kept_off == kept
@@ -157,7 +157,7 @@ def test_a_job_that_ended_for_nothing_is_kept_off_that_node_after_a_restart():
         ("6.1", Event(EventKind.SUBMIT, 4.0, key="1")),
     ]
     entry = Entry("1", "same", "how", "map", SMALL, "6.1")
-    there, later = next_life(Left({"same": entry}), told)
+    there, later = next_life(Leftover({"same": entry}), told)
     later.add([one_try("retry")])
     later.send()
     assert there.submissions[-1].kept_off == ("n1",)

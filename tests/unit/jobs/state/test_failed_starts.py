@@ -4,12 +4,12 @@ import pytest
 from queued import NOW_S, job
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import REST_S, FailedStarts
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Left
+from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import REST_S, PilotStartFailures
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     EXCEPTIONS_MAX,
     TRY_AFTER_S,
-    Brake,
+    StartFailureLimiter,
 )
 
 SLOT = "slot1_3@LocalPool-Slurm.5f.n1"
@@ -39,7 +39,7 @@ def test_a_failure_that_names_no_slot_is_nobodys():
 
 
 def test_a_pilot_rests_after_two_failed_starts_in_a_row():
-    starts = FailedStarts()
+    starts = PilotStartFailures()
     starts.failed("p1", 10.0)
     assert starts.resting(11.0) == ()
     starts.ran("p1")
@@ -51,14 +51,14 @@ def test_a_pilot_rests_after_two_failed_starts_in_a_row():
 
 
 def test_starts_that_were_under_way_when_a_rest_began_make_it_no_longer():
-    starts = FailedStarts()
+    starts = PilotStartFailures()
     for at_s in (10.0, 10.0, 10.0, 11.0, 12.0):
         starts.failed("p1", at_s)
     assert starts.resting(10.0 + REST_S) == ()
 
 
 def test_a_pilot_whose_rests_do_not_help_is_bad():
-    starts = FailedStarts()
+    starts = PilotStartFailures()
     starts.failed("p1", 0.0)
     at_s, rests = 0.0, 0
     while not starts.bad():
@@ -113,7 +113,7 @@ def test_a_pilot_that_is_not_known_is_not_mistaken_for_another(queue, ap):
 
 
 def struck(times):
-    brake = Brake()
+    brake = StartFailureLimiter()
     for number in range(times):
         brake = brake.struck(NOW_S + number / 10)
     return brake.at(NOW_S + times / 10)
@@ -268,7 +268,7 @@ def test_a_run_on_trial_says_so(queue, ap):
 
 def test_a_job_that_was_replaced_is_not_looked_for(queue, ap):
     old = job("old")
-    queue.recall(Left({"same": Entry("old", "same", "d", "map", old.job_class, "1.0")}), ())
+    queue.recall(Leftover({"same": Entry("old", "same", "d", "map", old.job_class, "1.0")}), ())
     ap.queued["old"] = "1.0"
     ap.tell("old", EventKind.ADRIFT, NOW_S)
     queue.follow()

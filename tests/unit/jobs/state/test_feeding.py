@@ -3,16 +3,20 @@
 import pytest
 from doubles import FakeAccessPoint
 
-from snakemake_executor_plugin_osgpilot.errors import Full, Refused, Unanswered
+from snakemake_executor_plugin_osgpilot.errors import (
+    OutcomeUnknownError,
+    QueueFullError,
+    RejectedError,
+)
 from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
-from snakemake_executor_plugin_osgpilot.jobs.manager import Queue
+from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     EXCEPTIONS_MAX,
     WINDOW_S,
-    Brake,
+    StartFailureLimiter,
 )
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import ASK_AGAIN_S
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -37,7 +41,7 @@ def end(ap, queue, *keys):
 
 
 def test_what_goes_beyond_the_limit_waits_with_us_and_counts_as_demand(ap):
-    queue = Queue(ap, Shape(4, 3800), queued_max=10)
+    queue = JobManager(ap, Shape(4, 3800), queued_max=10)
     queue.add(jobs(25))
     assert queue.send() == 10
     assert queue.send() == 0
@@ -52,7 +56,7 @@ def test_what_goes_beyond_the_limit_waits_with_us_and_counts_as_demand(ap):
 
 
 def test_jobs_that_find_no_pilot_do_not_keep_others_out(ap):
-    queue = Queue(ap, Shape(4, 3800), queued_max=10)
+    queue = JobManager(ap, Shape(4, 3800), queued_max=10)
     queue.add(jobs(100, BIG, "b"))
     queue.send()
     queue.add(jobs(4))
@@ -62,7 +66,7 @@ def test_jobs_that_find_no_pilot_do_not_keep_others_out(ap):
 
 
 def test_jobs_go_in_by_steps_and_not_one_by_one(ap):
-    queue = Queue(ap, Shape(4, 3800), queued_max=100)
+    queue = JobManager(ap, Shape(4, 3800), queued_max=100)
     queue.add(jobs(300))
     queue.send()
     end(ap, queue, "s0")
@@ -72,7 +76,7 @@ def test_jobs_go_in_by_steps_and_not_one_by_one(ap):
 
 
 def test_an_access_point_that_is_full_gets_the_rest_as_jobs_leave(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     ap.room = 4
     queue.add(jobs(10))
     assert queue.send() == 0
@@ -87,7 +91,7 @@ def test_an_access_point_that_is_full_gets_the_rest_as_jobs_leave(ap):
 
 
 def test_a_full_access_point_is_asked_again_now_and_then_only(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     ap.room = 0
     queue.add(jobs(10))
     queue.send()
@@ -101,7 +105,7 @@ def test_a_full_access_point_is_asked_again_now_and_then_only(ap):
 
 
 def test_batches_become_as_small_as_the_access_point_wants_them(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     ap.at_once = 4
     queue.add(jobs(10))
     assert queue.send() == 0
@@ -120,7 +124,7 @@ def test_batches_become_as_small_as_the_access_point_wants_them(ap):
 )
 def test_a_full_access_point_is_told_from_one_that_says_no(message, room, at_once):
     error = failure("submit", message)
-    assert isinstance(error, Full)
+    assert isinstance(error, QueueFullError)
     assert (error.room, error.at_once) == (room, at_once)
     assert "Schedd says" not in str(error)
 
@@ -128,12 +132,12 @@ def test_a_full_access_point_is_told_from_one_that_says_no(message, room, at_onc
 def test_a_rule_of_the_administrators_is_told_in_their_words():
     said = "Unable to commit transaction, SCHEDD:2:project X cannot connect, ask us"
     error = failure("submit", said)
-    assert isinstance(error, Refused)
+    assert isinstance(error, RejectedError)
     assert str(error).endswith("refuses it: project X cannot connect, ask us")
 
 
 def test_what_may_pass_is_no_answer():
-    assert isinstance(failure("submit", "Failed to connect to schedd."), Unanswered)
+    assert isinstance(failure("submit", "Failed to connect to schedd."), OutcomeUnknownError)
 
 
 def strike(ap, queue, count, at_s):
@@ -146,7 +150,7 @@ def strike(ap, queue, count, at_s):
 
 
 def test_too_many_failed_starts_stop_new_ones_until_they_are_long_ago(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     queue.add(jobs(2))
     queue.send()
     strike(ap, queue, EXCEPTIONS_MAX - 1, 3000.0)
@@ -167,7 +171,7 @@ def test_too_many_failed_starts_stop_new_ones_until_they_are_long_ago(ap):
 
 
 def test_the_brake_is_released_when_few_are_left_not_when_the_first_is_forgotten():
-    brake = Brake()
+    brake = StartFailureLimiter()
     for n in range(EXCEPTIONS_MAX):
         brake = brake.struck(60.0 * n)
     brake = brake.at(60.0 * EXCEPTIONS_MAX)
@@ -177,7 +181,7 @@ def test_the_brake_is_released_when_few_are_left_not_when_the_first_is_forgotten
 
 
 def test_a_job_that_never_starts_is_given_up_after_a_while(ap):
-    queue = Queue(ap, Shape(4, 3800))
+    queue = JobManager(ap, Shape(4, 3800))
     queue.add(jobs(1))
     queue.send()
     for _ in range(SETBACKS_MAX):
@@ -191,6 +195,6 @@ def test_a_schedd_that_dies_while_jobs_are_submitted_has_refused_nothing():
     """It says no reason then, as it does where it refuses."""
     gone = ("Failed to create new cluster.", "Failed to send Cluster Ad", "Failed to receive EOM")
     for said in gone:
-        assert type(failure("submit", said)) is Unanswered, said
+        assert type(failure("submit", said)) is OutcomeUnknownError, said
     said = "Failed to create new cluster.SCHEDD:22:Owner may not submit"
-    assert type(failure("submit", said)) is Refused
+    assert type(failure("submit", said)) is RejectedError

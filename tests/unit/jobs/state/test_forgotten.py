@@ -13,9 +13,9 @@ from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     GAP_S,
     WAKE_AT_ONCE,
     WAKES_MAX,
-    Beside,
-    Offers,
-    Wakes,
+    CapacityHistory,
+    NegotiationStatus,
+    RematchCount,
     forgotten,
     is_to_be_renewed,
     overdue,
@@ -38,7 +38,7 @@ WAITING = Job("a", "map", Request(SMALL), state=JobState.WAITING, job_id="1.0", 
 
 def looks(*, until_s=1000.0 + 2 * BESIDE_S, every_s=LOOK_S, started_s=None, waiting=SMALL, **more):
     """Look at a free pilot again and again from second 1000 on."""
-    beside, now_s = Beside(), 1000.0
+    beside, now_s = CapacityHistory(), 1000.0
     while now_s <= until_s:
         told = {"pilots": (PILOT,), **more}
         beside = beside.after(Snapshot(now_s, {waiting: 1}, **told), started_s or {})
@@ -87,7 +87,7 @@ def test_time_of_which_nothing_is_known_does_not_count():
 
 
 def test_time_in_which_the_pilot_was_full_does_not_count():
-    beside, now_s = Beside(), 1000.0
+    beside, now_s = CapacityHistory(), 1000.0
     for count in range(40):
         full = {"p1": (Running(SMALL, 4, 1000.0),)} if count % 2 else {}
         beside = beside.after(Snapshot(now_s, {SMALL: 1}, (PILOT,), full), {})
@@ -96,7 +96,7 @@ def test_time_in_which_the_pilot_was_full_does_not_count():
 
 
 def test_times_beside_pilots_that_come_and_go_add_up():
-    beside, now_s = Beside(), 1000.0
+    beside, now_s = CapacityHistory(), 1000.0
     for count in range(40):
         pilots = () if count % 5 == 0 else (PILOT,)
         beside = beside.after(Snapshot(now_s, {SMALL: 1}, pilots), {})
@@ -127,17 +127,17 @@ def test_a_job_is_woken_later_each_time_and_not_for_ever():
     beside = looks(until_s=1000.0 + 1000 * BESIDE_S)
     waits_s = []
     for times in range(WAKES_MAX):
-        woken = {"a": Wakes(times, 1000.0)}
+        woken = {"a": RematchCount(times, 1000.0)}
         waits_s.append(next(s for s in range(0, 10**5, 20) if due(beside, woken=woken, known_s=s)))
     assert [s - 1000 for s in waits_s] == [180, 360, 720, 1440]
-    assert due(beside, woken={"a": Wakes(WAKES_MAX, 1000.0)}) == []
+    assert due(beside, woken={"a": RematchCount(WAKES_MAX, 1000.0)}) == []
 
 
 def test_only_what_was_offered_to_nobody_in_two_cycles_is_forgotten():
     since_s = {"a": 1000.0}
-    assert forgotten([WAITING], since_s, Offers(1001.0)) == [WAITING]
-    assert forgotten([WAITING], since_s, Offers(999.0)) == []
-    assert forgotten([WAITING], since_s, Offers(None)) == []
+    assert forgotten([WAITING], since_s, NegotiationStatus(1001.0)) == [WAITING]
+    assert forgotten([WAITING], since_s, NegotiationStatus(999.0)) == []
+    assert forgotten([WAITING], since_s, NegotiationStatus(None)) == []
 
 
 def test_what_a_negotiator_found_no_slot_for_and_all_that_asks_for_the_same_is_not():
@@ -145,31 +145,35 @@ def test_what_a_negotiator_found_no_slot_for_and_all_that_asks_for_the_same_is_n
     other = replace(other, request=Request(SMALL, "image.sif"))
     listed = [WAITING, alike, other]
     since_s = {job.key: 1000.0 for job in listed}
-    assert forgotten(listed, since_s, Offers(2000.0, frozenset({"1.b"}))) == [other]
+    assert forgotten(listed, since_s, NegotiationStatus(2000.0, frozenset({"1.b"}))) == [other]
 
 
 def test_what_the_access_point_lets_wait_for_a_moment_is_not():
     since_s = {"a": 1000.0}
-    assert forgotten([WAITING], since_s, Offers(2000.0, resting=frozenset({"1.0"}))) == []
+    assert (
+        forgotten([WAITING], since_s, NegotiationStatus(2000.0, resting=frozenset({"1.0"}))) == []
+    )
 
 
 def test_what_waits_for_an_image_is_given_time_for_that():
     since_s = {"a": 1000.0}
     for blocked_s, found in ((BLOCKED_S - 1, []), (BLOCKED_S, [WAITING])):
-        offers = Offers(2000.0, blocked_for_s={"1.0": blocked_s})
+        offers = NegotiationStatus(2000.0, blocked_for_s={"1.0": blocked_s})
         assert forgotten([WAITING], since_s, offers) == found
 
 
 def test_one_that_waking_does_not_help_is_submitted_anew():
-    assert not is_to_be_renewed(WAITING, {}, Offers(2000.0))
-    assert is_to_be_renewed(WAITING, {"a": Wakes(1, 1500.0)}, Offers(2000.0))
-    assert is_to_be_renewed(WAITING, {}, Offers(2000.0, blocked_for_s={"1.0": BLOCKED_S}))
+    assert not is_to_be_renewed(WAITING, {}, NegotiationStatus(2000.0))
+    assert is_to_be_renewed(WAITING, {"a": RematchCount(1, 1500.0)}, NegotiationStatus(2000.0))
+    assert is_to_be_renewed(
+        WAITING, {}, NegotiationStatus(2000.0, blocked_for_s={"1.0": BLOCKED_S})
+    )
 
 
 def test_few_are_woken_at_a_time_those_first_that_wait_for_longest():
     listed = [replace(WAITING, key=f"{n:02}", job_id=f"1.{n}") for n in range(2 * WAKE_AT_ONCE)]
     since_s = {job.key: 2000.0 - n for n, job in enumerate(listed)}
-    chosen = forgotten(listed, since_s, Offers(3000.0))
+    chosen = forgotten(listed, since_s, NegotiationStatus(3000.0))
     assert chosen == list(reversed(listed))[:WAKE_AT_ONCE]
 
 

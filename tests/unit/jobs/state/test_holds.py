@@ -7,9 +7,9 @@ import pytest
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import (
     SETBACKS_MAX,
     TRANSFERS_MAX,
-    GiveUp,
-    Grow,
+    Fail,
     Release,
+    Resize,
     Wait,
     history,
     interrupted,
@@ -38,14 +38,14 @@ def held(code, subcode=0, *, before=0, of=None):
 @pytest.mark.parametrize("code", [21, 34])
 def test_too_little_memory_doubles_what_the_job_asks_for(code):
     verdict = judge(held(code, 102), PILOT)
-    assert isinstance(verdict, Grow)
+    assert isinstance(verdict, Resize)
     assert verdict.shape == Shape(1, 1024, 1000)
     assert verdict.why == "took more than 512 MB of memory; asking for 1024 MB"
 
 
 def test_a_command_that_a_dying_pilot_could_not_start_is_tried_again():
     assert isinstance(judge(held(6, ENOTCONN), PILOT), Release)
-    assert isinstance(judge(held(6, ENOTCONN, before=SETBACKS_MAX - 1), PILOT), GiveUp)
+    assert isinstance(judge(held(6, ENOTCONN, before=SETBACKS_MAX - 1), PILOT), Fail)
 
 
 def test_a_job_gets_no_less_than_it_was_seen_using():
@@ -60,7 +60,7 @@ def test_memory_grows_up_to_the_last_step_that_a_pilot_can_hand_out():
 
 def test_a_job_that_needs_more_than_the_largest_pilot_is_given_up():
     verdict = judge(held(34, 102, of=job(memory_mb=MOST_MB)), PILOT)
-    assert isinstance(verdict, GiveUp)
+    assert isinstance(verdict, Fail)
     assert "needs more than 3712 MB of memory" in verdict.why
     assert "give pilots more memory" in verdict.why
 
@@ -68,14 +68,14 @@ def test_a_job_that_needs_more_than_the_largest_pilot_is_given_up():
 def test_disk_grows_alike():
     assert judge(held(21, 104), PILOT).shape == Shape(1, 512, 2000)
     assert judge(held(34, 104, of=job(disk_mb=6000)), PILOT).shape.disk_mb == PILOT.disk_mb
-    assert isinstance(judge(held(34, 104, of=job(disk_mb=10_000)), PILOT), GiveUp)
+    assert isinstance(judge(held(34, 104, of=job(disk_mb=10_000)), PILOT), Fail)
 
 
 @pytest.mark.parametrize("code", [11, 12, 13, 18, 19])
 def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
     waits_s = [judge(held(code, EIO, before=n), PILOT).after_s for n in range(TRANSFERS_MAX - 1)]
     assert waits_s == [10, 40, 160, 640]
-    assert isinstance(judge(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT), GiveUp)
+    assert isinstance(judge(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT), Fail)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
 )
 def test_what_cannot_get_better_is_given_up_at_once_in_plain_words(code, subcode, said):
     verdict = judge(held(code, subcode), PILOT)
-    assert isinstance(verdict, GiveUp)
+    assert isinstance(verdict, Fail)
     assert said in verdict.why
 
 
@@ -116,7 +116,7 @@ def test_spooling_is_no_trouble():
 
 
 def test_nothing_is_tried_for_ever():
-    assert isinstance(judge(held(34, 104, before=SETBACKS_MAX - 1), PILOT), GiveUp)
+    assert isinstance(judge(held(34, 104, before=SETBACKS_MAX - 1), PILOT), Fail)
     assert interrupted(held(0, before=SETBACKS_MAX - 2)) is None
     assert f"{SETBACKS_MAX} times" in interrupted(held(0, before=SETBACKS_MAX - 1)).why
 
@@ -125,7 +125,7 @@ def test_the_history_names_pilots_and_tells_alike_things_once():
     lost = job(allocation_id="7", node="n1").set_back("the pilot was lost")
     again = replace(lost, allocation_id="8", node="").set_back("the pilot was lost")
     never = replace(again, allocation_id="", node="").set_back("no such image")
-    assert history(never.setbacks) == (
+    assert history(never.failed_attempts) == (
         "the pilot was lost (in Slurm job 7 on n1, in Slurm job 8); "
         "no such image (before it started)"
     )

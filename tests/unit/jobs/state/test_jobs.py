@@ -1,7 +1,7 @@
 """What the event log says about a job."""
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, fold
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 JOB = Job("000001", "map", Request(JobClass(Shape(1, 500))))
@@ -10,7 +10,7 @@ JOB = Job("000001", "map", Request(JobClass(Shape(1, 500))))
 def told(*events):
     job = JOB
     for event in events:
-        job = fold(job, event)
+        job = apply_event(job, event)
     return job
 
 
@@ -28,7 +28,7 @@ def test_a_whole_life():
 def test_an_evicted_job_waits_again_and_keeps_what_it_cost():
     job = told(SUBMIT, EXECUTE, Event(EventKind.EVICTED, 12.0))
     assert (job.state, job.busy_s) == (JobState.WAITING, 2.0)
-    again = fold(fold(job, Event(EventKind.EXECUTE, 20.0, pilot="p2")), END)
+    again = apply_event(apply_event(job, Event(EventKind.EXECUTE, 20.0, pilot="p2")), END)
     assert (again.pilot, again.attempts) == ("p2", 2)
 
 
@@ -48,7 +48,7 @@ def test_the_end_is_told_twice_but_happens_once():
 def test_hold_and_release():
     held = told(SUBMIT, Event(EventKind.HELD, 2.0, text="disk full"))
     assert (held.state, held.text, held.over) == (JobState.HELD, "disk full", False)
-    assert fold(held, Event(EventKind.RELEASED, 3.0)).state is JobState.WAITING
+    assert apply_event(held, Event(EventKind.RELEASED, 3.0)).state is JobState.WAITING
 
 
 def test_a_release_whose_hold_was_not_told_changes_nothing():
@@ -56,7 +56,7 @@ def test_a_release_whose_hold_was_not_told_changes_nothing():
     release = Event(EventKind.RELEASED, 11.0, text="via condor_release")
     waits = told(SUBMIT, EXECUTE, Event(EventKind.EVICTED, 10.5, text="the pilot was lost"))
     for before in (told(SUBMIT), waits, told(SUBMIT, EXECUTE)):
-        assert fold(before, release) == before
+        assert apply_event(before, release) == before
 
 
 def test_a_running_job_that_is_held_and_released_runs_until_its_pilot_has_stopped_it():
@@ -65,7 +65,7 @@ def test_a_running_job_that_is_held_and_released_runs_until_its_pilot_has_stoppe
     held = Event(EventKind.HELD, 12.0, code=1, text="by the user")
     at_once = told(SUBMIT, EXECUTE, Event(EventKind.RELEASED, 11.0))
     assert at_once.state is JobState.RUNNING
-    at_once = fold(at_once, evicted)
-    assert (at_once.state, at_once.setbacks, at_once.busy_s) == (JobState.WAITING, (), 2.0)
+    at_once = apply_event(at_once, evicted)
+    assert (at_once.state, at_once.failed_attempts, at_once.busy_s) == (JobState.WAITING, (), 2.0)
     slowly = told(SUBMIT, EXECUTE, evicted, held, Event(EventKind.RELEASED, 13.0))
-    assert (slowly.state, len(slowly.setbacks), slowly.busy_s) == (JobState.WAITING, 1, 2.0)
+    assert (slowly.state, len(slowly.failed_attempts), slowly.busy_s) == (JobState.WAITING, 1, 2.0)

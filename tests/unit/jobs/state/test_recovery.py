@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     decide,
     left,
 )
-from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, Holder, is_alive
+from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, RunOwner, is_alive
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 ENTRY = Entry("1", "who", "how", "map", JobClass(Shape(1, 500)))
@@ -107,7 +107,7 @@ def test_a_job_is_used_only_if_it_is_the_same(entry, digest, complete, ended, ve
     assert decide(entry, digest, complete=complete, ended=ended) == verdict
 
 
-HERE = Holder("login1", "boot-a", "pids-a", 10, "500", 0.0)
+HERE = RunOwner("login1", "boot-a", "pids-a", 10, "500", 0.0)
 
 
 @pytest.mark.parametrize(

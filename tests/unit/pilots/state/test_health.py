@@ -13,9 +13,9 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     PROBE_AFTER_MAX_S,
     PROBE_AFTER_S,
 )
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import Roster
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import Signs
+from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
 
 OFFERS = ("a", "b", "c")
 DUE_S = 2 * PROBE_AFTER_S
@@ -26,7 +26,7 @@ class Site:
     """A roster and what Slurm tells it."""
 
     def __init__(self, *, shared=False):
-        self.roster = Roster(OFFERS, lambda: 1.0, shared=shared)
+        self.roster = PilotInventory(OFFERS, lambda: 1.0, shared=shared)
         self.rows = {}
         self._number = count(1)
 
@@ -42,7 +42,9 @@ class Site:
     def tell(self, names, seen, now_s, **more):
         """Have a look at pilots that changed."""
         self.rows |= {name: Row(name, name, seen, **more) for name in names}
-        self.roster.look(self.rows, Signs(jobs_wait=True), lambda name: "no luck", now_s)
+        self.roster.look(
+            self.rows, PilotObservations(jobs_wait=True), lambda name: "no luck", now_s
+        )
 
     def fail(self, offer, now_s, nodes=("n1", "n2", "n3", "n4")):
         for node in nodes:
@@ -176,7 +178,7 @@ def test_pilots_that_others_may_use_are_not_at_risk_once_they_are_there():
     names = here.ask("a", FAILURES_MAX)
     here.fail("b", 0.0, ["n1"])
     assert here.room("a", 1.0) == 0
-    signs = Signs(known=frozenset(names), asked_s=1.0)
+    signs = PilotObservations(known=frozenset(names), asked_s=1.0)
     here.roster.look(here.rows, signs, lambda name: "", 1.0)
     assert here.room("a", 1.0) == FAILURES_MAX - 1
 

@@ -9,23 +9,23 @@ from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     END_MARGIN_S,
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, Soon
+from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, UpcomingGroup
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
-OFFER = Offer("compute", Shape(4, 3800), (3600,))
+OFFER = PilotType("compute", Shape(4, 3800), (3600,))
 POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_max=1000)
 SMALL = JobClass(Shape(1, 500))
 BIG = JobClass(Shape(4, 3000))
 HUNGRY = JobClass(Shape(1, 3000))
-WIDE = Offer("wide", Shape(8, 7600), (3600,))
+WIDE = PilotType("wide", Shape(8, 7600), (3600,))
 GATHER = JobClass(Shape(8, 6000))
 KNOWN = Estimates(
     runtimes_s={SMALL: (60.0,) * 50, BIG: (60.0,) * 50},
@@ -66,8 +66,8 @@ def released(decided, kind):
 TWO_KINDS = replace(
     POLICY,
     offers=(
-        Offer("short/4c", Shape(4, 3800), (3600,)),
-        Offer("long/4c", Shape(4, 3800), (3600, 36000)),
+        PilotType("short/4c", Shape(4, 3800), (3600,)),
+        PilotType("long/4c", Shape(4, 3800), (3600, 36000)),
     ),
 )
 IN_LONG = SMALL._replace(offers=("long/4c",))
@@ -133,9 +133,9 @@ def test_pilots_are_counted_in_cores_not_in_jobs():
 
 def test_memory_disk_and_gpus_count_as_well_as_cores():
     assert launches({HUNGRY: 3}) == 3
-    disk = Offer("compute", Shape(4, 3800, 1000), (3600,))
+    disk = PilotType("compute", Shape(4, 3800, 1000), (3600,))
     assert launches({JobClass(Shape(1, 5, 600)): 3}, policy=replace(POLICY, offers=(disk,))) == 3
-    gpu = Offer("compute", Shape(4, 3800, 1000, 2), (3600,))
+    gpu = PilotType("compute", Shape(4, 3800, 1000, 2), (3600,))
     assert launches({JobClass(Shape(1, 5, 6, 1)): 4}, policy=replace(POLICY, offers=(gpu,))) == 2
 
 
@@ -215,7 +215,7 @@ def test_economy_trades_time_for_core_hours():
 
 
 def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
-    offers = (OFFER, Offer("big", Shape(16, 60000), (3600,)))
+    offers = (OFFER, PilotType("big", Shape(16, 60000), (3600,)))
     thrifty = replace(POLICY, offers=offers, economy=0.9)
     pilots = [pilot(f"p{n}") for n in range(20)]
     decided = decide({JobClass(Shape(8, 500)): 1}, pilots=pilots, policy=thrifty, known=KNOWN)
@@ -226,7 +226,7 @@ def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enou
 
 
 def ladder():
-    return tuple(Offer(f"c{n}", Shape(n, 4000 * n), (3600, 7200, 28800)) for n in (2, 8, 32))
+    return tuple(PilotType(f"c{n}", Shape(n, 4000 * n), (3600, 7200, 28800)) for n in (2, 8, 32))
 
 
 def offers_of(decided):
@@ -253,7 +253,7 @@ def test_a_larger_pilot_is_taken_where_the_smaller_one_waits_for_long():
 
 
 def test_jobs_without_gpu_do_not_open_gpu_pilots():
-    gpu = Offer("gpu", Shape(1, 4000, 0, 4), (3600,))
+    gpu = PilotType("gpu", Shape(1, 4000, 0, 4), (3600,))
     policy = replace(POLICY, offers=(gpu, *ladder()))
     assert offers_of(decide({SMALL: 1}, policy=policy)) == {"c2": 1}
     assert offers_of(decide({JobClass(Shape(1, 5, 0, 1)): 1}, policy=policy)) == {"gpu": 1}
@@ -305,13 +305,13 @@ def test_stale_answers_freeze_everything():
 
 
 def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
-    assert launches({}, soon=(Soon(SMALL, 8, 200.0),), known=KNOWN) == 2
-    assert launches({}, soon=(Soon(SMALL, 8, 2000.0),), known=KNOWN) == 0
+    assert launches({}, soon=(UpcomingGroup(SMALL, 8, 200.0),), known=KNOWN) == 2
+    assert launches({}, soon=(UpcomingGroup(SMALL, 8, 2000.0),), known=KNOWN) == 0
 
 
 def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
     """They are, where many cores are worth having, and are not, where few are."""
-    soon, pilots = (Soon(SMALL, 40, None),), [pilot()]
+    soon, pilots = (UpcomingGroup(SMALL, 40, None),), [pilot()]
     for economy, counted in ((0.5, True), (0.9, False)):
         policy = replace(POLICY, economy=economy)
         alone, followed = (
@@ -381,13 +381,13 @@ def test_a_class_to_come_that_needs_a_larger_pilot_gets_one_from_the_start():
 
     assert offers() == {"compute": 10}
     assert offers(later=1, further={GATHER: 1}) == {"compute": 8, "wide": 1}
-    assert offers(soon=(Soon(GATHER, 1, None),))["wide"] == 1
+    assert offers(soon=(UpcomingGroup(GATHER, 1, None),))["wide"] == 1
     few = decide({SMALL: 2}, policy=both, later=1, further={GATHER: 1})
     assert [a.offer for a in few.actions] == ["compute"], "it would have little to do until then"
 
 
 def test_no_gpu_is_kept_waiting_for_jobs_to_come():
-    gpu = Offer("gpu", Shape(8, 3800, gpus=1), (3600,))
+    gpu = PilotType("gpu", Shape(8, 3800, gpus=1), (3600,))
     both = replace(POLICY, offers=(OFFER, gpu))
     later = JobClass(Shape(1, 500, gpus=1))
     decided = decide({SMALL: 40}, policy=both, later=1, further={later: 1})
@@ -395,8 +395,8 @@ def test_no_gpu_is_kept_waiting_for_jobs_to_come():
 
 
 def test_larger_pilots_are_taken_where_memory_would_keep_cores_idle_in_small_ones():
-    large = Offer("large", Shape(16, 15200), (3600,))
-    small = Offer("small", Shape(8, 7600), (3600,))
+    large = PilotType("large", Shape(16, 15200), (3600,))
+    small = PilotType("small", Shape(8, 7600), (3600,))
     both = replace(POLICY, offers=(large, small))
     mixed = {JobClass(Shape(1, 6000)): 20, SMALL: 200}
     assert {a.offer for a in decide(mixed, policy=both).actions} == {"large"}
@@ -422,7 +422,7 @@ def test_a_rule_that_says_nothing_gets_pilots_that_live_for_hours():
 
 
 def test_an_idle_pilot_is_kept_for_jobs_that_come_soon():
-    soon = (Soon(SMALL, 1, 100.0),)
+    soon = (UpcomingGroup(SMALL, 1, 100.0),)
     idle = pilot(unneeded_since_s=-9000.0)
     assert decide({}, pilots=[idle], soon=soon, known=KNOWN).actions == ()
 

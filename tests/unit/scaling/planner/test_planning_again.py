@@ -6,9 +6,9 @@ from dataclasses import replace
 from snakemake_executor_plugin_osgpilot.model.plan import Launch
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
-    Offer,
     Pilot,
     PilotState,
+    PilotType,
     Policy,
     Shape,
 )
@@ -16,9 +16,9 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Snapshot
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
-SMALL = Offer("small", Shape(4, 8000), (1800, 3600, 7200))
-LARGE = Offer("large", Shape(16, 64000), (3600, 14400))
-GPU = Offer("gpu", Shape(8, 32000, gpus=2), (7200,))
+SMALL = PilotType("small", Shape(4, 8000), (1800, 3600, 7200))
+LARGE = PilotType("large", Shape(16, 64000), (3600, 14400))
+GPU = PilotType("gpu", Shape(8, 32000, gpus=2), (7200,))
 POLICY = Policy((SMALL, LARGE, GPU), pilots_max=50, pending_max=50, economy=0, launches_max=1000)
 UNKNOWN = Estimates()
 
