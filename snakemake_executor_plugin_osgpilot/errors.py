@@ -1,17 +1,17 @@
 """The errors of osgpilot.
 
-OsgpilotError        anything we raise on purpose; its text is one line that ends with what to do
-├── BadInput         what the user gave cannot be used (setting, site file, token file, hint)
-│   ├── Damaged      a file of ours is not what we wrote
-│   └── NeverBegun   a run whose start was cut short before it was written down
-├── Lost             somebody else works on the run now: nothing of it may be touched
-├── Unavailable      this machine lacks what is needed (a command, a kernel feature, disk space)
-├── Unanswered       a question to Slurm or HTCondor failed: nothing is known, conclude nothing
-│   ├── Unreached    it did not even leave: nothing was done, and the same can be asked again
-│   └── Abandoned    we did not wait for the answer
-├── NotNow           Slurm said no, and did nothing; time may cure it
-├── Full             the access point has no room for so many jobs: fewer, or later
-└── Refused          Slurm or HTCondor said no, for good: the same request gets the same answer
+OsgpilotError                    raised on purpose; one line of text that ends with what to do
+├── InputError                   what the user gave cannot be used (setting, site file, token, hint)
+│   ├── JournalDamagedError      a file of ours is not what we wrote
+│   └── NeverBegunError          a run whose start was cut short before it was written down
+├── RunTakenOverError            another process works on the run: touch nothing of it
+├── MissingPrerequisiteError     this machine lacks a command, a kernel feature or disk space
+├── OutcomeUnknownError          a request to Slurm or HTCondor failed: conclude nothing from it
+│   ├── NotSentError             it was not sent: nothing was done, it can be sent again
+│   └── AbandonedError           we did not wait for the answer
+├── TryLaterError                Slurm rejected it and did nothing; it may succeed later
+├── QueueFullError               the access point has no room for so many jobs: fewer, or later
+└── RejectedError                Slurm or HTCondor rejected it for good: do not retry
 """
 
 from snakemake_executor_plugin_osgpilot.common.printable import printable

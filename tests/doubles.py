@@ -15,10 +15,12 @@ from snakemake_executor_plugin_osgpilot.errors import (
     QueueFullError,
     RejectedError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 
 SEAT = RunIdentity("alice", "MyProject", "r1")

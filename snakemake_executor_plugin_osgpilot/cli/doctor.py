@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 if TYPE_CHECKING:

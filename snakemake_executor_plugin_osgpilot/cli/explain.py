@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import with_run
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.explain.facts import Explanation
     from snakemake_executor_plugin_osgpilot.explain.gather import Heard
     from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
+    from snakemake_executor_plugin_osgpilot.journal.location import Place
     from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
     from snakemake_executor_plugin_osgpilot.report.replay import Story
-    from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 _Answer = TypeVar("_Answer")
 

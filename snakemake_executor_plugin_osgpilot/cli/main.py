@@ -4,13 +4,13 @@ import click
 
 from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
 from snakemake_executor_plugin_osgpilot.cli.explain import explain
-from snakemake_executor_plugin_osgpilot.cli.output import take_any_text
 from snakemake_executor_plugin_osgpilot.cli.plan import plan
 from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.report import report
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
 from snakemake_executor_plugin_osgpilot.cli.site import site
 from snakemake_executor_plugin_osgpilot.cli.status import status
+from snakemake_executor_plugin_osgpilot.common.console_output import take_any_text
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.local_pool.cli import pool
 from snakemake_executor_plugin_osgpilot.scaling_study.cli import simulate

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
 
 if TYPE_CHECKING:

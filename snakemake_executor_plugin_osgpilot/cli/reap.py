@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, Place
+    from snakemake_executor_plugin_osgpilot.journal.location import Place
+    from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers
     from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 

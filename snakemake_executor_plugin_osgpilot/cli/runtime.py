@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo
+from snakemake_executor_plugin_osgpilot.common.console_output import echo
 
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo
 from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
+from snakemake_executor_plugin_osgpilot.common.console_output import echo
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 
 if TYPE_CHECKING:

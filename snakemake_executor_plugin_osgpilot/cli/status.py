@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo_json, terminal
+from snakemake_executor_plugin_osgpilot.common.console_output import echo_json, terminal
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.report.locate import Watched

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 
 VARIABLE = "OSG_PROJECT_NAME"
 

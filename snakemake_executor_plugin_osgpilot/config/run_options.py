@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.site import Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
+from snakemake_executor_plugin_osgpilot.model.identity import Scope
 from snakemake_executor_plugin_osgpilot.model.resources import Policy
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import shared_prefixes
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,28 @@ def policy_of(site: Site, limits: Limits) -> Policy:
         core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
         economy=limits.economy,
     )
+
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")
+
+
+_OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
+"""Folders that every container has for itself."""
+
+
+def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the folders of `--osgpilot-shared-prefixes`. Raises `InputError`."""
+    listed = [part.strip() for text in given or () for part in text.split(",")]
+    prefixes = tuple(part.rstrip("/") for part in listed if part)
+    for prefix in prefixes:
+        if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
+            raise InputError(
+                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
+                "folder of that name for itself; use another one"
+            )
+        if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
+            raise InputError(
+                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: give absolute paths of "
+                "letters, digits and _ @ + = . ~ - other than /, separated by commas"
+            )
+    return prefixes

@@ -21,8 +21,8 @@ from snakemake_executor_plugin_osgpilot.htcondor.factory import (
     access_point_of,
     chosen_schedd,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, Look, connect, look
 from snakemake_executor_plugin_osgpilot.slurm.host import Host

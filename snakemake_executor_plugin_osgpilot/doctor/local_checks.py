@@ -25,9 +25,9 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
 )
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 NEEDED = {"snakemake": ((9, 27), (10,)), "htcondor": ((24, 5), (26,))}
 """Versions from and below which this release works, as `pyproject.toml` asks for them."""

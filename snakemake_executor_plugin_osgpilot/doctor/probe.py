@@ -24,9 +24,9 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
 from snakemake_executor_plugin_osgpilot.doctor.node_report import Said, findings
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters, pilot_files
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     ABSENT_LOOKS_TO_BELIEVE,

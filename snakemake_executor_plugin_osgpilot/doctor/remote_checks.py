@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import (
     warning,
 )
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.token import RENEW
 from snakemake_executor_plugin_osgpilot.slurm import commands
 from snakemake_executor_plugin_osgpilot.slurm.host import Host

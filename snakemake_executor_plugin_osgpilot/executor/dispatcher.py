@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
-    from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
+    from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
     from snakemake_executor_plugin_osgpilot.model.resources import Policy
     from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision, RuleRouter
 

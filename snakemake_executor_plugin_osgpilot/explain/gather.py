@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from snakemake_executor_plugin_osgpilot.explain.facts import Facts, JobFact, PilotFact
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import (
     END_MARGIN_S,
@@ -20,7 +21,6 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 from snakemake_executor_plugin_osgpilot.report.replay import Story
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 _ENDS = {Seen.COMPLETED: "done", Seen.FAILED: "failed", Seen.CANCELLED: "cancelled"}
 

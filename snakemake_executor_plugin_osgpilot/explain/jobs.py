@@ -10,7 +10,8 @@ from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts,
 from snakemake_executor_plugin_osgpilot.explain.pilots import waits_for
 from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS, of_hold
 from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, may_start_beside
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import lacks, text, unfit
+from snakemake_executor_plugin_osgpilot.model.resources import lacks
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import text, unfit
 
 WAITING = ("queued", "waiting")
 SLOW = 2.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, RemoteSchedd, Site
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may ask it (osg-flock,

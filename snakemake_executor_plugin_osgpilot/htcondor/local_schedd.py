@@ -8,9 +8,9 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue, version
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first HTCondor with which `container_is_common` was seen to work as documented."""

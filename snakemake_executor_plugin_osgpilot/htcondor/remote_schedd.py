@@ -24,9 +24,11 @@ from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Sta
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import spooled
 from snakemake_executor_plugin_osgpilot.htcondor.watch import QueuePoller, Told
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import BY_HAND
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 TRANSFER_S = 3600.0
 """Deadline for moving files of many jobs. HTCondor itself gives up a connection that stalls, so

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, sight
 from snakemake_executor_plugin_osgpilot.htcondor.polling import ended
 from snakemake_executor_plugin_osgpilot.htcondor.schemes import scheme_of, unfetched
@@ -23,12 +24,12 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
 )
 from snakemake_executor_plugin_osgpilot.htcondor.worker_client import Worker
 from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import ASKING
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 

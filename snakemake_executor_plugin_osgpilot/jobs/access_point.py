@@ -4,82 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-
-
-class Clock(Protocol):
-    """The only source of time; seconds since the epoch."""
-
-    def now_s(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """What to ask Slurm for. `folder` takes the pilot's log and its `files`, text by name.
-
-    `memory_mb` has the pilot's own share in it; `exclude` names nodes that have proved bad.
-    """
-
-    name: str
-    run: str
-    cores: int
-    memory_mb: int
-    walltime_min: int
-    folder: Path
-    partition: str = ""
-    gpus: int = 0
-    gpu_type: str = ""
-    exclude: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
-class Slurm(Protocol):
-    """The batch system. Every method raises `OutcomeUnknownError` or `RejectedError`.
-
-    Allocations to act on are named by id and name: an id alone may be another job's by now.
-    """
-
-    def submit(self, allocation: Allocation) -> str:
-        """Write the pilot's files and queue it; return its allocation id.
-
-        Raises `NotSentError` when nothing was queued for certain, `TryLaterError` when Slurm said
-        so.
-        """
-
-    def interrupt(self) -> None:
-        """Have the command that another thread waits for end with `AbandonedError`, at once."""
-
-    def look(self) -> dict[str, Row]:
-        """Return the user's pilots by name, in one query; ended ones while Slurm has them."""
-
-    def cancel_pending(self, pilots: Mapping[str, str]) -> None:
-        """Take allocations back that still wait; running ones are left alone."""
-
-    def expected_wait_s(self, allocation: Allocation) -> float | None:
-        """Return the seconds until Slurm would start this allocation, None if it does not say."""
-
-    def drain_running(self, pilots: Mapping[str, str]) -> None:
-        """Ask running pilots to finish their jobs, take no new ones, and end."""
-
-    def end_running(self, pilots: Mapping[str, str]) -> None:
-        """Ask running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""
-
-    def kill(self, pilots: Mapping[str, str]) -> None:
-        """Remove allocations at once; the last resort."""
-
-    def write(self, files: Mapping[Path, str]) -> None:
-        """Write files (text by path) where pilots see them."""
-
-    def log_tail(self, folder: Path) -> str:
-        """Return the end of the log in a pilot's folder."""
 
 
 @dataclass(frozen=True)
@@ -185,19 +114,6 @@ class AccessPoint(Protocol):
         """The time up to which `events` has told everything; infinite if that is always all."""
 
 
-class Scope(StrEnum):
-    """Whose jobs may run on our pilots: those of this run, of this user, of the whole project."""
-
-    WORKFLOW = "workflow"
-    OWNER = "owner"
-    PROJECT = "project"
-
-    @property
-    def shared(self) -> bool:
-        """Whether others' jobs may be on our pilots."""
-        return self is not Scope.WORKFLOW
-
-
 class JobJournal(Protocol):
     """Where jobs are written down before they are submitted. Every method raises
     `OutcomeUnknownError`."""
@@ -207,33 +123,3 @@ class JobJournal(Protocol):
 
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Write down job key → `cluster.proc`."""
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """Who we are at the access point: the names that restrict our pilots to our jobs."""
-
-    owner: str
-    project: str
-    run: str
-    scope: Scope = Scope.WORKFLOW
-
-
-class LeaseWriter(Protocol):
-    """Where a run is written down, and where pilots see that it is alive."""
-
-    def write(self) -> None:
-        """Write the record of the run as it is now."""
-
-    def keep_alive(self) -> None:
-        """Tell pilots that have not started yet whether they are still wanted."""
-
-
-class Recorder(Protocol):
-    """Where what happens is kept for those who look at it."""
-
-    def planned(self, view: View) -> None:
-        """Keep what was just planned for `view`."""
-
-    def follow(self) -> None:
-        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""

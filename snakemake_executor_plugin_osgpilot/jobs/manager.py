@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
+from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.errors import (
     OutcomeUnknownError,
@@ -27,7 +28,23 @@ from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
+
+
+class QueueQuota(Protocol):
+    """Bounds the jobs in the queue where several runs share the limits."""
+
+    def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
+        """Return how many of `unsent` jobs a run with `queued` ones may submit now.
+
+        `ask` is given these two and the number of jobs that the other runs have in the queue.
+        """
+
+
+class Unshared:
+    """The quota of a run that shares its limits with no other."""
+
+    def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
+        return ask(queued, unsent, 0)
 
 
 class JobManager:
@@ -39,13 +56,13 @@ class JobManager:
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
-        journal: JobJournal | None = None, share: QuotaShare | None = None,
+        journal: JobJournal | None = None, share: QueueQuota | None = None,
         clear: Callable[[Iterable[str]], object] = tuple,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
-        self._share = share or SharedQuota().share()
+        self._share = share or Unshared()
         self._lock = threading.Lock()
         self._registry = JobTracker(largest)
         self._feeder = SubmissionThrottle(queued_max)

@@ -11,8 +11,8 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.common import private_files as private
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
 
 RECORD = "record.json"

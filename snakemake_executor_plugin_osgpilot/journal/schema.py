@@ -16,8 +16,8 @@ from snakemake_executor_plugin_osgpilot.errors import (
     NeverBegunError,
     OsgpilotError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 BUSY_S = 10.0
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.printable import storable
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.jobs.state import avoidance as elsewhere
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState, Shape
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 
 class Journal:

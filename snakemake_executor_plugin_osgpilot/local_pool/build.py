@@ -40,7 +40,7 @@ class Builder:
     def build(self) -> None:
         """Make what is not there yet, independent stages side by side.
 
-        Raises Unavailable with the name of the log if a stage fails.
+        Raises MissingPrerequisiteError with the name of the log if a stage fails.
         """
         recipe = self.recipe
         with ThreadPoolExecutor(max_workers=3) as pool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
 from snakemake_executor_plugin_osgpilot.local_pool.paths import DEFAULT_NAME, instance_folder
 
 name_option = click.option(

@@ -26,7 +26,7 @@ BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "apt-config": "apt"
 
 
 def require_runnable() -> None:
-    """Raise Unavailable unless pools can run here."""
+    """Raise MissingPrerequisiteError unless pools can run here."""
     require_linux()
     tools = RUN_TOOLS if os.geteuid() == 0 else RUN_TOOLS | USER_TOOLS
     require_tools(tools)
@@ -36,7 +36,7 @@ def require_runnable() -> None:
 
 
 def require_buildable(folder: Path) -> None:
-    """Raise Unavailable unless a pool can be built into `folder`."""
+    """Raise MissingPrerequisiteError unless a pool can be built into `folder`."""
     require_linux()
     require_tools(RUN_TOOLS | BUILD_TOOLS | ({} if os.geteuid() == 0 else USER_TOOLS))
     id_maps()
@@ -45,7 +45,7 @@ def require_buildable(folder: Path) -> None:
 
 
 def require_linux(platform: str = sys.platform) -> None:
-    """Raise Unavailable on anything but Linux."""
+    """Raise MissingPrerequisiteError on anything but Linux."""
     if platform != "linux":
         raise MissingPrerequisiteError(
             f"the local pool needs Linux, this is {platform}: use a virtual machine"
@@ -53,7 +53,7 @@ def require_linux(platform: str = sys.platform) -> None:
 
 
 def require_tools(tools: dict[str, str]) -> None:
-    """Raise Unavailable if a program of {program: Debian package} is missing."""
+    """Raise MissingPrerequisiteError if a program of {program: Debian package} is missing."""
     path = f"{os.environ.get('PATH', '')}:{SBIN}"
     missing = {package for tool, package in tools.items() if shutil.which(tool, path=path) is None}
     if missing:
@@ -63,7 +63,7 @@ def require_tools(tools: dict[str, str]) -> None:
 
 
 def require_namespaces() -> None:
-    """Raise Unavailable if the kernel does not let this user make a user namespace."""
+    """Raise MissingPrerequisiteError if the kernel does not let this user make a user namespace."""
     asked = subprocess.run(
         ["unshare", "--user", "--net", "--pid", "--fork", "true"], capture_output=True, text=True
     )
@@ -86,7 +86,7 @@ def _namespace_remedy() -> str:
 
 
 def require_fuse(device: Path) -> None:
-    """Raise Unavailable if the users of the pool could not mount images by FUSE."""
+    """Raise MissingPrerequisiteError if the users of the pool could not mount images by FUSE."""
     if not device.exists():
         raise MissingPrerequisiteError(f"{device} is missing: sudo modprobe fuse")
     if os.geteuid() != 0 and device.stat().st_mode & stat.S_IRWXO < 6:
@@ -96,7 +96,7 @@ def require_fuse(device: Path) -> None:
 
 
 def require_space(folder: Path, free_gb: float = FREE_GB) -> None:
-    """Raise Unavailable if less than `free_gb` GB are free where `folder` is or will be."""
+    """Raise MissingPrerequisiteError if less than `free_gb` GB are free where `folder` is or will be."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if free < free_gb:

@@ -20,7 +20,7 @@ def id_maps() -> Maps:
 
     alice is the invoking user, or a subordinate id where that is root: whoever is the host's root
     by number may write what belongs to root by mode bits alone, /proc/sys for one. All others are
-    subordinate ids. Raises Unavailable if the user has no subordinate ids.
+    subordinate ids. Raises MissingPrerequisiteError if the user has no subordinate ids.
     """
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, locked
 from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
 from snakemake_executor_plugin_osgpilot.local_pool import share
@@ -19,11 +20,10 @@ from snakemake_executor_plugin_osgpilot.local_pool.idmap import alice_outside
 from snakemake_executor_plugin_osgpilot.local_pool.paths import (
     KIT,
     PACKAGE,
-    cache,
     images,
     instance_folder,
 )
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Store, locked
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Store
 from snakemake_executor_plugin_osgpilot.local_pool.state import (
     HOSTS,
     STATE,
@@ -58,8 +58,8 @@ class NotReadyError(MissingPrerequisiteError):
 def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[Running, bool]:
     """Bring the pool `name` up and wait until it is ready; False if it was up already.
 
-    A start that hangs is told to `say` and tried once more. Raises Unavailable if nothing is built
-    or a service does not start, BadInput if `work` cannot be shown inside.
+    A start that hangs is told to `say` and tried once more. Raises MissingPrerequisiteError if nothing is built
+    or a service does not start, InputError if `work` cannot be shown inside.
     """
     with locked(cache() / "lock" / name):
         if running := find(name):
@@ -87,7 +87,7 @@ def _lay_out(name: str, work: Sequence[Path]) -> dict[str, Path]:
 
 
 def check_work(path: Path) -> Path:
-    """`path` made absolute; raises BadInput if it cannot be a working folder."""
+    """`path` made absolute; raises InputError if it cannot be a working folder."""
     real = path.resolve()
     if not real.is_dir():
         raise InputError(f"--work {path}: no such folder")
@@ -101,7 +101,7 @@ def check_work(path: Path) -> Path:
 def show(name: str, path: Path) -> None:
     """Show the folder `path` in the running pool `name` too, read-write, until it goes down.
 
-    Raises BadInput if it cannot be a working folder, Unavailable if the kernel refuses.
+    Raises InputError if it cannot be a working folder, MissingPrerequisiteError if the kernel refuses.
     """
     real = check_work(path)
     with locked(cache() / "lock" / name):

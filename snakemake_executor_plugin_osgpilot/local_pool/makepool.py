@@ -5,17 +5,17 @@ import time
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
+from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, locked
 from snakemake_executor_plugin_osgpilot.local_pool import host, mirror
 from snakemake_executor_plugin_osgpilot.local_pool.build import Builder, store
-from snakemake_executor_plugin_osgpilot.local_pool.paths import cache
 from snakemake_executor_plugin_osgpilot.local_pool.recipe import NEWER_SUITE, SUITE, recipe
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Store, locked
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Store
 
 
 def make(uri: str | None) -> None:
     """Build what is missing, from `uri` or the mirror apt uses here.
 
-    Raises Unavailable if this machine cannot, or if a stage fails.
+    Raises MissingPrerequisiteError if this machine cannot, or if a stage fails.
     """
     started_s = time.monotonic()
     host.require_buildable(cache())

@@ -45,7 +45,7 @@ def pick_options(dump: str) -> list[str]:
 def mirror_uri() -> str:
     """URI of the Debian archive the host uses.
 
-    Raises Unavailable if apt names none.
+    Raises MissingPrerequisiteError if apt names none.
     """
     uri = pick_uri(_output(["apt-get", "indextargets", "--format", FIELDS, "Created-By: Packages"]))
     if uri is None:
@@ -61,7 +61,7 @@ def apt_options() -> list[str]:
 
 
 def require_reachable(uri: str, suite: str) -> None:
-    """Raise Unavailable if the mirror does not answer."""
+    """Raise MissingPrerequisiteError if the mirror does not answer."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "InRelease"
         asked = subprocess.run(

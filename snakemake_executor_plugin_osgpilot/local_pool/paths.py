@@ -1,23 +1,15 @@
 """Where the pool keeps its things: one cache folder, nothing outside it."""
 
-import os
 import re
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.common.cache_folder import cache
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
 KIT = Path(__file__).parent / "kit"
 DEFAULT_NAME = "default"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
-
-
-def cache() -> Path:
-    """Folder of images and running pools: $OSGPILOT_CACHE, else below the XDG cache folder."""
-    if own := os.environ.get("OSGPILOT_CACHE"):
-        return Path(own).resolve()
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache").resolve() / "osgpilot"
 
 
 def images() -> Path:
@@ -33,7 +25,7 @@ def devices() -> Path:
 def instance_folder(name: str) -> Path:
     """Folder of the pool `name`.
 
-    Raises BadInput for a name that cannot be one.
+    Raises InputError for a name that cannot be one.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise InputError(

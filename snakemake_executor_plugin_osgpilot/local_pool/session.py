@@ -29,7 +29,7 @@ def exec_argv(
     folder: where to run, by default the user's home
     env: variables to set besides the usual ones
 
-    Raises BadInput for an unknown host or user, Unavailable if the pool is not up.
+    Raises InputError for an unknown host or user, MissingPrerequisiteError if the pool is not up.
     """
     if host not in HOSTS:
         raise InputError(f"--host {host}: choose login or ap")

@@ -1,10 +1,7 @@
 """Stages of a build: each one a folder that exists under its final name only when finished."""
 
-import contextlib
-import fcntl
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,21 +25,6 @@ class Stage:
     def folder(self) -> str:
         """Name of its folder below the images."""
         return f"{self.name}-{self.key}"
-
-
-def key_of(*parts: object) -> str:
-    """Hash of `parts`; a Path stands for the content of that file, or of the files below it."""
-    digest = hashlib.sha256()
-    for part in parts:
-        files = [part] if isinstance(part, Path) else []
-        if isinstance(part, Path) and part.is_dir():
-            files = sorted(path for path in part.rglob("*") if path.is_file())
-        if isinstance(part, Path):
-            for file in files:
-                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-        else:
-            digest.update(json.dumps(part, sort_keys=True).encode() + b"\0")
-    return digest.hexdigest()[:12]
 
 
 class Store:
@@ -94,19 +76,3 @@ class Store:
         gone = [path for path in gone if path.name != "log"]
         space.remove(*gone)
         return gone
-
-
-@contextlib.contextmanager
-def locked(
-    file: Path, *, shared: bool = False, before_waiting: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-    """Hold a lock on `file`; if another process holds it, call `before_waiting`, then wait."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    with file.open("a") as handle:
-        try:
-            fcntl.flock(handle, mode | fcntl.LOCK_NB)
-        except BlockingIOError:
-            before_waiting()
-            fcntl.flock(handle, mode)
-        yield

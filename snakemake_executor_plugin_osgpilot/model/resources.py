@@ -178,3 +178,19 @@ class Policy:
     def pilot_life_s(self) -> int:
         """How long jobs can count on a new pilot, in seconds."""
         return max(offer.walltime_max_s for offer in self.offers) - self.life_taken_s
+
+
+_NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
+
+
+def may_run_on(job_class: JobClass, offer: str) -> bool:
+    """Whether jobs of this class do not want pilots of other offers."""
+    return not job_class.offers or offer in job_class.offers
+
+
+def lacks(job_class: JobClass, room: Shape, life_s: float) -> list[str]:
+    """Return what is missing in `room`, which lives for `life_s`, for one job of this class."""
+    gaps = zip(job_class.shape, room, _NAMES, strict=True)
+    missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
+    over_s = job_class.runtime_s - life_s
+    return missing + ([f"{over_s // 60 + 1:.0f} min of life"] if over_s >= 0 else [])

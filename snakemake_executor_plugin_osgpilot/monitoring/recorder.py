@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass, field
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
+from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy
 from snakemake_executor_plugin_osgpilot.monitoring import records as lines
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import History
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 
 WRITE_EVERY_S = 1.0
@@ -67,7 +69,7 @@ class HistoryRecorder:
         what they needed."""
         self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
 
-    def spent(self, jobs: Mapping[str, lines.CommandUsage]) -> None:
+    def spent(self, jobs: Mapping[str, CommandUsage]) -> None:
         """Write down what jobs took, by their key."""
         self.history.put(lines.spent(jobs))
 

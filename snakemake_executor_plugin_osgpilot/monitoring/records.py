@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot
@@ -33,13 +34,6 @@ TEXT_MAX = 4000
 
 Told = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
 """A job, what tells it from others of its rule, and further names that a user may call it by."""
-
-
-class CommandUsage(NamedTuple):
-    """What the command of a job took: CPU time, and how long it ran."""
-
-    cpu_s: float
-    time_s: float
 
 
 def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:

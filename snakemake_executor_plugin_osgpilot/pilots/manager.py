@@ -18,17 +18,14 @@ from snakemake_executor_plugin_osgpilot.errors import (
     RejectedError,
     TryLaterError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import (
-    Allocation,
-    Clock,
-    RunIdentity,
-    Slurm,
-)
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots import parameters
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE
 from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.config.project import choose
 from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
@@ -24,7 +25,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name, script
+from snakemake_executor_plugin_osgpilot.pilots.parameters import script
 from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Rehearsal, rehearse
 from snakemake_executor_plugin_osgpilot.preview.ended import Ended

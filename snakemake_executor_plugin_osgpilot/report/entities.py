@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
+from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, CommandUsage, Usage
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import CommandUsage
 
 
 @dataclass(slots=True)

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.file_lines import is_whole
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Usage
+from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage, Usage
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, CommandUsage, Line
+from snakemake_executor_plugin_osgpilot.monitoring.line_check import is_whole
+from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line
 from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Failure, Job, Pilot
 
 OVER = ("done", "failed")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
+from snakemake_executor_plugin_osgpilot.model.identity import Scope
 from snakemake_executor_plugin_osgpilot.routing.policy import (
     Hint,
     Route,

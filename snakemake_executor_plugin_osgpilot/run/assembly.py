@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.config.project import choose
 from snakemake_executor_plugin_osgpilot.config.run_options import RunOptions, policy_of
@@ -24,17 +25,19 @@ from snakemake_executor_plugin_osgpilot.htcondor.factory import (
     place_of,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, RunIdentity, Slurm
+from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.journal.fencing import Guarded, Tenure, stop
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Slurm
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters, safe_name
+from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters
 from snakemake_executor_plugin_osgpilot.pilots.token import check_token
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned

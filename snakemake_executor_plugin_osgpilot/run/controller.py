@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable
 from traceback import extract_tb
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, LeaseWriter, Recorder
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
 from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, may_run_on
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
 from snakemake_executor_plugin_osgpilot.pilots.state.signs import StateChange
+from snakemake_executor_plugin_osgpilot.run.ports import LeaseWriter, Recorder
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import may_run_on, stranded
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
 
 TICK_S = 0.5
 

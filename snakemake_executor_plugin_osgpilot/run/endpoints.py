@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.config.site import POLL_S, SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
-from snakemake_executor_plugin_osgpilot.pilots.parameters import safe_name
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from snakemake_executor_plugin_osgpilot.journal.location import Place
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection

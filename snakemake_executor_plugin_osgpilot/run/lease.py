@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock, RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder, Yardstick
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler

@@ -18,19 +18,14 @@ from snakemake_executor_plugin_osgpilot.errors import (
     RejectedError,
 )
 from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.location import Place, run_of
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.start_lock import starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
-from snakemake_executor_plugin_osgpilot.run.leftovers import (
-    Leftovers,
-    Place,
-    RunStatus,
-    is_folder_of,
-    run_of,
-)
+from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus, is_folder_of
 from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 from snakemake_executor_plugin_osgpilot.run.shutdown import finish
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard

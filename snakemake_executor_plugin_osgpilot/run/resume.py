@@ -16,16 +16,17 @@ from snakemake_executor_plugin_osgpilot.errors import (
     NeverBegunError,
     OsgpilotError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, RunIdentity
+from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, left, untold
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
 from snakemake_executor_plugin_osgpilot.journal.start_lock import starting, writing
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from snakemake_executor_plugin_osgpilot.errors import (
 )
 from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S
 from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place, RunStatus, is_run
+from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus, is_run
 
 
 def place_of(folder: RunFolder) -> Place | None:

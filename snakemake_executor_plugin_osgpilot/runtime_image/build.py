@@ -6,9 +6,8 @@ import subprocess
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
+from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, key_of, locked
 from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.local_pool.paths import cache
-from snakemake_executor_plugin_osgpilot.local_pool.stages import key_of, locked
 from snakemake_executor_plugin_osgpilot.runtime_image.definition import definition, pins, source
 
 APPTAINERS_OWN = ("INFO:", "WARNING:", "FATAL:")
@@ -18,7 +17,7 @@ IN_A_STEP = ("while running engine", "exit status")
 def make(base: str, output: Path | None) -> Path:
     """Build the image unless it is there, copy it to `output` if given; return where it is.
 
-    Raises Unavailable if this machine cannot or the build fails, BadInput for what was given.
+    Raises MissingPrerequisiteError if this machine cannot or the build fails, InputError for what was given.
     """
     place = source(base)
     packages = pins({each.name: each.version for each in importlib.metadata.distributions()})

@@ -22,7 +22,7 @@ def default_base() -> str:
 def pins(installed: Mapping[str, str]) -> list[str]:
     """Of the `installed` packages (name: version) those a job's Snakemake needs, as pip takes them.
 
-    Other packages follow from these. Raises Unavailable if one is not a release.
+    Other packages follow from these. Raises MissingPrerequisiteError if one is not a release.
     """
     versions = {re.sub(r"[-_.]+", "-", name).lower(): installed[name] for name in installed}
     needed = {name: versions[name] for name in sorted(versions) if NEEDED.fullmatch(name)}
@@ -41,7 +41,7 @@ def pins(installed: Mapping[str, str]) -> list[str]:
 def source(base: str) -> tuple[str, str]:
     """Where Apptainer finds the image `base`: its name for the kind of place, and the place.
 
-    Raises BadInput if it is neither in a registry nor a file or folder here.
+    Raises InputError if it is neither in a registry nor a file or folder here.
     """
     if found := REGISTRY.fullmatch(base):
         return found[1], found[2]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Clock
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState, Policy, Shape

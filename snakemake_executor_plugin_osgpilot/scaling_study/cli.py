@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.output import echo, echo_json, terminal
+from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table

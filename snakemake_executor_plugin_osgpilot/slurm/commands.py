@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 
 LOG = "slurm.log"
 """The log of a pilot, in its folder."""

@@ -9,7 +9,7 @@ from functools import cache
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import Scope
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """What a job gets whose rule says nothing; the OSPool's own defaults."""

@@ -12,17 +12,13 @@ from urllib.parse import urlsplit
 
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.config.run_options import shared_prefixes
 from snakemake_executor_plugin_osgpilot.config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PLAIN_URL
 from snakemake_executor_plugin_osgpilot.staging import s3_keys as s3
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-
-
-_OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
-"""Folders that every container has for itself."""
 
 
 class TransferMethod(Enum):
@@ -154,24 +150,6 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
 def ordered(files: Iterable[Any]) -> tuple[str, ...]:
     """Return paths as text, each once, in the order of their first mention."""
     return tuple(dict.fromkeys(map(str, files)))
-
-
-def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
-    """Return the folders of `--osgpilot-shared-prefixes`. Raises `InputError`."""
-    listed = [part.strip() for text in given or () for part in text.split(",")]
-    prefixes = tuple(part.rstrip("/") for part in listed if part)
-    for prefix in prefixes:
-        if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
-            raise InputError(
-                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
-                "folder of that name for itself; use another one"
-            )
-        if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
-            raise InputError(
-                f"--osgpilot-shared-prefixes {prefix!r} cannot be used: give absolute paths of "
-                "letters, digits and _ @ + = . ~ - other than /, separated by commas"
-            )
-    return prefixes
 
 
 def url_schemes(given: Iterable[str] | None) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.monitoring.records import CommandUsage
+from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
 from snakemake_executor_plugin_osgpilot.staging.returned_files import came, read_small
 
 TIMES = ".osgpilot-times"

@@ -25,7 +25,7 @@ from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 PROGRAMS = (
     *("bash", "base64", "cat", "cp", "dirname", "mkdir", "mv", "readlink", "rm", "sha256sum"),

@@ -8,7 +8,7 @@ import pytest
 from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 LONG = """

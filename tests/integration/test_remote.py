@@ -15,7 +15,8 @@ from test_trouble import WATCHFUL, errors
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 

@@ -13,12 +13,12 @@ from conftest import SITE, tool, until
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED
 from snakemake_executor_plugin_osgpilot.jobs import rematch as waking
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state import stuck_jobs as forgotten
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SLEEPER = """

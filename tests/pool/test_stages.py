@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, Store, key_of
+from snakemake_executor_plugin_osgpilot.common.cache_folder import key_of
+from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, Store
 
 STAGE = Stage("tree", "0123")
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
-from snakemake_executor_plugin_osgpilot.scaling.black_holes import (
+from snakemake_executor_plugin_osgpilot.jobs.state.black_holes import (
     BAD_SHARE,
     FALSE_ALARM,
     MISSED,
@@ -19,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.scaling.black_holes import (
     black_holes,
     evidence,
 )
+from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
 
 TESTS = 20_000
 

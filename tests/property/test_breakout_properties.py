@@ -17,9 +17,10 @@ from snakemake_executor_plugin_osgpilot.config.site import Partition, Site, load
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation, RunIdentity
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.run.leftovers import is_folder_of
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure

@@ -14,7 +14,8 @@ from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     submit_command,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SEAT = RunIdentity("alice", "MyProject", "r1")

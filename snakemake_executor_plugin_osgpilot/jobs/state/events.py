@@ -104,3 +104,10 @@ class Event:
     def before_hold(self) -> bool:
         """Whether it is an eviction after which the job is held."""
         return self.kind is EventKind.EVICTED and 0 < self.code < VACATE_CODES
+
+
+class CommandUsage(NamedTuple):
+    """What the command of a job took: CPU time, and how long it ran."""
+
+    cpu_s: float
+    time_s: float

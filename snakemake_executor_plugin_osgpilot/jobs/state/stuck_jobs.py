@@ -17,9 +17,10 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
     PilotState,
     Shape,
+    lacks,
+    may_run_on,
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import lacks, may_run_on
 
 BESIDE_S = 180.0
 """A job that is beside free room for so long has been passed over by several cycles of a negotiator

@@ -9,6 +9,7 @@ from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy as holds
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
+from snakemake_executor_plugin_osgpilot.jobs.state.black_holes import black_holes
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import CutOff, LostPilots
@@ -18,7 +19,6 @@ from snakemake_executor_plugin_osgpilot.jobs.state.release_schedule import Relea
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import StartFailureLimiter
 from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, JobTable
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.scaling.black_holes import black_holes
 
 
 class JobTracker:

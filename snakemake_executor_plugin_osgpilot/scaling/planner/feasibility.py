@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
-
-_NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    PilotType,
+    Policy,
+    Shape,
+    lacks,
+    may_run_on,
+)
 
 
 def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:
@@ -18,11 +23,6 @@ def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:
         and offer.shape.holds(job_class.shape) > 0
         and job_class.runtime_s < life_s
     )
-
-
-def may_run_on(job_class: JobClass, offer: str) -> bool:
-    """Whether jobs of this class do not want pilots of other offers."""
-    return not job_class.offers or offer in job_class.offers
 
 
 def largest(offers: Iterable[PilotType]) -> Shape:
@@ -73,11 +73,3 @@ def text(job_class: JobClass) -> str:
 
 def _missing(job_class: JobClass, offer: PilotType, policy: Policy) -> list[str]:
     return lacks(job_class, offer.shape, offer.walltime_max_s - policy.life_taken_s)
-
-
-def lacks(job_class: JobClass, room: Shape, life_s: float) -> list[str]:
-    """Return what is missing in `room`, which lives for `life_s`, for one job of this class."""
-    gaps = zip(job_class.shape, room, _NAMES, strict=True)
-    missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
-    over_s = job_class.runtime_s - life_s
-    return missing + ([f"{over_s // 60 + 1:.0f} min of life"] if over_s >= 0 else [])

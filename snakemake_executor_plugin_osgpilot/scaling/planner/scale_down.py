@@ -8,9 +8,8 @@ from dataclasses import replace
 from itertools import islice
 
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, may_run_on
 from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import may_run_on
 from snakemake_executor_plugin_osgpilot.scaling.planner.supply import hopeless, usable_s
 from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import keep_idle_s
 

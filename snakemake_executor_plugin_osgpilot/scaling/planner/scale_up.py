@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.model.memory_balance import blocked_share
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate
@@ -17,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import (
     largest_first,
     open_pilots,
 )
+from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
 from snakemake_executor_plugin_osgpilot.scaling.planner.limits import admit, commitment, exhausted
 from snakemake_executor_plugin_osgpilot.scaling.planner.placement import hosted
@@ -195,3 +195,31 @@ def _walltime_s(offer: PilotType, counts: Counter[PilotType], outlook: Assessmen
     work_core_s = outlook.forecast.work_core_s + outlook.further_core_s
     work_s = work_core_s / cores + outlook.serial_s
     return walltime_s(offer, longest_s, work_s, outlook.policy.life_taken_s)
+
+
+def blocked_share(
+    demand: Mapping[JobClass, int],
+    choose: Callable[[JobClass], PilotType | None],
+    estimates: Estimates,
+) -> float:
+    """Return the share of cores that find no job because another has taken the memory.
+
+    A job that asks for much memory is taken to run beside jobs that ask for less of it by the core,
+    on a pilot of the offer chosen for it; which jobs really meet is up to HTCondor.
+    """
+    weights_s = {c: n * estimates.runtime_s(c) for c, n in demand.items()}
+    beside_cores = beside_mb = blocked = 0.0
+    for job_class in sorted(sorted(weights_s), key=_memory_by_core_mb):
+        weight_s, shape = weights_s[job_class], job_class.shape
+        offer = choose(job_class)
+        if offer and beside_mb:
+            free = offer.shape - shape
+            usable = free.memory_mb * beside_cores / beside_mb
+            blocked += weight_s * max(0.0, free.cores - usable)
+        beside_cores += weight_s * shape.cores
+        beside_mb += weight_s * shape.memory_mb
+    return blocked / (beside_cores + blocked) if beside_cores else 0.0
+
+
+def _memory_by_core_mb(job_class: JobClass) -> float:
+    return job_class.shape.memory_mb / max(1, job_class.shape.cores)

@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
 from snakemake_executor_plugin_osgpilot.doctor.probe import Probe, sent
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
 from snakemake_executor_plugin_osgpilot.errors import RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host

@@ -28,8 +28,9 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     runtime_bucket_s,
 )
 from snakemake_executor_plugin_osgpilot.htcondor.worker import OPERATIONS
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 SEAT = RunIdentity("alice", "MyProject", "r1")

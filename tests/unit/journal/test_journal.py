@@ -13,12 +13,13 @@ from snakemake_executor_plugin_osgpilot.errors import (
     OutcomeUnknownError,
     RunTakenOverError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.journal import schema
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
     Pilot,
@@ -26,7 +27,6 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Request,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 
 SEAT = RunIdentity("alice", "MyProject", "r1")
 CLASS = JobClass(Shape(2, 512, 100, 1), 600, ("short/4c",))

@@ -9,11 +9,11 @@ import pytest
 from doubles import HandClock
 from rich.console import Console
 
-from snakemake_executor_plugin_osgpilot.common.file_lines import is_whole
 from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind, Usage
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.model.resources import Request
 from snakemake_executor_plugin_osgpilot.monitoring import history_file as history
 from snakemake_executor_plugin_osgpilot.monitoring import records as lines
@@ -23,13 +23,13 @@ from snakemake_executor_plugin_osgpilot.monitoring.history_file import (
     HistoryFullError,
     read,
 )
+from snakemake_executor_plugin_osgpilot.monitoring.line_check import is_whole
 from snakemake_executor_plugin_osgpilot.monitoring.recorder import NUMBERS_EVERY_S, HistoryRecorder
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.report.replay import fold
 from snakemake_executor_plugin_osgpilot.report.summary import view
 from snakemake_executor_plugin_osgpilot.report.terminal import screen
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place
 from unit.run.test_controller import SMALL, World
 
 

@@ -13,8 +13,8 @@ from snakemake_executor_plugin_osgpilot.errors import (
     RejectedError,
     TryLaterError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.identity import Scope
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate

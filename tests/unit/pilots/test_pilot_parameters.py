@@ -7,7 +7,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, PilotOptions, Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 

@@ -13,12 +13,12 @@ from snakemake_executor_plugin_osgpilot.errors import (
     OutcomeUnknownError,
     RejectedError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Scope
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.model.identity import Scope
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,

@@ -9,7 +9,6 @@ from doubles import FakeAccessPoint
 from queued import job
 
 from snakemake_executor_plugin_osgpilot.errors import RunTakenOverError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
@@ -22,6 +21,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take

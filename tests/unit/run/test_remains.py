@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.run.leftovers import (
-    Leftovers,
-    Place,
-    RunStatus,
-    is_folder_of,
-    run_of,
-)
+from snakemake_executor_plugin_osgpilot.journal.location import Place, run_of
+from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus, is_folder_of
 from snakemake_executor_plugin_osgpilot.slurm import parse
 
 HERE = Place("login1")

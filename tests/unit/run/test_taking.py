@@ -23,17 +23,18 @@ from snakemake_executor_plugin_osgpilot.errors import (
     OsgpilotError,
     OutcomeUnknownError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, write
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.run.leftovers import Place, RunStatus
+from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
 from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 

@@ -2,10 +2,10 @@
 
 from queued import job
 
+from snakemake_executor_plugin_osgpilot.jobs.state.black_holes import black_holes
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
-from snakemake_executor_plugin_osgpilot.scaling.black_holes import black_holes
 
 
 def ended(*jobs, rule="map"):

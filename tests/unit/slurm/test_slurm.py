@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
     RejectedError,
     TryLaterError,
 )
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Allocation
+from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient

@@ -3,11 +3,11 @@
 import pytest
 from doubles import InStorage
 
+from snakemake_executor_plugin_osgpilot.config.run_options import shared_prefixes
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
     TransferMethod,
     TransferPolicy,
-    shared_prefixes,
     url_schemes,
 )
 

@@ -7,7 +7,7 @@ from doubles import FakeAccessPoint
 from queued import NOW_S, SMALL
 
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
-from snakemake_executor_plugin_osgpilot.jobs.access_point import RunIdentity, Submission
+from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
@@ -15,6 +15,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FULL_DISKS
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
 
 P1, P2, P3 = Place("p1", "n1"), Place("p2", "n2"), Place("p3", "n1")

@@ -1,0 +1,11 @@
+"""The clock, as everybody gets it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The only source of time; seconds since the epoch."""
+
+    def now_s(self) -> float: ...
