@@ -58,8 +58,8 @@ class NotReadyError(MissingPrerequisiteError):
 def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[Running, bool]:
     """Bring the pool `name` up and wait until it is ready; False if it was up already.
 
-    A start that hangs is told to `say` and tried once more. Raises MissingPrerequisiteError if nothing is built
-    or a service does not start, InputError if `work` cannot be shown inside.
+    A start that hangs is told to `say` and tried once more. Raises MissingPrerequisiteError if
+    nothing is built or a service does not start, InputError if `work` cannot be shown inside.
     """
     with locked(cache() / "lock" / name):
         if running := find(name):
@@ -101,7 +101,8 @@ def check_work(path: Path) -> Path:
 def show(name: str, path: Path) -> None:
     """Show the folder `path` in the running pool `name` too, read-write, until it goes down.
 
-    Raises InputError if it cannot be a working folder, MissingPrerequisiteError if the kernel refuses.
+    Raises InputError if it cannot be a working folder, MissingPrerequisiteError if the kernel
+    refuses.
     """
     real = check_work(path)
     with locked(cache() / "lock" / name):

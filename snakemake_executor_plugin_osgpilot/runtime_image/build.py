@@ -17,7 +17,8 @@ IN_A_STEP = ("while running engine", "exit status")
 def make(base: str, output: Path | None) -> Path:
     """Build the image unless it is there, copy it to `output` if given; return where it is.
 
-    Raises MissingPrerequisiteError if this machine cannot or the build fails, InputError for what was given.
+    Raises MissingPrerequisiteError if this machine cannot or the build fails, InputError for what
+    was given.
     """
     place = source(base)
     packages = pins({each.name: each.version for each in importlib.metadata.distributions()})

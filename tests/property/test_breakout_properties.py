@@ -199,7 +199,7 @@ def test_jobs_of_any_name_change_nothing_about_a_pilot(before, after):
     assert parse.folders(said, mark) == [(str(len(before)), "osgpilot-r1-1", Path("/r1/pilots/x"))]
 
 
-LOG = (Path(__file__).parents[1] / "unit" / "event_log.txt").read_text()
+LOG = (Path(__file__).parents[1] / "unit" / "htcondor" / "event_log.txt").read_text()
 log_parts = st.lists(
     st.sampled_from([*LOG.splitlines(keepends=True), "...\n", "005 (", "\n"]) | hostile, max_size=8
 )
