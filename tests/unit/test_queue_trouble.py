@@ -230,7 +230,7 @@ def errands_due(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     hold(ap, "b", 34, 102)
-    hold(ap, "c", 14)
+    hold(ap, "c", 26)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
     outbox = queue._registry.outbox
