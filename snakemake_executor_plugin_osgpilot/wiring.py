@@ -157,7 +157,8 @@ def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run
         credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
-        taken.settle_at(place_of(ground.site, ground.schedd, pilots_at))
+        home = "" if access_point.fetches else str(Path.cwd())
+        taken.settle_at(replace(place_of(ground.site, ground.schedd, pilots_at), home=home))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.journal.on_lost = stop
