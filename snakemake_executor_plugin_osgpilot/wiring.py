@@ -157,8 +157,9 @@ def start(wishes: Wishes, state_folder: Path, share: Share, voice: Voice) -> Run
         credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
-        home = "" if access_point.fetches else str(Path.cwd())
-        taken.settle_at(replace(place_of(ground.site, ground.schedd, pilots_at), home=home))
+        place = place_of(ground.site, ground.schedd, pilots_at)
+        # from one elsewhere, outputs are fetched to where we are
+        taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.journal.on_lost = stop
