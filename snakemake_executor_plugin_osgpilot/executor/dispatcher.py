@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,10 +194,36 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         executors = list(self._lanes.values())
         if not executors:
             return
-        with ThreadPoolExecutor(len(executors)) as pool:
-            ended = [pool.submit(end, executor) for executor in executors]
-        for one in ended:
-            one.result()
+        with _uninterrupted(self.logger.warning):
+            with ThreadPoolExecutor(len(executors)) as pool:
+                ended = [pool.submit(end, executor) for executor in executors]
+            for one in ended:
+                one.result()
+
+
+@contextmanager
+def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM only `warn`, once: an end that is cut short leaves pilots behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    warnings = iter(
+        [
+            "osgpilot: still removing what this run has in HTCondor and Slurm; Ctrl-\\ ends "
+            "Snakemake at once, and `osgpilot reap` removes the rest then"
+        ]
+    )
+
+    def tell(*_: object) -> None:
+        for text in warnings:
+            warn(text)
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def finder(workflow: Any) -> Callable[[Policy, RunIdentity, Callable[[str], None]], RuleRouter]:

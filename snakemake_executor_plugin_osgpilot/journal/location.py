@@ -13,7 +13,8 @@ class Place:
 
     An access point is named by its `schedd` and the `collector` that knows it (no schedd: the one
     of `host`), Slurm's host by `ssh` (empty: `host`); there, the run has the files of its pilots
-    in `folder`.
+    in `folder`. The access point of `host` brings outputs to `home`, the working folder (empty:
+    not known, or they are fetched).
     """
 
     host: str = ""
@@ -21,6 +22,7 @@ class Place:
     collector: str = ""
     ssh: str = ""
     folder: str = ""
+    home: str = ""
 
     def differs(self, other: Place) -> str:
         """Return what of `other` cannot be followed from here, empty if all can."""
@@ -29,6 +31,8 @@ class Place:
             return f"its jobs are at the access point {other.schedd or f'of {other.host}'}"
         if self.ssh != other.ssh or not (is_own or other.ssh):
             return f"its pilots are in the Slurm of {other.ssh or other.host}"
+        if other.home and self.home != other.home:
+            return f"its jobs bring their outputs to {other.home}"
         return ""
 
     @property

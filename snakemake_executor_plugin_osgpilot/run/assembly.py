@@ -160,7 +160,9 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
         credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
-        taken.settle_at(place_of(ground.site, ground.schedd, pilots_at))
+        place = place_of(ground.site, ground.schedd, pilots_at)
+        # from one elsewhere, outputs are fetched to where we are
+        taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
     run.journal.on_lost = stop

@@ -44,6 +44,10 @@ class AcquiredRun:
         Raises `InputError` where an earlier life has some elsewhere: they would be run twice.
         """
         before = self.journal.place
+        with suppress(OSError):
+            # it may have another name now, or be reached by a link
+            if before.home and Path(before.home).samefile(place.home):
+                before = replace(before, home=place.home)
         if before != Place() and (elsewhere := place.differs(before)):
             live = any(not pilot.state.over for pilot in self.journal.pilots())
             if live or self.journal.entries():

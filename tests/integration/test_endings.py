@@ -89,6 +89,23 @@ def test_an_interrupted_workflow_leaves_nothing(workflow, sign):
     assert not (workflow.folder / "out/1").exists()
 
 
+def test_ctrl_c_pressed_again_and_again_leaves_nothing(workflow):
+    workflow.snakefile(SLEEPERS)
+    process = workflow.start("--osgpilot-max-pilots", "2")
+    until(lambda: running(6), "six running jobs")
+    os.kill(process.pid, signal.SIGINT)
+    until(lambda: "Terminating processes" in workflow.said, "Snakemake to notice")
+    while process.poll() is None and "Complete log" not in workflow.said:
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.3)
+    assert process.wait(120) != 0
+    assert nothing_left()
+    assert "Traceback" not in workflow.said
+    (path,) = workflow.folder.glob(f".snakemake/osgpilot/*/{JOURNAL}")
+    with closing(Journal(path)) as journal:
+        assert journal.is_finished
+
+
 def test_a_killed_snakemake_leaves_pilots_that_end_by_themselves(workflow):
     soon = {**SITE["condor"], "STARTD_NOCLAIM_SHUTDOWN": 10}
     workflow.write_site({**SITE, "condor": soon})

@@ -210,6 +210,39 @@ def test_a_cut_short_run_ends_when_nothing_is_left_to_do(counted, shared):
     assert nothing_left()
 
 
+def test_a_moved_folder_is_gone_on_with_after_it_was_moved_back(counted, shared):
+    first = counted.start(*options(shared))
+    until(lambda: len(executions(shared)) == 6, "six executions")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    here = counted.folder
+    away = here.rename(here.with_name(f"{here.name}-moved"))
+    moved = Workflow(away)
+    assert moved.run(*options(shared)) == 1
+    assert f"its jobs bring their outputs to {here}; " in moved.said
+    away.rename(here)
+    (shared / "go").touch()
+    # with their folders gone, waiting jobs may have been put on hold
+    assert counted.run(*options(shared)) == 0, counted.said
+    all_went_well(counted, shared)
+
+
+def test_jobs_run_again_after_their_folder_was_away_for_a_while(counted, shared):
+    first = counted.start(*options(shared))
+    until(lambda: len(executions(shared)) == 6, "six executions")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    waiting = tool("condor_q", "-allusers", "-constraint", "JobStatus == 1", "-af", "Iwd").split()
+    away = {Path(there): Path(there).rename(f"{there}-away") for there in waiting}
+    (shared / "go").touch()
+    codes = ("condor_q", "-allusers", "-af", "HoldReasonCode")
+    until(lambda: tool(*codes).split().count("14") == 2, "the hold of jobs without their folder")
+    for there, path in away.items():
+        path.rename(there)
+    assert counted.run(*options(shared)) == 0, counted.said
+    all_went_well(counted, shared)
+
+
 def idle() -> list[str]:
     return [
         f"{cluster}.{proc}"

@@ -38,7 +38,8 @@ OUT_OF_RESOURCES = (21, 34)
 """34 comes from the starter (cgroup), 21 from a policy of the pilot (Hold_If_Memory_Exceeded)."""
 MEMORY, DISK = 102, 104
 OUTPUT_TRANSFER, INPUT_TRANSFER = 12, 13
-TRANSFERS = (11, OUTPUT_TRANSFER, INPUT_TRANSFER, 18)
+FOLDER_GONE = 14
+TRANSFERS = (11, OUTPUT_TRANSFER, INPUT_TRANSFER, FOLDER_GONE, 18)
 HOOK, NOT_STARTED = 19, 6
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -52,7 +53,7 @@ PLAIN = {
     6: "its command could not be started; has the container image a /bin/bash, and is it made for "
     "this kind of machine?",
     7: "the access point could not write what it printed; is its disk full?",
-    14: "its folder on the access point is gone or cannot be entered",
+    FOLDER_GONE: "its folder on the access point is gone or cannot be entered",
     22: "the access point could not write the run's event log; is its disk full?",
     26: "a policy of the access point's administrators stopped it",
     32: "its inputs are larger than the access point allows",

@@ -1,5 +1,7 @@
 """Each job to where its rule goes; callbacks and ends to everybody."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -190,3 +192,27 @@ def test_all_are_ended_whatever_happens_to_one(opened):
         ours.shutdown()
     ours.cancel()
     assert [(one.ended, one.cancelled) for one in opened] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", ["cancel", "shutdown"])
+def test_another_interrupt_does_not_cut_the_end_short(opened, monkeypatch, end, number):
+    said = []
+    made = dispatcher(*jobs("map", 300), said=said)
+    (inner,) = opened
+
+    def interrupted():
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        inner.ended = "wholly"
+
+    monkeypatch.setattr(inner, end, interrupted)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        getattr(made, end)()
+        assert inner.ended == "wholly"
+        (line,) = (line for line in said if "Ctrl-\\" in line)
+        assert "still removing" in line
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)

@@ -86,7 +86,7 @@ def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
 def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, ap):
     queue.add([job("a")])
     queue.send()
-    hold(ap, "a", 14)
+    hold(ap, "a", 26)
     queue.follow()
     assert queue.over() == {}
     ap.remove_fails = OutcomeUnknownError("schedd is away")
@@ -353,7 +353,7 @@ def errands_due(queue, ap):
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
     hold(ap, "b", 34, 102)
-    hold(ap, "c", 14)
+    hold(ap, "c", 26)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
     outbox = queue._registry.outbox

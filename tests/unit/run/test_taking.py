@@ -220,6 +220,30 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
     taken.journal.close()
 
 
+def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arrive(tmp_path):
+    before, now, linked = (tmp_path / name for name in ("before", "now", "linked"))
+    before.mkdir()
+    taken = take(before / ".snakemake", seat(), print)
+    taken.settle_at(replace(HERE, home=str(before)))
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    linked.symlink_to(before)
+    taken.settle_at(replace(HERE, home=str(linked)))
+    taken.settle_at(replace(HERE, home=str(before)))
+    taken.journal.hold(None)
+    taken.journal.close()
+    before.rename(now)
+    taken = take(now / ".snakemake", seat(), print)
+    refused = rf"was cut short, and its jobs bring their outputs to {before}; .* `osgpilot reap`"
+    with pytest.raises(InputError, match=refused):
+        taken.settle_at(replace(HERE, home=str(now)))
+    assert taken.journal.place == replace(HERE, home=str(before))
+    before.symlink_to(now)
+    taken.settle_at(replace(HERE, home=str(now)))
+    assert taken.journal.place == replace(HERE, home=str(now))
+    taken.journal.close()
+
+
 def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):
     (tmp_path / "osgpilot").touch()
     with pytest.raises(

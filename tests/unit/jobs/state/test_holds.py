@@ -71,7 +71,7 @@ def test_disk_grows_alike():
     assert isinstance(judge(held(34, 104, of=job(disk_mb=10_000)), PILOT), Fail)
 
 
-@pytest.mark.parametrize("code", [11, 12, 13, 18, 19])
+@pytest.mark.parametrize("code", [11, 12, 13, 14, 18, 19])
 def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
     waits_s = [judge(held(code, EIO, before=n), PILOT).after_s for n in range(TRANSFERS_MAX - 1)]
     assert waits_s == [10, 40, 160, 640]
@@ -86,7 +86,6 @@ def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
         (13, ENOENT, "an input could not be read on the access point"),
         (3, 0, "a policy of the job"),
         (6, ENOENT, "/bin/bash"),
-        (14, ENOENT, "its folder on the access point"),
         (26, 0, "administrators"),
         (34, 101, "HTCondor put it on hold"),
         (45, 0, "container image"),
