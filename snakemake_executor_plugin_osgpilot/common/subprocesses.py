@@ -98,12 +98,17 @@ def _finished(
     finally:
         if process.poll() is None:
             _kill_with_children(process)
+        _close(process)
     return out or b"", err or b"", process.returncode
 
 
 def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
     _kill_session(process)
     process.wait()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes to a process that has ended, also where its output was not read."""
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with suppress(OSError):

@@ -36,7 +36,7 @@ FORGED = (
 CANCEL = """
 import sys
 from pathlib import Path
-from snakemake_executor_plugin_osgpilot.errors import Refused
+from snakemake_executor_plugin_osgpilot.errors import RejectedError
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
@@ -45,7 +45,7 @@ act, *pilots = sys.argv[1:]
 slurm = SlurmClient(Host(Here()), "alice", SlurmOptions(), Path("/nowhere"))
 try:
     getattr(slurm, act)(dict(each.split("=") for each in pilots))
-except Refused as refusal:
+except RejectedError as refusal:
     print("refused", refusal)
 """
 

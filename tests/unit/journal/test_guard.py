@@ -13,14 +13,14 @@ from snakemake_executor_plugin_osgpilot.journal.process import started
 
 LOSER = """
 import subprocess, sys, threading, time
-from snakemake_executor_plugin_osgpilot.errors import Lost
+from snakemake_executor_plugin_osgpilot.errors import RunTakenOverError
 from snakemake_executor_plugin_osgpilot.journal.fencing import stop
 
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 try:
     # as Snakemake does, which tells failures and deletes outputs on its way out
-    threading.Thread(target=stop, args=(Lost("run r1 was taken over by process 7 on b"),)).start()
+    threading.Thread(target=stop, args=(RunTakenOverError("run r1 was taken over by process 7 on b"),)).start()
     time.sleep(600)
 finally:
     print("cleaned up", flush=True)

@@ -67,7 +67,7 @@ def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
 
 
 def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
-    more = {"setbacks": (FailedAttempt(f"could not fetch https://x/?k={SECRET}"),)}
+    more = {"failed_attempts": (FailedAttempt(f"could not fetch https://x/?k={SECRET}"),)}
     shown = told(tmp_path, "", error=f"out is a link to {SECRET}", **more)
     assert SECRET not in shown
     assert shown.count(MASK) == 2

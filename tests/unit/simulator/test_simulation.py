@@ -379,7 +379,7 @@ def test_nothing_that_a_planner_can_reach_knows_a_runtime_that_is_yet_to_be_seen
 ALLOWED = {
     "Commitment",
     "Estimates", "Gate", "JobClass", "NoneType", "Pilot", "PilotState", "Running", "Shape",
-    "Snapshot", "Soon", "bool", "dict", "float", "frozenset", "int", "str", "tuple",
+    "Snapshot", "UpcomingGroup", "bool", "dict", "float", "frozenset", "int", "str", "tuple",
 }  # fmt: skip
 
 
