@@ -20,7 +20,8 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 try:
     # as Snakemake does, which tells failures and deletes outputs on its way out
-    threading.Thread(target=stop, args=(RunTakenOverError("run r1 was taken over by process 7 on b"),)).start()
+    lost = RunTakenOverError("run r1 was taken over by process 7 on b")
+    threading.Thread(target=stop, args=(lost,)).start()
     time.sleep(600)
 finally:
     print("cleaned up", flush=True)
