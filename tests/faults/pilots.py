@@ -17,7 +17,7 @@ dead=$(cat "/run/slurmd-$1.pid") allocations=
 for process in $(pgrep -f slurm_script); do
     grep -qz "^SLURMD_NODENAME=$1$" "/proc/$process/environ" || continue
     dead+=" $(family "$process")"
-    allocations+=" $(tr '\0' '\n' < "/proc/$process/environ" | sed -n 's/^SLURM_JOB_ID=//p')"
+    allocations+=" $(tr '\\0' '\\n' < "/proc/$process/environ" | sed -n 's/^SLURM_JOB_ID=//p')"
 done
 kill -KILL $dead
 for allocation in $allocations; do
