@@ -13,13 +13,14 @@ family() {
     for child in $(pgrep -P "$1"); do family "$child"; done
     echo "$1"
 }
-dead=$(cat "/run/slurmd-$1.pid")
+dead=$(cat "/run/slurmd-$1.pid") allocations=
 for process in $(pgrep -f slurm_script); do
-    ! grep -qz "^SLURMD_NODENAME=$1$" "/proc/$process/environ" || dead+=" $(family "$process")"
+    grep -qz "^SLURMD_NODENAME=$1$" "/proc/$process/environ" || continue
+    dead+=" $(family "$process")"
+    allocations+=" $(tr '\\0' '\\n' < "/proc/$process/environ" | sed -n 's/^SLURM_JOB_ID=//p')"
 done
 kill -KILL $dead
-shift
-for allocation; do
+for allocation in $allocations; do
     # what was started meanwhile
     for _ in 1 2 3; do
         left=$(grep -ls "osg-pilot[.]$allocation[.]" /proc/[0-9]*/mountinfo | cut -d / -f 3)
@@ -28,8 +29,7 @@ for allocation; do
     rm -rf "/var/tmp/osg-pilot.$allocation".*
 done
 """
-"""Kills the slurmd of a node and all pilots there, and empties its disk: $1 is the node, the others
-are the allocations on it."""
+"""Kills the slurmd of the node $1 and all pilots there, whosever they are, and empties its disk."""
 
 POWER_BACK = """
 slurmd -N "$1"
@@ -77,9 +77,8 @@ def node(round_: Round) -> None:
     dead = []
     for name in names:
         hit = {world: [a for a, at in _pilots_of(world) if at == name] for world in round_.struck}
-        allocations = [each for listed in hit.values() for each in listed]
         if any(hit[world] for world in spared):
-            round_.root(POWER_LOSS, name, *allocations)
+            round_.root(POWER_LOSS, name)
             round_.root("scontrol update nodename=$1 state=down reason=dead", name)
             dead.append(name)
             spared = [world for world in spared if not hit[world]]

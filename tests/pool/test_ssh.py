@@ -155,7 +155,7 @@ def test_why_a_pilot_waits_is_asked_where_slurm_is(ap: Pool):
     assert ap.run("squeue", host="ap").returncode != 0, "there is no Slurm here"
     with started(ap) as workflow:
         shown = ("squeue", "--noheader", "--me", "--format=%j")
-        until(lambda: "osgpilot" in ap.say(*shown), 60, "a pilot")
+        until(lambda: "osgpilot" in ap.say(*shown), 120, "a pilot")
         pilot = ap.say(*shown).splitlines()[0].strip()
         explain = ("osgpilot", "explain", "--json", pilot)
         known = "a pilot in the history"
