@@ -61,7 +61,7 @@ def _waiting(job: JobFact, facts: Facts) -> _Told:
         how = "the run has ended" if facts.ended else "Snakemake is not there any more"
         return (
             [*lines, f"{how}: no pilot is started for it"],
-            "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+            "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
         )
     if job.state == "queued":
         lines.append("it is not in HTCondor's queue yet: osgpilot sends jobs as there is room")

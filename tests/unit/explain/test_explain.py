@@ -115,7 +115,7 @@ JOBS = {
     "Snakemake is gone": (
         run(job(), pilot(), alive=False),
         "Snakemake is not there any more: no pilot is started for it",
-        "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+        "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
     ),
     "the run has ended": (
         run(job(), alive=False, ended=True),
