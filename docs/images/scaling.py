@@ -1,8 +1,8 @@
 """Draw how scaling decides: `python docs/images/scaling.py` writes scaling-*.svg beside itself.
 
-Each picture is three simulated runs of one workflow, with other values of `osgpilot-economy`. The
-simulation and its chance are those of `osgpilot simulate`, so the same source gives the same
-pictures.
+Each picture is three simulated runs of one workflow, with other values of `osgpilot-cost-weight`.
+The simulation and its random numbers are those of `osgpilot simulate`, so the same source gives
+the same pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 WORKFLOWS = {"bag": 1000, "rounds": 1000, "tail": 600}
 """Families of workflows that the simulator knows, and how many jobs they have here."""
 
-ECONOMIES = (0.0, 0.5, 0.8)
+COST_WEIGHTS = (0.0, 0.5, 0.8)
 SEED = 0
 PILOTS_MAX = 200
 
@@ -51,13 +51,13 @@ class Panel(NamedTuple):
     busy: list[float]
 
 
-def panel(family: str, jobs: int, economy: float) -> Panel:
+def panel(family: str, jobs: int, cost_weight: float) -> Panel:
     """Simulate a run and return what to draw of it."""
     scenario = SCENARIOS[family]
     workload = scenario.workload(SEED, jobs)
     policy = replace(
         scenario.policy(workload),
-        economy=economy,
+        cost_weight=cost_weight,
         pilots_max=PILOTS_MAX,
         pending_max=PILOTS_MAX,
         cores_max=None,
@@ -67,7 +67,7 @@ def panel(family: str, jobs: int, economy: float) -> Panel:
     at_s = [end_s * place / (POINTS - 1) for place in range(POINTS)]
     moments = list(_sampled(outcome.series, at_s))
     return Panel(
-        f"economy {economy:g}",
+        f"cost weight {cost_weight:g}",
         _said(outcome),
         end_s,
         [moment.waiting + moment.running for moment in moments],
@@ -150,7 +150,7 @@ def _legend(y: float) -> list[str]:
 def main() -> None:
     """Write all pictures, and say what they show."""
     for family, jobs in WORKFLOWS.items():
-        panels = [panel(family, jobs, economy) for economy in ECONOMIES]
+        panels = [panel(family, jobs, cost_weight) for cost_weight in COST_WEIGHTS]
         (HERE / f"scaling-{family}.svg").write_text(picture(panels), encoding="utf-8")
         for each in panels:
             print(f"{family}, {each.title}: {each.said}")

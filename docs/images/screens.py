@@ -84,8 +84,8 @@ SCREENS = {
         "osgpilot status",
         "A later run: how long jobs take is known from the first, and so is the time to go.",
     ),
-    "reap": (
-        "osgpilot reap",
+    "cleanup": (
+        "osgpilot cleanup",
         "Snakemake was killed. The same command would go on where it was; this removes what is\n"
         "left of it.",
     ),
@@ -255,7 +255,7 @@ def leavings(album: Album) -> None:
     album.add("status-known", shown("osgpilot", "status"))
     tool("pkill", "-KILL", "-u", "alice", "-f", "bin/snakemake")
     snakemake.wait()
-    album.add("reap", shown("osgpilot", "reap", "--yes"))
+    album.add("cleanup", shown("osgpilot", "cleanup", "--yes"))
 
 
 def simulation(album: Album) -> None:

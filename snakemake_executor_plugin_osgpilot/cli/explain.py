@@ -47,13 +47,13 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     osgpilot explain 4711             a pilot by its Slurm job
     """
     from snakemake_executor_plugin_osgpilot.explain.explain import explain as explained
-    from snakemake_executor_plugin_osgpilot.explain.gather import facts, names
+    from snakemake_executor_plugin_osgpilot.explain.gather import facts
     from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
     story = watched.look()
     known = facts(story, _ask(story), time.time(), alive=watched.is_alive())
-    told = explained(what, names(story), known)
+    told = explained(what, known)
     if what and not told:
         raise InputError(
             f"run {watched.folder.name} has no rule, job or pilot {what!r} so far: a rule is known "

@@ -2,10 +2,10 @@
 
 import click
 
+from snakemake_executor_plugin_osgpilot.cli.cleanup import cleanup
 from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
 from snakemake_executor_plugin_osgpilot.cli.explain import explain
 from snakemake_executor_plugin_osgpilot.cli.plan import plan
-from snakemake_executor_plugin_osgpilot.cli.reap import reap
 from snakemake_executor_plugin_osgpilot.cli.report import report
 from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
 from snakemake_executor_plugin_osgpilot.cli.site import site
@@ -55,5 +55,5 @@ def main() -> None:
     """
 
 
-for command in (site, doctor, plan, status, explain, report, reap, simulate, runtime, pool):
+for command in (site, doctor, plan, status, explain, report, cleanup, simulate, runtime, pool):
     main.add_command(command)

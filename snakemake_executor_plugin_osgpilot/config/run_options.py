@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.site import Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
-from snakemake_executor_plugin_osgpilot.model.identity import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.resources import Policy
 
 
@@ -25,7 +25,7 @@ class Limits:
     pending_max: int
     cores_max: int | None
     core_h_max: float | None
-    economy: float
+    cost_weight: float
     queued_max: int = QUEUED_MAX
 
     def check(self) -> None:
@@ -44,15 +44,15 @@ class Limits:
             raise InputError(
                 f"--osgpilot-max-core-hours is {self.core_h_max}; it has to be a number above 0"
             )
-        if not 0 <= self.economy <= 1:
-            raise InputError(f"--osgpilot-economy is {self.economy}; it goes from 0 to 1")
+        if not 0 <= self.cost_weight <= 1:
+            raise InputError(f"--osgpilot-cost-weight is {self.cost_weight}; it goes from 0 to 1")
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
 
-    `scope` says whose jobs they take, see `ports.Scope`; `on_exit` what Ctrl-C means, see
+    `pilot_sharing` says whose jobs they take; `on_exit` what Ctrl-C means, see
     `journal.ending`; `access_point` replaces what the site file says, see `access_point.choose`.
     """
 
@@ -60,18 +60,20 @@ class RunOptions:
     site_file: Path
     limits: Limits
     shared_folders: tuple[str, ...] = ()
-    scope: str | None = None
+    pilot_sharing: str | None = None
     on_exit: str = "cancel"
     access_point: str | None = None
 
     @property
-    def whose(self) -> Scope:
-        """The scope that is meant. Raises `InputError`."""
+    def whose(self) -> PilotSharing:
+        """Whose jobs the pilots take. Raises `InputError`."""
         try:
-            return Scope(self.scope or Scope.WORKFLOW)
+            return PilotSharing(self.pilot_sharing or PilotSharing.WORKFLOW)
         except ValueError as error:
-            known = ", ".join(Scope)
-            raise InputError(f"--osgpilot-scope is {self.scope!r}; it can be {known}") from error
+            known = ", ".join(PilotSharing)
+            raise InputError(
+                f"--osgpilot-pilot-sharing is {self.pilot_sharing!r}; it can be {known}"
+            ) from error
 
 
 def wishes_of(settings: Any) -> RunOptions:
@@ -84,11 +86,11 @@ def wishes_of(settings: Any) -> RunOptions:
             settings.max_pending,
             settings.max_cores,
             settings.max_core_hours,
-            settings.economy,
+            settings.cost_weight,
             settings.max_queued,
         ),
         shared_prefixes(settings.shared_prefixes),
-        settings.scope,
+        settings.pilot_sharing,
         settings.on_exit,
         settings.access_point,
     )
@@ -102,7 +104,7 @@ def policy_of(site: Site, limits: Limits) -> Policy:
         pending_max=limits.pending_max,
         cores_max=limits.cores_max,
         core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
-        economy=limits.economy,
+        cost_weight=limits.cost_weight,
     )
 
 

@@ -47,7 +47,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "file]",
         ),
     )
-    scope: Optional[str] = field(
+    pilot_sharing: Optional[str] = field(
         default="workflow",
         metadata=_said(
             "WHOSE",
@@ -157,7 +157,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "wait with Snakemake. The OSPool allows 10,000 for each user. [default: 10000]",
         ),
     )
-    economy: float = field(
+    cost_weight: float = field(
         default=0.5,
         metadata=_said(
             "WEIGHT",
@@ -166,12 +166,12 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "core-hours. [default: 0.5]",
         ),
     )
-    when: Optional[str] = field(
+    offload: Optional[str] = field(
         default="auto",
         metadata=_said(
-            "WHEN",
-            "Which rules go to the OSPool that do not say so themselves (resource ospool): those "
-            "that suit it and are worth pilots (auto), all that a pilot can run (always), or "
+            "MODE",
+            "Rules whose jobs go to the OSPool, unless the rule says so itself (resource ospool): "
+            "those that suit it and are worth pilots (auto), all that a pilot can run (always), or "
             "none (never). Without plain Slurm to fall back to, auto is as always. [default: "
             "auto]",
             choices=["auto", "always", "never"],

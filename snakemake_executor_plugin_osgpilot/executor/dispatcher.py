@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 Destination = tuple[str, str, str]
 """Where jobs go: the name of a place (`Where`), and if it is the OSPool the project that pays and
-the scope of the pilots (empty: the workflow's)."""
+whose jobs its pilots take (empty: as the setting says)."""
 
 
 class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     """Hands jobs to executors of its own, and passes Snakemake's callbacks on to them.
 
-    There is one for each project and scope in the OSPool, each with a run of its own and a share of
-    the same allowance, and at most one for what runs elsewhere. They report to Snakemake's
-    scheduler by themselves.
+    There is one for each project and pilot sharing in the OSPool, each with a run of its own and a
+    share of the same allowance, and at most one for what runs elsewhere. They report to
+    Snakemake's scheduler by themselves.
     """
 
     def __init__(self, workflow: Any, logger: Any) -> None:
@@ -85,7 +85,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         where = decision.route.where
         assert where is not None
         if where is Where.OSPOOL:
-            return self._ospool(decision.project, decision.scope)
+            return self._ospool(decision.project, decision.pilot_sharing)
         lane = (where.value, "", "")
         if lane not in self._lanes:
             if where is Where.SLURM:
@@ -96,19 +96,21 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._lanes[lane] = made
         return self._lanes[lane]
 
-    def _ospool(self, project: str, scope: str = "") -> Executor:
+    def _ospool(self, project: str, sharing: str = "") -> Executor:
         from snakemake_executor_plugin_osgpilot.executor.fallback import WorkflowProxy
         from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
         from snakemake_executor_plugin_osgpilot.routing.policy import Where
         from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
 
-        lane = (Where.OSPOOL.value, project, scope)
+        lane = (Where.OSPOOL.value, project, sharing)
         if lane not in self._lanes:
             workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
             if self._lanes:
-                own = replace(settings, project=project, scope=scope or settings.scope)
+                own = replace(
+                    settings, project=project, pilot_sharing=sharing or settings.pilot_sharing
+                )
                 workflow = WorkflowProxy(workflow, executor_settings=own)
-                logger = _Telling(logger, whose_text(project, scope))
+                logger = _Telling(logger, whose_text(project, sharing))
             share = self._allowance.share()
             self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
         ospool: Executor = self._lanes[lane]
@@ -121,7 +123,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
-        return decision.route.where.value, decision.project, decision.scope
+        return decision.route.where.value, decision.project, decision.pilot_sharing
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Hand every job to where its rule goes; what goes to the OSPool is checked first."""
@@ -210,7 +212,7 @@ def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
     warnings = iter(
         [
             "osgpilot: still removing what this run has in HTCondor and Slurm; Ctrl-\\ ends "
-            "Snakemake at once, and `osgpilot reap` removes the rest then"
+            "Snakemake at once, and `osgpilot cleanup` removes the rest then"
         ]
     )
 
@@ -233,23 +235,25 @@ def finder(workflow: Any) -> Callable[[Policy, RunIdentity, Callable[[str], None
     """
     from snakemake_executor_plugin_osgpilot.executor import fallback
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
-    from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When
+    from snakemake_executor_plugin_osgpilot.routing.policy import Offload, Ways
     from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
     from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 
     settings = workflow.executor_settings
-    choices = [when.value for when in When]
-    if settings.when not in choices:
-        raise InputError(f"--osgpilot-when {settings.when!r} is not {', '.join(choices)}")
-    when = When(settings.when)
+    choices = [each.value for each in Offload]
+    if settings.offload not in choices:
+        raise InputError(f"--osgpilot-offload {settings.offload!r} is not {', '.join(choices)}")
+    offload = Offload(settings.offload)
     where, takes_any = fallback.choose(settings.fallback)
     cores = fallback.local_cores(workflow)
     seen_core_s = core_s_seen(Path.cwd())
 
     def routes_of(policy: Policy, seat: RunIdentity, say: Callable[[str], None]) -> RuleRouter:
-        ways = Ways(policy, when, where, takes_any, cores)
+        ways = Ways(policy, offload, where, takes_any, cores)
         requests = Requests(policy, say=_nothing, warn=_nothing)
-        return RuleRouter(workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.scope)
+        return RuleRouter(
+            workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.pilot_sharing
+        )
 
     return routes_of
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
 from snakemake_executor_plugin_osgpilot.explain.jobs import WAITING, explain_job
 from snakemake_executor_plugin_osgpilot.explain.pilots import explain_pilot
 from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS
+from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 
 TROUBLE = (*WAITING, "held")
 
@@ -16,10 +16,9 @@ KINDS_MAX = 8
 """So many kinds of trouble of one rule are explained."""
 
 
-def explain(what: str, names: Iterable[tuple[str, str]], facts: Facts) -> tuple[Explanation, ...]:
+def explain(what: str, facts: Facts) -> tuple[Explanation, ...]:
     """Return explanations of `what`, nothing if it names nothing; of all that waits if empty.
 
-    `names` are further names of jobs (output files, Snakemake's numbers), each with the job's key.
     Rules are looked for first, then pilots, then jobs.
     """
     if not what:
@@ -30,36 +29,35 @@ def explain(what: str, names: Iterable[tuple[str, str]], facts: Facts) -> tuple[
     pilots = [p for p in facts.pilots if what in (p.name, p.allocation)]
     if pilots:
         return tuple(explain_pilot(pilot, facts) for pilot in pilots)
-    keys = {key for name, key in names if name == what}
-    jobs = [job for job in facts.jobs if what in (job.job_id, job.key) or job.key in keys]
+    jobs = [job for job in facts.jobs if what in (job.job_id, job.key, *job.names)]
     return tuple(explain_job(job, facts) for job in jobs[-1:])
 
 
 def _everything(facts: Facts) -> tuple[Explanation, ...]:
-    told: list[Explanation] = []
-    by_reason: defaultdict[tuple[str, str], list[PilotFact]] = defaultdict(list)
+    found: list[Explanation] = []
+    by_reason: defaultdict[tuple[str, str], list[Pilot]] = defaultdict(list)
     for pilot in facts.pilots:
         if pilot.waits:
             by_reason[pilot.offer, pilot.pending_reason].append(pilot)
     for pilots in by_reason.values():
         one = explain_pilot(pilots[0], facts)
         alike = [f"and {len(pilots) - 1} more alike"] if len(pilots) > 1 else []
-        told.append(Explanation(one.subject, (*one.lines, *alike), one.next_step))
+        found.append(Explanation(one.subject, (*one.lines, *alike), one.next_step))
     rules = dict.fromkeys(job.rule for job in facts.jobs if job.state in TROUBLE)
     for rule in rules:
         waiting = [job for job in facts.jobs if job.rule == rule and job.state in TROUBLE]
-        told += _rule(rule, waiting, facts)
+        found += _rule(rule, waiting, facts)
     if not rules and facts.refusals:
         lines = tuple(f"no more pilots are started: {each.reason}" for each in facts.refusals)
-        told.append(Explanation("pilots", lines, REFUSALS.get(facts.refusals[0].rule, "")))
-    return tuple(told)
+        found.append(Explanation("pilots", lines, REFUSALS.get(facts.refusals[0].rule, "")))
+    return tuple(found)
 
 
-def _rule(rule: str, jobs: list[JobFact], facts: Facts) -> tuple[Explanation, ...]:
+def _rule(rule: str, jobs: list[Job], facts: Facts) -> tuple[Explanation, ...]:
     """Explain one job of each kind of trouble there is; one of those that run if there is none."""
     counts = Counter("waiting" if job.state in WAITING else job.state for job in jobs)
     head = f"rule {rule}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
-    kinds: dict[tuple[object, ...], list[JobFact]] = {}
+    kinds: dict[tuple[object, ...], list[Job]] = {}
     for job in jobs:
         if job.state in (*TROUBLE, "failed"):
             kinds.setdefault(_kind(job), []).append(job)
@@ -67,13 +65,13 @@ def _rule(rule: str, jobs: list[JobFact], facts: Facts) -> tuple[Explanation, ..
     if not kinds and running:
         slowest = min(running, key=lambda job: job.since_s)
         kinds[_kind(slowest)] = [slowest]
-    told = [Explanation(f"rule {rule}", (head,))]
+    found = [Explanation(f"rule {rule}", (head,))]
     for alike in list(kinds.values())[:KINDS_MAX]:
         one = explain_job(min(alike, key=lambda job: job.since_s), facts)
         more = [f"and {len(alike) - 1} more alike"] if len(alike) > 1 else []
-        told.append(Explanation(one.subject, (*one.lines, *more), one.next_step))
-    return tuple(told)
+        found.append(Explanation(one.subject, (*one.lines, *more), one.next_step))
+    return tuple(found)
 
 
-def _kind(job: JobFact) -> tuple[object, ...]:
+def _kind(job: Job) -> tuple[object, ...]:
     return job.state, job.job_class, job.code, job.subcode, bool(job.text)

@@ -1,88 +1,70 @@
-"""Facts of a run that explain why something waits, is held, slow or refused; and explanations."""
+"""What is known of a run when something of it is explained; and explanations."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
 
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy, Shape
-
-
-@dataclass(frozen=True)
-class JobFact:
-    """A job as it is known. `name` is rule and wildcards, `state` as `report.facts.Job` has it.
-
-    `text` is why it is held, waits again or failed; `code` and `subcode` those of a hold, 0 if not
-    known. `usual_s` is what jobs of its rule took, None before one ended, `woken_s` when we had
-    HTCondor think of it again.
-    """
-
-    key: str
-    rule: str
-    name: str
-    state: str
-    job_class: JobClass
-    since_s: float
-    job_id: str = ""
-    text: str = ""
-    code: int = 0
-    subcode: int = 0
-    allocation: str = ""
-    node: str = ""
-    starts: int = 0
-    usual_s: float | None = None
-    woken_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class PilotFact:
-    """A pilot as it is known. `free` is its shape less what runs there, `life_s` how long a job may
-    take that starts there now, or when it comes.
-    """
-
-    name: str
-    state: str
-    shape: Shape
-    free: Shape
-    since_s: float
-    allocation: str = ""
-    node: str = ""
-    offer: str = ""
-    pending_reason: str = ""
-    failure: str = ""
-    life_s: float = 0.0
-    jobs: int = 0
-
-    @property
-    def waits(self) -> bool:
-        """Whether Slurm has not started it yet."""
-        return self.state in ("intended", "pending")
-
-    @property
-    def serves(self) -> bool:
-        """Whether it takes jobs, now or as soon as it is there."""
-        return self.waits or self.state in ("booting", "ready")
-
-    @property
-    def label(self) -> str:
-        """How a user finds it."""
-        return f"Slurm job {self.allocation}" if self.allocation else f"pilot {self.name}"
+from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Policy, Shape
+from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A run at `at_s`. `alive` says whether a Snakemake works on it, `ended` whether it came to its
-    end. `refusals` are those of the latest plan; `unanswered` says who did not answer.
+    """A run at `at_s`.
+
+    `alive` says whether a Snakemake works on it, `ended` whether it came to its end. `refusals` are
+    those of the latest plan, `unanswered` says who did not answer.
     """
 
     at_s: float
     alive: bool
     ended: bool
     policy: Policy | None
-    jobs: tuple[JobFact, ...]
-    pilots: tuple[PilotFact, ...]
+    jobs: tuple[Job, ...]
+    pilots: tuple[Pilot, ...]
     refusals: tuple[Refusal, ...] = ()
     unanswered: tuple[str, ...] = ()
+
+    def running_on(self, pilot: Pilot) -> list[Job]:
+        """Return the jobs that run on a pilot."""
+        return self._running.get(pilot.name, [])
+
+    def free(self, pilot: Pilot) -> Shape:
+        """Return the shape of a pilot less what runs there."""
+        free = pilot.shape
+        for job in self.running_on(pilot):
+            free -= job.job_class.shape
+        return free
+
+    def life_s(self, pilot: Pilot) -> float:
+        """Return how long a job may take that starts there now, or when the pilot is up."""
+        if pilot.waits or pilot.ends_s is None:
+            return pilot.walltime_s - (self.policy.life_taken_s if self.policy else 0)
+        return pilot.ends_s - END_MARGIN_S - self.at_s
+
+    def usual_s(self, rule: str) -> float | None:
+        """Return the median time that jobs of a rule took, None before one ended."""
+        return self._usual_s.get(rule)
+
+    @cached_property
+    def _running(self) -> dict[str, list[Job]]:
+        running: defaultdict[str, list[Job]] = defaultdict(list)
+        for job in self.jobs:
+            if job.state == "running" and job.last is not None:
+                running[job.last.pilot].append(job)
+        return running
+
+    @cached_property
+    def _usual_s(self) -> dict[str, float]:
+        took_s: defaultdict[str, list[float]] = defaultdict(list)
+        for job in self.jobs:
+            if job.state == "done" and job.last is not None and job.last.stopped_s is not None:
+                took_s[job.rule].append(job.last.stopped_s - job.last.started_s)
+        return {rule: median(times) for rule, times in took_s.items()}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
 from snakemake_executor_plugin_osgpilot.explain.pilots import waits_for
 from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS, of_hold
 from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, may_start_beside
 from snakemake_executor_plugin_osgpilot.model.resources import lacks
+from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import text, unfit
 
 WAITING = ("queued", "waiting")
@@ -25,9 +26,9 @@ NAMED_MAX = 5
 """So many pilots are named; of more, the number is told."""
 
 
-def explain_job(job: JobFact, facts: Facts) -> Explanation:
+def explain_job(job: Job, facts: Facts) -> Explanation:
     """Return why a job waits, is held, runs for long, or failed."""
-    names = f"{job.name} (HTCondor job {job.job_id})" if job.job_id else job.name
+    names = f"{job.title} (HTCondor job {job.job_id})" if job.job_id else job.title
     for_s = duration(facts.at_s - job.since_s)
     if job.state in WAITING:
         told, step = _waiting(job, facts)
@@ -37,20 +38,20 @@ def explain_job(job: JobFact, facts: Facts) -> Explanation:
         head = f"{names}: held for {for_s}"
     elif job.state == "running":
         told, step = _running(job, facts)
-        head = f"{names}: runs for {for_s} in Slurm job {job.allocation} on {job.node}"
+        head = f"{names}: runs for {for_s} {_where(job)}"
     else:
         told, step = _over(job)
         head = f"{names}: {job.state} {for_s} ago"
-    return Explanation(job.name, (head, *told), step)
+    return Explanation(job.title, (head, *told), step)
 
 
 _Told = tuple[list[str], str]
 
 
-def _waiting(job: JobFact, facts: Facts) -> _Told:
+def _waiting(job: Job, facts: Facts) -> _Told:
     lines = []
     if job.text:
-        lines.append(f"it has been started {job.starts} time(s) before: {job.text}")
+        lines.append(f"it has been started {len(job.attempts)} time(s) before: {job.text}")
     if job.woken_s:
         lines.append(
             "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
@@ -61,7 +62,7 @@ def _waiting(job: JobFact, facts: Facts) -> _Told:
         how = "the run has ended" if facts.ended else "Snakemake is not there any more"
         return (
             [*lines, f"{how}: no pilot is started for it"],
-            "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+            "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
         )
     if job.state == "queued":
         lines.append("it is not in HTCondor's queue yet: osgpilot sends jobs as there is room")
@@ -72,47 +73,44 @@ def _waiting(job: JobFact, facts: Facts) -> _Told:
             "have the rule ask for less, or make pilots larger in the site file",
         )
     serving = [pilot for pilot in facts.pilots if pilot.serves]
-    lines += list(_against(job, serving)) or ["no pilot is there or on its way"]
+    lines += list(_against(job, serving, facts)) or ["no pilot is there or on its way"]
     lines += [f"no more pilots are started: {refusal.reason}" for refusal in facts.refusals]
     return lines, _step(job, serving, facts)
 
 
-def _against(job: JobFact, serving: list[PilotFact]) -> Iterator[str]:
+def _against(job: Job, serving: list[Pilot], facts: Facts) -> Iterator[str]:
     """Say of each pilot what it lacks for the job, alike ones together."""
-    groups: defaultdict[tuple[str, str], list[PilotFact]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str], list[Pilot]] = defaultdict(list)
     for pilot in serving:
-        groups[pilot.state, _verdict(job, pilot)].append(pilot)
+        groups[pilot.state, _verdict(job, pilot, facts)].append(pilot)
     for (state, verdict), pilots in sorted(groups.items()):
         named = ", ".join(pilot.allocation or pilot.name for pilot in pilots[:NAMED_MAX])
         more = f" and {len(pilots) - NAMED_MAX} more" if len(pilots) > NAMED_MAX else ""
         yield f"{len(pilots)} pilot(s) {state} (Slurm job {named}{more}): {verdict}"
 
 
-def _verdict(job: JobFact, pilot: PilotFact) -> str:
-    if missing := lacks(job.job_class, pilot.shape, pilot.life_s):
+def _verdict(job: Job, pilot: Pilot, facts: Facts) -> str:
+    life_s, free = facts.life_s(pilot), facts.free(pilot)
+    if missing := lacks(job.job_class, pilot.shape, life_s):
         return f"too small even when empty, lacks {' and '.join(missing)}"
     if pilot.waits:
         return f"can run it; {waits_for(pilot)[0]}"
-    if missing := lacks(job.job_class, pilot.free, pilot.life_s):
+    if missing := lacks(job.job_class, free, life_s):
         return f"busy, lacks {' and '.join(missing)} now"
-    if not may_start_beside(job.job_class.shape, pilot.shape, pilot.free):
+    if not may_start_beside(job.job_class.shape, pilot.shape, free):
         kept = duration(CORES_KEPT_S)
         return f"can run it, but may keep its cores for jobs of less memory, for {kept} at most"
     return "can run it" + (" when it is up" if pilot.state == "booting" else " now")
 
 
-def _fits(job: JobFact, pilot: PilotFact) -> bool:
-    return not lacks(job.job_class, pilot.shape, pilot.life_s)
-
-
-def _step(job: JobFact, serving: list[PilotFact], facts: Facts) -> str:
-    able = [pilot for pilot in serving if _fits(job, pilot)]
+def _step(job: Job, serving: list[Pilot], facts: Facts) -> str:
+    able = [p for p in serving if not lacks(job.job_class, p.shape, facts.life_s(p))]
     free = [
         pilot
         for pilot in able
         if pilot.state == "ready"
-        and not lacks(job.job_class, pilot.free, pilot.life_s)
-        and may_start_beside(job.job_class.shape, pilot.shape, pilot.free)
+        and not lacks(job.job_class, facts.free(pilot), facts.life_s(pilot))
+        and may_start_beside(job.job_class.shape, pilot.shape, facts.free(pilot))
     ]
     if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
         return (
@@ -132,7 +130,7 @@ def _step(job: JobFact, serving: list[PilotFact], facts: Facts) -> str:
     return "wait: osgpilot plans again every 20 s and starts a pilot that suits it"
 
 
-def _held(job: JobFact) -> _Told:
+def _held(job: Job) -> _Told:
     meaning = of_hold(job.code, job.subcode)
     code = f" (code {job.code}.{job.subcode})" if job.code else ""
     said = [f"HTCondor says: {job.text}{code}"] if job.text else []
@@ -143,26 +141,33 @@ def _held(job: JobFact) -> _Told:
     )
 
 
-def _running(job: JobFact, facts: Facts) -> _Told:
+def _running(job: Job, facts: Facts) -> _Told:
     lines = []
-    if job.starts > 1:
+    if len(job.attempts) > 1:
         why = f"; the last time before: {job.text}" if job.text else ""
-        lines.append(f"it is its start number {job.starts}{why}")
+        lines.append(f"it is its start number {len(job.attempts)}{why}")
     runs_s, limit_s = facts.at_s - job.since_s, job.job_class.runtime_s
-    if job.usual_s is not None and runs_s > SLOW * job.usual_s:
-        lines.append(f"slow: jobs of rule {job.rule} took {duration(job.usual_s)}")
+    usual_s = facts.usual_s(job.rule)
+    if usual_s is not None and runs_s > SLOW * usual_s:
+        lines.append(f"slow: jobs of rule {job.rule} took {duration(usual_s)}")
         return lines, f"look at what it does: condor_tail {job.job_id}, or osgpilot status"
     if limit_s and runs_s > limit_s:
         lines.append(f"it says that it takes {duration(limit_s)} at most")
         return lines, "give the rule a longer `runtime`: its pilot may end before it does"
-    usual = f"jobs of its rule took {duration(job.usual_s)}" if job.usual_s is not None else ""
-    return [*lines, *([usual] if usual else [])], ""
+    if usual_s is not None:
+        lines.append(f"jobs of its rule took {duration(usual_s)}")
+    return lines, ""
 
 
-def _over(job: JobFact) -> _Told:
-    where = f"in Slurm job {job.allocation} on {job.node}" if job.allocation else ""
+def _over(job: Job) -> _Told:
+    where = _where(job)
     if job.state == "done":
         return [where] if where else [], ""
     said = [line for line in job.text.strip().splitlines() if line.strip()][:NAMED_MAX]
     step = "correct the rule or what it needs, and start Snakemake again"
     return [*([where] if where else []), *said], step if job.state == "failed" else ""
+
+
+def _where(job: Job) -> str:
+    last = job.last
+    return f"in Slurm job {last.allocation} on {last.node}" if last and last.allocation else ""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
 from snakemake_executor_plugin_osgpilot.explain.reason_codes import of_slurm
+from snakemake_executor_plugin_osgpilot.report.entities import Pilot
 
 BOOT_USUAL_S = 480.0
 """OSG_NODE_VALIDATED takes 1 to 8 minutes, see `core.estimates.BOOT_PRIOR_S`."""
 
 
-def explain_pilot(pilot: PilotFact, facts: Facts) -> Explanation:
+def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
     """Return why a pilot waits, boots, is idle, ends or failed."""
     for_s = facts.at_s - pilot.since_s
     where = f" on {pilot.node}" if pilot.node else ""
-    head = f"{pilot.name} ({pilot.label}{where}): {pilot.state} for {duration(for_s)}"
-    if pilot.state in ("done", "failed", "cancelled"):
-        head = f"{pilot.name} ({pilot.label}{where}): {pilot.state} {duration(for_s)} ago"
+    label = f"Slurm job {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
+    how_long = f"{duration(for_s)} ago" if pilot.over else f"for {duration(for_s)}"
+    head = f"{pilot.name} ({label}{where}): {pilot.state} {how_long}"
     lines, step = _STATES[pilot.state](pilot, facts, for_s)
     return Explanation(pilot.name, (head, f"it has {pilot.shape}", *lines), step)
 
@@ -24,7 +25,7 @@ def explain_pilot(pilot: PilotFact, facts: Facts) -> Explanation:
 _Told = tuple[tuple[str, ...], str]
 
 
-def waits_for(pilot: PilotFact) -> tuple[str, str]:
+def waits_for(pilot: Pilot) -> tuple[str, str]:
     """Return what Slurm says of a pilot in its queue, in plain words, and the next step."""
     if pilot.state == "intended":
         return "sbatch is about to be called, or has not answered yet", ""
@@ -40,12 +41,12 @@ def waits_for(pilot: PilotFact) -> tuple[str, str]:
     return f"Slurm says {pilot.pending_reason}: {meaning.words}", step
 
 
-def _pending(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _pending(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     words, step = waits_for(pilot)
     return (words,), step or "wait; `squeue --start` shows when Slurm expects to start it"
 
 
-def _booting(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     usual = "the container starts and its node is tested, which takes 1 to 8 min"
     if for_s <= BOOT_USUAL_S:
         return (usual,), ""
@@ -55,10 +56,10 @@ def _booting(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
     )
 
 
-def _ready(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
-    life = f"it takes jobs of up to {duration(pilot.life_s)}"
-    if pilot.jobs:
-        return (f"{pilot.jobs} job(s) run there, {pilot.free} are free", life), ""
+def _ready(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+    life = f"it takes jobs of up to {duration(facts.life_s(pilot))}"
+    if running := facts.running_on(pilot):
+        return (f"{len(running)} job(s) run there, {facts.free(pilot)} are free", life), ""
     if any(job.state in ("queued", "waiting") for job in facts.jobs):
         return (
             ("no job runs there, although jobs wait", life),
@@ -67,16 +68,16 @@ def _ready(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
     return ("no job runs there: none waits; it leaves when it has been idle for long", life), ""
 
 
-def _draining(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _draining(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     why = f" ({pilot.failure})" if pilot.failure else ""
     return (f"it takes no new jobs and ends when those in it have{why}",), ""
 
 
-def _done(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _done(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     return ("its allocation is over",), ""
 
 
-def _failed(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     why = pilot.failure or "Slurm does not say why"
     if not pilot.allocation:
         return (f"Slurm refused it: {why}",), "correct the site file as the message says"
@@ -84,7 +85,7 @@ def _failed(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
     return (f"it failed: {why}",), f"read its log, {log}"
 
 
-def _cancelled(pilot: PilotFact, facts: Facts, for_s: float) -> _Told:
+def _cancelled(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     why = pilot.failure or "by osgpilot, when it was of no use any more, or by hand"
     return (f"it was taken back: {why}",), ""
 

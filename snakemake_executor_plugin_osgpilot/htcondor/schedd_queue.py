@@ -103,7 +103,7 @@ class CondorQueue:
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
         clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
-        if not self._seat.scope.shared:
+        if not self._seat.pilot_sharing.shared:
             clause += " && PartitionableSlot =?= true"
         told = self._ask("pilots", manager=self._manager, constraint=clause)
         self.unfetched = unfetched(self.wanted, told["methods"])

@@ -61,7 +61,7 @@ def create(path: Path, seat: RunIdentity) -> None:
             _migrate(db, path)
             db.execute(
                 "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
-                (seat.run, seat.owner, seat.project, seat.scope),
+                (seat.run, seat.owner, seat.project, seat.pilot_sharing),
             )
         if path.exists():
             raise MissingPrerequisiteError(f"the journal {path} is there already")
@@ -101,7 +101,7 @@ def _check_begun(db: sqlite3.Connection, path: Path, table: str = "sqlite_schema
 def damaged(path: Path, how: str) -> JournalDamagedError:
     """Return the error that says so."""
     return JournalDamagedError(
-        f"the journal {path} is damaged ({how}); `osgpilot reap` removes what run "
+        f"the journal {path} is damaged ({how}); `osgpilot cleanup` removes what run "
         f"{path.parent.name} has left in the queue and in Slurm"
     )
 
@@ -124,7 +124,7 @@ def _broken(path: Path, how: str) -> OsgpilotError:
         return damaged(path, how)
     return NeverBegunError(
         f"run {path.parent.name} was never begun: its start ended before its journal {path} was "
-        "complete; `osgpilot reap` removes it"
+        "complete; `osgpilot cleanup` removes it"
     )
 
 

@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState, Shape
 
 
@@ -187,9 +187,9 @@ class Journal:
 
     @property
     def seat(self) -> RunIdentity:
-        run, owner, project, scope = self._read("SELECT run, owner, project, scope FROM run")[0]
+        run, owner, project, sharing = self._read("SELECT run, owner, project, scope FROM run")[0]
         with self._understanding():
-            return RunIdentity(owner, project, run, Scope(scope))
+            return RunIdentity(owner, project, run, PilotSharing(sharing))
 
     def works_at(self, place: Place) -> None:
         """Write down where jobs and pilots of this run are. Raises `OutcomeUnknownError`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Scope(StrEnum):
+class PilotSharing(StrEnum):
     """Whose jobs may run on our pilots: those of this run, of this user, of the whole project."""
 
     WORKFLOW = "workflow"
@@ -16,7 +16,7 @@ class Scope(StrEnum):
     @property
     def shared(self) -> bool:
         """Whether others' jobs may be on our pilots."""
-        return self is not Scope.WORKFLOW
+        return self is not PilotSharing.WORKFLOW
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ class RunIdentity:
     owner: str
     project: str
     run: str
-    scope: Scope = Scope.WORKFLOW
+    pilot_sharing: PilotSharing = PilotSharing.WORKFLOW

@@ -158,9 +158,10 @@ class Pilot:
 class Policy:
     """The user's limits and taste.
 
-    `economy` weighs core-hours against time, see `core.sizing`; `core_s_max` caps what may ever be
-    charged (None: no cap). `life_taken_s` is what boot and orderly end take off a pilot's walltime
-    before a job can count on the rest. `launches_max` is how many may be started by one plan.
+    `cost_weight` weighs core-hours against time, see `target_size`; `core_s_max` caps what may ever
+    be charged (None: no cap). `life_taken_s` is what boot and orderly end take off a pilot's
+    walltime before a job can count on the rest. `launches_max` is how many may be started by one
+    plan.
     """
 
     offers: tuple[PilotType, ...]
@@ -168,7 +169,7 @@ class Policy:
     pending_max: int = 10
     cores_max: int | None = None
     core_s_max: float | None = None
-    economy: float = 0.5
+    cost_weight: float = 0.5
     life_taken_s: int = 600
     patience_s: float = 60.0
     stale_s: float = 60.0

@@ -60,7 +60,7 @@ class History:
             raise HistoryFullError(
                 f"{self._path} has reached its limit of {SIZE_MAX / 1024**2:.0f} MB; `osgpilot "
                 "status`, `explain` and `report` show the run up to now and learn no more of it; "
-                "the run goes on as before, and so do Snakemake's messages, its record and `reap`"
+                "the run continues, and so do Snakemake's messages, its record and `cleanup`"
             )
 
     def _due(self) -> list[Line]:

@@ -57,7 +57,7 @@ class PilotManager:
         self._count = folder.last_number("pilots")
         self._in_doubt: set[str] = set()
         self._roster = PilotInventory(
-            self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
+            self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.pilot_sharing.shared
         )
         self.health = self._roster.health
 
@@ -75,7 +75,7 @@ class PilotManager:
     @property
     def shared(self) -> bool:
         """Whether jobs of others may run on these pilots."""
-        return self._seat.scope.shared
+        return self._seat.pilot_sharing.shared
 
     @property
     def live(self) -> tuple[Pilot, ...]:
@@ -175,7 +175,7 @@ class PilotManager:
             names = ", ".join(p.name for p in left)
             raise OutcomeUnknownError(
                 f"`sbatch` was not waited for, so Slurm may have {names} yet: it leaves as soon "
-                "as it starts, and `osgpilot reap` removes it"
+                "as it starts, and `osgpilot cleanup` removes it"
             )
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)

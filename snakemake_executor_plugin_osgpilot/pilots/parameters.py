@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.common.names import safe_name, safe_offer
 from snakemake_executor_plugin_osgpilot.config.site import Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Pilot
 
 SCRIPT = "pilot.sh"
@@ -35,22 +35,23 @@ Run by `sh`, as scratch disks may be mounted without leave to execute."""
 
 
 def start_extra(seat: RunIdentity) -> str:
-    """Return the START clause that admits only jobs within the seat's scope, besides the project,
+    """Return the START clause that admits only jobs that may share the pilots, besides the project,
     and only while the pilot takes jobs.
 
-    Projects are what jobs say they belong to, so with the scope `project` anybody's jobs may come.
+    Projects are what jobs say they belong to, so anybody's jobs may come if the project shares the
+    pilots.
     """
-    return f"({_within_scope(seat)} && {OPEN})"
+    return f"({_may_share(seat)} && {OPEN})"
 
 
-def _within_scope(seat: RunIdentity) -> str:
+def _may_share(seat: RunIdentity) -> str:
     owner, run = safe_name(seat.owner, "owner"), safe_name(seat.run, "run")
-    match seat.scope:
-        case Scope.WORKFLOW:
+    match seat.pilot_sharing:
+        case PilotSharing.WORKFLOW:
             return f'(TARGET.Owner =?= "{owner}") && (TARGET.OSGPilotWorkflow =?= "{run}")'
-        case Scope.OWNER:
+        case PilotSharing.OWNER:
             return f'(TARGET.Owner =?= "{owner}")'
-        case Scope.PROJECT:
+        case PilotSharing.PROJECT:
             return "True"
 
 

@@ -33,10 +33,11 @@ class Attempt:
 @dataclass(slots=True)
 class Job:
     """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
-    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed. `names` are
-    Snakemake's number of it and its outputs, `needs` the keys of the jobs that it had to wait for,
-    `woken_s` when we had HTCondor think of it again. `usage` is what HTCondor saw, `spent` what its
-    shell counted.
+    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed, `code` and
+    `subcode` are HTCondor's for a hold (0: the history does not have them). `names` are Snakemake's
+    number of it and its outputs, `needs` the keys of the jobs that it had to wait for, `woken_s`
+    when osgpilot had it matched again. `usage` is what HTCondor measured, `spent` what its shell
+    counted.
     """
 
     key: str
@@ -53,13 +54,20 @@ class Job:
     usage: Usage = NO_USAGE
     spent: CommandUsage | None = None
     text: str = ""
+    code: int = 0
+    subcode: int = 0
     names: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     woken_s: list[float] = field(default_factory=list)
 
     @property
+    def title(self) -> str:
+        """Its rule, and its wildcards."""
+        return f"rule {self.rule}" + (f" ({self.label})" if self.label else "")
+
+    @property
     def waits(self) -> bool:
-        """Whether it would start if there were room."""
+        """True if it would start if there were room."""
         return self.state in ("queued", "waiting")
 
     @property
@@ -112,11 +120,22 @@ class Pilot:
 
     @property
     def waits(self) -> bool:
+        """True if Slurm has not started it yet."""
         return self.state in ("intended", "pending")
+
+    @property
+    def serves(self) -> bool:
+        """True if it takes jobs, now or as soon as it runs."""
+        return self.waits or self.state in ("booting", "ready")
 
     @property
     def over(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def since_s(self) -> float:
+        """When it came to its state."""
+        return self.moves.get(self.state, self.asked_s)
 
     @property
     def ready_s(self) -> float | None:

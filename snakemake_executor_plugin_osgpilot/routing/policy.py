@@ -39,7 +39,7 @@ class Where(Enum):
     LOCAL = "local"
 
 
-class When(Enum):
+class Offload(Enum):
     """What becomes of rules that do not say anything themselves."""
 
     AUTO = "auto"
@@ -84,7 +84,7 @@ class Ways:
     """
 
     policy: Policy
-    when: When = When.ALWAYS
+    offload: Offload = Offload.ALWAYS
     fallback: Where | None = None
     takes_any: bool = True
     local_cores: int = 1
@@ -107,11 +107,11 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
     """Return where the jobs of `rule` go. A hint wins; what it asks for is done or refused."""
     if rule.hint is Hint.NO:
         return _elsewhere(rule, ways, "it says ospool=False")
-    if rule.hint is None and ways.when is When.NEVER:
-        return _elsewhere(rule, ways, "--osgpilot-when never")
+    if rule.hint is None and ways.offload is Offload.NEVER:
+        return _elsewhere(rule, ways, "--osgpilot-offload never")
     if misfits := unfit(rule.classes, ways.policy):
         return _without_pilot(rule, ways, misfits[0].reason)
-    detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.when is When.AUTO)
+    detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.offload is Offload.AUTO)
     may_choose = detected and ways.fallback and ways.takes_any and not rule.tied_to
     if may_choose and (why := _too_much(rule) or _too_little(rule, ways)):
         return Route(ways.fallback, why)

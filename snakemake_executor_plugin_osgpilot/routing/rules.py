@@ -12,7 +12,7 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.model.identity import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.routing.policy import (
     Hint,
     Route,
@@ -29,9 +29,9 @@ from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
     HINT,
     IMAGE,
     PARTITION,
+    PILOT_CORES,
     PROJECT,
-    SCOPE,
-    SHAPE,
+    SHARING,
 )
 
 SAMPLE_MAX = 20
@@ -44,25 +44,26 @@ _MB = 1024 * 1024
 class RouteDecision:
     """Where the rules `names`, which run together, go.
 
-    `project` pays if that is the OSPool; `scope` is that of the pilots, empty for the workflow's.
+    `project` pays if that is the OSPool; `pilot_sharing` is empty if it
+    is as the setting says.
     """
 
     names: tuple[str, ...]
     route: Route
     project: str = ""
-    scope: str = ""
+    pilot_sharing: str = ""
 
     def __str__(self) -> str:
         where = self.route.where.value if self.route.where else "nowhere"
-        whose = whose_text(self.project, self.scope)
+        whose = whose_text(self.project, self.pilot_sharing)
         project = f" ({whose})" if whose else ""
         return f"{_label(self.names)} -> {where}{project}: {self.route.reason}"
 
 
 @dataclass
 class RuleRouter:
-    """Decides once per rule. `project` and `scope` are the workflow's, `seen_core_s` what a job of
-    a rule took in an earlier run; `say` is told every decision. Used on Snakemake's main thread.
+    """Decides once per rule. `project` and `pilot_sharing` are the workflow's, `seen_core_s` what a
+    job of a rule took in an earlier run; `say` logs each decision. Used on Snakemake's main thread.
     """
 
     dag: Any
@@ -71,7 +72,7 @@ class RuleRouter:
     project: str
     seen_core_s: Mapping[str, float]
     say: Callable[[str], None]
-    scope: str = Scope.WORKFLOW
+    pilot_sharing: str = PilotSharing.WORKFLOW
     by_rule: dict[str, RouteDecision] = field(default_factory=dict)
     _samples: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -106,7 +107,7 @@ class RuleRouter:
     def check(self, job: Any) -> None:
         """Raise `InputError` if a job says something else than those that decided for its rule."""
         for part in members(job):
-            for resource in (HINT, PROJECT, SCOPE):
+            for resource in (HINT, PROJECT, SHARING):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
 
     def of(self, job: Any) -> RouteDecision | None:
@@ -130,11 +131,13 @@ class RuleRouter:
         if decided.where is None:
             raise InputError(f"{_label(names)}: {decided.reason}")
         project = _agreed(PROJECT, _projects(samples)) or self.project
-        scope = _agreed(SCOPE, _scopes(samples)) or self.scope
+        sharing = _agreed(SHARING, _sharings(samples)) or self.pilot_sharing
         if decided.where is not Where.OSPOOL:
             yield RouteDecision(names, decided)
         else:
-            yield RouteDecision(names, decided, project, "" if scope == self.scope else scope)
+            yield RouteDecision(
+                names, decided, project, "" if sharing == self.pilot_sharing else sharing
+            )
 
     def _facts(
         self, names: tuple[str, ...], samples: Mapping[str, list[Any]], jobs: Mapping[str, int]
@@ -161,9 +164,9 @@ class RuleRouter:
         )
 
 
-def whose_text(project: str, scope: str) -> str:
-    """Return project and scope as lines of several runs are told apart by; either may be empty."""
-    return ", ".join(filter(None, (project, scope and f"scope {scope}")))
+def whose_text(project: str, sharing: str) -> str:
+    """Return project and pilot sharing as a prefix of log lines; either may be empty."""
+    return ", ".join(filter(None, (project, sharing and f"pilot-sharing {sharing}")))
 
 
 def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tuple[str, ...]]:
@@ -201,13 +204,13 @@ def _projects(samples: Mapping[str, list[Any]]) -> dict[str, str]:
     }
 
 
-def _scopes(samples: Mapping[str, list[Any]]) -> dict[str, str]:
-    said = dict(_said(samples, SCOPE))
+def _sharings(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+    said = dict(_said(samples, SHARING))
     for name, value in said.items():
-        if value not in list(Scope):
+        if value not in list(PilotSharing):
             raise InputError(
-                f"rule {name}: the resource osgpilot_scope is {value!r}; it can be "
-                f"{', '.join(Scope)}"
+                f"rule {name}: the resource osgpilot_pilot_sharing is {value!r}; it can be "
+                f"{', '.join(PilotSharing)}"
             )
     return said
 
@@ -257,7 +260,7 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision
 def _tied_to(job: Any) -> str:
     """Return the first resource that only HTCondor and pilots honour."""
     told = (name for name, value in job.resources.items() if value not in (None, ""))
-    tying = (IMAGE, PARTITION, SHAPE)
+    tying = (IMAGE, PARTITION, PILOT_CORES)
     return min((n for n in told if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 

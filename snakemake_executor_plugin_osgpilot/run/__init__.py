@@ -6,6 +6,6 @@ lease        the sign of life that pilots and other hosts look at
 resume       takes up an interrupted run
 intake       gives jobs their keys and hands them to the queue
 shutdown     ends a run; leaves nothing behind
-reap, leftovers, run_status   find and remove what dead runs left
+cleanup, leftovers, run_status   find and remove what dead runs left
 endpoints    where a run's Slurm and access point are
 """

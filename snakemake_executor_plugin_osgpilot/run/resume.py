@@ -53,7 +53,7 @@ class AcquiredRun:
             if live or self.journal.entries():
                 raise InputError(
                     f"run {self.seat.run} was cut short, and {elsewhere}; go on with it there, or "
-                    "remove what it left with `osgpilot reap`"
+                    "remove what it left with `osgpilot cleanup`"
                 )
         self.journal.works_at(place)
 
@@ -68,8 +68,8 @@ class AcquiredRun:
 
 
 def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) -> AcquiredRun:
-    """Take up the latest run for the same owner, project and scope as `wanted` that was cut short,
-    or begin a new one; runs that were never begun are passed over.
+    """Take up the latest run for the same owner, project and pilot sharing as `wanted` that was
+    cut short, or begin a new one; runs that were never begun are passed over.
 
     Raises `MissingPrerequisiteError` if a process that is alive, or may be, has a run in this
     folder, or nothing can be written there, `InputError` if a journal is damaged,
@@ -85,8 +85,8 @@ def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) ->
                 continue
             journal.close()
             say(
-                f"run {seat.run} of project {seat.project} was cut short; `osgpilot reap` removes "
-                "what it left"
+                f"run {seat.run} of project {seat.project} was cut short; "
+                "`osgpilot cleanup` removes what it left"
             )
         with writing(state_folder):
             taken = taken or _begin(state_folder, wanted)

@@ -107,7 +107,7 @@ class Ending:
         self._let_go()
         self._say(
             f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} go on "
-            "without Snakemake: the same command goes on with them, `osgpilot reap` ends them"
+            "without Snakemake: the same command goes on with them, `osgpilot cleanup` ends them"
         )
 
     def _let_go(self) -> None:

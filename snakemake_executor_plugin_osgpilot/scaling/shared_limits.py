@@ -1,4 +1,4 @@
-"""What the user allows a workflow, shared by its runs: one for each project and scope."""
+"""What the user allows a workflow, shared by its runs: one for each project and pilot sharing."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import scenario
 
 TASTES: Mapping[str, float] = {"fast": 0.1, "balanced": 0.5, "thrifty": 0.9}
 """Each peer is tuned three times, for the least makespan^(1-e) · charged^e with these e: what
-`economy` says for ours. So the front has its best at both ends as well."""
+`cost_weight` says for ours. So the front has its best at both ends as well."""
 
 TUNING_SEED = 1000
 """Seeds from here on are for tuning, smaller ones for what is published."""
@@ -54,9 +54,9 @@ def tune(
     ]
     finals = _by_rule([*_chosen(screened), *bench.measured(last)])
     return [
-        Tuned(name, taste, best(runs, economy))
+        Tuned(name, taste, best(runs, cost_weight))
         for (name, _), runs in finals.items()
-        for taste, economy in TASTES.items()
+        for taste, cost_weight in TASTES.items()
     ]
 
 
@@ -74,14 +74,14 @@ def candidates(name: str, rule: str) -> Iterator[Choice]:
             yield choice
 
 
-def cost(run: Measured, economy: float) -> float:
-    """Return the logarithm of makespan^(1-economy) · charged^economy, infinite for jobs left."""
+def cost(run: Measured, cost_weight: float) -> float:
+    """Return the logarithm of makespan^(1-w) · charged^w, w the weight; infinite for jobs left."""
     if not run.finished:
         return math.inf
-    return (1 - economy) * math.log(run.makespan_s) + economy * math.log(run.charged_core_s)
+    return (1 - cost_weight) * math.log(run.makespan_s) + cost_weight * math.log(run.charged_core_s)
 
 
-def best(runs: Iterable[Measured], economy: float) -> Choice:
+def best(runs: Iterable[Measured], cost_weight: float) -> Choice:
     """Return the choice with the least mean cost; of those that all leave jobs, the one that leaves
     the fewest."""
     by_choice: dict[Choice, list[Measured]] = {}
@@ -91,7 +91,7 @@ def best(runs: Iterable[Measured], economy: float) -> Choice:
 
     def rank(choice: Choice) -> tuple[bool, float, int, str]:
         listed = by_choice[choice]
-        mean = sum(cost(run, economy) for run in listed) / len(listed)
+        mean = sum(cost(run, cost_weight) for run in listed) / len(listed)
         return len(listed) < most, mean, sum(run.jobs_left for run in listed), str(choice)
 
     return min(by_choice, key=rank)
@@ -103,9 +103,9 @@ def _finalists(runs: list[Measured]) -> list[Choice]:
     distinct = {run._replace(task=run.task._replace(choice=Choice("")), plan_ms=0.0): run
                 for run in reversed(runs)}  # fmt: skip
     chosen: dict[Choice, None] = {}
-    for economy in TASTES.values():
+    for cost_weight in TASTES.values():
         ranked = sorted(
-            distinct.values(), key=lambda r: (cost(r, economy), r.jobs_left, str(r.task.choice))
+            distinct.values(), key=lambda r: (cost(r, cost_weight), r.jobs_left, str(r.task.choice))
         )
         chosen.update(dict.fromkeys(run.task.choice for run in ranked[:FINALISTS]))
     return list(chosen)

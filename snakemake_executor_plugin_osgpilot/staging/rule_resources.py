@@ -9,7 +9,7 @@ from functools import cache
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.model.identity import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """What a job gets whose rule says nothing; the OSPool's own defaults."""
@@ -17,8 +17,8 @@ DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 KINDS = ("auto", "direct", "snakemake")
 """How a rule's jobs can run, see `payload.prepare`."""
 
-HINT, PROJECT, SCOPE = "ospool", "osg_project", "osgpilot_scope"
-PARTITION, SHAPE = "osgpilot_partition", "osgpilot_shape"
+HINT, PROJECT, SHARING = "ospool", "osg_project", "osgpilot_pilot_sharing"
+PARTITION, PILOT_CORES = "osgpilot_partition", "osgpilot_pilot_cores"
 IMAGE, RUNTIME_IMAGE, PAYLOAD = "container_image", "osgpilot_runtime_image", "osgpilot_payload"
 GPU, GPU_MODEL, GPU_MANUFACTURER = "gpu", "gpu_model", "gpu_manufacturer"
 
@@ -77,16 +77,16 @@ RESOURCES = (
         HINT,
         "whether this rule's jobs go to [the OSPool](../further.md#what-goes-to-the-ospool)",
         '`True`, `False` or `"auto"`',
-        "as `osgpilot-when` says",
+        "as `osgpilot-offload` says",
     ),
     Resource(
         PROJECT, "project that pays for this rule's jobs", "name of a project", "`osgpilot-project`"
     ),
     Resource(
-        SCOPE,
+        SHARING,
         "[whose jobs](../further.md#who-may-use-the-pilots) this rule's pilots take",
-        ", ".join(f"`{scope}`" for scope in Scope),
-        "`osgpilot-scope`",
+        ", ".join(f"`{whose}`" for whose in PilotSharing),
+        "`osgpilot-pilot-sharing`",
     ),
     Resource(
         PARTITION,
@@ -95,7 +95,10 @@ RESOURCES = (
         "any",
     ),
     Resource(
-        SHAPE, "shape of these pilots, as lines about pilots name it", "`4c` for four cores", "any"
+        PILOT_CORES,
+        "cores of the pilots on which alone this rule's jobs run",
+        "whole number",
+        "any",
     ),
     Resource(
         PAYLOAD,

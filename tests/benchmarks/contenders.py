@@ -113,7 +113,7 @@ _OSGPILOT_LOG = ".snakemake/osgpilot/*/jobs.log"
 _OSGPILOT = (
     *("--executor", "osgpilot", "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml"),
     *(
-        "--osgpilot-when",
+        "--osgpilot-offload",
         "always",
         "--osgpilot-project",
         "{project}",

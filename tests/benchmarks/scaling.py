@@ -62,7 +62,7 @@ def measure(snakefile: str, folder: Path, options: list[str]) -> dict[str, Any]:
     done = subprocess.run(
         [
             sys.executable, "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited",
-            "--osgpilot-when", "always", "--osgpilot-project", "TestProject",
+            "--osgpilot-offload", "always", "--osgpilot-project", "TestProject",
             "--osgpilot-site", "site.yaml",
             "--osgpilot-max-pilots", "4", "--shared-fs-usage", "none",
             "--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1",
@@ -97,11 +97,11 @@ def report(name: str, record: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=WORKFLOWS, action="append")
-    parser.add_argument("--economy", default="0.5")
+    parser.add_argument("--cost-weight", default="0.5")
     arguments = parser.parse_args()
     for name in arguments.only or WORKFLOWS:
         with tempfile.TemporaryDirectory() as folder:
-            options = ["--osgpilot-economy", arguments.economy]
+            options = ["--osgpilot-cost-weight", arguments.cost_weight]
             report(name, measure(WORKFLOWS[name], Path(folder), options))
 
 

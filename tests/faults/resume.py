@@ -76,7 +76,7 @@ class Trial:
                     sys.executable, "-m", "snakemake", "--executor", "osgpilot", "--nolock",
                     "--rerun-incomplete", "--jobs", "unlimited", "--shared-fs-usage", "none",
                     "--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1",
-                    "--osgpilot-project", "TestProject", "--osgpilot-when", "always",
+                    "--osgpilot-project", "TestProject", "--osgpilot-offload", "always",
                     "--osgpilot-site", "site.yaml",
                     "--osgpilot-shared-prefixes", str(self.place), "--osgpilot-max-pilots", "1",
                     "--default-resources", "mem_mb=500", "disk_mb=100",

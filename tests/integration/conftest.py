@@ -96,7 +96,7 @@ class Workflow:
         return [
             sys.executable, "-m", "snakemake", "--executor", "osgpilot",
             "--jobs", "unlimited", "--shared-fs-usage", "none", *named,
-            "--osgpilot-site", str(self.site_file), "--osgpilot-when", "always",
+            "--osgpilot-site", str(self.site_file), "--osgpilot-offload", "always",
             "--default-resources", "mem_mb=500", "disk_mb=100",
             *extra,
         ]  # fmt: skip

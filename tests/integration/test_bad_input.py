@@ -135,9 +135,12 @@ def test_shared_prefixes_that_cannot_be_any(refused):
     [
         ('ospool="maybe"', "rule all: the resource ospool is 'maybe'; it has to be True, False"),
         ("ospool=True, mem_mb=99000", "lacks 95272 MB of memory"),
-        ('osgpilot_shape="3c"', "osgpilot_shape is '3c'; pilots that it could run on come in the"),
+        ("osgpilot_pilot_cores=3", "osgpilot_pilot_cores is 3; pilots that it could run on have"),
         ('osgpilot_partition="no"', "osgpilot_partition is 'no'; the partitions of the site file"),
-        ('osgpilot_scope="all"', "osgpilot_scope is 'all'; it can be workflow, owner, project"),
+        (
+            'osgpilot_pilot_sharing="all"',
+            "osgpilot_pilot_sharing is 'all'; it can be workflow, owner, project",
+        ),
         ('osg_project="a b"', "rule all: the resource osg_project 'a b' cannot be used: letters"),
     ],
 )
@@ -152,7 +155,7 @@ def test_no_other_place_for_a_rule_that_wants_one(refused, workflow):
     assert line in refused("--osgpilot-fallback", "none")
 
 
-@pytest.mark.parametrize("setting", ["when", "fallback"])
+@pytest.mark.parametrize("setting", ["offload", "fallback"])
 def test_a_choice_that_is_none(workflow, setting):
     workflow.snakefile(SNAKEFILE)
     assert workflow.run(f"--osgpilot-{setting}", "maybe") == 2

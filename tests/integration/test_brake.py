@@ -35,7 +35,7 @@ rule touch:
     output: "out/{n}"
     shell: "touch {output}"
 """)
-    options = ["--osgpilot-max-pilots", "3", "--osgpilot-economy", "0"]
+    options = ["--osgpilot-max-pilots", "3", "--osgpilot-cost-weight", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
     until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
     until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be told")
@@ -71,7 +71,7 @@ rule touch:
     output: "out/{n}"
     shell: "touch {output}"
 """)
-    options = ["--osgpilot-max-pilots", "4", "--osgpilot-economy", "0"]
+    options = ["--osgpilot-max-pilots", "4", "--osgpilot-cost-weight", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
     until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
     broken.unlink()

@@ -206,7 +206,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
     assert "JobState=COMPLETED" in tool("scontrol", "show", "job", late)
     log = (folder / "pilots" / pilot.name / "slurm.log").read_text()
     assert "the workflow has not been heard of" in log
-    reaped = subprocess.run(["osgpilot", "reap", "--yes", "--dir", "."], cwd=workflow.folder)
-    assert reaped.returncode == 0
+    cleaned = subprocess.run(["osgpilot", "cleanup", "--yes", "--dir", "."], cwd=workflow.folder)
+    assert cleaned.returncode == 0
     with closing(Journal(folder / JOURNAL)) as journal:
         assert journal.is_finished

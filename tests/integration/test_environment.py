@@ -24,7 +24,7 @@ rule by_snakemake:
 
 def test_variables_are_settings_of_the_run_and_unknown_to_its_jobs(workflow, monkeypatch):
     given = {
-        "PROJECT": "TestProject", "MAX_PILOTS": "1", "ECONOMY": "0.25",
+        "PROJECT": "TestProject", "MAX_PILOTS": "1", "COST_WEIGHT": "0.25",
         "RUNTIME_IMAGE": "/opt/sif/runtime.sif", "URL_SCHEMES": "osdf,https",
     }  # fmt: skip
     for name, value in given.items():
@@ -36,7 +36,7 @@ def test_variables_are_settings_of_the_run_and_unknown_to_its_jobs(workflow, mon
     life = json.loads(history.read_text().splitlines()[0])
     policy = life["policy"]
     assert life["project"] == "TestProject"
-    assert (policy["pilots_max"], policy["economy"]) == (1, 0.25)
+    assert (policy["pilots_max"], policy["cost_weight"]) == (1, 0.25)
     for name in ("alone", "by_snakemake"):
         seen = (workflow.folder / name).read_text()
         assert "_CONDOR_SCRATCH_DIR=" in seen

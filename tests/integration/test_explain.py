@@ -52,7 +52,7 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     workflow.snakefile(TROUBLE)
     blockers = [tool(*BLOCK).strip() for _ in range(4)]
     until(lambda: sum("RUNNING" in line for line in pilots_in_slurm()) >= 2, "full nodes")
-    limits = ("--osgpilot-max-core-hours", "5", "--osgpilot-economy", "0", "--keep-going")
+    limits = ("--osgpilot-max-core-hours", "5", "--osgpilot-cost-weight", "0", "--keep-going")
     process = workflow.start(*limits)
 
     # a pilot waits in Slurm's queue

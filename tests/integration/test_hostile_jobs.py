@@ -117,7 +117,7 @@ rule sort:
 
 def test_a_group_that_fails_in_slurm_is_told_with_its_rules_and_its_log(workflow):
     workflow.snakefile(GROUP)
-    assert workflow.run("--osgpilot-when", "never", "--osgpilot-fallback", "slurm") == 1
+    assert workflow.run("--osgpilot-offload", "never", "--osgpilot-fallback", "slurm") == 1
     said = workflow.said
     assert "None" not in said[said.index("group job") :]
     assert " (map, sort): SLURM-job " in said
@@ -128,5 +128,5 @@ def test_a_group_that_fails_in_slurm_is_told_with_its_rules_and_its_log(workflow
 
 def test_a_group_that_fails_here_is_told_with_its_rules(workflow):
     workflow.snakefile(GROUP)
-    assert workflow.run("--osgpilot-when", "never", "--osgpilot-fallback", "local") == 1
+    assert workflow.run("--osgpilot-offload", "never", "--osgpilot-fallback", "local") == 1
     assert " (map, sort): exit status 1 on this machine" in workflow.said

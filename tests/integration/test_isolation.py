@@ -8,7 +8,7 @@ import pytest
 from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 LONG = """
@@ -83,11 +83,11 @@ rule all:
 """
 
 
-@pytest.mark.parametrize("scope", ["owner", "project"])
+@pytest.mark.parametrize("sharing", ["owner", "project"])
 def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_second(
-    workflow, another, shared, scope
+    workflow, another, shared, sharing
 ):
-    options = ["--osgpilot-scope", scope, "--osgpilot-shared-prefixes", str(shared)]
+    options = ["--osgpilot-pilot-sharing", sharing, "--osgpilot-shared-prefixes", str(shared)]
     workflow.snakefile(waiting_for(shared / "go"))
     process = workflow.start("--osgpilot-max-pilots", "1", *options)
     jobs = ["condor_q", "-allusers", "-af:j", "JobStatus", "RemoteHost"]
@@ -98,7 +98,7 @@ def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_
     until(lambda: tool(*jobs).count(host.partition("@")[2]) == 2, "the second one's job beside it")
     (theirs,) = {line.split()[0] for line in tool(*jobs).splitlines()} - {first}
     (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("2*")
-    seat = RunIdentity("alice", "TestProject", folder.name, Scope(scope))
+    seat = RunIdentity("alice", "TestProject", folder.name, PilotSharing(sharing))
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
         until(lambda: theirs in next(iter(there.pilots().values())), "the pool to tell of it")
         ((name, inside),) = there.pilots().items()

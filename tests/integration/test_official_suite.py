@@ -26,7 +26,7 @@ class OnThePool(snakemake.common.tests.TestWorkflowsLocalStorageBase):
             max_pilots=2,
             payload=self.payload,
             runtime_image="/opt/sif/runtime.sif",
-            when="always",
+            offload="always",
         )
 
     def cleanup_test(self) -> None:

@@ -265,10 +265,10 @@ rule sleep:
 """
 
 
-def reap(*options: str) -> str:
+def cleanup(*options: str) -> str:
     wide = os.environ | {"COLUMNS": "200"}
     done = subprocess.run(
-        ["osgpilot", "reap", *options], capture_output=True, text=True, timeout=120, env=wide
+        ["osgpilot", "cleanup", *options], capture_output=True, text=True, timeout=120, env=wide
     )
     return done.stdout + done.stderr
 
@@ -298,15 +298,15 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     live = counted.start(*options(shared))
     until(lambda: len(executions(shared)) == 6, "six executions of the live run")
 
-    assert "say --yes" in reap()
-    fates = {each["run"]: each["fate"] for each in json.loads(reap("--json"))}
+    assert "say --yes" in cleanup()
+    fates = {each["run"]: each["fate"] for each in json.loads(cleanup("--json"))}
     assert fates[dead_run] == "was cut short"
     assert fates[deleted_run] == "its journal is gone"
     assert fates[run_folder(counted).name] == "goes on"
     assert len(jobs_in_queue()) == 12
     assert (status(dead), status(counted)) == (4, 0)
 
-    assert "removed what 2 run(s) had left" in reap("--yes")
+    assert "removed what 2 run(s) had left" in cleanup("--yes")
     assert len(jobs_in_queue()) == 6
     assert len(pilots_in_slurm()) == 1
     assert status(dead) == 3, "jobs were cancelled"
@@ -315,4 +315,4 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     (shared / "go").touch()
     assert live.wait(120) == 0, counted.said
     all_went_well(counted, shared)
-    assert "nothing is left" in reap()
+    assert "nothing is left" in cleanup()

@@ -47,7 +47,7 @@ rule merge:
 rule late:
     input: "reads"
     output: "late"
-    resources: ospool=True, osgpilot_scope="owner"
+    resources: ospool=True, osgpilot_pilot_sharing="owner"
     shell: '''{SAY_WHERE} > {{output}}'''
 rule later:
     input: "reads"
@@ -64,7 +64,7 @@ rule report:
 PROFILE = {
     "set-resources": {
         "map": {"ospool": True},
-        "count": {"osgpilot_partition": "compute", "osgpilot_shape": "4c"},
+        "count": {"osgpilot_partition": "compute", "osgpilot_pilot_cores": 4},
         "sort": {"ospool": False},
         "merge": {"ospool": False},
     },
@@ -94,14 +94,15 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
         "rule map -> OSPool (OtherProject): 2 jobs without `runtime`; it says ospool=True" in said
     )
     assert (
-        "rule late -> OSPool (TestProject, scope owner): 1 job without `runtime`; it says" in said
+        "rule late -> OSPool (TestProject, pilot-sharing owner): 1 job without `runtime`; it says"
+        in said
     )
     assert "rule later -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042" in said
     assert said.index("rule later ->") > said.index("rule map ->")
     assert "rule count -> OSPool (TestProject): 1 job without `runtime`; for its osgpilot" in said
     assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
     records = (json.loads(path.read_text()) for path in workflow.folder.rglob("record.json"))
-    assert sorted((record["project"], record["scope"]) for record in records) == [
+    assert sorted((record["project"], record["pilot_sharing"]) for record in records) == [
         ("OtherProject", "workflow"),
         ("TestProject", "owner"),
         ("TestProject", "workflow"),
@@ -176,12 +177,14 @@ rule slow:
 def test_this_machine_can_take_them_too(workflow):
     workflow.snakefile(HERE)
     process = workflow.start(
-        "--osgpilot-when", "never", "--osgpilot-fallback", "local", "--local-cores", "2"
+        "--osgpilot-offload", "never", "--osgpilot-fallback", "local", "--local-cores", "2"
     )
     pid = workflow.folder / "pid"
     until(lambda: pid.exists() and pid.read_text(), "the last job")
     assert read(workflow.folder / "made") == ["/tmp 2"]
-    assert "rules half and make (grouped) -> local: --osgpilot-when never; 2 jobs" in workflow.said
+    assert (
+        "rules half and make (grouped) -> local: --osgpilot-offload never; 2 jobs" in workflow.said
+    )
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 1
     with pytest.raises(ProcessLookupError):

@@ -74,7 +74,7 @@ rule nap:
     output: "out/{n}"
     shell: "sleep 2; touch {output}"
 """)
-    assert workflow.run("--osgpilot-max-core-hours", "5", "--osgpilot-economy", "0") == 0
+    assert workflow.run("--osgpilot-max-core-hours", "5", "--osgpilot-cost-weight", "0") == 0
     assert "the budget is 5 core-hours" in workflow.said
     assert len(workflow.record()["pilots"]) == 1
 
@@ -115,7 +115,7 @@ rule nap:
     threads: 4
     shell: "sleep 10; touch {output}"
 """)
-    process = workflow.start("--osgpilot-economy", "0")
+    process = workflow.start("--osgpilot-cost-weight", "0")
     until(lambda: sum(line.split()[2] == "2" for line in jobs_in_queue()) == 2, "two running jobs")
     cancelled, shortened = (line.split()[0] for line in pilots_in_slurm())
     tool("scancel", cancelled)

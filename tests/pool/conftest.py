@@ -30,7 +30,7 @@ SITE = {
 SNAKEMAKE = (
     *("python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited"),
     *("--shared-fs-usage", "none", "--osgpilot-project", "TestProject"),
-    *("--osgpilot-when", "always"),
+    *("--osgpilot-offload", "always"),
     *("--osgpilot-site", "site.yaml", "--default-resources", "mem_mb=500", "disk_mb=100"),
 )
 

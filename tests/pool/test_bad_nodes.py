@@ -53,7 +53,7 @@ def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
         "bash", "-c", "mkdir /scratch; mount -t tmpfs -o size=700m,mode=1777 tmpfs /scratch",
         user="root",
     )  # fmt: skip
-    process = start(pool, "--osgpilot-economy", "0", scratch="/scratch")
+    process = start(pool, "--osgpilot-cost-weight", "0", scratch="/scratch")
     until(lambda: done(pool, process.folder) > 4, 90, "some outputs")
     pool.say("bash", "-c", FULL, user="root")
     until(lambda: set(closed(pool)) == {"true"}, 60, "pilots that take no jobs")
@@ -75,7 +75,7 @@ def failures(said: str) -> int:
 
 
 def test_a_node_on_which_all_jobs_fail_costs_each_job_one_retry_at_most(pool: Pool):
-    process = start(pool, "--osgpilot-economy", "0", "--retries", "1")
+    process = start(pool, "--osgpilot-cost-weight", "0", "--retries", "1")
     until(lambda: len(served(pool, process.folder)) == PILOTS, 120, "jobs on all pilots")
     ended = done(pool, process.folder)
     until(lambda: done(pool, process.folder) > ended + 8, 120, "outputs")

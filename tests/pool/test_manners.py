@@ -41,7 +41,7 @@ class Run:
         argv = self.pool.argv(
             "python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited",
             "--shared-fs-usage", "none", "--osgpilot-site", "site.yaml",
-            "--osgpilot-when", "always", "--osgpilot-max-pilots", "1",
+            "--osgpilot-offload", "always", "--osgpilot-max-pilots", "1",
             "--default-resources", "mem_mb=500", "disk_mb=100",
             *extra, user=self.user, folder=self.folder,
         )  # fmt: skip

@@ -36,7 +36,7 @@ def login_profile(profile: dict[str, Any]) -> None:
     profile["default-resources"]["container_image"] = JOB_IMAGE
     profile["osgpilot-shared-prefixes"] = ["/opt/sif"]
     profile["set-resources"]["map"]["mem_mb"] = 900
-    profile["set-resources"]["merge"].update(mem_mb=900, osgpilot_shape="4c")
+    profile["set-resources"]["merge"].update(mem_mb=900, osgpilot_pilot_cores=4)
     profile["default-resources"]["mem_mb"] = 500
 
 

@@ -146,12 +146,12 @@ def test_what_a_killed_run_left_is_reaped_and_nothing_else(odd: tuple[Pool, set[
         pool.say(*kill, host="ap", user="root")
         workflow.wait()
         assert len(pilots(pool, foreign)) == 1
-        reaped = ("osgpilot", "reap", "--dir", HERE, "--yes")
-        said = pool.run(*reaped, host="ap", folder=HERE)
+        cleaned = ("osgpilot", "cleanup", "--dir", HERE, "--yes")
+        said = pool.run(*cleaned, host="ap", folder=HERE)
         assert "removed what 1 run(s) had left" in said.stdout + said.stderr
         assert pilots(pool, foreign) == []
     # from anywhere, and without being confined to a folder
-    pool.say("osgpilot", "reap", "--yes", folder="/home/alice")
+    pool.say("osgpilot", "cleanup", "--yes", folder="/home/alice")
     assert pool.run("ls", "/home/alice/jobs/kept").returncode == 0
     assert set(shown(pool, "%i")) == foreign
 

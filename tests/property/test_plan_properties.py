@@ -47,7 +47,7 @@ policies = st.builds(
     pending_max=st.integers(1, 50),
     cores_max=st.one_of(st.none(), st.integers(1, 400)),
     core_s_max=st.one_of(st.none(), st.floats(0, 4e6)),
-    economy=st.floats(0, 1),
+    cost_weight=st.floats(0, 1),
     launches_max=st.just(1000),
 )
 estimates = st.builds(
@@ -229,7 +229,7 @@ ONE = PilotType("one", Shape(8, 16000), (7200,))
 @given(st.integers(1, 8), st.integers(0, 300), st.integers(0, 300))
 def test_more_jobs_of_one_class_never_need_fewer_pilots(cores, jobs, more):
     """Holds for one class and one shape only: packing of mixed classes has known anomalies."""
-    policy = Policy((ONE,), pilots_max=10**6, pending_max=10**6, economy=0, launches_max=10**6)
+    policy = Policy((ONE,), pilots_max=10**6, pending_max=10**6, cost_weight=0, launches_max=10**6)
     job_class = JobClass(Shape(cores, 100))
     few, many = (
         len(launched(plan(Snapshot(0.0, {job_class: n}), Estimates(), policy)))

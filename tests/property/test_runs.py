@@ -152,7 +152,7 @@ worlds = st.builds(
         pilots_max=st.integers(1, 12),
         pending_max=st.integers(1, 12),
         core_s_max=st.one_of(st.none(), st.floats(3e6, 1e7)),
-        economy=st.floats(0, 1),
+        cost_weight=st.floats(0, 1),
     ),
     wait_s=st.floats(0, 2000),
     boot_s=st.floats(0, 300),

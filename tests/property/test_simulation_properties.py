@@ -76,7 +76,7 @@ policies = st.builds(
     pilots_max=st.integers(1, 12),
     pending_max=st.integers(1, 12),
     cores_max=st.sampled_from((None, 32)),
-    economy=st.floats(0, 1),
+    cost_weight=st.floats(0, 1),
 )
 seeds = st.integers(0, 100)
 
@@ -126,7 +126,7 @@ def _limits_hold(told, policy):
 def test_the_budget_is_never_exceeded(jobs, site, policy, seed, core_s_max):
     bounded = Policy(
         policy.offers, policy.pilots_max, policy.pending_max, policy.cores_max, core_s_max,
-        policy.economy,
+        policy.cost_weight,
     )  # fmt: skip
     told = run(jobs, site, plan, bounded, seed)
 

@@ -140,7 +140,7 @@ def test_one_damaged_line_hides_itself_and_no_other(tmp_path, content, alive):
     assert json.dumps(seen.plain())
     assert prometheus.text(seen).encode()
     assert page(story, seen).encode()
-    explain("", (), facts(story, Heard(), seen.at_s, alive=alive))
+    explain("", facts(story, Heard(), seen.at_s, alive=alive))
     known = Story().take(LINES)
     assert len(known.jobs) - len(story.jobs) <= 6
     assert len(known.pilots) - len(story.pilots) <= 1

@@ -54,7 +54,7 @@ class Assessment:
         lead_s = _lead_s(classes, snapshot, estimates, policy)
         have = supply(snapshot, estimates, policy, classes, lead_s)
         left, rooms, spare = laid_out(waiting, have, estimates)
-        clear_s = _clear_s(waiting, have, estimates, lead_s, policy.economy)
+        clear_s = _clear_s(waiting, have, estimates, lead_s, policy.cost_weight)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
@@ -65,7 +65,7 @@ class Assessment:
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
         serial_s = _serial_s(work, snapshot, estimates)
-        wanted = cores_for_all(stretch, further_core_s, serial_s, policy.economy)
+        wanted = cores_for_all(stretch, further_core_s, serial_s, policy.cost_weight)
         taken = commitment(snapshot)
         forecast = Forecast(
             wanted_cores=wanted,
@@ -133,7 +133,7 @@ def _serial_s(work: Demand, snapshot: Snapshot, estimates: Estimates) -> float:
 
 
 def _clear_s(
-    waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, economy: float
+    waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, cost_weight: float
 ) -> float:
     """Return in how long what waits and runs will be through, on the cores it is worth.
 
@@ -142,7 +142,7 @@ def _clear_s(
     """
     work_core_s = _area(waiting, estimates) + have.busy_core_s
     overhead_s = _overhead_s(waiting, estimates)
-    cores = max(1.0, cores_worth_having(WorkPhase(work_core_s, lead_s, overhead_s), economy))
+    cores = max(1.0, cores_worth_having(WorkPhase(work_core_s, lead_s, overhead_s), cost_weight))
     longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
     return max(work_core_s / cores, longest_s)
 

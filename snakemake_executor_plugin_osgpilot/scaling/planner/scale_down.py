@@ -104,7 +104,7 @@ def _patience_s(
     if pilot.state.waits or pilot.name in surplus:
         return policy.patience_s
     lead_s = outlook.estimates.lead_s(pilot.offer)
-    kept_s = max(policy.patience_s, keep_idle_s(lead_s, policy.economy))
+    kept_s = max(policy.patience_s, keep_idle_s(lead_s, policy.cost_weight))
     if pilot.name in last:
         # all the others would wait for a new one: its price is to be seen beside theirs
         kept_s *= max(1.0, outlook.have.cores / pilot.shape.cores)

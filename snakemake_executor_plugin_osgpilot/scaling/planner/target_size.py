@@ -32,26 +32,28 @@ class WorkPhase(NamedTuple):
         return self.work_core_s + cores * self.overhead_s
 
 
-def cores_worth_having(stretch: WorkPhase, economy: float) -> float:
-    """Return the number of cores that suits the work best; infinite for `economy` 0.
+def cores_worth_having(stretch: WorkPhase, cost_weight: float) -> float:
+    """Return the number of cores that suits the work best; infinite for `cost_weight` 0.
 
     With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
-    minimises T^(1-economy)·C^economy: with 0.5, one per cent less time is worth one per cent more
-    core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero gives a
-    quadratic with one positive root.
+    minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth one per
+    cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero
+    gives a quadratic with one positive root.
     """
-    if economy <= 0:
+    if cost_weight <= 0:
         return math.inf
     work_core_s, lead_s, overhead_s = stretch
-    if work_core_s <= 0 or economy >= 1:
+    if work_core_s <= 0 or cost_weight >= 1:
         return 0.0
     lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
-    b = (1 - 2 * economy) * overhead_s
-    root = math.sqrt(b * b + 4 * economy * (1 - economy) * overhead_s * lead_s)
-    return work_core_s * (b + root) / (2 * economy * overhead_s * lead_s)
+    b = (1 - 2 * cost_weight) * overhead_s
+    root = math.sqrt(b * b + 4 * cost_weight * (1 - cost_weight) * overhead_s * lead_s)
+    return work_core_s * (b + root) / (2 * cost_weight * overhead_s * lead_s)
 
 
-def cores_for_all(near: WorkPhase, rest_core_s: float, serial_s: float, economy: float) -> float:
+def cores_for_all(
+    near: WorkPhase, rest_core_s: float, serial_s: float, cost_weight: float
+) -> float:
     """Return the cores that suit `near` and what follows it best.
 
     `serial_s` is what the longest chain of jobs takes beyond the jobs in sight: no number of cores
@@ -59,20 +61,20 @@ def cores_for_all(near: WorkPhase, rest_core_s: float, serial_s: float, economy:
     T = serial + work/K at most, R. L. Graham, SIAM J. Appl. Math. 17, 1969). Pilots can also go
     between two stretches of work, and new ones come after another lead. The cheaper way is meant.
     """
-    fresh = cores_worth_having(near, economy)
-    if rest_core_s <= 0 or not 0 < economy < 1:
+    fresh = cores_worth_having(near, cost_weight)
+    if rest_core_s <= 0 or not 0 < cost_weight < 1:
         return fresh
     work_core_s = near.work_core_s + rest_core_s
     whole = WorkPhase(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
-    kept = cores_worth_having(whole, economy)
+    kept = cores_worth_having(whole, cost_weight)
     if fresh <= 0:
         return kept
     stretches = work_core_s / near.work_core_s
-    held_s = min(serial_s / stretches, keep_idle_s(near.lead_s, economy))
+    held_s = min(serial_s / stretches, keep_idle_s(near.lead_s, cost_weight))
     renewed_s = stretches * near.time_s(fresh) + serial_s
     renewed_core_s = stretches * (near.charged_core_s(fresh) + fresh * held_s)
-    renewed = renewed_s ** (1 - economy) * renewed_core_s**economy
-    price = whole.time_s(kept) ** (1 - economy) * whole.charged_core_s(kept) ** economy
+    renewed = renewed_s ** (1 - cost_weight) * renewed_core_s**cost_weight
+    price = whole.time_s(kept) ** (1 - cost_weight) * whole.charged_core_s(kept) ** cost_weight
     return kept if price <= renewed else fresh
 
 
@@ -85,12 +87,12 @@ def walltime_s(offer: PilotType, longest_job_s: float, work_s: float, taken_s: f
     return next((w for w in offer.walltimes_s if w >= wanted_s), offer.walltime_max_s)
 
 
-def keep_idle_s(lead_s: float, economy: float) -> float:
+def keep_idle_s(lead_s: float, cost_weight: float) -> float:
     """Return how long an idle pilot is worth keeping while more work is to come.
 
-    With `economy` 0.5 as long as a new one would take to come: never more than twice the cost of
-    the best choice in hindsight (the ski-rental problem). Less thrift keeps it longer.
+    With `cost_weight` 0.5 as long as a new one would take to come: never more than twice the cost
+    of the best choice in hindsight (the ski-rental problem). A smaller weight keeps it longer.
     """
-    if economy <= 0:
+    if cost_weight <= 0:
         return math.inf
-    return lead_s * (1 - economy) / economy
+    return lead_s * (1 - cost_weight) / cost_weight

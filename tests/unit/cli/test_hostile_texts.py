@@ -125,16 +125,18 @@ def test_an_output_that_is_not_utf_8_shows_all_the_same(run, encoding):
         assert b"r-3" in told.stdout_bytes or b"103" in told.stdout_bytes
 
 
-def test_reap_shows_folders_as_text(monkeypatch):
-    from snakemake_executor_plugin_osgpilot.run import reap
+def test_cleanup_shows_folders_as_text(monkeypatch):
+    from snakemake_executor_plugin_osgpilot.run import cleanup
 
     found = [
         Leftovers(HOSTILE, f"/home/{HOSTILE}/.snakemake/x", RunStatus.DEAD, {(HOSTILE, "x"): 1})
     ]
-    monkeypatch.setattr(reap.Reaper, "find", lambda self: found)
-    monkeypatch.setattr(reap.Reaper, "remove", lambda self, each, say: say(f"{HOSTILE} is gone"))
+    monkeypatch.setattr(cleanup.Cleaner, "find", lambda self: found)
+    monkeypatch.setattr(
+        cleanup.Cleaner, "remove", lambda self, each, say: say(f"{HOSTILE} is gone")
+    )
     for options in ([], ["--yes"], ["--json"]):
-        told = CliRunner().invoke(main, ["reap", *options])
+        told = CliRunner().invoke(main, ["cleanup", *options])
         assert "x[/red]" in told.output
         assert is_harmless(told.output)
 

@@ -19,7 +19,7 @@ PLUGIN = ExecutorPluginRegistry().get_plugin("osgpilot")
 FIELDS = {field.name: field for field in dataclasses.fields(ExecutorSettings)}
 GIVEN = {
     "project": ("Mine", "Mine"),
-    "scope": ("owner", "owner"),
+    "pilot_sharing": ("owner", "owner"),
     "site": ("sites/mine.yaml", Path("sites/mine.yaml")),
     "access_point": ("ap.example.org", "ap.example.org"),
     "payload": ("direct", "direct"),
@@ -32,8 +32,8 @@ GIVEN = {
     "max_cores": ("64", 64),
     "max_core_hours": ("12.5", 12.5),
     "max_queued": ("500", 500),
-    "economy": ("0.8", 0.8),
-    "when": ("never", "never"),
+    "cost_weight": ("0.8", 0.8),
+    "offload": ("never", "never"),
     "fallback": ("local", "local"),
 }
 """For each setting a text that is not the default, and what it means."""
@@ -128,7 +128,7 @@ def test_a_list_in_the_environment_has_commas(read, text):
         *((name, "many", "invalid int value: 'many'") for name in FIELDS
           if name.startswith("max_") and name != "max_core_hours"),
         ("max_core_hours", "many", "invalid float value: 'many'"),
-        ("economy", "much", "invalid float value: 'much'"),
+        ("cost_weight", "much", "invalid float value: 'much'"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("environment", [False, True], ids=["argument", "variable"])
@@ -148,7 +148,7 @@ def test_a_value_of_another_kind_is_refused_by_name(read, capsys, name, text, wh
         *((name, "0", "it has to be 1 or more") for name in
           ("max_pilots", "max_pending", "max_cores", "max_queued")),
         *(("max_core_hours", text, "a number above 0") for text in ("0", "-1", "nan", "inf")),
-        *(("economy", text, "it goes from 0 to 1") for text in ("-0.1", "1.1", "nan")),
+        *(("cost_weight", text, "it goes from 0 to 1") for text in ("-0.1", "1.1", "nan")),
         ("shared_prefixes", "data", "give absolute paths"),
     ],
 )  # fmt: skip

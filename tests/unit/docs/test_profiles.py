@@ -65,9 +65,10 @@ def test_hints_are_for_rules_and_pilots_that_there_are(profile):
     assert set(parsed.set_resources) == set(hints)
     for hint in hints.values():
         partition = hint.get("osgpilot_partition", "")
-        shape = hint.get("osgpilot_shape", "")
+        cores = hint.get("osgpilot_pilot_cores")
         assert any(
-            name.startswith(partition) and name.endswith(shape and f"/{shape}") for name in offers
+            name.startswith(partition) and (not cores or name.endswith(f"/{cores}c"))
+            for name in offers
         )
 
 

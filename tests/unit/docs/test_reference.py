@@ -35,7 +35,7 @@ def test_every_page_of_the_reference_is_made():
 
 
 def test_a_picture_of_scaling_has_three_panels_with_the_same_axes():
-    panels = [SCALING.panel("bag", 40, economy) for economy in SCALING.ECONOMIES]
+    panels = [SCALING.panel("bag", 40, cost_weight) for cost_weight in SCALING.COST_WEIGHTS]
     for panel in panels:
         assert max(panel.wanted) == 40
         assert all(busy <= there for busy, there in zip(panel.busy, panel.there, strict=True))

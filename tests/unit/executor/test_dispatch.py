@@ -24,7 +24,7 @@ class Inner:
         self.share = share
         settings = getattr(workflow, "executor_settings", None)
         project = getattr(settings, "project", None) or "Mine"
-        seat = SimpleNamespace(project=project, scope="workflow")
+        seat = SimpleNamespace(project=project, pilot_sharing="workflow")
         self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info, seat=seat)
         self.ran, self.succeeded, self.failed = [], [], []
         self.begun = self.ended = self.cancelled = 0
@@ -89,7 +89,7 @@ def dispatcher(*given, said=None, **settings):
     workflow = SimpleNamespace(
         dag=FakeDag(list(given)),
         executor_settings=ExecutorSettings(
-            **{"project": "Mine", "site": "site.yaml", "when": "always", **settings}
+            **{"project": "Mine", "site": "site.yaml", "offload": "always", **settings}
         ),
         resource_settings=SimpleNamespace(local_cores=1),
         scheduler=SimpleNamespace(error_callback=failed.append),
@@ -131,17 +131,19 @@ def test_another_project_has_an_executor_of_its_own(opened):
     assert said[-1] == "osgpilot: Theirs: launch 1 pilot(s)"
 
 
-def test_another_scope_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(opened):
+def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(
+    opened,
+):
     said = []
-    both = [*jobs("map"), *jobs("other", osgpilot_scope="owner")]
-    dispatcher(*both, *jobs("same", osgpilot_scope="workflow"), said=said).run_jobs(both)
+    both = [*jobs("map"), *jobs("other", osgpilot_pilot_sharing="owner")]
+    dispatcher(*both, *jobs("same", osgpilot_pilot_sharing="workflow"), said=said).run_jobs(both)
     mine, shared = opened
     assert (mine.ran, shared.ran) == (["map"], ["other"])
     settings = shared.workflow.executor_settings
-    assert (settings.project, settings.scope) == ("Mine", "owner")
-    assert "rule other -> OSPool (Mine, scope owner): 1 job" in "".join(said)
+    assert (settings.project, settings.pilot_sharing) == ("Mine", "owner")
+    assert "rule other -> OSPool (Mine, pilot-sharing owner): 1 job" in "".join(said)
     shared.logger.info("osgpilot: launch 1 pilot(s)")
-    assert said[-1] == "osgpilot: Mine, scope owner: launch 1 pilot(s)"
+    assert said[-1] == "osgpilot: Mine, pilot-sharing owner: launch 1 pilot(s)"
     assert mine.share.allowance is shared.share.allowance
     assert mine.share is not shared.share
 
@@ -178,9 +180,9 @@ def test_a_mistake_at_the_start_is_one_line_and_leaves_nothing(opened):
     assert [one.ended for one in opened] == [1]
 
 
-@pytest.mark.parametrize("setting", [{"when": "maybe"}])
+@pytest.mark.parametrize("setting", [{"offload": "maybe"}])
 def test_a_setting_that_cannot_be_is_told_before_a_run_is_begun(opened, setting):
-    with pytest.raises(ApiError, match="--osgpilot-when 'maybe' is not auto, always, never"):
+    with pytest.raises(ApiError, match="--osgpilot-offload 'maybe' is not auto, always, never"):
         dispatcher(*jobs("map"), **setting)
     assert opened == []
 

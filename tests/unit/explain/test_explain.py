@@ -1,13 +1,18 @@
 """Situations and the words for them: why something waits, is held, slow or refused."""
 
-from dataclasses import replace
-
 import pytest
 
 from snakemake_executor_plugin_osgpilot.explain.explain import explain
-from snakemake_executor_plugin_osgpilot.explain.facts import Facts, JobFact, PilotFact
+from snakemake_executor_plugin_osgpilot.explain.facts import Facts
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    END_MARGIN_S,
+    JobClass,
+    PilotType,
+    Policy,
+    Shape,
+)
+from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Job, Pilot
 
 NOW_S = 10_000.0
 ROOM = Shape(4, 3800)
@@ -15,19 +20,38 @@ POLICY = Policy((PilotType("compute/4c", ROOM, (3600,)),))
 SMALL = JobClass(Shape(1, 512), 300)
 
 
-def job(state="waiting", job_class=SMALL, for_s=60.0, **more):
-    told = {"key": "000001", "rule": "map", "name": "rule map (n=1)", "job_id": "12.3", **more}
-    return JobFact(state=state, job_class=job_class, since_s=NOW_S - for_s, **told)
+def job(state="waiting", job_class=SMALL, for_s=60.0, starts=0, on="", **more):
+    known = {"key": "000001", "rule": "map", "label": "n=1", "job_id": "12.3", **more}
+    found = Job(state=state, job_class=job_class, since_s=NOW_S - for_s, **known)
+    for _ in range(starts):
+        found.attempts.append(Attempt(found, on, "1_1", NOW_S - for_s, None, state, "7", "n1"))
+    return found
 
 
-def pilot(state="ready", free=ROOM, for_s=60.0, **more):
-    told = {"name": "osgpilot-r1-1", "allocation": "7", "offer": "compute/4c", "life_s": 3000.0}
-    return PilotFact(state=state, shape=ROOM, free=free, since_s=NOW_S - for_s, **{**told, **more})
+def ended(took_s):
+    """A job of the same rule that is done."""
+    found = job("done", key="000000", job_id="12.2", starts=1)
+    found.attempts[0].stopped_s = found.attempts[0].started_s + took_s
+    return found
+
+
+def taking(*shape, on="osgpilot-r1-1"):
+    """A job of another rule that takes so much of a pilot."""
+    return job("running", JobClass(Shape(*shape)), rule="other", job_id="9.9", starts=1, on=on)
+
+
+def pilot(state="ready", for_s=60.0, life_s=3000.0, **more):
+    known = {
+        "name": "osgpilot-r1-1", "shape": ROOM, "allocation": "7", "offer": "compute/4c",
+        "walltime_s": life_s + POLICY.life_taken_s, "ends_s": NOW_S + life_s + END_MARGIN_S,
+        "moves": {state: NOW_S - for_s}, **more,
+    }  # fmt: skip
+    return Pilot(state=state, **known)
 
 
 def run(*known, alive=True, ended=False, **more):
-    jobs = tuple(each for each in known if isinstance(each, JobFact))
-    pilots = tuple(each for each in known if isinstance(each, PilotFact))
+    jobs = tuple(each for each in known if isinstance(each, Job))
+    pilots = tuple(each for each in known if isinstance(each, Pilot))
     return Facts(NOW_S, alive, ended, POLICY, jobs, pilots, **more)
 
 
@@ -45,7 +69,7 @@ JOBS = {
         "have the rule ask for less, or make pilots larger in the site file",
     ),
     "too big for the pilots there are": (
-        run(job(job_class=JobClass(Shape(4, 3000))), replace(pilot(), shape=Shape(2, 1850))),
+        run(job(job_class=JobClass(Shape(4, 3000))), pilot(shape=Shape(2, 1850))),
         "1 pilot(s) ready (Slurm job 7): too small even when empty, lacks 2 cores and 1150 MB of "
         "memory",
         "wait: osgpilot plans again every 20 s and starts a pilot that suits it",
@@ -56,7 +80,7 @@ JOBS = {
         "wait: osgpilot plans again",
     ),
     "the pilot is busy": (
-        run(job(), pilot(free=Shape(0, 300))),
+        run(job(), pilot(), taking(4, 3500)),
         "1 pilot(s) ready (Slurm job 7): busy, lacks 1 cores and 212 MB of memory now",
         "wait: it starts when a pilot has come or has room",
     ),
@@ -97,12 +121,12 @@ JOBS = {
         "see: condor_q -better-analyze 12.3. If it was forgotten, osgpilot holds and releases it",
     ),
     "cores are kept for jobs of less memory": (
-        run(job(job_class=JobClass(Shape(1, 1600)), for_s=900.0), pilot(free=Shape(3, 2200))),
+        run(job(job_class=JobClass(Shape(1, 1600)), for_s=900.0), pilot(), taking(1, 1600)),
         "can run it, but may keep its cores for jobs of less memory, for 10 min at most",
         "wait: it starts when a pilot has come or has room",
     ),
     "HTCondor had forgotten it": (
-        run(job(for_s=900.0, woken_s=(NOW_S - 600.0, NOW_S - 120.0)), pilot()),
+        run(job(for_s=900.0, woken_s=[NOW_S - 600.0, NOW_S - 120.0]), pilot()),
         "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
         "2 time(s), the last time 2 min ago",
         "see: condor_q -better-analyze 12.3",
@@ -115,7 +139,7 @@ JOBS = {
     "Snakemake is gone": (
         run(job(), pilot(), alive=False),
         "Snakemake is not there any more: no pilot is started for it",
-        "start Snakemake again with the same command, or remove what is left: osgpilot reap",
+        "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
     ),
     "the run has ended": (
         run(job(), alive=False, ended=True),
@@ -143,77 +167,85 @@ JOBS = {
         "wait: osgpilot lets it run again",
     ),
     "slow": (
-        run(job("running", for_s=900.0, usual_s=60.0, allocation="7", node="n1", starts=1)),
+        run(job("running", for_s=900.0, starts=1), ended(60)),
         "slow: jobs of rule map took 1 min",
         "condor_tail 12.3",
     ),
     "longer than its rule says": (
-        run(job("running", for_s=900.0, allocation="7", node="n1", starts=1)),
+        run(job("running", for_s=900.0, starts=1)),
         "it says that it takes 5 min at most",
         "give the rule a longer `runtime`",
     ),
     "failed": (
-        run(job("failed", text="exit status 3\nthis went wrong", allocation="7", node="n1")),
+        run(job("failed", text="exit status 3\nthis went wrong", starts=1)),
         "this went wrong",
         "correct the rule",
     ),
-    "done": (run(job("done", allocation="7", node="n1")), "in Slurm job 7 on n1", ""),
+    "done": (run(job("done", starts=1)), "in Slurm job 7 on n1", ""),
 }
 
 
 @pytest.mark.parametrize("situation", JOBS)
 def test_why_a_job_is_as_it_is(situation):
     known, words, step = JOBS[situation]
-    (told,) = explain("12.3" if known.jobs[0].job_id else "000001", (), known)
+    (told,) = explain("12.3" if known.jobs[0].job_id else "000001", known)
     assert words in "\n".join(told.lines)
     assert step in told.next_step
     assert not step or told.next_step
 
 
 PILOTS = {
-    "waits for resources": (pilot(**PENDING), "Resources: it is among", "squeue --start"),
+    "waits for resources": (run(pilot(**PENDING)), "Resources: it is among", "squeue --start"),
     "at a limit of the account": (
-        pilot(state="pending", pending_reason="AssocGrpCpuLimit"),
+        run(pilot(state="pending", pending_reason="AssocGrpCpuLimit")),
         "your account, QOS or user has as much running as it may",
         "--osgpilot-max-pilots",
     ),
     "core-hours used up": (
-        pilot(state="pending", pending_reason="AssocGrpCPUMinutesLimit"),
+        run(pilot(state="pending", pending_reason="AssocGrpCPUMinutesLimit")),
         "the core-hours (or the like) of your account or QOS are used up",
         "ask who runs your allocation",
     ),
     "of a reason nobody knows": (
-        pilot(state="pending", pending_reason="SomethingNew"),
+        run(pilot(state="pending", pending_reason="SomethingNew")),
         "Slurm says SomethingNew",
         "job_reason_codes",
     ),
-    "without an answer": (pilot(state="intended", allocation=""), "sbatch is about", ""),
-    "boots": (pilot(state="booting"), "which takes 1 to 8 min", ""),
-    "boots for long": (pilot(state="booting", for_s=700.0), "takes longer", "slurm.log"),
-    "busy": (pilot(jobs=3, free=Shape(1, 300)), "3 job(s) run there, 1 core, 300 MB are free", ""),
-    "idle": (pilot(), "none waits", ""),
-    "drains": (pilot(state="draining", failure="mute"), "ends when those in it have (mute)", ""),
+    "without an answer": (run(pilot(state="intended", allocation="")), "sbatch is about", ""),
+    "boots": (run(pilot(state="booting")), "which takes 1 to 8 min", ""),
+    "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "slurm.log"),
+    "busy": (
+        run(pilot(), *(taking(1, 1000) for _ in range(3))),
+        "3 job(s) run there, 1 core, 800 MB are free",
+        "",
+    ),
+    "idle": (run(pilot()), "none waits", ""),
+    "drains": (
+        run(pilot(state="draining", failure="mute")), "ends when those in it have (mute)", "",
+    ),
     "refused": (
-        pilot(state="failed", allocation="", failure="sbatch: invalid account"),
+        run(pilot(state="failed", allocation="", failure="sbatch: invalid account")),
         "Slurm refused it: sbatch: invalid account",
         "correct the site file",
     ),
-    "failed": (pilot(state="failed", failure="NODE_FAIL"), "it failed: NODE_FAIL", "read its log"),
-    "taken back": (pilot(state="cancelled"), "of no use any more", ""),
-    "over": (pilot(state="done"), "its allocation is over", ""),
+    "failed": (
+        run(pilot(state="failed", failure="NODE_FAIL")), "it failed: NODE_FAIL", "read its log",
+    ),
+    "taken back": (run(pilot(state="cancelled")), "of no use any more", ""),
+    "over": (run(pilot(state="done")), "its allocation is over", ""),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("situation", PILOTS)
 def test_why_a_pilot_is_as_it_is(situation):
     known, words, step = PILOTS[situation]
-    (told,) = explain("osgpilot-r1-1", (), run(known))
+    (told,) = explain("osgpilot-r1-1", known)
     assert words in "\n".join(told.lines)
     assert step in told.next_step
 
 
 def test_an_idle_pilot_beside_waiting_jobs_is_a_question_about_the_jobs():
-    (told,) = explain("7", (), run(pilot(), job()))
+    (told,) = explain("7", run(pilot(), job()))
     assert "no job runs there, although jobs wait" in told.lines
     assert told.next_step == "osgpilot explain JOB tells what it lacks for them"
 
@@ -227,7 +259,7 @@ def test_a_rule_is_explained_once_for_each_kind_of_trouble():
         job("done", key="6"),
         job(key="7", rule="other"),
     ]
-    head, *kinds = explain("map", (), run(*jobs))
+    head, *kinds = explain("map", run(*jobs))
     assert head.lines == ("rule map: 4 waiting, 1 held, 1 done",)
     assert len(kinds) == 3
     assert kinds[0].lines[-1] == "and 2 more alike"
@@ -235,7 +267,7 @@ def test_a_rule_is_explained_once_for_each_kind_of_trouble():
 
 def test_of_a_rule_without_trouble_the_longest_job_is_told():
     jobs = [job("running", key=str(n), job_id=f"1.{n}", for_s=n) for n in (5, 50)]
-    _, longest = explain("map", (), run(*jobs))
+    _, longest = explain("map", run(*jobs))
     assert longest.lines[0].startswith("rule map (n=1) (HTCondor job 1.50): runs for 50 s")
 
 
@@ -244,15 +276,14 @@ def test_without_a_name_everything_that_waits_is_explained_and_nothing_else():
         pilot(**PENDING), pilot(name="osgpilot-r1-2", allocation="8", **PENDING),
         pilot(name="osgpilot-r1-3", allocation="9"), job(), job("running", key="2", rule="other"),
     )  # fmt: skip
-    told = explain("", (), known)
+    told = explain("", known)
     assert [each.subject for each in told] == ["osgpilot-r1-1", "rule map", "rule map (n=1)"]
     assert told[0].lines[-1] == "and 1 more alike"
-    assert explain("", (), run(pilot(), job("done"))) == ()
+    assert explain("", run(pilot(), job("done"))) == ()
 
 
 def test_a_job_is_found_by_its_output_and_by_the_number_snakemake_gave_it():
-    known = run(job())
-    called = [("4", "000001"), ("out/1", "000001")]
+    known = run(job(names=("4", "out/1")))
     for name in ("4", "out/1", "12.3", "000001"):
-        assert [each.subject for each in explain(name, called, known)] == ["rule map (n=1)"]
-    assert explain("out/2", called, known) == ()
+        assert [each.subject for each in explain(name, known)] == ["rule map (n=1)"]
+    assert explain("out/2", known) == ()

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from snakemake_executor_plugin_osgpilot.cli import main
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts, names
+from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
@@ -54,8 +54,8 @@ def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
     assert known.policy is not None
     assert known.policy.offers[0].walltimes_s == (3600,)
     (one,) = known.pilots
-    assert (one.pending_reason, one.life_s) == ("Priority", 3000)
-    assert list(names(story)) == [("4", "000001"), ("out/1", "000001")]
+    assert (one.pending_reason, known.life_s(one)) == ("Priority", 3000)
+    assert known.jobs[0].names == ("4", "out/1")
 
 
 def test_silence_of_slurm_is_no_end_of_a_pilot_but_its_word_is():

@@ -240,7 +240,7 @@ def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
 def test_a_damaged_journal_is_one_clear_error(path):
     path.with_name("lease").touch()
     path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
-    with pytest.raises(InputError, match=r"is damaged.*osgpilot reap"):
+    with pytest.raises(InputError, match=r"is damaged.*osgpilot cleanup"):
         Journal(path)
 
 

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
     TryLaterError,
 )
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.identity import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
@@ -426,7 +426,7 @@ def test_others_are_waited_for_beside_it(fleet, slurm):
 
 
 def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
-    seat = replace(SEAT, scope=Scope.OWNER)
+    seat = replace(SEAT, pilot_sharing=PilotSharing.OWNER)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     fleet.apply(TWO)
     slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
@@ -440,7 +440,7 @@ def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock
 def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ours(
     slurm, clock, tmp_path
 ):
-    seat = replace(SEAT, scope=Scope.PROJECT)
+    seat = replace(SEAT, pilot_sharing=PilotSharing.PROJECT)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)

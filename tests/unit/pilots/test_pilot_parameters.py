@@ -7,7 +7,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.config.site import Partition, PilotOptions, Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 
@@ -42,8 +42,8 @@ def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
     assert values["env ENABLE_REMOTE_SYSLOG"] == said
 
 
-def test_a_wider_scope_admits_more_jobs_and_still_no_other_owner(tmp_path):
-    seats = [replace(SEAT, scope=scope) for scope in Scope]
+def test_wider_pilot_sharing_admits_more_jobs_and_still_no_other_owner(tmp_path):
+    seats = [replace(SEAT, pilot_sharing=sharing) for sharing in PilotSharing]
     clauses = [parameters.start_extra(seat) for seat in seats]
     jobs = [("alice", "r1"), ("alice", "r2"), ("bob", "r1"), ("bob", "r2"), ("Alice", "r1")]
     assert [[admits(clause, *job) for job in jobs] for clause in clauses] == [
@@ -58,9 +58,9 @@ def admits(clause, owner, run, **slot):
     return classad2.ExprTree(clause).eval(scope=classad2.ClassAd(slot), target=job)
 
 
-@pytest.mark.parametrize("scope", list(Scope))
-def test_a_pilot_that_is_closed_admits_nobody(scope):
-    clause = parameters.start_extra(replace(SEAT, scope=scope))
+@pytest.mark.parametrize("sharing", list(PilotSharing))
+def test_a_pilot_that_is_closed_admits_nobody(sharing):
+    clause = parameters.start_extra(replace(SEAT, pilot_sharing=sharing))
     assert admits(clause, "alice", "r1", OSGPILOT_CLOSED=False)
     assert not admits(clause, "alice", "r1", OSGPILOT_CLOSED=True)
 
@@ -72,10 +72,10 @@ def test_the_startd_runs_the_gate_besides_what_else_it_runs(tmp_path):
     assert values["env _CONDOR_STARTD_CRON_osgpilot_ARGS"] == "/pilot/osgpilot-gate"
 
 
-@pytest.mark.parametrize("scope", list(Scope))
-def test_no_scope_lets_a_name_through_that_would_change_the_expression(tmp_path, scope):
+@pytest.mark.parametrize("sharing", list(PilotSharing))
+def test_no_pilot_sharing_lets_a_name_through_that_would_change_the_expression(tmp_path, sharing):
     with pytest.raises(InputError, match="owner"):
-        parameters.start_extra(RunIdentity('a" || true || "', "MyProject", "r1", scope))
+        parameters.start_extra(RunIdentity('a" || true || "', "MyProject", "r1", sharing))
 
 
 @pytest.mark.parametrize("bad", ['x" || true || "', "a b", "", "-x", "a\nb", "ü", "x" * 129])

@@ -189,7 +189,7 @@ def unhurried(monkeypatch):
 
 
 def small_case(tasks, parents, **more):
-    policy = replace(POLICY, economy=0.5, launches_max=3)
+    policy = replace(POLICY, cost_weight=0.5, launches_max=3)
     return Case(tasks, parents, 4, cores_max=400, wait_s=120.0, boot_s=180.0, policy=policy, **more)
 
 

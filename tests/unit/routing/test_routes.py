@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Policy,
     Shape,
 )
-from snakemake_executor_plugin_osgpilot.routing.policy import Ways, When, Where
+from snakemake_executor_plugin_osgpilot.routing.policy import Offload, Ways, Where
 from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 
@@ -77,7 +77,7 @@ def jobs(name, count=1, group=None, **resources):
 
 
 def routes(*jobs, said=None, seen=None, **ways):
-    allowed = Ways(SITE, **{"when": When.AUTO, "fallback": Where.SLURM, **ways})
+    allowed = Ways(SITE, **{"offload": Offload.AUTO, "fallback": Where.SLURM, **ways})
     quiet = Requests(SITE, lambda _: None, lambda _: None)
     say = (said if said is not None else []).append
     return RuleRouter(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
@@ -157,10 +157,10 @@ def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "tie", ["container_image", "htcondor_rank", "classad_Why", "osgpilot_shape"]
+    "tie", ["container_image", "htcondor_rank", "classad_Why", "osgpilot_pilot_cores"]
 )
 def test_what_only_pilots_honour_keeps_a_rule_in_the_ospool(tie):
-    found = routes(*jobs("plot", **{tie: "4c"}))
+    found = routes(*jobs("plot", **{tie: "4"}))
     found.decide()
     assert places(found) == {"plot": Where.OSPOOL}
 
@@ -240,9 +240,11 @@ def test_a_project_has_to_be_one(value):
 
 
 @pytest.mark.parametrize("value", ["all", True, "Owner", 1])
-def test_a_scope_has_to_be_one(value):
-    said = refused(*jobs("map", ospool=True, osgpilot_scope=value))
-    assert said.startswith(f"rule map: the resource osgpilot_scope is {value!r}; it can be workfl")
+def test_pilot_sharing_has_to_be_one_of_its_values(value):
+    said = refused(*jobs("map", ospool=True, osgpilot_pilot_sharing=value))
+    assert said.startswith(
+        f"rule map: the resource osgpilot_pilot_sharing is {value!r}; it can be workfl"
+    )
 
 
 def test_jobs_of_a_rule_have_to_say_the_same():

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.routing.policy import (
     Hint,
+    Offload,
     RuleFacts,
     Ways,
-    When,
     Where,
     route,
 )
@@ -32,11 +32,11 @@ def rule(jobs=4000, cores=1, memory_mb=2048, hours=0.5, gpus=0, **more):
     return RuleFacts(jobs, frozenset({job_class}), core_s, runtime_s, **more)
 
 
-def ways(when=When.AUTO, fallback=SLURM, policy=SITE, **more):
-    return Ways(policy, when, fallback, **more)
+def ways(offload=Offload.AUTO, fallback=SLURM, policy=SITE, **more):
+    return Ways(policy, offload, fallback, **more)
 
 
-AUTO, ALWAYS, NEVER = ways(), ways(When.ALWAYS), ways(When.NEVER)
+AUTO, ALWAYS, NEVER = ways(), ways(Offload.ALWAYS), ways(Offload.NEVER)
 TO_OSPOOL = "it says ospool=True"
 
 DECISIONS = {
@@ -45,7 +45,7 @@ DECISIONS = {
         (rule(jobs=1), ALWAYS, OSPOOL, "1 job, up to 1 core-hour")
     ),
     "nothing goes there if that is said": (
-        (rule(), NEVER, SLURM, "--osgpilot-when never; 4,000 jobs, up to 4,000 core-hours")
+        (rule(), NEVER, SLURM, "--osgpilot-offload never; 4,000 jobs, up to 4,000 core-hours")
     ),
     # what a rule says goes before
     "a rule may want the OSPool": (
@@ -107,7 +107,7 @@ DECISIONS = {
     ),
     # what no pilot can run
     "what no pilot can run goes elsewhere": (
-        rule(cores=32, hours=1), ways(When.ALWAYS, policy=SMALL_SITE), SLURM,
+        rule(cores=32, hours=1), ways(Offload.ALWAYS, policy=SMALL_SITE), SLURM,
         "no pilot can run it: it needs 32 cores, 2048 MB, 120 min; the nearest pilot "
         "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 16 cores",
     ),
@@ -123,7 +123,7 @@ DECISIONS = {
         "nearest pilot (compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 491 min of life",
     ),
     "or there is no other place": (
-        rule(gpus=1), ways(When.ALWAYS, None, SMALL_SITE), None,
+        rule(gpus=1), ways(Offload.ALWAYS, None, SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
         "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs",
     ),
@@ -181,7 +181,7 @@ facts = st.builds(
 any_ways = st.builds(
     Ways,
     st.sampled_from([SITE, SMALL_SITE]),
-    st.sampled_from(When),
+    st.sampled_from(Offload),
     st.sampled_from([None, SLURM, LOCAL]),
     st.booleans(),
     st.integers(1, 64),
@@ -202,7 +202,7 @@ def test_jobs_go_only_where_the_user_lets_them(rule_facts, given_ways):
     where = route(rule_facts, given_ways).where
     assert where in (OSPOOL, given_ways.fallback, None)
     asked = rule_facts.hint is Hint.NO or (
-        rule_facts.hint is None and given_ways.when is When.NEVER
+        rule_facts.hint is None and given_ways.offload is Offload.NEVER
     )
     if where is not OSPOOL and where is not None and not asked:
         assert given_ways.takes_any

@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.identity import Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.model.resources import (
     JobClass,
@@ -48,7 +48,7 @@ class World:
         self.queue = JobManager(self.ap, Shape(4, 3800))
         self.fleet = PilotManager(self.slurm, self.clock, site(folder), seat, self.folder)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
-        policy = Policy(offers, pilots_max=3, economy=0)
+        policy = Policy(offers, pilots_max=3, cost_weight=0)
         self.said, self.warned, self.shown = [], [], []
         self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy)
         book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
@@ -67,7 +67,7 @@ class World:
 
 @pytest.fixture
 def shared_world(tmp_path):
-    return World(tmp_path, replace(SEAT, scope=Scope.OWNER))
+    return World(tmp_path, replace(SEAT, pilot_sharing=PilotSharing.OWNER))
 
 
 @pytest.fixture

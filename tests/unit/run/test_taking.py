@@ -32,7 +32,7 @@ from snakemake_executor_plugin_osgpilot.journal.process import started, this_pro
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, write
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
+from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
@@ -41,8 +41,8 @@ from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 SMALL = JobClass(Shape(1, 500))
 
 
-def seat(project="P", scope=Scope.WORKFLOW):
-    return RunIdentity("alice", project, "any", scope)
+def seat(project="P", pilot_sharing=PilotSharing.WORKFLOW):
+    return RunIdentity("alice", project, "any", pilot_sharing)
 
 
 def begin(folder, project="P", holder=None):
@@ -53,8 +53,8 @@ def begin(folder, project="P", holder=None):
     return taken.folder
 
 
-def again(folder, project="P", said=None, scope=Scope.WORKFLOW):
-    taken = take(folder, seat(project, scope), (said if said is not None else []).append)
+def again(folder, project="P", said=None, pilot_sharing=PilotSharing.WORKFLOW):
+    taken = take(folder, seat(project, pilot_sharing), (said if said is not None else []).append)
     taken.journal.close()
     return taken
 
@@ -78,8 +78,8 @@ def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
 
 def test_a_run_whose_pilots_others_may_use_is_told_from_one_whose_pilots_are_ours_alone(tmp_path):
     alone = begin(tmp_path)
-    shared = again(tmp_path, scope=Scope.OWNER)
-    assert (shared.resumed, shared.seat.scope) == (False, Scope.OWNER)
+    shared = again(tmp_path, pilot_sharing=PilotSharing.OWNER)
+    assert (shared.resumed, shared.seat.pilot_sharing) == (False, PilotSharing.OWNER)
     assert again(tmp_path).folder == alone
 
 
@@ -122,7 +122,7 @@ def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
     assert not again(tmp_path, said=said).resumed
     (line,) = said
     assert f"run {first.path.name} of project Other was cut short" in line
-    assert "osgpilot reap" in line
+    assert "osgpilot cleanup" in line
 
 
 def test_a_damaged_journal_stops_the_start(tmp_path):
@@ -214,7 +214,7 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
     if now == before:
         taken.settle_at(now)
     else:
-        with pytest.raises(InputError, match=r"was cut short, and its .* `osgpilot reap`"):
+        with pytest.raises(InputError, match=r"was cut short, and its .* `osgpilot cleanup`"):
             taken.settle_at(now)
         assert taken.journal.place == before
     taken.journal.close()
@@ -234,7 +234,7 @@ def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arr
     taken.journal.close()
     before.rename(now)
     taken = take(now / ".snakemake", seat(), print)
-    refused = rf"was cut short, and its jobs bring their outputs to {before}; .* `osgpilot reap`"
+    refused = rf"was cut short, and its jobs bring their outputs to {before}; .* `osgpilot cleanup`"
     with pytest.raises(InputError, match=refused):
         taken.settle_at(replace(HERE, home=str(now)))
     assert taken.journal.place == replace(HERE, home=str(before))
@@ -374,7 +374,7 @@ def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, 
     taken = again(tmp_path)
     assert not taken.resumed
     if broken is not not_renamed:
-        with pytest.raises(NeverBegunError, match=r"was never begun.*osgpilot reap"):
+        with pytest.raises(NeverBegunError, match=r"was never begun.*osgpilot cleanup"):
             Journal(folder.path / JOURNAL)
 
 

@@ -55,7 +55,7 @@ LIMITS = {
 @given(turns=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=8))
 def test_every_limit_holds_for_all_projects_together(limit, turns):
     most, used = LIMITS[limit]
-    wide = {"pilots_max": 10**6, "pending_max": 10**6, "launches_max": 10**6, "economy": 0.0}
+    wide = {"pilots_max": 10**6, "pending_max": 10**6, "launches_max": 10**6, "cost_weight": 0.0}
     policy = Policy((OFFER,), **{**wide, limit: most})
     allowance = SharedQuota()
     projects = [Project(allowance) for _ in range(3)]
@@ -69,7 +69,7 @@ def test_every_limit_holds_for_all_projects_together(limit, turns):
 
 
 def test_what_others_have_is_named_as_the_limit_that_the_user_set():
-    allowance, policy = SharedQuota(), Policy((OFFER,), pilots_max=3, economy=0.0)
+    allowance, policy = SharedQuota(), Policy((OFFER,), pilots_max=3, cost_weight=0.0)
     mine, theirs = Project(allowance), Project(allowance)
     mine.plan(2, policy)
     (refusal,) = theirs.plan(2, policy).refusals

@@ -145,7 +145,7 @@ def test_pilots_that_have_ended_are_not_left_behind(world):
 
 
 def test_a_job_that_only_has_the_name_of_a_pilot_is_none(world):
-    """`osgpilot reap` would end it and remove `jobs` two folders above it."""
+    """`osgpilot cleanup` would end it and remove `jobs` two folders above it."""
     world.show(job(7, PILOT, Z="/home/me/project/x"), job(8, "osgpilot-a-b-1", Z="/"))
     assert world.client.folders() == []
 

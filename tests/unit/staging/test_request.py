@@ -201,10 +201,10 @@ KINDS = Policy(
     ("hints", "offers"),
     [
         ({}, ()),
-        ({"osgpilot_partition": "", "osgpilot_shape": TBDString()}, ()),
+        ({"osgpilot_partition": "", "osgpilot_pilot_cores": TBDString()}, ()),
         ({"osgpilot_partition": "short"}, ("short/4c", "short/2c")),
-        ({"osgpilot_shape": "2c"}, ("short/2c", "long/2c")),
-        ({"osgpilot_partition": "long", "osgpilot_shape": "4c"}, ("long/4c",)),
+        ({"osgpilot_pilot_cores": 2}, ("short/2c", "long/2c")),
+        ({"osgpilot_partition": "long", "osgpilot_pilot_cores": 4}, ("long/4c",)),
     ],
 )
 def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
@@ -221,11 +221,18 @@ def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
             "are short, long",
         ),
         (
-            {"osgpilot_partition": "short", "osgpilot_shape": "8c"},
-            "rule r: the resource osgpilot_shape is '8c'; pilots that it could run on come in the "
-            "shapes 4c, 2c",
+            {"osgpilot_partition": "short", "osgpilot_pilot_cores": 8},
+            "rule r: the resource osgpilot_pilot_cores is 8; pilots that it could run on have 4, 2 "
+            "cores",
         ),
-        ({"osgpilot_shape": 4}, "rule r: the resource osgpilot_shape is 4; pilots"),
+        (
+            {"osgpilot_pilot_cores": "4c"},
+            "rule r: the resource osgpilot_pilot_cores is '4c'; pilots",
+        ),
+        (
+            {"osgpilot_pilot_cores": True},
+            "rule r: the resource osgpilot_pilot_cores is True; pilots",
+        ),
     ],
 )
 def test_a_kind_of_pilot_that_there_is_not(said, hints, line):

@@ -29,15 +29,17 @@ def test_defaults_that_are_settings_exist():
 
 
 def test_resources_of_others_are_not_ours_to_judge():
-    check_names("rule r", ["threads", "_cores", "slurm_account", "anything", "osgpilot_shape"])
+    check_names(
+        "rule r", ["threads", "_cores", "slurm_account", "anything", "osgpilot_pilot_cores"]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("osgpilot_partitoin", "did you mean osgpilot_partition?"),
-        ("osgpilot_Scope", "did you mean osgpilot_scope?"),
-        ("osgpilot_xyz", "there are osgpilot_scope, "),
+        ("osgpilot_Pilot_sharing", "did you mean osgpilot_pilot_sharing?"),
+        ("osgpilot_xyz", "there are osgpilot_pilot_sharing, "),
     ],
 )
 def test_a_slip_of_the_pen_is_named(name, said):

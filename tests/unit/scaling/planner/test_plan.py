@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stran
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 OFFER = PilotType("compute", Shape(4, 3800), (3600,))
-POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, economy=0, launches_max=1000)
+POLICY = Policy((OFFER,), pilots_max=100, pending_max=100, cost_weight=0, launches_max=1000)
 SMALL = JobClass(Shape(1, 500))
 BIG = JobClass(Shape(4, 3000))
 HUNGRY = JobClass(Shape(1, 3000))
@@ -203,11 +203,11 @@ def test_the_rest_of_a_long_wait_is_expected_to_be_long():
 # how many
 
 
-def test_economy_trades_time_for_core_hours():
+def test_the_cost_weight_trades_time_for_core_hours():
     waiting = {SMALL: 100}
     fast, even, cheap = (
-        launches(waiting, known=KNOWN, policy=replace(POLICY, economy=economy))
-        for economy in (0, 0.5, 1)
+        launches(waiting, known=KNOWN, policy=replace(POLICY, cost_weight=cost_weight))
+        for cost_weight in (0, 0.5, 1)
     )
     assert fast == 25
     assert 1 < even < fast
@@ -216,7 +216,7 @@ def test_economy_trades_time_for_core_hours():
 
 def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
     offers = (OFFER, PilotType("big", Shape(16, 60000), (3600,)))
-    thrifty = replace(POLICY, offers=offers, economy=0.9)
+    thrifty = replace(POLICY, offers=offers, cost_weight=0.9)
     pilots = [pilot(f"p{n}") for n in range(20)]
     decided = decide({JobClass(Shape(8, 500)): 1}, pilots=pilots, policy=thrifty, known=KNOWN)
     assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["big"]
@@ -312,8 +312,8 @@ def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
 def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
     """They are, where many cores are worth having, and are not, where few are."""
     soon, pilots = (UpcomingGroup(SMALL, 40, None),), [pilot()]
-    for economy, counted in ((0.5, True), (0.9, False)):
-        policy = replace(POLICY, economy=economy)
+    for cost_weight, counted in ((0.5, True), (0.9, False)):
+        policy = replace(POLICY, cost_weight=cost_weight)
         alone, followed = (
             decide({SMALL: 40}, soon=s, pilots=pilots, known=KNOWN, policy=policy)
             for s in ((), soon)
@@ -346,7 +346,7 @@ def test_an_idle_pilot_is_let_go_at_once_when_the_tail_does_not_need_it():
 
 
 def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
-    even = replace(POLICY, economy=0.5)
+    even = replace(POLICY, cost_weight=0.5)
     lead_s = KNOWN.lead_s("compute")
     for idle_s, let_go in ((lead_s - 5, []), (lead_s + 5, ["p1"])):
         idle = pilot(unneeded_since_s=0.0, ends_s=10000.0)
@@ -355,7 +355,7 @@ def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
 
 
 def test_of_idle_pilots_no_more_are_kept_than_what_is_to_come_is_worth():
-    even = replace(POLICY, economy=0.5)
+    even = replace(POLICY, cost_weight=0.5)
     idle = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(20)]
     more = {"pilots": idle, "now_s": 61.0, "known": KNOWN, "policy": even, "later": 4}
     assert released(decide({}, **more), Drain) == []
@@ -363,7 +363,7 @@ def test_of_idle_pilots_no_more_are_kept_than_what_is_to_come_is_worth():
 
 
 def test_the_last_pilot_that_can_host_a_class_to_come_is_kept_longer():
-    both = replace(POLICY, economy=0.5, offers=(OFFER, WIDE))
+    both = replace(POLICY, cost_weight=0.5, offers=(OFFER, WIDE))
     small = [pilot(f"p{n}", unneeded_since_s=0.0, ends_s=10000.0) for n in range(9)]
     wide = replace(pilot("wide"), shape=WIDE.shape, offer=WIDE.name, unneeded_since_s=0.0)
     more = {"known": KNOWN, "policy": both, "now_s": 400.0, "later": 1}
@@ -404,7 +404,7 @@ def test_larger_pilots_are_taken_where_memory_would_keep_cores_idle_in_small_one
 
 
 def test_fewer_cores_are_worth_having_where_they_have_to_wait_for_a_long_chain():
-    even = replace(POLICY, economy=0.5)
+    even = replace(POLICY, cost_weight=0.5)
     alone = launches({SMALL: 400}, known=KNOWN, policy=even)
     rounds = {"later": 404, "further": {SMALL: 400, BIG: 4}, "chain": {SMALL: 5, BIG: 5}}
     assert 0 < launches({SMALL: 400}, known=KNOWN, policy=even, **rounds) < alone

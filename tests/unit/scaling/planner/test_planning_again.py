@@ -19,7 +19,9 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 SMALL = PilotType("small", Shape(4, 8000), (1800, 3600, 7200))
 LARGE = PilotType("large", Shape(16, 64000), (3600, 14400))
 GPU = PilotType("gpu", Shape(8, 32000, gpus=2), (7200,))
-POLICY = Policy((SMALL, LARGE, GPU), pilots_max=50, pending_max=50, economy=0, launches_max=1000)
+POLICY = Policy(
+    (SMALL, LARGE, GPU), pilots_max=50, pending_max=50, cost_weight=0, launches_max=1000
+)
 UNKNOWN = Estimates()
 
 

@@ -65,8 +65,8 @@ def dead(pool: Pool) -> Pool:
     return pool
 
 
-def reap(pool: Pool, *options: str, host: str) -> str:
-    wide = ("env", "COLUMNS=250", "osgpilot", "reap")
+def cleanup(pool: Pool, *options: str, host: str) -> str:
+    wide = ("env", "COLUMNS=250", "osgpilot", "cleanup")
     done = pool.run(*wide, *options, host=host, folder="/")
     return done.stdout + done.stderr
 
@@ -80,25 +80,25 @@ def fates(said: str) -> dict[str, str]:
 def seen_from_elsewhere(pool: Pool, name: str, host: str) -> str:
     """How a run stands on another host than its own, when it is long since it was heard of."""
     folder = pool.work / name
-    assert fates(reap(pool, "--dir", str(folder), "--yes", host=host)) == {name: "goes on"}
+    assert fates(cleanup(pool, "--dir", str(folder), "--yes", host=host)) == {name: "goes on"}
     (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")
     pool.say("touch", "--date=1 hour ago", str(lease))
-    return fates(reap(pool, "--dir", str(folder), "--yes", host=host))[name]
+    return fates(cleanup(pool, "--dir", str(folder), "--yes", host=host))[name]
 
 
 def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     before = len(ours(dead))
     fate = seen_from_elsewhere(dead, "far", "ap")
     assert fate == "out of reach from here", "its pilots are in the Slurm of login"
-    shown = reap(dead, host="login")
+    shown = cleanup(dead, host="login")
     assert fates(shown)["far"] == "was cut short", "found by its pilots, its jobs by its journal"
     assert "ap.localpool, here" in shown
     assert "say --yes" in shown
-    (told,) = [each for each in json.loads(reap(dead, "--json", host="login")) if each["may_go"]]
+    (told,) = [each for each in json.loads(cleanup(dead, "--json", host="login")) if each["may_go"]]
     assert (told["jobs"], told["removed"]) == (2, False)
     assert told["folder"].startswith(str(dead.work / "far"))
     assert len(ours(dead)) == before
-    said = reap(dead, "--yes", host="login")
+    said = cleanup(dead, "--yes", host="login")
     assert "its jobs are out of the queue of ap.localpool" in said
     assert "removed what 1 run(s) had left" in said
     assert len(ours(dead)) == before - 2
@@ -107,8 +107,8 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
 def test_jobs_of_a_run_whose_folder_is_gone(dead: Pool):
     before, folder = len(ours(dead)), dead.work / "gone"
     site = ("--site", str(folder / "site.yaml"))
-    assert fates(reap(dead, *site, host="login"))["gone"] == "not seen from here"
-    said = reap(dead, *site, "--dir", str(folder), "--yes", host="login")
+    assert fates(cleanup(dead, *site, host="login"))["gone"] == "not seen from here"
+    said = cleanup(dead, *site, "--dir", str(folder), "--yes", host="login")
     assert "removed what 1 run(s) had left" in said
     assert len(ours(dead)) == before - 2
 
@@ -119,7 +119,7 @@ def test_pilots_behind_ssh(dead: Pool):
     fate = seen_from_elsewhere(dead, "behind", "login")
     assert fate == "out of reach from here", "its jobs are at the access point of ap"
     assert len(ours(dead)) == before
-    said = reap(dead, "--dir", str(dead.work / "behind"), "--yes", host="ap")
+    said = cleanup(dead, "--dir", str(dead.work / "behind"), "--yes", host="ap")
     assert "its pilots are gone from login" in said
     assert len(ours(dead)) == before - 2
     assert dead.say("ls", CLUSTER) == ""

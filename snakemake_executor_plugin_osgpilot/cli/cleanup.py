@@ -1,4 +1,4 @@
-"""`osgpilot reap`: show and remove what runs left behind whose Snakemake is dead."""
+"""`osgpilot cleanup`: show and remove what runs left behind whose Snakemake is dead."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from snakemake_executor_plugin_osgpilot.journal.location import Place
+    from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
     from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers
-    from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
 
 @click.command(short_help="Remove what runs have left whose Snakemake is dead.")
@@ -38,35 +38,35 @@ if TYPE_CHECKING:
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; removes only with --yes.")
-def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool) -> None:
+def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool) -> None:
     """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
 
     Looks at the access point and the Slurm of this host, and at those that journals in the working
     folder and the site file name. Runs that go on, and whatever belongs to others, are not touched.
 
     \b
-    osgpilot reap                   shows it, and asks
-    osgpilot reap --yes --dir .     removes it, of runs in this folder; detached ones, too
+    osgpilot cleanup                   shows it, and asks
+    osgpilot cleanup --yes --dir .     removes it, of runs in this folder; detached ones, too
     """
+    from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
     from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
-    from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
     given = (_place(site_file),) if site_file else ()
     warn = partial(echo, err=True)
     with closing(Grounds(getpass.getuser(), warn)) as grounds:
-        reaper = Reaper(grounds, workdir, given)
+        cleaner = Cleaner(grounds, workdir, given)
         if as_json:
-            _reap_as_json(reaper, yes=yes)
+            _cleanup_as_json(cleaner, yes=yes)
         else:
-            _reap(reaper, yes=yes)
+            _cleanup(cleaner, yes=yes)
 
 
-def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
+def _cleanup_as_json(cleaner: Cleaner, *, yes: bool) -> None:
     told, failed = [], []
-    for each in reaper.find():
-        may_go = each.may_go(named=reaper.workdir is not None)
+    for each in cleaner.find():
+        may_go = each.may_go(named=cleaner.workdir is not None)
         goes = yes and may_go
-        if goes and (why := _removed(reaper, each, partial(echo, err=True))):
+        if goes and (why := _removed(cleaner, each, partial(echo, err=True))):
             failed.append(why)
             goes = False
         told.append(
@@ -86,10 +86,10 @@ def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
     _end(failed)
 
 
-def _reap(reaper: Reaper, *, yes: bool) -> None:
+def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
 
-    found = reaper.find()
-    doomed = [each for each in found if each.may_go(named=reaper.workdir is not None)]
+    found = cleaner.find()
+    doomed = [each for each in found if each.may_go(named=cleaner.workdir is not None)]
     if not found:
         echo("nothing is left of any run")
         return
@@ -105,15 +105,15 @@ def _reap(reaper: Reaper, *, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise InputError("nothing was removed; say --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
-    failed = [why for each in doomed if (why := _removed(reaper, each, echo))]
+    failed = [why for each in doomed if (why := _removed(cleaner, each, echo))]
     echo(f"removed what {len(doomed) - len(failed)} run(s) had left")
     _end(failed)
 
 
-def _removed(reaper: Reaper, what: Leftovers, say: Callable[[str], None]) -> str:
+def _removed(cleaner: Cleaner, what: Leftovers, say: Callable[[str], None]) -> str:
     """Remove what a run left; return why that failed. The other runs are not to suffer."""
     try:
-        reaper.remove(what, say)
+        cleaner.remove(what, say)
     except (OsgpilotError, OSError) as error:
         return f"run {what.run}: {error}"
     return ""

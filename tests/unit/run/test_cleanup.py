@@ -1,4 +1,4 @@
-"""`osgpilot reap` where journals cannot be read, and where one of several runs resists."""
+"""`osgpilot cleanup` where journals cannot be read, and where one of several runs resists."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from doubles import FakeAccessPoint
 
-from snakemake_executor_plugin_osgpilot.cli.reap import reap
+from snakemake_executor_plugin_osgpilot.cli.cleanup import cleanup
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
@@ -74,13 +74,13 @@ def dead(folder, project):
 
 
 def called(folder, *options):
-    done = CliRunner().invoke(reap, ["--dir", str(folder), "--yes", *options])
+    done = CliRunner().invoke(cleanup, ["--dir", str(folder), "--yes", *options])
     assert done.exception is None or isinstance(done.exception, OsgpilotError | SystemExit)
     return done
 
 
 def fates(folder):
-    done = CliRunner().invoke(reap, ["--dir", str(folder), "--json"])
+    done = CliRunner().invoke(cleanup, ["--dir", str(folder), "--json"])
     assert done.exit_code == 0, done.exception
     told = json.loads(done.stdout)
     return {each["run"]: (each["fate"], each["may_go"], each["why"]) for each in told}

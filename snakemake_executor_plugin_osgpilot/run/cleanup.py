@@ -49,7 +49,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class Reaper:
+class Cleaner:
     """Looks after runs of ours: those in `workdir`, or all if that is None.
 
     It looks here, in the places `given`, and where journals in the working folder say that their
@@ -168,7 +168,7 @@ class Reaper:
 
     def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
         with closing(self.grounds.access_point(queue, run)) as access_point:
-            access_point.remove(None, "osgpilot reap")
+            access_point.remove(None, "osgpilot cleanup")
             if not _until(lambda: not access_point.find(), GENTLY_S):
                 access_point.forget(None)
             if not _until(lambda: not access_point.find(), FORCE_S):
