@@ -10,12 +10,13 @@ from documentation import ROOT, blocks
 
 PAGE = ROOT / "docs/dev/architecture.md"
 PACKAGE = ROOT / "snakemake_executor_plugin_osgpilot"
+UNIT = ROOT / "tests/unit"
 WORDS_MAX, FILES_MAX, CHANGES = 2500, 2, 20
 FILE = re.compile(r"`([\w/.-]+/[\w.-]+)`")
 
 
 def changes() -> dict[str, list[str]]:
-    """Return the rows of the table "Where do I change …": the change, and the files named for it."""
+    """Return the changes of the table "Where do I change …", each with the files that it names."""
     section = PAGE.read_text().partition("## Where do I change …")[2].partition("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:1] == "|"]
     return {change: FILE.findall(" ".join(files)) for change, *files in rows[2:]}
@@ -41,6 +42,12 @@ def test_the_tree_names_every_folder_of_the_package():
     tree = next(block.text for block in blocks(PAGE) if block.text.startswith(PACKAGE.name))
     top = set(re.findall(r"^  (\w+)/", tree.partition("\ntests/")[0], re.MULTILINE))
     assert top == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+
+def test_unit_tests_mirror_the_package():
+    folders = {path.parent.relative_to(UNIT) for path in UNIT.glob("**/test_*.py")}
+    for folder in folders - {Path("docs"), Path("faults")}:
+        assert (PACKAGE / folder / "__init__.py").exists(), f"tests/unit/{folder} mirrors nothing"
 
 
 def test_the_ways_through_name_files_that_exist():

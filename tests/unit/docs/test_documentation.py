@@ -81,6 +81,12 @@ def test_every_link_within_the_documentation_leads_somewhere(page: Path):
             assert anchor in anchors(found), f"{target} in {page.name}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_test_file_that_is_named_exists(page: Path):
+    for name in re.findall(r"(?<![\w/])(tests/[\w/-]+\.(?:py|sh))\b", page.read_text()):
+        assert (ROOT / name).is_file(), f"{name} in {page.name}"
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors that a renderer makes of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
