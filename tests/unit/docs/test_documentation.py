@@ -11,9 +11,11 @@ import click
 import pytest
 from documentation import PAGES, ROOT, blocks, commands
 
+import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 
+PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTINGS = {
     "osgpilot-" + field.name.replace("_", "-") for field in dataclasses.fields(ExecutorSettings)
@@ -82,9 +84,12 @@ def test_every_link_within_the_documentation_leads_somewhere(page: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_test_file_that_is_named_exists(page: Path):
-    for name in re.findall(r"(?<![\w/])(tests/[\w/-]+\.(?:py|sh))\b", page.read_text()):
-        assert (ROOT / name).is_file(), f"{name} in {page.name}"
+def test_every_source_file_that_is_named_exists(page: Path):
+    text = page.read_text()
+    named = re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|sh|j2))`", text)
+    named += re.findall(r"(?<![\w/])(tests/[\w/-]+\.(?:py|sh))\b", text)
+    for name in named:
+        assert any((place / name).is_file() for place in (ROOT, PACKAGE)), f"{name} in {page.name}"
 
 
 def anchors(page: Path) -> set[str]:
