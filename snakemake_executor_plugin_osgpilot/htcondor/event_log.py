@@ -96,8 +96,7 @@ class EventLog:
 
     def _read_on(self, found: list[tuple[str, Event]]) -> bool:
         """Add events to `found`; False after one of a kind that the bindings do not know, or with
-        a text that is not UTF-8.
-        """
+        a text that is not UTF-8."""
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS:

@@ -39,8 +39,7 @@ class WorkerLock:
     @contextmanager
     def taken(self, within_s: float) -> Iterator[None]:
         """Have the turn meanwhile. Raises `OutcomeUnknownError` if another life has it for too
-        long.
-        """
+        long."""
         # without a run's folder there are no other lives
         if self._path is None or not self._path.parent.is_dir():
             yield

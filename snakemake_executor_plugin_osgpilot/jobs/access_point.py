@@ -31,8 +31,7 @@ class Submission:
 
 class AccessPoint(Protocol):
     """The queue of the access point. Every method raises `OutcomeUnknownError` or
-    `RejectedError`.
-    """
+    `RejectedError`."""
 
     def submit(self, submission: Submission) -> dict[str, str]:
         """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
@@ -117,8 +116,7 @@ class AccessPoint(Protocol):
 
 class JobJournal(Protocol):
     """Where jobs are written down before they are submitted. Every method raises
-    `OutcomeUnknownError`.
-    """
+    `OutcomeUnknownError`."""
 
     def intend(self, keys: Iterable[str]) -> None:
         """Write down that these jobs are about to be submitted; without that, they must not be."""

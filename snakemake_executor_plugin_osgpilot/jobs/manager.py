@@ -257,8 +257,7 @@ class JobManager:
 
     def keep_off(self, pilots: Iterable[str]) -> None:
         """Keep jobs off these pilots, which are there and leave; a slot that is claimed takes the
-        next job at once.
-        """
+        next job at once."""
         with self._lock:
             self._registry.lost.keep_off(pilots)
 
@@ -275,8 +274,7 @@ class JobManager:
 
     def remaining(self) -> int:
         """Return how many jobs of this run the access point still has. Raises
-        `OutcomeUnknownError`.
-        """
+        `OutcomeUnknownError`."""
         return len(self._access_point.find())
 
     def interrupt(self) -> None:

@@ -98,8 +98,7 @@ class Journal:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, with what could not be written before. Raises `OutcomeUnknownError` or
-        `RunTakenOverError`.
-        """
+        `RunTakenOverError`."""
         with self._lock, self._reporting("written"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -146,8 +145,7 @@ class Journal:
 
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Write down ids of jobs, by key. Raises `OutcomeUnknownError`; the next write has them
-        then.
-        """
+        then."""
         with self._lock:
             self._ids |= ids
         with self._writing():
@@ -155,8 +153,7 @@ class Journal:
 
     def settled(self, jobs: Iterable[Job]) -> None:
         """Write down how these jobs ended, of which Snakemake knows now. Raises
-        `OutcomeUnknownError`.
-        """
+        `OutcomeUnknownError`."""
         rows = [(*_past_texts(Past.of(job)), job.key) for job in jobs]
         with self._writing() as db:
             db.executemany("UPDATE jobs SET over = 1, past = ?, failed_on = ? WHERE key = ?", rows)

@@ -12,8 +12,7 @@ CORES_KEPT_S = 600.0
 
 def weight(shape: Shape, pilot: Shape | None) -> int:
     """Return how many cores a job takes, or those of a pilot that come with its memory if they are
-    more; a pilot of which nothing is known has memory for all.
-    """
+    more; a pilot of which nothing is known has memory for all."""
     if pilot is None:
         return shape.cores
     return max(shape.cores, -(-shape.memory_mb * pilot.cores // pilot.memory_mb))

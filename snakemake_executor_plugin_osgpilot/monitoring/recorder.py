@@ -66,8 +66,7 @@ class HistoryRecorder:
 
     def handed_over(self, jobs: Iterable[lines.Told], needed: Iterable[Line] = ()) -> None:
         """Write down that Snakemake handed jobs over, each with what tells it from others, and
-        what they needed.
-        """
+        what they needed."""
         self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
 
     def spent(self, jobs: Mapping[str, CommandUsage]) -> None:

@@ -122,8 +122,7 @@ class PilotManager:
 
     def apply(self, plan: Plan) -> None:
         """Do what the plan says. Raises `OutcomeUnknownError`; a refusal of Slurm opens a
-        breaker.
-        """
+        breaker."""
         pilots = self._roster
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]

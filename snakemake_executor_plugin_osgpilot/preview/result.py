@@ -23,8 +23,7 @@ class Forecaster(Protocol):
 
 class Drawn(NamedTuple):
     """The jobs of a workflow in an order in which they can run, and the numbers of those that each
-    waits for.
-    """
+    waits for."""
 
     tasks: list[Task]
     parents: list[list[int]]

@@ -39,8 +39,7 @@ class SlurmVerdicts:
 
     def verdicts(self, pilots: Iterable[tuple[str, int]]) -> tuple[Verdict, ...]:
         """Return the verdict on each offer with its walltime in seconds. Raises
-        `OutcomeUnknownError`.
-        """
+        `OutcomeUnknownError`."""
         return tuple(self._verdict(*pilot) for pilot in sorted(pilots))
 
     def _verdict(self, offer: str, walltime_s: int) -> Verdict:

@@ -28,8 +28,7 @@ class Drawing:
 
     def __call__(self, seed: int, jobs: int | None = None) -> Workload:
         """Return the workload of a seed, which draws the runtimes; there are as many jobs as there
-        are.
-        """
+        are."""
         random, share = Random(f"{seed}/runtimes"), SHARES[(seed - 1) % len(SHARES)]
         kinds = dict.fromkeys((task.rule, task.job_class) for task in self.tasks)
         numbers = {kind: number for number, kind in enumerate(kinds)}

@@ -180,8 +180,7 @@ def _named(
     workloads: tuple[str, ...], own: list[Scenario], trace: Trace | None, *, standard: bool
 ) -> tuple[str, ...]:
     """Make what a user brought known, and return the names of all workloads that are asked for;
-    none stands for all of the standard.
-    """
+    none stands for all of the standard."""
     from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS, give, scenario
     from snakemake_executor_plugin_osgpilot.scaling_study.workload_input import beside
 

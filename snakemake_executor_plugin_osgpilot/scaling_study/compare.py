@@ -27,8 +27,7 @@ class Task(NamedTuple):
 
 class Measured(NamedTuple):
     """What one run came to. `first_slot_s` is when the first pilot came up, infinite if none did.
-    `needed` is how many pilots of the mean size would have done the work in that time.
-    """
+    `needed` is how many pilots of the mean size would have done the work in that time."""
 
     task: Task
     jobs: int

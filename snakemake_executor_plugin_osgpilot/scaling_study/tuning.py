@@ -83,8 +83,7 @@ def cost(run: Measured, economy: float) -> float:
 
 def best(runs: Iterable[Measured], economy: float) -> Choice:
     """Return the choice with the least mean cost; of those that all leave jobs, the one that leaves
-    the fewest.
-    """
+    the fewest."""
     by_choice: dict[Choice, list[Measured]] = {}
     for run in runs:
         by_choice.setdefault(run.task.choice, []).append(run)
@@ -100,8 +99,7 @@ def best(runs: Iterable[Measured], economy: float) -> Choice:
 
 def _finalists(runs: list[Measured]) -> list[Choice]:
     """Return the best for each taste. Of choices that came to the same in everything, as where a
-    knob does nothing, the first is enough.
-    """
+    knob does nothing, the first is enough."""
     distinct = {run._replace(task=run.task._replace(choice=Choice("")), plan_ms=0.0): run
                 for run in reversed(runs)}  # fmt: skip
     chosen: dict[Choice, None] = {}

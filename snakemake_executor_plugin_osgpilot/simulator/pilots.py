@@ -35,8 +35,7 @@ class Slot:
 
 class SimulatedPilot:
     """One pilot. `running` has number of jobs and sum of their starts in milliseconds, by class;
-    `changed_ms` is when a slot was last made or removed.
-    """
+    `changed_ms` is when a slot was last made or removed."""
 
     def __init__(self, number: int, name: str, offer: str, allocation: Allocation) -> None:
         self.number, self.name, self.offer, self.allocation = number, name, offer, allocation

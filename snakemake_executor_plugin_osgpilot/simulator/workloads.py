@@ -88,8 +88,7 @@ def recorded(name: str, ended: Iterable[Ended]) -> Workload:
 
 def _spread(rng: random.Random, median_s: float, sigma: float = 0.25) -> float:
     """Draw a runtime; of all distributions with few parameters, lognormal ones suit batch jobs best
-    (Lublin and Feitelson, Journal of Parallel and Distributed Computing 63, 2003, section 4.2).
-    """
+    (Lublin and Feitelson, Journal of Parallel and Distributed Computing 63, 2003, section 4.2)."""
     return median_s * rng.lognormvariate(0.0, sigma)
 
 

@@ -159,8 +159,7 @@ def connect(ssh: str) -> Host:
 
 def checked(host: Host, site: Site) -> Cluster:
     """Return the cluster on `host`. Raises `InputError` or `MissingPrerequisiteError` for what is
-    not there.
-    """
+    not there."""
     found = look(host, site)
     for problem in (found.slurm_problem, found.token_problem, found.image_problem):
         if problem:
@@ -231,8 +230,7 @@ class Look:
 
 def look(host: Host, site: Site) -> Look:
     """Return what is there of all that a run needs. Raises `MissingPrerequisiteError` if there is
-    no telling.
-    """
+    no telling."""
     told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
     lines = [line.split("=", 1) for line in told.out.splitlines() if "=" in line]
     facts = dict(lines)

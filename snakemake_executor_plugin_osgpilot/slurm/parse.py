@@ -1,6 +1,5 @@
 """What Slurm's commands print, as values. What cannot be read proves nothing, least of all that a
-pilot is gone; jobs that are no pilots do not matter, whatever they are called.
-"""
+pilot is gone; jobs that are no pilots do not matter, whatever they are called."""
 
 from __future__ import annotations
 
@@ -93,8 +92,7 @@ def folders(squeue_output: str, mark: str) -> list[tuple[str, str, Path]]:
 
 def check_answered(text: str) -> None:
     """Raise `OutcomeUnknownError` if squeue says that it did not get its answer, whatever its
-    status.
-    """
+    status."""
     if found := _NO_ANSWER.search(text):
         raise OutcomeUnknownError(f"squeue: {found[0].strip()[:200]}")
 
@@ -106,8 +104,7 @@ _NODE = re.compile(r"[A-Za-z0-9_.-]+")
 
 def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
     """Yield the rows of pilots. Raises `OutcomeUnknownError` if there is but a part of the
-    answer.
-    """
+    answer."""
     head, *lines = squeue_output.split(f"{mark}+")
     check_answered(head)
     for line in lines:

@@ -90,8 +90,7 @@ def _writes(files: Mapping[Path, str]) -> str:
 
 def answer(out: str, err: str, *, mark: str, what: str) -> Answer:
     """Return what the command `what` said. Raises `OutcomeUnknownError` unless it ran to its
-    end.
-    """
+    end."""
     said = " ".join(err.split())
     parts = out.split(f"\n{mark} ")
     if len(parts) != 3 or not parts[2].endswith("\n"):

@@ -129,8 +129,7 @@ def traffic_of(
     settings: ExecutorSettings, shared: Collection[SharedFSUsage], *, signs: bool = False
 ) -> TransferPolicy:
     """Return what the settings, `--shared-fs-usage` and the access point say. Raises
-    `InputError`.
-    """
+    `InputError`."""
     fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
     return TransferPolicy(
         shared_prefixes(settings.shared_prefixes),

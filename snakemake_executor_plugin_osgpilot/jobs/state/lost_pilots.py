@@ -1,6 +1,5 @@
 """Pilots that jobs are to keep off: whose allocation is over, for as long as HTCondor has not
-noticed, and those that are there but leave.
-"""
+noticed, and those that are there but leave."""
 
 from __future__ import annotations
 

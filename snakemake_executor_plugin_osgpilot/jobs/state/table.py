@@ -53,8 +53,7 @@ class RuleSums:
 @dataclass(slots=True)
 class PilotOutcomes:
     """How jobs ended on one pilot, by rule, and of the last ones in order whether they failed
-    quickly.
-    """
+    quickly."""
 
     ended: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)

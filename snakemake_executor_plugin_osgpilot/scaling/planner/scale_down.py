@@ -85,8 +85,7 @@ def _last_hosts(outlook: Assessment) -> frozenset[str]:
 
 def _surplus(unneeded: list[Pilot], outlook: Assessment) -> frozenset[str]:
     """Return the pilots beyond the cores that are worth having for all that is to come; none if
-    that is not known. Those that wait in Slurm's queue come first, then the oldest.
-    """
+    that is not known. Those that wait in Slurm's queue come first, then the oldest."""
     snapshot, cores = outlook.snapshot, outlook.have.cores
     if sum(snapshot.further.values()) < snapshot.later:
         return frozenset()

@@ -17,8 +17,7 @@ patience in the queue, one that is too short costs another boot."""
 
 class WorkPhase(NamedTuple):
     """A stretch of a run: its work, what passes before work can begin, and what every core loses
-    to boot and idleness.
-    """
+    to boot and idleness."""
 
     work_core_s: float
     lead_s: float
