@@ -34,7 +34,7 @@ PROBE_WAIT_S = 180.0
 """How long the probe job may wait in Slurm's queue, unless the user says otherwise."""
 
 
-class Skipped(Exception):
+class Skipped(Exception):  # noqa: N818  # as `unittest.SkipTest`: nothing went wrong
     """A check cannot be done because of what the check of that name found."""
 
 

@@ -34,7 +34,7 @@ class PipHost:
 
 
 def config_files(environ: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files, the weakest first (pip documentation, "Configuration")."""
+    """Return pip's configuration files, the weakest first (pip documentation, "Configuration")."""
     home = Path(environ.get("HOME", "/"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [
@@ -49,7 +49,7 @@ def config_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """pip's effective settings that say how to reach packages; names as in pip's options."""
+    """Return pip's settings for reaching packages, under the names of pip's options."""
     found: dict[str, str] = {}
     for file in config_files(environ):
         parser = configparser.RawConfigParser()

@@ -128,10 +128,10 @@ def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
         taken = AcquiredRun(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
         # only now: a folder with nothing but half a journal is that of a run that was never begun
         folder.make_files()
-        return taken
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+    return taken
 
 
 def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> Leftover:

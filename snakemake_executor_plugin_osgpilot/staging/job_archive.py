@@ -7,7 +7,7 @@
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
 folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has
-yet to finish the transfer, and is told to come back later (see docs/architecture.md).
+yet to finish the transfer, and is told to come back later (see docs/dev/lessons.md).
 """
 
 from __future__ import annotations

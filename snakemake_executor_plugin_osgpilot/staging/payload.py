@@ -103,7 +103,7 @@ def label(job: Any) -> str:
 
 
 def flagged(file: Any, flag: str) -> bool:
-    """Whether Snakemake marked `file` so: temp, touch, protected, ensure…"""
+    """True if Snakemake marked `file` with `flag`: temp, touch, protected, ensure."""
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 

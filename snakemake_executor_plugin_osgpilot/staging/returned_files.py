@@ -39,16 +39,16 @@ LINK_MAX_BYTES = 4095
 _SIZE = re.compile(rb"[0-9]{1,18}")
 
 
-class _Verdict(OsgpilotError):
+class _ReturnedFilesError(OsgpilotError):
     def __init__(self, text: str) -> None:
         super().__init__(one_line(text))
 
 
-class JobFailedError(_Verdict):
+class JobFailedError(_ReturnedFilesError):
     """The job did not do what its rule declares; the text says why."""
 
 
-class IncompleteOutputError(_Verdict):
+class IncompleteOutputError(_ReturnedFilesError):
     """The job was cut short or what it made did not come back whole; it may be run again."""
 
 

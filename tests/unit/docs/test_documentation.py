@@ -11,9 +11,11 @@ import click
 import pytest
 from documentation import PAGES, ROOT, blocks, commands
 
+import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 
+PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTINGS = {
     "osgpilot-" + field.name.replace("_", "-") for field in dataclasses.fields(ExecutorSettings)
@@ -79,6 +81,15 @@ def test_every_link_within_the_documentation_leads_somewhere(page: Path):
         assert found.exists(), f"{target} in {page.name}"
         if anchor:
             assert anchor in anchors(found), f"{target} in {page.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_source_file_that_is_named_exists(page: Path):
+    text = page.read_text()
+    named = re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|sh|j2))`", text)
+    named += re.findall(r"(?<![\w/])(tests/[\w/-]+\.(?:py|sh))\b", text)
+    for name in named:
+        assert any((place / name).is_file() for place in (ROOT, PACKAGE)), f"{name} in {page.name}"
 
 
 def anchors(page: Path) -> set[str]:
