@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -71,42 +71,42 @@ class Schedd:
         self.log.append(("1.0", Event(kind, 100.0, **more)))
 
 
-def read(registry, schedd):
+def read(tracker, schedd):
     told, schedd.log = schedd.log, []
     for job_id, event in told:
-        registry.apply(job_id, event)
+        tracker.apply(job_id, event)
 
 
-def let_go(registry, schedd):
-    if registry.waking:
-        registry.waking.clear()
+def let_go(tracker, schedd):
+    if ids := tracker.temporary_holds():
+        tracker.temporary_holds_released(ids)
         schedd.release()
 
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_what_is_held_is_known_when_all_has_been_written_down(steps):
-    registry, schedd = JobTracker(Shape(4, 3800)), Schedd()
-    registry.add([Job("a", "r", Request(JobClass(Shape(1, 500))))])
-    registry.outbox.take()
-    registry.learn({"a": "1.0"})
+    tracker, schedd = JobTracker(Shape(4, 3800)), Schedd()
+    tracker.add([Job("a", "r", Request(JobClass(Shape(1, 500))))])
+    tracker.take_unsent()
+    tracker.submitted({"a": "1.0"})
     acts = {
-        "wake": lambda: schedd.state is JobState.WAITING and schedd.hold(WAKING),
+        "wake": lambda: schedd.state is JobState.WAITING and schedd.hold(REMATCHING),
         "hold": lambda: schedd.hold(BY_USER),
         "release": schedd.release,
         "start": schedd.start,
         "work off": schedd.work_off,
         "evict": schedd.evict,
-        "read": lambda: read(registry, schedd),
-        "let go": lambda: let_go(registry, schedd),
+        "read": lambda: read(tracker, schedd),
+        "let go": lambda: let_go(tracker, schedd),
     }
     for step in steps:
         acts[step]()
-    while schedd.to_do or schedd.stopping or schedd.log or registry.waking:
+    while schedd.to_do or schedd.stopping or schedd.log or tracker.temporary_holds():
         for step in ("work off", "evict", "read", "let go"):
             acts[step]()
-    job = registry.ledger["a"]
+    job = tracker["a"]
     assert job.state is schedd.state
-    assert (schedd.state, schedd.subcode) != (JobState.HELD, WAKING)
-    assert not any(setback.subcode == WAKING for setback in job.failed_attempts)
-    assert registry.over == {}
+    assert (schedd.state, schedd.subcode) != (JobState.HELD, REMATCHING)
+    assert not any(setback.subcode == REMATCHING for setback in job.failed_attempts)
+    assert tracker.take_ended() == {}

@@ -6,8 +6,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status, derive
-from snakemake_executor_plugin_osgpilot.htcondor.watch import BELIEVED_AFTER, QueuePoller
+from snakemake_executor_plugin_osgpilot.htcondor.polling import (
+    BELIEVED_AFTER,
+    JobSnapshot,
+    QueuePoller,
+    Status,
+    derive,
+)
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -58,34 +63,36 @@ def _moved(step, now):
 def story(steps):
     """Return what a schedd has of a job after each step that is possible, and its setbacks."""
     at_s, failed_attempts = 100.0, 0
-    sights = [JobSnapshot(Status.IDLE, at_s, at_s, at_s)]
+    snapshots = [JobSnapshot(Status.IDLE, at_s, at_s, at_s)]
     for step in steps:
-        now, at_s = sights[-1], at_s + 10
+        now, at_s = snapshots[-1], at_s + 10
         if now.over:
             break
         if changed := _under_way(step, now, at_s):
-            sights.append(replace(now, seen_s=at_s, **changed))
+            snapshots.append(replace(now, seen_s=at_s, **changed))
         elif changed := _moved(step, now):
-            sights.append(replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed}))
+            snapshots.append(
+                replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed})
+            )
             failed_attempts += step in ("vacate", "hold")
-    return sights, failed_attempts
+    return snapshots, failed_attempts
 
 
 @given(steps=st.lists(STEPS, max_size=40), data=st.data())
 def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
-    sights, failed_attempts = story(steps)
-    chosen = data.draw(st.sets(st.integers(0, len(sights) - 1)).map(sorted))
-    looks = [sights[i] for i in chosen if i != len(sights) - 1] + [sights[-1]]
-    every_look = len(looks) == len(sights)
+    snapshots, failed_attempts = story(steps)
+    chosen = data.draw(st.sets(st.integers(0, len(snapshots) - 1)).map(sorted))
+    looks = [snapshots[i] for i in chosen if i != len(snapshots) - 1] + [snapshots[-1]]
+    every_look = len(looks) == len(snapshots)
     told, before = [], None
-    for sight in looks:
-        told += derive(before, sight)
-        before = sight
+    for snapshot in looks:
+        told += derive(before, snapshot)
+        before = snapshot
     job = JOB
     for event in told:
         job = apply_event(job, event)
 
-    last = sights[-1]
+    last = snapshots[-1]
     began = last.started_s is not None
     want = STATES.get(last.status, JobState.RUNNING if began else JobState.WAITING)
     assert job.state is want
@@ -112,8 +119,8 @@ def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
 
 @given(steps=st.lists(STEPS, max_size=40))
 def test_looking_twice_tells_nothing_new(steps):
-    for sight in story(steps)[0]:
-        assert derive(sight, replace(sight, seen_s=sight.seen_s + 60)) == []
+    for snapshot in story(steps)[0]:
+        assert derive(snapshot, replace(snapshot, seen_s=snapshot.seen_s + 60)) == []
 
 
 @given(
@@ -121,25 +128,25 @@ def test_looking_twice_tells_nothing_new(steps):
     st.lists(STEPS, max_size=20),
 )
 def test_a_job_ends_once_and_only_when_an_answer_says_so(answers, steps):
-    sights, _ = story(steps)
-    watch, told, gone = QueuePoller(), [], 0
-    watch.follow(["1.0"])
+    snapshots, _ = story(steps)
+    poller, told, gone = QueuePoller(), [], 0
+    poller.follow(["1.0"])
     for n, answer in enumerate(answers):
-        if not watch:
+        if not poller:
             break
-        sight = sights[min(n, len(sights) - 1)]
-        missing = watch.missing(["1.0"] if answer == "queue" else [])
-        if answer == "queue" and not sight.over:
-            told += watch.tell({"1.0": sight})
+        snapshot = snapshots[min(n, len(snapshots) - 1)]
+        missing = poller.missing(["1.0"] if answer == "queue" else [])
+        if answer == "queue" and not snapshot.over:
+            told += poller.update({"1.0": snapshot})
             gone = 0
-        elif answer == "history" and sight.over and missing:
-            told += watch.tell({"1.0": sight})
+        elif answer == "history" and snapshot.over and missing:
+            told += poller.update({"1.0": snapshot})
         elif answer == "neither":
-            told += watch.miss(missing, 1000.0 + n)
+            told += poller.record_missing(missing, 1000.0 + n)
             gone += bool(missing)
     ends = [e for _, e in told if e.kind in (EventKind.TERMINATED, EventKind.ABORTED)]
     assert len(ends) <= 1
-    assert bool(ends) == (not watch)
+    assert bool(ends) == (not poller)
     if ends and ends[0].text.startswith("the access point has it neither"):
         assert gone >= BELIEVED_AFTER
 

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     Leftover,
     Replace,
     decide,
-    left,
+    leftover,
 )
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
@@ -77,9 +77,9 @@ class ManyLives(RuleBasedStateMachine):
     def die_and_come_back(self):
         # Snakemake has done its bookkeeping for what ended well in this life, or it has not
         self.followed.clear()
-        self.known = left(self.journal.values(), dict(self.queue), list(self.log))
+        self.known = leftover(self.journal.values(), dict(self.queue), list(self.log))
         ids = {job_id: key for key, job_id in self.queue.items()}
-        for job_id in self.known.strays:
+        for job_id in self.known.orphans:
             self.remove(ids[job_id])
 
     @rule(name=NAMES)
@@ -103,7 +103,7 @@ class ManyLives(RuleBasedStateMachine):
 
     @invariant()
     def what_ended_well_is_found_by_the_next_life(self):
-        found = left(self.journal.values(), dict(self.queue), list(self.log)).entries
+        found = leftover(self.journal.values(), dict(self.queue), list(self.log)).entries
         ends = {job_id for job_id, event in self.log if event.kind is EventKind.TERMINATED}
         keys = {job_id: event.key for job_id, event in self.log if event.kind is EventKind.SUBMIT}
         kept = {entry.key for entry in found.values()}

@@ -466,7 +466,7 @@ def test_an_orphan_that_never_ends_is_said(tmp_path, worker, monkeypatch):
         fcntl.flock(other, fcntl.LOCK_EX)
         stuck = client.Worker(tmp_path / "asking")
         with pytest.raises(
-            OutcomeUnknownError, match=r"an earlier life of this run .*/asking is locked"
+            OutcomeUnknownError, match=r"a previous session of this run .*/asking is locked"
         ):
             stuck.ask({"do": "pid"}, timeout_s=20)
     assert stuck.ask({"do": "pid"}, timeout_s=20)

@@ -19,13 +19,13 @@ from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccess
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import CondorQueue
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING, WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING, SPOOLING
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 NOW_S = 1_000_000_000
 STATES = {
     "idle": {"JobStatus": 1, "LastRejMatchTime": NOW_S},
-    "held": {"JobStatus": 5, "HoldReasonSubCode": WAKING},
+    "held": {"JobStatus": 5, "HoldReasonSubCode": REMATCHING},
     "cut off": {"JobStatus": 5, "HoldReasonCode": SPOOLING},
     "done": {"JobStatus": 4, "StageInFinish": NOW_S, "JobFinishedHookDone": NOW_S},
 }
@@ -163,7 +163,7 @@ def access_point(request, bindings, tmp_path) -> CondorQueue:
     else:
         address = Address("ap", "cm")
         made = RemoteAccessPoint(SEAT, tmp_path, "cm", address, HandClock(), poll_s=60)
-        made._watch.follow(ALL)
+        made._poller.follow(ALL)
         made._to_clear = list(ALL)
     made._worker = InProcess(bindings)
     return made
@@ -174,11 +174,11 @@ ASK: dict[str, Callable[[Any], object]] = {
     "find": lambda ap: ap.find(),
     "remove": lambda ap: ap.remove(ALL, "why"),
     "remove all": lambda ap: ap.remove(None, "why"),
-    "forget": lambda ap: ap.forget(ALL),
-    "forget all": lambda ap: ap.forget(None),
+    "force_remove": lambda ap: ap.force_remove(ALL),
+    "force-remove all": lambda ap: ap.force_remove(None),
     "release": lambda ap: ap.release(ALL, SHAPE),
-    "offers": lambda ap: ap.offers(NOW_S - 1),
-    "wake": lambda ap: ap.wake(ALL),
+    "negotiation_status": lambda ap: ap.negotiation_status(NOW_S - 1),
+    "rematch": lambda ap: ap.rematch(ALL),
     "avoid": lambda ap: ap.avoid(["p1"]),
     "set_paused": lambda ap: ap.set_paused(paused=True),
     "let_start": lambda ap: ap.let_start(ALL),
@@ -222,7 +222,7 @@ def test_a_look_at_the_queue_and_the_outputs_that_are_fetched_are_ours(bindings,
     clock = HandClock()
     there = RemoteAccessPoint(SEAT, tmp_path, "", Address("ap"), clock, poll_s=1)
     there._worker = InProcess(bindings)
-    there._watch.follow(ALL)
+    there._poller.follow(ALL)
     there.events()
     assert set(MINE) - {MINE[0]} <= bindings.touched <= set(MINE)
 

@@ -7,7 +7,7 @@ from doubles import SEAT, HandClock
 
 from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, sight
+from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, job_snapshot
 from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe, spooled
@@ -198,17 +198,17 @@ def test_a_job_that_is_being_removed_is_still_there(there, worker, clock):
 def test_all_is_told_only_up_to_the_last_look_and_while_no_outputs_are_missing(
     there, worker, clock
 ):
-    assert there.told_until_s < clock.now_s()
+    assert there.complete_until_s < clock.now_s()
     told(there, clock)
     looked_s = clock.now_s()
-    assert there.told_until_s == looked_s
+    assert there.complete_until_s == looked_s
     clock.at_s += 30
     there.events()
-    assert there.told_until_s == looked_s
+    assert there.complete_until_s == looked_s
     worker.queue = {"1.0": DONE, "1.1": RUNNING}
     worker.unfetchable = {"1.0"}
     told(there, clock, 30)
-    assert there.told_until_s == looked_s
+    assert there.complete_until_s == looked_s
 
 
 def test_jobs_of_an_earlier_process_are_followed_from_their_beginning(worker, clock):
@@ -239,8 +239,8 @@ def test_what_a_held_job_printed_is_fetched_to_explain_it(there, worker, clock):
 
 
 def test_a_job_whose_inputs_are_on_their_way_waits():
-    assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
-    assert sight({**IDLE, "JobStatus": 9}).status is Status.IDLE
+    assert job_snapshot({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
+    assert job_snapshot({**IDLE, "JobStatus": 9}).status is Status.IDLE
 
 
 STARTING = {
@@ -260,12 +260,14 @@ def test_a_job_that_is_started_and_does_not_run_yet_has_a_pilot(there, worker, c
 
 def test_the_pilot_of_an_earlier_start_is_not_taken_for_that_of_the_present_one():
     unborn = {name: told for name, told in STARTING.items() if name != "RemoteHost"}
-    assert sight(STARTING).pilot == "p2"
-    assert sight(unborn).pilot == ""
+    assert job_snapshot(STARTING).pilot == "p2"
+    assert job_snapshot(unborn).pilot == ""
 
 
 def test_a_pilot_that_does_not_say_who_it_is_has_no_name():
-    assert sight({name: told for name, told in STARTING.items() if name != PILOT}).pilot == ""
+    assert (
+        job_snapshot({name: told for name, told in STARTING.items() if name != PILOT}).pilot == ""
+    )
 
 
 def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
@@ -289,7 +291,7 @@ def test_an_interruption_is_told_with_its_reason(there, worker, clock):
 
 def test_a_start_that_has_not_begun_is_told_from_the_one_before():
     again = {**RUNNING, "NumShadowStarts": 2, "JobCurrentStartDate": 1040}
-    assert sight(again).started_s is None
+    assert job_snapshot(again).started_s is None
 
 
 def test_the_name_that_the_access_point_knows_us_by_is_learned(there, worker):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.htcondor.schemes import scheme_of, unfetched
+from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import scheme_of, unsupported
 
 USUAL = "http,https,ftp, OSDF"
 
@@ -19,7 +19,7 @@ USUAL = "http,https,ftp, OSDF"
     ],
 )
 def test_only_what_pilots_say_counts(wanted, methods, lacking):
-    assert unfetched(wanted, methods) == lacking
+    assert unsupported(wanted, methods) == lacking
 
 
 def test_a_scheme_is_what_stands_before_the_slashes():

@@ -32,19 +32,19 @@ def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
 def test_heavy_jobs_keep_apart_from_when_others_could_fill_a_pilot_until_none_waits(queue, ap):
     heavy = JobClass(Shape(1, 2000))
     queue.add([job("h1", heavy), job("h2", heavy), *(job(f"s{n}") for n in range(3))])
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     queue.send()
     assert [s.apart for s in ap.submissions] == [False, False]
     queue.add([job("s3")])
     for _ in range(2):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     queue.send()
     assert [s.apart for s in ap.submissions] == [False, False, True]
     assert ap.apart == [True]
     for n in range(4):
         ap.tell(f"s{n}", EventKind.EXECUTE, pilot="p1")
         queue.follow()
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
         assert ap.apart == [True, False][: 1 + n // 3]
 
 
@@ -75,7 +75,7 @@ def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_que
     queue.add([job("a"), job("b", BIG)])
     assert queue.send() == 1, "the other was given up before it was sent"
     (sent,) = ap.submissions[0].keys
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == [ap.queued[sent]]
     assert set(queue.over()) == {sent}
 
@@ -163,7 +163,7 @@ def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert queue.over()["a"].state is JobState.REMOVED
     assert ap.removed == ["1.0"]
 
@@ -173,7 +173,7 @@ def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
     queue.send()
     queue.fail_waiting([BIG], "too big")
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]
     assert queue.view().waiting == {SMALL: 1}
@@ -212,7 +212,7 @@ def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
         queue.send()
     queue.fail_waiting([SMALL], "no pilots")
     queue.send()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["1.0"]
 
 

@@ -86,7 +86,7 @@ def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
     assert queue.over() == {}
     ap.missed = True
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     (given_up,) = queue.over().values()
     assert "is its disk full?" in given_up.text
     assert ap.removed == ["1.0"]

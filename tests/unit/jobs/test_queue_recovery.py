@@ -22,7 +22,7 @@ RAN = (event("5.1", EventKind.SUBMIT, key="1"), event("5.1", EventKind.EXECUTE, 
 
 
 def test_recalled_jobs_are_where_the_log_says_before_snakemake_asks_for_them(queue):
-    queue.recall(Leftover({"a": entry("1", "a"), "b": entry("2", "b")}), RAN)
+    queue.restore(Leftover({"a": entry("1", "a"), "b": entry("2", "b")}), RAN)
     view = queue.view()
     assert (view.waiting, [j.key for j in view.executing]) == ({SMALL: 1}, ["1"])
     assert queue.served_s() == {"p1": 2000.0}
@@ -31,19 +31,19 @@ def test_recalled_jobs_are_where_the_log_says_before_snakemake_asks_for_them(que
 
 def test_a_recalled_job_that_was_being_started_on_a_pilot_that_is_over_is_submitted_anew(queue, ap):
     matched = event("5.1", EventKind.MATCHED, pilot="p1")
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN[:1], matched))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN[:1], matched))
     assert queue.served_s() == {}
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["5.1"]
 
 
 def test_jobs_that_an_earlier_life_had_paused_or_kept_apart_are_told_what_holds_now(queue, ap):
     """It may have ended while too many starts failed, and that is long ago."""
     ap.paused = True
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN[:1])
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN[:1])
     for _ in range(2):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert not ap.paused
     assert ap.apart == [False]
     assert queue.notices() == []
@@ -51,7 +51,7 @@ def test_jobs_that_an_earlier_life_had_paused_or_kept_apart_are_told_what_holds_
 
 def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queue):
     done = event("5.1", EventKind.TERMINATED, exit_status=0)
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN, done))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN, done))
     queue.over()
     queue.claim([job("1", image="i")])
     assert [(j.key, j.exit_status, j.request.container_image) for j in queue.over().values()] == [
@@ -60,14 +60,14 @@ def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queu
 
 
 def test_a_job_that_changed_is_sent_when_the_old_one_has_left(queue, ap):
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN)
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN)
     queue.claim([], [(job("2"), "1")])
     assert queue.send() == 0
     ap.remove_fails = OutcomeUnknownError("away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.send() == 0
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["5.1"]
     assert queue.send() == 1
     assert [s.keys for s in ap.submissions] == [("2",)]
@@ -76,9 +76,9 @@ def test_a_job_that_changed_is_sent_when_the_old_one_has_left(queue, ap):
 
 def test_a_job_that_changed_and_was_held_is_replaced_all_the_same(queue, ap):
     held = event("5.1", EventKind.HELD, code=1, text="by the user")
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN, held))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN, held))
     queue.claim([], [(job("2"), "1")])
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     queue.send()
     assert "5.1" in ap.removed
     assert [s.keys for s in ap.submissions] == [("2",)]
@@ -86,22 +86,22 @@ def test_a_job_that_changed_and_was_held_is_replaced_all_the_same(queue, ap):
 
 
 def test_strays_are_removed_and_count_until_then(queue, ap):
-    queue.recall(Leftover({}, ("9.0",)), ())
+    queue.restore(Leftover({}, ("9.0",)), ())
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["9.0"]
     assert not queue.any_left()
 
 
 def test_what_a_dead_snakemake_submitted_in_its_last_moment_is_a_stray(queue, ap):
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN)
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN)
     queue.add([job("3")])
     ap.told += [
         event("8.0", EventKind.SUBMIT, key="2"),
         event("9.0", EventKind.SUBMIT, key="3"),
     ]
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["8.0"]
 
 
@@ -149,7 +149,7 @@ def test_jobs_of_earlier_lives_count_in_the_sums(ap):
     past = tuple(Past.of(each) for each in whole.jobs("ab"))
     rest = Entry("c", "c", "", "map", BIG, ids["c"])
     resumed = JobManager(ap, Shape(4, 3800))
-    resumed.recall(Leftover({"c": rest}, past=past), told)
+    resumed.restore(Leftover({"c": rest}, past=past), told)
     assert resumed.rules() == whole.rules()
     assert resumed.rules()["map"].jobs == 3
     assert resumed.served_s() == whole.served_s()

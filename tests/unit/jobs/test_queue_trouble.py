@@ -7,7 +7,7 @@ from queued import NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, history
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX, history
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
@@ -23,15 +23,15 @@ def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap)
         hold(ap, key, 34, 102)
     queue.follow()
     assert queue.view().waiting == {}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
     assert queue.notices() == [
-        "3 job(s) of rule map: took more than 500 MB of memory; asking for 1024 MB"
+        "3 job(s) of rule map: exceeded 500 MB of memory; requesting 1024 MB"
     ]
     ap.tell("a", EventKind.RELEASED)
     queue.follow()
     assert queue.view().waiting == {JobClass(Shape(1, 1024)): 1}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert len(ap.released) == 1
     assert queue.over() == {}
 
@@ -41,9 +41,9 @@ def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
     queue.send()
     hold(ap, "a", 13)
     queue.follow()
-    queue.mend(2009.0)
+    queue.repair(2009.0)
     assert ap.released == []
-    queue.mend(2010.0)
+    queue.repair(2010.0)
     assert ap.released == [(("1.0",), None)]
 
 
@@ -54,8 +54,8 @@ def test_a_release_without_an_answer_is_said_again(queue, ap):
     queue.follow()
     ap.fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
-    queue.mend(NOW_S)
+        queue.repair(NOW_S)
+    queue.repair(NOW_S)
     assert len(ap.released) == 1
 
 
@@ -65,8 +65,8 @@ def test_a_release_that_is_refused_ends_the_job(queue, ap):
     hold(ap, "a", 34, 102)
     queue.follow()
     ap.fails = RejectedError("no such attribute")
-    queue.mend(NOW_S)
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
+    queue.repair(NOW_S)
     assert "no such attribute" in queue.over()["a"].text
 
 
@@ -75,7 +75,7 @@ def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
     queue.send()
     hold(ap, "a", 1)
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert (ap.released, ap.removed, queue.over()) == ([], [], {})
     ap.tell("a", EventKind.RELEASED)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -91,10 +91,10 @@ def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, a
     assert queue.over() == {}
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.over() == {}
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
     assert not queue.any_left()
 
@@ -102,13 +102,13 @@ def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, a
 def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(queue, ap):
     queue.add([job("a")])
     queue.send()
-    for number in range(SETBACKS_MAX):
+    for number in range(FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.EXECUTE, pilot=f"p{number}", allocation_id=str(number))
         ap.tell("a", EventKind.EVICTED, text="preempted")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     (given_up,) = queue.over().values()
-    assert "started 10 times in vain" in given_up.text
+    assert "started 10 times without success" in given_up.text
     assert history(given_up.failed_attempts).startswith(
         "preempted (in Slurm job 0, in Slurm job 1, "
     )
@@ -118,10 +118,10 @@ def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(
 def test_starts_that_fail_before_the_job_runs_count_as_well(queue, ap):
     queue.add([job("a")])
     queue.send()
-    for _ in range(SETBACKS_MAX):
+    for _ in range(FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.NOT_STARTED, text="no container")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
 
 
@@ -139,7 +139,7 @@ def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
     queue.pilot_ended("gone", 2100.0, vanished=True)
     queue.pilot_ended("left", 2100.0, vanished=False)
     for _ in range(2):
-        queue.mend(2100.0)
+        queue.repair(2100.0)
     assert ap.avoided == [("gone",)]
 
 
@@ -154,17 +154,17 @@ def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queu
 
     queue.pilot_ended("first", 2100.0, vanished=True)
     ap.avoid = slowly
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     ap.avoid = avoid
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     assert ap.avoided == [("first",), ("first", "second")]
 
 
 def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     assert ap.removed == []
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["1.0"]
     assert ap.queued == {}
     assert queue.view().waiting == {SMALL: 1}
@@ -179,14 +179,14 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
 def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
     queue.add([job("a")])
     queue.send()
-    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
     queue.follow()
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []  # its pilot may be alive behind a network that is cut
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2110.0)
+    queue.repair(2110.0)
     assert ap.removed == []
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.view().waiting == {SMALL: 1}
 
@@ -194,11 +194,11 @@ def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, 
 def test_a_job_that_was_found_again_is_left_alone(queue, ap):
     queue.add([job("a")])
     queue.send()
-    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
     ap.tell("a", EventKind.EXECUTE, at_s=2095.0, pilot="p2", allocation_id="8")
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []
 
 
@@ -212,9 +212,9 @@ def start_that_does_not_run_yet(queue, ap, pilot="p1"):
 def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2110.0)
+    queue.repair(2110.0)
     assert ap.removed == []
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.view().waiting == {SMALL: 1}
     assert queue.send() == 1
@@ -226,7 +226,7 @@ def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, 
     ap.tell("a", EventKind.USAGE, memory_mb=100)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
 
 
@@ -252,22 +252,22 @@ def test_a_job_that_has_left_the_pilot_that_ended_is_left_alone(queue, ap, kind,
     ap.tell("a", kind, pilot=pilot)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []
 
 
 def test_a_job_that_was_submitted_anew_meanwhile_is_not_lost_with_its_old_pilot(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     queue.send()
     ap.removed.clear()
     queue.pilot_ended("p1", 2200.0, vanished=True)
-    queue.mend(2220.0)
+    queue.repair(2220.0)
     assert ap.removed == []
 
 
-@pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.ADRIFT])
+@pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.DISCONNECTED])
 def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
     queue.add([job("a")])
     queue.send()
@@ -275,7 +275,7 @@ def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
     queue.follow()
     queue.claim([], [(job("b"), "a")])
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.send() == 1
 
@@ -288,7 +288,7 @@ def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(qu
     ap.tell("a", EventKind.MATCHED, at_s=1020.0, pilot="p1")
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.jobs(["a"])[0].busy_s == 10.0
 
@@ -300,9 +300,9 @@ def test_a_job_that_lost_touch_with_a_known_pilot_long_after_its_end_is_submitte
     ap.machines["machine"] = "p1"
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    ap.tell("a", EventKind.ADRIFT, at_s=2300.0, machine="machine")
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2300.0, machine="machine")
     queue.follow()
-    queue.mend(2350.0)
+    queue.repair(2350.0)
     assert ap.removed == ["1.0"]
 
 
@@ -310,7 +310,7 @@ def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue,
     start_on_a_pilot_that_ends(queue, ap)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
     assert ap.removed == []
 
@@ -319,18 +319,18 @@ def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap)
     start_on_a_pilot_that_ends(queue, ap)
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.send() == 0
     queue.fail_waiting([SMALL], "no pilots")
     assert queue.over() == {}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
 
 
 def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, ap):
     queue.add([job("a")])
-    for _ in range(SETBACKS_MAX - 1):
+    for _ in range(FAILED_ATTEMPTS_MAX - 1):
         queue.send()
         ap.tell("a", EventKind.TERMINATED, exit_status=0)
         queue.follow()
@@ -343,7 +343,7 @@ def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, a
     assert not queue.any_left()
 
 
-REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "offers")
+REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "negotiation_status")
 
 
 @pytest.fixture
@@ -356,10 +356,9 @@ def errands_due(queue, ap):
     hold(ap, "c", 26)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    outbox = queue._registry.outbox
-    # what an earlier life of the run told its jobs is not known
-    outbox.paused_there = outbox.apart_there = None
-    queue.waker.beside = CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S)
+    # as after a previous session
+    queue._tracker._submit_queue.forget_settings()
+    queue.set_capacity(CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S))
     return queue
 
 
@@ -371,7 +370,7 @@ def done(ap) -> dict[str, object]:
         "remove": set(ap.removed) == {"1.0", "1.2"},
         "release": [ids for ids, _ in ap.released] == [("1.1",)],
         "keep_apart": ap.apart != [],
-        "offers": ap.asked_since_s != [],
+        "negotiation_status": ap.asked_since_s != [],
     }
 
 
@@ -395,7 +394,7 @@ def failing(ap, monkeypatch):
 
 
 def test_all_errands_that_are_due_are_done(errands_due, ap, failing):
-    errands_due.mend(NOW_S)
+    errands_due.repair(NOW_S)
     assert all(done(ap).values()), done(ap)
 
 
@@ -405,7 +404,7 @@ def test_a_refused_errand_does_not_keep_the_others_from_being_done(
 ):
     failing(refused, RejectedError("you may not"))
     with suppress(RejectedError):
-        errands_due.mend(NOW_S)
+        errands_due.repair(NOW_S)
     others = {name: was for name, was in done(ap).items() if name != refused}
     assert all(others.values()), others
 
@@ -416,7 +415,7 @@ def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap
     for _ in range(3):
         before = len(ap.requests)
         with suppress(OutcomeUnknownError):
-            errands_due.mend(NOW_S)
+            errands_due.repair(NOW_S)
         assert ap.requests[before:].count(silent) <= 1, "each costs its deadline"
     others = {name: was for name, was in done(ap).items() if name != silent}
     assert all(others.values()), others
@@ -427,4 +426,4 @@ def test_refusals_are_told_together_and_in_the_same_words_each_time(errands_due,
     failing("keep_apart", RejectedError("nor this"))
     for _ in range(2):
         with pytest.raises(RejectedError, match=r"^nor this; not that$"):
-            errands_due.mend(NOW_S)
+            errands_due.repair(NOW_S)

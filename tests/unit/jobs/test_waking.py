@@ -9,13 +9,16 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, Rejec
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.rematch import LOOK_EVERY_S
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import (
+    FAILED_ATTEMPTS_MAX,
+    REMATCHING,
+)
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
-    BESIDE_S,
     BLOCKED_S,
-    WAKES_MAX,
+    REMATCHES_MAX,
+    STUCK_AFTER_S,
     CapacityHistory,
     NegotiationStatus,
     Span,
@@ -26,8 +29,8 @@ from unit.monitoring.test_history import Told
 from unit.run.test_controller import SMALL
 
 BEGUN_S = 3000.0
-DUE_S = BEGUN_S + BESIDE_S
-OURS = {"code": 1, "subcode": WAKING, "text": "osgpilot wakes it, and releases it at once"}
+DUE_S = BEGUN_S + STUCK_AFTER_S
+OURS = {"code": 1, "subcode": REMATCHING, "text": "osgpilot: temporary hold to trigger rematching"}
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def queue(ap):
     made = JobManager(ap, Shape(4, 3800))
     made.add([Job(key, "map", Request(SMALL)) for key in "ab"])
     made.send()
-    made.waker.beside = beside(10**6)
+    made.set_capacity(beside(10**6))
     return made
 
 
@@ -49,42 +52,42 @@ def beside(until_s):
 
 
 def test_forgotten_jobs_are_woken_in_one_call_and_the_user_is_told(queue, ap):
-    queue.mend(DUE_S - 1)
+    queue.repair(DUE_S - 1)
     assert ap.woken == []
-    queue.mend(DUE_S + LOOK_EVERY_S)
+    queue.repair(DUE_S + LOOK_EVERY_S)
     assert ap.woken == [("1.0", "1.1")]
     assert ap.asked_since_s == [BEGUN_S]
     assert queue.notices() == [
-        "2 job(s) of rule map: HTCondor has offered them to nobody for 4 min although a pilot has "
-        "room; held and released, so that it thinks of them again"
+        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 4 min although a "
+        "pilot has room; held and released to trigger rematching"
     ]
 
 
 def test_what_the_looks_at_pilots_do_not_tell_yet_is_not_known(queue, ap):
-    queue.waker.beside = beside(DUE_S - 1)
-    queue.mend(DUE_S + 1000)
-    queue.waker.beside = beside(DUE_S)
-    ap.told_until_s = DUE_S - 1
-    queue.mend(DUE_S + 2000)
+    queue.set_capacity(beside(DUE_S - 1))
+    queue.repair(DUE_S + 1000)
+    queue.set_capacity(beside(DUE_S))
+    ap.complete_until_s = DUE_S - 1
+    queue.repair(DUE_S + 2000)
     assert ap.asked_since_s == []
-    ap.told_until_s = math.inf
-    queue.mend(DUE_S + 3000)
+    ap.complete_until_s = math.inf
+    queue.repair(DUE_S + 3000)
     assert len(ap.woken) == 1
 
 
 def test_the_access_point_is_not_asked_more_than_once_a_minute(queue, ap):
     ap.offered = NegotiationStatus(None)
     for half_s in range(240):
-        queue.mend(DUE_S + half_s / 2)
+        queue.repair(DUE_S + half_s / 2)
     assert len(ap.asked_since_s) == 2
     assert ap.woken == []
 
 
 def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue, ap):
-    queue.mend(DUE_S)
-    queue.mend(DUE_S + 2 * BESIDE_S)
+    queue.repair(DUE_S)
+    queue.repair(DUE_S + 2 * STUCK_AFTER_S)
     assert ap.woken == [("1.0", "1.1")]
-    queue.mend(DUE_S + 2 * BESIDE_S + 1)
+    queue.repair(DUE_S + 2 * STUCK_AFTER_S + 1)
     assert ap.removed == ["1.0", "1.1"]
     assert queue.view().waiting == {SMALL: 2}
     queue.send()
@@ -92,8 +95,8 @@ def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue
     assert (anew.keys, anew.request.common) == (("a", "b"), False)
     assert [job.failed_attempts for job in queue.jobs("ab")] == [(), ()]
     assert queue.notices()[1:] == [
-        "2 job(s) of rule map: HTCondor has offered them to nobody for 6 min although a pilot has "
-        "room; they are taken out and submitted anew"
+        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 6 min although a "
+        "pilot has room; resubmitted"
     ]
     ap.told.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -103,34 +106,34 @@ def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue
 
 def test_jobs_that_wait_for_an_image_for_too_long_are_submitted_anew_at_once(queue, ap):
     ap.offered = NegotiationStatus(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
-    queue.mend(DUE_S)
-    queue.mend(DUE_S + 1)
+    queue.repair(DUE_S)
+    queue.repair(DUE_S + 1)
     assert (ap.woken, ap.removed) == ([], ["1.0"])
 
 
 def test_not_for_ever(queue, ap):
     for minute in range(10**3):
-        queue.mend(DUE_S + 60 * minute)
+        queue.repair(DUE_S + 60 * minute)
         queue.send()
     assert len(ap.woken) == 1
-    assert len(ap.submissions) == WAKES_MAX
+    assert len(ap.submissions) == REMATCHES_MAX
 
 
 def test_an_access_point_that_does_not_answer_is_asked_again_later(queue, ap):
     ap.fails = OutcomeUnknownError("the schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(DUE_S)
-    queue.mend(DUE_S + 1)
-    queue.mend(10**5)
+        queue.repair(DUE_S)
+    queue.repair(DUE_S + 1)
+    queue.repair(10**5)
     assert ap.woken == [("1.0", "1.1")]
 
 
 def test_our_hold_is_no_trouble_of_the_job(queue, ap):
-    for turn in range(2 * SETBACKS_MAX):
+    for turn in range(2 * FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.HELD, 4000.0 + turn, **OURS)
         ap.tell("a", EventKind.RELEASED, 4000.5 + turn)
         queue.follow()
-        queue.mend(100.0)
+        queue.repair(100.0)
     assert queue.view().waiting == {SMALL: 2}
     assert (ap.released, ap.removed, queue.notices(), queue.over()) == ([], [], [], {})
     (job,) = queue.jobs(["a"])
@@ -142,8 +145,8 @@ def test_a_job_that_we_left_on_hold_is_released(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     queue.follow()
     assert queue.view().waiting == {SMALL: 2}
-    queue.mend(100.0)
-    queue.mend(101.0)
+    queue.repair(100.0)
+    queue.repair(101.0)
     assert ap.released == [(("1.0",), None)]
 
 
@@ -151,7 +154,7 @@ def test_a_job_that_is_not_held_any_more_goes_on(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     queue.follow()
     ap.fails = RejectedError("no such job on hold")
-    queue.mend(100.0)
+    queue.repair(100.0)
     assert queue.over() == {}
 
 
@@ -160,7 +163,7 @@ def test_a_hold_by_the_user_after_that_stays(queue, ap):
     ap.tell("a", EventKind.RELEASED)
     ap.tell("a", EventKind.HELD, code=1, text="by the user")
     queue.follow()
-    queue.mend(100.0)
+    queue.repair(100.0)
     assert ap.released == []
     assert queue.notices() == [
         "1 job(s) of rule map: was put on hold by hand (by the user); it waits for condor_release"
@@ -174,8 +177,8 @@ def test_the_next_life_releases_what_the_last_one_left_on_hold(ap):
         ("5.1", Event(EventKind.SUBMIT, 2000.0, key="1")),
         ("5.1", Event(EventKind.HELD, 2001.0, **OURS)),
     ]
-    queue.recall(Leftover({"a": entry}), log)
-    queue.mend(3000.0)
+    queue.restore(Leftover({"a": entry}), log)
+    queue.repair(3000.0)
     assert ap.released == [(("5.1",), None)]
     assert queue.view().waiting == {SMALL: 1}
 

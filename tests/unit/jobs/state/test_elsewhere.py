@@ -126,7 +126,7 @@ def next_life(left, told=()):
     """Return access point and queue of the next life, which knows of a good pilot p2 on n2."""
     ap = FakeAccessPoint()
     queue = JobManager(ap, Shape(4, 4000))
-    queue.recall(left, told)
+    queue.restore(left, told)
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     return ap, queue
 

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
 from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     EXCEPTIONS_MAX,
@@ -96,10 +96,10 @@ def test_a_full_access_point_is_asked_again_now_and_then_only(ap):
     queue.add(jobs(10))
     queue.send()
     ap.room = 100
-    queue.mend(1000.0)
-    queue.mend(1000.0 + ASK_AGAIN_S - 1)
+    queue.repair(1000.0)
+    queue.repair(1000.0 + ASK_AGAIN_S - 1)
     assert queue.send() == 0
-    queue.mend(1000.0 + ASK_AGAIN_S)
+    queue.repair(1000.0 + ASK_AGAIN_S)
     assert queue.send() == 10
     assert queue.notices()[-1] == "the access point has room for all jobs again"
 
@@ -154,16 +154,16 @@ def test_too_many_failed_starts_stop_new_ones_until_they_are_long_ago(ap):
     queue.add(jobs(2))
     queue.send()
     strike(ap, queue, EXCEPTIONS_MAX - 1, 3000.0)
-    queue.mend(3000.0)
+    queue.repair(3000.0)
     assert not ap.paused
     strike(ap, queue, 1, 3000.0)
-    queue.mend(3000.0)
+    queue.repair(3000.0)
     assert ap.paused
     assert any("shadow exceptions" in notice for notice in queue.notices())
     queue.add(jobs(1, BIG, "b"))
     assert queue.send() == 0
     assert "shadow exceptions" in queue.view().brake
-    queue.mend(3000.0 + WINDOW_S)
+    queue.repair(3000.0 + WINDOW_S)
     assert not ap.paused
     assert queue.send() == 1
     assert queue.view().brake == ""
@@ -171,24 +171,24 @@ def test_too_many_failed_starts_stop_new_ones_until_they_are_long_ago(ap):
 
 
 def test_the_brake_is_released_when_few_are_left_not_when_the_first_is_forgotten():
-    brake = StartFailureLimiter()
+    limiter = StartFailureLimiter()
     for n in range(EXCEPTIONS_MAX):
-        brake = brake.struck(60.0 * n)
-    brake = brake.at(60.0 * EXCEPTIONS_MAX)
-    assert brake.on
-    assert brake.at(WINDOW_S + 60.0).on
-    assert not brake.at(WINDOW_S + 60.0 * (EXCEPTIONS_MAX - 4)).on
+        limiter = limiter.after_failure(60.0 * n)
+    limiter = limiter.at(60.0 * EXCEPTIONS_MAX)
+    assert limiter.on
+    assert limiter.at(WINDOW_S + 60.0).on
+    assert not limiter.at(WINDOW_S + 60.0 * (EXCEPTIONS_MAX - 4)).on
 
 
 def test_a_job_that_never_starts_is_given_up_after_a_while(ap):
     queue = JobManager(ap, Shape(4, 3800))
     queue.add(jobs(1))
     queue.send()
-    for _ in range(SETBACKS_MAX):
+    for _ in range(FAILED_ATTEMPTS_MAX):
         ap.tell("s0", EventKind.EVICTED, code=1007, text="no default image")
     queue.follow()
-    queue.mend(3000.0)
-    assert queue.over()["s0"].text == "it was started 10 times in vain"
+    queue.repair(3000.0)
+    assert queue.over()["s0"].text == "it was started 10 times without success"
 
 
 def test_a_schedd_that_dies_while_jobs_are_submitted_has_refused_nothing():

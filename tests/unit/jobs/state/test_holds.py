@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import (
-    SETBACKS_MAX,
+    FAILED_ATTEMPTS_MAX,
     TRANSFERS_MAX,
     Fail,
     Release,
     Resize,
     Wait,
+    decide,
+    exhausted,
     history,
-    interrupted,
-    judge,
 )
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -31,51 +31,51 @@ def held(code, subcode=0, *, before=0, of=None):
     """Return a job that was held for this reason, and `before` that as often for the same."""
     found = replace(of or job(), allocation_id="7", node="n1")
     for _ in range(before + 1):
-        found = found.set_back("the reason", code, subcode)
+        found = found.with_failed_attempt("the reason", code, subcode)
     return found
 
 
 @pytest.mark.parametrize("code", [21, 34])
 def test_too_little_memory_doubles_what_the_job_asks_for(code):
-    verdict = judge(held(code, 102), PILOT)
-    assert isinstance(verdict, Resize)
-    assert verdict.shape == Shape(1, 1024, 1000)
-    assert verdict.why == "took more than 512 MB of memory; asking for 1024 MB"
+    action = decide(held(code, 102), PILOT)
+    assert isinstance(action, Resize)
+    assert action.shape == Shape(1, 1024, 1000)
+    assert action.why == "exceeded 512 MB of memory; requesting 1024 MB"
 
 
 def test_a_command_that_a_dying_pilot_could_not_start_is_tried_again():
-    assert isinstance(judge(held(6, ENOTCONN), PILOT), Release)
-    assert isinstance(judge(held(6, ENOTCONN, before=SETBACKS_MAX - 1), PILOT), Fail)
+    assert isinstance(decide(held(6, ENOTCONN), PILOT), Release)
+    assert isinstance(decide(held(6, ENOTCONN, before=FAILED_ATTEMPTS_MAX - 1), PILOT), Fail)
 
 
 def test_a_job_gets_no_less_than_it_was_seen_using():
-    verdict = judge(held(34, 102, of=job(used_mb=2000)), PILOT)
-    assert verdict.shape.memory_mb == 2560
+    action = decide(held(34, 102, of=job(used_mb=2000)), PILOT)
+    assert action.shape.memory_mb == 2560
 
 
 def test_memory_grows_up_to_the_last_step_that_a_pilot_can_hand_out():
-    verdict = judge(held(34, 102, of=job(memory_mb=3000)), PILOT)
-    assert verdict.shape.memory_mb == MOST_MB
+    action = decide(held(34, 102, of=job(memory_mb=3000)), PILOT)
+    assert action.shape.memory_mb == MOST_MB
 
 
 def test_a_job_that_needs_more_than_the_largest_pilot_is_given_up():
-    verdict = judge(held(34, 102, of=job(memory_mb=MOST_MB)), PILOT)
-    assert isinstance(verdict, Fail)
-    assert "needs more than 3712 MB of memory" in verdict.why
-    assert "give pilots more memory" in verdict.why
+    action = decide(held(34, 102, of=job(memory_mb=MOST_MB)), PILOT)
+    assert isinstance(action, Fail)
+    assert "needs more than 3712 MB of memory" in action.why
+    assert "give pilots more memory" in action.why
 
 
 def test_disk_grows_alike():
-    assert judge(held(21, 104), PILOT).shape == Shape(1, 512, 2000)
-    assert judge(held(34, 104, of=job(disk_mb=6000)), PILOT).shape.disk_mb == PILOT.disk_mb
-    assert isinstance(judge(held(34, 104, of=job(disk_mb=10_000)), PILOT), Fail)
+    assert decide(held(21, 104), PILOT).shape == Shape(1, 512, 2000)
+    assert decide(held(34, 104, of=job(disk_mb=6000)), PILOT).shape.disk_mb == PILOT.disk_mb
+    assert isinstance(decide(held(34, 104, of=job(disk_mb=10_000)), PILOT), Fail)
 
 
 @pytest.mark.parametrize("code", [11, 12, 13, 14, 18, 19])
 def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
-    waits_s = [judge(held(code, EIO, before=n), PILOT).after_s for n in range(TRANSFERS_MAX - 1)]
+    waits_s = [decide(held(code, EIO, before=n), PILOT).after_s for n in range(TRANSFERS_MAX - 1)]
     assert waits_s == [10, 40, 160, 640]
-    assert isinstance(judge(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT), Fail)
+    assert isinstance(decide(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT), Fail)
 
 
 @pytest.mark.parametrize(
@@ -95,35 +95,35 @@ def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
     ],
 )
 def test_what_cannot_get_better_is_given_up_at_once_in_plain_words(code, subcode, said):
-    verdict = judge(held(code, subcode), PILOT)
-    assert isinstance(verdict, Fail)
-    assert said in verdict.why
+    action = decide(held(code, subcode), PILOT)
+    assert isinstance(action, Fail)
+    assert said in action.why
 
 
 def test_a_full_disk_of_a_node_is_not_that_of_the_access_point():
-    assert isinstance(judge(held(13, ENOSPC), PILOT), Release)
+    assert isinstance(decide(held(13, ENOSPC), PILOT), Release)
 
 
 def test_a_hold_by_hand_stays_however_often():
-    verdict = judge(held(1, before=2 * SETBACKS_MAX), PILOT)
-    assert isinstance(verdict, Wait)
-    assert "condor_release" in verdict.why
+    action = decide(held(1, before=2 * FAILED_ATTEMPTS_MAX), PILOT)
+    assert isinstance(action, Wait)
+    assert "condor_release" in action.why
 
 
 def test_spooling_is_no_trouble():
-    assert judge(held(16), PILOT) == Wait("")
+    assert decide(held(16), PILOT) == Wait("")
 
 
 def test_nothing_is_tried_for_ever():
-    assert isinstance(judge(held(34, 104, before=SETBACKS_MAX - 1), PILOT), Fail)
-    assert interrupted(held(0, before=SETBACKS_MAX - 2)) is None
-    assert f"{SETBACKS_MAX} times" in interrupted(held(0, before=SETBACKS_MAX - 1)).why
+    assert isinstance(decide(held(34, 104, before=FAILED_ATTEMPTS_MAX - 1), PILOT), Fail)
+    assert exhausted(held(0, before=FAILED_ATTEMPTS_MAX - 2)) is None
+    assert f"{FAILED_ATTEMPTS_MAX} times" in exhausted(held(0, before=FAILED_ATTEMPTS_MAX - 1)).why
 
 
 def test_the_history_names_pilots_and_tells_alike_things_once():
-    lost = job(allocation_id="7", node="n1").set_back("the pilot was lost")
-    again = replace(lost, allocation_id="8", node="").set_back("the pilot was lost")
-    never = replace(again, allocation_id="", node="").set_back("no such image")
+    lost = job(allocation_id="7", node="n1").with_failed_attempt("the pilot was lost")
+    again = replace(lost, allocation_id="8", node="").with_failed_attempt("the pilot was lost")
+    never = replace(again, allocation_id="", node="").with_failed_attempt("no such image")
     assert history(never.failed_attempts) == (
         "the pilot was lost (in Slurm job 7 on n1, in Slurm job 8); "
         "no such image (before it started)"

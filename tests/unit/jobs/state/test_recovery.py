@@ -7,16 +7,16 @@ import pytest
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     CHANGED,
+    INCOMPLETE,
     NOT_SUBMITTED,
-    NOT_WHOLE,
     REMOVED,
-    UNTOLD,
+    UNREPORTED,
     Adopt,
     Entry,
     Replace,
     Submit,
     decide,
-    left,
+    leftover,
 )
 from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, RunOwner, is_alive
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
@@ -33,7 +33,7 @@ def end(job_id, kind=EventKind.TERMINATED):
 
 
 def kept(found, told, entry=ENTRY):
-    return {e.key: e.job_id for e in left([entry], found, told).entries.values()}
+    return {e.key: e.job_id for e in leftover([entry], found, told).entries.values()}
 
 
 def test_a_job_in_the_queue_is_kept_though_the_answer_was_lost():
@@ -68,28 +68,28 @@ def test_of_a_job_that_was_submitted_twice_the_latest_counts():
 
 
 def test_of_each_job_that_is_not_kept_the_reason_is_known():
-    removed, untold, unsent = (
+    removed, unreported, unsent = (
         replace(ENTRY, key=key, identity=f"who{key}", job_id=job_id)
         for key, job_id in (("1", "5.0"), ("2", "5.1"), ("3", ""))
     )
-    found = left([removed, untold, unsent], {}, [end("5.0", EventKind.ABORTED)])
-    assert found.gone == {"who1": REMOVED, "who2": UNTOLD, "who3": NOT_SUBMITTED}
-    assert decide(None, "how", complete=False, ended=False, gone=UNTOLD) == Submit(UNTOLD)
+    found = leftover([removed, unreported, unsent], {}, [end("5.0", EventKind.ABORTED)])
+    assert found.gone == {"who1": REMOVED, "who2": UNREPORTED, "who3": NOT_SUBMITTED}
+    assert decide(None, "how", complete=False, ended=False, gone=UNREPORTED) == Submit(UNREPORTED)
 
 
 def test_a_job_that_is_kept_under_another_key_is_not_gone():
     later = replace(ENTRY, key="2")
-    assert left([ENTRY, later], {"2": "6.0"}, []).gone == {}
+    assert leftover([ENTRY, later], {"2": "6.0"}, []).gone == {}
 
 
 def test_jobs_in_the_queue_that_nobody_needs_are_strays():
-    assert left([ENTRY], {"1": "5.0", "2": "5.1"}, []).strays == ("5.1",)
+    assert leftover([ENTRY], {"1": "5.0", "2": "5.1"}, []).orphans == ("5.1",)
 
 
 def test_of_two_entries_for_one_job_the_later_is_kept_and_the_other_a_stray():
-    found = left([ENTRY, replace(ENTRY, key="2")], {"1": "5.0", "2": "6.0"}, [])
+    found = leftover([ENTRY, replace(ENTRY, key="2")], {"1": "5.0", "2": "6.0"}, [])
     assert [entry.key for entry in found.entries.values()] == ["2"]
-    assert found.strays == ("5.0",)
+    assert found.orphans == ("5.0",)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_of_two_entries_for_one_job_the_later_is_kept_and_the_other_a_stray():
         (ENTRY, "how", True, True, Adopt("1")),
         (ENTRY, "other", True, False, Replace("1", CHANGED)),
         (ENTRY, "other", True, True, Submit(CHANGED)),
-        (ENTRY, "how", False, False, Replace("1", NOT_WHOLE)),
+        (ENTRY, "how", False, False, Replace("1", INCOMPLETE)),
     ],
 )
 def test_a_job_is_used_only_if_it_is_the_same(entry, digest, complete, ended, verdict):
