@@ -1,4 +1,4 @@
-"""Jobs that are held, interrupted, or lost with their pilots."""
+"""Recovery of jobs that are held, interrupted, or lost with their pilots."""
 
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ def hold(ap, key, code, subcode=0, at_s=2000.0):
     ap.tell(key, EventKind.HELD, at_s, code=code, subcode=subcode, text="why")
 
 
-def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap):
+def test_job_over_its_memory_requests_more_and_runs_again(queue, ap):
     queue.add([job("a"), job("b"), job("c")])
     queue.send()
     for key in "abc":
@@ -36,7 +36,7 @@ def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap)
     assert queue.over() == {}
 
 
-def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
+def test_failed_transfer_is_retried_after_its_delay(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 13)
@@ -47,7 +47,7 @@ def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
     assert ap.released == [(("1.0",), None)]
 
 
-def test_a_release_without_an_answer_is_said_again(queue, ap):
+def test_release_without_an_answer_is_repeated(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 34, 102)
@@ -59,7 +59,7 @@ def test_a_release_without_an_answer_is_said_again(queue, ap):
     assert len(ap.released) == 1
 
 
-def test_a_release_that_is_refused_ends_the_job(queue, ap):
+def test_rejected_release_fails_the_job(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 34, 102)
@@ -70,7 +70,7 @@ def test_a_release_that_is_refused_ends_the_job(queue, ap):
     assert "no such attribute" in queue.over()["a"].text
 
 
-def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
+def test_job_held_by_hand_waits_for_its_release(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 1)
@@ -83,7 +83,7 @@ def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
     assert queue.over()["a"].exit_status == 0
 
 
-def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, ap):
+def test_failed_job_is_reported_only_after_it_left_the_queue(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 26)
@@ -99,7 +99,7 @@ def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, a
     assert not queue.any_left()
 
 
-def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(queue, ap):
+def test_repeatedly_interrupted_job_fails_with_its_history(queue, ap):
     queue.add([job("a")])
     queue.send()
     for number in range(FAILED_ATTEMPTS_MAX):
@@ -115,7 +115,7 @@ def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(
     assert ap.removed == ["1.0"]
 
 
-def test_starts_that_fail_before_the_job_runs_count_as_well(queue, ap):
+def test_failed_starts_count_as_attempts(queue, ap):
     queue.add([job("a")])
     queue.send()
     for _ in range(FAILED_ATTEMPTS_MAX):
@@ -133,7 +133,7 @@ def start_on_a_pilot_that_ends(queue, ap):
     queue.pilot_ended("p1", 2100.0, vanished=True)
 
 
-def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
+def test_waiting_jobs_avoid_a_vanished_pilot(queue, ap):
     queue.add([job("a")])
     queue.send()
     queue.pilot_ended("gone", 2100.0, vanished=True)
@@ -143,7 +143,7 @@ def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
     assert ap.avoided == [("gone",)]
 
 
-def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queue, ap):
+def test_pilot_that_vanishes_during_an_update_is_in_the_next(queue, ap):
     queue.add([job("a")])
     queue.send()
     avoid = ap.avoid
@@ -160,7 +160,7 @@ def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queu
     assert ap.avoided == [("first",), ("first", "second")]
 
 
-def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
+def test_job_on_a_lost_pilot_is_resubmitted(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     queue.repair(2100.0)
     assert ap.removed == []
@@ -176,7 +176,7 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     assert [(j.exit_status, len(j.failed_attempts)) for j in queue.over().values()] == [(0, 1)]
 
 
-def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
+def test_job_disconnected_from_an_unknown_pilot_is_resubmitted(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
@@ -191,7 +191,7 @@ def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, 
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_a_job_that_was_found_again_is_left_alone(queue, ap):
+def test_reconnected_job_keeps_running(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
@@ -209,7 +209,7 @@ def start_that_does_not_run_yet(queue, ap, pilot="p1"):
     queue.follow()
 
 
-def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(queue, ap):
+def test_job_starting_on_an_ended_pilot_is_resubmitted(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
     queue.repair(2110.0)
@@ -221,7 +221,7 @@ def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(qu
     assert queue.notices() == ["1 job(s) of rule map: was lost before it started; running it again"]
 
 
-def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, ap):
+def test_usage_of_an_earlier_start_does_not_hide_the_current(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     ap.tell("a", EventKind.USAGE, memory_mb=100)
     queue.follow()
@@ -230,7 +230,7 @@ def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, 
     assert ap.removed == ["1.0"]
 
 
-def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
+def test_starting_job_does_not_count_as_running(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     assert queue.view().waiting == {SMALL: 1}
     assert queue.busy_pilots() == set()
@@ -247,7 +247,7 @@ def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
         (EventKind.NOT_STARTED, ""),
     ],
 )
-def test_a_job_that_has_left_the_pilot_that_ended_is_left_alone(queue, ap, kind, pilot):
+def test_job_that_left_the_ended_pilot_is_not_lost(queue, ap, kind, pilot):
     start_that_does_not_run_yet(queue, ap)
     ap.tell("a", kind, pilot=pilot)
     queue.follow()
@@ -256,7 +256,7 @@ def test_a_job_that_has_left_the_pilot_that_ended_is_left_alone(queue, ap, kind,
     assert ap.removed == []
 
 
-def test_a_job_that_was_submitted_anew_meanwhile_is_not_lost_with_its_old_pilot(queue, ap):
+def test_resubmitted_job_is_not_lost_with_its_old_pilot(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
     queue.repair(2120.0)
@@ -268,7 +268,7 @@ def test_a_job_that_was_submitted_anew_meanwhile_is_not_lost_with_its_old_pilot(
 
 
 @pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.DISCONNECTED])
-def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
+def test_replaced_lost_job_is_ignored(queue, ap, kind):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", kind, at_s=2090.0, pilot="p1")
@@ -280,7 +280,7 @@ def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
     assert queue.send() == 1
 
 
-def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(queue, ap):
+def test_lost_job_does_not_count_earlier_busy_time_twice(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, at_s=1000.0, pilot="p0", allocation_id="7")
@@ -293,8 +293,8 @@ def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(qu
     assert queue.jobs(["a"])[0].busy_s == 10.0
 
 
-def test_a_job_that_lost_touch_with_a_known_pilot_long_after_its_end_is_submitted_anew(queue, ap):
-    """A node that loses its power says nothing; the connection to it is given up later."""
+def test_job_disconnected_long_after_its_pilot_ended_is_resubmitted(queue, ap):
+    """A node without power does not disconnect; the connection to it times out later."""
     queue.add([job("a")])
     queue.send()
     ap.machines["machine"] = "p1"
@@ -306,7 +306,7 @@ def test_a_job_that_lost_touch_with_a_known_pilot_long_after_its_end_is_submitte
     assert ap.removed == ["1.0"]
 
 
-def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
+def test_job_whose_end_follows_its_pilots_is_not_resubmitted(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
@@ -315,7 +315,7 @@ def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue,
     assert ap.removed == []
 
 
-def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap):
+def test_lost_job_is_resubmitted_only_after_confirmed_removal(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
@@ -328,7 +328,7 @@ def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap)
     assert list(queue.over()) == ["a"]
 
 
-def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, ap):
+def test_job_with_incomplete_outputs_runs_again_up_to_a_limit(queue, ap):
     queue.add([job("a")])
     for _ in range(FAILED_ATTEMPTS_MAX - 1):
         queue.send()
@@ -347,8 +347,8 @@ REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "negotiati
 
 
 @pytest.fixture
-def errands_due(queue, ap):
-    """A queue in which every kind of errand is due."""
+def all_due(queue, ap):
+    """A job manager in which every kind of intervention is due."""
     queue.add([job(key) for key in "abcd"])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
@@ -363,7 +363,7 @@ def errands_due(queue, ap):
 
 
 def done(ap) -> dict[str, object]:
-    """What was done of the errands that are due, by the request that does them."""
+    """Return the due interventions that were made, by request."""
     return {
         "set_paused": "set_paused" in ap.requests,
         "avoid": ap.avoided == [("p1",)],
@@ -376,7 +376,7 @@ def done(ap) -> dict[str, object]:
 
 @pytest.fixture
 def failing(ap, monkeypatch):
-    """Return a function that has a request to the access point fail from now on."""
+    """Return a function that makes a request to the access point fail from now on."""
     ap.requests = []
 
     def fail(name, error):
@@ -393,37 +393,35 @@ def failing(ap, monkeypatch):
     return fail
 
 
-def test_all_errands_that_are_due_are_done(errands_due, ap, failing):
-    errands_due.repair(NOW_S)
+def test_all_due_interventions_are_made(all_due, ap, failing):
+    all_due.repair(NOW_S)
     assert all(done(ap).values()), done(ap)
 
 
 @pytest.mark.parametrize("refused", REQUESTS)
-def test_a_refused_errand_does_not_keep_the_others_from_being_done(
-    errands_due, ap, failing, refused
-):
+def test_rejected_intervention_does_not_block_the_others(all_due, ap, failing, refused):
     failing(refused, RejectedError("you may not"))
     with suppress(RejectedError):
-        errands_due.repair(NOW_S)
+        all_due.repair(NOW_S)
     others = {name: was for name, was in done(ap).items() if name != refused}
     assert all(others.values()), others
 
 
 @pytest.mark.parametrize("silent", REQUESTS)
-def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap, failing, silent):
+def test_unanswered_intervention_only_delays_the_others(all_due, ap, failing, silent):
     failing(silent, OutcomeUnknownError("no answer"))
     for _ in range(3):
         before = len(ap.requests)
         with suppress(OutcomeUnknownError):
-            errands_due.repair(NOW_S)
+            all_due.repair(NOW_S)
         assert ap.requests[before:].count(silent) <= 1, "each costs its deadline"
     others = {name: was for name, was in done(ap).items() if name != silent}
     assert all(others.values()), others
 
 
-def test_refusals_are_told_together_and_in_the_same_words_each_time(errands_due, failing):
+def test_rejections_are_reported_together_in_stable_order(all_due, failing):
     failing("set_paused", RejectedError("not that"))
     failing("keep_apart", RejectedError("nor this"))
     for _ in range(2):
         with pytest.raises(RejectedError, match=r"^nor this; not that$"):
-            errands_due.repair(NOW_S)
+            all_due.repair(NOW_S)

@@ -43,7 +43,7 @@ def busy(free):
 
 
 @given(LOOKS, st.integers(0, REMATCHES_MAX + 1), st.floats(0, 2000), st.floats(0, 3000))
-def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s, unknown_s):
+def test_overdue_job_had_room_all_that_time(looks, times, since_s, unknown_s):
     capacity, now_s, started_s = CapacityHistory(), 1000.0, {}
     seen = []  # times between two looks that showed the same pilot with room
     had, could = set(), False

@@ -1,4 +1,4 @@
-"""Whatever the event log tells, in any order: the sums are right, and each end is told once."""
+"""For any events in any order, the sums are right and each end is reported once."""
 
 from collections import Counter
 
@@ -48,15 +48,15 @@ def recount(jobs):
     return waiting, running, rules
 
 
-class AnyStory(RuleBasedStateMachine):
-    """An access point that answers or not, and a log that tells anything at all."""
+class AnyEvents(RuleBasedStateMachine):
+    """An access point that answers or not, and a log with any events."""
 
     def __init__(self):
         super().__init__()
         self.tracker = JobTracker(Shape(4, 3800))
         self.clusters = 0
         self.queued = {}  # as the access point sees it: key by job id
-        self.told = Counter()
+        self.reported = Counter()
         self.again = Counter()
 
     @rule(classes=st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3))
@@ -69,10 +69,10 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule()
     def send(self):
-        self.send_badly(arrives=True, answered=True)
+        self.send_unreliably(arrives=True, answered=True)
 
     @rule(arrives=st.booleans(), answered=st.booleans())
-    def send_badly(self, arrives, answered):
+    def send_unreliably(self, arrives, answered):
         for keys in self.tracker.take_unsent().values():
             self.clusters += 1
             ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
@@ -90,24 +90,24 @@ class AnyStory(RuleBasedStateMachine):
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, pilot=PILOTS, at_s=TIMES)
-    def hear_of_a_start(self, which, pilot, at_s):
-        self.hear(which, Event(EventKind.EXECUTE, at_s, pilot=pilot))
+    def apply_start(self, which, pilot, at_s):
+        self.apply(which, Event(EventKind.EXECUTE, at_s, pilot=pilot))
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, at_s=TIMES, exit_status=st.sampled_from([0, 1]))
-    def hear_of_an_end(self, which, at_s, exit_status):
-        self.hear(which, Event(EventKind.TERMINATED, at_s, exit_status=exit_status))
+    def apply_end(self, which, at_s, exit_status):
+        self.apply(which, Event(EventKind.TERMINATED, at_s, exit_status=exit_status))
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, event=EVENTS)
-    def hear(self, which, event):
+    def apply(self, which, event):
         job_id = sorted(self.queued)[which % len(self.queued)]
         if event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
             del self.queued[job_id]
         self.tracker.apply(job_id, event)
 
     @rule(cluster=st.integers(0, 9), event=EVENTS)
-    def hear_of_the_past(self, cluster, event):
+    def apply_past_event(self, cluster, event):
         job_id = f"{cluster}.0"
         if cluster <= self.clusters and job_id not in self.queued:
             self.tracker.apply(job_id, event)
@@ -123,7 +123,7 @@ class AnyStory(RuleBasedStateMachine):
             self.tracker.releases_done(jobs, shape)
 
     @rule()
-    def take_out(self):
+    def remove(self):
         for act, ids in (
             (self.tracker.removals_done, self.tracker.removals_due()),
             (self.tracker.withdrawals_done, self.tracker.withdrawals_due()),
@@ -136,12 +136,12 @@ class AnyStory(RuleBasedStateMachine):
     def fail_waiting(self, classes):
         self.tracker.fail_waiting(classes, "no pilots")
 
-    @rule(whole=st.booleans())
-    def collect(self, whole):
+    @rule(complete=st.booleans())
+    def collect(self, complete):
         for key, job in self.tracker.take_ended().items():
-            assert key not in self.queued.values(), "told while it is still in the queue"
-            self.told[key] += 1
-            if not whole and job.exit_status == 0 and self.tracker.run_again(key, "half of it"):
+            assert key not in self.queued.values(), "reported while it is still in the queue"
+            self.reported[key] += 1
+            if not complete and job.exit_status == 0 and self.tracker.run_again(key, "half of it"):
                 self.again[key] += 1
 
     @invariant()
@@ -156,16 +156,18 @@ class AnyStory(RuleBasedStateMachine):
         assert table.rules == rules
 
     @invariant()
-    def each_end_is_told_once(self):
+    def each_end_is_reported_once(self):
         for job in self.tracker._table:
             leaving = job.key in (
                 *self.tracker._removals.values(),
                 *self.tracker._withdrawals.values(),
                 *self.tracker._submit_queue.in_doubt,
             )
-            told = self.told[job.key] - self.again[job.key] + (job.key in self.tracker._ended)
-            assert told == (job.over and not leaving), job
+            reported = (
+                self.reported[job.key] - self.again[job.key] + (job.key in self.tracker._ended)
+            )
+            assert reported == (job.over and not leaving), job
 
 
-AnyStory.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
-test_any_story = AnyStory.TestCase
+AnyEvents.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+test_tracker_is_consistent_for_any_events = AnyEvents.TestCase

@@ -1,4 +1,4 @@
-"""What becomes of a held job: the table of HTCondor's hold codes, as a user sees it."""
+"""Policy for held jobs: HTCondor's hold codes and the messages for the user."""
 
 from dataclasses import replace
 
@@ -36,50 +36,50 @@ def held(code, subcode=0, *, before=0, of=None):
 
 
 @pytest.mark.parametrize("code", [21, 34])
-def test_too_little_memory_doubles_what_the_job_asks_for(code):
+def test_job_over_its_memory_requests_twice_as_much(code):
     action = decide(held(code, 102), PILOT)
     assert isinstance(action, Resize)
     assert action.shape == Shape(1, 1024, 1000)
     assert action.why == "exceeded 512 MB of memory; requesting 1024 MB"
 
 
-def test_a_command_that_a_dying_pilot_could_not_start_is_tried_again():
+def test_start_that_failed_on_a_dying_pilot_is_retried():
     assert isinstance(decide(held(6, ENOTCONN), PILOT), Release)
     assert isinstance(decide(held(6, ENOTCONN, before=FAILED_ATTEMPTS_MAX - 1), PILOT), Fail)
 
 
-def test_a_job_gets_no_less_than_it_was_seen_using():
+def test_new_request_covers_the_measured_usage():
     action = decide(held(34, 102, of=job(used_mb=2000)), PILOT)
     assert action.shape.memory_mb == 2560
 
 
-def test_memory_grows_up_to_the_last_step_that_a_pilot_can_hand_out():
+def test_memory_request_grows_up_to_the_largest_pilot():
     action = decide(held(34, 102, of=job(memory_mb=3000)), PILOT)
     assert action.shape.memory_mb == MOST_MB
 
 
-def test_a_job_that_needs_more_than_the_largest_pilot_is_given_up():
+def test_job_that_exceeds_the_largest_pilot_fails():
     action = decide(held(34, 102, of=job(memory_mb=MOST_MB)), PILOT)
     assert isinstance(action, Fail)
     assert "needs more than 3712 MB of memory" in action.why
     assert "give pilots more memory" in action.why
 
 
-def test_disk_grows_alike():
+def test_disk_request_grows_up_to_the_largest_pilot():
     assert decide(held(21, 104), PILOT).shape == Shape(1, 512, 2000)
     assert decide(held(34, 104, of=job(disk_mb=6000)), PILOT).shape.disk_mb == PILOT.disk_mb
     assert isinstance(decide(held(34, 104, of=job(disk_mb=10_000)), PILOT), Fail)
 
 
 @pytest.mark.parametrize("code", [11, 12, 13, 14, 18, 19])
-def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
+def test_failed_transfers_are_retried_with_backoff_up_to_a_limit(code):
     waits_s = [decide(held(code, EIO, before=n), PILOT).after_s for n in range(TRANSFERS_MAX - 1)]
     assert waits_s == [10, 40, 160, 640]
     assert isinstance(decide(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT), Fail)
 
 
 @pytest.mark.parametrize(
-    ("code", "subcode", "said"),
+    ("code", "subcode", "text"),
     [
         (12, ENOSPC, "the disk of the access point is full"),
         (12, EDQUOT, "the disk of the access point is full"),
@@ -94,33 +94,33 @@ def test_transfer_trouble_is_tried_again_later_and_later_but_not_for_ever(code):
         (999, 0, "HTCondor put it on hold"),
     ],
 )
-def test_what_cannot_get_better_is_given_up_at_once_in_plain_words(code, subcode, said):
+def test_permanent_hold_fails_at_once_with_its_reason(code, subcode, text):
     action = decide(held(code, subcode), PILOT)
     assert isinstance(action, Fail)
-    assert said in action.why
+    assert text in action.why
 
 
-def test_a_full_disk_of_a_node_is_not_that_of_the_access_point():
+def test_full_disk_of_a_node_is_retried():
     assert isinstance(decide(held(13, ENOSPC), PILOT), Release)
 
 
-def test_a_hold_by_hand_stays_however_often():
+def test_hold_by_hand_always_stays():
     action = decide(held(1, before=2 * FAILED_ATTEMPTS_MAX), PILOT)
     assert isinstance(action, Wait)
     assert "condor_release" in action.why
 
 
-def test_spooling_is_no_trouble():
+def test_spooling_hold_is_left_alone():
     assert decide(held(16), PILOT) == Wait("")
 
 
-def test_nothing_is_tried_for_ever():
+def test_failed_attempts_have_a_limit():
     assert isinstance(decide(held(34, 104, before=FAILED_ATTEMPTS_MAX - 1), PILOT), Fail)
     assert exhausted(held(0, before=FAILED_ATTEMPTS_MAX - 2)) is None
     assert f"{FAILED_ATTEMPTS_MAX} times" in exhausted(held(0, before=FAILED_ATTEMPTS_MAX - 1)).why
 
 
-def test_the_history_names_pilots_and_tells_alike_things_once():
+def test_history_groups_places_by_reason():
     lost = job(allocation_id="7", node="n1").with_failed_attempt("the pilot was lost")
     again = replace(lost, allocation_id="8", node="").with_failed_attempt("the pilot was lost")
     never = replace(again, allocation_id="", node="").with_failed_attempt("no such image")

@@ -1,4 +1,4 @@
-"""Which idle jobs HTCondor has forgotten, and which only have to wait."""
+"""Idle jobs that are stuck, in contrast to those that only have to wait."""
 
 from dataclasses import replace
 
@@ -39,11 +39,11 @@ WAITING = Job("a", "map", Request(SMALL), state=JobState.WAITING, job_id="1.0", 
 def looks(
     *, until_s=1000.0 + 2 * STUCK_AFTER_S, every_s=LOOK_S, started_s=None, waiting=SMALL, **more
 ):
-    """Look at a free pilot again and again from second 1000 on."""
+    """Return the history of looks at a free pilot from second 1000 on."""
     capacity, now_s = CapacityHistory(), 1000.0
     while now_s <= until_s:
-        told = {"pilots": (PILOT,), **more}
-        capacity = capacity.after(Snapshot(now_s, {waiting: 1}, **told), started_s or {})
+        state = {"pilots": (PILOT,), **more}
+        capacity = capacity.after(Snapshot(now_s, {waiting: 1}, **state), started_s or {})
         now_s += every_s
     return capacity
 
@@ -52,11 +52,11 @@ def due(capacity, *jobs, counts=None, known_s=1e9):
     return list(overdue(jobs or [WAITING], capacity, counts or {}, known_s))
 
 
-def test_a_job_that_waits_beside_a_free_pilot_for_minutes_is_overdue():
+def test_job_is_overdue_after_minutes_with_room():
     assert due(looks()) == ["a"]
 
 
-def test_it_is_not_before_that():
+def test_job_is_not_overdue_earlier():
     assert due(looks(until_s=1000.0 + STUCK_AFTER_S - LOOK_S)) == []
 
 
@@ -74,21 +74,21 @@ def test_it_is_not_before_that():
         (PINNED, {}),
     ],
     ids=[
-        "no pilot", "it boots", "it leaves", "it is not known how long it lives", "it is shunned",
+        "no pilot", "it boots", "it leaves", "its end is unknown", "it is shunned",
         "it is full of jobs of others", "it is full of our jobs", "it does not live long enough",
         "it is not of the kind the job wants",
     ],
 )  # fmt: skip
-def test_without_room_there_is_nothing_to_wait_beside(waiting, more):
+def test_job_without_room_is_not_overdue(waiting, more):
     job = replace(WAITING, request=Request(waiting))
     assert due(looks(waiting=waiting, **more), job) == []
 
 
-def test_time_of_which_nothing_is_known_does_not_count():
+def test_time_between_distant_looks_does_not_count():
     assert due(looks(every_s=GAP_S + 1, until_s=1000.0 + 20 * STUCK_AFTER_S)) == []
 
 
-def test_time_in_which_the_pilot_was_full_does_not_count():
+def test_time_with_a_full_pilot_does_not_count():
     capacity, now_s = CapacityHistory(), 1000.0
     for count in range(40):
         full = {"p1": (Running(SMALL, 4, 1000.0),)} if count % 2 else {}
@@ -97,7 +97,7 @@ def test_time_in_which_the_pilot_was_full_does_not_count():
     assert due(capacity) == []
 
 
-def test_times_beside_pilots_that_come_and_go_add_up():
+def test_times_with_room_on_different_pilots_add_up():
     capacity, now_s = CapacityHistory(), 1000.0
     for count in range(40):
         pilots = () if count % 5 == 0 else (PILOT,)
@@ -106,45 +106,45 @@ def test_times_beside_pilots_that_come_and_go_add_up():
     assert due(capacity) == ["a"]
 
 
-def test_a_start_there_says_that_htcondor_is_at_work():
+def test_job_start_on_the_free_pilot_restarts_the_time():
     last_s = 1000.0 + 2 * STUCK_AFTER_S
     assert due(looks(started_s={"p1": last_s - 60})) == []
     assert due(looks(started_s={"p2": last_s - 60})) == ["a"]
 
 
-def test_only_the_time_since_the_job_waits_counts():
+def test_time_before_the_job_waited_does_not_count():
     assert due(looks(), replace(WAITING, since_s=1000.0 + STUCK_AFTER_S + LOOK_S)) == []
 
 
-def test_what_is_not_known_of_jobs_yet_does_not_count():
+def test_time_without_known_events_does_not_count():
     assert due(looks(), known_s=1000.0 + STUCK_AFTER_S - 1) == []
 
 
 @pytest.mark.parametrize("state", [s for s in JobState if s is not JobState.WAITING])
-def test_jobs_that_do_not_wait_in_the_queue_are_not_overdue(state):
+def test_jobs_not_idle_in_the_queue_are_not_overdue(state):
     assert due(looks(), replace(WAITING, state=state)) == []
 
 
-def test_a_job_is_woken_later_each_time_and_not_for_ever():
+def test_rematching_backs_off_up_to_a_limit():
     capacity = looks(until_s=1000.0 + 1000 * STUCK_AFTER_S)
     waits_s = []
     for times in range(REMATCHES_MAX):
-        woken = {"a": RematchCount(times, 1000.0)}
+        counts = {"a": RematchCount(times, 1000.0)}
         waits_s.append(
-            next(s for s in range(0, 10**5, 20) if due(capacity, counts=woken, known_s=s))
+            next(s for s in range(0, 10**5, 20) if due(capacity, counts=counts, known_s=s))
         )
     assert [s - 1000 for s in waits_s] == [180, 360, 720, 1440]
     assert due(capacity, counts={"a": RematchCount(REMATCHES_MAX, 1000.0)}) == []
 
 
-def test_only_what_was_offered_to_nobody_in_two_cycles_is_forgotten():
+def test_job_is_stuck_after_two_cycles_without_an_offer():
     since_s = {"a": 1000.0}
     assert stuck([WAITING], since_s, NegotiationStatus(1001.0)) == [WAITING]
     assert stuck([WAITING], since_s, NegotiationStatus(999.0)) == []
     assert stuck([WAITING], since_s, NegotiationStatus(None)) == []
 
 
-def test_what_a_negotiator_found_no_slot_for_and_all_that_asks_for_the_same_is_not():
+def test_refused_jobs_and_equal_requests_are_not_stuck():
     alike, other = (replace(WAITING, key=key, job_id=f"1.{key}") for key in "bc")
     other = replace(other, request=Request(SMALL, "image.sif"))
     listed = [WAITING, alike, other]
@@ -152,19 +152,19 @@ def test_what_a_negotiator_found_no_slot_for_and_all_that_asks_for_the_same_is_n
     assert stuck(listed, since_s, NegotiationStatus(2000.0, frozenset({"1.b"}))) == [other]
 
 
-def test_what_the_access_point_lets_wait_for_a_moment_is_not():
+def test_delayed_job_is_not_stuck():
     since_s = {"a": 1000.0}
     assert stuck([WAITING], since_s, NegotiationStatus(2000.0, resting=frozenset({"1.0"}))) == []
 
 
-def test_what_waits_for_an_image_is_given_time_for_that():
+def test_blocked_job_is_stuck_only_after_a_while():
     since_s = {"a": 1000.0}
     for blocked_s, found in ((BLOCKED_S - 1, []), (BLOCKED_S, [WAITING])):
         offers = NegotiationStatus(2000.0, blocked_for_s={"1.0": blocked_s})
         assert stuck([WAITING], since_s, offers) == found
 
 
-def test_one_that_waking_does_not_help_is_submitted_anew():
+def test_rematched_job_that_is_stuck_again_needs_resubmission():
     assert not needs_resubmission(WAITING, {}, NegotiationStatus(2000.0))
     assert needs_resubmission(WAITING, {"a": RematchCount(1, 1500.0)}, NegotiationStatus(2000.0))
     assert needs_resubmission(
@@ -172,14 +172,14 @@ def test_one_that_waking_does_not_help_is_submitted_anew():
     )
 
 
-def test_few_are_woken_at_a_time_those_first_that_wait_for_longest():
+def test_oldest_stuck_jobs_come_first_up_to_a_limit():
     listed = [replace(WAITING, key=f"{n:02}", job_id=f"1.{n}") for n in range(2 * REMATCH_AT_ONCE)]
     since_s = {job.key: 2000.0 - n for n, job in enumerate(listed)}
     chosen = stuck(listed, since_s, NegotiationStatus(3000.0))
     assert chosen == list(reversed(listed))[:REMATCH_AT_ONCE]
 
 
-def test_only_a_hold_with_our_mark_is_ours():
+def test_only_a_hold_with_the_subcode_is_temporary():
     assert is_temporary(Event(EventKind.HELD, 1.0, code=1, subcode=REMATCHING))
     assert not is_temporary(Event(EventKind.HELD, 1.0, code=1))
     assert not is_temporary(Event(EventKind.HELD, 1.0, code=34, subcode=REMATCHING))
