@@ -38,14 +38,14 @@ def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
 
 
 def access_point_of(
-    seat: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
+    identity: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
 ) -> AnyAccessPoint:
     """Return the access point; no request is made."""
     manager = _manager(site)
     if there is None:
-        return LocalAccessPoint(seat, folder.path, manager)
+        return LocalAccessPoint(identity, folder.path, manager)
     address = Address(there.schedd, there.collector or manager)
-    return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)
+    return RemoteAccessPoint(identity, folder.path, manager, address, clock, there.poll_s)
 
 
 def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:

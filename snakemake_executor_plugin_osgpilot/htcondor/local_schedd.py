@@ -22,8 +22,8 @@ class LocalAccessPoint(CondorQueue):
     complete_until_s = math.inf
     signs = True
 
-    def __init__(self, seat: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
-        super().__init__(seat, run_folder, central_manager)
+    def __init__(self, identity: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
+        super().__init__(identity, run_folder, central_manager)
         self._log: EventLog | None = None
 
     def ping(self) -> str:
@@ -42,7 +42,7 @@ class LocalAccessPoint(CondorQueue):
             self.common_images = True
             self.image_way = "once to a pilot for all jobs submitted together"
         # without an answer, a wrong guess shows at the first submission
-        return self._known_as(answer["user"] or self._seat.owner)
+        return self._known_as(answer["user"] or self._identity.owner)
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

@@ -73,10 +73,10 @@ class RemoteAccessPoint(CondorQueue):
     )
 
     def __init__(
-        self, seat: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
+        self, identity: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
         poll_s: float,
     ) -> None:  # fmt: skip
-        super().__init__(seat, run_folder, manager, vars(address))
+        super().__init__(identity, run_folder, manager, vars(address))
         self._clock, self._poll_s = clock, poll_s
         self._poller = QueuePoller()
         self._poll_due_s = float("-inf")

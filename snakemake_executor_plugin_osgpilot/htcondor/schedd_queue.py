@@ -51,12 +51,12 @@ class CondorQueue:
 
     def __init__(
         self,
-        seat: RunIdentity,
+        identity: RunIdentity,
         run_folder: Path,
         manager: str = "",
         address: dict[str, str] | None = None,
     ) -> None:
-        self._seat = seat
+        self._identity = identity
         self._folder = run_folder
         self._manager = manager
         self._address = address
@@ -69,27 +69,27 @@ class CondorQueue:
     @property
     def _names(self) -> dict[str, str]:
         """Attributes by which pilots and this run identify its jobs."""
-        seat = self._seat
+        identity = self._identity
         return {
-            "ProjectName": seat.project,
-            "OSGPilotWorkflow": seat.run,
-            "Owner": seat.owner,
+            "ProjectName": identity.project,
+            "OSGPilotWorkflow": identity.run,
+            "Owner": identity.owner,
         }
 
     @property
     def _owned(self) -> str:
         """Constraint on the user's own jobs: the schedd sets Owner, and nobody can change it."""
-        return f'Owner =?= "{safe_name(self._seat.owner, "user name")}"'
+        return f'Owner =?= "{safe_name(self._identity.owner, "user name")}"'
 
     @property
     def _mine(self) -> str:
         """Constraint on the jobs of this run. Its tag is not enough: anybody can set it."""
-        return f'{self._owned} && OSGPilotWorkflow =?= "{self._seat.run}"'
+        return f'{self._owned} && OSGPilotWorkflow =?= "{self._identity.run}"'
 
     def _known_as(self, user: str) -> str:
         """Set the user that the schedd maps this user to; return the owner of the jobs."""
         owner = safe_name(user.partition("@")[0], "user name")
-        self._seat = replace(self._seat, owner=owner)
+        self._identity = replace(self._identity, owner=owner)
         return owner
 
     @property
@@ -101,8 +101,8 @@ class CondorQueue:
         return f"condor_rm {where}-constraint '{self._mine}'"
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
-        if not self._seat.scope.shared:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._identity.run}"'
+        if not self._identity.scope.shared:
             clause += " && PartitionableSlot =?= true"
         answer = self._ask("pilots", manager=self._manager, constraint=clause)
         self.unsupported_schemes = unsupported(self.wanted, answer["methods"])
@@ -114,7 +114,7 @@ class CondorQueue:
         }
 
     def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
+        clause = f'OSGPILOT_RUN_ID =?= "{self._identity.run}"'
         answer = self._ask("occupied", manager=self._manager, constraint=clause)
         return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in answer.items()}
 
@@ -133,7 +133,7 @@ class CondorQueue:
 
     def description(self, submission: Submission) -> dict[str, str]:
         """Return the submit description of `submission`, see `describe`."""
-        return describe(submission, self._seat, self._folder, common_images=self.common_images)
+        return describe(submission, self._identity, self._folder, common_images=self.common_images)
 
     def find(self) -> dict[str, str]:
         found = self._ask("find")

@@ -187,7 +187,7 @@ def require_gpus(model: str = "", manufacturer: str = "") -> str:
 
 
 def describe(
-    submission: Submission, seat: RunIdentity, run_folder: Path, *, common_images: bool = False
+    submission: Submission, identity: RunIdentity, run_folder: Path, *, common_images: bool = False
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
@@ -220,10 +220,10 @@ def describe(
         f"My.{APART}": str(submission.apart).lower(),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
-        "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
-        "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
-        "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
-        "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
+        "batch_name": f"osgpilot-{safe_name(identity.run, 'run')}",
+        "My.ProjectName": f'"{safe_name(identity.project, "project")}"',
+        "My.OSGPilotWorkflow": f'"{safe_name(identity.run, "run")}"',
+        "My.OSGPilotJobKey": f'"{identity.run}/$(OSGPilotKey)"',
         "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
     if off := [name for name in submission.kept_off if SAFE_NAME.fullmatch(name)]:

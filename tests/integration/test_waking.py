@@ -1,4 +1,4 @@
-"""Jobs that the schedd offers to nobody, beside a free pilot: noticed, woken, submitted anew."""
+"""Stuck jobs beside a free pilot are rematched, and resubmitted if that does not help."""
 
 import os
 import re
@@ -39,7 +39,7 @@ BLOCK = ("JobStatus", str(BLOCKED))
 HELD_ONCE = ("NumHolds", "LastHoldReasonCode", "LastHoldReasonSubCode", "JobStatus")
 
 
-def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkeypatch):
+def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
     monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
     monkeypatch.setattr(forgotten, "BLOCKED_S", 2.0)
     monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
@@ -79,13 +79,13 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
             lambda: tend() or access_point.negotiation_status(began_s).cycles_s > began_s,
             "two cycles",
         )
-        assert said == [], "they were refused, so they are not forgotten"
+        assert said == [], "they were refused, so they are not stuck"
 
         tool("condor_qedit", idle, *FORGET)
         tool("condor_qedit", blocked, *BLOCK)
         access_point.set_paused(paused=False)
         queue.set_capacity(room_since(time.time()))
-        until(lambda: "held and released" in tend(), "its waking")
+        until(lambda: "held and released" in tend(), "its rematching")
         log = folder / "jobs.log"
         until(lambda: holds(log, idle)[-1:] == ["released"], "its release in the log")
         # the schedd writes the hold down a moment later, unless the job was released by then
