@@ -148,7 +148,7 @@ class FakeAccessPoint:
         self.history_fails: OsgpilotError | None = None
         self.forgotten = False
         self.known: dict[str, dict[str, Shape]] = {}
-        self.unfetched: frozenset[str] = frozenset()
+        self.unsupported_schemes: frozenset[str] = frozenset()
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False
@@ -180,7 +180,7 @@ class FakeAccessPoint:
 
     removal_hint = "condor_rm -constraint 'OSGPilotWorkflow == \"r1\"'"
 
-    told_until_s = math.inf
+    complete_until_s = math.inf
 
     def interrupt(self) -> None:
         """Nothing hangs here."""
@@ -218,7 +218,7 @@ class FakeAccessPoint:
     def keep_apart(self, *, apart: bool) -> None:
         self.apart.append(apart)
 
-    def forget(self, job_ids: Iterable[str] | None) -> None:
+    def force_remove(self, job_ids: Iterable[str] | None) -> None:
         if job_ids is None:
             self.forgotten = True
             self.queued.clear()
@@ -232,11 +232,11 @@ class FakeAccessPoint:
             raise error
         self.released.append((tuple(job_ids), shape))
 
-    def offers(self, since_s: float) -> NegotiationStatus:
+    def negotiation_status(self, since_s: float) -> NegotiationStatus:
         self.asked_since_s.append(since_s)
         return self.offered
 
-    def wake(self, job_ids: Iterable[str]) -> None:
+    def rematch(self, job_ids: Iterable[str]) -> None:
         if self.fails:
             error, self.fails = self.fails, None
             raise error

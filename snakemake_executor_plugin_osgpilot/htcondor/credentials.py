@@ -1,5 +1,6 @@
-"""The tokens with which we come to an access point on another host: which one it took, and what the
-others lack. The worker process reads them; what makes a token good never leaves this module.
+"""Tokens for an access point on another host: which one it accepted, and why it rejected others.
+
+The worker process reads them; the signature of a token never leaves this module.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ Say = Callable[[str], None]
 
 
 def folder(htcondor: Any) -> Path:
-    """Return where HTCondor looks for the user's tokens."""
+    """Return the folder of the user's tokens."""
     named = htcondor.param.get("SEC_TOKEN_DIRECTORY", "~/.condor/tokens.d")
     return Path(named).expanduser()
 
 
-def taken(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
+def accepted(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
     """Return the `file` and the `claims` (a token without its signature) of the token that a ping
-    was answered for; nothing if it was for something else or that file is not there.
+    accepted; nothing if it accepted something else or that file is gone.
     """
     identity = answer.get("AuthTokenId")
     for file, token in _tokens(folder(htcondor)) if identity else []:
@@ -34,8 +35,8 @@ def taken(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
 
 
 def complaint(htcondor: Any, domain: str) -> str:
-    """Return what is wrong with the tokens there are for an access point of the trust `domain`
-    (empty: it did not say), which took none of them.
+    """Return the reason why an access point of the trust `domain` (empty: unknown) accepted none of
+    the tokens.
     """
     place = folder(htcondor)
     known = [(file, token, own) for file, token in _tokens(place) if (own := _claims(token))]
@@ -51,7 +52,7 @@ def complaint(htcondor: Any, domain: str) -> str:
 
 
 def check_token(token: Mapping[str, str], now_s: float, life_s: float, say: Say, warn: Say) -> None:
-    """Say what the token is that the access point took, and warn if it ends within `life_s`."""
+    """Report the token that the access point accepted; warn if it expires within `life_s`."""
     if not token:
         return
     found = examine(token["claims"], SUBMIT_JOBS, now_s, life_s)

@@ -1,4 +1,4 @@
-"""What HTCondor's messages mean: which of our errors a request that failed ends with."""
+"""Convert messages of HTCondor to errors."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from snakemake_executor_plugin_osgpilot.errors import (
     RejectedError,
 )
 
-_PASSING = (
+_TRANSIENT = (
     *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),
     *("session", "performing action", "start command", "failed to send", "failed to receive"),
 )
 """Words in HTCondor's messages after which the same request may succeed later."""
 
 _NO_REASON = "Failed to create new cluster."
-"""The whole message where the schedd went away; one that refuses has its reason follow."""
+"""The whole message if the schedd went down; after a refusal, the reason follows."""
 
 _LIMIT = re.compile(r"expected next ProcId to be (\d+), but Schedd says -([234])\b")
-"""The schedd took so many jobs of the transaction and then none, which undoes all of it. In 25.14
+"""The schedd accepted that many jobs of the transaction and then none, which undoes it. In 25.14
 -3 is MAX_JOBS_PER_OWNER, -4 MAX_JOBS_PER_SUBMISSION; -2 is MAX_JOBS_SUBMITTED (`NewProc`)."""
 
 _ALL_FULL = "MAX_JOBS_SUBMITTED exceeded"
 _RULE = re.compile(r"Unable to commit transaction,? *\w+:\d+: *(.+)")
-"""A SUBMIT_REQUIREMENT of the administrators; its own reason follows."""
+"""A SUBMIT_REQUIREMENT of the administrators; its reason follows."""
 
 _WHOSE = {"2": "altogether", "3": "of yours"}
 
@@ -36,17 +36,17 @@ def failure(request: str, message: str) -> OsgpilotError:
     if found := _LIMIT.search(message):
         room, limit = int(found[1]), found[2]
         if limit == "4":
-            text = f"the access point takes {room} jobs in one submission"
+            text = f"the access point accepts {room} jobs in one submission"
             return QueueFullError(text, room, at_once=True)
         return QueueFullError(
-            f"the access point takes no more jobs {_WHOSE[limit]}", room, at_once=False
+            f"the access point accepts no more jobs {_WHOSE[limit]}", room, at_once=False
         )
     if _ALL_FULL in message:
         return QueueFullError(
-            f"the access point takes no more jobs {_WHOSE['2']}", 0, at_once=False
+            f"the access point accepts no more jobs {_WHOSE['2']}", 0, at_once=False
         )
     if found := _RULE.search(message):
         return RejectedError(f"a rule of the access point's administrators refuses it: {found[1]}")
-    passes = message == _NO_REASON or any(word in message.lower() for word in _PASSING)
-    kind = OutcomeUnknownError if passes else RejectedError
+    transient = message == _NO_REASON or any(word in message.lower() for word in _TRANSIENT)
+    kind = OutcomeUnknownError if transient else RejectedError
     return kind(f"access point, `{request}`: {message}")

@@ -1,4 +1,4 @@
-"""The run's event log: what HTCondor wrote since we last looked."""
+"""Read new events of the run's event log."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _KINDS = {
     9: EventKind.ABORTED,
     12: EventKind.HELD,
     13: EventKind.RELEASED,
-    22: EventKind.ADRIFT,
-    23: EventKind.IN_TOUCH,
+    22: EventKind.DISCONNECTED,
+    23: EventKind.RECONNECTED,
     24: EventKind.EVICTED,
 }
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
@@ -38,21 +38,21 @@ _CPU_TIME = re.compile(r"(\d+) (\d\d):(\d\d):(\d\d)")
 "Usr 0 00:01:02, Sys 0 00:00:01"."""
 
 SIGNALLED = 128
-"""Exit status of a job that died of a signal is this plus the signal's number, as in a shell."""
+"""Exit status of a job that a signal ended is this plus the number of the signal, as in a shell."""
 
 
 SILENCE_S = 60.0
-"""After so long without an event the queue is asked what has become of its jobs. A schedd may be
-asked once a minute (Scalable Job Tracking, Access Point policy configuration)."""
+"""Time without an event after which the queue is queried for its jobs. A schedd may be queried once
+a minute (Scalable Job Tracking, Access Point policy configuration)."""
 
 LONG_AGO_S = -86400
 """When to stop waiting for events: with 0, a clock that steps back within a call makes it wait."""
 
 
 class EventLog:
-    """Reads one log file incrementally; the file is made if it does not exist.
+    """Reads one log file incrementally; the file is created if it does not exist.
 
-    Where the disk is full, HTCondor leaves events out, and nothing in the file tells.
+    If the disk is full, HTCondor leaves events out, and nothing in the file shows that.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +66,7 @@ class EventLog:
         self._heard_s = time.monotonic()
 
     def take_missed(self) -> bool:
-        """Return whether there may be events that were not read; after a long silence there may."""
+        """Return True if events may be missing, as after a long silence; reset that."""
         now_s = time.monotonic()
         missed = self._missed or now_s - self._heard_s >= SILENCE_S
         if missed:
@@ -76,17 +76,17 @@ class EventLog:
     def read(self) -> list[tuple[str, Event]]:
         """Return new events as (`cluster.proc`, event), oldest first, without waiting.
 
-        Raises `OutcomeUnknownError` where the log cannot be read; what was read before is not lost.
+        Raises `OutcomeUnknownError` if the log cannot be read; events read before are not lost.
         """
         import htcondor2
 
-        self._begin_anew_if_cut()
+        self._reopen_if_replaced()
         found: list[tuple[str, Event]] = []
         try:
-            while not self._read_on(found):
+            while not self._read_some(found):
                 pass
         except htcondor2.HTCondorException as error:
-            # the reader goes on after the next mark between events: what is before it is lost
+            # the reader continues after the next separator of events: those before it are lost
             self._missed = True
             if not found:
                 raise OutcomeUnknownError(f"the event log cannot be read: {error}") from error
@@ -94,23 +94,23 @@ class EventLog:
             self._heard_s = time.monotonic()
         return found
 
-    def _read_on(self, found: list[tuple[str, Event]]) -> bool:
-        """Add events to `found`; False after one of a kind that the bindings do not know, or with
-        a text that is not UTF-8."""
+    def _read_some(self, found: list[tuple[str, Event]]) -> bool:
+        """Add events to `found`; return False after an event of a kind unknown to the bindings, or
+        with a text that is not UTF-8."""
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
         except UnicodeDecodeError:
-            # it quotes a file name of a job; what became of the job, the queue tells
+            # it quotes a file name of a job; the queue has the state of the job
             self._missed = True
             return False
         except ValueError:
             return False
         return True
 
-    def _begin_anew_if_cut(self) -> None:
-        """Read from the start a file that became shorter or is another one now."""
+    def _reopen_if_replaced(self) -> None:
+        """Read from the start a file that was truncated or replaced."""
         import htcondor2
 
         before, now = self._seen, self._path.stat()
@@ -128,7 +128,7 @@ def _written_s(read_s: int) -> float:
     """Return when an event was written, in seconds since the epoch.
 
     An event log has the local time of the daemon that writes it, without a zone; the bindings take
-    it for that of this process, which another TZ may be set for.
+    it for that of this process, which may have another TZ.
     """
     if "TZ" not in os.environ:
         return float(read_s)
@@ -146,10 +146,10 @@ def _system_zone() -> tzinfo:
 
 
 def event(raw: Any) -> Event:
-    """Return what an event of the bindings says, in our words."""
+    """Convert an event of the bindings."""
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
-    # without the name of a batch, a reader takes the one note for the other
+    # without the name of a batch, readers confuse the two notes
     note = str(raw.get("UserNotes") or raw.get("LogNotes") or "").strip()
     slot, _, machine = str(raw.get("SlotName") or raw.get("StartdName") or "").partition("@")
     return Event(
@@ -173,7 +173,7 @@ def event(raw: Any) -> Event:
 
 
 def _usage(raw: Any) -> Usage:
-    # of the latest start: what was done in vain before is not what the job needs
+    # of the latest start only: failed attempts do not show the needs of the job
     cpu_s = sum(
         int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
         for days, hours, minutes, seconds in _CPU_TIME.findall(str(raw.get("RunRemoteUsage", "")))
@@ -183,7 +183,7 @@ def _usage(raw: Any) -> Usage:
 
 
 def exit_status(code: Any, signal: Any = None) -> int:
-    """Return the exit status of a job as a shell tells it; `signal` is None if it ended itself."""
+    """Return the exit status as in a shell; `signal` is None if the job exited by itself."""
     return int(code) if signal is None else SIGNALLED + int(signal)
 
 

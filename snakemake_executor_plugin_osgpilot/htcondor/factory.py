@@ -1,4 +1,4 @@
-"""Which access point a run uses: the one of this machine, or one on another host."""
+"""Choose the access point of a run: the one of this machine, or one on another host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
-"""One of the OSPool's central managers; anybody may ask it (osg-flock,
+"""One of the OSPool's central managers; anybody may query it (osg-flock,
 95_security_osgflockgit.config)."""
 
 LOCAL = "local"
@@ -25,9 +25,9 @@ AnyAccessPoint = LocalAccessPoint | RemoteAccessPoint
 
 
 def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
-    """Return the access point on another host that is meant, None if it is the one here.
+    """Return the access point on another host to use, None for the one of this machine.
 
-    `wish` replaces what the site file says. Raises `InputError`.
+    `wish` overrides the site file. Raises `InputError`.
     """
     if not wish:
         return site.access_point
@@ -38,18 +38,18 @@ def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
 
 
 def access_point_of(
-    seat: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
+    identity: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
 ) -> AnyAccessPoint:
-    """Return the access point, not asked anything yet."""
+    """Return the access point; no request is made."""
     manager = _manager(site)
     if there is None:
-        return LocalAccessPoint(seat, folder.path, manager)
+        return LocalAccessPoint(identity, folder.path, manager)
     address = Address(there.schedd, there.collector or manager)
-    return RemoteAccessPoint(seat, folder.path, manager, address, clock, there.poll_s)
+    return RemoteAccessPoint(identity, folder.path, manager, address, clock, there.poll_s)
 
 
 def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:
-    """Return where a run has its jobs and pilots; `folder` as in `Place`."""
+    """Return the place of a run's jobs and pilots; `folder` as in `Place`."""
     queue = ("", "") if there is None else (there.schedd, there.collector or _manager(site))
     return Place(os.uname().nodename, *queue, site.slurm.ssh, folder)
 

@@ -1,4 +1,4 @@
-"""What a job's ad says about it, as a sight."""
+"""Convert job ads to snapshots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING
 
 PILOT, ALLOCATION, NODE = (f"MachineAttr{name}0" for name in PILOT_ATTRIBUTES)
-"""Where a job's ad has them for its latest start (submit command `job_machine_attrs`)."""
+"""Attributes of a job for its latest start (submit command `job_machine_attrs`)."""
 
 ATTRIBUTES = (
     *("JobStatus", "ServerTime", "QDate", "EnteredCurrentStatus", "NumShadowStarts", "NumHolds"),
@@ -32,11 +32,11 @@ _REASON = {
 }
 
 
-def sight(ad: Mapping[str, Any]) -> JobSnapshot:
-    """Return what `ad` says; attributes that are not defined are missing in it.
+def job_snapshot(ad: Mapping[str, Any]) -> JobSnapshot:
+    """Return the snapshot of a job; undefined attributes are missing in `ad`.
 
     A job whose inputs have not arrived yet (held with SPOOLING), or whose image is on its way to
-    the pilot (BLOCKED), is one that waits.
+    the pilot (BLOCKED), counts as idle.
     """
     status = Status(ad["JobStatus"])
     code = int(ad.get("HoldReasonCode", 0))
@@ -49,7 +49,7 @@ def sight(ad: Mapping[str, Any]) -> JobSnapshot:
         ad.get(name) for name in ("JobCurrentStartDate", "JobCurrentStartExecutingDate")
     )
     ran = began_s is not None and began_s >= (claimed_s or 0)
-    # until the shadow of a start is there, the ad has the pilot of an earlier one
+    # until the shadow of a start runs, the ad has the pilot of an earlier one
     pilot, allocation_id, node = (
         str(ad.get(name, "")) if ran or "RemoteHost" in ad else ""
         for name in (PILOT, ALLOCATION, NODE)

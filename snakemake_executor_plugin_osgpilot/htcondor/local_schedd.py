@@ -1,4 +1,4 @@
-"""An access point whose schedd runs on this machine: `ports.AccessPoint` for it."""
+"""An access point whose schedd runs on this machine."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 COMMON_IMAGES_SINCE = (25, 14)
-"""The first HTCondor with which `container_is_common` was seen to work as documented."""
+"""The first version of HTCondor in which `container_is_common` works as documented."""
 
 
 class LocalAccessPoint(CondorQueue):
     """Jobs of one run, in the local schedd's queue, followed by the run's event log."""
 
-    told_until_s = math.inf
+    complete_until_s = math.inf
     signs = True
 
-    def __init__(self, seat: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
-        super().__init__(seat, run_folder, central_manager)
+    def __init__(self, identity: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
+        super().__init__(identity, run_folder, central_manager)
         self._log: EventLog | None = None
 
     def ping(self) -> str:
-        """Learn what the schedd can do; return the user name that it knows us by.
+        """Detect features of the schedd; return the user name that it maps this user to.
 
-        Raises `MissingPrerequisiteError` unless it answers a query and lets us submit.
+        Raises `MissingPrerequisiteError` unless it answers a query and allows submissions.
         """
         try:
             answer = self._ask("ping", PING_S)
@@ -41,8 +41,8 @@ class LocalAccessPoint(CondorQueue):
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
             self.common_images = True
             self.image_way = "once to a pilot for all jobs submitted together"
-        # where it does not say, a wrong guess shows at the first submission
-        return self._known_as(answer["user"] or self._seat.owner)
+        # without an answer, a wrong guess shows at the first submission
+        return self._known_as(answer["user"] or self._identity.owner)
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

@@ -1,8 +1,8 @@
-"""What a rule adds to its jobs' submit description: `htcondor_<command>`, `classad_<Attribute>`.
+"""Check the submit commands (`htcondor_…`) and attributes (`classad_…`) that a rule adds.
 
-A value that gets in means exactly itself. A submit description is text, one line a command, so what
-could end a line, join it with the next or be replaced in it is refused; so is every command and
-attribute that osgpilot or HTCondor sets, and what asks for the same in a better way is named.
+An accepted value means exactly itself. A submit description is text, one line per command, so
+anything that could end a line, join it with the next or be expanded in it is rejected; so is every
+command and attribute that osgpilot or HTCondor sets, with the option to use instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 COMMAND, ATTRIBUTE = "htcondor_", "classad_"
-"""Resources that begin so are extras."""
+"""Prefixes of resources that are submit commands and attributes."""
 
 Value = str | int | float | bool
 
@@ -53,7 +53,7 @@ _OUR_COMMANDS = (
     ),
     (r"queue|if|elif|else|endif|include|use|warning", "it is a statement, not a command"),
 )
-"""Commands of ours, without `_` and in lower case, as HTCondor takes most of them by two names."""
+"""Reserved commands, without `_` and in lower case, as HTCondor has two names for most of them."""
 
 _OUR_ATTRIBUTES = {
     "projectname": "use --osgpilot-project",
@@ -68,7 +68,7 @@ _OUR_ATTRIBUTES = {
     "jobprio": "use `htcondor_priority`",
     "singularityimage": "use `container_image`",
 }
-"""Attributes with a better way to ask for the same."""
+"""Attributes with a better way to set them."""
 
 _WORDS = frozenset(
     ("error", "false", "is", "isnt", "my", "parent", "self", "target", "true", "undefined")
@@ -117,7 +117,7 @@ def attribute(name: str, value: Value) -> tuple[str, str]:
 
 
 def merge(ours: Mapping[str, str], extras: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return `ours` with `extras`; requirements have to hold together, nothing else is replaced."""
+    """Return `ours` with `extras`; requirements are combined, nothing else of `ours` changes."""
     lines = dict(extras)
     merged = lines | dict(ours)
     if "requirements" in lines:
@@ -139,7 +139,7 @@ def _harmless(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return `text` as it may stand behind `=` without quotes."""
+    """Return `text` for use after `=` without quotes."""
     text = _harmless(text).strip()
     if not text:
         raise InputError("an empty value says nothing")
@@ -160,17 +160,17 @@ def _literal(value: Value) -> str:
         if not math.isfinite(value):
             raise InputError("a number has to be finite")
         return repr(value)
-    # HTCondor reads descriptions as old ClassAds: only a quote is escaped, a backslash is itself
+    # HTCondor reads descriptions as old ClassAds: only a quote is escaped, a backslash is literal
     quoted = _harmless(value).replace('"', '\\"')
     return f'"{quoted}"'
 
 
 def _expression(text: str) -> str:
-    """Return `text` if it is one ClassAd expression, so that it stays one between brackets."""
+    """Return `text` if it is one ClassAd expression, so that it stays one in brackets."""
     import classad2
 
     try:
-        # alone, for a bracket that closes ours; in brackets, for what the parser leaves unread
+        # alone, against a bracket that closes the outer one; in brackets, against unparsed text
         classad2.ExprTree(text)
         classad2.ExprTree(f"({text})")
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the worker process does at a schedd on another host, beside what it does at any schedd."""
+"""Operations of the worker process for a schedd on another host."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ RELEASE_LOOKS, RELEASE_PAUSE_S = 50, 0.2
 """A schedd releases jobs a moment after their inputs have arrived."""
 
 Address = dict[str, str]
-"""`schedd` is its name, `collector` a host and port that know it (empty: the configured ones)."""
+"""`schedd` is its name, `collector` host and port of its collector (empty: the configured one)."""
 
 Rows = dict[str, dict[str, Any]]
-"""Attributes of jobs by `cluster.proc`; those that are not defined are left out."""
+"""Attributes of jobs by `cluster.proc`, without undefined ones."""
 
 _located: dict[tuple[str, str], Any] = {}
 
 
 class NotReadyError(Exception):
-    """The access point cannot be used; the text says why and what to do."""
+    """The access point cannot be used; the text has the reason and what to do."""
 
 
 def location(htcondor: Any, address: Address) -> Any:
-    """Return where the schedd is; the collector is asked once."""
+    """Return the location of the schedd; the collector is queried once."""
     key = address["schedd"], address["collector"]
     if key not in _located:
         ad = _collector(htcondor, address).locate(htcondor.DaemonType.Schedd, address["schedd"])
@@ -40,14 +40,15 @@ def location(htcondor: Any, address: Address) -> Any:
 
 
 def forget() -> None:
-    """Ask for every location anew."""
+    """Forget all locations, so that they are queried again."""
     _located.clear()
 
 
 def greet(htcondor: Any, address: Address) -> dict[str, Any]:
-    """Return the `user` that the schedd knows us as, and the `token` by which (see `credentials`).
+    """Return the `user` that the schedd maps this user to, and the accepted `token` (see
+    `credentials`).
 
-    Raises `NotReadyError` unless it lets us submit.
+    Raises `NotReadyError` unless it allows submissions.
     """
     try:
         there = _collector(htcondor, address).locate(htcondor.DaemonType.Schedd, address["schedd"])
@@ -69,7 +70,7 @@ def greet(htcondor: Any, address: Address) -> dict[str, Any]:
         user = str(answer["MyRemoteUserName"])
     except (htcondor.HTCondorException, KeyError) as error:
         raise NotReadyError(_no_token(htcondor, address["schedd"], there)) from error
-    return {"user": user, "token": credentials.taken(htcondor, answer)}
+    return {"user": user, "token": credentials.accepted(htcondor, answer)}
 
 
 def _collector(htcondor: Any, address: Address) -> Any:
@@ -89,7 +90,7 @@ def _known(htcondor: Any, address: Address) -> str:
 
 def _no_token(htcondor: Any, schedd: str, there: Any) -> str:
     try:
-        # what anybody may do tells whose tokens are taken there
+        # a ping for READ, which anybody may do, has the issuer of accepted tokens
         domain = str(htcondor.ping(there, "READ").get("TrustDomain", ""))
     except htcondor.HTCondorException:
         domain = ""
@@ -102,7 +103,7 @@ def _no_token(htcondor: Any, schedd: str, there: Any) -> str:
 
 
 def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, str]]) -> Any:
-    """Submit jobs with their inputs, or none: what was submitted without inputs is taken back."""
+    """Submit jobs with their inputs, or none: jobs whose inputs fail to arrive are removed."""
     result = schedd.submit(description, spool=True, itemdata=iter(items))
     try:
         schedd.spool(result)
@@ -118,7 +119,7 @@ def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, s
 
 
 def _await_release(schedd: Any, cluster: int) -> None:
-    """Wait until the schedd has taken note of the inputs, so that `sweep` spares these jobs."""
+    """Wait until the schedd has registered the inputs, so that `sweep` spares these jobs."""
     for _ in range(RELEASE_LOOKS):
         waiting = f"ClusterId == {cluster} && JobStatus == 5 && HoldReasonCode == {SPOOLING}"
         if not schedd.query(constraint=waiting, projection=["ProcId"], limit=1):
@@ -127,9 +128,9 @@ def _await_release(schedd: Any, cluster: int) -> None:
 
 
 def sweep(htcondor: Any, schedd: Any, constraint: str) -> str:
-    """Remove the jobs whose inputs have not arrived; return a constraint that leaves them out.
+    """Remove the jobs whose inputs have not arrived; return a constraint without them.
 
-    They are those of a submission that was cut off, and would wait for ever.
+    They are those of an interrupted submission, and would never start.
     """
     half = f"({constraint}) && JobStatus == 5 && HoldReasonCode == {SPOOLING}"
     schedd.act(htcondor.JobAction.Remove, half, ("osgpilot: its inputs did not arrive", 1))
@@ -143,7 +144,7 @@ def look(schedd: Any, constraint: str, attributes: Iterable[str]) -> Rows:
 
 
 def named(constraint: str, ids: Iterable[str]) -> str:
-    """Return the constraint that selects those of these jobs that `constraint` selects."""
+    """Return `constraint` limited to these jobs."""
     procs: defaultdict[int, list[int]] = defaultdict(list)
     for cluster, proc in (map(int, job_id.split(".")) for job_id in ids):
         procs[cluster].append(proc)
@@ -162,17 +163,17 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
     wanted = tuple(attributes)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": {
-            name: told for name in wanted if type(told := value(ad, name)) in plain
+            name: found for name in wanted if type(found := value(ad, name)) in plain
         }
         for ad in ads
     }
 
 
 def value(ad: Any, name: str) -> Any:
-    """Return an attribute of a job, None if it is not defined.
+    """Return an attribute of a job, None if undefined.
 
-    A reason may quote a file name of the job, in which there can be any byte: then it is returned
-    as ClassAds write it.
+    A reason may quote a file name of the job, with any bytes: then it is returned in the syntax of
+    ClassAds.
     """
     try:
         return ad.get(name)
@@ -181,16 +182,16 @@ def value(ad: Any, name: str) -> Any:
 
 
 def retrieve(htcondor: Any, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:
-    """Fetch the outputs of those of these jobs that `constraint` selects into their folders; return
-    which `failed`, and `why` the last did.
+    """Fetch the outputs of these jobs, as far as `constraint` selects them, into their folders;
+    return which `failed`, and `why` the last did.
 
-    One that fails ends a request for many, so the others are then fetched one by one.
+    A failure ends a request for many jobs, so the others are then fetched one by one.
     """
     try:
         schedd.retrieve(named(constraint, ids))
     except htcondor.HTCondorException as error:
         if len(ids) == 1:
-            # raises where the schedd is out of reach: that says nothing of the job
+            # raises if the schedd cannot be reached: the job is not at fault then
             schedd.query(constraint="false", projection=["ClusterId"], limit=1)
             return {"failed": ids, "why": str(error)}
         parts = [retrieve(htcondor, schedd, constraint, [job_id]) for job_id in ids]

@@ -1,8 +1,8 @@
-"""An access point on another host: `ports.AccessPoint` for it.
+"""An access point on another host.
 
-Inputs are spooled there when jobs are submitted, outputs fetched when they ended. No event log can
-be read from here, so the queue is looked at now and then, in one query for all jobs
-(HTCondor manual, Submitting Jobs to a Remote Schedd).
+Inputs are spooled when jobs are submitted, outputs fetched when they ended. Its event log cannot be
+read from here, so the queue is polled in one query for all jobs (HTCondor manual, Submitting Jobs
+to a Remote Schedd).
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from snakemake_executor_plugin_osgpilot.errors import (
     OsgpilotError,
     OutcomeUnknownError,
 )
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, sight
-from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status
+from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, job_snapshot
+from snakemake_executor_plugin_osgpilot.htcondor.polling import (
+    Events,
+    JobSnapshot,
+    QueuePoller,
+    Status,
+)
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import spooled
-from snakemake_executor_plugin_osgpilot.htcondor.watch import QueuePoller, Told
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import BY_HAND
@@ -31,35 +35,35 @@ from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 TRANSFER_S = 3600.0
-"""Deadline for moving files of many jobs. HTCondor itself gives up a connection that stalls, so
-this is for what it does not notice."""
+"""Deadline for the file transfer of many jobs. HTCondor itself gives up a stalled connection, so
+this is for stalls that it does not notice."""
 
 FETCH_AT_ONCE = 100
 FETCH_FOR_S = 10.0
-"""Jobs whose outputs are fetched in one request, and how long that goes on before the other work of
-a tick has its turn."""
+"""Jobs whose outputs are fetched in one request, and the time limit before the other work of a tick
+continues."""
 
 FETCH_TRIES = 5
-"""Looks after which a job is told as ended although its outputs could not be fetched; then it runs
-again, as a job does whose outputs did not come back whole."""
+"""Polls after which the end of a job is reported although its outputs could not be fetched; then it
+runs again, like any job with incomplete outputs."""
 
 HELD_OUTPUT_MAX = 20
-"""Held jobs of which, at one look, the printed text is fetched to explain the hold."""
+"""Held jobs per poll whose output is fetched to explain the hold."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Which schedd, found through which collector (empty: the configured one)."""
+    """The name of a schedd and the collector that has its address (empty: the configured one)."""
 
     schedd: str
     collector: str = ""
 
 
 class RemoteAccessPoint(CondorQueue):
-    """Jobs of one run in the queue of a schedd on another host, looked at every `poll_s`.
+    """Jobs of one run in the queue of a schedd on another host, polled every `poll_s`.
 
-    A job that ended stays in the queue until its outputs are here and its end was told; so what a
-    process that died left undone is done by the next one that looks.
+    A job that ended stays in the queue until its outputs are here and its end was reported; if this
+    process dies before, the next session completes it.
     """
 
     submit_s = TRANSFER_S
@@ -69,25 +73,25 @@ class RemoteAccessPoint(CondorQueue):
     )
 
     def __init__(
-        self, seat: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
+        self, identity: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
         poll_s: float,
     ) -> None:  # fmt: skip
-        super().__init__(seat, run_folder, manager, vars(address))
+        super().__init__(identity, run_folder, manager, vars(address))
         self._clock, self._poll_s = clock, poll_s
-        self._watch = QueuePoller()
-        self._look_due_s = float("-inf")
-        self._looked_s = self.told_until_s = float("-inf")
-        self._trouble = ""
+        self._poller = QueuePoller()
+        self._poll_due_s = float("-inf")
+        self._polled_s = self.complete_until_s = float("-inf")
+        self._error = ""
         self._to_fetch: dict[str, JobSnapshot] = {}
         self._tries: Counter[str] = Counter()
-        self._complaint = ""
+        self._fetch_error = ""
         self._to_clear: list[str] = []
-        self._news: Told = []
+        self._events: Events = []
 
     def ping(self) -> str:
-        """Return the user name that the access point knows us by.
+        """Return the user name that the access point maps this user to.
 
-        Raises `MissingPrerequisiteError` unless it is found, answers, and lets us submit.
+        Raises `MissingPrerequisiteError` unless it is found, answers, and allows submissions.
         """
         try:
             answer = self._ask("greet", PING_S)
@@ -102,65 +106,65 @@ class RemoteAccessPoint(CondorQueue):
 
     def submit(self, submission: Submission) -> dict[str, str]:
         ids = super().submit(submission)
-        if not self._watch:
-            # what was just submitted need not be asked for
-            self._look_due_s = self._clock.now_s() + self._poll_s
-        self._watch.follow(ids.values())
+        if not self._poller:
+            # jobs that were just submitted have no news yet
+            self._poll_due_s = self._clock.now_s() + self._poll_s
+        self._poller.follow(ids.values())
         return ids
 
     def description(self, submission: Submission) -> dict[str, str]:
         return spooled(super().description(submission))
 
     def find(self) -> dict[str, str]:
-        # an ended job that ran again has the same key as the one in its place
+        # a job that ended and its resubmission have the same key
         self._clear()
         found = super().find()
-        self._watch.follow(found.values())
+        self._poller.follow(found.values())
         return found
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         ids = None if job_ids is None else list(job_ids)
         super().remove(ids, reason)
-        self._watch.leave(ids)
+        self._poller.drop(ids)
         for job_id in list(self._to_fetch) if ids is None else ids:
             self._to_fetch.pop(job_id, None)
 
     def events(self) -> list[tuple[str, Event]]:
-        """Return what a look at the queue tells, where one is due, and ends whose outputs came.
+        """Return new events from a poll, if one is due, and ends of jobs whose outputs arrived.
 
-        Raises `OutcomeUnknownError` from a look that failed until one succeeds, and once for
-        outputs that could not be fetched.
+        Raises `OutcomeUnknownError` from a failed poll until one succeeds, and once for outputs
+        that could not be fetched.
         """
         now_s = self._clock.now_s()
-        due = bool(self._watch or self._to_clear) and now_s >= self._look_due_s
+        due = bool(self._poller or self._to_clear) and now_s >= self._poll_due_s
         try:
             if due:
-                self._look_due_s = now_s + self._poll_s
-                self._trouble = ""
-                self._look(now_s)
-            if not self._trouble:
+                self._poll_due_s = now_s + self._poll_s
+                self._error = ""
+                self._poll(now_s)
+            if not self._error:
                 self._fetch(now_s)
         except OsgpilotError as error:
-            self._trouble = str(error)
-        told, self._news = self._news, []
-        if not (self._trouble or self._to_fetch or self._tries):
-            self.told_until_s = self._looked_s
-        if not told and (why := self._trouble or self._complaint):
-            self._complaint = ""
+            self._error = str(error)
+        events, self._events = self._events, []
+        if not (self._error or self._to_fetch or self._tries):
+            self.complete_until_s = self._polled_s
+        if not events and (why := self._error or self._fetch_error):
+            self._fetch_error = ""
             raise OutcomeUnknownError(why)
-        return told
+        return events
 
     def close(self) -> None:
-        """Take out of the queue what was told as ended, and end the worker process."""
+        """Remove jobs whose end was reported from the queue, and end the worker process."""
         with suppress(OsgpilotError):
             self._clear()
         super().close()
 
     def _clear(self) -> set[str]:
-        """Take jobs out of the queue whose end was told; return them.
+        """Remove jobs whose end was reported from the queue; return their ids.
 
-        That is done some time after the telling: until then they show who comes after us, should we
-        die, where their outputs belong.
+        That is some time after the report: until then they are what the next session finds, should
+        this process die.
         """
         cleared, self._to_clear = self._to_clear, []
         if cleared:
@@ -171,25 +175,25 @@ class RemoteAccessPoint(CondorQueue):
                 raise
         return set(cleared)
 
-    def _look(self, now_s: float) -> None:
+    def _poll(self, now_s: float) -> None:
         cleared = self._clear()
-        if not self._watch:
+        if not self._poller:
             return
         rows = self._ask("look", attributes=ATTRIBUTES)
-        seen = {job_id: sight(ad) for job_id, ad in rows.items() if job_id not in cleared}
-        missing = self._watch.missing(seen)
+        seen = {job_id: job_snapshot(ad) for job_id, ad in rows.items() if job_id not in cleared}
+        missing = self._poller.missing(seen)
         past = self._ask("history", ids=missing, attributes=ATTRIBUTES) if missing else {}
-        self._looked_s = now_s
+        self._polled_s = now_s
         self._to_fetch = {i: s for i, s in seen.items() if s.status is Status.COMPLETED}
         self._tries = Counter({i: n for i, n in self._tries.items() if i in self._to_fetch})
-        told = self._watch.tell({i: s for i, s in seen.items() if not s.over})
-        told += self._watch.tell({job_id: sight(ad) for job_id, ad in past.items()})
-        told += self._watch.miss([i for i in missing if i not in past], now_s)
-        self._news += told
-        self._fetch_printed(told)
+        events = self._poller.update({i: s for i, s in seen.items() if not s.over})
+        events += self._poller.update({job_id: job_snapshot(ad) for job_id, ad in past.items()})
+        events += self._poller.record_missing([i for i in missing if i not in past], now_s)
+        self._events += events
+        self._fetch_output_of_held(events)
 
     def _fetch(self, now_s: float) -> None:
-        """Bring the outputs of jobs home that ended, and tell the ends of those that are here."""
+        """Fetch the outputs of jobs that ended, and report the ends of those that arrived."""
         while self._to_fetch and self._clock.now_s() < now_s + FETCH_FOR_S:
             some = dict(islice(self._to_fetch.items(), FETCH_AT_ONCE))
             answer = self._ask("retrieve", TRANSFER_S, ids=list(some))
@@ -200,14 +204,14 @@ class RemoteAccessPoint(CondorQueue):
             here = {i: s for i, s in some.items() if i not in failed or i in given_up}
             for job_id in here:
                 self._tries.pop(job_id, None)
-            self._news += self._watch.tell(here)
+            self._events += self._poller.update(here)
             self._to_clear += here
             if failed:
-                self._complaint = f"outputs cannot be fetched: {answer['why']}"
+                self._fetch_error = f"outputs cannot be fetched: {answer['why']}"
 
-    def _fetch_printed(self, told: Told) -> None:
-        """Fetch what jobs printed that are held now; there may be nothing."""
-        held = [i for i, e in told if e.kind is EventKind.HELD and e.code not in BY_HAND]
+    def _fetch_output_of_held(self, events: Events) -> None:
+        """Fetch the output of jobs that are held now; there may be none."""
+        held = [i for i, e in events if e.kind is EventKind.HELD and e.code not in BY_HAND]
         if held:
             with suppress(OsgpilotError):
                 self._ask("retrieve", ids=held[:HELD_OUTPUT_MAX])

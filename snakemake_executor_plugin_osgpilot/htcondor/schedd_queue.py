@@ -1,4 +1,4 @@
-"""What an access point on this machine and one on another host have in common."""
+"""Requests to a schedd's queue, on this machine or another host."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, sight
+from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, job_snapshot
 from snakemake_executor_plugin_osgpilot.htcondor.polling import ended
-from snakemake_executor_plugin_osgpilot.htcondor.schemes import scheme_of, unfetched
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     APART,
     AVOID,
@@ -26,7 +25,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.worker_client import Worker
 from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import ASKING
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
@@ -37,60 +36,60 @@ PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 class CondorQueue:
     """Jobs of one run in a schedd's queue.
 
-    `address` says which schedd (see `worker`), None the one of this machine; `manager` is the
-    central manager, empty for the configured one. `image_way` says how an image travels, to a user;
-    `wanted` are schemes of URLs among the inputs of the jobs submitted.
+    `address` is that of the schedd (see `worker`), None for the one of this machine; `manager` is
+    the central manager, empty for the configured one. `image_way` explains to the user how an image
+    is transferred; `wanted` are URL schemes among the inputs of submitted jobs.
     """
 
     submit_s = SUBMIT_S
     common_images = False
     token: Mapping[str, str] = MappingProxyType({})
-    """What is known since `ping` of the token that the schedd took, see `credentials`."""
+    """The token that the schedd accepted, known after `ping`; see `credentials`."""
     image_way = "with each job"
     signs = False
-    """Whether its shadows sign URLs of S3 with keys from files of this machine."""
+    """True if its shadows sign S3 URLs with keys from files of this machine."""
 
     def __init__(
         self,
-        seat: RunIdentity,
+        identity: RunIdentity,
         run_folder: Path,
         manager: str = "",
         address: dict[str, str] | None = None,
     ) -> None:
-        self._seat = seat
+        self._identity = identity
         self._folder = run_folder
         self._manager = manager
         self._address = address
         self._worker = Worker(run_folder / ASKING if run_folder.name else None)
         self._checked = False
         self.wanted: set[str] = set()
-        self.unfetched: frozenset[str] = frozenset()
+        self.unsupported_schemes: frozenset[str] = frozenset()
         self.machines: dict[str, str] = {}
 
     @property
     def _names(self) -> dict[str, str]:
-        """What pilots, and we ourselves, know the jobs of this run by."""
-        seat = self._seat
+        """Attributes by which pilots and this run identify its jobs."""
+        identity = self._identity
         return {
-            "ProjectName": seat.project,
-            "OSGPilotWorkflow": seat.run,
-            "Owner": seat.owner,
+            "ProjectName": identity.project,
+            "OSGPilotWorkflow": identity.run,
+            "Owner": identity.owner,
         }
 
     @property
     def _owned(self) -> str:
-        """Selects our own jobs: the schedd sets Owner, and lets nobody choose or change it."""
-        return f'Owner =?= "{safe_name(self._seat.owner, "user name")}"'
+        """Constraint on the user's own jobs: the schedd sets Owner, and nobody can change it."""
+        return f'Owner =?= "{safe_name(self._identity.owner, "user name")}"'
 
     @property
     def _mine(self) -> str:
-        """Selects the jobs of this run. Its tag is not enough: anybody can give it to a job."""
-        return f'{self._owned} && OSGPilotWorkflow =?= "{self._seat.run}"'
+        """Constraint on the jobs of this run. Its tag is not enough: anybody can set it."""
+        return f'{self._owned} && OSGPilotWorkflow =?= "{self._identity.run}"'
 
     def _known_as(self, user: str) -> str:
-        """Take in the user that the schedd maps us to; return the name that it gives our jobs."""
+        """Set the user that the schedd maps this user to; return the owner of the jobs."""
         owner = safe_name(user.partition("@")[0], "user name")
-        self._seat = replace(self._seat, owner=owner)
+        self._identity = replace(self._identity, owner=owner)
         return owner
 
     @property
@@ -102,22 +101,22 @@ class CondorQueue:
         return f"condor_rm {where}-constraint '{self._mine}'"
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
-        if not self._seat.pilot_sharing.shared:
+        clause = f'OSGPILOT_RUN_ID =?= "{self._identity.run}"'
+        if not self._identity.pilot_sharing.shared:
             clause += " && PartitionableSlot =?= true"
-        told = self._ask("pilots", manager=self._manager, constraint=clause)
-        self.unfetched = unfetched(self.wanted, told["methods"])
+        answer = self._ask("pilots", manager=self._manager, constraint=clause)
+        self.unsupported_schemes = unsupported(self.wanted, answer["methods"])
         # another thread reads it
-        self.machines = self.machines | told["machines"]
+        self.machines = self.machines | answer["machines"]
         return {
             pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
-            for pilot, jobs in told["jobs"].items()
+            for pilot, jobs in answer["jobs"].items()
         }
 
     def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
-        clause = f'OSGPILOT_RUN_ID =?= "{self._seat.run}"'
-        told = self._ask("occupied", manager=self._manager, constraint=clause)
-        return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in told.items()}
+        clause = f'OSGPILOT_RUN_ID =?= "{self._identity.run}"'
+        answer = self._ask("occupied", manager=self._manager, constraint=clause)
+        return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in answer.items()}
 
     def submit(self, submission: Submission) -> dict[str, str]:
         answer = self._ask(
@@ -134,7 +133,7 @@ class CondorQueue:
 
     def description(self, submission: Submission) -> dict[str, str]:
         """Return the submit description of `submission`, see `describe`."""
-        return describe(submission, self._seat, self._folder, common_images=self.common_images)
+        return describe(submission, self._identity, self._folder, common_images=self.common_images)
 
     def find(self) -> dict[str, str]:
         found = self._ask("find")
@@ -144,21 +143,21 @@ class CondorQueue:
         ids = None if job_ids is None else list(job_ids)
         self._ask("remove", ids=ids, reason=reason)
 
-    def forget(self, job_ids: Iterable[str] | None) -> None:
+    def force_remove(self, job_ids: Iterable[str] | None) -> None:
         ids = None if job_ids is None else list(job_ids)
-        self._ask("forget", ids=ids)
+        self._ask("force_remove", ids=ids)
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         edits = {} if shape is None else resource_attributes(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
 
-    def offers(self, since_s: float) -> NegotiationStatus:
-        told = self._ask("offers", manager=self._manager, since_s=int(since_s))
-        refused, resting = frozenset(told["refused"]), frozenset(told["resting"])
-        return NegotiationStatus(told["cycles_s"], refused, resting, told["blocked_for_s"])
+    def negotiation_status(self, since_s: float) -> NegotiationStatus:
+        answer = self._ask("negotiation", manager=self._manager, since_s=int(since_s))
+        refused, resting = frozenset(answer["refused"]), frozenset(answer["resting"])
+        return NegotiationStatus(answer["cycles_s"], refused, resting, answer["blocked_for_s"])
 
-    def wake(self, job_ids: Iterable[str]) -> None:
-        self._ask("wake", ids=list(job_ids), subcode=WAKING)
+    def rematch(self, job_ids: Iterable[str]) -> None:
+        self._ask("rematch", ids=list(job_ids), subcode=REMATCHING)
 
     def avoid(self, pilots: Iterable[str]) -> None:
         self._ask("edit", edits={AVOID: avoided(pilots)})
@@ -178,22 +177,22 @@ class CondorQueue:
 
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
         past = self._ask("history", ids=list(job_ids), attributes=ATTRIBUTES)
-        seen = {job_id: sight(ad) for job_id, ad in past.items()}
+        seen = {job_id: job_snapshot(ad) for job_id, ad in past.items()}
         return {job_id: ended(each) for job_id, each in seen.items() if each.over}
 
     def missed_events(self) -> bool:
         return False
 
     def gate(self) -> tuple[str, str]:
-        """Return the access point's host and port, and the user as whom it lets us submit.
+        """Return the access point's host and port, and the user as whom submissions are allowed.
 
-        Raises `OutcomeUnknownError` or `RejectedError` if it does not.
+        Raises `OutcomeUnknownError` or `RejectedError` if they are not.
         """
         answer = self._ask("gate", PING_S)
         return host_and_port(answer["address"]), answer["user"]
 
     def folders_of_jobs(self) -> list[tuple[str, Path]]:
-        """Return run and job folder of each job that runs of this owner have in the queue."""
+        """Return run and job folder of each job in the queue of all runs of this owner."""
         clause = f"{self._owned} && OSGPilotWorkflow =!= undefined"
         return [(run, Path(folder)) for run, folder in self._ask("tagged", constraint=clause)]
 
@@ -216,6 +215,22 @@ def version(text: str) -> tuple[int, int]:
 
 
 def host_and_port(address: str) -> str:
-    """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if not told."""
+    """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if unknown."""
     found = re.match(r"<(\[[0-9A-Fa-f:]+\]|[^:?<>]+):(\d+)", address)
     return f"{found[1]}:{found[2]}" if found else ""
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL in lower case."""
+    return url.partition("://")[0].lower()
+
+
+def unsupported(wanted: Iterable[str], methods: Mapping[str, str]) -> frozenset[str]:
+    """Return the schemes of `wanted` that none of the pilots can fetch.
+
+    `methods` are what pilots advertise (HasFileTransferPluginMethods), by name; if none advertises
+    any, nothing is known.
+    """
+    advertised = [each for each in methods.values() if each]
+    known = {method.strip().lower() for each in advertised for method in each.split(",")}
+    return frozenset(wanted) - known if advertised else frozenset()

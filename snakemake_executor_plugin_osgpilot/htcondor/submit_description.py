@@ -1,7 +1,7 @@
-"""Submit descriptions. Nothing a user wrote enters them but names that have been checked.
+"""Write submit descriptions. The only input of users in them is names that have been checked.
 
-Everything else a job needs (its command, its inputs, its outputs) lies in files of its job folder,
-so no quoting rule of the submit language can change it.
+Everything else a job needs (its command, its inputs, its outputs) is in files of its job folder, so
+no quoting rule of the submit language can change it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ JOB_FILE = "osgpilot-job"
 SHELL = "/bin/bash"
 
 JOB_LEASE_S = 600
-"""How long a job waits for a pilot that cannot be reached. HTCondor's default of 40 minutes
-(JobLeaseDuration) would make every lost node cost that much; where Slurm knows that a pilot is
-gone, `JobManager.pilot_ended` is quicker."""
+"""Time that a job waits for a pilot that cannot be reached. HTCondor's default (JobLeaseDuration)
+would make every lost node cost 40 minutes; if Slurm knows that a pilot is gone,
+`JobManager.pilot_ended` is quicker."""
 
 KEPT_S = 10 * 24 * 3600
-"""How long a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
+"""Time that a schedd on another host keeps a job that ended and was not fetched (HTCondor's own
 default for spooled jobs)."""
 
 PILOT_ATTRIBUTES = ("OSGPILOT_PILOT_ID", "OSGPILOT_SLURM_JOB_ID", "OSGPILOT_NODE")
 """Attributes of the slot that come with the execute event (`ulog_execute_attrs`)."""
 
 AVOID = "OSGPilotAvoid"
-"""Attribute of a job: the pilots that are gone but may still be offered."""
+"""Attribute of a job: the pilots that it must not start on."""
 
 FAILED_ON = "OSGPilotFailedOn"
 """Attribute of a job: the nodes or pilots on which it failed before."""
@@ -49,15 +49,15 @@ NOT_THERE_AGAIN = (
     f" || stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{FAILED_ON})) =!= true"
     f" || time() - MY.QDate > {ELSEWHERE_S})"
 )
-"""Keeps a job off the places on which it failed, for so long after it was submitted: the others may
-have gone meanwhile. Only jobs that failed have it, as each has a time of its own in it, and with
-that an autocluster of its own."""
+"""Keeps a job off the places on which it failed, for this time after its submission: the others may
+have gone meanwhile. Only jobs that failed have it, since its time makes each an autocluster of its
+own."""
 
 PAUSED = "OSGPilotPaused"
-"""Attribute of a job: whether it is not to start for now."""
+"""Attribute of a job: true to keep it from starting for now."""
 
 APART = "OSGPilotApart"
-"""Attribute of a job: whether it keeps apart from others if it needs much memory."""
+"""Attribute of a job: true to spread it over pilots if it needs much memory."""
 
 STARTS_BESIDE = (
     "MY.RequestMemory * TARGET.TotalSlotCpus <= MY.RequestCpus * TARGET.TotalSlotMemory"
@@ -65,20 +65,19 @@ STARTS_BESIDE = (
     " <= (TARGET.TotalSlotCpus - TARGET.Cpus) * TARGET.TotalSlotMemory"
     f" || (time() - TARGET.NumDynamicSlotsTime < {CORES_KEPT_S:.0f}) =!= true"
 )
-"""What `core.balance.may_start_beside` says, for a slot. NumDynamicSlotsTime is when a dynamic slot
-was last made or removed there (HTCondor manual, STARTD_LATCH_EXPRS): no core is kept for long."""
+"""`memory_balance.may_start_beside` for a slot. NumDynamicSlotsTime is when a dynamic slot was last
+created or removed there (HTCondor manual, STARTD_LATCH_EXPRS): no core is kept for long."""
 
 NOTE = "osgpilot "
-"""Stands before the job's key in what the event log notes about a submission, so that the log alone
-tells which job has which id. `submit_event_notes` would not do: in 25.14, the name of the batch
-takes their place."""
+"""Prefix of the job's key in the user notes of a submit event, so that the log alone maps jobs to
+ids. `submit_event_notes` does not work: in 25.14, the name of the batch replaces them."""
 
 AGAIN_AFTER_S = 90
 LATER_AGAIN = f"(isUndefined(MY.LastVacateTime) || time() - MY.LastVacateTime > {AGAIN_AFTER_S})"
-"""Keeps a job with a common image from starting so soon after it lost its pilot. In a schedd of
-25.14, the process that sent the image there lives on for 20 s of a lease and 10 s of farewells,
-under a number made from that of the job for which it was sent. If that job has the image sent to
-another pilot meanwhile, the schedd takes the two for one, and jobs wait for ever."""
+"""Keeps a job with a common image from starting too soon after it lost its pilot. In a schedd of
+25.14, the process that sent the image there lives on for 20 s of a lease and 10 s of shutdown,
+under a number made from that of the job for which it was sent. If the image of that job is sent to
+another pilot meanwhile, the schedd confuses the two, and jobs are never started."""
 
 RUNTIME_BUCKETS_MIN = (5, 15, 30, 60, 120, 240, 480, 720, 1200)
 """Runtimes are rounded up to these, so that few different requirements reach the negotiator."""
@@ -96,20 +95,20 @@ MANUFACTURERS = {
     "nvidia": '!regexp("(AMD|Radeon|Instinct|Intel)", DeviceName, "i")',
     "amd": 'regexp("(AMD|Radeon|Instinct)", DeviceName, "i")',
 }
-"""What tells the makers of GPUs apart. HTCondor advertises names only, and NVIDIA's do not always
-have the maker in them (`Tesla V100-PCIE-16GB`)."""
+"""Conditions on the manufacturer of a GPU. HTCondor advertises names only, and NVIDIA's do not
+always have the manufacturer in them (`Tesla V100-PCIE-16GB`)."""
 
 _GPU_MODEL = re.compile(r"[A-Za-z0-9]+([ ._+-]+[A-Za-z0-9]+)*")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_@%+=:,./~ -]+")
 _IMAGE = re.compile(r"[A-Za-z0-9_@%+=:./~-]+")
 
 PLAIN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/%!*()&=+;@-]+")
-"""URLs that no part of HTCondor reads as more than one or as something else. One with a query or a
-fragment would also land under a name that contains it."""
+"""URLs that no part of HTCondor reads as more than one or as something else. A query or a fragment
+would also become part of the name of the file."""
 
 
 def claimed_memory_mb(requested_mb: int) -> int:
-    """Return how much of a pilot's memory a job takes that asks for `requested_mb`."""
+    """Return the memory that a job which requests `requested_mb` takes of a pilot."""
     return -(-requested_mb // MEMORY_QUANTUM_MB) * MEMORY_QUANTUM_MB
 
 
@@ -120,10 +119,10 @@ def runtime_bucket_s(runtime_s: int) -> int:
 
 
 def needed_life_s(runtime_s: int, pilot_life_s: int) -> int:
-    """Return how long a pilot has to live yet when a job of this runtime starts on it.
+    """Return the remaining life that a job of this runtime needs of a pilot.
 
-    Jobs above 10 h become Long where new pilots live long enough to take such jobs at all; a Long
-    job needs 40 h, however long it runs itself.
+    Jobs above 10 h become Long if new pilots live long enough to run such jobs at all; a Long job
+    needs 40 h, whatever its own runtime.
     """
     bucket_s = runtime_bucket_s(runtime_s)
     if runtime_s > LONG_AFTER_S and pilot_life_s > LONG_NEEDS_S:
@@ -132,17 +131,16 @@ def needed_life_s(runtime_s: int, pilot_life_s: int) -> int:
 
 
 def duration_category(life_s: int) -> str:
-    """Return the JobDurationCategory of a job that needs a pilot with so much life."""
+    """Return the JobDurationCategory of a job that needs `life_s` of a pilot."""
     return "Long" if life_s >= LONG_NEEDS_S else "Medium"
 
 
 def requirements(runtime_s: int, offers: tuple[str, ...] = ()) -> str:
-    """Return the clause that keeps a job off pilots that die before it can finish, or are gone, off
-    those of other offers if it wants certain ones, off those where others have the memory that it
-    needs if it is to keep apart, and off all while it is paused.
+    """Return the requirements of a job: pilots that live until it ends, are not to be avoided, have
+    one of its `offers` if any, and enough free memory if it is spread; none while it is paused.
 
-    The collector offers a pilot that was killed for 15 minutes more (CLASSAD_LIFETIME), and the
-    negotiator matches the same job to it again and again: `avoided` has the names of such pilots.
+    The collector keeps a pilot that was killed for 15 minutes (CLASSAD_LIFETIME), and the
+    negotiator matches the same job to it repeatedly: `avoided` has the names of such pilots.
     """
     avoids = f"stringListMember(TARGET.OSGPILOT_PILOT_ID, MY.{AVOID}) =!= true"
     there = f"MY.{PAUSED} =!= true && {avoids} && (MY.{APART} =!= true || {STARTS_BESIDE})"
@@ -156,12 +154,12 @@ def requirements(runtime_s: int, offers: tuple[str, ...] = ()) -> str:
 
 
 def avoided(pilots: Iterable[str]) -> str:
-    """Return the value of `AVOID` that keeps jobs off these pilots."""
+    """Return the value of `AVOID` for these pilots."""
     return '"' + ",".join(safe_name(pilot, "pilot") for pilot in pilots) + '"'
 
 
 def resource_attributes(shape: Shape) -> dict[str, str]:
-    """Return the job attributes to change so that a job in the queue asks for this memory and disk.
+    """Return the job attributes to change so that a job in the queue requests this memory and disk.
 
     RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
     """
@@ -169,9 +167,9 @@ def resource_attributes(shape: Shape) -> dict[str, str]:
 
 
 def require_gpus(model: str = "", manufacturer: str = "") -> str:
-    """Return the condition on a GPU (submit command `require_gpus`), empty if any will do.
+    """Return the condition on a GPU (submit command `require_gpus`), empty for any.
 
-    `model` is words of the device's name, whatever the case and whatever stands between them:
+    `model` is words of the device's name, in any case and with any separators between them:
     `a100` fits `NVIDIA A100-SXM4-40GB`, `a10` does not. Raises `InputError`.
     """
     clauses = []
@@ -189,13 +187,13 @@ def require_gpus(model: str = "", manufacturer: str = "") -> str:
 
 
 def describe(
-    submission: Submission, seat: RunIdentity, run_folder: Path, *, common_images: bool = False
+    submission: Submission, identity: RunIdentity, run_folder: Path, *, common_images: bool = False
 ) -> dict[str, str]:
-    """Return the submit description of `submission`; what differs by job is in `items`.
+    """Return the submit description of `submission`; variables of single jobs are in `items`.
 
-    Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` comes back, whether the
-    job succeeded or not, so that a failing rule never puts its job on hold. `common_images` says
-    that the access point can send an image once for all jobs of a submission on one pilot.
+    Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
+    also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
+    if the access point can send an image once for all jobs of a submission on one pilot.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -222,10 +220,10 @@ def describe(
         f"My.{APART}": str(submission.apart).lower(),
         "job_lease_duration": str(JOB_LEASE_S),
         "ulog_execute_attrs": ",".join(PILOT_ATTRIBUTES),
-        "batch_name": f"osgpilot-{safe_name(seat.run, 'run')}",
-        "My.ProjectName": f'"{safe_name(seat.project, "project")}"',
-        "My.OSGPilotWorkflow": f'"{safe_name(seat.run, "run")}"',
-        "My.OSGPilotJobKey": f'"{seat.run}/$(OSGPilotKey)"',
+        "batch_name": f"osgpilot-{safe_name(identity.run, 'run')}",
+        "My.ProjectName": f'"{safe_name(identity.project, "project")}"',
+        "My.OSGPilotWorkflow": f'"{safe_name(identity.run, "run")}"',
+        "My.OSGPilotJobKey": f'"{identity.run}/$(OSGPilotKey)"',
         "My.JobDurationCategory": f'"{duration_category(request.job_class.runtime_s)}"',
     }
     if off := [name for name in submission.kept_off if SAFE_NAME.fullmatch(name)]:
@@ -234,17 +232,17 @@ def describe(
     many = len(submission.keys) > 1
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common_images and many)
-    # the largest jobs first, as they are planned: small ones that come first leave no slot whole
+    # the largest jobs first, as planned: small ones that start first would fragment all slots
     default = {"priority": str(weight(shape, submission.largest))}
     return default | merge(description, request.extras)
 
 
 def spooled(description: dict[str, str]) -> dict[str, str]:
-    """Return the description as a schedd on another host takes it, whose event log is out of reach.
+    """Return the description for a schedd on another host, whose event log cannot be read.
 
     A job that ended stays in its queue until its outputs have been fetched and it is removed. The
-    input folder travels as one: the names in it would be read as a list otherwise, and `wrapper.sh`
-    unpacks it.
+    input folder is transferred as one: the names in it would be read as a list otherwise, and
+    `wrapper.sh` unpacks it.
     """
     kept = {k: v for k, v in description.items() if k not in ("log", "ulog_execute_attrs")}
     inputs = description["transfer_input_files"].replace(f"{INPUT_FOLDER}/", INPUT_FOLDER, 1)
@@ -293,7 +291,7 @@ def _listed(url: str) -> str:
 
 
 def plain_path(path: Path) -> str:
-    """Return `path` as text if HTCondor's submit language takes it as it is."""
+    """Return `path` as text if the submit language reads it unchanged."""
     if not _PLAIN_PATH.fullmatch(str(path)):
         raise InputError(
             f"the working folder {str(path)!r} has characters that HTCondor would misread; "

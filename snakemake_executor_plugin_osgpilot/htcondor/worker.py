@@ -1,7 +1,7 @@
 """The worker process: one JSON request a line in, one JSON answer a line out.
 
-The HTCondor bindings hold Python's global lock during network calls, and a dead host can keep them
-for a minute. In a process of its own that cannot stop Snakemake, and a deadline can be enforced.
+The HTCondor bindings hold Python's global lock during network calls, and a dead host can block them
+for a minute. In a process of their own they cannot block Snakemake, and a deadline can be enforced.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.htcondor import remote_operations as far
+from snakemake_executor_plugin_osgpilot.htcondor import remote_operations as remote
 
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
 BLOCKED = 9
 IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
-"""In 25.14, a job is blocked while its image is on the way to the pilot it was matched with."""
+"""In 25.14, a job is blocked while its image is on the way to its pilot."""
 
 _WAITING = (
     *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
     *("LastRejMatchTime", "JobCoolDownExpiration"),
 )
 
-HOLD_REASON = "osgpilot wakes it, and releases it at once"
+HOLD_REASON = "osgpilot: temporary hold to trigger rematching"
 
 SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
 """When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
 
 _METHODS = "HasFileTransferPluginMethods"
 _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
-"""What a slot says of its size, and by what that is divided: disk is in KB (HTCondor manual,
-Machine ClassAd Attributes)."""
+"""Attributes of a slot for its size, and their divisors: disk is in KB (HTCondor manual, Machine
+ClassAd Attributes)."""
 
 Request = dict[str, Any]
-"""What to `do` and where: `at` is the address of a schedd (see `far`), None for the one here.
-Nothing is done but to jobs that `constraint` selects."""
+"""The operation to `do`, and `at` the address of a schedd (see `remote_operations`), None for the
+one of this machine. Only jobs that `constraint` selects are affected."""
 
 
 def main() -> None:
@@ -50,12 +50,12 @@ def main() -> None:
         try:
             answer = {"ok": OPERATIONS[request["do"]](htcondor2, request)}
         except htcondor2.HTCondorException as error:
-            # a schedd that was started anew has another address
-            far.forget()
+            # a schedd that was restarted has another address
+            remote.forget()
             answer = {"error": " ".join(str(error).split())}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        # before the answer: whoever gets it may ask again, and Snakemake may be stopped or dead
+        # before the answer, after which the next request may come; Snakemake may be stopped or dead
         for turn in request.get("turn", ()):
             fcntl.flock(turn, fcntl.LOCK_UN)
         print(json.dumps(answer), flush=True)
@@ -63,7 +63,7 @@ def main() -> None:
 
 def _schedd(htcondor: Any, request: Request) -> Any:
     address = request["at"]
-    return htcondor.Schedd(far.location(htcondor, address)) if address else htcondor.Schedd()
+    return htcondor.Schedd(remote.location(htcondor, address)) if address else htcondor.Schedd()
 
 
 def _ping(htcondor: Any, request: Request) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
 def _submit(htcondor: Any, request: Request) -> dict[str, int]:
     submit, schedd = htcondor.Submit(request["description"]), _schedd(htcondor, request)
     if request["at"]:
-        result = far.submit(htcondor, schedd, submit, request["items"])
+        result = remote.submit(htcondor, schedd, submit, request["items"])
     else:
         result = schedd.submit(submit, itemdata=iter(request["items"]))
     if expected := request["expected"]:
@@ -86,12 +86,12 @@ def _submit(htcondor: Any, request: Request) -> dict[str, int]:
 
 
 def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -> None:
-    """Take the jobs back if the access point has changed what pilots know them by."""
+    """Remove the jobs again if the access point has changed attributes that identify them."""
     of_cluster = f"ClusterId == {cluster}"
     for ad in schedd.query(constraint=of_cluster, projection=list(expected), limit=1):
         for name, value in expected.items():
             if ad.get(name) != value:
-                reason = ("osgpilot: its pilots would not know it", 1)
+                reason = ("osgpilot: its pilots would not accept it", 1)
                 schedd.act(htcondor.JobAction.Remove, of_cluster, reason=reason)
                 raise htcondor.HTCondorException(
                     f"it changes {name} of jobs from {value!r} to {ad.get(name)!r}, so that no "
@@ -103,9 +103,9 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     attributes = ["ClusterId", "ProcId", "OSGPilotJobKey"]
     schedd, constraint = _schedd(htcondor, request), request["constraint"]
     if request["at"]:
-        constraint = far.sweep(htcondor, schedd, constraint)
+        constraint = remote.sweep(htcondor, schedd, constraint)
     ads = schedd.query(constraint=constraint, projection=attributes)
-    # one that ended may still be there beside the one that runs in its place
+    # a job that ended may still be there beside its resubmission
     ads.sort(key=lambda ad: (ad["ClusterId"], ad["ProcId"]))
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
@@ -120,18 +120,19 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
             "at_s": float(ad.get("EnteredCurrentStatus", 0)),
             "code": int(ad.get("HoldReasonCode", 0)),
             "subcode": int(ad.get("HoldReasonSubCode", 0)),
-            "text": " ".join(str(far.value(ad, "HoldReason") or "").split()),
+            "text": " ".join(str(remote.value(ad, "HoldReason") or "").split()),
         }
         for ad in ads
     }
 
 
 def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
-    # with inputs that were spooled, a job's Iwd is a folder of the schedd's own
+    # with spooled inputs, a job's Iwd is a folder of the schedd
     attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
     return [
-        [ad["OSGPilotWorkflow"], far.value(ad, "SUBMIT_Iwd") or far.value(ad, "Iwd")] for ad in ads
+        [ad["OSGPilotWorkflow"], remote.value(ad, "SUBMIT_Iwd") or remote.value(ad, "Iwd")]
+        for ad in ads
     ]
 
 
@@ -140,29 +141,29 @@ def _remove(htcondor: Any, request: Request) -> None:
     _act(htcondor, htcondor.JobAction.Remove, request, reason=(request["reason"], 1))
 
 
-def _forget(htcondor: Any, request: Request) -> None:
+def _force_remove(htcondor: Any, request: Request) -> None:
     _act(htcondor, htcondor.JobAction.RemoveX, request)
 
 
 def _release(htcondor: Any, request: Request) -> None:
     schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
-        # by constraint: naming one job that is gone would undo the whole transaction
+        # by constraint: the id of a job that is gone would undo the whole transaction
         _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(request, ids)}", request["edits"])
     _act(htcondor, htcondor.JobAction.Release, request)
 
 
-def _wake(htcondor: Any, request: Request) -> None:
+def _rematch(htcondor: Any, request: Request) -> None:
     schedd, ours = _schedd(htcondor, request), f"HoldReasonSubCode == {int(request['subcode'])}"
     for ids in _chunks(request["ids"]):
-        # by constraint: one that runs by now is not to be held
+        # by constraint: a job that runs by now must not be held
         named, reason = _named(request, ids), (HOLD_REASON, request["subcode"])
         schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {named}", reason=reason)
         schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {named}")
 
 
-def _offers(htcondor: Any, request: Request) -> dict[str, Any]:
-    """Tell of idle jobs that were refused since, or that the schedd itself lets wait."""
+def _negotiation(htcondor: Any, request: Request) -> dict[str, Any]:
+    """Return idle jobs that were refused since, or that the schedd itself delays."""
     waits = f"LastRejMatchTime > {int(request['since_s'])} || JobCoolDownExpiration > time()"
     idle = f"({request['constraint']}) && {IDLE} && ({waits} || JobStatus == {BLOCKED})"
     ads = _schedd(htcondor, request).query(constraint=idle, projection=list(_WAITING))
@@ -197,7 +198,7 @@ def _let_start(htcondor: Any, request: Request) -> None:
 
 
 def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
-    """Set attributes of the jobs that `constraint` selects; that there are none is no error."""
+    """Set attributes of the jobs that `constraint` selects; it is no error if there are none."""
     for attribute, value in edits.items():
         try:
             schedd.edit(constraint, attribute, value)
@@ -207,7 +208,7 @@ def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]
 
 
 def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
-    """Act on all jobs that `constraint` selects, on those among them that `ids` has if not None."""
+    """Act on the jobs that `constraint` selects, only on `ids` among them if given."""
     schedd, ids = _schedd(htcondor, request), request["ids"]
     parts = [None] if ids is None else _chunks(ids)
     for part in parts:
@@ -216,7 +217,7 @@ def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
 
 
 def _named(request: Request, ids: list[str]) -> str:
-    return far.named(request["constraint"], ids)
+    return remote.named(request["constraint"], ids)
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:
@@ -236,7 +237,7 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, list[int]]] = {}
     methods: dict[str, str] = {}
     machines: dict[str, str] = {}
-    # whoever may advertise a slot in the pool may write anything into its ad
+    # anybody who may advertise a slot in the pool can put anything into its ad
     for ad in filter(_is_slot, ads):
         pilot = ad["OSGPILOT_PILOT_ID"]
         jobs = found.setdefault(pilot, {})
@@ -248,24 +249,24 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
-    """Tell of each pilot when the pool heard of it, and which jobs are in it."""
+    """Return for each pilot when the pool last heard of it, and the jobs in it."""
     attributes = ["OSGPILOT_PILOT_ID", "JobId", "LastHeardFrom", "PartitionableSlot"]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, list[Any]] = {}
     for ad in filter(_is_slot, ads):
-        told = found.setdefault(ad["OSGPILOT_PILOT_ID"], [0.0, []])
+        heard = found.setdefault(ad["OSGPILOT_PILOT_ID"], [0.0, []])
         heard_s = ad.get("LastHeardFrom", 0)
         if ad.get("PartitionableSlot") and type(heard_s) in (int, float):
-            told[0] = float(heard_s)
+            heard[0] = float(heard_s)
         if "JobId" in ad:
-            told[1].append(ad["JobId"])
+            heard[1].append(ad["JobId"])
     return found
 
 
 def _is_slot(ad: Any) -> bool:
-    """Whether the attributes that are read of a slot's ad are what they should be."""
+    """Return True if the attributes to read from a slot's ad are valid."""
     names = (ad.get("OSGPILOT_PILOT_ID"), ad.get("JobId", ""))
     sizes = (ad.get(name, 0) for name in _SLOT_SIZES)
     return all(type(name) is str for name in names) and all(
@@ -275,34 +276,36 @@ def _is_slot(ad: Any) -> bool:
 
 def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
     try:
-        return far.greet(htcondor, request["at"])
-    except far.NotReadyError as why:
+        return remote.greet(htcondor, request["at"])
+    except remote.NotReadyError as why:
         return {"problem": str(why)}
 
 
 def _gate(htcondor: Any, request: Request) -> dict[str, str]:
     address = request["at"]
     if address:
-        there = far.location(htcondor, address)
+        there = remote.location(htcondor, address)
     else:
         there = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
     user = htcondor.ping(there, "WRITE")["MyRemoteUserName"]
     return {"address": str(there.get("MyAddress", "")), "user": str(user)}
 
 
-def _look(htcondor: Any, request: Request) -> far.Rows:
-    return far.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
+def _look(htcondor: Any, request: Request) -> remote.Rows:
+    return remote.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
 
 
-def _history(htcondor: Any, request: Request) -> far.Rows:
+def _history(htcondor: Any, request: Request) -> remote.Rows:
     named = _named(request, request["ids"])
-    return far.history(
+    return remote.history(
         _schedd(htcondor, request), named, request["attributes"], len(request["ids"])
     )
 
 
 def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
-    return far.retrieve(htcondor, _schedd(htcondor, request), request["constraint"], request["ids"])
+    return remote.retrieve(
+        htcondor, _schedd(htcondor, request), request["constraint"], request["ids"]
+    )
 
 
 OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
@@ -314,10 +317,10 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "held": _held,
     "tagged": _tagged,
     "remove": _remove,
-    "forget": _forget,
+    "force_remove": _force_remove,
     "release": _release,
-    "wake": _wake,
-    "offers": _offers,
+    "rematch": _rematch,
+    "negotiation": _negotiation,
     "edit": _edit,
     "let_start": _let_start,
     "greet": _greet,

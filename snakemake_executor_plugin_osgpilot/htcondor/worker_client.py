@@ -1,4 +1,4 @@
-"""Our end of the worker process: requests with a deadline, restarted when it does not answer."""
+"""Client of the worker process: send requests with a deadline, restart it if it does not answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TURN_S = 150.0
 class Worker:
     """One worker process at a time; safe to call from several threads.
 
-    `turn` is the file that keeps other lives of the same run from asking meanwhile.
+    `turn` is the lock file that keeps other sessions of the same run from making requests.
     """
 
     def __init__(self, turn: Path | None = None) -> None:
@@ -38,9 +38,9 @@ class Worker:
     def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
         """Return the answer to `request`.
 
-        Raises `OutcomeUnknownError` when none came within `timeout_s` or the access point was not
-        reached, `QueueFullError` when it has no room for so many jobs, `RejectedError` when it said
-        no.
+        Raises `OutcomeUnknownError` without an answer within `timeout_s` or a connection to the
+        access point, `QueueFullError` if it has no room for the jobs, `RejectedError` if it
+        refused.
         """
         with self._lock, self._turn.taken(TURN_S):
             process = self._running()
@@ -63,7 +63,7 @@ class Worker:
         return answer["ok"]
 
     def interrupt(self) -> None:
-        """End a request that another thread waits for; it is left without an answer."""
+        """End a request that another thread waits for, without an answer."""
         if process := self._process:
             process.kill()
 
@@ -95,7 +95,7 @@ class Worker:
 
 
 def _line(process: subprocess.Popen[str], timeout_s: float) -> str:
-    # answers are one line each and asked for one at a time, so nothing waits in Python's buffer
+    # answers are one line each, one at a time, so nothing stays in Python's buffer
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], timeout_s)
     return process.stdout.readline() if ready else ""

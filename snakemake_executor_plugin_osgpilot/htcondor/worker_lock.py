@@ -1,4 +1,4 @@
-"""Of all lives of a run, one asks the access point at a time."""
+"""Allow one session of a run at a time to make requests to the access point."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LOOK_EVERY_S = 0.05
 
 
 class WorkerLock:
-    """The right to ask, at most one holder for a run.
+    """A lock on requests to the access point, held by one session of a run.
 
-    When Snakemake is killed, its worker process goes on with what it was asked for, such as a
-    submission, and on a busy machine that can take longer than the next start of Snakemake: what
-    that one does not find in the queue it submits again. So the lock is shared with the worker,
-    which releases it when it has done what it was asked for, or ends.
+    When Snakemake is killed, its worker process completes its request, such as a submission, and on
+    a busy machine that can take longer than the next start of Snakemake, which would submit again
+    what it does not find in the queue. So the lock is shared with the worker, which releases it
+    when its request is done, or when it ends.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,14 +33,13 @@ class WorkerLock:
 
     @property
     def shared(self) -> tuple[int, ...]:
-        """The descriptors that the worker has to inherit."""
+        """The file descriptors that the worker inherits."""
         return (self._file,) if self._file >= 0 else ()
 
     @contextmanager
     def taken(self, within_s: float) -> Iterator[None]:
-        """Have the turn meanwhile. Raises `OutcomeUnknownError` if another life has it for too
-        long."""
-        # without a run's folder there are no other lives
+        """Hold the lock. Raises `OutcomeUnknownError` if another session holds it for too long."""
+        # without a run folder there are no other sessions
         if self._path is None or not self._path.parent.is_dir():
             yield
             return
@@ -61,7 +60,7 @@ class WorkerLock:
         while not self._locked():
             if time.monotonic() >= until_s:
                 raise OutcomeUnknownError(
-                    "a process that an earlier life of this run has left is still asking the "
+                    "a process of a previous session of this run is still making a request to the "
                     f"access point ({self._path} is locked)"
                 )
             time.sleep(LOOK_EVERY_S)
@@ -76,7 +75,7 @@ class WorkerLock:
         return True
 
     def close(self) -> None:
-        """Give the lock up."""
+        """Close the lock file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,9 +1,9 @@
 """The jobs of a run at the access point: submit, follow, repair.
 
-manager        submits batches, follows the event log, reports what ended
+manager        submits batches, follows the event log, reports jobs that ended
 interventions  removes, releases and resubmits jobs in trouble
 rematch        frees jobs that the schedd no longer offers to the negotiator
 log_gaps       asks queue and history where the event log has a gap
 access_point   the interface that `htcondor` implements
-state/         what is known of the jobs, and the decisions about them (pure)
+state/         the tracked jobs, and the decisions about them (pure)
 """

@@ -1,4 +1,4 @@
-"""What the controller needs from the world. Real adapters and test doubles implement these."""
+"""The interface to the access point. The adapter `htcondor` and test doubles implement it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs that go to the queue in one transaction. `keys` name their job folders, `avoid` pilots
-    that leave, or are gone but may still be offered; `urls` are inputs that the execution point
-    fetches, by job key; `apart` says whether heavy ones are to keep apart, see
-    `core.balance.apart`, and `largest` what the biggest pilot offers, if that is known. `kept_off`
-    are nodes or pilots on which these jobs failed before.
+    """Jobs to queue in one transaction. `keys` name their job folders, `avoid` pilots that leave,
+    or are gone but may still be in the collector; `urls` are inputs that the execution point
+    fetches, by job key; `apart` is True if jobs that need much memory are spread over pilots, see
+    `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
+    nodes or pilots on which these jobs failed before.
     """
 
     keys: tuple[str, ...]
@@ -34,9 +34,9 @@ class AccessPoint(Protocol):
     `RejectedError`."""
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        """Queue all jobs of `submission` or none; return job key → `cluster.proc`.
+        """Submit all jobs of `submission` or none; return job key → `cluster.proc`.
 
-        Raises `QueueFullError`, too.
+        Also raises `QueueFullError`.
         """
 
     def find(self) -> dict[str, str]:
@@ -50,76 +50,75 @@ class AccessPoint(Protocol):
         """The command that removes the jobs of this run by hand."""
 
     def interrupt(self) -> None:
-        """Have the request that another thread waits for end as unanswered, at once."""
+        """End the request that another thread waits for, without an answer."""
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
-        """Return this run's pilots that the pool knows by name, in one query: the jobs in each by
-        `cluster.proc`, anybody's, with what they take; none are told if no others may run there.
+        """Return this run's pilots in the pool by name, in one query: the jobs of all users in
+        each by `cluster.proc`, with their shape; without jobs if no other user may run there.
         """
 
     @property
-    def unfetched(self) -> frozenset[str]:
-        """Schemes of URLs among the inputs of jobs that no pilot could fetch, as of `pilots`."""
+    def unsupported_schemes(self) -> frozenset[str]:
+        """URL schemes among the inputs of jobs that no pilot can fetch, as of `pilots`."""
 
     @property
     def machines(self) -> Mapping[str, str]:
-        """The pilots by the name that HTCondor has for them, as of `pilots`."""
+        """The pilots by HTCondor's name for them, as of `pilots`."""
 
     def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
-        """Return of this run's pilots when the pool last heard of each, and the jobs in it, by
+        """Return for each pilot of this run when the pool last heard of it, and the jobs in it by
         `cluster.proc`, in one query.
         """
 
-    def forget(self, job_ids: Iterable[str] | None) -> None:
-        """Drop removed jobs of this run whose pilot vanished before it could confirm."""
+    def force_remove(self, job_ids: Iterable[str] | None) -> None:
+        """Remove jobs of this run without confirmation from their pilot (condor_rm -forcex)."""
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
-        """Let held jobs run again, with the memory and disk of `shape` from now on if given."""
+        """Release held jobs, with the memory and disk of `shape` from now on if given."""
 
-    def offers(self, since_s: float) -> NegotiationStatus:
-        """Return what became of this run's idle jobs with the negotiators since then."""
+    def negotiation_status(self, since_s: float) -> NegotiationStatus:
+        """Return the state of negotiation for this run's idle jobs since then."""
 
-    def wake(self, job_ids: Iterable[str]) -> None:
-        """Hold idle jobs (no others) and release them at once; `core.holds.is_ours` knows it."""
+    def rematch(self, job_ids: Iterable[str]) -> None:
+        """Hold idle jobs (no others) and release them at once; see `hold_policy.is_temporary`."""
 
     def avoid(self, pilots: Iterable[str]) -> None:
-        """Have the jobs of this run not matched with these pilots, nor those named before."""
+        """Replace the list of pilots that jobs of this run must not match."""
 
     def set_paused(self, *, paused: bool) -> None:
-        """Have no waiting job of this run started, or let them start again."""
+        """Keep idle jobs of this run from starting, or let them start again."""
 
     def let_start(self, job_ids: Iterable[str]) -> None:
-        """Let these jobs start although others may not."""
+        """Let these jobs start although others are paused."""
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Have jobs of this run that need much memory start beside others such or not."""
+        """Spread jobs of this run that need much memory over pilots, or not."""
 
     def events(self) -> list[tuple[str, Event]]:
-        """Return what is new of the jobs since the last call, by `cluster.proc`.
+        """Return new events of jobs since the last call, by `cluster.proc`.
 
-        What ended has left its outputs in the job's folder by then.
+        The outputs of a job that ended are in its folder by then.
         """
 
     def missed_events(self) -> bool:
-        """Whether there may be events that `events` did not tell, since this was asked last."""
+        """Return True if `events` may have left out events since the last call."""
 
     def held(self) -> dict[str, Event]:
-        """Return why jobs of this run are held in the queue now, by `cluster.proc`."""
+        """Return the holds of jobs of this run that are held now, by `cluster.proc`."""
 
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
-        """Return how jobs ended that have left the queue, as far as its history has them."""
+        """Return the ends of jobs that have left the queue, as far as the history has them."""
 
     @property
-    def told_until_s(self) -> float:
-        """The time up to which `events` has told everything; infinite if that is always all."""
+    def complete_until_s(self) -> float:
+        """The time up to which `events` is complete; infinite if it always is."""
 
 
 class JobJournal(Protocol):
-    """Where jobs are written down before they are submitted. Every method raises
-    `OutcomeUnknownError`."""
+    """Records jobs before they are submitted. Every method raises `OutcomeUnknownError`."""
 
     def intend(self, keys: Iterable[str]) -> None:
-        """Write down that these jobs are about to be submitted; without that, they must not be."""
+        """Record that these jobs are about to be submitted; without that, they must not be."""
 
     def submitted(self, ids: Mapping[str, str]) -> None:
-        """Write down job key → `cluster.proc`."""
+        """Record job key → `cluster.proc`."""

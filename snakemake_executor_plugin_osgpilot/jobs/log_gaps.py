@@ -1,58 +1,83 @@
-"""Where the event log may have left something out: ask the queue, and its history, instead."""
+"""Close gaps of the event log: ask the queue, and its history, for what the log left out."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.gaps import fill, gone, on_hold, release
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
 HISTORY_TRIES = 3
-"""How often the history is asked; then what jobs brought back tells how they ended."""
+"""Failed queries of the history after which the outputs of a job decide how it ended."""
 
 
 class EventLogRepair:
-    """Learns of all jobs in `registry` where they are. `lock` guards it, and is never held while
-    the access point is asked.
+    """Applies the events that the log left out.
+
+    `lock` guards `tracker`, and is never held during a request to the access point.
     """
 
     def __init__(
-        self, access_point: AccessPoint, registry: JobTracker, lock: threading.Lock
+        self, access_point: AccessPoint, tracker: JobTracker, lock: threading.Lock
     ) -> None:
-        self._access_point, self._registry, self._lock = access_point, registry, lock
+        self._access_point, self._tracker, self._lock = access_point, tracker, lock
         self._unanswered = 0
 
     def run(self) -> None:
-        """Ask, and take in what follows. Raises `OutcomeUnknownError`."""
+        """Query the access point and apply what follows. Raises `OutcomeUnknownError`."""
+        tracker = self._tracker
         with self._lock:
-            were_held = on_hold(self._registry)
-        there = frozenset(self._access_point.find().values())
+            were_held = tracker.held_ids()
+        found = frozenset(self._access_point.find().values())
         held = self._access_point.held()
         with self._lock:
-            ended = gone(self._registry, there)
-        how = self._how(ended) if ended else {}
-        # what the log has told meanwhile is better than what we conclude
-        told = self._access_point.events()
+            missing = tracker.missing_ids(found)
+        ends = self._ends(missing) if missing else {}
+        # events that the log has by now are better than conclusions
+        events = self._access_point.events()
         with self._lock:
-            for job_id, event in told:
-                self._registry.apply(job_id, event)
+            for job_id, event in events:
+                tracker.apply(job_id, event)
                 held.pop(job_id, None)
                 were_held.discard(job_id)
-            release(self._registry, (were_held & there) - held.keys())
-            fill(self._registry, ended, how, held)
+            self._apply_releases((were_held & found) - held.keys())
+            self._apply_ends(missing, ends)
+            self._apply_holds(held)
 
-    def _how(self, ended: list[str]) -> dict[str, Event]:
+    def _ends(self, job_ids: list[str]) -> dict[str, Event]:
+        """Return the ends of jobs, as far as the history has them."""
         try:
-            how = self._access_point.ended(ended)
+            ends = self._access_point.ended(job_ids)
         except OutcomeUnknownError:
             self._unanswered += 1
             if self._unanswered < HISTORY_TRIES:
                 raise
-            how = {}
+            ends = {}
         except RejectedError:
-            how = {}
+            ends = {}
         self._unanswered = 0
-        return how
+        return ends
+
+    def _apply_releases(self, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            self._tracker.apply(job_id, Event(EventKind.RELEASED, self._latest_s()))
+
+    def _apply_ends(self, job_ids: Iterable[str], ends: Mapping[str, Event]) -> None:
+        """Apply the `ends` of jobs; those of which nothing is known succeeded if their outputs are
+        complete."""
+        end = Event(EventKind.TERMINATED, self._latest_s(), exit_status=0)
+        for job_id in job_ids:
+            self._tracker.apply(job_id, ends.get(job_id, end))
+
+    def _apply_holds(self, held: Mapping[str, Event]) -> None:
+        for job_id, event in held.items():
+            known = self._tracker.is_known(job_id)
+            if known and not self._tracker.is_in(job_id, JobState.HELD):
+                self._tracker.apply(job_id, event)
+
+    def _latest_s(self) -> float:
+        return (self._tracker.span_s or (0.0, 0.0))[1]

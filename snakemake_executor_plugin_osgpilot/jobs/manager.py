@@ -1,13 +1,10 @@
-"""The jobs of a run at the access point: sent in batches, followed through one event log."""
+"""Submit the jobs of a run in batches, follow its event log, report jobs that ended."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import replace
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.errors import (
@@ -22,7 +19,8 @@ from snakemake_executor_plugin_osgpilot.jobs.rematch import Rematcher
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
-from snakemake_executor_plugin_osgpilot.jobs.state.restore import add_instead, claim, recall
+from snakemake_executor_plugin_osgpilot.jobs.state.restore import restore
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX, SubmissionThrottle
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
@@ -31,12 +29,12 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
 
 
 class QueueQuota(Protocol):
-    """Bounds the jobs in the queue where several runs share the limits."""
+    """Limits the jobs in the queue where several runs share the limit."""
 
     def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
         """Return how many of `unsent` jobs a run with `queued` ones may submit now.
 
-        `ask` is given these two and the number of jobs that the other runs have in the queue.
+        `ask` is called with both and the number of jobs that the other runs have in the queue.
         """
 
 
@@ -48,10 +46,11 @@ class Unshared:
 
 
 class JobManager:
-    """Talks with the access point about the jobs of the run; what follows is decided in `core`.
+    """The jobs of a run at the access point; decisions about them are in `state`.
 
-    `add`, `run_again` and `over` are called by Snakemake's threads, all else by the controller. The
-    lock is never held while the access point is asked. `clear` removes what jobs brought before.
+    Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
+    is never held during a request to the access point. `clear` removes the outputs of earlier
+    attempts.
     """
 
     def __init__(
@@ -62,134 +61,124 @@ class JobManager:
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
-        self._share = share or Unshared()
+        self._quota = share or Unshared()
         self._lock = threading.Lock()
-        self._registry = JobTracker(largest)
-        self._feeder = SubmissionThrottle(queued_max)
-        self._enquiry = EventLogRepair(access_point, self._registry, self._lock)
-        self.waker = Rematcher(access_point, self._registry, self._lock)
-        self._errands = JobInterventions(
-            access_point, self._registry, self._feeder, self._lock, self.waker.run
+        self._tracker = JobTracker(largest)
+        self._throttle = SubmissionThrottle(queued_max)
+        self._log_repair = EventLogRepair(access_point, self._tracker, self._lock)
+        self._rematcher = Rematcher(access_point, self._tracker, self._lock)
+        self._interventions = JobInterventions(
+            access_point, self._tracker, self._lock, self._rematcher.run
         )
         self._missed = False
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Take jobs over; they are sent at the next tick."""
+        """Register new jobs, to be submitted at the next tick."""
         with self._lock:
-            self._registry.add(jobs)
+            self._tracker.add(jobs)
 
-    def recall(self, left: Leftover, told: Iterable[tuple[str, Event]]) -> None:
-        """Take over what is left of an earlier life of this run, and the log as far as it is."""
+    def restore(self, left: Leftover, events: Iterable[tuple[str, Event]]) -> None:
+        """Restore state from a previous session and its event log so far."""
         with self._lock:
-            recall(self._registry, left, told)
+            restore(self._tracker, left, events)
 
     def claim(self, jobs: Iterable[Job], instead: Iterable[tuple[Job, str]] = ()) -> None:
-        """Go on with recalled jobs; send those that come `instead` when the old ones left."""
+        """Adopt restored jobs; submit those `instead` of an old one once that left the queue."""
         with self._lock:
             for job in jobs:
-                claim(self._registry, job)
+                self._tracker.adopt(job)
             for job, old_key in instead:
-                add_instead(self._registry, job, old_key)
+                self._tracker.replace_job(job, old_key)
 
     def jobs(self, keys: Iterable[str]) -> list[Job]:
-        """Return what is known of these jobs."""
-        return [self._registry.ledger[key] for key in keys]
+        """Return these jobs."""
+        return [self._tracker[key] for key in keys]
 
     def ended(self, key: str) -> bool:
-        """Whether a job is over."""
-        return self._registry.ledger[key].over
+        """Return True if a job is over."""
+        return self._tracker[key].over
 
     def run_again(self, key: str, why: str) -> bool:
-        """Submit a job anew that ended but did not come back whole; False if it has had its turns.
+        """Resubmit a job that ended without complete outputs; return False once the retry limit is
+        reached.
 
         No retry of Snakemake is used up.
         """
         with self._lock:
-            return self._registry.run_again(key, why)
+            return self._tracker.run_again(key, why)
 
     def over(self) -> dict[str, Job]:
-        """Return the jobs that ended since the last call, by key; each is told once.
+        """Return the jobs that ended since the last call, by key; each is returned once.
 
-        A job that was given up has left the access point's queue by then.
+        A job that failed has left the access point's queue by then.
         """
         with self._lock:
-            ended, self._registry.over = self._registry.over, {}
-        return ended
+            return self._tracker.take_ended()
 
     def has_news(self) -> bool:
-        """Whether `over` would return something."""
-        return bool(self._registry.over)
+        """Return True if `over` would return a job."""
+        return self._tracker.has_ended
 
     def notices(self) -> list[str]:
-        """Return what there is to say about jobs since the last call, those in trouble by kind."""
+        """Return the messages for the user since the last call, those about jobs by kind."""
         with self._lock:
-            said, self._registry.notices = self._registry.notices, Counter()
-            fed, self._feeder.notices = self._feeder.notices, []
-        return fed + [f"{count} job(s) of rule {text}" for text, count in said.items()]
+            notices, self._throttle.notices = self._throttle.notices, []
+            return notices + self._tracker.take_notices()
 
     def changes(self) -> list[Job]:
-        """Return each job as it was when it came to another state, since the last call."""
+        """Return each job that changed state since the last call, as of that change."""
         with self._lock:
-            told, self._registry.ledger.changes = self._registry.ledger.changes, []
-        return told
+            return self._tracker.take_changes()
 
     def counts(self) -> dict[str, int]:
-        """Return how many jobs are in which state, as `Progress` has them."""
+        """Return the number of jobs by state, as `Progress` needs them."""
         with self._lock:
-            return self._registry.ledger.counts()
+            return self._tracker.counts()
 
     def rules(self) -> dict[str, RuleSums]:
-        """Return the sums over the jobs of each rule as they are now."""
+        """Return the sums over the jobs of each rule as of now."""
         with self._lock:
-            return deepcopy(dict(self._registry.ledger.rules))
+            return self._tracker.rule_sums()
 
     def span_s(self) -> tuple[float, float] | None:
-        """Return the times of the first and the last event of a job, None before there was one."""
-        return self._registry.ledger.span_s
+        """Return the times of the first and the last event of a job, None before the first one."""
+        return self._tracker.span_s
 
     def served_s(self) -> dict[str, float]:
-        """Return the pilots on which a job was ever started, with the time of the first start."""
+        """Return the time of the first job start on each pilot that ever started one."""
         with self._lock:
-            return dict(self._registry.ledger.served)
+            return self._tracker.first_starts_s()
 
     def any_left(self) -> bool:
-        """Whether a job of ours may still be in the queue."""
+        """Return True if a job of this run may still be in the queue."""
         with self._lock:
-            return self._registry.any_left()
+            return self._tracker.any_left()
 
     def view(self) -> View:
-        """Return what scaling looks at, and what was learned since the last call."""
+        """Return the input of scaling; each runtime is in one view only."""
         with self._lock:
-            ledger, brake = self._registry.ledger, self._registry.brake.reason
-            learned, ledger.runtimes_s = ledger.runtimes_s, []
-            executing = tuple(ledger.executing.values())
-            suspects = dict(self._registry.suspects)
-            waiting, ours = ledger.waiting.copy(), self._registry.key_by_id
-            served, started = dict(ledger.served), dict(ledger.started)
-            rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
-            seen = waiting, executing, served, learned, suspects, brake, ours, started, rules
-            return View(*seen, on_trial=bool(self._registry.trial))
+            return self._tracker.view()
 
     def is_quiet(self) -> bool:
-        """Whether no job waits, so that a pilot without a job will not get one soon."""
-        return not self._registry.ledger.waiting
+        """Return True if no job waits, so that an idle pilot gets none soon."""
+        return not self._tracker.has_waiting
 
     def busy_pilots(self) -> set[str]:
         """Return the names of the pilots that run a job."""
         with self._lock:
-            return {job.pilot for job in self._registry.ledger.executing.values()}
+            return self._tracker.busy_pilots()
 
     def send(self) -> int:
-        """Submit what was added, by kinds of job, as far as there is room; return how many went.
+        """Submit unsent jobs as far as there is room, by request; return how many were submitted.
 
-        What there is no room for waits here. A batch whose answer got lost is looked for in the
-        queue before it is sent again. Raises `OutcomeUnknownError`; nothing is lost then, the next
-        call goes on.
+        The others wait here. After a submission without an answer, the queue is searched for its
+        jobs before they are submitted again. Raises `OutcomeUnknownError`; nothing is lost then,
+        the next call continues.
         """
-        if self._registry.outbox.in_doubt:
+        if self._tracker.in_doubt:
             found = self._access_point.find()
             with self._lock:
-                self._registry.settle(found)
+                self._tracker.settle(found)
         with self._lock:
             parts = self._parts()
         sent = 0
@@ -200,119 +189,124 @@ class JobManager:
             pass
         finally:
             with self._lock:
-                self._registry.outbox.unsent += [key for _, keys, _ in parts for key in keys]
-                self._feeder.sent(len(self._registry.outbox.unsent))
+                self._tracker.put_back(key for _, keys, _ in parts for key in keys)
+                self._throttle.sent(self._tracker.unsent)
         return sent
 
     def follow(self) -> None:
-        """Read the event log; it tells of all jobs at once.
+        """Apply new events of the log, which has all jobs of the run.
 
-        Where it is damaged, or silent for long, the queue is asked which jobs are there, and which
-        are held, and its history how the others ended. Of one that is not there either, what it
-        brought back tells: without a list of outputs it runs again. Raises `OutcomeUnknownError`;
-        what was not done is done at the next call.
+        If it is damaged, or silent for long, query the queue for jobs that are there or held, and
+        its history for how the others ended. For a job in neither, its outputs decide: without a
+        list of them it runs again. Raises `OutcomeUnknownError`; the next call continues.
         """
         try:
-            told = self._access_point.events()
+            events = self._access_point.events()
         finally:
             self._missed |= self._access_point.missed_events()
         with self._lock:
-            self._registry.machines |= self._access_point.machines
-            for job_id, event in told:
-                self._registry.apply(job_id, event)
-            self._registry.judge_pilots()
-        if self._missed and self._registry.queued:
-            self._enquiry.run()
+            self._tracker.add_machines(self._access_point.machines)
+            for job_id, event in events:
+                self._tracker.apply(job_id, event)
+            self._tracker.find_black_holes()
+        if self._missed and self._tracker.queued:
+            self._log_repair.run()
         self._missed = False
 
-    def mend(self, now_s: float) -> None:
-        """Take out, release, wake or submit anew what is due among the jobs in trouble.
+    def repair(self, now_s: float) -> None:
+        """Remove, release, rematch or resubmit jobs as scheduled.
 
-        One that is refused does not keep the others from being done. Raises `OutcomeUnknownError`
-        or `RejectedError`; what was not done is tried again at the next call.
+        A job that is refused does not keep the others waiting. Raises `OutcomeUnknownError` or
+        `RejectedError`; what was not done is tried again at the next call.
         """
         with self._lock:
-            # what was not looked at since a pilot ended may have ended well on it
-            self._registry.lose(min(now_s, self._access_point.told_until_s))
-            self._registry.tend(now_s)
-            self._feeder.tick(now_s)
-        self._errands.run(now_s)
+            # a job may have succeeded on a pilot before it ended, in events not read yet
+            self._tracker.requeue_lost(min(now_s, self._access_point.complete_until_s))
+            self._tracker.limit_starts(now_s)
+            self._throttle.tick(now_s)
+        self._interventions.run(now_s)
 
     def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
-        """Learn that a pilot's allocation is over, so that its jobs do not wait for their lease.
+        """Record that a pilot's allocation is over, so that its jobs do not wait for their lease.
 
         HTCondor tries to reconnect until the job lease ends; neither condor_vacate_job nor another
-        lease makes it stop earlier (25.14). But what Slurm ended is gone for certain. One that
-        `vanished` could not say so to the pool; jobs have to be kept off it.
+        lease makes it stop earlier (25.14). But an allocation that Slurm ended is gone for certain.
+        A pilot that `vanished` did not sign off from the pool, so jobs have to avoid it.
         """
         with self._lock:
-            self._registry.lost.ended(pilot, at_s)
-            if vanished:
-                self._registry.lost.vanished(pilot)
+            self._tracker.pilot_ended(pilot, at_s, vanished=vanished)
 
     @property
     def suspects(self) -> Collection[str]:
         """The pilots that ruin jobs."""
-        return self._registry.suspects
+        return self._tracker.suspects
 
-    def keep_off(self, pilots: Iterable[str]) -> None:
-        """Keep jobs off these pilots, which are there and leave; a slot that is claimed takes the
-        next job at once."""
+    def avoid_pilots(self, pilots: Iterable[str]) -> None:
+        """Let no more jobs start on these pilots, which are alive but leave: a claimed slot takes
+        the next job at once."""
         with self._lock:
-            self._registry.lost.keep_off(pilots)
+            self._tracker.avoid_pilots(pilots)
+
+    def set_capacity(self, capacity: CapacityHistory) -> None:
+        """Set when there was room for waiting jobs, to find those that are stuck."""
+        self._rematcher.capacity = capacity
+
+    def take_rematched(self) -> list[str]:
+        """Return the keys of stuck jobs that were rematched since the last call."""
+        return self._rematcher.take_rematched()
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
-        """Give up on waiting jobs of these classes with a reason."""
+        """Fail waiting jobs of these classes with a reason."""
         with self._lock:
-            self._registry.fail_waiting(classes, text)
+            self._tracker.fail_waiting(classes, text)
 
     def remove_all(self) -> None:
-        """Take every job of this run out of the queue. Raises `OutcomeUnknownError`."""
+        """Remove every job of this run from the queue. Raises `OutcomeUnknownError`."""
         with self._lock:
-            self._registry.outbox.clear()
+            self._tracker.submit_no_more()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
     def remaining(self) -> int:
-        """Return how many jobs of this run the access point still has. Raises
-        `OutcomeUnknownError`."""
+        """Return the number of jobs of this run in the queue. Raises `OutcomeUnknownError`."""
         return len(self._access_point.find())
 
     def interrupt(self) -> None:
-        """Do not wait any longer for the access point to answer what it is being asked."""
+        """Stop waiting for the answer to a request that is under way."""
         self._access_point.interrupt()
 
     @property
     def removal_hint(self) -> str:
-        """The command that takes the jobs of this run out of the queue by hand."""
+        """The command that removes the jobs of this run by hand."""
         return self._access_point.removal_hint
 
-    def forget_removed(self) -> None:
-        """Drop removed jobs that wait for a word from a pilot that is gone."""
-        self._access_point.forget(None)
+    def force_remove(self) -> None:
+        """Force-remove jobs awaiting confirmation from a vanished pilot."""
+        self._access_point.force_remove(None)
 
     def _parts(self) -> list[tuple[Request, list[str], tuple[str, ...]]]:
-        """Return what is to be submitted now, in transactions, and what places to keep off."""
-        registry = self._registry
-        unsent = 0 if registry.brake.on else len(registry.outbox.unsent)
-        # told also when nothing is to be sent: others may have the room that was left
-        room = self._share.room(registry.queued, unsent, self._feeder.room)
+        """Return the submissions to make now: request, keys, and places that failed these jobs."""
+        tracker = self._tracker
+        unsent = tracker.sendable
+        # asked even without jobs to submit, so that other runs may use the room
+        room = self._quota.room(tracker.queued, unsent, self._throttle.room)
         if not (room and unsent):
             return []
         parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        batches = self._feeder.batches(registry.outbox.take(room))
+        batches = self._throttle.batches(tracker.take_unsent(room))
         for number, (_, keys) in enumerate(batches):
             for key in keys:
-                parts.setdefault((number, registry.kept_off(key)), []).append(key)
+                parts.setdefault((number, tracker.kept_off(key)), []).append(key)
         return [(batches[number][0], keys, off) for (number, off), keys in parts.items()]
 
     def _send_part(self, request: Request, keys: list[str], kept_off: tuple[str, ...]) -> int:
+        tracker = self._tracker
         with self._lock:
-            keys = self._registry.outbox.sending(keys)
-        if not keys:
+            jobs = tracker.begin_submission(keys)
+        if not jobs:
             return 0
-        jobs = [self._registry.ledger[key] for key in keys]
+        keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
-        more = self._registry.lost.avoid, urls, self._registry.outbox.apart, self._registry.largest
+        more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
         submission = Submission(tuple(keys), request, *more, kept_off)
         try:
             if self._journal:
@@ -321,17 +315,16 @@ class JobManager:
             ids = self._access_point.submit(submission)
         except QueueFullError as full:
             with self._lock:
-                self._registry.not_sent(keys)
-                queued = self._registry.queued
-                self._feeder.refused(full.room, queued, str(full), at_once=full.at_once)
+                tracker.not_sent(keys)
+                self._throttle.refused(full.room, tracker.queued, str(full), at_once=full.at_once)
             raise
         except RejectedError as refusal:
             with self._lock:
-                self._registry.not_sent(keys, str(refusal))
+                tracker.not_sent(keys, str(refusal))
             return 0
         with self._lock:
-            self._registry.learn(ids)
-        # event log and queue tell the ids, too, and the next write has them
+            tracker.submitted(ids)
+        # event log and queue have the ids, too, and the next write repeats them
         with suppress(OutcomeUnknownError):
             if self._journal:
                 self._journal.submitted(ids)

@@ -1,5 +1,5 @@
-"""Jobs that HTCondor has forgotten: held and released, so that it thinks of them again; if that
-does not help, submitted anew.
+"""Free jobs that the schedd no longer offers to the negotiator: hold and release them, and
+resubmit them if that does not help.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
 from snakemake_executor_plugin_osgpilot.errors import RejectedError
@@ -16,9 +15,9 @@ from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     CapacityHistory,
     RematchCount,
-    forgotten,
-    is_to_be_renewed,
+    needs_resubmission,
     overdue,
+    stuck,
 )
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 
@@ -27,82 +26,79 @@ LOOK_EVERY_S = 60.0
 
 
 class Rematcher:
-    """Looks for forgotten jobs in `registry`. `lock` guards it, and is never held while the access
-    point is asked. `beside` is set by who looks after the pilots.
+    """Finds stuck jobs and has them matched.
+
+    `lock` guards `tracker`, and is never held during a request to the access point. `capacity` is
+    set by scaling: when there was room for waiting jobs.
     """
 
     def __init__(
-        self, access_point: AccessPoint, registry: JobTracker, lock: threading.Lock
+        self, access_point: AccessPoint, tracker: JobTracker, lock: threading.Lock
     ) -> None:
-        self._access_point, self._registry, self._lock = access_point, registry, lock
-        self._wakes: dict[str, RematchCount] = {}
+        self._access_point, self._tracker, self._lock = access_point, tracker, lock
+        self._counts: dict[str, RematchCount] = {}
         self._due_s = float("-inf")
-        self._told: list[str] = []
-        self.beside = CapacityHistory()
+        self._rematched: list[str] = []
+        self.capacity = CapacityHistory()
 
-    def news(self) -> list[str]:
-        """Return the keys of the jobs that were woken since the last call."""
-        told, self._told = self._told, []
-        return told
+    def take_rematched(self) -> list[str]:
+        """Return the keys of the jobs that were rematched or resubmitted since the last call."""
+        keys, self._rematched = self._rematched, []
+        return keys
 
     def run(self, now_s: float) -> None:
-        """Wake what is to be woken, and release what was left on hold by that.
+        """Rematch stuck jobs, and release what an earlier call left on hold.
 
         Raises `OutcomeUnknownError` or `RejectedError`; it is tried again after a while then.
         """
-        self._let_go()
-        if now_s >= self._due_s and self.beside.spans:
+        self._release()
+        if now_s >= self._due_s and self.capacity.spans:
             self._due_s = now_s + LOOK_EVERY_S
-            self._look(now_s)
+            self._rematch(now_s)
 
-    def _let_go(self) -> None:
-        """Release jobs whose release was not told: perhaps somebody died before it."""
-        if ids := tuple(self._registry.waking):
-            # one that is not held any more cannot be released
+    def _release(self) -> None:
+        """Release jobs whose release is not confirmed: a process may have died before it."""
+        if ids := self._tracker.temporary_holds():
+            # a job that is not held any more cannot be released
             with suppress(RejectedError):
                 self._access_point.release(ids, None)
             with self._lock:
-                self._registry.waking.difference_update(ids)
+                self._tracker.temporary_holds_released(ids)
 
-    def _look(self, now_s: float) -> None:
-        beside = self.beside
+    def _rematch(self, now_s: float) -> None:
+        capacity = self.capacity
         with self._lock:
-            jobs = [j for j in self._registry.ledger if j.waits and j.job_class in beside.spans]
-        known_s = min(now_s, beside.looked_s, self._access_point.told_until_s)
-        since_s = overdue(jobs, beside, self._wakes, known_s)
+            jobs = self._tracker.waiting_in(capacity.spans.keys())
+        known_s = min(now_s, capacity.looked_s, self._access_point.complete_until_s)
+        since_s = overdue(jobs, capacity, self._counts, known_s)
         if not since_s:
             return
-        offers = self._access_point.offers(min(since_s.values()))
-        wake: list[Job] = []
-        anew: list[Job] = []
-        for job in forgotten(jobs, since_s, offers):
-            (anew if is_to_be_renewed(job, self._wakes, offers) else wake).append(job)
-        self._renew(anew)
-        self._done(anew, "they are taken out and submitted anew", since_s, now_s)
-        if wake:
-            self._access_point.wake([job.job_id for job in wake])
-            remedy = "held and released, so that it thinks of them again"
-            self._done(wake, remedy, since_s, now_s)
-
-    def _renew(self, jobs: list[Job]) -> None:
+        status = self._access_point.negotiation_status(min(since_s.values()))
+        rematch: list[Job] = []
+        resubmit: list[Job] = []
+        for job in stuck(jobs, since_s, status):
+            again = needs_resubmission(job, self._counts, status)
+            (resubmit if again else rematch).append(job)
         with self._lock:
-            for job in jobs:
-                # none of its starts was in vain; its image comes with it this time
-                alone = replace(job.request, common=False)
-                self._registry.ledger.put(replace(job.prepared(), request=alone))
-                self._registry.withdrawals[job.job_id] = job.key
+            for job in resubmit:
+                self._tracker.resubmit_stuck(job)
+        self._record(resubmit, "resubmitted", since_s, now_s)
+        if rematch:
+            self._access_point.rematch([job.job_id for job in rematch])
+            self._record(rematch, "held and released to trigger rematching", since_s, now_s)
 
-    def _done(
+    def _record(
         self, jobs: list[Job], remedy: str, since_s: Mapping[str, float], now_s: float
     ) -> None:
-        """Note what was done for jobs, and say it."""
-        self._told += [job.key for job in jobs]
+        """Count what was done for jobs, and notify the user."""
+        self._rematched += [job.key for job in jobs]
         with self._lock:
             for job in jobs:
-                times = self._wakes[job.key].times if job.key in self._wakes else 0
-                self._wakes[job.key] = RematchCount(times + 1, now_s)
+                times = self._counts[job.key].times if job.key in self._counts else 0
+                self._counts[job.key] = RematchCount(times + 1, now_s)
                 waited = duration(now_s - since_s[job.key])
-                self._registry.notices[
-                    f"{job.rule}: HTCondor has offered them to nobody for {waited} although a "
-                    f"pilot has room; {remedy}"
-                ] += 1
+                self._tracker.notify(
+                    job,
+                    f"HTCondor did not offer them to the negotiator for {waited} although a pilot "
+                    f"has room; {remedy}",
+                )

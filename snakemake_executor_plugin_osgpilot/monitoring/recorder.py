@@ -113,7 +113,7 @@ class HistoryRecorder:
 
     def _follow(self, now_s: float) -> None:
         self.history.put(lines.moved(self.queue.changes(), now_s, self.redact))
-        self.history.put(lines.woken(self.queue.waker.news(), now_s))
+        self.history.put(lines.woken(self.queue.take_rematched(), now_s))
         known = self._pilots
         new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
         told = [lines.pilot(pilot) for pilot in new]

@@ -170,7 +170,7 @@ class Cleaner:
         with closing(self.grounds.access_point(queue, run)) as access_point:
             access_point.remove(None, "osgpilot cleanup")
             if not _until(lambda: not access_point.find(), GENTLY_S):
-                access_point.forget(None)
+                access_point.force_remove(None)
             if not _until(lambda: not access_point.find(), FORCE_S):
                 raise OutcomeUnknownError(f"jobs are still there; try: {access_point.removal_hint}")
         say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")

@@ -153,7 +153,7 @@ class RunController:
 
     def _queue_emptied(self) -> None:
         if self._queue.remaining():
-            self._queue.forget_removed()
+            self._queue.force_remove()
         if self._queue.remaining():
             raise OutcomeUnknownError(
                 f"jobs are still there; remove them with: {self._queue.removal_hint}"
@@ -233,7 +233,7 @@ class RunController:
     def _mend(self) -> None:
         for notice in self._queue.notices():
             self._say(notice)
-        self._queue.mend(self._clock.now_s())
+        self._queue.repair(self._clock.now_s())
 
     def _note_idle(self) -> None:
         """Have a pilot that ran out of work looked at soon, when no job waits for it."""
@@ -256,7 +256,7 @@ class RunController:
         for move in self._scaling.look(view):
             self._tell(move)
         decided = self._scaling.plan(view, ahead)
-        self._queue.waker.beside = self._scaling.beside
+        self._queue.set_capacity(self._scaling.beside)
         if self._chronicle:
             self._chronicle.planned(view)
         for unfit in decided.unfit:
@@ -269,7 +269,7 @@ class RunController:
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
         # before the pilots are told, which takes them seconds
         drained = (action.pilot for action in decided.actions if isinstance(action, Drain))
-        self._queue.keep_off([*self._fleet.health.shunned, *drained])
+        self._queue.avoid_pilots([*self._fleet.health.shunned, *drained])
         self._fleet.note_unneeded(decided.unneeded)
         self._fleet.apply(decided)
         lost = stranded(view.waiting, self._scaling.policy, self._fleet.health.hopeless)

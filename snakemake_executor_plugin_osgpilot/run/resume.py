@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
 )
 from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, left, untold
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, leftover, unreported
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
 from snakemake_executor_plugin_osgpilot.journal.location import Place
@@ -143,12 +143,12 @@ def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> 
     entries = taken.journal.entries()
     # only now: what left the queue before is in the log
     told = access_point.events()
-    if silent := untold(entries, found, told):
+    if silent := unreported(entries, found, told):
         # what its history does not tell either is submitted anew
         with suppress(OsgpilotError):
             told = [*told, *access_point.ended(silent).items()]
-    what = replace(left(entries, found, told), past=tuple(taken.journal.past()))
-    queue.recall(what, told)
+    what = replace(leftover(entries, found, told), past=tuple(taken.journal.past()))
+    queue.restore(what, told)
     return what
 
 

@@ -35,7 +35,7 @@ class Pool(Protocol):
         """
 
     @property
-    def unfetched(self) -> frozenset[str]:
+    def unsupported_schemes(self) -> frozenset[str]:
         """See `ports.AccessPoint`."""
 
 
@@ -92,7 +92,7 @@ class Autoscaler:
     @property
     def unfetched(self) -> frozenset[str]:
         """Schemes of URLs that jobs need and no pilot can fetch, as the pool told it last."""
-        return self._pool.unfetched
+        return self._pool.unsupported_schemes
 
     def plan(self, view: View, ahead: UpcomingWork | None = None) -> Plan:
         """Return what to do about the pilots now; `ahead` is what was to come before the view."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import simpy
 
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import LOST_AFTER_S
 from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
@@ -137,8 +137,8 @@ class World:
         pilot.allocation.end(seen, state, self.clock.now)
         self._desk.freed(pilot.allocation)
         self._setbacks.update(lost)
-        if any(self._setbacks[job] >= SETBACKS_MAX for job in lost):
-            self._stop(f"a job was started {SETBACKS_MAX} times in vain")
+        if any(self._setbacks[job] >= FAILED_ATTEMPTS_MAX for job in lost):
+            self._stop(f"a job was started {FAILED_ATTEMPTS_MAX} times without success")
         if state == HAPPENS_UNSEEN:
             self._lost[pilot.name] = lost
         else:

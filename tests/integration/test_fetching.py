@@ -261,8 +261,10 @@ rule all:
     seat = RunIdentity("alice", "TestProject", folder.name)
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as there:
         there.wanted = {"osdf", "pelican", "https", "s3", "stash"}
-        until(lambda: there.pilots() and there.unfetched, "a pilot to say what it can fetch")
-        assert there.unfetched == {"stash"}
+        until(
+            lambda: there.pilots() and there.unsupported_schemes, "a pilot to say what it can fetch"
+        )
+        assert there.unsupported_schemes == {"stash"}
     assert process.wait(PATIENCE_S) == 0, workflow.said
     line = f"{hashlib.sha256(content).hexdigest()}  -\n"
     assert (workflow.folder / "sums.txt").read_text() == line * 2

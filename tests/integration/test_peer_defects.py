@@ -5,11 +5,11 @@ One workflow in the layout that Snakemake recommends shows most of them at once.
 * a failing rule has no outputs and puts its job on hold for hours: see
   `test_endings.test_a_failing_rule_is_reported_at_once_with_its_error_output`;
 * a held job is reported as failed and stays in the queue, where it can run beside its retry: see
-  `test_trouble` and `unit/test_queue.py`, jobs that are given up;
+  `test_trouble` and `unit/jobs/test_manager.py`, jobs that are given up;
 * the status thread starts before the executor is ready: see
   `unit/test_traps.py`, `test_the_status_thread_starts_before_the_executor_is_ready`;
 * one event log for all runs, read from its beginning each time: see
-  `unit/test_access_point.py`, `test_every_run_has_a_log_of_its_own`;
+  `unit/test_access_point.py`, `test_every_run_has_its_own_log`;
 * what runs is lost when Snakemake ends: see `test_resume`;
 * its inputs of storage plugins pass through the access point, whatever their URL: see
   `test_inputs.test_a_url_goes_to_the_execution_point_and_not_through_the_access_point`.

@@ -111,7 +111,7 @@ def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
     assert (remote.folder / "folder/empty").is_dir()
     assert (remote.folder / "folder/x").read_text() == "given\n" * 20_000
     assert (remote.folder / "grows").read_text() == f"{300 * 2**20}\n"
-    assert "rule grows: took more than 128 MB of memory; asking for" in remote.said
+    assert "rule grows: exceeded 128 MB of memory; requesting" in remote.said
     assert not jobs_there()
     assert not pilots_in_slurm()
 

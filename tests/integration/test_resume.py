@@ -14,7 +14,7 @@ import pytest
 from conftest import PATIENCE_S, Workflow, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.worker import HOLD_REASON
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 
@@ -252,7 +252,7 @@ def idle() -> list[str]:
 
 
 def hold_as_if_somebody_died_while_waking(job_ids: list[str]) -> None:
-    tool("condor_hold", "-reason", HOLD_REASON, "-subcode", str(WAKING), *job_ids)
+    tool("condor_hold", "-reason", HOLD_REASON, "-subcode", str(REMATCHING), *job_ids)
 
 
 SLEEPERS = """

@@ -125,4 +125,4 @@ def test_a_hostile_job_changes_and_gets_nothing_but_its_own_outputs(
     printed = workflow.folder.glob(".snakemake/osgpilot/*/jobs/*/output")
     assert 4e6 < max(path.stat().st_size for path in printed) < 4.5e6
     # HTCondor held none of them to try its transfer again
-    assert "had trouble with files" not in workflow.said
+    assert "file transfer failed" not in workflow.said

@@ -106,8 +106,8 @@ def test_each_trouble_is_solved_or_told_in_one_line_and_the_rest_goes_on(workflo
     assert "so far so good" in told["full"]
     assert "the input big.in did not arrive" in told["gone"]
     assert "condor_rm (by user alice)" in told["removed"]
-    assert "rule grows: took more than 128 MB of memory; asking for" in workflow.said
-    assert re.search(r"rule disk: took more than 50 MB of disk; asking for 1\d\d MB", workflow.said)
+    assert "rule grows: exceeded 128 MB of memory; requesting" in workflow.said
+    assert re.search(r"rule disk: exceeded 50 MB of disk; requesting 1\d\d MB", workflow.said)
     assert (workflow.folder / "good").read_text() == "1\n"
     assert (workflow.folder / "disk").exists()
     assert (workflow.folder / "paused").exists()

@@ -1,4 +1,4 @@
-"""Jobs that the schedd offers to nobody, beside a free pilot: noticed, woken, submitted anew."""
+"""Stuck jobs beside a free pilot are rematched, and resubmitted if that does not help."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED
 from snakemake_executor_plugin_osgpilot.jobs import rematch as waking
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state import stuck_jobs as forgotten
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
@@ -39,8 +39,8 @@ BLOCK = ("JobStatus", str(BLOCKED))
 HELD_ONCE = ("NumHolds", "LastHoldReasonCode", "LastHoldReasonSubCode", "JobStatus")
 
 
-def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkeypatch):
-    monkeypatch.setattr(forgotten, "BESIDE_S", 2.0)
+def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
+    monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
     monkeypatch.setattr(forgotten, "BLOCKED_S", 2.0)
     monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
     workflow.snakefile(SLEEPER)
@@ -63,7 +63,7 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
         def tend() -> str:
             queue.follow()
             queue.send()
-            queue.mend(time.time())
+            queue.repair(time.time())
             said.extend(queue.notices())
             return "\n".join(said)
 
@@ -71,22 +71,27 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
             return [job.job_id for job in queue.jobs(keys)]
 
         # one refusal stands for all that ask for the same
-        until(lambda: access_point.offers(began_s).refused & {idle, blocked}, "a refusal")
-        queue.waker.beside = room_since(began_s)
-        until(lambda: tend() or access_point.offers(began_s).cycles_s > began_s, "two cycles")
-        assert said == [], "they were refused, so they are not forgotten"
+        until(
+            lambda: access_point.negotiation_status(began_s).refused & {idle, blocked}, "a refusal"
+        )
+        queue.set_capacity(room_since(began_s))
+        until(
+            lambda: tend() or access_point.negotiation_status(began_s).cycles_s > began_s,
+            "two cycles",
+        )
+        assert said == [], "they were refused, so they are not stuck"
 
         tool("condor_qedit", idle, *FORGET)
         tool("condor_qedit", blocked, *BLOCK)
         access_point.set_paused(paused=False)
-        queue.waker.beside = room_since(time.time())
-        until(lambda: "held and released" in tend(), "its waking")
+        queue.set_capacity(room_since(time.time()))
+        until(lambda: "held and released" in tend(), "its rematching")
         log = folder / "jobs.log"
         until(lambda: holds(log, idle)[-1:] == ["released"], "its release in the log")
         # the schedd writes the hold down a moment later, unless the job was released by then
         assert holds(log, idle) in (["held", "released"], ["released"])
-        assert log.read_text().count(f"Code 1 Subcode {WAKING}") == len(holds(log, idle)) - 1
-        assert tool("condor_q", idle, "-af", *HELD_ONCE).split() == ["1", "1", str(WAKING), "1"]
+        assert log.read_text().count(f"Code 1 Subcode {REMATCHING}") == len(holds(log, idle)) - 1
+        assert tool("condor_q", idle, "-af", *HELD_ONCE).split() == ["1", "1", str(REMATCHING), "1"]
         queue.follow()
         (woken,) = queue.jobs(keys[:1])
         assert (woken.state, woken.failed_attempts, woken.job_id) == (JobState.WAITING, (), idle)
@@ -94,12 +99,12 @@ def test_forgotten_jobs_are_held_and_released_or_submitted_anew(workflow, monkey
         # that did not help, and could not help the blocked one, so others take their place
         until(lambda: tend() and not {"", idle, blocked} & set(ids()), "others in their place")
         assert holds(log, blocked) == []
-        queue.waker.beside = CapacityHistory()
+        queue.set_capacity(CapacityHistory())
         access_point.set_paused(paused=False)
         until(lambda: tend() and all(queue.ended(key) for key in keys), "their ends")
         over = queue.over().values()
         assert [(job.succeeded, job.failed_attempts) for job in over] == 2 * [(True, ())]
-        assert [counted(said, what) for what in ("held and released", "submitted anew")] == [1, 2]
+        assert [counted(said, what) for what in ("held and released", "resubmitted")] == [1, 2]
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) == 1
 

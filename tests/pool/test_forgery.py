@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from snakemake_executor_plugin_osgpilot.htcondor.worker import HOLD_REASON
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 
 from .conftest import SITE, SNAKEMAKE, Pool, until
@@ -117,7 +117,7 @@ def test_jobs_of_others_with_our_tags_change_nothing(scene: Scene):
     scene.forge()
     waiting = [line.split()[0] for line in scene.ids("alice", "JobStatus == 1")]
     assert len(waiting) == 2
-    woken = ("-reason", HOLD_REASON, "-subcode", str(WAKING), *waiting)
+    woken = ("-reason", HOLD_REASON, "-subcode", str(REMATCHING), *waiting)
     pool.say("condor_hold", *woken, host=scene.queue)
     forged = scene.ids("bob")
     assert {line.split()[1] for line in forged} == {"1", "5"}

@@ -1,29 +1,30 @@
-"""However holds and releases, a job's starts and what the schedd writes of them fall together: in
-the end a job is held in our eyes exactly if it is held, and no hold of ours stays.
+"""For any interleaving of holds, releases, starts and their log entries, a job is tracked as held
+exactly if it is held in the end, and no temporary hold remains.
 """
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 BY_USER = 0
 STEPS = st.lists(
-    st.sampled_from(["wake", "hold", "release", "start", "work off", "evict", "read", "let go"]),
+    st.sampled_from(
+        ["rematch", "hold", "release", "start", "process", "evict", "read", "release held"]
+    ),
     min_size=20,
     max_size=40,
 )
 
 
 class Schedd:
-    """One job in a schedd as 25.14 treats it: what it is told changes the queue at once, and is
-    worked off one by one later, when the job may have changed again. Only then is it written down,
-    a hold if the job is still held, and for what it is held by then. A job that runs is stopped by
-    its shadow, which takes its time.
+    """One job in a schedd of version 25.14: requests change the queue at once and are processed one
+    by one later, when the job may have changed again. Only then are they logged, a hold only if the
+    job is still held, with its reason by then. A running job is stopped by its shadow, with delay.
     """
 
     def __init__(self):
@@ -46,7 +47,7 @@ class Schedd:
             self.state, self.shadow = JobState.RUNNING, True
             self.write(EventKind.EXECUTE, pilot="p")
 
-    def work_off(self):
+    def process(self):
         if not self.to_do:
             return
         kind = self.to_do.pop(0)
@@ -71,42 +72,42 @@ class Schedd:
         self.log.append(("1.0", Event(kind, 100.0, **more)))
 
 
-def read(registry, schedd):
-    told, schedd.log = schedd.log, []
-    for job_id, event in told:
-        registry.apply(job_id, event)
+def read(tracker, schedd):
+    events, schedd.log = schedd.log, []
+    for job_id, event in events:
+        tracker.apply(job_id, event)
 
 
-def let_go(registry, schedd):
-    if registry.waking:
-        registry.waking.clear()
+def release_held(tracker, schedd):
+    if ids := tracker.temporary_holds():
+        tracker.temporary_holds_released(ids)
         schedd.release()
 
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_what_is_held_is_known_when_all_has_been_written_down(steps):
-    registry, schedd = JobTracker(Shape(4, 3800)), Schedd()
-    registry.add([Job("a", "r", Request(JobClass(Shape(1, 500))))])
-    registry.outbox.take()
-    registry.learn({"a": "1.0"})
+def test_tracked_hold_state_matches_the_schedd(steps):
+    tracker, schedd = JobTracker(Shape(4, 3800)), Schedd()
+    tracker.add([Job("a", "r", Request(JobClass(Shape(1, 500))))])
+    tracker.take_unsent()
+    tracker.submitted({"a": "1.0"})
     acts = {
-        "wake": lambda: schedd.state is JobState.WAITING and schedd.hold(WAKING),
+        "rematch": lambda: schedd.state is JobState.WAITING and schedd.hold(REMATCHING),
         "hold": lambda: schedd.hold(BY_USER),
         "release": schedd.release,
         "start": schedd.start,
-        "work off": schedd.work_off,
+        "process": schedd.process,
         "evict": schedd.evict,
-        "read": lambda: read(registry, schedd),
-        "let go": lambda: let_go(registry, schedd),
+        "read": lambda: read(tracker, schedd),
+        "release held": lambda: release_held(tracker, schedd),
     }
     for step in steps:
         acts[step]()
-    while schedd.to_do or schedd.stopping or schedd.log or registry.waking:
-        for step in ("work off", "evict", "read", "let go"):
+    while schedd.to_do or schedd.stopping or schedd.log or tracker.temporary_holds():
+        for step in ("process", "evict", "read", "release held"):
             acts[step]()
-    job = registry.ledger["a"]
+    job = tracker["a"]
     assert job.state is schedd.state
-    assert (schedd.state, schedd.subcode) != (JobState.HELD, WAKING)
-    assert not any(setback.subcode == WAKING for setback in job.failed_attempts)
-    assert registry.over == {}
+    assert (schedd.state, schedd.subcode) != (JobState.HELD, REMATCHING)
+    assert not any(attempt.subcode == REMATCHING for attempt in job.failed_attempts)
+    assert tracker.take_ended() == {}

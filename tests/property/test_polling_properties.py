@@ -1,4 +1,4 @@
-"""However seldom somebody looks, looks tell in sum what an event log would have told."""
+"""Polls at any times derive in sum the events of an event log."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,8 +6,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status, derive
-from snakemake_executor_plugin_osgpilot.htcondor.watch import BELIEVED_AFTER, QueuePoller
+from snakemake_executor_plugin_osgpilot.htcondor.polling import (
+    BELIEVED_AFTER,
+    JobSnapshot,
+    QueuePoller,
+    Status,
+    derive,
+)
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -26,7 +31,7 @@ STEPS = st.sampled_from(
 
 
 def _under_way(step, now, at_s):
-    """Return what changes while a start goes on, None if the step is not possible."""
+    """Return the changes during a start, None if the step is impossible."""
     if now.status is not Status.RUNNING:
         return None
     if step == "begin" and now.started_s is None:
@@ -37,7 +42,7 @@ def _under_way(step, now, at_s):
 
 
 def _moved(step, now):
-    """Return what changes when a job comes into another state, None if it does not."""
+    """Return the changes with a new state of the job, None if the step is impossible."""
     status = now.status
     if step == "start" and status is Status.IDLE:
         place = {"pilot": f"p{now.starts}", "allocation_id": f"{now.starts}"}
@@ -56,45 +61,47 @@ def _moved(step, now):
 
 
 def story(steps):
-    """Return what a schedd has of a job after each step that is possible, and its setbacks."""
+    """Return snapshots of a job after each possible step, and its number of failed attempts."""
     at_s, failed_attempts = 100.0, 0
-    sights = [JobSnapshot(Status.IDLE, at_s, at_s, at_s)]
+    snapshots = [JobSnapshot(Status.IDLE, at_s, at_s, at_s)]
     for step in steps:
-        now, at_s = sights[-1], at_s + 10
+        now, at_s = snapshots[-1], at_s + 10
         if now.over:
             break
         if changed := _under_way(step, now, at_s):
-            sights.append(replace(now, seen_s=at_s, **changed))
+            snapshots.append(replace(now, seen_s=at_s, **changed))
         elif changed := _moved(step, now):
-            sights.append(replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed}))
+            snapshots.append(
+                replace(now, **{"seen_s": at_s, "since_s": at_s, "text": "", **changed})
+            )
             failed_attempts += step in ("vacate", "hold")
-    return sights, failed_attempts
+    return snapshots, failed_attempts
 
 
 @given(steps=st.lists(STEPS, max_size=40), data=st.data())
-def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
-    sights, failed_attempts = story(steps)
-    chosen = data.draw(st.sets(st.integers(0, len(sights) - 1)).map(sorted))
-    looks = [sights[i] for i in chosen if i != len(sights) - 1] + [sights[-1]]
-    every_look = len(looks) == len(sights)
-    told, before = [], None
-    for sight in looks:
-        told += derive(before, sight)
-        before = sight
+def test_polls_at_any_times_end_in_the_current_state(steps, data):
+    snapshots, failed_attempts = story(steps)
+    chosen = data.draw(st.sets(st.integers(0, len(snapshots) - 1)).map(sorted))
+    looks = [snapshots[i] for i in chosen if i != len(snapshots) - 1] + [snapshots[-1]]
+    every_look = len(looks) == len(snapshots)
+    events, before = [], None
+    for snapshot in looks:
+        events += derive(before, snapshot)
+        before = snapshot
     job = JOB
-    for event in told:
+    for event in events:
         job = apply_event(job, event)
 
-    last = sights[-1]
+    last = snapshots[-1]
     began = last.started_s is not None
     want = STATES.get(last.status, JobState.RUNNING if began else JobState.WAITING)
     assert job.state is want
     assert job.exit_status == last.exit_status
-    kinds = Counter(event.kind for event in told)
+    kinds = Counter(event.kind for event in events)
     assert kinds[EventKind.SUBMIT] == 1
     assert kinds[EventKind.TERMINATED] + kinds[EventKind.ABORTED] == last.over
     if last.over:
-        assert told[-1].kind in (EventKind.TERMINATED, EventKind.ABORTED)
+        assert events[-1].kind in (EventKind.TERMINATED, EventKind.ABORTED)
     assert job.used_mb == last.memory_mb
     # every start is known of, and none is invented
     ran_to_the_end = last.active or last.status is Status.COMPLETED
@@ -111,40 +118,40 @@ def test_looks_at_any_times_end_in_the_state_that_is(steps, data):
 
 
 @given(steps=st.lists(STEPS, max_size=40))
-def test_looking_twice_tells_nothing_new(steps):
-    for sight in story(steps)[0]:
-        assert derive(sight, replace(sight, seen_s=sight.seen_s + 60)) == []
+def test_repeated_poll_has_no_events(steps):
+    for snapshot in story(steps)[0]:
+        assert derive(snapshot, replace(snapshot, seen_s=snapshot.seen_s + 60)) == []
 
 
 @given(
     st.lists(st.sampled_from(["queue", "history", "neither", "no answer"]), max_size=12),
     st.lists(STEPS, max_size=20),
 )
-def test_a_job_ends_once_and_only_when_an_answer_says_so(answers, steps):
-    sights, _ = story(steps)
-    watch, told, gone = QueuePoller(), [], 0
-    watch.follow(["1.0"])
+def test_job_ends_once_and_only_after_an_answer(answers, steps):
+    snapshots, _ = story(steps)
+    poller, events, gone = QueuePoller(), [], 0
+    poller.follow(["1.0"])
     for n, answer in enumerate(answers):
-        if not watch:
+        if not poller:
             break
-        sight = sights[min(n, len(sights) - 1)]
-        missing = watch.missing(["1.0"] if answer == "queue" else [])
-        if answer == "queue" and not sight.over:
-            told += watch.tell({"1.0": sight})
+        snapshot = snapshots[min(n, len(snapshots) - 1)]
+        missing = poller.missing(["1.0"] if answer == "queue" else [])
+        if answer == "queue" and not snapshot.over:
+            events += poller.update({"1.0": snapshot})
             gone = 0
-        elif answer == "history" and sight.over and missing:
-            told += watch.tell({"1.0": sight})
+        elif answer == "history" and snapshot.over and missing:
+            events += poller.update({"1.0": snapshot})
         elif answer == "neither":
-            told += watch.miss(missing, 1000.0 + n)
+            events += poller.record_missing(missing, 1000.0 + n)
             gone += bool(missing)
-    ends = [e for _, e in told if e.kind in (EventKind.TERMINATED, EventKind.ABORTED)]
+    ends = [e for _, e in events if e.kind in (EventKind.TERMINATED, EventKind.ABORTED)]
     assert len(ends) <= 1
-    assert bool(ends) == (not watch)
+    assert bool(ends) == (not poller)
     if ends and ends[0].text.startswith("the access point has it neither"):
         assert gone >= BELIEVED_AFTER
 
 
-def test_a_start_between_two_looks_is_told_without_a_place():
+def test_start_between_two_polls_has_no_place():
     idle = JobSnapshot(Status.IDLE, 100, 100, 100)
     again = replace(idle, seen_s=160, starts=2, status=Status.RUNNING, started_s=150, pilot="p2")
     assert [(e.kind, e.pilot) for e in derive(idle, again)] == [
@@ -154,7 +161,7 @@ def test_a_start_between_two_looks_is_told_without_a_place():
     ]
 
 
-def test_a_job_that_ran_and_ended_between_two_looks_has_its_whole_story():
+def test_job_that_ended_between_two_polls_has_all_events():
     idle = JobSnapshot(Status.IDLE, 100, 100, 100)
     done = JobSnapshot(
         Status.COMPLETED, 160, 100, 150, starts=1, started_s=120.0, pilot="p", allocation_id="7",

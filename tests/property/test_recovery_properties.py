@@ -1,4 +1,4 @@
-"""Snakemake may be killed between any two steps: no job is there twice, none that ended is lost."""
+"""After a kill between any two steps, no job is duplicated and none that ended is lost."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     Leftover,
     Replace,
     decide,
-    left,
+    leftover,
 )
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
@@ -19,8 +19,8 @@ CLASS = JobClass(Shape(1, 500))
 NAMES = st.sampled_from("abc")
 
 
-class ManyLives(RuleBasedStateMachine):
-    """A journal, a queue and its log outlive Snakemake; what it hands over is in `names`."""
+class ManySessions(RuleBasedStateMachine):
+    """Journal, queue and log survive Snakemake, which hands over the jobs in `names`."""
 
     def __init__(self):
         super().__init__()
@@ -31,13 +31,13 @@ class ManyLives(RuleBasedStateMachine):
         self.now = dict.fromkeys("abc", "d0")
         self.clusters, self.keys = 0, 0
         self.known = Leftover()
-        self.followed = {}  # name → key, in this life
-        self.told = set()
+        self.followed = {}  # name → key, in this session
+        self.reported = set()
 
     @rule(name=NAMES, reaches=st.booleans(), recorded=st.booleans())
     def hand_over(self, name, reaches, recorded):
         """Snakemake is killed after the journal, or after the submission, if not both are true."""
-        if name in self.followed or name in self.told:
+        if name in self.followed or name in self.reported:
             return
         entry = self.known.entries.get(name)
         ended = bool(entry) and entry.key not in self.queue
@@ -75,11 +75,11 @@ class ManyLives(RuleBasedStateMachine):
 
     @rule()
     def die_and_come_back(self):
-        # Snakemake has done its bookkeeping for what ended well in this life, or it has not
+        # Snakemake has done its bookkeeping for jobs that succeeded in this session, or it has not
         self.followed.clear()
-        self.known = left(self.journal.values(), dict(self.queue), list(self.log))
+        self.known = leftover(self.journal.values(), dict(self.queue), list(self.log))
         ids = {job_id: key for key, job_id in self.queue.items()}
-        for job_id in self.known.strays:
+        for job_id in self.known.orphans:
             self.remove(ids[job_id])
 
     @rule(name=NAMES)
@@ -103,12 +103,12 @@ class ManyLives(RuleBasedStateMachine):
 
     @invariant()
     def what_ended_well_is_found_by_the_next_life(self):
-        found = left(self.journal.values(), dict(self.queue), list(self.log)).entries
+        found = leftover(self.journal.values(), dict(self.queue), list(self.log)).entries
         ends = {job_id for job_id, event in self.log if event.kind is EventKind.TERMINATED}
         keys = {job_id: event.key for job_id, event in self.log if event.kind is EventKind.SUBMIT}
         kept = {entry.key for entry in found.values()}
         assert {keys[job_id] for job_id in ends if keys[job_id] in self.journal} <= kept
 
 
-ManyLives.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-test_many_lives = ManyLives.TestCase
+ManySessions.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+test_many_sessions = ManySessions.TestCase

@@ -1,4 +1,4 @@
-"""What the access point's log may tell of a job."""
+"""The events of the access point's log that change a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INPUT_TRANSFER, _NO_ROOM = 13, (errno.ENOSPC, errno.EDQUOT)
 
 
 class EventKind(Enum):
-    """The events that change a job; all others are of no consequence to us."""
+    """The events that change a job; all others are ignored."""
 
     SUBMIT = "submit"
     MATCHED = "matched"
@@ -36,12 +36,12 @@ class EventKind(Enum):
     ABORTED = "aborted"
     HELD = "held"
     RELEASED = "released"
-    ADRIFT = "adrift"
-    IN_TOUCH = "in touch again"
+    DISCONNECTED = "disconnected"
+    RECONNECTED = "reconnected"
 
 
 class Usage(NamedTuple):
-    """What a job took: CPU time, the most memory, disk. 0 where that was not measured."""
+    """Resources used by a job: CPU time, peak memory, disk. 0 if not measured."""
 
     cpu_s: float = 0.0
     memory_mb: int = 0
@@ -55,12 +55,11 @@ NO_USAGE = Usage()
 class Event:
     """One event. `key` is the job's key and comes with SUBMIT, `pilot`, `allocation_id`, `node` and
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
-    MATCHED says that a start is under way whose command has not begun, on `pilot` if that is known.
-    `code` and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the
-    codes of a vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes
-    with EXECUTE and ADRIFT; with what failed it is in the text, see `place`. `excused` says that
-    nothing is known to have failed where an attempt ended: the access point itself may have been
-    away.
+    MATCHED means that a start is under way whose command has not begun, on `pilot` if known. `code`
+    and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the codes of a
+    vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes with
+    EXECUTE and DISCONNECTED; failures have it in the text, see `place`. `excused` is True if an
+    attempt ended and nothing is known to have failed: the access point itself may have been down.
     """
 
     kind: EventKind
@@ -81,19 +80,19 @@ class Event:
 
     @property
     def place(self) -> str:
-        """The machine of the slot that it is about, empty if it does not tell."""
+        """The machine of the slot it is about, empty if unknown."""
         named = _SLOT.search(self.text)
         return self.machine or (named[1] if named else "")
 
     @property
     def failed_there(self) -> bool:
-        """Whether it tells something of the pilot: a start failed, or files found no room there."""
+        """True if the pilot may be at fault: a start failed, or files found no room there."""
         no_room = self.code == _INPUT_TRANSFER and self.subcode in _NO_ROOM
         return self.failed_start or (self.kind is EventKind.HELD and no_room)
 
     @property
     def failed_start(self) -> bool:
-        """Whether something on the way, not the job, ended an attempt: a shadow exception or alike.
+        """True if the system, not the job, ended an attempt: a shadow exception or the like.
 
         The vacate code ShadowException comes with an event of its own and is not counted twice.
         """
@@ -102,12 +101,12 @@ class Event:
 
     @property
     def before_hold(self) -> bool:
-        """Whether it is an eviction after which the job is held."""
+        """True if it is an eviction before a hold."""
         return self.kind is EventKind.EVICTED and 0 < self.code < VACATE_CODES
 
 
 class CommandUsage(NamedTuple):
-    """What the command of a job took: CPU time, and how long it ran."""
+    """CPU time and run time of the command of a job."""
 
     cpu_s: float
     time_s: float

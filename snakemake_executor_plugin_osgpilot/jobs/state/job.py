@@ -1,4 +1,4 @@
-"""What an event of the access point's log means for a job."""
+"""One job, and how an event of the access point's log changes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
 
 
 class JobState(Enum):
-    """Where a job is, as far as the event log has told."""
+    """The state of a job according to the event log."""
 
     PREPARED = "prepared"
     WAITING = "waiting"
@@ -21,11 +21,11 @@ class JobState(Enum):
 
 
 NODE_AT_FAULT = 121
-"""Exit status by which wrapper.sh tells that a job failed for want of disk on the node."""
+"""Exit status of wrapper.sh if the disk of the node is full."""
 
 
 def place(allocation_id: str, node: str) -> str:
-    """Return how to name the pilot of an allocation to a user."""
+    """Return the name of a pilot for the user."""
     if not allocation_id:
         return "before it started"
     on = f" on {node}" if node else ""
@@ -34,9 +34,9 @@ def place(allocation_id: str, node: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A start of a job that was in vain, through no fault of the workflow, and where it happened.
+    """A failed attempt not caused by the workflow, and its place.
 
-    `code` and `subcode` say why HTCondor holds the job; 0 where it does not.
+    `code` and `subcode` are those of the hold, 0 without one.
     """
 
     text: str
@@ -47,7 +47,7 @@ class FailedAttempt:
 
     @property
     def place(self) -> str:
-        """The pilot, as a user finds it."""
+        """The pilot, named for the user."""
         return place(self.allocation_id, self.node)
 
 
@@ -56,10 +56,10 @@ class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
     `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
-    `identity` is the same for all tries of one job of the workflow, empty where that is not known.
-    `busy_s` is the time in execution over all attempts, `started_s` the start of the present one,
-    `used_mb` the most memory seen in use. `since_s` is when it came to its state, None where no
-    event told that; `slot` is where it runs, `usage` what the end told.
+    `identity` is the same for all attempts of one job of the workflow, empty if unknown. `busy_s`
+    is the execution time over all attempts, `started_s` the start of the current one, `used_mb` the
+    most memory seen in use. `since_s` is the time of the last change of state, None without an
+    event; `slot` is the HTCondor slot, `usage` the resources used, known at the end.
     """
 
     key: str
@@ -86,46 +86,46 @@ class Job:
 
     @property
     def job_class(self) -> JobClass:
-        """What scaling looks at."""
+        """The class that scaling counts it in."""
         return self.request.job_class
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
+        """True if no more events are expected."""
         return self.state in (JobState.ENDED, JobState.REMOVED)
 
     @property
     def succeeded(self) -> bool:
-        """Whether it came to its end, and well."""
+        """True if it ended with exit status 0."""
         return self.state is JobState.ENDED and self.exit_status == 0
 
     @property
     def waits(self) -> bool:
-        """Whether it is demand: it would start if there were room."""
+        """True if pending: it would start given capacity."""
         return self.state in (JobState.PREPARED, JobState.WAITING)
 
     def stopped(self, at_s: float) -> Job:
-        """Return this job with the time from the start of the present attempt added up."""
+        """Return this job with the execution time of the current attempt added."""
         if self.started_s is None:
             return self
         return replace(self, busy_s=self.busy_s + max(0.0, at_s - self.started_s))
 
-    def set_back(self, text: str, code: int = 0, subcode: int = 0) -> Job:
-        """Return this job with one more start in vain."""
-        told = FailedAttempt(text, self.allocation_id, self.node, code, subcode)
-        return replace(self, failed_attempts=(*self.failed_attempts, told))
+    def with_failed_attempt(self, text: str, code: int = 0, subcode: int = 0) -> Job:
+        """Return this job with one more failed attempt."""
+        attempt = FailedAttempt(text, self.allocation_id, self.node, code, subcode)
+        return replace(self, failed_attempts=(*self.failed_attempts, attempt))
 
     def prepared(self) -> Job:
-        """Return this job as it was before it was submitted."""
+        """Return this job as before its submission."""
         blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
         return replace(blank, since_s=None, usage=NO_USAGE)
 
     def prepared_again(self, text: str) -> Job:
-        """Return this job as it was before it was submitted, with the reason as a setback."""
-        return self.prepared().set_back(text)
+        """Return this job as before its submission, with one more failed attempt."""
+        return self.prepared().with_failed_attempt(text)
 
     def asking_for(self, shape: Shape) -> Job:
-        """Return this job with another shape in its request, and so in another class."""
+        """Return this job with another shape in its request."""
         job_class = self.job_class._replace(shape=shape)
         return replace(self, request=replace(self.request, job_class=job_class))
 
@@ -141,17 +141,17 @@ _STATE = {
     EventKind.HELD: JobState.HELD,
 }
 _FROM = {EventKind.SUBMIT: JobState.PREPARED, EventKind.RELEASED: JobState.HELD}
-"""These tell nothing new of a job that is in another state."""
+"""Events that only count in one state of a job."""
 
 
 def apply_event(job: Job, event: Event) -> Job:
     """Return `job` after `event`.
 
     HTCondor promises only that SUBMIT comes before the end; EXECUTE may be missing and the end may
-    be told twice, so a job that ended stays as it is. A release may come without its hold, and
-    while the pilot is still to stop the job.
+    come twice, so a job that ended stays as it is. A release may come without its hold, and before
+    the pilot has stopped the job.
     """
-    if job.over or event.kind in (EventKind.MATCHED, EventKind.ADRIFT, EventKind.IN_TOUCH):
+    if job.over or event.kind in (EventKind.MATCHED, EventKind.DISCONNECTED, EventKind.RECONNECTED):
         return job
     if job.state is not _FROM.get(event.kind, job.state):
         return job
@@ -175,9 +175,9 @@ def apply_event(job: Job, event: Event) -> Job:
         moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
     if moved.over:
         return replace(moved, ended_s=event.at_s, exit_status=event.exit_status, usage=event.usage)
-    # an eviction before a hold has the hold's code; the hold tells the same again
+    # an eviction before a hold has the code of the hold, which follows
     evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
-    vain = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)
-    if evicted or vain:
-        return moved.set_back(event.text, event.code, event.subcode)
+    failed = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)
+    if evicted or failed:
+        return moved.with_failed_attempt(event.text, event.code, event.subcode)
     return moved

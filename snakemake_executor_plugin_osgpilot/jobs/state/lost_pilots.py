@@ -1,5 +1,5 @@
-"""Pilots that jobs are to keep off: whose allocation is over, for as long as HTCondor has not
-noticed, and those that are there but leave."""
+"""Pilots that jobs avoid: those whose allocation is over, until HTCondor has noticed, and those
+that are alive but leave."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 LOST_AFTER_S = 20.0
-"""How long after the end of a pilot's allocation the event log may still tell of its jobs."""
+"""Time after the end of a pilot's allocation in which events of its jobs may still come."""
 
 ASK_AFTER_S = 30.0
-"""After so long the pool may have heard of a pilot again from which a job was cut off."""
+"""Time after which the pool may have heard again of a pilot from which a job was cut off."""
 
 NEAR_S = 60.0
-"""A job that loses its pilot so soon before or after the end of one was on it, for all we know."""
+"""A job that loses its pilot within this time of the end of a pilot was presumably on it."""
 
 AVOID_MAX = 20
-"""Jobs avoid so many of the pilots that vanished last; older ones are offered no more."""
+"""Number of pilots, the last that vanished, which jobs avoid; older ones left the collector."""
 
 LEAVING_MAX = 100
-"""And so many of those that leave: the list is part of each job's ad."""
+"""Number of leaving pilots that jobs avoid: the list is part of each job's ad."""
 
 
 class CutOff(NamedTuple):
@@ -31,17 +31,17 @@ class CutOff(NamedTuple):
 
 
 class LostPilots:
-    """`vanished_last` are pilots that ended without a word to the pool, which may still offer them,
-    `leaving` those that drain or ruin jobs, `resting` those on which no job came to run lately,
+    """`vanished_last` are pilots that ended without signing off, which the collector may still
+    have, `leaving` those that drain or ruin jobs, `resting` those on which starts failed lately,
     `over` all that have ended. `cut_off` are jobs (by key) that lost touch with a pilot that may be
-    there. `matched` has the pilots of jobs (by id) that are being started and do not run yet.
+    alive. `matched` has the pilots of jobs (by id) that are being started and do not run yet.
 
-    `untold` says that jobs in the queue do not know the latest of them.
+    `outdated` is True if jobs in the queue have an older list of pilots to avoid.
     """
 
     def __init__(self) -> None:
         self._ended: dict[str, float] = {}
-        self._adrift: dict[str, float] = {}
+        self._disconnected: dict[str, float] = {}
         self._last_s = float("-inf")
         self.vanished_last: tuple[str, ...] = ()
         self.leaving: tuple[str, ...] = ()
@@ -49,66 +49,66 @@ class LostPilots:
         self.cut_off: dict[str, CutOff] = {}
         self.matched: dict[str, str] = {}
         self.over: set[str] = set()
-        self.untold = False
+        self.outdated = False
 
     @property
     def avoid(self) -> tuple[str, ...]:
-        """The pilots that jobs are to keep off."""
+        """The pilots that jobs avoid."""
         return tuple(dict.fromkeys(self.vanished_last + self.leaving + self.resting))
 
     def rest(self, pilots: tuple[str, ...]) -> None:
-        """Take in which pilots rest now."""
+        """Set the resting pilots."""
         if pilots != self.resting:
             self.resting = pilots
-            self.untold = True
+            self.outdated = True
 
     def keep_off(self, pilots: Iterable[str]) -> None:
-        """Take in more pilots that are there and leave; their end is told (`ended`)."""
+        """Add pilots that are alive but leave; `ended` removes them."""
         known = self.over.union(self.vanished_last, self.leaving)
         more = tuple(pilot for pilot in pilots if pilot not in known)
         if more:
             self.leaving = (*self.leaving, *more)[-LEAVING_MAX:]
-            self.untold = True
+            self.outdated = True
 
     def ended(self, pilot: str, at_s: float) -> None:
-        """Take in that the allocation of `pilot` is over."""
+        """Record that the allocation of `pilot` is over."""
         self._ended[pilot] = at_s
         self.over.add(pilot)
         self.leaving = tuple(other for other in self.leaving if other != pilot)
         self._last_s = max(self._last_s, at_s)
 
     def vanished(self, pilot: str) -> None:
-        """Take in that `pilot` ended without a word to the pool."""
+        """Record that `pilot` ended without signing off from the pool."""
         if pilot not in self.vanished_last:
             self.vanished_last = (*self.vanished_last, pilot)[-AVOID_MAX:]
-            self.untold = True
+            self.outdated = True
 
     def take_due(self, now_s: float) -> dict[str, float]:
-        """Return the pilots of which the event log tells no more, and when they ended; once."""
+        """Pop the pilots for which no more events are expected, with the time they ended."""
         due = {p: at_s for p, at_s in self._ended.items() if now_s - at_s >= LOST_AFTER_S}
         for pilot in due:
             del self._ended[pilot]
         return due
 
     def take_matched(self, pilots: Container[str]) -> list[tuple[str, str]]:
-        """Return the ids of jobs that were being started on these pilots, and which; once."""
+        """Pop the jobs (ids) that were being started on these pilots, with the pilot."""
         gone = [(job_id, pilot) for job_id, pilot in self.matched.items() if pilot in pilots]
         for job_id, _ in gone:
             del self.matched[job_id]
         return gone
 
-    def drifts(self, job_id: str, at_s: float | None) -> None:
-        """Take in when a job lost touch with a pilot that was not told yet; None: it did not."""
+    def set_disconnected(self, job_id: str, at_s: float | None) -> None:
+        """Record when a job lost touch with an unknown pilot; None: it is connected."""
         if at_s is not None:
-            self._adrift[job_id] = at_s
-        elif self._adrift:
-            self._adrift.pop(job_id, None)
+            self._disconnected[job_id] = at_s
+        elif self._disconnected:
+            self._disconnected.pop(job_id, None)
 
     def take_starterless(self, occupied: Mapping[str, tuple[float, frozenset[str]]]) -> list[str]:
-        """Return the keys of jobs cut off from a pilot that ended, or was heard of since without
-        them; once.
+        """Pop the keys of jobs cut off from a pilot that ended, or that the pool has heard of since
+        without them.
 
-        HTCondor's shadow would go on looking for them until the job's lease ends.
+        HTCondor's shadow would try to reconnect until the job's lease ends.
         """
         gone = []
         for key, (pilot, job_id, at_s) in self.cut_off.items():
@@ -120,13 +120,13 @@ class LostPilots:
             del self.cut_off[key]
         return gone
 
-    def take_adrift(self, now_s: float) -> list[str]:
-        """Return the ids of jobs that went down with a pilot, by all appearances; once."""
+    def take_disconnected(self, now_s: float) -> list[str]:
+        """Pop the ids of jobs presumably lost with a pilot."""
         gone = [
             job_id
-            for job_id, at_s in self._adrift.items()
+            for job_id, at_s in self._disconnected.items()
             if now_s - max(at_s, self._last_s) >= LOST_AFTER_S and self._last_s >= at_s - NEAR_S
         ]
         for job_id in gone:
-            del self._adrift[job_id]
+            del self._disconnected[job_id]
         return gone

@@ -1,7 +1,7 @@
-"""A run that was cut short is taken up again: what became of its jobs, and what each of them needs.
+"""Decide for each job of an interrupted run whether to adopt, replace or submit it.
 
-Known are the journal's entries, what the access point's queue had, and the event log, read after
-the queue was asked. Only what neither knows is submitted anew.
+The input is the journal's entries, the jobs found in the access point's queue, and the event log,
+read after the queue was queried. Only jobs that neither has are submitted again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job that was about to be submitted, as the journal has it.
+    """A job that was about to be submitted, as recorded in the journal.
 
-    `identity` says which job of the workflow it is, `digest` all that it was submitted with.
-    `job_id` is empty where the answer to the submission is not known.
+    `identity` is that of the job of the workflow, `digest` covers all that it was submitted with.
+    `job_id` is empty if the outcome of the submission is unknown.
     """
 
     key: str
@@ -33,11 +33,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the sums over a run need of a job of whose end Snakemake knows.
+    """A job whose end was reported to Snakemake, reduced to what the sums over a run need.
 
-    `job_class` is what it asked for in its last try. Times and place are those of its last start,
-    `busy_s` is the time in execution over all. `failed_on` is where it failed, for its next try,
-    which has the same `identity`.
+    `job_class` is that of its last attempt. Times and place are those of its last start, `busy_s`
+    is the execution time over all. `failed_on` is where it failed, for its next attempt, which has
+    the same `identity`.
     """
 
     rule: str
@@ -53,7 +53,7 @@ class Past:
 
     @classmethod
     def of(cls, job: Job) -> Past:
-        """Return what is to be kept of a job that is over."""
+        """Return the fields to keep of a job that is over."""
         failed = job.state is JobState.ENDED and not job.succeeded and job.pilot
         return cls(
             job.rule, job.job_class, job.succeeded, job.busy_s, job.started_s, job.ended_s,
@@ -64,21 +64,21 @@ class Past:
 
 @dataclass(frozen=True)
 class Leftover:
-    """What an earlier life of the run left at the access point, and what it had done.
+    """The jobs that a previous session left at the access point, and those that it had reported.
 
-    `entries` are jobs in the queue, or that ended there, by identity; `gone` says of others why
-    they are submitted again. `strays` are the ids of jobs in the queue that are of no use any more,
-    `past` the jobs that Snakemake was told the end of.
+    `entries` are jobs in the queue, or that ended there, by identity; `gone` has the reason why
+    others are submitted again. `orphans` are the ids of jobs in the queue that are of no use,
+    `past` the jobs whose end was reported to Snakemake.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    strays: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     past: tuple[Past, ...] = ()
     gone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs to be followed again; what they ask for in detail is said when they are used."""
+        """The jobs to track again; their full request is set when they are adopted."""
         return [
             Job(
                 e.key,
@@ -94,54 +94,54 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Submit:
-    """The job is not there, or of no use: submit it. `why` says so where there was one."""
+    """The job is not there, or of no use: submit it. `why` is the reason if there was one."""
 
     why: str = ""
 
 
 @dataclass(frozen=True)
 class Adopt:
-    """The job is there as it would be submitted now: use it."""
+    """The job is there, unchanged: use it."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Replace:
-    """The job is there, but not as it would be submitted now: take it out first."""
+    """The job is there, but has changed: remove it first."""
 
     key: str
     why: str
 
 
-Verdict = Submit | Adopt | Replace
+Decision = Submit | Adopt | Replace
 
 NOT_SUBMITTED = "Snakemake was stopped before it was submitted"
 REMOVED = "it was removed from the queue"
-UNTOLD = "it is not in the queue, and neither event log nor history tells how it ended"
-CHANGED = "its command, inputs or resources are not what they were"
-NOT_WHOLE = "its folder is not complete"
+UNREPORTED = "it is not in the queue, and neither event log nor history has its end"
+CHANGED = "its command, inputs or resources have changed"
+INCOMPLETE = "its folder is not complete"
 
 
-def untold(
-    entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
+def unreported(
+    entries: Iterable[Entry], found: Mapping[str, str], events: Iterable[tuple[str, Event]]
 ) -> list[str]:
-    """Return the ids of jobs that are not in the queue and whose end the log does not tell."""
-    ids, ends = _by_log(told)
+    """Return the ids of jobs that are not in the queue and have no end in the log."""
+    ids, ends = _by_log(events)
     known = (ids.get(e.key) or e.job_id for e in entries if e.key not in found)
     return sorted({job_id for job_id in known if job_id and job_id not in ends})
 
 
-def left(
-    entries: Iterable[Entry], found: Mapping[str, str], told: Iterable[tuple[str, Event]]
+def leftover(
+    entries: Iterable[Entry], found: Mapping[str, str], events: Iterable[tuple[str, Event]]
 ) -> Leftover:
     """Return what is left of a run.
 
-    `found` has the queue's jobs (key → id), `told` the whole event log. Where a key was submitted
-    more than once, the latest id counts. A job that the log does not end and that is not in the
-    queue is lost; one that was removed has to be submitted anew, too.
+    `found` has the queue's jobs (key → id), `events` is the whole event log. If a key was submitted
+    more than once, the latest id counts. A job that is not in the queue and has no end in the log
+    is lost; one that was removed has to be submitted again, too.
     """
-    ids, ends = _by_log(told)
+    ids, ends = _by_log(events)
     kept: dict[str, Entry] = {}
     gone: dict[str, str] = {}
     for entry in sorted(entries, key=lambda entry: entry.key):
@@ -152,19 +152,19 @@ def left(
         elif end is not None:
             gone[entry.identity] = REMOVED
         else:
-            gone[entry.identity] = UNTOLD if job_id else NOT_SUBMITTED
+            gone[entry.identity] = UNREPORTED if job_id else NOT_SUBMITTED
     used = {entry.key for entry in kept.values()}
-    strays = tuple(job_id for key, job_id in found.items() if key not in used)
-    return Leftover(kept, strays, gone={who: why for who, why in gone.items() if who not in kept})
+    orphans = tuple(job_id for key, job_id in found.items() if key not in used)
+    return Leftover(kept, orphans, gone={who: why for who, why in gone.items() if who not in kept})
 
 
 def _by_log(
-    told: Iterable[tuple[str, Event]],
+    events: Iterable[tuple[str, Event]],
 ) -> tuple[dict[str, str], dict[str, EventKind]]:
-    """Return the latest id of each key, and how jobs (by id) ended."""
+    """Return the latest id of each key, and the ends of jobs by id."""
     ids: dict[str, str] = {}
     ends: dict[str, EventKind] = {}
-    for job_id, event in told:
+    for job_id, event in events:
         if event.kind is EventKind.SUBMIT and event.key:
             ids[event.key] = job_id
             ends.pop(job_id, None)
@@ -175,17 +175,17 @@ def _by_log(
 
 def decide(
     entry: Entry | None, digest: str, *, complete: bool, ended: bool, gone: str = ""
-) -> Verdict:
-    """Return what to do with a job that would be submitted with `digest` now.
+) -> Decision:
+    """Decide about a job that would be submitted with `digest` now.
 
-    `entry` is what is left of the same job, `complete` says whether its job folder is there,
-    `ended` whether it is over; `gone` says why nothing is left of it, if it was there before.
+    `entry` is what is left of the same job, `complete` is True if its job folder is there, `ended`
+    if it is over; `gone` is the reason why nothing is left of it, if it was there before.
     """
     if entry is None:
         return Submit(gone)
     if entry.digest == digest and complete:
         return Adopt(entry.key)
-    why = CHANGED if entry.digest != digest else NOT_WHOLE
+    why = CHANGED if entry.digest != digest else INCOMPLETE
     return Submit(why) if ended else Replace(entry.key, why)
 
 

@@ -1,8 +1,8 @@
-"""Jobs that HTCondor has forgotten: idle beside a free pilot, and offered to nobody.
+"""Find idle jobs that the schedd no longer offers to the negotiator although a pilot has room.
 
-A schedd (25.14) may keep a job out of its list of runnable ones although nothing runs for it, as
-when the pilot is gone to which an image had been sent ahead. Then no negotiator hears of the job
-until its status changes. Others wait for ever for an image that nobody sends: they are blocked.
+A schedd (25.14) may keep a job out of its list of runnable jobs although nothing runs for it, as
+when the pilot is gone to which an image had been sent ahead. Then no negotiator gets the job until
+its status changes. Others stay blocked: they wait for an image that nobody sends.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 
-BESIDE_S = 180.0
-"""A job that is beside free room for so long has been passed over by several cycles of a negotiator
-(NEGOTIATOR_INTERVAL is 60 s)."""
+STUCK_AFTER_S = 180.0
+"""A job that did not start although there was room for this time has been passed over in several
+negotiation cycles (NEGOTIATOR_INTERVAL is 60 s)."""
 
 BACK_OFF_FACTOR = 2
-WAKES_MAX = 4
-"""Something is done about a job after 3 min, and again after 6, 12 and 24 min more: what four times
-did not help has another cause."""
+REMATCHES_MAX = 4
+"""A job is rematched after 3 min, and again after 6, 12 and 24 min more: if four times did not
+help, there is another cause."""
 
 BLOCKED_S = 600.0
-"""A large image may take minutes to a pilot. A job that waits for one for so long waits in vain,
-and holding it does not help (25.14)."""
+"""The transfer of a large image to a pilot may take minutes. After this time it will not arrive,
+and holding the job does not help (25.14)."""
 
-WAKE_AT_ONCE = 10
-"""The schedd makes its list anew for one job as for many."""
+REMATCH_AT_ONCE = 10
+"""Jobs to rematch in one request. The schedd rebuilds its list for one job as for many."""
 
 GAP_S = 90.0
-"""Of the time between two looks that are further apart, nothing is known."""
+"""If two looks are further apart, the time between them does not count."""
 
 SPANS_MAX = 50
 
@@ -53,10 +53,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class CapacityHistory:
-    """When there was room for waiting jobs, by class, as looks at the pilots have shown.
+    """Times in which there was room for waiting jobs, by class, from looks at the pilots.
 
-    `spans` begin anew when a job is started on a pilot that has such room: then HTCondor is at
-    work there. `free` has the pilots with room at the latest look, which was at `looked_s`.
+    `spans` restart when a job starts on a pilot with room: HTCondor matches jobs then. `free` has
+    the pilots with room at the latest look, which was at `looked_s`.
     """
 
     spans: Mapping[JobClass, tuple[Span, ...]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class CapacityHistory:
     looked_s: float = float("-inf")
 
     def after(self, snapshot: Snapshot, started_s: Mapping[str, float]) -> CapacityHistory:
-        """Return this after one more look; `started_s` has the latest start on each pilot."""
+        """Return this after one more look; `started_s` has the latest job start on each pilot."""
         now_s = snapshot.now_s
         rooms = _rooms(snapshot)
         free, spans = {}, {}
@@ -75,7 +75,7 @@ class CapacityHistory:
                 if may_run_on(job_class, offer) and not lacks(job_class, room, life_s)
             )
             before = self.free.get(job_class, frozenset())
-            # room may have come and gone since: what counts was there at both looks
+            # room may have come and gone between looks: it counts if it was there at both
             stayed = bool(here & before) and now_s - self.looked_s <= GAP_S
             known = list(self.spans.get(job_class, ()))
             if stayed:
@@ -88,7 +88,7 @@ class CapacityHistory:
         return CapacityHistory(spans, free, now_s)
 
     def time_s(self, job_class: JobClass, since_s: float, until_s: float) -> float:
-        """Return for how long there was room for jobs of a class in a time."""
+        """Return how long there was room for jobs of a class between two times."""
         return sum(
             max(0.0, min(span.until_s, until_s) - max(span.from_s, since_s))
             for span in self.spans.get(job_class, ())
@@ -96,7 +96,7 @@ class CapacityHistory:
 
 
 class RematchCount(NamedTuple):
-    """How often a job was woken, and when last."""
+    """Number of times a job was rematched, and time of the last one."""
 
     times: int
     at_s: float
@@ -104,12 +104,12 @@ class RematchCount(NamedTuple):
 
 @dataclass(frozen=True)
 class NegotiationStatus:
-    """What the access point and the negotiators say.
+    """The state of negotiation for idle jobs of the run.
 
-    `cycles_s` is when the second latest cycle began that a negotiator has completed, None if none
-    tells. `refused` are idle jobs of the run, by id, that a negotiator has found no slot for since
-    then, `resting` those that the access point itself lets wait for a moment. `blocked_for_s` says
-    how long jobs have been waiting for an image that is on its way to a pilot.
+    `cycles_s` is the start of the second latest completed negotiation cycle, None if unknown.
+    `refused` are ids of jobs for which a negotiator has found no slot since then, `resting` of
+    those that the access point itself delays. `blocked_for_s` has how long jobs have been waiting
+    for an image that is on its way to a pilot.
     """
 
     cycles_s: float | None
@@ -119,62 +119,65 @@ class NegotiationStatus:
 
 
 def overdue(
-    jobs: Iterable[Job], beside: CapacityHistory, woken: Mapping[str, RematchCount], known_s: float
+    jobs: Iterable[Job],
+    capacity: CapacityHistory,
+    counts: Mapping[str, RematchCount],
+    known_s: float,
 ) -> dict[str, float]:
-    """Return the keys of jobs that have waited beside free room for too long, each with since when.
+    """Return the keys of jobs that have waited too long although there was room, with the start.
 
-    `known_s` is the time up to which all is known of the jobs.
+    `known_s` is the time up to which the state of the jobs is known.
     """
     found = {}
     for job in jobs:
         if job.state is not JobState.WAITING or not job.job_id:
             continue
-        before = woken.get(job.key, RematchCount(0, 0.0))
+        before = counts.get(job.key, RematchCount(0, 0.0))
         since_s = max(job.since_s or 0.0, before.at_s)
-        patience_s = BESIDE_S * BACK_OFF_FACTOR**before.times
-        is_due = beside.time_s(job.job_class, since_s, known_s) >= patience_s
-        if is_due and before.times < WAKES_MAX:
-            spans = beside.spans[job.job_class]
+        patience_s = STUCK_AFTER_S * BACK_OFF_FACTOR**before.times
+        is_due = capacity.time_s(job.job_class, since_s, known_s) >= patience_s
+        if is_due and before.times < REMATCHES_MAX:
+            spans = capacity.spans[job.job_class]
             found[job.key] = max(since_s, spans[0].from_s)
     return found
 
 
-def forgotten(
-    jobs: Iterable[Job], since_s: Mapping[str, float], offers: NegotiationStatus
+def stuck(
+    jobs: Iterable[Job], since_s: Mapping[str, float], status: NegotiationStatus
 ) -> list[Job]:
-    """Return those of the overdue `jobs` of which no negotiator was told, the oldest first.
+    """Return those of the overdue `jobs` that no negotiator was offered, the oldest first.
 
-    A negotiator that finds no slot says so of one job of those that ask for the same. Where none
-    has completed two cycles meanwhile, or none tells, nothing is known.
+    A negotiator that finds no slot refuses one job of those with the same request. If none has
+    completed two cycles meanwhile, nothing is known.
     """
     listed = list(jobs)
-    refused = {job.request for job in listed if job.job_id in offers.refused}
-    if offers.cycles_s is None:
+    refused = {job.request for job in listed if job.job_id in status.refused}
+    if status.cycles_s is None:
         return []
     silent = [
         job
         for job in listed
         if job.key in since_s
         and job.request not in refused
-        and job.job_id not in offers.resting
-        and offers.blocked_for_s.get(job.job_id, BLOCKED_S) >= BLOCKED_S
-        and offers.cycles_s >= since_s[job.key]
+        and job.job_id not in status.resting
+        and status.blocked_for_s.get(job.job_id, BLOCKED_S) >= BLOCKED_S
+        and status.cycles_s >= since_s[job.key]
     ]
-    return sorted(silent, key=lambda job: (since_s[job.key], job.key))[:WAKE_AT_ONCE]
+    return sorted(silent, key=lambda job: (since_s[job.key], job.key))[:REMATCH_AT_ONCE]
 
 
-def is_to_be_renewed(
-    job: Job, woken: Mapping[str, RematchCount], offers: NegotiationStatus
+def needs_resubmission(
+    job: Job, counts: Mapping[str, RematchCount], status: NegotiationStatus
 ) -> bool:
-    """Whether a forgotten job is to be submitted anew: waking it did not help, or would not."""
-    return job.key in woken or job.job_id in offers.blocked_for_s
+    """Return True if rematching a stuck job did not help, or would not."""
+    return job.key in counts or job.job_id in status.blocked_for_s
 
 
 _Room = tuple[Shape, float, str]
 
 
 def _rooms(snapshot: Snapshot) -> dict[str, _Room]:
-    """Return what is free now on each pilot, for how long, and the pilot's offer."""
+    """Return free resources of each pilot, its remaining life, and its offer."""
     rooms = {}
     for pilot in snapshot.pilots:
         serves = pilot.state is PilotState.READY and pilot.name not in snapshot.shunned
@@ -188,7 +191,7 @@ def _rooms(snapshot: Snapshot) -> dict[str, _Room]:
 
 
 def _joined(spans: Iterable[Span], from_s: float) -> tuple[Span, ...]:
-    """Return what is left of `spans` after `from_s`; those that touch become one."""
+    """Return `spans` after `from_s`; adjacent ones are joined."""
     joined: list[Span] = []
     for span in spans:
         begins_s = max(span.from_s, from_s)

@@ -1,32 +1,83 @@
-"""How many jobs go to the access point, and which of those that wait with us go first."""
+"""Decide which jobs are submitted next, and how many: the list of unsent jobs and its limits."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.model.resources import Request
+from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, Request
 
 QUEUED_MAX = 10_000
 """Jobs that one user may have in the queue of an access point of the OSPool (OSPool documentation,
 overview/references/policy.md)."""
 
 BATCH_MAX = 5000
-"""Jobs submitted at once. An access point takes 20,000 (HTCondor manual, MAX_JOBS_PER_SUBMISSION)
-and does nothing else meanwhile."""
+"""Jobs submitted at once. An access point accepts 20,000 (HTCondor manual,
+MAX_JOBS_PER_SUBMISSION) and does nothing else meanwhile."""
 
 STEP = 20
-"""Jobs that were held back go in when this part of the queue has become free, not one by one."""
+"""Jobs that had no room are submitted when this fraction of the queue is free, not one by one."""
 
 ASK_AGAIN_S = 60.0
 """An access point that was full is asked for more room after this time."""
 
 
-class SubmissionThrottle:
-    """How many jobs the access point may be given now. `notices` is what there is to say of it.
+class SubmitQueue:
+    """Keys of jobs: `unsent` are to be submitted, of those `in_doubt` the outcome is unknown.
 
-    When it refused for want of room, what it had then is taken as its limit for a while, so that
-    jobs go in as others leave and nothing is asked in vain.
+    `apart` is True if jobs to submit are to be spread, see `balance.apart`. `paused_there` and
+    `apart_there` are the settings of all jobs in the access point's queue, None if unknown.
+    """
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+        self.unsent: list[str] = []
+        self.in_doubt: list[str] = []
+        self.apart = False
+        self.paused_there: bool | None = False
+        self.apart_there: bool | None = False
+
+    def forget_settings(self) -> None:
+        """Record that jobs in the queue may have any settings."""
+        self.paused_there = self.apart_there = None
+
+    def take(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
+        """Take up to `room` jobs off the list; return their keys by request."""
+        kinds: defaultdict[Request, list[str]] = defaultdict(list)
+        unsent = [key for key in self.unsent if self._is_prepared(key)]
+        for key in unsent:
+            kinds[self._table[key].request].append(key)
+        taken = shares(kinds, self._table.queued, room)
+        self.unsent = without(unsent, taken)
+        return taken
+
+    def sending(self, keys: Iterable[str]) -> list[str]:
+        """Return those of these jobs that are still to be submitted, and mark them in doubt."""
+        now = [key for key in keys if self._is_prepared(key)]
+        self.in_doubt += now
+        return now
+
+    def answered(self, keys: Container[str]) -> None:
+        """Record that the outcome for these jobs is known."""
+        self.in_doubt = [key for key in self.in_doubt if key not in keys]
+
+    def clear(self) -> None:
+        """Drop all jobs."""
+        self.unsent.clear()
+        self.in_doubt.clear()
+
+    def _is_prepared(self, key: str) -> bool:
+        return self._table[key].state is JobState.PREPARED
+
+
+class SubmissionThrottle:
+    """Limit the jobs in the access point's queue. `notices` are messages for the user.
+
+    When the access point refuses jobs as it is full, the number it has then is the limit for a
+    while, so that jobs are submitted as others leave and no request is wasted.
     """
 
     def __init__(self, queued_max: int = QUEUED_MAX) -> None:
@@ -38,9 +89,9 @@ class SubmissionThrottle:
         self.notices: list[str] = []
 
     def room(self, queued: int, unsent: int, elsewhere: int = 0) -> int:
-        """Return how many of `unsent` jobs may go in while `queued` of ours are there.
+        """Return how many of `unsent` jobs may be submitted beside `queued` ones of this run.
 
-        `elsewhere` is how many other runs of the same workflow have in the queue.
+        `elsewhere` is the number of jobs that other runs of the same workflow have in the queue.
         """
         most = self._queued_max - elsewhere
         if self._full_at is not None:
@@ -57,7 +108,7 @@ class SubmissionThrottle:
         return room if room >= max(1, most // STEP) else 0
 
     def batches(self, taken: Mapping[Request, list[str]]) -> list[tuple[Request, list[str]]]:
-        """Return what goes in one submission each."""
+        """Split jobs into submissions."""
         return [
             (request, keys[start : start + self.batch_max])
             for request, keys in taken.items()
@@ -65,7 +116,7 @@ class SubmissionThrottle:
         ]
 
     def sent(self, unsent: int) -> None:
-        """Take in that jobs went in, and that `unsent` are left."""
+        """Record that jobs were submitted and `unsent` are left."""
         if not unsent:
             self._held_back = False
         if not unsent and self._full and self._full_at is None:
@@ -73,9 +124,9 @@ class SubmissionThrottle:
             self.notices.append("the access point has room for all jobs again")
 
     def refused(self, room: int, queued: int, why: str, *, at_once: bool) -> None:
-        """Take in that the access point takes no more than `room` jobs beside `queued` of ours.
+        """Record that the access point accepts only `room` jobs beside `queued` ones of this run.
 
-        `at_once` says that so many are the most it takes in one submission.
+        With `at_once`, that is the limit of one submission.
         """
         if at_once and room:
             self.batch_max = room
@@ -88,7 +139,7 @@ class SubmissionThrottle:
             )
 
     def tick(self, now_s: float) -> None:
-        """Have an access point that was full asked again when it is time to."""
+        """Lift the limit of an access point that was full when it is time to ask again."""
         if self._full_at is None:
             return
         if self._again_s is None:
@@ -100,10 +151,10 @@ class SubmissionThrottle:
 def shares(
     unsent: Mapping[Request, list[str]], queued: Mapping[Request, int], room: int
 ) -> dict[Request, list[str]]:
-    """Return which keys of `unsent` go in when there is `room`; of each request the oldest.
+    """Return the keys of `unsent` to submit into `room`; of each request the oldest.
 
-    The requests of which the fewest jobs are in the queue come first, up to an equal number of
-    each: jobs that find no pilot must not keep those out that would.
+    The requests with the fewest jobs in the queue come first, up to an equal number of each: jobs
+    that no pilot fits must not keep out those that would run.
     """
     if sum(map(len, unsent.values())) <= room:
         return dict(unsent)

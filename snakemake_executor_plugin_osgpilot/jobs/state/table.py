@@ -1,7 +1,5 @@
-"""All jobs of a run and the sums over them; the one place where a job changes.
-
-What scaling and the record need is kept up to date with every change, so that a look at it costs
-nothing that grows with the number of jobs.
+"""All jobs of a run and the sums over them, kept up to date with every change, so that reading
+them costs nothing that grows with the number of jobs.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
 """The states of a job that is in the access point's queue."""
 
 QUICK_S = 60.0
-"""A job that fails sooner than this may have met a node on which every job fails."""
+"""A job that fails sooner than this may have hit a node on which every job fails."""
 
 RECENT_MAX = 30
-"""So many of the last jobs on a pilot tell what it is like now."""
+"""Number of last jobs on a pilot that count for its state now."""
 
 
 _Kind = TypeVar("_Kind", JobClass, Request)
@@ -31,8 +29,8 @@ _Kind = TypeVar("_Kind", JobClass, Request)
 
 @dataclass(slots=True)
 class RuleSums:
-    """Sums over the jobs of one rule. Jobs in execution count with cores and cores × start time,
-    so that their core-seconds follow for any moment. `cores` are those that the jobs ask for.
+    """Sums over the jobs of one rule. Running jobs count with cores and cores × start time, so that
+    their core-seconds follow for any moment. `cores` are those that the jobs request.
     """
 
     jobs: int = 0
@@ -52,7 +50,7 @@ class RuleSums:
 
 @dataclass(slots=True)
 class PilotOutcomes:
-    """How jobs ended on one pilot, by rule, and of the last ones in order whether they failed
+    """Ends of jobs on one pilot by rule; `recent` are the last ones in order, True if a job failed
     quickly."""
 
     ended: Counter[str] = field(default_factory=Counter)
@@ -65,7 +63,7 @@ class PilotOutcomes:
         return {rule for rule, _ in self.recent}
 
     def add(self, rule: str, *, failed: bool) -> None:
-        """Take in the end of a job."""
+        """Record the end of a job."""
         self.ended[rule] += 1
         if failed:
             self.failed[rule] += 1
@@ -73,14 +71,13 @@ class PilotOutcomes:
 
 
 class JobTable:
-    """Jobs by key, waiting jobs by class, queued ones by request, jobs in execution, sums by rule.
+    """Jobs by key, waiting jobs by class, queued ones by request, running jobs, sums by rule.
 
-    `served` has the pilots on which a job was ever started, with the time of the first start,
-    `started` that of the latest one there, `nodes` where they are, `outcomes` how jobs ended there,
-    and `judged` whether somebody looked at that since. `failed_on` has the places on which a job
-    failed, by identity. `runtimes_s` is what jobs took that succeeded, `changes` each job as it was
-    when it came to another state; who reads them empties them. `span_s` has the times of the first
-    and the last event of a job.
+    By pilot: `served` has the time of the first job start, `started` that of the latest one,
+    `nodes` the node, `outcomes` the ends of jobs; `judged` is True if they are evaluated.
+    `failed_on` has the places on which a job failed, by identity. `runtimes_s` are runtimes of jobs
+    that succeeded, `changes` each job as of its last change of state; readers empty both. `span_s`
+    has the times of the first and the last event of a job.
     """
 
     def __init__(self) -> None:
@@ -110,11 +107,11 @@ class JobTable:
         return iter(self._jobs.values())
 
     def count(self, *states: JobState) -> int:
-        """Return how many jobs are in one of these states."""
+        """Return the number of jobs in one of these states."""
         return sum(self._states[state] for state in states)
 
     def counts(self) -> dict[str, int]:
-        """Return how many jobs wait (also on hold), run, came to a good end, and failed."""
+        """Return the number of jobs that wait (or are held), run, succeeded, and failed."""
         return {
             "waiting": self.waiting.total() + self.count(JobState.HELD),
             "running": len(self.executing),
@@ -123,13 +120,13 @@ class JobTable:
         }
 
     def mark(self, at_s: float | None) -> None:
-        """Take in when something happened to a job of this run."""
+        """Record the time of an event of a job."""
         if at_s is not None:
             first_s, last_s = self.span_s or (at_s, at_s)
             self.span_s = min(first_s, at_s), max(last_s, at_s)
 
     def put(self, job: Job) -> Job:
-        """Take `job` in, in place of what is known under its key; return it."""
+        """Insert `job`, or replace the one with its key; return it."""
         before = self._jobs.get(job.key)
         if before is not None:
             self._count(before, -1)
@@ -138,7 +135,7 @@ class JobTable:
         if before is None or before.state is not job.state:
             self.changes.append(job)
         if job.state is JobState.ENDED and (before is None or not before.over):
-            self._learn(job)
+            self._record_end(job)
         if job.pilot:
             self.served.setdefault(job.pilot, job.started_s or 0.0)
             latest_s = self.started.get(job.pilot, 0.0)
@@ -148,7 +145,7 @@ class JobTable:
         return job
 
     def remember(self, past: Past) -> None:
-        """Count a job of an earlier life of the run, which is not followed any more."""
+        """Count a job of a previous session that is not tracked any more."""
         sums = self.rules[past.rule]
         sums.jobs += 1
         sums.cores += past.job_class.shape.cores
@@ -165,21 +162,21 @@ class JobTable:
             self.failed_at(past.identity, past.failed_on)
 
     def drop(self, key: str) -> None:
-        """Forget a job that has no part in the run any more."""
+        """Remove a job that is no longer part of the run."""
         self._count(self._jobs.pop(key), -1)
 
     def failed_there(self, job: Job) -> None:
-        """Take in that the next try of a job had better be elsewhere."""
+        """Record that a job failed on its pilot."""
         if job.pilot:
             self.failed_at(job.identity, Place(job.pilot, job.node))
 
     def failed_at(self, identity: str, place: Place) -> None:
-        """Take in that a job failed at a place."""
+        """Record that a job failed at a place."""
         if identity:
             before = (each for each in self.failed_on.get(identity, ()) if each != place)
             self.failed_on[identity] = (*before, place)[-PLACES_MAX:]
 
-    def _learn(self, job: Job) -> None:
+    def _record_end(self, job: Job) -> None:
         if job.succeeded:
             self.failed_on.pop(job.identity, None)
         else:
@@ -188,7 +185,7 @@ class JobTable:
             return
         runtime_s = job.ended_s - job.started_s
         if job.exit_status == NODE_AT_FAULT:
-            # known, and the pilot itself takes no jobs until there is room again
+            # its pilot accepts no jobs until there is room again
             return
         failed = not job.succeeded and runtime_s < QUICK_S
         self.outcomes[job.pilot].add(job.rule, failed=failed)

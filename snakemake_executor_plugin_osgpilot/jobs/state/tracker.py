@@ -1,297 +1,597 @@
-"""What is known of the jobs of a run, and what is to be said about them (`queue` says it)."""
+"""Track all jobs of a run: apply events and answers of the access point, decide what is due."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 
-from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy as holds
+from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
 from snakemake_executor_plugin_osgpilot.jobs.state.black_holes import black_holes
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import CutOff, LostPilots
-from snakemake_executor_plugin_osgpilot.jobs.state.outbox import SubmitQueue
 from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import PilotStartFailures
-from snakemake_executor_plugin_osgpilot.jobs.state.release_schedule import Releases
+from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Past
+from snakemake_executor_plugin_osgpilot.jobs.state.release_schedule import ReleaseSchedule
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import StartFailureLimiter
-from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, JobTable
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import SubmitQueue
+from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, JobTable, RuleSums
+from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
+from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, JobClass, Request, Shape
 
 
 class JobTracker:
-    """Every job ends in `over` once, and only when it has left the access point's queue.
+    """The only way to the state of the jobs of a run.
 
-    `largest` is what the biggest pilot offers. `removals` are jobs that were given up,
-    `withdrawals` ones to be submitted anew: keys by job id, until the access point has answered
-    (no key: left from an earlier life). `waking` are ids of jobs that we hold and that wait still,
-    `suspects` the pilots that ruin jobs, with the reason, `machines` pilots by HTCondor's name for
-    them. `trial` are ids of jobs that are let start although the brake is on; `untried` says that
-    this is to be told, `pause_again` that one of them is not to start any more.
+    `take_ended` returns each job once, only after it has left the access point's queue. Methods
+    named `…_due` return a change that the access point has to make, those named `…_done` record
+    that it was made; until then it stays due.
+
+    `largest` is the shape of the biggest pilot. `suspects` are pilots that ruin jobs, with the
+    reason. Internally, `_removals` are failed jobs and `_withdrawals` jobs to resubmit, keys by job
+    id, until the access point has removed them (without a key: of a previous session).
+    `_rematching` are ids of jobs that are on a temporary hold, `_machines` pilots by HTCondor's
+    name for them, `_trial` ids of jobs that may start although the limiter is on.
     """
 
     def __init__(self, largest: Shape) -> None:
         self.largest = largest
-        self.ledger = JobTable()
-        self.over: dict[str, Job] = {}
-        self.notices: Counter[str] = Counter()
-        self.outbox = SubmitQueue(self.ledger)
-        self.removals: dict[str, str] = {}
-        self.withdrawals: dict[str, str] = {}
-        self.releases = Releases(self.ledger)
-        self.waking: set[str] = set()
-        self.key_by_id: dict[str, str] = {}
-        self._early: defaultdict[str, list[Event]] = defaultdict(list)
-        self.lost = LostPilots()
         self.suspects: dict[str, str] = {}
-        self.starts = PilotStartFailures()
-        self.machines: dict[str, str] = {}
-        self.trial: set[str] = set()
-        self.untried = self.pause_again = False
-        self.brake = StartFailureLimiter()
+        self._table = JobTable()
+        self._submit_queue = SubmitQueue(self._table)
+        self._release_schedule = ReleaseSchedule(self._table)
+        self._lost_pilots = LostPilots()
+        self._start_failures = PilotStartFailures()
+        self._limiter = StartFailureLimiter()
+        self._ended: dict[str, Job] = {}
+        self._messages: list[str] = []
+        self._notices: Counter[str] = Counter()
+        self._removals: dict[str, str] = {}
+        self._withdrawals: dict[str, str] = {}
+        self._rematching: set[str] = set()
+        self._key_by_id: dict[str, str] = {}
+        self._early: defaultdict[str, list[Event]] = defaultdict(list)
+        self._machines: dict[str, str] = {}
+        self._trial: set[str] = set()
+        self._trial_due = self._repeat_pause = False
 
-    def add(self, jobs: Iterable[Job]) -> None:
-        """Take new jobs in."""
-        self.outbox.unsent += [self.ledger.put(job).key for job in jobs]
+    # --- read ---
+
+    def __getitem__(self, key: str) -> Job:
+        return self._table[key]
 
     def any_left(self) -> bool:
-        """Whether the access point's queue may have a job of ours."""
-        return bool(self.queued or self.outbox.in_doubt)
+        """Return True if a job may still be in the access point's queue."""
+        return bool(self.queued or self.in_doubt)
 
     @property
     def queued(self) -> int:
-        """How many jobs of ours the access point has, for all we know."""
-        return self.ledger.count(*QUEUED) + len(self.removals) + len(self.withdrawals)
+        """The number of jobs in the access point's queue, as far as known."""
+        return self._table.count(*QUEUED) + len(self._removals) + len(self._withdrawals)
 
-    def not_sent(self, keys: Collection[str], why: str = "") -> None:
-        """Take in that jobs were not taken, for good if there is a reason."""
-        self.outbox.answered(keys)
-        for key in keys if why else ():
-            self.give_up(self.ledger[key], why)
-        if not why:
-            self._send_or_tell(keys)
+    @property
+    def has_waiting(self) -> bool:
+        """True if a job is idle or not yet submitted."""
+        return bool(self._table.waiting)
 
-    def learn(self, ids: Mapping[str, str]) -> None:
-        """Take in that jobs (by key) are in the queue, under which id."""
-        self.outbox.answered(ids)
+    @property
+    def has_ended(self) -> bool:
+        """True if `take_ended` would return a job."""
+        return bool(self._ended)
+
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """The times of the first and the last event of a job, None before the first one."""
+        return self._table.span_s
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of jobs by state, see `JobTable.counts`."""
+        return self._table.counts()
+
+    def rule_sums(self) -> dict[str, RuleSums]:
+        """Return a copy of the sums over the jobs of each rule."""
+        return deepcopy(dict(self._table.rules))
+
+    def first_starts_s(self) -> dict[str, float]:
+        """Return the time of the first job start on each pilot that ever started one."""
+        return dict(self._table.served)
+
+    def busy_pilots(self) -> set[str]:
+        """Return the names of pilots that run a job."""
+        return {job.pilot for job in self._table.executing.values()}
+
+    def waiting_in(self, classes: Collection[JobClass]) -> list[Job]:
+        """Return the waiting jobs of these classes."""
+        if not self._table.waiting.keys() & set(classes):
+            return []
+        return [job for job in self._table if job.waits and job.job_class in classes]
+
+    def is_known(self, job_id: str) -> bool:
+        """Return True if the job has or had this id at the access point."""
+        return job_id in self._key_by_id
+
+    def is_in(self, job_id: str, *states: JobState) -> bool:
+        """Return True if the job has this id now and is in one of these states."""
+        key = self._key_by_id.get(job_id)
+        job = None if key is None else self._table[key]
+        return job is not None and job.job_id == job_id and job.state in states
+
+    def held_ids(self) -> set[str]:
+        """Return the ids of held jobs."""
+        return {job.job_id for job in self._table if job.state is JobState.HELD}
+
+    def missing_ids(self, found: Collection[str]) -> list[str]:
+        """Return the ids of jobs that have not ended and are not among those `found`."""
+        return sorted({job.job_id for job in self._table if not job.over} - {"", *found})
+
+    def view(self) -> View:
+        """Return the input of scaling; each runtime is in one view only."""
+        table = self._table
+        runtimes_s, table.runtimes_s = table.runtimes_s, []
+        return View(
+            waiting=table.waiting.copy(),
+            executing=tuple(table.executing.values()),
+            served=dict(table.served),
+            runtimes_s=runtimes_s,
+            suspects=dict(self.suspects),
+            brake=self._limiter.reason,
+            ours=self._key_by_id,
+            started=dict(table.started),
+            rules={rule: replace(sums) for rule, sums in table.rules.items()},
+            on_trial=bool(self._trial),
+        )
+
+    def take_ended(self) -> dict[str, Job]:
+        """Return the jobs that ended since the last call, by key."""
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def take_notices(self) -> list[str]:
+        """Return the messages for the user since the last call, equal ones of jobs counted."""
+        messages, self._messages = self._messages, []
+        notices, self._notices = self._notices, Counter()
+        return messages + [f"{count} job(s) of rule {text}" for text, count in notices.items()]
+
+    def take_changes(self) -> list[Job]:
+        """Return the jobs that changed state since the last call, each as of that change."""
+        changes, self._table.changes = self._table.changes, []
+        return changes
+
+    # --- submit ---
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Register new jobs."""
+        self._submit_queue.unsent += [self._table.put(job).key for job in jobs]
+
+    @property
+    def unsent(self) -> int:
+        """The number of jobs that are not submitted yet."""
+        return len(self._submit_queue.unsent)
+
+    @property
+    def sendable(self) -> int:
+        """The number of jobs to submit now: none while starts are suspended."""
+        return 0 if self._limiter.on else self.unsent
+
+    @property
+    def in_doubt(self) -> bool:
+        """True if the outcome of a submission is unknown."""
+        return bool(self._submit_queue.in_doubt)
+
+    def take_unsent(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
+        """Return the keys of up to `room` jobs to submit, by request, and take them off the list of
+        unsent jobs."""
+        return self._submit_queue.take(room)
+
+    def put_back(self, keys: Iterable[str]) -> None:
+        """Return jobs that were taken and not tried to the list of unsent jobs."""
+        self._submit_queue.unsent += keys
+
+    def begin_submission(self, keys: Iterable[str]) -> list[Job]:
+        """Return those of these jobs that are still to be submitted; their outcome is unknown until
+        `submitted`, `not_sent` or `settle`."""
+        return [self._table[key] for key in self._submit_queue.sending(keys)]
+
+    @property
+    def avoided_pilots(self) -> tuple[str, ...]:
+        """The pilots that no job may start on."""
+        return self._lost_pilots.avoid
+
+    @property
+    def apart(self) -> bool:
+        """True if jobs that need much memory are spread over pilots, see `balance.apart`."""
+        return self._submit_queue.apart
+
+    def submitted(self, ids: Mapping[str, str]) -> None:
+        """Record the ids of jobs in the queue, by key."""
+        self._submit_queue.answered(ids)
         for key, job_id in ids.items():
-            self.key_by_id[job_id] = key
-            job = replace(self.ledger[key], job_id=job_id)
+            self._key_by_id[job_id] = key
+            job = replace(self._table[key], job_id=job_id)
             if job.over:
-                self.removals[job_id] = key
+                self._removals[job_id] = key
             elif job.state is JobState.PREPARED:
                 job = replace(job, state=JobState.WAITING)
-            self.ledger.put(job)
+            self._table.put(job)
             for event in self._early.pop(job_id, ()):
                 self.apply(job_id, event)
 
+    def not_sent(self, keys: Collection[str], why: str = "") -> None:
+        """Record that jobs were not accepted; with a reason, they fail."""
+        self._submit_queue.answered(keys)
+        for key in keys if why else ():
+            self.fail(self._table[key], why)
+        if not why:
+            self._resend_or_report(keys)
+
     def settle(self, found: Mapping[str, str]) -> None:
-        """End the doubt about submissions without an answer: what is in the queue was `found`."""
-        doubtful, self.outbox.in_doubt = self.outbox.in_doubt, []
-        self.learn({key: found[key] for key in doubtful if key in found})
-        self._send_or_tell(key for key in doubtful if key not in found)
+        """Resolve unknown outcomes of submissions by the jobs `found` in the queue."""
+        doubtful, self._submit_queue.in_doubt = self._submit_queue.in_doubt, []
+        self.submitted({key: found[key] for key in doubtful if key in found})
+        self._resend_or_report(key for key in doubtful if key not in found)
+
+    def submit_no_more(self) -> None:
+        """Drop the list of jobs to submit."""
+        self._submit_queue.clear()
+
+    def kept_off(self, key: str) -> tuple[str, ...]:
+        """Return the nodes or pilots that a job must not run on, since it failed there before."""
+        failed_on = self._table.failed_on.get(self._table[key].identity)
+        if not failed_on:
+            return ()
+        away = {*self._lost_pilots.over, *self._lost_pilots.avoid}
+        live = (Place(*each) for each in self._table.nodes.items() if each[0] not in away)
+        return kept_off(failed_on, live)
+
+    # --- restore ---
+
+    def remember(self, past: Past) -> None:
+        """Count a job that ended in a previous session."""
+        self._table.remember(past)
+        for at_s in (past.started_s, past.ended_s):
+            self._table.mark(at_s)
+
+    def follow(self, jobs: Collection[Job]) -> None:
+        """Register jobs that a previous session submitted."""
+        if jobs:
+            self._submit_queue.forget_settings()
+        for job in jobs:
+            self._key_by_id[self._table.put(job).job_id] = job.key
+
+    def remove_orphans(self, job_ids: Iterable[str]) -> None:
+        """Have jobs of a previous session removed that are of no use."""
+        self._removals |= dict.fromkeys(job_ids, "")
+
+    def replay(self, job_id: str, event: Event) -> None:
+        """Apply an event of a previous session, perhaps of a job that is not tracked any more."""
+        self._table.mark(event.at_s)
+        if event.kind is EventKind.EXECUTE and event.pilot:
+            self._table.served.setdefault(event.pilot, event.at_s)
+        if self.is_known(job_id):
+            self.apply(job_id, event)
+
+    def record_failure(self, identity: str, place: Place) -> None:
+        """Record that an earlier attempt of a job failed at `place`."""
+        self._table.failed_at(identity, place)
+
+    def adopt(self, job: Job) -> None:
+        """Complete a restored job with its request; if it has ended, have it reported again."""
+        known = self._table[job.key]
+        known = self._table.put(replace(known, request=job.request, urls=job.urls))
+        if known.over and job.key not in self._removals.values():
+            self._report_end(job.key)
+
+    def replace_job(self, job: Job, old_key: str) -> None:
+        """Register a new job to submit once the restored job `old_key` has left the queue."""
+        old = self._table[old_key]
+        if not old.job_id or old.over:
+            if not old.over:
+                self.fail(old, "it was replaced")
+            self.add([job])
+            return
+        self._table.put(job)
+        self._table.drop(old_key)
+        del self._key_by_id[old.job_id]
+        self._release_schedule.drop(old_key)
+        self._withdrawals[old.job_id] = job.key
+
+    # --- events ---
 
     def apply(self, job_id: str, event: Event) -> None:
-        """Take in one event of the log, which can be quicker than the answer to a submission."""
-        key = self.key_by_id.get(job_id)
+        """Apply one event of the log, which may arrive before the answer to a submission."""
+        key = self._key_by_id.get(job_id)
         if key is None:
-            if event.key and event.key not in self.ledger:
-                # submitted by an earlier life in its last moment, and counted as lost since
-                self.removals[job_id] = ""
+            if event.key and event.key not in self._table:
+                # submitted by the previous session in its last moment, and counted as lost since
+                self._removals[job_id] = ""
                 return
             self._early[job_id].append(event)
             return
-        before = self.ledger[key]
+        before = self._table[key]
         if before.over or before.job_id != job_id:
             return
-        if holds.is_ours(event):
-            self.waking.add(job_id)
+        if hold_policy.is_temporary(event):
+            self._rematching.add(job_id)
             return
-        self.waking.discard(job_id)
+        self._rematching.discard(job_id)
         if event.kind is EventKind.MATCHED:
-            self.lost.matched[job_id] = event.pilot
+            self._lost_pilots.matched[job_id] = event.pilot
             return
         if event.kind is not EventKind.USAGE:
-            self.lost.matched.pop(job_id, None)
-        # with a pilot that is known, its end tells
-        adrift = event.kind is EventKind.ADRIFT and before.state is JobState.WAITING
-        self.lost.drifts(job_id, event.at_s if adrift else None)
-        self._note_start(job_id, event)
-        self.ledger.mark(event.at_s)
-        job = self.ledger.put(apply_event(before, event))
+            self._lost_pilots.matched.pop(job_id, None)
+        # if the pilot of the job is known, the end of that pilot counts instead
+        unknown = event.kind is EventKind.DISCONNECTED and before.state is JobState.WAITING
+        self._lost_pilots.set_disconnected(job_id, event.at_s if unknown else None)
+        self._record_start(job_id, event)
+        self._table.mark(event.at_s)
+        job = self._table.put(apply_event(before, event))
         if job.over:
-            self.tell(key)
+            self._report_end(key)
         elif event.kind is EventKind.HELD:
-            self._judge(job, event.at_s)
+            self._act_on_hold(job, event.at_s)
         elif len(job.failed_attempts) > len(before.failed_attempts):
             self._interrupted(job)
 
-    def _note_start(self, job_id: str, event: Event) -> None:
-        """Take in what an event tells of its pilot: did the job come to run there?"""
-        key = self.key_by_id[job_id]
-        if event.kind is EventKind.ADRIFT:
-            job = self.ledger[key]
+    def _record_start(self, job_id: str, event: Event) -> None:
+        """Record whether a job started on its pilot or failed to."""
+        key = self._key_by_id[job_id]
+        if event.kind is EventKind.DISCONNECTED:
+            job = self._table[key]
             known = job.pilot if job.state is JobState.RUNNING else ""
-            pilot = known or self.machines.get(event.place, "")
-            self.lost.cut_off[key] = CutOff(pilot, job_id, event.at_s)
-        elif self.lost.cut_off:
-            self.lost.cut_off.pop(key, None)
+            pilot = known or self._machines.get(event.place, "")
+            self._lost_pilots.cut_off[key] = CutOff(pilot, job_id, event.at_s)
+        elif self._lost_pilots.cut_off:
+            self._lost_pilots.cut_off.pop(key, None)
         if event.kind is EventKind.EXECUTE:
             if event.machine:
-                self.machines[event.machine] = event.pilot
-            self.starts.ran(event.pilot)
-            if job_id in self.trial:
-                self.trial.discard(job_id)
-                self.brake = self.brake if self.trial else self.brake.came_to_run()
+                self._machines[event.machine] = event.pilot
+            self._start_failures.started(event.pilot)
+            if job_id in self._trial:
+                self._trial.discard(job_id)
+                self._limiter = self._limiter if self._trial else self._limiter.after_trial()
         if event.failed_start:
-            self.brake = self.brake.struck(event.at_s)
-            self.pause_again |= job_id in self.trial
-            self.trial.discard(job_id)
-        if event.failed_there and (struck := self.machines.get(event.place)):
-            self.starts.failed(struck, event.at_s)
+            self._limiter = self._limiter.after_failure(event.at_s)
+            self._repeat_pause |= job_id in self._trial
+            self._trial.discard(job_id)
+        if event.failed_there and (pilot := self._machines.get(event.place, "")):
+            self._start_failures.failed(pilot, event.at_s)
 
-    def tend(self, now_s: float) -> None:
-        """Let pilots rest on which starts fail; try some jobs when nothing is started for long."""
-        self.lost.rest(self.starts.resting(now_s))
-        if bad := {p: why for p, why in self.starts.bad().items() if p not in self.suspects}:
-            self.suspects |= bad
-            self.lost.keep_off(bad)
-        cut_off = self.lost.cut_off.items()
-        there = (JobState.WAITING, JobState.RUNNING)
-        self.lost.cut_off = {key: each for key, each in cut_off if self._is(each.job_id, *there)}
-        self.brake = self.brake.at(now_s)
-        self.trial = {i for i in self.trial if self.brake.on and self._is(i, JobState.WAITING)}
-        if not self.trial and (number := self.brake.may_try(now_s)):
-            waiting = (i for i in self.key_by_id if self._is(i, JobState.WAITING))
-            self.trial = set(islice(waiting, number))
-            self.untried = bool(self.trial)
+    def add_machines(self, machines: Mapping[str, str]) -> None:
+        """Record pilots by HTCondor's name for them."""
+        self._machines |= machines
 
-    def _is(self, job_id: str, *states: JobState) -> bool:
-        """Whether a job is in one of these states, under this id."""
-        key = self.key_by_id.get(job_id)
-        job = None if key is None else self.ledger[key]
-        return job is not None and job.job_id == job_id and job.state in states
-
-    def judge_pilots(self) -> None:
-        """Keep jobs off pilots on which those fail that do well elsewhere, from now on."""
-        if self.ledger.judged:
+    def find_black_holes(self) -> None:
+        """Keep jobs off pilots on which jobs fail that succeed elsewhere."""
+        if self._table.judged:
             return
-        self.ledger.judged = True
-        found = black_holes(self.ledger.outcomes, self.suspects)
+        self._table.judged = True
+        found = black_holes(self._table.outcomes, self.suspects)
         self.suspects |= found
-        self.lost.keep_off(found)
+        self._lost_pilots.keep_off(found)
 
-    def kept_off(self, key: str) -> tuple[str, ...]:
-        """Return the nodes or pilots that a job is not to run on, since it failed there before."""
-        failed_on = self.ledger.failed_on.get(self.ledger[key].identity)
-        if not failed_on:
-            return ()
-        away = {*self.lost.over, *self.lost.avoid}
-        live = (Place(*each) for each in self.ledger.nodes.items() if each[0] not in away)
-        return kept_off(failed_on, live)
+    # --- pilots ---
+
+    def pilot_ended(self, pilot: str, at_s: float, *, vanished: bool) -> None:
+        """Record the end of a pilot; one that `vanished` may still be in the collector."""
+        self._lost_pilots.ended(pilot, at_s)
+        if vanished:
+            self._lost_pilots.vanished(pilot)
+
+    def avoid_pilots(self, pilots: Iterable[str]) -> None:
+        """Let no more jobs start on these pilots."""
+        self._lost_pilots.keep_off(pilots)
+
+    def limit_starts(self, now_s: float) -> None:
+        """Rest pilots on which starts fail; start trial jobs while starts are suspended."""
+        lost, failures = self._lost_pilots, self._start_failures
+        lost.rest(failures.resting(now_s))
+        if bad := {p: why for p, why in failures.bad().items() if p not in self.suspects}:
+            self.suspects |= bad
+            lost.keep_off(bad)
+        there = (JobState.WAITING, JobState.RUNNING)
+        lost.cut_off = {k: each for k, each in lost.cut_off.items() if self.is_in(each[1], *there)}
+        self._limiter = self._limiter.at(now_s)
+        on = self._limiter.on
+        self._trial = {i for i in self._trial if on and self.is_in(i, JobState.WAITING)}
+        if not self._trial and (number := self._limiter.trial_size(now_s)):
+            waiting = (i for i in self._key_by_id if self.is_in(i, JobState.WAITING))
+            self._trial = set(islice(waiting, number))
+            self._trial_due = bool(self._trial)
+
+    def requeue_lost(self, now_s: float) -> None:
+        """Resubmit jobs whose pilot ended a while ago and that have had no event since."""
+        due = self._lost_pilots.take_due(now_s)
+        for job in [job for job in self._table.executing.values() if job.pilot in due]:
+            self._lost_pilots.vanished(job.pilot)
+            self._requeue(job, due[job.pilot])
+        for job_id, pilot in self._lost_pilots.take_matched(due):
+            self._lost_pilots.vanished(pilot)
+            self._requeue_waiting(job_id, now_s)
+        for job_id in self._lost_pilots.take_disconnected(now_s):
+            self._requeue_waiting(job_id, now_s)
+
+    def cut_off_since_s(self) -> float | None:
+        """Return when the first of the jobs lost touch with a pilot that may be alive."""
+        return min((each.at_s for each in self._lost_pilots.cut_off.values()), default=None)
+
+    def requeue_cut_off(
+        self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
+    ) -> None:
+        """Resubmit jobs that lost touch with a pilot which is alive and no longer has them."""
+        for key in self._lost_pilots.take_starterless(occupied):
+            self._requeue(self._table[key], now_s)
+
+    # --- changes due at the access point ---
+
+    def pause_due(self) -> bool | None:
+        """Return True to pause the jobs in the queue, False to resume them, None for neither."""
+        on = self._limiter.on
+        return on if on is not self._submit_queue.paused_there or self._repeat_pause else None
+
+    def pause_done(self, paused: bool) -> None:
+        """Record that the jobs in the queue were paused or resumed."""
+        before = self._submit_queue.paused_there
+        self._submit_queue.paused_there, self._repeat_pause = paused, False
+        if paused is not before and (paused or before):
+            self._messages.append(self._limiter.reason or "jobs are started again")
+
+    def trial_due(self) -> list[str]:
+        """Return the ids of jobs to start although others are paused."""
+        return sorted(self._trial) if self._trial_due else []
+
+    def trial_done(self) -> None:
+        """Record that the trial jobs may start."""
+        self._trial_due = False
+
+    def apart_due(self) -> bool | None:
+        """Return how jobs in the queue are to be spread (see `apart`), None if they are.
+
+        Jobs submitted from now on are spread likewise.
+        """
+        queue = self._submit_queue
+        queue.apart = balance.apart(self._table.waiting, self.largest, before=queue.apart)
+        return queue.apart if queue.apart is not queue.apart_there else None
+
+    def apart_done(self, apart: bool) -> None:
+        """Record how jobs in the queue are spread."""
+        self._submit_queue.apart_there = apart
+
+    def take_avoidance_due(self) -> tuple[str, ...] | None:
+        """Return all pilots that jobs in the queue have to avoid, None if they already do.
+
+        A pilot that vanishes while the access point is asked makes it due again.
+        """
+        due, self._lost_pilots.outdated = self._lost_pilots.outdated, False
+        return self._lost_pilots.avoid if due else None
+
+    def avoidance_failed(self) -> None:
+        """Make the change that `take_avoidance_due` returned due again."""
+        self._lost_pilots.outdated = True
+
+    def removals_due(self) -> tuple[str, ...]:
+        """Return the ids of jobs to remove for good."""
+        return tuple(self._removals)
+
+    def removals_done(self, job_ids: Iterable[str]) -> None:
+        """Record that failed jobs have left the queue."""
+        for job_id in job_ids:
+            if key := self._removals.pop(job_id):
+                self._report_end(key)
+
+    def withdrawals_due(self) -> tuple[str, ...]:
+        """Return the ids of jobs to remove before they are resubmitted."""
+        return tuple(self._withdrawals)
+
+    def withdrawals_done(self, job_ids: Iterable[str]) -> None:
+        """Record that jobs to resubmit have left the queue."""
+        self._resend_or_report(self._withdrawals.pop(job_id) for job_id in job_ids)
+
+    def releases_due(self, now_s: float) -> dict[Shape | None, list[Job]]:
+        """Return the held jobs to release, by the shape to request from now on (None: as is)."""
+        return self._release_schedule.due(now_s)
+
+    def releases_done(self, jobs: Iterable[Job], shape: Shape | None) -> None:
+        """Record that jobs were released with `shape`."""
+        self._release_schedule.done(jobs, shape)
+
+    def temporary_holds(self) -> tuple[str, ...]:
+        """Return the ids of jobs on a temporary hold whose release is not confirmed."""
+        return tuple(self._rematching)
+
+    def temporary_holds_released(self, job_ids: Iterable[str]) -> None:
+        """Record that these jobs are not held any more."""
+        self._rematching.difference_update(job_ids)
+
+    # --- outcomes ---
+
+    def resubmit_stuck(self, job: Job) -> None:
+        """Resubmit a job that is never matched, with an image of its own."""
+        alone = replace(job.request, common=False)
+        # no attempt failed
+        self._table.put(replace(job.prepared(), request=alone))
+        self._withdrawals[job.job_id] = job.key
 
     def run_again(self, key: str, why: str) -> bool:
-        """Have a job submitted anew that ended for nothing; False if it has had its turns."""
-        ended = self.ledger[key]
-        self.ledger.failed_there(ended)
+        """Resubmit a job that ended without result; return False once the retry limit is reached.
+
+        No retry of Snakemake is used up.
+        """
+        ended = self._table[key]
+        self._table.failed_there(ended)
         job = ended.prepared_again(why)
-        if holds.interrupted(job) or holds.fills_disks(ended, why):
+        if hold_policy.exhausted(job) or hold_policy.fills_disks(ended, why):
             return False
-        self.ledger.put(job)
-        self.outbox.unsent.append(key)
-        self._note(job, f"{why} {job.failed_attempts[-1].place}; running it again")
+        self._table.put(job)
+        self._submit_queue.unsent.append(key)
+        self.notify(job, f"{why} {job.failed_attempts[-1].place}; running it again")
         return True
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
-        """Give up on waiting jobs of these classes with a reason."""
-        if chosen := set(classes) & set(self.ledger.waiting):
-            for job in [j for j in self.ledger if j.waits and j.job_class in chosen]:
-                self.give_up(job, text)
+        """Fail waiting jobs of these classes with a reason."""
+        for job in self.waiting_in(set(classes)):
+            self.fail(job, text)
 
-    def give_up(self, job: Job, why: str) -> None:
-        """End a job with an error; it is told when it is certain that it has left the queue.
+    def fail(self, job: Job, why: str) -> None:
+        """End a job with an error, to be reported once it is certain that it has left the queue.
 
         Otherwise Snakemake could start it again while it is still there.
         """
-        self.ledger.put(replace(job, state=JobState.REMOVED, text=why))
+        self._table.put(replace(job, state=JobState.REMOVED, text=why))
         if job.job_id:
-            self.removals[job.job_id] = job.key
-        elif job.key not in self.outbox.in_doubt and job.key not in self.withdrawals.values():
-            self.tell(job.key)
+            self._removals[job.job_id] = job.key
+        elif (
+            job.key not in self._submit_queue.in_doubt and job.key not in self._withdrawals.values()
+        ):
+            self._report_end(job.key)
 
-    def removed(self, job_ids: Iterable[str]) -> None:
-        """Take in that jobs which were given up have been taken out of the queue."""
-        for job_id in job_ids:
-            if key := self.removals.pop(job_id):
-                self.tell(key)
+    def notify(self, job: Job, text: str) -> None:
+        """Add a message for the user about a job; equal ones are counted."""
+        self._notices[f"{job.rule}: {text}"] += 1
 
-    def lose(self, now_s: float) -> None:
-        """Prepare jobs anew whose pilot ended a while ago without a word about them."""
-        due = self.lost.take_due(now_s)
-        for job in [job for job in self.ledger.executing.values() if job.pilot in due]:
-            self.lost.vanished(job.pilot)
-            self._lose(job, due[job.pilot])
-        for job_id, pilot in self.lost.take_matched(due):
-            self.lost.vanished(pilot)
-            self._lose_waiting(job_id, now_s)
-        for job_id in self.lost.take_adrift(now_s):
-            self._lose_waiting(job_id, now_s)
-
-    def _lose_waiting(self, job_id: str, at_s: float) -> None:
-        # it may have left the run, or have another id, since this one was noted
-        if self._is(job_id, JobState.WAITING):
-            self._lose(self.ledger[self.key_by_id[job_id]], at_s)
-
-    def lose_cut_off(
-        self, occupied: Mapping[str, tuple[float, frozenset[str]]], now_s: float
-    ) -> None:
-        """Prepare jobs anew that lost touch with a pilot which is there and has them no more."""
-        for key in self.lost.take_starterless(occupied):
-            self._lose(self.ledger[key], now_s)
-
-    def withdrawn(self, job_ids: Iterable[str]) -> None:
-        """Take in that jobs which are to be submitted anew have been taken out of the queue."""
-        self._send_or_tell(self.withdrawals.pop(job_id) for job_id in job_ids)
+    def _act_on_hold(self, job: Job, at_s: float) -> None:
+        action = hold_policy.decide(job, self.largest)
+        match action:
+            case hold_policy.Fail(why):
+                self.fail(job, why)
+            case hold_policy.Release(after_s):
+                self._release_schedule.plan(job.key, at_s + after_s)
+            case hold_policy.Resize(shape):
+                self._release_schedule.plan(job.key, at_s, shape)
+        if action.why and not isinstance(action, hold_policy.Fail):
+            self.notify(job, action.why)
 
     def _interrupted(self, job: Job) -> None:
-        self._note(job, f"was interrupted {job.failed_attempts[-1].place}; HTCondor runs it again")
-        if end := holds.interrupted(job):
-            self.give_up(job, end.why)
+        where = job.failed_attempts[-1].place
+        self.notify(job, f"was interrupted {where}; HTCondor runs it again")
+        if failure := hold_policy.exhausted(job):
+            self.fail(job, failure.why)
 
-    def _judge(self, job: Job, at_s: float) -> None:
-        verdict = holds.judge(job, self.largest)
-        match verdict:
-            case holds.Fail(why):
-                self.give_up(job, why)
-            case holds.Release(after_s):
-                self.releases.plan(job.key, at_s + after_s)
-            case holds.Resize(shape):
-                self.releases.plan(job.key, at_s, shape)
-        if verdict.why and not isinstance(verdict, holds.Fail):
-            self._note(job, verdict.why)
+    def _requeue_waiting(self, job_id: str, at_s: float) -> None:
+        # it may have left the run, or have another id, since this one was noted
+        if self.is_in(job_id, JobState.WAITING):
+            self._requeue(self._table[self._key_by_id[job_id]], at_s)
 
-    def _lose(self, job: Job, at_s: float) -> None:
+    def _requeue(self, job: Job, at_s: float) -> None:
         stopped = job.stopped(at_s) if job.state is JobState.RUNNING else job
         again = stopped.prepared_again("the pilot was lost")
-        if end := holds.interrupted(again):
-            self.give_up(replace(again, job_id=job.job_id), end.why)
+        if failure := hold_policy.exhausted(again):
+            self.fail(replace(again, job_id=job.job_id), failure.why)
             return
-        self.ledger.put(again)
-        self.withdrawals[job.job_id] = job.key
-        self._note(job, f"was lost {again.failed_attempts[-1].place}; running it again")
+        self._table.put(again)
+        self._withdrawals[job.job_id] = job.key
+        self.notify(job, f"was lost {again.failed_attempts[-1].place}; running it again")
 
-    def _send_or_tell(self, keys: Iterable[str]) -> None:
+    def _resend_or_report(self, keys: Iterable[str]) -> None:
         for key in keys:
-            if self.ledger[key].over:
-                self.tell(key)
+            if self._table[key].over:
+                self._report_end(key)
             else:
-                self.outbox.unsent.append(key)
+                self._submit_queue.unsent.append(key)
 
-    def tell(self, key: str) -> None:
-        """Have a job told that is over."""
-        self.over[key] = self.ledger[key]
-
-    def _note(self, job: Job, text: str) -> None:
-        self.notices[f"{job.rule}: {text}"] += 1
+    def _report_end(self, key: str) -> None:
+        self._ended[key] = self._table[key]

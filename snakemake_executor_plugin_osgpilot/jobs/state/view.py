@@ -1,4 +1,4 @@
-"""The jobs of a run as scaling sees them."""
+"""The input of scaling from the jobs of a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Running
 
 @dataclass(frozen=True)
 class View:
-    """One look at the jobs.
+    """The jobs at one moment.
 
-    `waiting` counts by class, `served` has pilots and when the first job started there, `started`
-    when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
-    last view, `suspects` why jobs are kept off some pilots, `brake` why no job is started now
-    (empty: they are), but for some if any are `on_trial`. `ours` tells of a job by its id whether
-    it is or was of this run, `rules` has the sums over the jobs of each rule.
+    `waiting` counts by class, `served` has the time of the first job start by pilot, `started` that
+    of the latest one, `runtimes_s` the classes and runtimes of jobs that succeeded since the last
+    view, `suspects` the reason why jobs avoid a pilot, `brake` the reason why no job may start now
+    (empty: they may), but for some if any are `on_trial`. `ours` has the ids of all jobs that are
+    or were of this run, `rules` the sums over the jobs of each rule.
     """
 
     waiting: Counter[JobClass]
@@ -35,7 +35,7 @@ class View:
     on_trial: bool = False
 
     def running(self) -> dict[str, tuple[Running, ...]]:
-        """Return what runs on each pilot, by class."""
+        """Return the running jobs on each pilot, by class."""
         starts_s: defaultdict[tuple[str, JobClass], list[float]] = defaultdict(list)
         for job in self.executing:
             starts_s[job.pilot, job.job_class].append(job.started_s or 0.0)

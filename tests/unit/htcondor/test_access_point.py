@@ -41,7 +41,7 @@ def submission(**more):
     return Submission(("000001",), Request(JobClass(Shape(2, 500, 1000)), **more))
 
 
-def test_a_job_carries_project_workflow_and_key():
+def test_job_has_project_workflow_and_key():
     text = describe(submission(), SEAT, FOLDER)
     assert text["My.ProjectName"] == '"MyProject"'
     assert text["My.OSGPilotWorkflow"] == '"r1"'
@@ -49,31 +49,31 @@ def test_a_job_carries_project_workflow_and_key():
     assert (text["request_cpus"], text["request_memory"]) == ("2", "500")
 
 
-def test_larger_jobs_come_first_unless_the_rule_says_otherwise():
+def test_larger_jobs_have_priority_unless_the_rule_sets_it():
     assert describe(submission(), SEAT, FOLDER)["priority"] == "2"
     own = submission(extras=(("priority", "-5"),))
     assert describe(own, SEAT, FOLDER)["priority"] == "-5"
 
 
-def test_every_run_has_a_log_of_its_own():
+def test_every_run_has_its_own_log():
     """Nothing of earlier runs is read, and two workflows in one folder do not meet."""
     logs = {describe(submission(), SEAT, Path(f"/w/{run}"))["log"] for run in ("r1", "r2")}
     assert logs == {"/w/r1/jobs.log", "/w/r2/jobs.log"}
 
 
-def test_a_failing_rule_never_misses_its_output_folder():
+def test_output_folder_is_transferred_also_after_a_failure():
     text = describe(submission(), SEAT, FOLDER)
     assert text["transfer_output_files"] == "osgpilot-out"
     assert text["when_to_transfer_output"] == "ON_EXIT"
 
 
 @pytest.mark.parametrize("bad", ["/w/$(HOME)", "/w/a\n+Evil = 1", '/w/"x"', "/w/x;y"])
-def test_a_folder_that_the_submit_language_would_read_otherwise_is_refused(bad):
+def test_folder_with_unsafe_characters_is_rejected(bad):
     with pytest.raises(InputError, match="working folder"):
         describe(submission(), SEAT, Path(bad))
 
 
-def test_urls_are_listed_for_the_job_that_wants_them():
+def test_urls_are_listed_for_their_job():
     request = Request(JobClass(Shape(2, 500, 1000)))
     both = Submission(("1", "2"), request, urls={"2": ("https://h/a", "osdf:///b")})
     assert items(both) == [
@@ -84,18 +84,18 @@ def test_urls_are_listed_for_the_job_that_wants_them():
 
 
 @pytest.mark.parametrize("bad", ["https://h/a,b", "https://h/$(X)", "https://h/a b", "a", "h://\n"])
-def test_a_url_cannot_carry_commands(bad):
+def test_url_cannot_contain_commands(bad):
     with pytest.raises(InputError, match="the URL"):
         items(Submission(("1",), Request(JobClass(Shape(2, 500, 1000))), urls={"1": (bad,)}))
 
 
 @pytest.mark.parametrize("bad", ["x\n+Evil=1", "$(X)", "a b", 'docker://"'])
-def test_an_image_name_cannot_carry_commands(bad):
+def test_image_name_cannot_contain_commands(bad):
     with pytest.raises(InputError, match="container_image"):
         describe(submission(container_image=bad), SEAT, FOLDER)
 
 
-def test_an_image_makes_a_container_job():
+def test_container_image_makes_a_container_job():
     text = describe(submission(container_image="/opt/a.sif"), SEAT, FOLDER)
     assert (text["universe"], text["container_image"]) == ("container", "/opt/a.sif")
 
@@ -106,7 +106,7 @@ def container_lines(image, keys=("1", "2"), *, common_images=True, **more):
     return lines.get("container_is_common"), lines.get("transfer_container")
 
 
-def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
+def test_image_is_common_for_many_jobs_if_supported():
     for image in ("/opt/a.sif", "https://h/a.sif"):
         assert container_lines(image) == ("true", None)
         assert container_lines(image, common_images=False) == (None, None)
@@ -125,9 +125,7 @@ def test_an_image_travels_once_for_many_jobs_where_that_is_possible_and_pays():
         ("[OSGPilotPaused = true]", False),
     ],
 )
-def test_a_job_whose_image_is_sent_ahead_leaves_a_pilot_that_is_gone_time_to_be_forgotten(
-    job, starts
-):
+def test_job_with_common_image_waits_after_a_lost_pilot(job, starts):
     request = Request(JobClass(Shape(1, 500)), "/opt/a.sif")
     common, alone = (
         describe(Submission(keys, request), SEAT, FOLDER, common_images=True)["requirements"]
@@ -139,7 +137,7 @@ def test_a_job_whose_image_is_sent_ahead_leaves_a_pilot_that_is_gone_time_to_be_
     assert "LastVacateTime" not in alone
 
 
-def test_gpus_are_asked_for_with_what_is_known_of_them():
+def test_gpu_request_includes_model_and_manufacturer():
     assert "request_gpus" not in describe(submission(), SEAT, FOLDER)
     job_class = JobClass(Shape(1, 500, 100, gpus=2))
     text = describe(Submission(("1",), Request(job_class, gpu_model="a100")), SEAT, FOLDER)
@@ -159,13 +157,13 @@ def test_gpus_are_asked_for_with_what_is_known_of_them():
         ("", "nvidia", "AMD Instinct MI250X", False),
     ],
 )
-def test_a_model_is_words_of_the_devices_name(model, manufacturer, device, fits):
+def test_gpu_model_matches_words_of_the_device_name(model, manufacturer, device, fits):
     gpu = classad2.ClassAd({"DeviceName": device})
     gpu["Fits"] = classad2.ExprTree(require_gpus(model, manufacturer))
     assert gpu.eval("Fits") is fits
 
 
-def test_a_long_job_says_so_and_needs_a_pilot_that_takes_it():
+def test_long_job_has_its_category_and_needs_long_pilots():
     hour_s = 3600
     assert needed_life_s(9 * hour_s, 100 * hour_s) == 12 * hour_s
     assert needed_life_s(11 * hour_s, 100 * hour_s) == 40 * hour_s
@@ -174,11 +172,11 @@ def test_a_long_job_says_so_and_needs_a_pilot_that_takes_it():
     assert describe(Submission(("1",), request), SEAT, FOLDER)["My.JobDurationCategory"] == '"Long"'
 
 
-def test_memory_is_counted_as_the_pilot_will_hand_it_out():
+def test_claimed_memory_is_rounded_like_the_slot():
     assert [claimed_memory_mb(mb) for mb in (1, 128, 500, 512, 3800)] == [128, 128, 512, 512, 3840]
 
 
-def test_runtimes_share_few_requirements():
+def test_runtimes_are_rounded_to_few_requirements():
     assert {runtime_bucket_s(s) for s in range(1, 301)} == {300}
     assert runtime_bucket_s(0) == 0
     assert runtime_bucket_s(100_000) == 100_000
@@ -186,7 +184,7 @@ def test_runtimes_share_few_requirements():
     assert "GLIDEIN_ToDie" not in requirements(0)
 
 
-def test_jobs_of_certain_pilots_are_kept_off_others_and_off_what_does_not_say():
+def test_jobs_with_offers_match_only_pilots_that_advertise_them():
     pinned = classad2.ExprTree(requirements(0, ("short/4c", "a,b/2c")))
     offers = {"OSGPILOT_OFFER": "a,b/2c"}, {"OSGPILOT_OFFER": "b/2c"}, {}
     job = classad2.ClassAd({"Requirements": pinned})
@@ -196,7 +194,7 @@ def test_jobs_of_certain_pilots_are_kept_off_others_and_off_what_does_not_say():
         requirements(0, ('"}) || true',))
 
 
-def test_jobs_keep_off_pilots_that_are_gone():
+def test_jobs_avoid_pilots_that_are_gone():
     vanished = replace(submission(), avoid=("run-1", "run-3"))
     described = describe(vanished, SEAT, FOLDER)
     ad = classad2.ClassAd({"OSGPilotAvoid": classad2.ExprTree(described["My.OSGPilotAvoid"])})
@@ -221,7 +219,7 @@ NOTED = """000 (271.000.000) 2026-01-02 03:04:05 Job submitted from host: <10.99
 """As HTCondor 25.14 writes it, with and without the name of a batch."""
 
 
-def test_the_event_log_tells_the_keys_of_submitted_jobs(tmp_path):
+def test_event_log_has_the_keys_of_submitted_jobs(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     path.write_text(NOTED)
@@ -232,7 +230,7 @@ def test_the_event_log_tells_the_keys_of_submitted_jobs(tmp_path):
     log.close()
 
 
-def test_an_event_log_is_read_once_and_in_order(tmp_path):
+def test_event_log_is_read_once_and_in_order(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     assert log.read() == []
@@ -258,7 +256,7 @@ def test_an_event_log_is_read_once_and_in_order(tmp_path):
     log.close()
 
 
-def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
+def test_unknown_event_hides_no_other(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     path.write_text("098 (001.000.000) 2026-01-01 00:00:00 Something new\n...\n" + LOG)
@@ -270,7 +268,7 @@ def test_an_event_of_an_unknown_kind_hides_no_other(tmp_path):
     log.close()
 
 
-def test_an_event_in_no_encoding_is_asked_for_and_hides_no_other(tmp_path):
+def test_undecodable_event_counts_as_missed_and_hides_no_other(tmp_path):
     """HTCondor quotes the names of files that a job made."""
     path = tmp_path / "jobs.log"
     log = EventLog(path)
@@ -282,25 +280,23 @@ def test_an_event_in_no_encoding_is_asked_for_and_hides_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("zone", ["<-11>11", "America/New_York", "Asia/Kathmandu", "UTC"])
-def test_times_of_the_event_log_are_those_of_the_daemons_in_whatever_zone_they_are_read(
-    tmp_path, monkeypatch, zone
-):
+def test_event_times_are_independent_of_the_readers_timezone(tmp_path, monkeypatch, zone):
     path = tmp_path / "jobs.log"
     path.write_text(LOG)
     monkeypatch.delenv("TZ", raising=False)
     time.tzset()
-    there = [told.at_s for _, told in EventLog(path).read()]
+    there = [event.at_s for _, event in EventLog(path).read()]
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        assert [told.at_s for _, told in EventLog(path).read()] == there
+        assert [event.at_s for _, event in EventLog(path).read()] == there
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 @pytest.mark.parametrize("do", ["held", "look"])
-def test_a_reason_in_no_encoding_hides_no_other_job(do):
+def test_undecodable_reason_hides_no_other_job(do):
     odd = '[ClusterId = {}; ProcId = 0; JobStatus = 5; HoldReasonCode = 12; HoldReason = "{}"]'
     ads = [
         classad2.ClassAd(odd.format(1, r"no file \377")),
@@ -309,13 +305,13 @@ def test_a_reason_in_no_encoding_hides_no_other_job(do):
     schedd = SimpleNamespace(query=lambda **_: ads)
     htcondor = SimpleNamespace(Schedd=lambda: schedd)
     request = {"at": None, "constraint": "true", "attributes": ["HoldReasonCode", "HoldReason"]}
-    told = json.loads(json.dumps(OPERATIONS[do](htcondor, request)))
-    assert set(told) == {"1.0", "2.0"}
-    assert any(r"no file \377" in str(each) for each in told["1.0"].values())
-    assert "full" in told["2.0"].values()
+    rows = json.loads(json.dumps(OPERATIONS[do](htcondor, request)))
+    assert set(rows) == {"1.0", "2.0"}
+    assert any(r"no file \377" in str(each) for each in rows["1.0"].values())
+    assert "full" in rows["2.0"].values()
 
 
-def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
+def test_partly_written_event_counts_as_missed(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     path.write_text("005 (\n" + LOG)
@@ -326,7 +322,7 @@ def test_an_event_that_was_written_in_part_is_told_to_be_missed(tmp_path):
     log.close()
 
 
-def test_a_log_that_is_silent_for_long_may_have_lost_something(tmp_path, monkeypatch):
+def test_long_silence_of_the_log_counts_as_missed(tmp_path, monkeypatch):
     now_s = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now_s)
     log = EventLog(tmp_path / "jobs.log")
@@ -341,7 +337,7 @@ def test_a_log_that_is_silent_for_long_may_have_lost_something(tmp_path, monkeyp
     log.close()
 
 
-def test_a_log_that_was_cut_is_read_from_its_start(tmp_path):
+def test_truncated_log_is_read_from_its_start(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)
     path.write_text(LOG + LOG)
@@ -381,14 +377,14 @@ def test_one_worker_serves_many_requests(worker):
     assert worker.ask({"do": "pid"}, timeout_s=20) == first
 
 
-def test_a_worker_that_hangs_is_replaced_after_the_deadline(worker):
+def test_hanging_worker_is_replaced_after_the_deadline(worker):
     first = worker.ask({"do": "pid"}, timeout_s=20)
     with pytest.raises(OutcomeUnknownError, match="did not answer `sleep`"):
         worker.ask({"do": "sleep"}, timeout_s=0.2)
     assert worker.ask({"do": "pid"}, timeout_s=20) != first
 
 
-def test_a_request_that_hangs_can_be_ended_from_another_thread(worker):
+def test_hanging_request_can_be_interrupted(worker):
     first = worker.ask({"do": "pid"}, timeout_s=20)
     timer = threading.Timer(0.3, worker.interrupt)
     timer.start()
@@ -397,13 +393,13 @@ def test_a_request_that_hangs_can_be_ended_from_another_thread(worker):
     assert worker.ask({"do": "pid"}, timeout_s=20) != first
 
 
-def test_a_worker_that_dies_is_replaced(worker):
+def test_dead_worker_is_replaced(worker):
     with pytest.raises(OutcomeUnknownError):
         worker.ask({"do": "die"}, timeout_s=20)
     assert worker.ask({"do": "pid"}, timeout_s=20)
 
 
-def test_no_is_told_from_no_answer(worker):
+def test_rejection_is_distinct_from_no_answer(worker):
     with pytest.raises(RejectedError, match="Invalid thing"):
         worker.ask({"do": "refuse"}, timeout_s=20)
     with pytest.raises(OutcomeUnknownError, match="connect"):
@@ -437,7 +433,7 @@ else:
 """A Snakemake whose worker process takes long to submit."""
 
 
-def test_what_a_killed_snakemake_was_asking_for_is_done_before_the_next_one_asks(tmp_path, worker):
+def test_next_session_waits_for_the_request_of_a_killed_one(tmp_path, worker):
     argv = [sys.executable, "-c", ORPHAN, str(tmp_path)]
     with subprocess.Popen(argv) as killed:
         while not (tmp_path / "begun").exists():
@@ -460,13 +456,13 @@ def test_what_a_killed_snakemake_was_asking_for_is_done_before_the_next_one_asks
     following.close()
 
 
-def test_an_orphan_that_never_ends_is_said(tmp_path, worker, monkeypatch):
+def test_orphaned_worker_that_never_ends_is_reported(tmp_path, worker, monkeypatch):
     monkeypatch.setattr(client, "TURN_S", 0.2)
     with (tmp_path / "asking").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         stuck = client.Worker(tmp_path / "asking")
         with pytest.raises(
-            OutcomeUnknownError, match=r"an earlier life of this run .*/asking is locked"
+            OutcomeUnknownError, match=r"a previous session of this run .*/asking is locked"
         ):
             stuck.ask({"do": "pid"}, timeout_s=20)
     assert stuck.ask({"do": "pid"}, timeout_s=20)

@@ -1,4 +1,4 @@
-"""Whatever is asked of the access point concerns jobs of ours alone, whoever uses the same tags."""
+"""Requests to the access point affect only own jobs, even if others use the same tags."""
 
 import contextlib
 import inspect
@@ -19,13 +19,13 @@ from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccess
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import CondorQueue
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING, WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING, SPOOLING
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
 NOW_S = 1_000_000_000
 STATES = {
     "idle": {"JobStatus": 1, "LastRejMatchTime": NOW_S},
-    "held": {"JobStatus": 5, "HoldReasonSubCode": WAKING},
+    "held": {"JobStatus": 5, "HoldReasonSubCode": REMATCHING},
     "cut off": {"JobStatus": 5, "HoldReasonCode": SPOOLING},
     "done": {"JobStatus": 4, "StageInFinish": NOW_S, "JobFinishedHookDone": NOW_S},
 }
@@ -47,7 +47,7 @@ SUBMISSION = Submission(("000009",), Request(JobClass(Shape(1, 500))))
 
 
 class Queued:
-    """What stands in for the bindings: a schedd that lets us do anything to anybody's jobs."""
+    """A double of the bindings: a schedd that permits everything on all jobs."""
 
     JobAction = Enum("JobAction", "Remove RemoveX Hold Release")
     AdType, DaemonType = htcondor2.AdType, htcondor2.DaemonType
@@ -135,7 +135,7 @@ def _is_true(wanted: "classad2.ExprTree", ad: dict[str, Any]) -> bool:
 
 
 class InProcess:
-    """Stands in for the worker process: the same operations, here."""
+    """A double of the worker process with the same operations."""
 
     def __init__(self, bindings: Queued) -> None:
         self._bindings = bindings
@@ -163,7 +163,7 @@ def access_point(request, bindings, tmp_path) -> CondorQueue:
     else:
         address = Address("ap", "cm")
         made = RemoteAccessPoint(SEAT, tmp_path, "cm", address, HandClock(), poll_s=60)
-        made._watch.follow(ALL)
+        made._poller.follow(ALL)
         made._to_clear = list(ALL)
     made._worker = InProcess(bindings)
     return made
@@ -174,11 +174,11 @@ ASK: dict[str, Callable[[Any], object]] = {
     "find": lambda ap: ap.find(),
     "remove": lambda ap: ap.remove(ALL, "why"),
     "remove all": lambda ap: ap.remove(None, "why"),
-    "forget": lambda ap: ap.forget(ALL),
-    "forget all": lambda ap: ap.forget(None),
+    "force_remove": lambda ap: ap.force_remove(ALL),
+    "force-remove all": lambda ap: ap.force_remove(None),
     "release": lambda ap: ap.release(ALL, SHAPE),
-    "offers": lambda ap: ap.offers(NOW_S - 1),
-    "wake": lambda ap: ap.wake(ALL),
+    "negotiation_status": lambda ap: ap.negotiation_status(NOW_S - 1),
+    "rematch": lambda ap: ap.rematch(ALL),
     "avoid": lambda ap: ap.avoid(["p1"]),
     "set_paused": lambda ap: ap.set_paused(paused=True),
     "let_start": lambda ap: ap.let_start(ALL),
@@ -205,30 +205,30 @@ ASK_NO_JOBS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("what", ASK)
-def test_a_request_concerns_jobs_of_ours_and_no_others(access_point, bindings, what):
+def test_requests_affect_only_own_jobs(access_point, bindings, what):
     ASK[what](access_point)
     assert bindings.touched
     assert bindings.touched <= set(MINE)
 
 
 @pytest.mark.parametrize("what", ASK_NO_JOBS)
-def test_no_other_request_concerns_jobs_of_others(access_point, bindings, what):
+def test_other_requests_do_not_affect_foreign_jobs(access_point, bindings, what):
     with contextlib.suppress(OsgpilotError):
         ASK_NO_JOBS[what](access_point)
     assert bindings.touched <= set(MINE)
 
 
-def test_a_look_at_the_queue_and_the_outputs_that_are_fetched_are_ours(bindings, tmp_path):
+def test_polls_and_fetched_outputs_are_of_own_jobs(bindings, tmp_path):
     clock = HandClock()
     there = RemoteAccessPoint(SEAT, tmp_path, "", Address("ap"), clock, poll_s=1)
     there._worker = InProcess(bindings)
-    there._watch.follow(ALL)
+    there._poller.follow(ALL)
     there.events()
     assert set(MINE) - {MINE[0]} <= bindings.touched <= set(MINE)
 
 
 @pytest.mark.parametrize("kind", [LocalAccessPoint, RemoteAccessPoint])
-def test_every_request_that_there_is_was_tried(kind):
+def test_every_request_is_covered(kind):
     public = {
         name
         for name, member in inspect.getmembers(kind, inspect.isfunction)
@@ -237,11 +237,11 @@ def test_every_request_that_there_is_was_tried(kind):
     assert public - ASK.keys() - ASK_NO_JOBS.keys() == set()
 
 
-def test_slots_that_say_nonsense_hide_no_other(access_point):
+def test_malformed_slot_ads_hide_no_others(access_point):
     assert access_point.pilots() == {"p1": {"7.0": Shape(2, 512, 2, 0)}}
 
 
-def test_what_is_found_is_ours(access_point):
+def test_find_returns_only_own_jobs(access_point):
     assert set(access_point.find().values()) <= set(MINE)
     assert set(access_point.held()) <= set(MINE)
     assert all(
@@ -249,21 +249,21 @@ def test_what_is_found_is_ours(access_point):
     )
 
 
-def test_jobs_are_looked_for_under_the_name_that_the_schedd_gives_us(access_point, bindings):
-    """Which need not be the one that we have here."""
+def test_jobs_are_selected_by_the_mapped_owner(access_point, bindings):
+    """It may differ from the user name of this machine."""
     bindings.ping = lambda *_: {"MyRemoteUserName": "bob@there"}
     assert access_point.ping() == "bob"
     assert set(access_point.find().values()) <= {i for i in ALL if QUEUE[i]["Owner"] == "bob"}
     assert '"bob"' in access_point.removal_hint
 
 
-def test_a_name_that_would_change_a_constraint_is_refused(access_point, bindings):
+def test_owner_with_unsafe_characters_is_rejected(access_point, bindings):
     bindings.ping = lambda *_: {"MyRemoteUserName": 'a" || true || "@there'}
     with pytest.raises(InputError, match="user name"):
         access_point.ping()
 
 
-def test_jobs_that_get_another_owner_are_taken_back(access_point, bindings, monkeypatch):
+def test_jobs_with_another_owner_are_removed_again(access_point, bindings, monkeypatch):
     submitted = f"ClusterId == {Submitted().cluster()}"
     changed = {"ProjectName": SEAT.project, "OSGPilotWorkflow": SEAT.run, "Owner": "nobody"}
     answers, taken_back = {submitted: [changed]}, []

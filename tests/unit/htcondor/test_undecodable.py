@@ -1,4 +1,4 @@
-"""Bytes that are no UTF-8, and damaged files: each costs itself and nothing else."""
+"""Text that is not UTF-8, and damaged files, affect nothing else."""
 
 import json
 from contextlib import closing
@@ -35,7 +35,7 @@ EVENTS = b"""\
 """
 
 
-def test_an_event_with_such_bytes_costs_itself_and_has_the_queue_asked(tmp_path):
+def test_undecodable_event_is_skipped_and_counts_as_missed(tmp_path):
     path = tmp_path / "jobs.log"
     path.write_bytes(EVENTS)
     with closing(EventLog(path)) as log:
@@ -61,7 +61,7 @@ class Schedd:
         return [ad(r"no \377 file"), good]
 
 
-def test_a_hold_with_such_bytes_does_not_hide_the_other_jobs(monkeypatch):
+def test_undecodable_hold_reason_does_not_hide_other_jobs(monkeypatch):
     rows = far.look(Schedd(), "true", ("JobStatus", "HoldReason", "Missing"))
     assert rows["1.1"] == {"JobStatus": 5, "HoldReason": "no disk"}
     assert rows["1.0"] == {"JobStatus": 5, "HoldReason": r'"no \377 file"'}
@@ -70,7 +70,7 @@ def test_a_hold_with_such_bytes_does_not_hide_the_other_jobs(monkeypatch):
     assert [held[job]["text"] for job in ("1.0", "1.1")] == [r'"no \377 file"', "no disk"]
 
 
-def test_the_journal_takes_every_name(tmp_path):
+def test_journal_accepts_any_name(tmp_path):
     path = tmp_path / "journal.sqlite"
     with closing(Journal(path, SEAT)) as journal:
         for key, rule in (("1", "map\udcff"), ("2", "sort")):
@@ -80,7 +80,7 @@ def test_the_journal_takes_every_name(tmp_path):
         assert [entry.rule for entry in journal.entries()] == ["map\\udcff", "sort"]
 
 
-def test_a_long_label_takes_every_wildcard():
+def test_long_label_accepts_any_wildcard():
     job = SimpleNamespace(wildcards_dict={"name": "x\udcff" * 300}, is_group=lambda: False)
     assert label(job).startswith("name=x\udcff")
 
@@ -99,7 +99,7 @@ def test_a_long_label_takes_every_wildcard():
         ),
     ],
 )
-def test_a_damaged_record_of_an_earlier_run_tells_nothing(tmp_path, damaged):
+def test_damaged_record_of_an_earlier_run_is_ignored(tmp_path, damaged):
     folder = tmp_path / ".snakemake/osgpilot/r1"
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(damaged)

@@ -282,7 +282,7 @@ def test_jobs_that_stay_in_the_queue_are_named(world):
     world.add("a")
     world.tick()
     world.ap.removed_linger = True
-    world.ap.forget = lambda job_ids: None
+    world.ap.force_remove = lambda job_ids: None
     world.controller.close()
     assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
 
@@ -332,7 +332,7 @@ def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
-    world.ap.unfetched = frozenset({"osdf"})
+    world.ap.unsupported_schemes = frozenset({"osdf"})
     for _ in range(3):
         world.tick()
     told = [text for text in world.warned if "no pilot can fetch osdf:// inputs" in text]

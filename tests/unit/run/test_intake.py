@@ -13,10 +13,10 @@ from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     CHANGED,
+    INCOMPLETE,
     NOT_SUBMITTED,
-    NOT_WHOLE,
     REMOVED,
-    UNTOLD,
+    UNREPORTED,
 )
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
@@ -98,7 +98,7 @@ def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
     verdicts = [made.key_for(f"who-{n}", "other" if n == 5 else "how") for n in range(1, 6)]
     assert [known for _, known in verdicts] == [False] * 5
     keys = [key for key, _ in verdicts]
-    reasons = (NOT_SUBMITTED, REMOVED, UNTOLD, NOT_WHOLE, CHANGED)
+    reasons = (NOT_SUBMITTED, REMOVED, UNREPORTED, INCOMPLETE, CHANGED)
     assert noted == dict(zip(keys, reasons, strict=True))
     made.hand_over(job(key) for key in keys)
     assert said == [f"1 job(s) of an earlier life are submitted again: {why}" for why in reasons]

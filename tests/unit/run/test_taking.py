@@ -156,7 +156,7 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
-    assert (left.entries["who"].job_id, left.strays) == ("5.0", ("6.0",))
+    assert (left.entries["who"].job_id, left.orphans) == ("5.0", ("6.0",))
     assert queue.busy_pilots() == {"p1"}
     taken.journal.close()
 

@@ -75,7 +75,7 @@ def test_what_failed_for_want_of_disk_says_nothing_against_the_pilot(queue, ap):
         ap.tell(key, EventKind.TERMINATED, 2001.0, exit_status=status)
     queue.follow()
     assert queue.view().suspects == {}
-    queue.mend(2002.0)
+    queue.repair(2002.0)
     assert ap.avoided == []
 
 
@@ -87,8 +87,8 @@ def test_jobs_are_kept_off_a_suspect_before_anybody_looks_at_slurm(queue, ap):
         ap.tell(key, EventKind.EXECUTE, 2000.0, pilot=f"p{number % 2}")
         ap.tell(key, EventKind.TERMINATED, 2001.0, exit_status=number % 2)
     queue.follow()
-    queue.mend(2002.0)
+    queue.repair(2002.0)
     assert ap.avoided == [("p1",)]
-    queue.mend(2003.0)
+    queue.repair(2003.0)
     assert ap.avoided == [("p1",)]
     assert set(queue.view().suspects) == {"p1"}

@@ -162,7 +162,7 @@ def test_a_job_that_is_cut_short_ten_times_has_failed():
     told = run(bag(1, 3600, CLAIMS_NOTHING), quiet_site(), plan, one_hour, 1)
 
     assert told.jobs_left == 1
-    assert told.stopped == "a job was started 10 times in vain"
+    assert told.stopped == "a job was started 10 times without success"
 
 
 def test_an_idle_pilot_ends_by_itself():

@@ -1,4 +1,4 @@
-"""Whatever value gets into a submit description, it means itself there and nothing else."""
+"""Any accepted value in a submit description means exactly itself."""
 
 import string
 from pathlib import Path
@@ -50,7 +50,7 @@ names = st.one_of(plain_names, st.sampled_from(WORDS), hostile)
 
 
 def submitted(*extras: tuple[str, str]) -> dict[str, str]:
-    """Return what HTCondor reads from the description of a job with `extras`, macros replaced."""
+    """Return the description of a job with `extras` as HTCondor reads it, macros expanded."""
     request = Request(PLAIN.job_class, extras=extras)
     lines = describe(Submission(("000001",), request), SEAT, Path("/run"))
     submit = htcondor2.Submit(lines)
@@ -62,7 +62,7 @@ OURS = submitted()
 
 
 def added(line: tuple[str, str]) -> str:
-    """Return the text of the line, after a check that all others are as they were."""
+    """Return the text of the line, after a check that all others are unchanged."""
     read = submitted(line)
     text = read.pop(line[0])
     # the only command that has a value of ours and may be replaced
@@ -73,7 +73,7 @@ def added(line: tuple[str, str]) -> str:
 
 @given(names, values)
 @example("A", "\u00a0x")
-def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
+def test_attribute_has_exactly_the_value_of_the_resource(name, value):
     try:
         line = attribute(name, value)
     except InputError:
@@ -87,7 +87,7 @@ def test_an_attribute_has_exactly_the_value_of_the_resource(name, value):
 @given(names, values)
 @example("PRIORITY", 7)
 @example("priority", False)
-def test_a_command_has_exactly_the_text_of_the_resource(name, value):
+def test_command_has_exactly_the_text_of_the_resource(name, value):
     try:
         line = submit_command(name, value)
     except InputError:
@@ -99,7 +99,7 @@ def test_a_command_has_exactly_the_text_of_the_resource(name, value):
 
 
 @given(hostile)
-def test_requirements_never_loosen_ours(text):
+def test_requirements_never_loosen_the_defaults(text):
     try:
         line = submit_command("requirements", text)
     except InputError:

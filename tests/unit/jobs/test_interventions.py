@@ -1,4 +1,4 @@
-"""Jobs that are held, interrupted, or lost with their pilots."""
+"""Recovery of jobs that are held, interrupted, or lost with their pilots."""
 
 from contextlib import suppress
 
@@ -7,7 +7,7 @@ from queued import NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, history
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX, history
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
@@ -16,66 +16,66 @@ def hold(ap, key, code, subcode=0, at_s=2000.0):
     ap.tell(key, EventKind.HELD, at_s, code=code, subcode=subcode, text="why")
 
 
-def test_a_job_that_took_too_much_memory_asks_for_more_and_runs_again(queue, ap):
+def test_job_over_its_memory_requests_more_and_runs_again(queue, ap):
     queue.add([job("a"), job("b"), job("c")])
     queue.send()
     for key in "abc":
         hold(ap, key, 34, 102)
     queue.follow()
     assert queue.view().waiting == {}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
     assert queue.notices() == [
-        "3 job(s) of rule map: took more than 500 MB of memory; asking for 1024 MB"
+        "3 job(s) of rule map: exceeded 500 MB of memory; requesting 1024 MB"
     ]
     ap.tell("a", EventKind.RELEASED)
     queue.follow()
     assert queue.view().waiting == {JobClass(Shape(1, 1024)): 1}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert len(ap.released) == 1
     assert queue.over() == {}
 
 
-def test_a_failed_transfer_is_tried_again_when_its_time_has_come(queue, ap):
+def test_failed_transfer_is_retried_after_its_delay(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 13)
     queue.follow()
-    queue.mend(2009.0)
+    queue.repair(2009.0)
     assert ap.released == []
-    queue.mend(2010.0)
+    queue.repair(2010.0)
     assert ap.released == [(("1.0",), None)]
 
 
-def test_a_release_without_an_answer_is_said_again(queue, ap):
+def test_release_without_an_answer_is_repeated(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 34, 102)
     queue.follow()
     ap.fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
-    queue.mend(NOW_S)
+        queue.repair(NOW_S)
+    queue.repair(NOW_S)
     assert len(ap.released) == 1
 
 
-def test_a_release_that_is_refused_ends_the_job(queue, ap):
+def test_rejected_release_fails_the_job(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 34, 102)
     queue.follow()
     ap.fails = RejectedError("no such attribute")
-    queue.mend(NOW_S)
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
+    queue.repair(NOW_S)
     assert "no such attribute" in queue.over()["a"].text
 
 
-def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
+def test_job_held_by_hand_waits_for_its_release(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 1)
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert (ap.released, ap.removed, queue.over()) == ([], [], {})
     ap.tell("a", EventKind.RELEASED)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -83,7 +83,7 @@ def test_a_job_held_by_hand_waits_for_its_release(queue, ap):
     assert queue.over()["a"].exit_status == 0
 
 
-def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, ap):
+def test_failed_job_is_reported_only_after_it_left_the_queue(queue, ap):
     queue.add([job("a")])
     queue.send()
     hold(ap, "a", 26)
@@ -91,37 +91,37 @@ def test_a_job_that_is_given_up_is_told_only_when_it_has_left_the_queue(queue, a
     assert queue.over() == {}
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.over() == {}
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
     assert not queue.any_left()
 
 
-def test_a_job_that_is_interrupted_again_and_again_is_given_up_with_its_history(queue, ap):
+def test_repeatedly_interrupted_job_fails_with_its_history(queue, ap):
     queue.add([job("a")])
     queue.send()
-    for number in range(SETBACKS_MAX):
+    for number in range(FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.EXECUTE, pilot=f"p{number}", allocation_id=str(number))
         ap.tell("a", EventKind.EVICTED, text="preempted")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     (given_up,) = queue.over().values()
-    assert "started 10 times in vain" in given_up.text
+    assert "started 10 times without success" in given_up.text
     assert history(given_up.failed_attempts).startswith(
         "preempted (in Slurm job 0, in Slurm job 1, "
     )
     assert ap.removed == ["1.0"]
 
 
-def test_starts_that_fail_before_the_job_runs_count_as_well(queue, ap):
+def test_failed_starts_count_as_attempts(queue, ap):
     queue.add([job("a")])
     queue.send()
-    for _ in range(SETBACKS_MAX):
+    for _ in range(FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.NOT_STARTED, text="no container")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
 
 
@@ -133,17 +133,17 @@ def start_on_a_pilot_that_ends(queue, ap):
     queue.pilot_ended("p1", 2100.0, vanished=True)
 
 
-def test_waiting_jobs_are_kept_off_a_pilot_that_vanished(queue, ap):
+def test_waiting_jobs_avoid_a_vanished_pilot(queue, ap):
     queue.add([job("a")])
     queue.send()
     queue.pilot_ended("gone", 2100.0, vanished=True)
     queue.pilot_ended("left", 2100.0, vanished=False)
     for _ in range(2):
-        queue.mend(2100.0)
+        queue.repair(2100.0)
     assert ap.avoided == [("gone",)]
 
 
-def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queue, ap):
+def test_pilot_that_vanishes_during_an_update_is_in_the_next(queue, ap):
     queue.add([job("a")])
     queue.send()
     avoid = ap.avoid
@@ -154,17 +154,17 @@ def test_a_pilot_that_vanishes_while_jobs_are_kept_off_another_is_told_next(queu
 
     queue.pilot_ended("first", 2100.0, vanished=True)
     ap.avoid = slowly
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     ap.avoid = avoid
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     assert ap.avoided == [("first",), ("first", "second")]
 
 
-def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
+def test_job_on_a_lost_pilot_is_resubmitted(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
-    queue.mend(2100.0)
+    queue.repair(2100.0)
     assert ap.removed == []
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["1.0"]
     assert ap.queued == {}
     assert queue.view().waiting == {SMALL: 1}
@@ -176,29 +176,29 @@ def test_a_job_whose_pilot_was_lost_is_taken_out_and_submitted_anew(queue, ap):
     assert [(j.exit_status, len(j.failed_attempts)) for j in queue.over().values()] == [(0, 1)]
 
 
-def test_a_job_that_was_lost_before_its_pilot_was_told_is_submitted_anew(queue, ap):
+def test_job_disconnected_from_an_unknown_pilot_is_resubmitted(queue, ap):
     queue.add([job("a")])
     queue.send()
-    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
     queue.follow()
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []  # its pilot may be alive behind a network that is cut
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2110.0)
+    queue.repair(2110.0)
     assert ap.removed == []
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_a_job_that_was_found_again_is_left_alone(queue, ap):
+def test_reconnected_job_keeps_running(queue, ap):
     queue.add([job("a")])
     queue.send()
-    ap.tell("a", EventKind.ADRIFT, at_s=2090.0)
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2090.0)
     ap.tell("a", EventKind.EXECUTE, at_s=2095.0, pilot="p2", allocation_id="8")
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []
 
 
@@ -209,28 +209,28 @@ def start_that_does_not_run_yet(queue, ap, pilot="p1"):
     queue.follow()
 
 
-def test_a_job_that_was_being_started_on_a_pilot_that_ended_is_submitted_anew(queue, ap):
+def test_job_starting_on_an_ended_pilot_is_resubmitted(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2110.0)
+    queue.repair(2110.0)
     assert ap.removed == []
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.view().waiting == {SMALL: 1}
     assert queue.send() == 1
     assert queue.notices() == ["1 job(s) of rule map: was lost before it started; running it again"]
 
 
-def test_memory_that_an_earlier_start_took_does_not_hide_the_present_one(queue, ap):
+def test_usage_of_an_earlier_start_does_not_hide_the_current(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     ap.tell("a", EventKind.USAGE, memory_mb=100)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
 
 
-def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
+def test_starting_job_does_not_count_as_running(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     assert queue.view().waiting == {SMALL: 1}
     assert queue.busy_pilots() == set()
@@ -247,40 +247,40 @@ def test_a_job_that_is_being_started_does_not_count_as_running(queue, ap):
         (EventKind.NOT_STARTED, ""),
     ],
 )
-def test_a_job_that_has_left_the_pilot_that_ended_is_left_alone(queue, ap, kind, pilot):
+def test_job_that_left_the_ended_pilot_is_not_lost(queue, ap, kind, pilot):
     start_that_does_not_run_yet(queue, ap)
     ap.tell("a", kind, pilot=pilot)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == []
 
 
-def test_a_job_that_was_submitted_anew_meanwhile_is_not_lost_with_its_old_pilot(queue, ap):
+def test_resubmitted_job_is_not_lost_with_its_old_pilot(queue, ap):
     start_that_does_not_run_yet(queue, ap)
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     queue.send()
     ap.removed.clear()
     queue.pilot_ended("p1", 2200.0, vanished=True)
-    queue.mend(2220.0)
+    queue.repair(2220.0)
     assert ap.removed == []
 
 
-@pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.ADRIFT])
-def test_a_lost_job_that_was_replaced_is_not_looked_for(queue, ap, kind):
+@pytest.mark.parametrize("kind", [EventKind.MATCHED, EventKind.DISCONNECTED])
+def test_replaced_lost_job_is_ignored(queue, ap, kind):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", kind, at_s=2090.0, pilot="p1")
     queue.follow()
     queue.claim([], [(job("b"), "a")])
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.send() == 1
 
 
-def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(queue, ap):
+def test_lost_job_does_not_count_earlier_busy_time_twice(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, at_s=1000.0, pilot="p0", allocation_id="7")
@@ -288,49 +288,49 @@ def test_the_time_of_an_earlier_start_does_not_count_twice_when_a_job_is_lost(qu
     ap.tell("a", EventKind.MATCHED, at_s=1020.0, pilot="p1")
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["1.0"]
     assert queue.jobs(["a"])[0].busy_s == 10.0
 
 
-def test_a_job_that_lost_touch_with_a_known_pilot_long_after_its_end_is_submitted_anew(queue, ap):
-    """A node that loses its power says nothing; the connection to it is given up later."""
+def test_job_disconnected_long_after_its_pilot_ended_is_resubmitted(queue, ap):
+    """A node without power does not disconnect; the connection to it times out later."""
     queue.add([job("a")])
     queue.send()
     ap.machines["machine"] = "p1"
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    ap.tell("a", EventKind.ADRIFT, at_s=2300.0, machine="machine")
+    ap.tell("a", EventKind.DISCONNECTED, at_s=2300.0, machine="machine")
     queue.follow()
-    queue.mend(2350.0)
+    queue.repair(2350.0)
     assert ap.removed == ["1.0"]
 
 
-def test_a_job_whose_end_is_told_after_that_of_its_pilot_is_not_run_again(queue, ap):
+def test_job_whose_end_follows_its_pilots_is_not_resubmitted(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert list(queue.over()) == ["a"]
     assert ap.removed == []
 
 
-def test_a_lost_job_is_sent_only_when_the_old_one_is_gone_for_certain(queue, ap):
+def test_lost_job_is_resubmitted_only_after_confirmed_removal(queue, ap):
     start_on_a_pilot_that_ends(queue, ap)
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.send() == 0
     queue.fail_waiting([SMALL], "no pilots")
     assert queue.over() == {}
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
 
 
-def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, ap):
+def test_job_with_incomplete_outputs_runs_again_up_to_a_limit(queue, ap):
     queue.add([job("a")])
-    for _ in range(SETBACKS_MAX - 1):
+    for _ in range(FAILED_ATTEMPTS_MAX - 1):
         queue.send()
         ap.tell("a", EventKind.TERMINATED, exit_status=0)
         queue.follow()
@@ -343,12 +343,12 @@ def test_a_job_that_did_not_come_back_whole_runs_again_but_not_for_ever(queue, a
     assert not queue.any_left()
 
 
-REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "offers")
+REQUESTS = ("set_paused", "avoid", "remove", "release", "keep_apart", "negotiation_status")
 
 
 @pytest.fixture
-def errands_due(queue, ap):
-    """A queue in which every kind of errand is due."""
+def all_due(queue, ap):
+    """A job manager in which every kind of intervention is due."""
     queue.add([job(key) for key in "abcd"])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
@@ -356,28 +356,27 @@ def errands_due(queue, ap):
     hold(ap, "c", 26)
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    outbox = queue._registry.outbox
-    # what an earlier life of the run told its jobs is not known
-    outbox.paused_there = outbox.apart_there = None
-    queue.waker.beside = CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S)
+    # as after a previous session
+    queue._tracker._submit_queue.forget_settings()
+    queue.set_capacity(CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S))
     return queue
 
 
 def done(ap) -> dict[str, object]:
-    """What was done of the errands that are due, by the request that does them."""
+    """Return the due interventions that were made, by request."""
     return {
         "set_paused": "set_paused" in ap.requests,
         "avoid": ap.avoided == [("p1",)],
         "remove": set(ap.removed) == {"1.0", "1.2"},
         "release": [ids for ids, _ in ap.released] == [("1.1",)],
         "keep_apart": ap.apart != [],
-        "offers": ap.asked_since_s != [],
+        "negotiation_status": ap.asked_since_s != [],
     }
 
 
 @pytest.fixture
 def failing(ap, monkeypatch):
-    """Return a function that has a request to the access point fail from now on."""
+    """Return a function that makes a request to the access point fail from now on."""
     ap.requests = []
 
     def fail(name, error):
@@ -394,37 +393,35 @@ def failing(ap, monkeypatch):
     return fail
 
 
-def test_all_errands_that_are_due_are_done(errands_due, ap, failing):
-    errands_due.mend(NOW_S)
+def test_all_due_interventions_are_made(all_due, ap, failing):
+    all_due.repair(NOW_S)
     assert all(done(ap).values()), done(ap)
 
 
 @pytest.mark.parametrize("refused", REQUESTS)
-def test_a_refused_errand_does_not_keep_the_others_from_being_done(
-    errands_due, ap, failing, refused
-):
+def test_rejected_intervention_does_not_block_the_others(all_due, ap, failing, refused):
     failing(refused, RejectedError("you may not"))
     with suppress(RejectedError):
-        errands_due.mend(NOW_S)
+        all_due.repair(NOW_S)
     others = {name: was for name, was in done(ap).items() if name != refused}
     assert all(others.values()), others
 
 
 @pytest.mark.parametrize("silent", REQUESTS)
-def test_an_errand_that_is_never_answered_only_delays_the_others(errands_due, ap, failing, silent):
+def test_unanswered_intervention_only_delays_the_others(all_due, ap, failing, silent):
     failing(silent, OutcomeUnknownError("no answer"))
     for _ in range(3):
         before = len(ap.requests)
         with suppress(OutcomeUnknownError):
-            errands_due.mend(NOW_S)
+            all_due.repair(NOW_S)
         assert ap.requests[before:].count(silent) <= 1, "each costs its deadline"
     others = {name: was for name, was in done(ap).items() if name != silent}
     assert all(others.values()), others
 
 
-def test_refusals_are_told_together_and_in_the_same_words_each_time(errands_due, failing):
+def test_rejections_are_reported_together_in_stable_order(all_due, failing):
     failing("set_paused", RejectedError("not that"))
     failing("keep_apart", RejectedError("nor this"))
     for _ in range(2):
         with pytest.raises(RejectedError, match=r"^nor this; not that$"):
-            errands_due.mend(NOW_S)
+            all_due.repair(NOW_S)

@@ -1,4 +1,4 @@
-"""An access point on another host, with a stand-in for the worker process that talks to it."""
+"""An access point on another host, with a double of the worker process."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from doubles import SEAT, HandClock
 
 from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, sight
+from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, job_snapshot
 from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe, spooled
@@ -94,14 +94,12 @@ def there(clock, worker):
     return made
 
 
-def told(access_point, clock, after_s=60.0):
+def new_events(access_point, clock, after_s=60.0):
     clock.at_s += after_s
     return [(job_id, event.kind) for job_id, event in access_point.events()]
 
 
-def test_the_queue_is_looked_at_once_in_poll_s_and_not_right_after_a_submission(
-    there, worker, clock
-):
+def test_queue_is_polled_once_per_interval(there, worker, clock):
     for _ in range(50):
         there.events()
         clock.at_s += 1
@@ -112,46 +110,46 @@ def test_the_queue_is_looked_at_once_in_poll_s_and_not_right_after_a_submission(
     assert worker.asked == ["look"]
 
 
-def test_a_job_has_ended_when_its_outputs_are_here(there, worker, clock):
+def test_end_is_reported_after_outputs_arrived(there, worker, clock):
     worker.queue = {"1.0": DONE, "1.1": RUNNING}
     worker.unfetchable = {"1.0"}
-    assert ("1.0", EventKind.TERMINATED) not in told(there, clock)
+    assert ("1.0", EventKind.TERMINATED) not in new_events(there, clock)
     worker.unfetchable = set()
-    assert told(there, clock) == [
+    assert new_events(there, clock) == [
         ("1.0", EventKind.SUBMIT),
         ("1.0", EventKind.EXECUTE),
         ("1.0", EventKind.TERMINATED),
     ]
 
 
-def test_what_was_told_as_ended_leaves_the_queue_at_the_next_look(there, worker, clock):
+def test_reported_job_is_removed_at_the_next_poll(there, worker, clock):
     worker.queue = {"1.0": DONE, "1.1": RUNNING}
-    told(there, clock)
+    new_events(there, clock)
     assert worker.removed == []
-    assert told(there, clock) == []
+    assert new_events(there, clock) == []
     assert worker.removed == ["1.0"]
 
 
-def test_what_was_told_as_ended_leaves_the_queue_when_all_is_over(there, worker, clock):
+def test_reported_job_is_removed_at_close(there, worker, clock):
     worker.queue = {"1.0": DONE, "1.1": DONE}
-    told(there, clock)
+    new_events(there, clock)
     there.close()
     assert worker.removed == ["1.0", "1.1"]
 
 
-def test_outputs_that_never_come_do_not_keep_a_job_for_ever(there, worker, clock):
+def test_end_without_outputs_is_reported_after_retries(there, worker, clock):
     worker.queue["1.0"] = DONE
     worker.unfetchable = {"1.0"}
     for _ in range(remote.FETCH_TRIES - 1):
-        assert ("1.0", EventKind.TERMINATED) not in told(there, clock)
+        assert ("1.0", EventKind.TERMINATED) not in new_events(there, clock)
         with pytest.raises(OutcomeUnknownError, match="half of it"):
             there.events()
         worker.queue["1.1"] = RUNNING if worker.queue["1.1"] is IDLE else IDLE
-    assert ("1.0", EventKind.TERMINATED) in told(there, clock)
+    assert ("1.0", EventKind.TERMINATED) in new_events(there, clock)
 
 
-def test_a_look_without_an_answer_concludes_nothing(there, worker, clock):
-    told(there, clock)
+def test_failed_poll_proves_nothing(there, worker, clock):
+    new_events(there, clock)
     worker.fails["look"] = OutcomeUnknownError("no answer")
     clock.at_s += 60
     for _ in range(3):
@@ -159,11 +157,11 @@ def test_a_look_without_an_answer_concludes_nothing(there, worker, clock):
             there.events()
     assert worker.asked.count("look") == 2
     del worker.fails["look"]
-    assert told(there, clock) == []
+    assert new_events(there, clock) == []
 
 
-def test_a_job_that_left_the_queue_is_looked_for_in_the_history(there, worker, clock):
-    told(there, clock)
+def test_job_missing_from_the_queue_is_in_the_history(there, worker, clock):
+    new_events(there, clock)
     worker.queue = {}
     worker.past = {
         "1.0": {**RUNNING, "JobStatus": 3, "RemoveReason": "by bob"},
@@ -173,74 +171,72 @@ def test_a_job_that_left_the_queue_is_looked_for_in_the_history(there, worker, c
     ends = {job_id: event for job_id, event in there.events() if event.kind is not EventKind.USAGE}
     assert (ends["1.0"].kind, ends["1.0"].text) == (EventKind.ABORTED, "by bob")
     assert (ends["1.1"].kind, ends["1.1"].exit_status) == (EventKind.TERMINATED, 137)
-    assert told(there, clock) == []
+    assert new_events(there, clock) == []
 
 
-def test_a_history_without_an_answer_concludes_nothing(there, worker, clock):
-    told(there, clock)
+def test_failed_history_query_proves_nothing(there, worker, clock):
+    new_events(there, clock)
     worker.queue = {}
     worker.fails["history"] = OutcomeUnknownError("no answer")
     for _ in range(5):
         with pytest.raises(OutcomeUnknownError):
-            told(there, clock)
+            new_events(there, clock)
     del worker.fails["history"]
-    assert told(there, clock) == []
+    assert new_events(there, clock) == []
 
 
-def test_a_job_that_is_being_removed_is_still_there(there, worker, clock):
-    told(there, clock)
+def test_job_being_removed_is_still_queued(there, worker, clock):
+    new_events(there, clock)
     worker.queue["1.0"] = {**RUNNING, "JobStatus": 3}
     for _ in range(5):
-        assert told(there, clock) == []
+        assert new_events(there, clock) == []
     assert "history" not in worker.asked
 
 
-def test_all_is_told_only_up_to_the_last_look_and_while_no_outputs_are_missing(
-    there, worker, clock
-):
-    assert there.told_until_s < clock.now_s()
-    told(there, clock)
+def test_events_are_complete_up_to_the_last_full_poll(there, worker, clock):
+    assert there.complete_until_s < clock.now_s()
+    new_events(there, clock)
     looked_s = clock.now_s()
-    assert there.told_until_s == looked_s
+    assert there.complete_until_s == looked_s
     clock.at_s += 30
     there.events()
-    assert there.told_until_s == looked_s
+    assert there.complete_until_s == looked_s
     worker.queue = {"1.0": DONE, "1.1": RUNNING}
     worker.unfetchable = {"1.0"}
-    told(there, clock, 30)
-    assert there.told_until_s == looked_s
+    new_events(there, clock, 30)
+    assert there.complete_until_s == looked_s
 
 
-def test_jobs_of_an_earlier_process_are_followed_from_their_beginning(worker, clock):
+def test_jobs_of_a_previous_process_have_all_their_events(worker, clock):
     worker.queue = {"7.0": DONE}
     there = RemoteAccessPoint(SEAT, Path("/w/r1"), "cm", Address("ap", "cm"), clock, poll_s=60)
     there._worker = worker
     assert there.find() == {"0": "7.0"}
-    assert told(there, clock, 0) == [
+    assert new_events(there, clock, 0) == [
         ("7.0", EventKind.SUBMIT),
         ("7.0", EventKind.EXECUTE),
         ("7.0", EventKind.TERMINATED),
     ]
 
 
-def test_jobs_that_we_removed_are_looked_for_no_more(there, worker, clock):
+def test_removed_jobs_are_not_polled(there, worker, clock):
     there.remove(["1.0"], "given up")
-    assert {job_id for job_id, _ in told(there, clock)} == {"1.1"}
+    assert {job_id for job_id, _ in new_events(there, clock)} == {"1.1"}
     there.remove(None, "over")
-    assert told(there, clock) == []
+    assert new_events(there, clock) == []
     assert worker.asked.count("look") == 1
 
 
-def test_what_a_held_job_printed_is_fetched_to_explain_it(there, worker, clock):
+def test_output_of_a_held_job_is_fetched(there, worker, clock):
     worker.queue["1.0"] = {**RUNNING, "JobStatus": 5, "NumHolds": 1, "HoldReasonCode": 12}
-    assert ("1.0", EventKind.HELD) in told(there, clock)
+    assert ("1.0", EventKind.HELD) in new_events(there, clock)
     assert worker.asked == ["look", "retrieve"]
     assert worker.removed == []
 
 
-def test_a_job_whose_inputs_are_on_their_way_waits():
-    assert sight({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
-    assert sight({**IDLE, "JobStatus": 9}).status is Status.IDLE
+def test_job_whose_inputs_are_being_spooled_is_idle():
+    assert job_snapshot({**IDLE, "JobStatus": 5, "HoldReasonCode": 16}).status is Status.IDLE
+    assert job_snapshot({**IDLE, "JobStatus": 9}).status is Status.IDLE
 
 
 STARTING = {
@@ -250,7 +246,7 @@ STARTING = {
 }  # fmt: skip
 
 
-def test_a_job_that_is_started_and_does_not_run_yet_has_a_pilot(there, worker, clock):
+def test_starting_job_has_a_pilot(there, worker, clock):
     worker.queue["1.0"] = STARTING
     clock.at_s += 60
     events = [event for job_id, event in there.events() if job_id == "1.0"]
@@ -258,17 +254,19 @@ def test_a_job_that_is_started_and_does_not_run_yet_has_a_pilot(there, worker, c
     assert events[-1].kind is EventKind.MATCHED
 
 
-def test_the_pilot_of_an_earlier_start_is_not_taken_for_that_of_the_present_one():
-    unborn = {name: told for name, told in STARTING.items() if name != "RemoteHost"}
-    assert sight(STARTING).pilot == "p2"
-    assert sight(unborn).pilot == ""
+def test_pilot_of_an_earlier_start_is_not_reported_again():
+    unborn = {name: value for name, value in STARTING.items() if name != "RemoteHost"}
+    assert job_snapshot(STARTING).pilot == "p2"
+    assert job_snapshot(unborn).pilot == ""
 
 
-def test_a_pilot_that_does_not_say_who_it_is_has_no_name():
-    assert sight({name: told for name, told in STARTING.items() if name != PILOT}).pilot == ""
+def test_pilot_without_an_id_has_no_name():
+    assert (
+        job_snapshot({name: value for name, value in STARTING.items() if name != PILOT}).pilot == ""
+    )
 
 
-def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
+def test_end_of_a_job_has_its_usage(there, worker, clock):
     took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
     worker.queue["1.0"] = {**DONE, **took}
     clock.at_s += 60
@@ -276,9 +274,9 @@ def test_the_end_of_a_job_tells_what_it_took(there, worker, clock):
     assert ended.usage == (31.5, 3, 1)
 
 
-def test_an_interruption_is_told_with_its_reason(there, worker, clock):
+def test_interruption_has_its_reason(there, worker, clock):
     worker.queue["1.0"] = RUNNING
-    told(there, clock)
+    new_events(there, clock)
     again = {"JobStatus": 1, "VacateReasonCode": 1007, "VacateReason": "starter died"}
     worker.queue["1.0"] = {**RUNNING, **again, "EnteredCurrentStatus": 1100}
     clock.at_s += 60
@@ -287,25 +285,25 @@ def test_an_interruption_is_told_with_its_reason(there, worker, clock):
     assert event.at_s == 1100
 
 
-def test_a_start_that_has_not_begun_is_told_from_the_one_before():
+def test_new_start_is_distinct_from_the_previous_one():
     again = {**RUNNING, "NumShadowStarts": 2, "JobCurrentStartDate": 1040}
-    assert sight(again).started_s is None
+    assert job_snapshot(again).started_s is None
 
 
-def test_the_name_that_the_access_point_knows_us_by_is_learned(there, worker):
+def test_mapped_user_is_the_owner(there, worker):
     assert there.ping() == "alice"
     worker.answer_to_greet = {"problem": "get a token"}
     with pytest.raises(MissingPrerequisiteError, match="get a token"):
         there.ping()
 
 
-def test_jobs_can_be_removed_by_hand_there(there):
+def test_removal_hint_names_the_remote_schedd(there):
     assert there.removal_hint == (
         'condor_rm -name ap -pool cm -constraint \'Owner =?= "alice" && OSGPilotWorkflow =?= "r1"\''
     )
 
 
-def test_inputs_travel_as_one_folder_and_nothing_refers_to_a_log_that_is_not_there():
+def test_spooled_description_has_one_input_folder_and_no_log():
     text = spooled(describe(Submission(("1",), REQUEST), SEAT, Path("/w/r1")))
     assert text["transfer_input_files"] == "osgpilot-in$(OSGPilotUrls)"
     assert text["arguments"] == "osgpilot-in/osgpilot-job"

@@ -1,4 +1,4 @@
-"""How many jobs the access point gets at a time, and which first."""
+"""Limits and order of submissions."""
 
 import pytest
 from doubles import FakeAccessPoint
@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
 from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     EXCEPTIONS_MAX,
@@ -40,7 +40,7 @@ def end(ap, queue, *keys):
     queue.follow()
 
 
-def test_what_goes_beyond_the_limit_waits_with_us_and_counts_as_demand(ap):
+def test_jobs_over_the_queue_limit_wait_as_demand(ap):
     queue = JobManager(ap, Shape(4, 3800), queued_max=10)
     queue.add(jobs(25))
     assert queue.send() == 10
@@ -55,7 +55,7 @@ def test_what_goes_beyond_the_limit_waits_with_us_and_counts_as_demand(ap):
     assert queue.notices() == []
 
 
-def test_jobs_that_find_no_pilot_do_not_keep_others_out(ap):
+def test_jobs_without_a_pilot_do_not_block_others(ap):
     queue = JobManager(ap, Shape(4, 3800), queued_max=10)
     queue.add(jobs(100, BIG, "b"))
     queue.send()
@@ -65,7 +65,7 @@ def test_jobs_that_find_no_pilot_do_not_keep_others_out(ap):
     assert {"s0", "s1"} < set(ap.queued)
 
 
-def test_jobs_go_in_by_steps_and_not_one_by_one(ap):
+def test_unsent_jobs_are_submitted_in_steps(ap):
     queue = JobManager(ap, Shape(4, 3800), queued_max=100)
     queue.add(jobs(300))
     queue.send()
@@ -75,7 +75,7 @@ def test_jobs_go_in_by_steps_and_not_one_by_one(ap):
     assert queue.send() == 5
 
 
-def test_an_access_point_that_is_full_gets_the_rest_as_jobs_leave(ap):
+def test_full_access_point_gets_jobs_as_others_leave(ap):
     queue = JobManager(ap, Shape(4, 3800))
     ap.room = 4
     queue.add(jobs(10))
@@ -90,21 +90,21 @@ def test_an_access_point_that_is_full_gets_the_rest_as_jobs_leave(ap):
     assert queue.notices() == []
 
 
-def test_a_full_access_point_is_asked_again_now_and_then_only(ap):
+def test_full_access_point_is_asked_again_after_a_delay(ap):
     queue = JobManager(ap, Shape(4, 3800))
     ap.room = 0
     queue.add(jobs(10))
     queue.send()
     ap.room = 100
-    queue.mend(1000.0)
-    queue.mend(1000.0 + ASK_AGAIN_S - 1)
+    queue.repair(1000.0)
+    queue.repair(1000.0 + ASK_AGAIN_S - 1)
     assert queue.send() == 0
-    queue.mend(1000.0 + ASK_AGAIN_S)
+    queue.repair(1000.0 + ASK_AGAIN_S)
     assert queue.send() == 10
     assert queue.notices()[-1] == "the access point has room for all jobs again"
 
 
-def test_batches_become_as_small_as_the_access_point_wants_them(ap):
+def test_batch_size_follows_the_access_point_limit(ap):
     queue = JobManager(ap, Shape(4, 3800))
     ap.at_once = 4
     queue.add(jobs(10))
@@ -122,21 +122,21 @@ def test_batches_become_as_small_as_the_access_point_wants_them(ap):
         ("Failed to create new cluster.SCHEDD:22:MAX_JOBS_SUBMITTED exceeded. Current=9", 0, False),
     ],
 )
-def test_a_full_access_point_is_told_from_one_that_says_no(message, room, at_once):
+def test_full_queue_is_distinct_from_rejection(message, room, at_once):
     error = failure("submit", message)
     assert isinstance(error, QueueFullError)
     assert (error.room, error.at_once) == (room, at_once)
     assert "Schedd says" not in str(error)
 
 
-def test_a_rule_of_the_administrators_is_told_in_their_words():
-    said = "Unable to commit transaction, SCHEDD:2:project X cannot connect, ask us"
-    error = failure("submit", said)
+def test_submit_requirement_is_reported_with_its_reason():
+    message = "Unable to commit transaction, SCHEDD:2:project X cannot connect, ask us"
+    error = failure("submit", message)
     assert isinstance(error, RejectedError)
     assert str(error).endswith("refuses it: project X cannot connect, ask us")
 
 
-def test_what_may_pass_is_no_answer():
+def test_transient_failure_counts_as_unknown_outcome():
     assert isinstance(failure("submit", "Failed to connect to schedd."), OutcomeUnknownError)
 
 
@@ -149,52 +149,52 @@ def strike(ap, queue, count, at_s):
     queue.follow()
 
 
-def test_too_many_failed_starts_stop_new_ones_until_they_are_long_ago(ap):
+def test_too_many_failed_starts_suspend_new_ones(ap):
     queue = JobManager(ap, Shape(4, 3800))
     queue.add(jobs(2))
     queue.send()
     strike(ap, queue, EXCEPTIONS_MAX - 1, 3000.0)
-    queue.mend(3000.0)
+    queue.repair(3000.0)
     assert not ap.paused
     strike(ap, queue, 1, 3000.0)
-    queue.mend(3000.0)
+    queue.repair(3000.0)
     assert ap.paused
     assert any("shadow exceptions" in notice for notice in queue.notices())
     queue.add(jobs(1, BIG, "b"))
     assert queue.send() == 0
     assert "shadow exceptions" in queue.view().brake
-    queue.mend(3000.0 + WINDOW_S)
+    queue.repair(3000.0 + WINDOW_S)
     assert not ap.paused
     assert queue.send() == 1
     assert queue.view().brake == ""
     assert queue.notices() == ["jobs are started again"]
 
 
-def test_the_brake_is_released_when_few_are_left_not_when_the_first_is_forgotten():
-    brake = StartFailureLimiter()
+def test_limiter_stays_on_until_few_failures_are_recent():
+    limiter = StartFailureLimiter()
     for n in range(EXCEPTIONS_MAX):
-        brake = brake.struck(60.0 * n)
-    brake = brake.at(60.0 * EXCEPTIONS_MAX)
-    assert brake.on
-    assert brake.at(WINDOW_S + 60.0).on
-    assert not brake.at(WINDOW_S + 60.0 * (EXCEPTIONS_MAX - 4)).on
+        limiter = limiter.after_failure(60.0 * n)
+    limiter = limiter.at(60.0 * EXCEPTIONS_MAX)
+    assert limiter.on
+    assert limiter.at(WINDOW_S + 60.0).on
+    assert not limiter.at(WINDOW_S + 60.0 * (EXCEPTIONS_MAX - 4)).on
 
 
-def test_a_job_that_never_starts_is_given_up_after_a_while(ap):
+def test_job_that_never_starts_fails(ap):
     queue = JobManager(ap, Shape(4, 3800))
     queue.add(jobs(1))
     queue.send()
-    for _ in range(SETBACKS_MAX):
+    for _ in range(FAILED_ATTEMPTS_MAX):
         ap.tell("s0", EventKind.EVICTED, code=1007, text="no default image")
     queue.follow()
-    queue.mend(3000.0)
-    assert queue.over()["s0"].text == "it was started 10 times in vain"
+    queue.repair(3000.0)
+    assert queue.over()["s0"].text == "it was started 10 times without success"
 
 
-def test_a_schedd_that_dies_while_jobs_are_submitted_has_refused_nothing():
-    """It says no reason then, as it does where it refuses."""
+def test_schedd_crash_during_submission_is_no_rejection():
+    """A rejection has a reason, a crash has none."""
     gone = ("Failed to create new cluster.", "Failed to send Cluster Ad", "Failed to receive EOM")
-    for said in gone:
-        assert type(failure("submit", said)) is OutcomeUnknownError, said
-    said = "Failed to create new cluster.SCHEDD:22:Owner may not submit"
-    assert type(failure("submit", said)) is RejectedError
+    for message in gone:
+        assert type(failure("submit", message)) is OutcomeUnknownError, message
+    message = "Failed to create new cluster.SCHEDD:22:Owner may not submit"
+    assert type(failure("submit", message)) is RejectedError

@@ -1,4 +1,4 @@
-"""Whatever pilots do, a job is taken for forgotten only after minutes beside room that was seen."""
+"""A job counts as stuck only after minutes in which looks at pilots showed room for it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     BACK_OFF_FACTOR,
-    BESIDE_S,
     GAP_S,
-    WAKES_MAX,
+    REMATCHES_MAX,
+    STUCK_AFTER_S,
     CapacityHistory,
     RematchCount,
     overdue,
@@ -42,9 +42,9 @@ def busy(free):
     return (Running(JobClass(Shape(1, 500)), 4 - free, 0.0),) if free < 4 else ()
 
 
-@given(LOOKS, st.integers(0, WAKES_MAX + 1), st.floats(0, 2000), st.floats(0, 3000))
-def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s, unknown_s):
-    beside, now_s, started_s = CapacityHistory(), 1000.0, {}
+@given(LOOKS, st.integers(0, REMATCHES_MAX + 1), st.floats(0, 2000), st.floats(0, 3000))
+def test_overdue_job_had_room_all_that_time(looks, times, since_s, unknown_s):
+    capacity, now_s, started_s = CapacityHistory(), 1000.0, {}
     seen = []  # times between two looks that showed the same pilot with room
     had, could = set(), False
     for gap_s, free, started, waits in looks:
@@ -53,7 +53,7 @@ def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s
             started_s = {"p0": now_s - gap_s / 2}
         running = {f"p{n}": busy(cores) for n, cores in enumerate(free)}
         snapshot = Snapshot(now_s, {CLASS: 1} if waits else {}, (pilot("p0"), pilot("p1")), running)
-        beside = beside.after(snapshot, started_s)
+        capacity = capacity.after(snapshot, started_s)
         has = {f"p{n}" for n, cores in enumerate(free) if cores >= 2} if waits else set()
         if not waits:
             seen = []
@@ -66,10 +66,10 @@ def test_an_overdue_job_was_seen_beside_room_all_that_time(looks, times, since_s
     job = Job("a", "r", Request(CLASS), state=JobState.WAITING, job_id="1.0", since_s=since_s)
     known_s = now_s - unknown_s
     time_s = sum(max(0.0, min(b, known_s) - max(a, since_s)) for a, b in seen)
-    found = overdue([job], beside, {"a": RematchCount(times, 0.0)}, known_s)
+    found = overdue([job], capacity, {"a": RematchCount(times, 0.0)}, known_s)
     if found:
-        assert time_s >= BESIDE_S * BACK_OFF_FACTOR**times
-        assert times < WAKES_MAX
+        assert time_s >= STUCK_AFTER_S * BACK_OFF_FACTOR**times
+        assert times < REMATCHES_MAX
         assert found["a"] >= since_s
-    elif times < WAKES_MAX:
-        assert time_s < BESIDE_S * BACK_OFF_FACTOR**times
+    elif times < REMATCHES_MAX:
+        assert time_s < STUCK_AFTER_S * BACK_OFF_FACTOR**times

@@ -1,4 +1,4 @@
-"""The next try of a job that failed goes to another place, if there is one."""
+"""The next attempt of a failed job goes to another place, if there is one."""
 
 from contextlib import closing
 
@@ -21,23 +21,23 @@ from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
 P1, P2, P3 = Place("p1", "n1"), Place("p2", "n2"), Place("p3", "n1")
 
 
-def test_nodes_are_avoided_where_there_are_others():
+def test_job_avoids_failed_nodes_if_there_are_others():
     assert kept_off([P1], [P1, P2]) == ("n1",)
     assert kept_off([P1, P2], [P1, P2, Place("p4", "n4")]) == ("n1", "n2")
 
 
-def test_on_the_only_node_another_pilot_is_better_than_the_same():
+def test_job_avoids_failed_pilots_on_the_only_node():
     assert kept_off([P1], [P1, P3]) == ("p1",)
 
 
-def test_where_there_is_no_other_place_none_is_avoided():
+def test_job_avoids_nothing_without_another_place():
     assert kept_off([P1], [P1]) == ()
     assert kept_off([P1], []) == ()
     assert kept_off([P1, P2], [P1, P2]) == ()
     assert kept_off([], [P1, P2]) == ()
 
 
-def test_a_node_that_is_not_known_is_avoided_by_its_pilot():
+def test_unknown_node_is_avoided_by_its_pilot():
     assert kept_off([Place("p1")], [Place("p1"), P2]) == ("p1",)
 
 
@@ -53,7 +53,7 @@ def run(queue, ap, key, pilot, node, status, identity="same"):
     queue.follow()
 
 
-def test_a_retry_of_snakemakes_is_kept_off_the_node_on_which_the_job_failed(queue, ap):
+def test_snakemake_retry_avoids_the_failed_node(queue, ap):
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     run(queue, ap, "first", "p1", "n1", 1)
     queue.add([one_try("second"), one_try("another", "third")])
@@ -62,7 +62,7 @@ def test_a_retry_of_snakemakes_is_kept_off_the_node_on_which_the_job_failed(queu
     assert sent == {("second",): ("n1",), ("another",): ()}
 
 
-def test_a_retry_may_go_where_the_job_failed_when_the_other_pilots_are_gone(queue, ap):
+def test_retry_may_use_the_failed_node_without_others(queue, ap):
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     run(queue, ap, "first", "p1", "n1", 1)
     queue.pilot_ended("p2", NOW_S, vanished=False)
@@ -71,7 +71,7 @@ def test_a_retry_may_go_where_the_job_failed_when_the_other_pilots_are_gone(queu
     assert ap.submissions[-1].kept_off == ()
 
 
-def test_what_did_not_come_back_whole_runs_again_elsewhere(queue, ap):
+def test_job_with_incomplete_outputs_runs_again_elsewhere(queue, ap):
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     run(queue, ap, "first", "p1", "n1", 0)
     assert queue.run_again("first", "it did not come back whole")
@@ -79,7 +79,7 @@ def test_what_did_not_come_back_whole_runs_again_elsewhere(queue, ap):
     assert ap.submissions[-1].kept_off == ("n1",)
 
 
-def test_a_job_that_meets_a_full_disk_on_every_node_fills_them_itself(queue, ap):
+def test_job_with_full_disks_on_many_nodes_fails(queue, ap):
     queue.add([one_try("a")])
     for number in range(FULL_DISKS_MAX):
         queue.send()
@@ -95,14 +95,14 @@ def described(tmp_path, **more):
     return describe(submission, RunIdentity("alice", "MyProject", "r1"), tmp_path)
 
 
-def test_only_jobs_that_failed_have_requirements_of_their_own(tmp_path):
+def test_only_failed_jobs_have_their_own_requirements(tmp_path):
     plain, shy = described(tmp_path), described(tmp_path, kept_off=("n1", 'x" || true'))
     assert "OSGPilotFailedOn" not in str(plain)
     assert shy["My.OSGPilotFailedOn"] == '"n1"'
     assert shy["requirements"].startswith(plain["requirements"])
 
 
-def test_the_job_waits_for_another_place_for_a_while_only(tmp_path):
+def test_job_waits_for_another_place_for_limited_time(tmp_path):
     import classad2
     import htcondor2  # noqa: F401  # brings the functions of HTCondor, such as stringListMember
 
@@ -122,19 +122,17 @@ def test_the_job_waits_for_another_place_for_a_while_only(tmp_path):
         assert classad2.ExprTree(clause).eval(scope=job, target=slot) is fits
 
 
-def next_life(left, told=()):
-    """Return access point and queue of the next life, which knows of a good pilot p2 on n2."""
+def next_session(left, events=()):
+    """Return access point and job manager of the next session, with a good pilot p2 on n2."""
     ap = FakeAccessPoint()
     queue = JobManager(ap, Shape(4, 4000))
-    queue.recall(left, told)
+    queue.restore(left, events)
     run(queue, ap, "good", "p2", "n2", 0, identity="other")
     return ap, queue
 
 
 @pytest.mark.parametrize(("ends", "kept"), [((1,), ("n1",)), ((0,), ()), ((1, 0), ())])
-def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
-    queue, ap, tmp_path, ends, kept
-):
+def test_retry_after_a_restart_avoids_the_failed_node(queue, ap, tmp_path, ends, kept):
     with closing(Journal(tmp_path / "journal", RunIdentity("alice", "P", "r1"))) as journal:
         for number, status in enumerate(ends):
             key = f"00{number}"
@@ -143,22 +141,22 @@ def test_a_retry_after_a_restart_is_kept_off_the_node_on_which_the_job_failed(
             run(queue, ap, key, "p1", "n1", status)
             journal.settled(queue.jobs([key]))
     with closing(Journal(tmp_path / "journal")) as journal:
-        there, later = next_life(Leftover(past=tuple(journal.past())))
+        there, later = next_session(Leftover(past=tuple(journal.past())))
     later.add([one_try("retry")])
     later.send()
     assert there.submissions[-1].kept_off == kept
 
 
-def test_a_job_that_ended_for_nothing_is_kept_off_that_node_after_a_restart():
-    """What did not come back whole runs again under the same key, of which the log tells."""
-    told = [
+def test_resubmitted_job_avoids_the_failed_node_after_a_restart():
+    """A job with incomplete outputs runs again under the same key, which the log has."""
+    events = [
         ("5.1", Event(EventKind.SUBMIT, 1.0, key="1")),
         ("5.1", Event(EventKind.EXECUTE, 2.0, pilot="p1", node="n1")),
         ("5.1", Event(EventKind.TERMINATED, 3.0, exit_status=0)),
         ("6.1", Event(EventKind.SUBMIT, 4.0, key="1")),
     ]
     entry = Entry("1", "same", "how", "map", SMALL, "6.1")
-    there, later = next_life(Leftover({"same": entry}), told)
+    there, later = next_session(Leftover({"same": entry}), events)
     later.add([one_try("retry")])
     later.send()
     assert there.submissions[-1].kept_off == ("n1",)

@@ -1,4 +1,4 @@
-"""The queue: batches out, events in, nothing lost when an answer is."""
+"""Jobs are submitted in batches and followed; a lost answer loses no job."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +15,13 @@ from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 
-def test_one_transaction_per_kind_of_job(queue, ap):
+def test_each_request_is_one_transaction(queue, ap):
     queue.add([job(f"s{n}") for n in range(100)] + [job("b", BIG), job("c", image="i")])
     assert queue.send() == 102
     assert sorted(len(s.keys) for s in ap.submissions) == [1, 1, 100]
 
 
-def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
+def test_no_transaction_exceeds_the_batch_limit(ap, monkeypatch):
     monkeypatch.setattr("snakemake_executor_plugin_osgpilot.jobs.state.submission.BATCH_MAX", 4)
     queue = JobManager(ap, Shape(4, 3800))
     queue.add([job(f"s{n}") for n in range(10)])
@@ -29,26 +29,26 @@ def test_no_transaction_is_larger_than_an_access_point_takes(ap, monkeypatch):
     assert [len(s.keys) for s in ap.submissions] == [4, 4, 2]
 
 
-def test_heavy_jobs_keep_apart_from_when_others_could_fill_a_pilot_until_none_waits(queue, ap):
+def test_memory_heavy_jobs_are_spread_while_light_jobs_wait(queue, ap):
     heavy = JobClass(Shape(1, 2000))
     queue.add([job("h1", heavy), job("h2", heavy), *(job(f"s{n}") for n in range(3))])
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     queue.send()
     assert [s.apart for s in ap.submissions] == [False, False]
     queue.add([job("s3")])
     for _ in range(2):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     queue.send()
     assert [s.apart for s in ap.submissions] == [False, False, True]
     assert ap.apart == [True]
     for n in range(4):
         ap.tell(f"s{n}", EventKind.EXECUTE, pilot="p1")
         queue.follow()
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
         assert ap.apart == [True, False][: 1 + n // 3]
 
 
-def test_jobs_that_take_most_of_a_pilot_come_first(queue, ap):
+def test_largest_jobs_have_the_highest_priority(queue, ap):
     queue.add([job("h", JobClass(Shape(1, 2000))), job("s"), job("b", BIG)])
     queue.send()
     seat = RunIdentity("alice", "MyProject", "r1")
@@ -56,14 +56,14 @@ def test_jobs_that_take_most_of_a_pilot_come_first(queue, ap):
     assert sorted(lines["priority"] for lines in described) == ["1", "3", "4"]
 
 
-def test_a_job_is_waiting_demand_from_the_moment_it_is_added(queue):
+def test_added_job_counts_as_demand_at_once(queue):
     queue.add([job("a")])
     assert queue.view().waiting == {SMALL: 1}
     queue.send()
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_queue(queue, ap):
+def test_failed_jobs_are_reported_after_they_left_the_queue(queue, ap):
     submit = ap.submit
 
     def meanwhile(submission):
@@ -75,12 +75,12 @@ def test_jobs_given_up_while_some_are_submitted_are_told_when_none_is_in_the_que
     queue.add([job("a"), job("b", BIG)])
     assert queue.send() == 1, "the other was given up before it was sent"
     (sent,) = ap.submissions[0].keys
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == [ap.queued[sent]]
     assert set(queue.over()) == {sent}
 
 
-def test_a_job_given_up_while_there_was_no_room_for_it_is_told(queue, ap):
+def test_unsent_job_that_fails_is_reported(queue, ap):
     ap.room = 0
     submit = ap.submit
 
@@ -94,7 +94,7 @@ def test_a_job_given_up_while_there_was_no_room_for_it_is_told(queue, ap):
     assert set(queue.over()) == {"a"}
 
 
-def test_running_jobs_are_counted_on_their_pilot(queue, ap):
+def test_running_jobs_count_on_their_pilot(queue, ap):
     queue.add([job("a"), job("b")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
@@ -110,7 +110,7 @@ def no_answer():
     raise OutcomeUnknownError("the access point did not answer")
 
 
-def test_the_end_is_reported_once(queue, ap):
+def test_each_end_is_reported_once(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -121,7 +121,7 @@ def test_the_end_is_reported_once(queue, ap):
     assert not queue.any_left()
 
 
-def test_events_that_come_before_the_answer_are_kept(queue, ap):
+def test_events_before_the_submit_answer_are_kept(queue, ap):
     ap.told.append(("1.0", Event(EventKind.TERMINATED, 1.0, exit_status=0)))
     queue.follow()
     queue.add([job("a")])
@@ -129,14 +129,14 @@ def test_events_that_come_before_the_answer_are_kept(queue, ap):
     assert list(queue.over()) == ["a"]
 
 
-def test_a_refused_batch_fails_its_jobs_with_the_reason(queue, ap):
+def test_rejected_batch_fails_its_jobs_with_the_reason(queue, ap):
     ap.fails = RejectedError("no such universe")
     queue.add([job("a")])
     queue.send()
     assert queue.over()["a"].text == "no such universe"
 
 
-def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
+def test_batch_that_never_arrived_is_resubmitted(queue, ap):
     ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a")])
     with pytest.raises(OutcomeUnknownError):
@@ -145,7 +145,7 @@ def test_a_batch_that_never_arrived_is_sent_again(queue, ap):
     assert queue.send() == 1
 
 
-def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
+def test_batch_with_lost_answer_is_found_and_not_resubmitted(queue, ap):
     ap.lost_answer = True
     queue.add([job("a"), job("b")])
     with pytest.raises(OutcomeUnknownError):
@@ -158,35 +158,35 @@ def test_a_batch_whose_answer_got_lost_is_found_and_not_sent_twice(queue, ap):
     assert list(queue.over()) == ["b"]
 
 
-def test_a_held_job_is_reported_and_taken_out_of_the_queue(queue, ap):
+def test_failed_held_job_is_removed_and_reported(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert queue.over()["a"].state is JobState.REMOVED
     assert ap.removed == ["1.0"]
 
 
-def test_waiting_jobs_can_be_given_up_by_class(queue, ap):
+def test_fail_waiting_fails_jobs_by_class(queue, ap):
     queue.add([job("a"), job("b", BIG)])
     queue.send()
     queue.fail_waiting([BIG], "too big")
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert [(j.key, j.text) for j in queue.over().values()] == [("b", "too big")]
     assert ap.removed == [ap.queued["b"]]
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_given_up_jobs_that_were_not_sent_yet_are_never_sent(queue, ap):
+def test_failed_unsent_jobs_are_never_submitted(queue, ap):
     queue.add([job("a")])
     queue.fail_waiting([SMALL], "no pilots")
     assert queue.send() == 0
     assert list(queue.over()) == ["a"]
 
 
-def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
+def test_lost_answer_does_not_lose_other_requests(queue, ap):
     ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a"), job("b", BIG), job("c", image="i")])
     with pytest.raises(OutcomeUnknownError):
@@ -195,7 +195,7 @@ def test_one_lost_answer_does_not_lose_the_other_kinds_of_the_batch(queue, ap):
     assert sorted(ap.queued) == ["a", "b", "c"]
 
 
-def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queue, ap):
+def test_job_that_fails_while_in_doubt_is_not_resubmitted(queue, ap):
     ap.fails = OutcomeUnknownError("no connection")
     queue.add([job("a")])
     with pytest.raises(OutcomeUnknownError):
@@ -205,18 +205,18 @@ def test_a_job_given_up_while_its_submission_was_in_doubt_is_not_sent_again(queu
     assert ap.queued == {}
 
 
-def test_a_job_given_up_that_turns_out_to_be_queued_is_removed(queue, ap):
+def test_failed_job_found_in_the_queue_is_removed(queue, ap):
     ap.lost_answer = True
     queue.add([job("a")])
     with pytest.raises(OutcomeUnknownError):
         queue.send()
     queue.fail_waiting([SMALL], "no pilots")
     queue.send()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["1.0"]
 
 
-def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
+def test_pilots_that_started_jobs_are_remembered(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7")
@@ -225,7 +225,7 @@ def test_pilots_that_served_are_known_after_their_jobs_ended(queue, ap):
     assert queue.view().served == {"p1": 2000.0}
 
 
-def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
+def test_held_job_that_the_user_releases_is_reported_once(queue, ap):
     queue.add([job("a")])
     queue.send()
     ap.tell("a", EventKind.HELD, text="disk quota")
@@ -237,7 +237,7 @@ def test_a_held_job_that_someone_releases_is_not_reported_twice(queue, ap):
     assert queue.over() == {}
 
 
-def test_urls_go_out_with_their_jobs_each_time_these_are_submitted(queue, ap):
+def test_every_submission_includes_the_urls_of_its_jobs(queue, ap):
     queue.add([replace(job("a"), urls=("https://h/x",)), job("b")])
     queue.send()
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -247,7 +247,7 @@ def test_urls_go_out_with_their_jobs_each_time_these_are_submitted(queue, ap):
     assert [submission.urls for submission in ap.submissions] == [{"a": ("https://h/x",)}] * 2
 
 
-def test_giving_up_on_what_does_not_wait_changes_nothing(queue, ap):
+def test_fail_waiting_ignores_classes_without_waiting_jobs(queue, ap):
     queue.add([job("a")])
     queue.fail_waiting([BIG], "too big")
     assert queue.send() == 1

@@ -1,4 +1,4 @@
-"""Raw submit commands and attributes: what is free, what is not, and what to use in its place."""
+"""Raw submit commands and attributes: accepted, or rejected with an alternative."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
 )
 
 
-def test_a_value_becomes_a_literal_of_its_type():
+def test_value_becomes_a_literal_of_its_type():
     assert attribute("A", 'a "b" \\') == ("My.A", '"a \\"b\\" \\"')
     assert attribute("A", "") == ("My.A", '""')
     assert attribute("A", True) == ("My.A", "true")
@@ -57,7 +57,7 @@ def test_a_value_becomes_a_literal_of_its_type():
         ("If", "statement"),
     ],
 )
-def test_a_command_of_ours_is_refused_with_what_to_use(name, use):
+def test_reserved_command_is_rejected_with_an_alternative(name, use):
     with pytest.raises(InputError, match=use):
         submit_command(name, "1")
 
@@ -65,7 +65,7 @@ def test_a_command_of_ours_is_refused_with_what_to_use(name, use):
 @pytest.mark.parametrize(
     "name", ["accounting_group", "concurrency_limits", "priority", "rank", "allowed_job_duration"]
 )
-def test_other_commands_are_free(name):
+def test_other_commands_are_accepted(name):
     assert submit_command(name, "x") == (name, "x")
 
 
@@ -86,14 +86,14 @@ def test_other_commands_are_free(name):
         ("true", "ClassAd language"),
     ],
 )
-def test_an_attribute_of_others_is_refused_with_what_to_use(name, use):
+def test_reserved_attribute_is_rejected_with_an_alternative(name, use):
     with pytest.raises(InputError, match=use):
         attribute(name, 1)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=1\nb", "My.A", "1a", "ä", "a" * 129])
 @pytest.mark.parametrize("make", [attribute, submit_command])
-def test_a_name_that_is_none_is_refused(make, name):
+def test_invalid_name_is_rejected(make, name):
     with pytest.raises(InputError, match="is no name"):
         make(name, 1)
 
@@ -114,12 +114,12 @@ def test_a_name_that_is_none_is_refused(make, name):
         (float("inf"), "finite"),
     ],
 )
-def test_a_value_that_would_not_stay_itself_is_refused(value, why):
+def test_unsafe_value_is_rejected(value, why):
     with pytest.raises(InputError, match=why):
         submit_command("rank", value)
 
 
-def test_requirements_hold_together_with_ours():
+def test_requirements_are_combined_with_the_defaults():
     _, text = submit_command("requirements", "A || B")
     assert merge({"requirements": "C || D"}, [("requirements", text)]) == {
         "requirements": "(C || D) && (A || B)"
@@ -132,7 +132,7 @@ def test_requirements_are_one_expression(bad):
         submit_command("requirements", bad)
 
 
-def test_no_extra_replaces_a_line_of_ours():
+def test_raw_commands_never_replace_reserved_lines():
     assert merge({"log": "ours"}, [("log", "theirs"), ("rank", "1")]) == {
         "log": "ours",
         "rank": "1",

@@ -1,4 +1,4 @@
-"""What the event log has lost is found in the queue or in the history."""
+"""Events that the log lost are found in the queue or in the history."""
 
 import errno
 from contextlib import suppress
@@ -16,7 +16,7 @@ def no_answer():
     raise OutcomeUnknownError("the access point did not answer")
 
 
-def test_jobs_whose_end_the_log_has_lost_are_over_when_the_queue_has_them_no_more(queue, ap):
+def test_job_missing_from_log_and_queue_has_ended(queue, ap):
     queue.add([job("a"), job("b")])
     queue.send()
     ap.tell("a", EventKind.EXECUTE, pilot="p1")
@@ -30,7 +30,7 @@ def test_jobs_whose_end_the_log_has_lost_are_over_when_the_queue_has_them_no_mor
     assert queue.run_again("a", "the list of its outputs did not come back")
 
 
-def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue, ap, monkeypatch):
+def test_damaged_log_is_repaired_once_the_access_point_answers(queue, ap, monkeypatch):
     queue.add([job("a")])
     queue.send()
     ap.queued.clear()
@@ -43,7 +43,7 @@ def test_a_damaged_log_is_made_up_for_as_soon_as_the_access_point_answers(queue,
     assert set(queue.over()) == {"a"}
 
 
-def test_how_jobs_ended_is_asked_where_the_log_has_lost_it(queue, ap):
+def test_history_has_ends_that_the_log_lost(queue, ap):
     """A job that somebody removed must not run again for that."""
     queue.add([job("a"), job("b"), job("c")])
     queue.send()
@@ -62,7 +62,7 @@ def test_how_jobs_ended_is_asked_where_the_log_has_lost_it(queue, ap):
 @pytest.mark.parametrize(
     "why", [RejectedError("no history"), OutcomeUnknownError("it takes too long")]
 )
-def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap, why):
+def test_unavailable_history_does_not_stop_the_workflow(queue, ap, why):
     queue.add([job("a")])
     queue.send()
     ap.queued.clear()
@@ -73,11 +73,11 @@ def test_an_access_point_without_a_history_does_not_stop_the_workflow(queue, ap,
         with suppress(OutcomeUnknownError):
             queue.follow()
         tries += 1
-    assert over["a"].exit_status == 0, "its list of outputs tells"
+    assert over["a"].exit_status == 0, "its list of outputs decides"
     assert tries == (1 if isinstance(why, RejectedError) else HISTORY_TRIES)
 
 
-def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
+def test_queue_has_a_hold_that_the_log_lost(queue, ap):
     queue.add([job("a"), job("b")])
     queue.send()
     full = {"code": 7, "subcode": errno.ENOSPC, "text": "No space left on device"}
@@ -86,14 +86,14 @@ def test_a_hold_that_the_log_has_lost_is_found_in_the_queue(queue, ap):
     assert queue.over() == {}
     ap.missed = True
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     (given_up,) = queue.over().values()
     assert "is its disk full?" in given_up.text
     assert ap.removed == ["1.0"]
 
 
 @pytest.mark.parametrize("hold", [{"code": 1, "text": "by the user"}, {"code": 13}])
-def test_a_release_that_the_log_has_lost_is_found_in_the_queue(queue, ap, hold):
+def test_queue_has_a_release_that_the_log_lost(queue, ap, hold):
     queue.add([job("a"), job("b")])
     queue.send()
     ap.tell("a", EventKind.HELD, **hold)
@@ -114,7 +114,7 @@ def hold_by_hand(queue, ap):
     queue.follow()
 
 
-def test_a_hold_that_is_told_while_the_queue_is_asked_stays(queue, ap, monkeypatch):
+def test_hold_logged_during_the_query_is_kept(queue, ap, monkeypatch):
     hold_by_hand(queue, ap)
 
     def held():
@@ -128,7 +128,7 @@ def test_a_hold_that_is_told_while_the_queue_is_asked_stays(queue, ap, monkeypat
     assert [each.state for each in queue.jobs("a")] == [JobState.HELD]
 
 
-def test_a_release_that_is_told_while_the_queue_is_asked_counts(queue, ap, monkeypatch):
+def test_release_logged_during_the_query_is_kept(queue, ap, monkeypatch):
     hold_by_hand(queue, ap)
 
     def held():

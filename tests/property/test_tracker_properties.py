@@ -1,4 +1,4 @@
-"""Whatever the event log tells, in any order: the sums are right, and each end is told once."""
+"""For any events in any order, the sums are right and each end is reported once."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, RuleSums
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
@@ -21,7 +21,7 @@ EVENTS = st.builds(
     pilot=st.sampled_from(["", "p1", "p2"]),
     exit_status=st.sampled_from([0, 1]),
     code=st.sampled_from([0, 1, 13, 14, 34, 1004]),
-    subcode=st.sampled_from([0, 102, WAKING]),
+    subcode=st.sampled_from([0, 102, REMATCHING]),
 )
 WHICH = st.integers(0, 9)
 PILOTS = st.sampled_from(["p1", "p2"])
@@ -48,86 +48,85 @@ def recount(jobs):
     return waiting, running, rules
 
 
-class AnyStory(RuleBasedStateMachine):
-    """An access point that answers or not, and a log that tells anything at all."""
+class AnyEvents(RuleBasedStateMachine):
+    """An access point that answers or not, and a log with any events."""
 
     def __init__(self):
         super().__init__()
-        self.registry = JobTracker(Shape(4, 3800))
+        self.tracker = JobTracker(Shape(4, 3800))
         self.clusters = 0
         self.queued = {}  # as the access point sees it: key by job id
-        self.told = Counter()
+        self.reported = Counter()
         self.again = Counter()
 
     @rule(classes=st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3))
     def add(self, classes):
-        first = len(list(self.registry.ledger))
-        self.registry.add(
+        first = len(list(self.tracker._table))
+        self.tracker.add(
             Job(str(first + n), f"r{n % 2}", Request(job_class))
             for n, job_class in enumerate(classes)
         )
 
     @rule()
     def send(self):
-        self.send_badly(arrives=True, answered=True)
+        self.send_unreliably(arrives=True, answered=True)
 
     @rule(arrives=st.booleans(), answered=st.booleans())
-    def send_badly(self, arrives, answered):
-        for keys in self.registry.outbox.take().values():
+    def send_unreliably(self, arrives, answered):
+        for keys in self.tracker.take_unsent().values():
             self.clusters += 1
             ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
             assert not set(keys) & set(self.queued.values()), "a twin"
             if arrives:
                 self.queued |= {job_id: key for key, job_id in ids.items()}
+            self.tracker.begin_submission(keys)
             if arrives and answered:
-                self.registry.learn(ids)
-            else:
-                self.registry.outbox.in_doubt += keys
+                self.tracker.submitted(ids)
 
-    @precondition(lambda self: self.registry.outbox.in_doubt)
+    @precondition(lambda self: self.tracker.in_doubt)
     @rule()
     def settle(self):
-        self.registry.settle({key: job_id for job_id, key in self.queued.items()})
+        self.tracker.settle({key: job_id for job_id, key in self.queued.items()})
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, pilot=PILOTS, at_s=TIMES)
-    def hear_of_a_start(self, which, pilot, at_s):
-        self.hear(which, Event(EventKind.EXECUTE, at_s, pilot=pilot))
+    def apply_start(self, which, pilot, at_s):
+        self.apply(which, Event(EventKind.EXECUTE, at_s, pilot=pilot))
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, at_s=TIMES, exit_status=st.sampled_from([0, 1]))
-    def hear_of_an_end(self, which, at_s, exit_status):
-        self.hear(which, Event(EventKind.TERMINATED, at_s, exit_status=exit_status))
+    def apply_end(self, which, at_s, exit_status):
+        self.apply(which, Event(EventKind.TERMINATED, at_s, exit_status=exit_status))
 
     @precondition(lambda self: self.queued)
     @rule(which=WHICH, event=EVENTS)
-    def hear(self, which, event):
+    def apply(self, which, event):
         job_id = sorted(self.queued)[which % len(self.queued)]
         if event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
             del self.queued[job_id]
-        self.registry.apply(job_id, event)
+        self.tracker.apply(job_id, event)
 
     @rule(cluster=st.integers(0, 9), event=EVENTS)
-    def hear_of_the_past(self, cluster, event):
+    def apply_past_event(self, cluster, event):
         job_id = f"{cluster}.0"
         if cluster <= self.clusters and job_id not in self.queued:
-            self.registry.apply(job_id, event)
+            self.tracker.apply(job_id, event)
 
     @rule(pilot=PILOTS, at_s=TIMES, later_s=TIMES)
     def end_pilot(self, pilot, at_s, later_s):
-        self.registry.lost.ended(pilot, at_s)
-        self.registry.lose(at_s + later_s)
+        self.tracker.pilot_ended(pilot, at_s, vanished=False)
+        self.tracker.requeue_lost(at_s + later_s)
 
     @rule(at_s=TIMES)
     def release(self, at_s):
-        for shape, jobs in self.registry.releases.due(at_s).items():
-            self.registry.releases.done(jobs, shape)
+        for shape, jobs in self.tracker.releases_due(at_s).items():
+            self.tracker.releases_done(jobs, shape)
 
     @rule()
-    def take_out(self):
+    def remove(self):
         for act, ids in (
-            (self.registry.removed, tuple(self.registry.removals)),
-            (self.registry.withdrawn, tuple(self.registry.withdrawals)),
+            (self.tracker.removals_done, self.tracker.removals_due()),
+            (self.tracker.withdrawals_done, self.tracker.withdrawals_due()),
         ):
             for job_id in ids:
                 self.queued.pop(job_id, None)
@@ -135,39 +134,40 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(classes=st.lists(st.sampled_from(CLASSES)))
     def fail_waiting(self, classes):
-        self.registry.fail_waiting(classes, "no pilots")
+        self.tracker.fail_waiting(classes, "no pilots")
 
-    @rule(whole=st.booleans())
-    def collect(self, whole):
-        over, self.registry.over = self.registry.over, {}
-        for key, job in over.items():
-            assert key not in self.queued.values(), "told while it is still in the queue"
-            self.told[key] += 1
-            if not whole and job.exit_status == 0 and self.registry.run_again(key, "half of it"):
+    @rule(complete=st.booleans())
+    def collect(self, complete):
+        for key, job in self.tracker.take_ended().items():
+            assert key not in self.queued.values(), "reported while it is still in the queue"
+            self.reported[key] += 1
+            if not complete and job.exit_status == 0 and self.tracker.run_again(key, "half of it"):
                 self.again[key] += 1
 
     @invariant()
     def sums_equal_a_recount(self):
-        ledger = self.registry.ledger
-        waiting, running, rules = recount(ledger)
-        assert ledger.waiting == waiting
-        assert ledger.executing == running
-        assert ledger.queued == Counter(j.request for j in ledger if j.state in QUEUED)
+        table = self.tracker._table
+        waiting, running, rules = recount(table)
+        assert table.waiting == waiting
+        assert table.executing == running
+        assert table.queued == Counter(j.request for j in table if j.state in QUEUED)
         for name, sums in rules.items():
-            sums.allocations = ledger.rules[name].allocations
-        assert ledger.rules == rules
+            sums.allocations = table.rules[name].allocations
+        assert table.rules == rules
 
     @invariant()
-    def each_end_is_told_once(self):
-        for job in self.registry.ledger:
+    def each_end_is_reported_once(self):
+        for job in self.tracker._table:
             leaving = job.key in (
-                *self.registry.removals.values(),
-                *self.registry.withdrawals.values(),
-                *self.registry.outbox.in_doubt,
+                *self.tracker._removals.values(),
+                *self.tracker._withdrawals.values(),
+                *self.tracker._submit_queue.in_doubt,
             )
-            told = self.told[job.key] - self.again[job.key] + (job.key in self.registry.over)
-            assert told == (job.over and not leaving), job
+            reported = (
+                self.reported[job.key] - self.again[job.key] + (job.key in self.tracker._ended)
+            )
+            assert reported == (job.over and not leaving), job
 
 
-AnyStory.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
-test_any_story = AnyStory.TestCase
+AnyEvents.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+test_tracker_is_consistent_for_any_events = AnyEvents.TestCase

@@ -1,4 +1,4 @@
-"""A queue that goes on where an earlier life of the run ended."""
+"""A session continues with the jobs of the previous one."""
 
 import pytest
 from queued import BIG, NOW_S, SMALL, job
@@ -21,37 +21,37 @@ def event(job_id, kind, **more):
 RAN = (event("5.1", EventKind.SUBMIT, key="1"), event("5.1", EventKind.EXECUTE, pilot="p1"))
 
 
-def test_recalled_jobs_are_where_the_log_says_before_snakemake_asks_for_them(queue):
-    queue.recall(Leftover({"a": entry("1", "a"), "b": entry("2", "b")}), RAN)
+def test_restored_jobs_have_their_state_from_the_log(queue):
+    queue.restore(Leftover({"a": entry("1", "a"), "b": entry("2", "b")}), RAN)
     view = queue.view()
     assert (view.waiting, [j.key for j in view.executing]) == ({SMALL: 1}, ["1"])
     assert queue.served_s() == {"p1": 2000.0}
     assert queue.notices() == []
 
 
-def test_a_recalled_job_that_was_being_started_on_a_pilot_that_is_over_is_submitted_anew(queue, ap):
+def test_restored_job_starting_on_an_ended_pilot_is_resubmitted(queue, ap):
     matched = event("5.1", EventKind.MATCHED, pilot="p1")
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN[:1], matched))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN[:1], matched))
     assert queue.served_s() == {}
     queue.pilot_ended("p1", 2100.0, vanished=True)
-    queue.mend(2120.0)
+    queue.repair(2120.0)
     assert ap.removed == ["5.1"]
 
 
-def test_jobs_that_an_earlier_life_had_paused_or_kept_apart_are_told_what_holds_now(queue, ap):
-    """It may have ended while too many starts failed, and that is long ago."""
+def test_restored_jobs_get_current_pause_and_spread_settings(queue, ap):
+    """The previous session may have ended while starts were suspended."""
     ap.paused = True
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN[:1])
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN[:1])
     for _ in range(2):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert not ap.paused
     assert ap.apart == [False]
     assert queue.notices() == []
 
 
-def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queue):
+def test_restored_job_that_ended_is_reported_when_adopted(queue):
     done = event("5.1", EventKind.TERMINATED, exit_status=0)
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN, done))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN, done))
     queue.over()
     queue.claim([job("1", image="i")])
     assert [(j.key, j.exit_status, j.request.container_image) for j in queue.over().values()] == [
@@ -59,54 +59,54 @@ def test_a_recalled_job_that_ended_is_told_again_when_snakemake_asks_for_it(queu
     ]
 
 
-def test_a_job_that_changed_is_sent_when_the_old_one_has_left(queue, ap):
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN)
+def test_changed_job_is_submitted_after_the_old_one_left(queue, ap):
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN)
     queue.claim([], [(job("2"), "1")])
     assert queue.send() == 0
     ap.remove_fails = OutcomeUnknownError("away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(NOW_S)
+        queue.repair(NOW_S)
     assert queue.send() == 0
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["5.1"]
     assert queue.send() == 1
     assert [s.keys for s in ap.submissions] == [("2",)]
     assert queue.view().executing == ()
 
 
-def test_a_job_that_changed_and_was_held_is_replaced_all_the_same(queue, ap):
+def test_changed_job_that_was_held_is_replaced(queue, ap):
     held = event("5.1", EventKind.HELD, code=1, text="by the user")
-    queue.recall(Leftover({"a": entry("1", "a")}), (*RAN, held))
+    queue.restore(Leftover({"a": entry("1", "a")}), (*RAN, held))
     queue.claim([], [(job("2"), "1")])
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     queue.send()
     assert "5.1" in ap.removed
     assert [s.keys for s in ap.submissions] == [("2",)]
     assert queue.over().keys() <= {"1"}
 
 
-def test_strays_are_removed_and_count_until_then(queue, ap):
-    queue.recall(Leftover({}, ("9.0",)), ())
+def test_orphans_are_removed_and_count_until_then(queue, ap):
+    queue.restore(Leftover({}, ("9.0",)), ())
     assert queue.any_left()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["9.0"]
     assert not queue.any_left()
 
 
-def test_what_a_dead_snakemake_submitted_in_its_last_moment_is_a_stray(queue, ap):
-    queue.recall(Leftover({"a": entry("1", "a")}), RAN)
+def test_last_submission_of_a_killed_session_is_an_orphan(queue, ap):
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN)
     queue.add([job("3")])
     ap.told += [
         event("8.0", EventKind.SUBMIT, key="2"),
         event("9.0", EventKind.SUBMIT, key="3"),
     ]
     queue.follow()
-    queue.mend(NOW_S)
+    queue.repair(NOW_S)
     assert ap.removed == ["8.0"]
 
 
 class QueueFullError:
-    """A journal on a disk that is full, for as long as it says so."""
+    """A journal on a full disk."""
 
     def __init__(self):
         self.full, self.intended, self.ids = True, [], {}
@@ -120,7 +120,7 @@ class QueueFullError:
         self.ids |= ids
 
 
-def test_what_cannot_be_written_down_is_not_submitted_and_not_lost(ap):
+def test_job_that_cannot_be_journaled_is_not_submitted_or_lost(ap):
     journal = QueueFullError()
     queue = JobManager(ap, Shape(4, 3800), journal=journal)
     queue.add([job("a"), job("b")])
@@ -133,7 +133,7 @@ def test_what_cannot_be_written_down_is_not_submitted_and_not_lost(ap):
     assert journal.ids == ap.queued
 
 
-def test_jobs_of_earlier_lives_count_in_the_sums(ap):
+def test_jobs_of_previous_sessions_count_in_the_sums(ap):
     whole = JobManager(ap, Shape(4, 3800))
     whole.add([job("a"), job("b"), job("c", BIG)])
     whole.send()
@@ -143,13 +143,13 @@ def test_jobs_of_earlier_lives_count_in_the_sums(ap):
         ap.tell(key, EventKind.SUBMIT, 90.0 + n)
         ap.tell(key, EventKind.EXECUTE, 100.0 + n, **place)
         ap.tell(key, EventKind.TERMINATED, 110.0 + 2 * n, exit_status=n % 2)
-    told = list(ap.told)
+    events = list(ap.told)
     whole.follow()
 
     past = tuple(Past.of(each) for each in whole.jobs("ab"))
     rest = Entry("c", "c", "", "map", BIG, ids["c"])
     resumed = JobManager(ap, Shape(4, 3800))
-    resumed.recall(Leftover({"c": rest}, past=past), told)
+    resumed.restore(Leftover({"c": rest}, past=past), events)
     assert resumed.rules() == whole.rules()
     assert resumed.rules()["map"].jobs == 3
     assert resumed.served_s() == whole.served_s()

@@ -1,4 +1,4 @@
-"""Whatever waits and however little room there is: what fits goes in, and all get a share."""
+"""For any unsent jobs and any room, the room is used up and shared."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,14 +38,14 @@ def test_room_is_used_up_and_shared(unsent_numbers, queued_numbers, room):
 
 
 @given(st.lists(st.tuples(st.floats(0, 5000), st.booleans()), max_size=80))
-def test_the_brake_is_on_from_many_exceptions_to_few(story):
-    brake, struck, now_s, on = StartFailureLimiter(), [], 0.0, False
+def test_limiter_is_on_from_many_failures_to_few(story):
+    limiter, struck, now_s, on = StartFailureLimiter(), [], 0.0, False
     for step_s, again in story:
         now_s += step_s / 50
         if again:
             struck.append(now_s)
-            brake = brake.struck(now_s)
-        brake = brake.at(now_s)
+            limiter = limiter.after_failure(now_s)
+        limiter = limiter.at(now_s)
         recent = sum(now_s - at_s < WINDOW_S for at_s in struck)
         on = recent >= EXCEPTIONS_MAX or (on and recent > CALM_MAX)
-        assert brake.on == on
+        assert limiter.on == on

@@ -1,8 +1,8 @@
-"""Which inputs by URL none of the pilots can fetch."""
+"""URL schemes of inputs that no pilot can fetch."""
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.htcondor.schemes import scheme_of, unfetched
+from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import scheme_of, unsupported
 
 USUAL = "http,https,ftp, OSDF"
 
@@ -18,9 +18,9 @@ USUAL = "http,https,ftp, OSDF"
         (set(), {"p1": "http"}, set()),
     ],
 )
-def test_only_what_pilots_say_counts(wanted, methods, lacking):
-    assert unfetched(wanted, methods) == lacking
+def test_schemes_are_unsupported_only_if_pilots_advertise_others(wanted, methods, lacking):
+    assert unsupported(wanted, methods) == lacking
 
 
-def test_a_scheme_is_what_stands_before_the_slashes():
+def test_scheme_is_lower_case():
     assert scheme_of("OSDF:///a/b") == "osdf"

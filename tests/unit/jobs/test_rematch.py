@@ -1,4 +1,4 @@
-"""A job that HTCondor has forgotten is held and released, and that hold is nobody's trouble."""
+"""Stuck jobs are held and released; the temporary hold is not a failed attempt."""
 
 import math
 
@@ -9,13 +9,16 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, Rejec
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.rematch import LOOK_EVERY_S
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SETBACKS_MAX, WAKING
+from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import (
+    FAILED_ATTEMPTS_MAX,
+    REMATCHING,
+)
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
-    BESIDE_S,
     BLOCKED_S,
-    WAKES_MAX,
+    REMATCHES_MAX,
+    STUCK_AFTER_S,
     CapacityHistory,
     NegotiationStatus,
     Span,
@@ -26,8 +29,8 @@ from unit.monitoring.test_history import Told
 from unit.run.test_controller import SMALL
 
 BEGUN_S = 3000.0
-DUE_S = BEGUN_S + BESIDE_S
-OURS = {"code": 1, "subcode": WAKING, "text": "osgpilot wakes it, and releases it at once"}
+DUE_S = BEGUN_S + STUCK_AFTER_S
+OURS = {"code": 1, "subcode": REMATCHING, "text": "osgpilot: temporary hold to trigger rematching"}
 
 
 @pytest.fixture
@@ -40,60 +43,60 @@ def queue(ap):
     made = JobManager(ap, Shape(4, 3800))
     made.add([Job(key, "map", Request(SMALL)) for key in "ab"])
     made.send()
-    made.waker.beside = beside(10**6)
+    made.set_capacity(capacity(10**6))
     return made
 
 
-def beside(until_s):
+def capacity(until_s):
     return CapacityHistory({SMALL: (Span(BEGUN_S, until_s),)}, {}, until_s)
 
 
-def test_forgotten_jobs_are_woken_in_one_call_and_the_user_is_told(queue, ap):
-    queue.mend(DUE_S - 1)
+def test_stuck_jobs_are_rematched_in_one_request_with_a_notice(queue, ap):
+    queue.repair(DUE_S - 1)
     assert ap.woken == []
-    queue.mend(DUE_S + LOOK_EVERY_S)
+    queue.repair(DUE_S + LOOK_EVERY_S)
     assert ap.woken == [("1.0", "1.1")]
     assert ap.asked_since_s == [BEGUN_S]
     assert queue.notices() == [
-        "2 job(s) of rule map: HTCondor has offered them to nobody for 4 min although a pilot has "
-        "room; held and released, so that it thinks of them again"
+        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 4 min although a "
+        "pilot has room; held and released to trigger rematching"
     ]
 
 
-def test_what_the_looks_at_pilots_do_not_tell_yet_is_not_known(queue, ap):
-    queue.waker.beside = beside(DUE_S - 1)
-    queue.mend(DUE_S + 1000)
-    queue.waker.beside = beside(DUE_S)
-    ap.told_until_s = DUE_S - 1
-    queue.mend(DUE_S + 2000)
+def test_time_after_the_last_look_does_not_count_in_rematch(queue, ap):
+    queue.set_capacity(capacity(DUE_S - 1))
+    queue.repair(DUE_S + 1000)
+    queue.set_capacity(capacity(DUE_S))
+    ap.complete_until_s = DUE_S - 1
+    queue.repair(DUE_S + 2000)
     assert ap.asked_since_s == []
-    ap.told_until_s = math.inf
-    queue.mend(DUE_S + 3000)
+    ap.complete_until_s = math.inf
+    queue.repair(DUE_S + 3000)
     assert len(ap.woken) == 1
 
 
-def test_the_access_point_is_not_asked_more_than_once_a_minute(queue, ap):
+def test_negotiation_status_is_queried_at_most_once_a_minute(queue, ap):
     ap.offered = NegotiationStatus(None)
     for half_s in range(240):
-        queue.mend(DUE_S + half_s / 2)
+        queue.repair(DUE_S + half_s / 2)
     assert len(ap.asked_since_s) == 2
     assert ap.woken == []
 
 
-def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue, ap):
-    queue.mend(DUE_S)
-    queue.mend(DUE_S + 2 * BESIDE_S)
+def test_job_still_stuck_is_resubmitted_without_a_failed_attempt(queue, ap):
+    queue.repair(DUE_S)
+    queue.repair(DUE_S + 2 * STUCK_AFTER_S)
     assert ap.woken == [("1.0", "1.1")]
-    queue.mend(DUE_S + 2 * BESIDE_S + 1)
+    queue.repair(DUE_S + 2 * STUCK_AFTER_S + 1)
     assert ap.removed == ["1.0", "1.1"]
     assert queue.view().waiting == {SMALL: 2}
     queue.send()
-    (anew,) = ap.submissions[1:]
-    assert (anew.keys, anew.request.common) == (("a", "b"), False)
+    (again,) = ap.submissions[1:]
+    assert (again.keys, again.request.common) == (("a", "b"), False)
     assert [job.failed_attempts for job in queue.jobs("ab")] == [(), ()]
     assert queue.notices()[1:] == [
-        "2 job(s) of rule map: HTCondor has offered them to nobody for 6 min although a pilot has "
-        "room; they are taken out and submitted anew"
+        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 6 min although a "
+        "pilot has room; resubmitted"
     ]
     ap.told.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -101,36 +104,36 @@ def test_jobs_that_waking_did_not_help_are_submitted_anew_and_cost_nothing(queue
     assert [(key, job.succeeded) for key, job in queue.over().items()] == [("a", True)]
 
 
-def test_jobs_that_wait_for_an_image_for_too_long_are_submitted_anew_at_once(queue, ap):
+def test_job_blocked_too_long_is_resubmitted_at_once(queue, ap):
     ap.offered = NegotiationStatus(math.inf, blocked_for_s={"1.0": BLOCKED_S, "1.1": BLOCKED_S - 1})
-    queue.mend(DUE_S)
-    queue.mend(DUE_S + 1)
+    queue.repair(DUE_S)
+    queue.repair(DUE_S + 1)
     assert (ap.woken, ap.removed) == ([], ["1.0"])
 
 
-def test_not_for_ever(queue, ap):
+def test_rematching_stops_at_its_limit(queue, ap):
     for minute in range(10**3):
-        queue.mend(DUE_S + 60 * minute)
+        queue.repair(DUE_S + 60 * minute)
         queue.send()
     assert len(ap.woken) == 1
-    assert len(ap.submissions) == WAKES_MAX
+    assert len(ap.submissions) == REMATCHES_MAX
 
 
-def test_an_access_point_that_does_not_answer_is_asked_again_later(queue, ap):
+def test_unanswered_negotiation_query_is_repeated_later(queue, ap):
     ap.fails = OutcomeUnknownError("the schedd is away")
     with pytest.raises(OutcomeUnknownError):
-        queue.mend(DUE_S)
-    queue.mend(DUE_S + 1)
-    queue.mend(10**5)
+        queue.repair(DUE_S)
+    queue.repair(DUE_S + 1)
+    queue.repair(10**5)
     assert ap.woken == [("1.0", "1.1")]
 
 
-def test_our_hold_is_no_trouble_of_the_job(queue, ap):
-    for turn in range(2 * SETBACKS_MAX):
+def test_temporary_hold_is_no_failed_attempt(queue, ap):
+    for turn in range(2 * FAILED_ATTEMPTS_MAX):
         ap.tell("a", EventKind.HELD, 4000.0 + turn, **OURS)
         ap.tell("a", EventKind.RELEASED, 4000.5 + turn)
         queue.follow()
-        queue.mend(100.0)
+        queue.repair(100.0)
     assert queue.view().waiting == {SMALL: 2}
     assert (ap.released, ap.removed, queue.notices(), queue.over()) == ([], [], [], {})
     (job,) = queue.jobs(["a"])
@@ -138,49 +141,49 @@ def test_our_hold_is_no_trouble_of_the_job(queue, ap):
     assert len(queue.changes()) == 4  # they were added and sent
 
 
-def test_a_job_that_we_left_on_hold_is_released(queue, ap):
+def test_temporary_hold_without_release_is_released(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     queue.follow()
     assert queue.view().waiting == {SMALL: 2}
-    queue.mend(100.0)
-    queue.mend(101.0)
+    queue.repair(100.0)
+    queue.repair(101.0)
     assert ap.released == [(("1.0",), None)]
 
 
-def test_a_job_that_is_not_held_any_more_goes_on(queue, ap):
+def test_rejected_release_of_a_temporary_hold_is_ignored(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     queue.follow()
     ap.fails = RejectedError("no such job on hold")
-    queue.mend(100.0)
+    queue.repair(100.0)
     assert queue.over() == {}
 
 
-def test_a_hold_by_the_user_after_that_stays(queue, ap):
+def test_user_hold_after_a_temporary_hold_stays(queue, ap):
     ap.tell("a", EventKind.HELD, **OURS)
     ap.tell("a", EventKind.RELEASED)
     ap.tell("a", EventKind.HELD, code=1, text="by the user")
     queue.follow()
-    queue.mend(100.0)
+    queue.repair(100.0)
     assert ap.released == []
     assert queue.notices() == [
         "1 job(s) of rule map: was put on hold by hand (by the user); it waits for condor_release"
     ]
 
 
-def test_the_next_life_releases_what_the_last_one_left_on_hold(ap):
+def test_next_session_releases_temporary_holds(ap):
     queue = JobManager(ap, Shape(4, 3800))
     entry = Entry("1", "a", "digest", "map", JobClass(Shape(1, 500)), "5.1")
     log = [
         ("5.1", Event(EventKind.SUBMIT, 2000.0, key="1")),
         ("5.1", Event(EventKind.HELD, 2001.0, **OURS)),
     ]
-    queue.recall(Leftover({"a": entry}), log)
-    queue.mend(3000.0)
+    queue.restore(Leftover({"a": entry}), log)
+    queue.repair(3000.0)
     assert ap.released == [(("5.1",), None)]
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_from_the_looks_at_pilots_to_what_the_user_sees(tmp_path):
+def test_controller_rematches_stuck_jobs_and_records_it(tmp_path):
     told = Told(tmp_path)
     told.add("a")
     told.tick()
@@ -195,7 +198,7 @@ def test_from_the_looks_at_pilots_to_what_the_user_sees(tmp_path):
     assert told.story.state_of(told.story.jobs["a"]) == "waiting"
 
 
-def test_nothing_is_woken_while_the_brake_keeps_jobs_from_starting(tmp_path):
+def test_no_job_is_rematched_while_starts_are_suspended(tmp_path):
     told = Told(tmp_path)
     told.add("a", *(f"b{n}" for n in range(12)))
     told.tick()
