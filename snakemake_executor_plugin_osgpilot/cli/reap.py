@@ -72,7 +72,7 @@ def _reap_as_json(reaper: Reaper, *, yes: bool) -> None:
         told.append(
             {
                 "run": each.run,
-                "fate": each.fate.value,
+                "fate": each.status.value,
                 "jobs": each.job_count,
                 "pilots": each.pilot_count,
                 "bytes": each.size_bytes,
@@ -148,7 +148,7 @@ def _table(found: list[Leftovers], doomed: list[Leftovers]) -> Table:
         mark = "yes" if each in doomed else "no"
         hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
         where = ", ".join(host or "here" for host in hosts)
-        table.add_row(each.run, each.fate.value, *numbers, mark, where, _short(each.folder))
+        table.add_row(each.run, each.status.value, *numbers, mark, where, _short(each.folder))
     return table
 
 

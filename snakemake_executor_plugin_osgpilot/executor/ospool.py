@@ -145,7 +145,6 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             # from now on, Snakemake itself knows that the job is done
             self._run.intake.done(key)
         self._ahead.finished(job, runtime_s)
-        self._run.book.critical_path_s = self._ahead.critical_path_s
         self._run.chronicle.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
 

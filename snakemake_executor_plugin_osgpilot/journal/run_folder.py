@@ -87,42 +87,10 @@ def runs_in(state_folder: Path) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(state_folder.glob(f"osgpilot/*/{JOURNAL}"))]
 
 
-@dataclass(frozen=True)
-class Yardstick:
-    """What a run is measured against.
-
-    `span_s` has the times of the first and the last event of a job, `served_s` the first start of a
-    job on each pilot, `critical_path_s` is the longest chain of runtimes, `cores_max` what the user
-    allows at a time.
-    """
-
-    span_s: tuple[float, float] | None
-    served_s: Mapping[str, float]
-    critical_path_s: float
-    cores_max: int
-
-    @property
-    def makespan_s(self) -> float:
-        """From the first submission to the last end of a job, in seconds."""
-        return 0.0 if self.span_s is None else self.span_s[1] - self.span_s[0]
-
-    def bound_s(self, used_core_s: float) -> float:
-        """Return the time that no number of pilots beats, given the work that was done.
-
-        The first pilot has to come; then the longest chain of jobs runs, or all cores allowed
-        share the work (critical path and area bound of list scheduling; Graham 1969).
-        """
-        if self.span_s is None or not self.served_s:
-            return 0.0
-        first_s = max(0.0, min(self.served_s.values()) - self.span_s[0])
-        return first_s + max(self.critical_path_s, used_core_s / self.cores_max)
-
-
 def record(
     seat: RunIdentity,
     rules: Mapping[str, RuleSums],
     pilots: Iterable[Pilot],
-    yardstick: Yardstick,
     now_s: float,
 ) -> dict[str, Any]:
     """Return a run as plain data: core-hours charged by Slurm and used by jobs, jobs by rule."""
@@ -135,11 +103,6 @@ def record(
         "at_s": now_s,
         "rules": {name: _rule(sums, now_s) for name, sums in rules.items()},
         "pilots": [_pilot(pilot, now_s) for pilot in listed],
-        "pilots_never_used": sum(
-            p.started_s is not None and p.name not in yardstick.served_s for p in listed
-        ),
-        "makespan_s": yardstick.makespan_s,
-        "bound_s": yardstick.bound_s(used_core_s),
         "used_core_h": used_core_s / 3600,
         "charged_core_h": charged_core_s / 3600,
     }
@@ -179,13 +142,6 @@ def write(folder: RunFolder, content: dict[str, Any]) -> None:
     part = folder.path / f"{RECORD}.part"
     private.write(part, json.dumps(content, indent=1))
     part.replace(folder.path / RECORD)
-
-
-def newest(workdir: Path) -> dict[str, Any]:
-    """Return the record of the latest run in `workdir`. Raises `InputError` if there is none."""
-    if not (records := _records(workdir)):
-        raise InputError(f"no run of osgpilot in {workdir}; name the working folder with --dir")
-    return _read(records[-1])
 
 
 def core_s_seen(workdir: Path) -> dict[str, float]:

@@ -189,7 +189,7 @@ def _assemble(
         partial(clear_returned, folder),
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, share)
-    book = LeaseKeeper(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
+    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.pilots_are)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
     )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
-from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder, Yardstick
+from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 
 HELD_BACK = "held-back"
 """Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
@@ -24,12 +21,11 @@ class LeaseKeeper:
 
     def __init__(
         self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: PilotManager,
-        scaling: Autoscaler, clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
+        clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat
-        self._queue, self._fleet, self._scaling = queue, fleet, scaling
+        self._queue, self._fleet = queue, fleet
         self._clock, self._record = clock, record
-        self.critical_path_s = 0.0
 
     def keep_alive(self) -> None:
         """Renew the lease, and say which offers are held back."""
@@ -45,24 +41,6 @@ class LeaseKeeper:
         if self._record:
             self._record(self._fleet.pilots)
         content = runs.record(
-            self._seat,
-            self._queue.rules(),
-            self._fleet.pilots,
-            self._yardstick(),
-            self._clock.now_s(),
+            self._seat, self._queue.rules(), self._fleet.pilots, self._clock.now_s()
         )
-        forecast = asdict(self._scaling.last.forecast)
-        # JSON has no infinity
-        content["forecast"] = {k: v if math.isfinite(v) else None for k, v in forecast.items()}
         runs.write(self._folder, content)
-
-    def _yardstick(self) -> Yardstick:
-        policy = self._scaling.policy
-        largest = max(offer.shape.cores for offer in policy.offers)
-        cores = policy.pilots_max * largest
-        return Yardstick(
-            span_s=self._queue.span_s(),
-            served_s=self._queue.served_s(),
-            critical_path_s=self.critical_path_s,
-            cores_max=cores if policy.cores_max is None else min(cores, policy.cores_max),
-        )

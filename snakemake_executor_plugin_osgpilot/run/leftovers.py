@@ -1,11 +1,25 @@
-"""What runs have left behind, and what of it may be removed."""
+"""What runs have left behind, what state each run is in, and what may be removed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    InputError,
+    JournalDamagedError,
+    MissingPrerequisiteError,
+    NeverBegunError,
+    OsgpilotError,
+)
+from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.location import Place
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
 
 _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
@@ -34,7 +48,7 @@ class Leftovers:
 
     run: str
     folder: str
-    fate: RunStatus
+    status: RunStatus
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pilots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
@@ -52,7 +66,9 @@ class Leftovers:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to remove."""
-        return self.fate in (RunStatus.FINISHED, RunStatus.GONE) and not (self.jobs or self.pilots)
+        return self.status in (RunStatus.FINISHED, RunStatus.GONE) and not (
+            self.jobs or self.pilots
+        )
 
     def may_go(self, *, named: bool) -> bool:
         """Whether it may be removed; `named` says that the user named the run's working folder.
@@ -61,9 +77,9 @@ class Leftovers:
         told from here whether it lives, is left alone. So is, in any case, one of which not all
         can be seen, as its end would be written down, and one whose journal cannot be read.
         """
-        if self.fate in (RunStatus.DETACHED, RunStatus.UNSEEN):
+        if self.status in (RunStatus.DETACHED, RunStatus.UNSEEN):
             return named
-        return self.fate not in (RunStatus.ALIVE, RunStatus.OUT_OF_REACH, RunStatus.UNREADABLE)
+        return self.status not in (RunStatus.ALIVE, RunStatus.OUT_OF_REACH, RunStatus.UNREADABLE)
 
 
 def is_run(name: str) -> bool:
@@ -76,3 +92,56 @@ def is_folder_of(run: str, path: str) -> bool:
     names = path.split("/")
     plain = path.startswith("/") and not {"", ".", ".."} & set(names[1:])
     return plain and len(names) > 2 and names[-1] == run and bool(_RUN.fullmatch(run))
+
+
+def place_of(folder: RunFolder) -> Place | None:
+    """Return where a run that may have left something is; None if no journal tells."""
+    with suppress(OsgpilotError, OSError):
+        if (folder.path / JOURNAL).exists():
+            with closing(Journal(folder.path / JOURNAL)) as journal:
+                return None if journal.is_finished else journal.place
+    return None
+
+
+def status_of(folder: RunFolder, *, is_here: bool) -> tuple[RunStatus, str]:
+    """Return how a run stands, and why that cannot be told if so.
+
+    `is_here` says that this machine's queue has jobs of it.
+    """
+    try:
+        return _fate(folder, is_here=is_here), ""
+    except NeverBegunError:
+        return RunStatus.NEVER_BEGUN, ""
+    except JournalDamagedError as error:
+        unknown = lease_age_s(folder) is None
+        return (RunStatus.UNREADABLE if unknown else _without_journal(folder, RunStatus.DEAD)), str(
+            error
+        )
+    except (InputError, MissingPrerequisiteError) as error:
+        return RunStatus.UNREADABLE, str(error)
+    except OSError as error:
+        return RunStatus.UNREADABLE, f"{error.filename or folder.path}: {error.strerror}"
+
+
+def _fate(folder: RunFolder, *, is_here: bool) -> RunStatus:
+    if not folder.path.is_dir():
+        return RunStatus.GONE if is_here else RunStatus.UNSEEN
+    if not (folder.path / JOURNAL).exists():
+        # the name of the run tells that it is no folder of somebody else's
+        bare = is_run(folder.path.name) and folder.is_bare()
+        return RunStatus.NEVER_BEGUN if bare else _without_journal(folder, RunStatus.GONE)
+    with closing(Journal(folder.path / JOURNAL)) as journal:
+        journal.check()
+        holder = journal.holder
+        if journal.is_finished:
+            return RunStatus.FINISHED
+    age_s = lease_age_s(folder)
+    if holder is None:
+        return RunStatus.DETACHED if age_s is not None and age_s < 0 else RunStatus.DEAD
+    return RunStatus.ALIVE if is_alive_in(folder, holder) else RunStatus.DEAD
+
+
+def _without_journal(folder: RunFolder, otherwise: RunStatus) -> RunStatus:
+    """Return how a run stands that only its lease tells of."""
+    age_s = lease_age_s(folder)
+    return RunStatus.ALIVE if age_s is not None and age_s < LEASE_S else otherwise

@@ -25,8 +25,13 @@ from snakemake_executor_plugin_osgpilot.journal.start_lock import starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
-from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus, is_folder_of
-from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
+from snakemake_executor_plugin_osgpilot.run.leftovers import (
+    Leftovers,
+    RunStatus,
+    is_folder_of,
+    place_of,
+    status_of,
+)
 from snakemake_executor_plugin_osgpilot.run.shutdown import finish
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
 
@@ -114,7 +119,7 @@ class Reaper:
         if place and place.folder:
             found.cluster_folders[place.ssh] = place.folder
         pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
-        fate, why = fate_of(folder, is_here=bool(found.jobs[HERE]))
+        fate, why = status_of(folder, is_here=bool(found.jobs[HERE]))
         return Leftovers(
             run,
             str(folder.path),
@@ -132,7 +137,7 @@ class Reaper:
         path = folder.path / JOURNAL
         with ExitStack() as undo:
             journal = None
-            if what.fate is RunStatus.NEVER_BEGUN:
+            if what.status is RunStatus.NEVER_BEGUN:
                 _check_not_begun(folder, say)
             elif path.exists() and (journal := _claimed(folder, say)):
                 undo.callback(journal.close)
@@ -140,7 +145,7 @@ class Reaper:
             if journal:
                 finish(folder, journal)
                 _tell_end(folder)
-            elif what.fate is RunStatus.NEVER_BEGUN:
+            elif what.status is RunStatus.NEVER_BEGUN:
                 shutil.rmtree(folder.path, ignore_errors=True)
             elif path.exists():
                 # it is damaged; nothing is left that it could tell of
@@ -203,7 +208,7 @@ class Reaper:
 def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
     """Raise `OutcomeUnknownError` for a run that is just being begun."""
     with starting(folder.path.parent, say):
-        fate, _ = fate_of(folder, is_here=False)
+        fate, _ = status_of(folder, is_here=False)
         if folder.path.exists() and fate is not RunStatus.NEVER_BEGUN:
             raise OutcomeUnknownError(
                 f"run {folder.path.name} has just been begun; it is left alone"

@@ -34,9 +34,8 @@ from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity, Scope
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus
+from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus, place_of, status_of
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
-from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -310,7 +309,9 @@ def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
         taken = again(folder)
         assert taken.folder.path.is_dir()
         runs = {path.name for path in (folder / "osgpilot").iterdir() if path.is_dir()}
-        fates = {run: fate_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs}
+        fates = {
+            run: status_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs
+        }
         assert fates.pop(taken.folder.path.name) == (RunStatus.ALIVE, "")
         assert set(fates.values()) <= {(RunStatus.NEVER_BEGUN, "")}
         assert kill or not fates, "a start that sees the trouble leaves nothing"
@@ -369,7 +370,7 @@ def not_renamed(path):
 def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
     folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
     broken(folder.path / JOURNAL)
-    assert fate_of(folder, is_here=False) == (RunStatus.NEVER_BEGUN, "")
+    assert status_of(folder, is_here=False) == (RunStatus.NEVER_BEGUN, "")
     assert place_of(folder) is None
     taken = again(tmp_path)
     assert not taken.resumed
