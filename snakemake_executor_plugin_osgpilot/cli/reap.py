@@ -48,12 +48,12 @@ def reap(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool)
     osgpilot reap                   shows it, and asks
     osgpilot reap --yes --dir .     removes it, of runs in this folder; detached ones, too
     """
-    from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
+    from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
     from snakemake_executor_plugin_osgpilot.run.reap import Reaper
 
     given = (_place(site_file),) if site_file else ()
     warn = partial(echo, err=True)
-    with closing(Grounds(getpass.getuser(), warn)) as grounds:
+    with closing(Endpoints(getpass.getuser(), warn)) as grounds:
         reaper = Reaper(grounds, workdir, given)
         if as_json:
             _reap_as_json(reaper, yes=yes)

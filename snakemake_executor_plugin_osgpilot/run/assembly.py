@@ -1,4 +1,4 @@
-"""The one place that picks implementations for the ports and checks what they need."""
+"""Choose the implementation of each port, check its prerequisites, and assemble a run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Say = Callable[[str], None]
 
 
 class Voice(NamedTuple):
-    """How a run reaches the user: news, warnings, and how far it is; and what must not be told."""
+    """Output to the user: messages, warnings, progress; `redact` masks secrets in it."""
 
     say: Say
     warn: Say
@@ -71,10 +71,7 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that serves one run of a workflow.
-
-    `say` and `warn` reach the user.
-    """
+    """All parts of one run of a workflow. `say` and `warn` show a message to the user."""
 
     seat: RunIdentity
     folder: RunFolder
@@ -101,7 +98,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
+    """Checked prerequisites of a run. `seat` has no run id yet; `schedd` is on another host."""
 
     seat: RunIdentity
     site: Site
@@ -111,18 +108,18 @@ class PreparedRun:
 
     @property
     def life_s(self) -> int:
-        """Return how long the longest-lived pilot may be in Slurm."""
+        """Return the longest walltime of any pilot."""
         return max(offer.walltime_max_s for offer in self.policy.offers)
 
     def access_point(self, seat: RunIdentity, folder: RunFolder) -> AnyAccessPoint:
-        """Return the access point as a run uses it, not asked anything yet."""
+        """Return the access point of a run; nothing is sent to it yet."""
         return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
 
 
 def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack) -> PreparedRun:
-    """Check all that can be known of a run before it is begun; `undo` closes what was opened.
+    """Check the prerequisites of a run; `undo` closes what was opened.
 
-    Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
+    Raises an `OsgpilotError` that names the problem. Nothing is left behind.
     """
     site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
     project = choose(wishes.project, os.environ, site.project)
@@ -134,17 +131,16 @@ def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack
     undo.callback(cluster.host.close)
     policy = policy_of(site, wishes.limits)
     ground = PreparedRun(seat, site, there, cluster, policy)
-    heard = (voice.say, voice.warn)
-    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *heard)
+    outputs = (voice.say, voice.warn)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *outputs)
     return ground
 
 
 def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice) -> Run:
-    """Check everything a run needs, then start its controller.
+    """Check the prerequisites of a run, then start its controller.
 
-    `share` is what the run takes of the workflow's limits.
-
-    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    `share` is the run's share of the limits of the workflow. Raises an `OsgpilotError` that names
+    the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
         ground = survey(wishes, state_folder, voice, undo)
@@ -154,14 +150,14 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
         seat = taken.seat
         access_point = ground.access_point(seat, taken.folder)
         undo.callback(access_point.close)
-        # pilots take the jobs of this user, who may have another name there than here
+        # pilots accept the jobs of this user, whose name there may differ from the one here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
-        heard = (voice.say, voice.warn)
-        credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
+        outputs = (voice.say, voice.warn)
+        credentials.check_token(access_point.token, time.time(), ground.life_s, *outputs)
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
         place = place_of(ground.site, ground.schedd, pilots_at)
-        # from one elsewhere, outputs are fetched to where we are
+        # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
         run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
         undo.pop_all()
@@ -195,7 +191,7 @@ def _assemble(
     )
     chronicle.begin(seat, policy, journal.place)
     controller = RunController(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
-    # folders that were never written down, keys whose folders are gone
+    # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(
         queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
@@ -203,10 +199,10 @@ def _assemble(
     if taken.resumed:
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
-        # until the first jobs are handed over, pilots are to be kept
+        # keep the pilots until the first jobs are handed over
         scaling.ahead = UpcomingWork(later=1)
         say(
-            f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
+            f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
         )
     ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])

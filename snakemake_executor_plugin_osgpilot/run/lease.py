@@ -1,4 +1,4 @@
-"""What is written down about a run while it goes on: its record, and a sign of life for pilots."""
+"""Renew the lease of a run, and write its record and the state of its pilots."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from snakemake_executor_plugin_osgpilot.model.resources import Pilot
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 
 HELD_BACK = "held-back"
-"""Offers, one a line, whose pilots are to leave at once when they start (see pilot.sh)."""
+"""Pilot types, one per line, whose pilots exit at once when they start (see pilot.sh)."""
 
 
 class LeaseKeeper:
-    """Implements `ports.LeaseWriter` in a run's folder."""
+    """Implements `ports.LeaseWriter` in the folder of a run."""
 
     def __init__(
         self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: PilotManager,
@@ -28,16 +28,16 @@ class LeaseKeeper:
         self._clock, self._record = clock, record
 
     def keep_alive(self) -> None:
-        """Renew the lease, and say which offers are held back."""
+        """Renew the lease, and write the list of pilot types that are held back."""
         held_back = self._fleet.held_back()
         text = "".join(f"{offer}\n" for offer in held_back)
-        # for other starts in this folder, if pilots see another one
+        # for other sessions in this folder, in case pilots see another one
         (self._folder.path / LEASE).touch()
-        # what is in the lease does not matter, but that it is new does
+        # the content of the lease does not matter, its age does
         self._fleet.tell({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
 
     def write(self) -> None:
-        """Write the record, and what is new about pilots into the journal."""
+        """Write the record, and changes of pilots to the journal."""
         if self._record:
             self._record(self._fleet.pilots)
         content = runs.record(

@@ -238,7 +238,7 @@ def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote
     until(lambda: len(there("JobStatus == 4")) > 2, "more jobs that end with nobody there")
     remote.write_site(REMOTE)
     assert remote.run(*resuming(shared)) == 0, remote.said
-    assert "taking up run" in remote.said
+    assert "resuming run" in remote.said
     assert (remote.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert executions(shared) == [str(n) for n in range(JOBS)]
     assert not jobs_there()

@@ -86,7 +86,7 @@ def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monk
     for _ in range(3):
         world.controller._safely(world.controller.look_after_jobs)
     (said,) = world.warned
-    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
     monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
@@ -468,7 +468,7 @@ def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry
     assert hangs.wait(60)
     assert not world.controller.close(hurry=True)
     assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
-    assert not any("trying again" in text for text in world.warned)
+    assert not any("retrying" in text for text in world.warned)
     assert world.ap.removed_all == 1
 
 

@@ -101,7 +101,7 @@ def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
     reasons = (NOT_SUBMITTED, REMOVED, UNTOLD, NOT_WHOLE, CHANGED)
     assert noted == dict(zip(keys, reasons, strict=True))
     made.hand_over(job(key) for key in keys)
-    assert said == [f"1 job(s) of an earlier life are submitted again: {why}" for why in reasons]
+    assert said == [f"1 job(s) of the previous session are resubmitted: {why}" for why in reasons]
     made.hand_over([])
     assert len(said) == 5, "once"
 

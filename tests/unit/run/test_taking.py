@@ -120,7 +120,7 @@ def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
     said = []
     assert not again(tmp_path, said=said).resumed
     (line,) = said
-    assert f"run {first.path.name} of project Other was cut short" in line
+    assert f"run {first.path.name} of project Other was interrupted" in line
     assert "osgpilot reap" in line
 
 
@@ -213,7 +213,7 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
     if now == before:
         taken.settle_at(now)
     else:
-        with pytest.raises(InputError, match=r"was cut short, and its .* `osgpilot reap`"):
+        with pytest.raises(InputError, match=r"was interrupted, and its .* `osgpilot reap`"):
             taken.settle_at(now)
         assert taken.journal.place == before
     taken.journal.close()
@@ -233,7 +233,7 @@ def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arr
     taken.journal.close()
     before.rename(now)
     taken = take(now / ".snakemake", seat(), print)
-    refused = rf"was cut short, and its jobs bring their outputs to {before}; .* `osgpilot reap`"
+    refused = rf"was interrupted, and its jobs bring their outputs to {before}; .* `osgpilot reap`"
     with pytest.raises(InputError, match=refused):
         taken.settle_at(replace(HERE, home=str(now)))
     assert taken.journal.place == replace(HERE, home=str(before))
@@ -486,7 +486,7 @@ def test_starts_at_the_same_time_make_one_run(tmp_path):
             try:
                 take(tmp_path, seat(), lambda text: None)
             except MissingPrerequisiteError as error:
-                os._exit(1 if "another Snakemake works in this folder" in str(error) else 2)
+                os._exit(1 if "another Snakemake is running in this folder" in str(error) else 2)
             # whoever has the run stays until all have looked
             os.read(go, 1)
             os._exit(0)
