@@ -53,7 +53,7 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 Say = Callable[[str], None]
 
 
-class Voice(NamedTuple):
+class Output(NamedTuple):
     """Output to the user: messages, warnings, progress; `redact` masks secrets in it."""
 
     say: Say
@@ -116,50 +116,52 @@ class PreparedRun:
         return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
 
 
-def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack) -> PreparedRun:
+def preflight(
+    options: RunOptions, state_folder: Path, output: Output, undo: ExitStack
+) -> PreparedRun:
     """Check the prerequisites of a run; `undo` closes what was opened.
 
     Raises an `OsgpilotError` that names the problem. Nothing is left behind.
     """
-    site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
-    project = choose(wishes.project, os.environ, site.project)
-    seat = RunIdentity(getpass.getuser(), project, "check", wishes.whose)
-    wishes.limits.check()
-    there = chosen_schedd(wishes.access_point, site)
+    site = replace(load(options.site_file), shared_folders=options.shared_folders)
+    project = choose(options.project, os.environ, site.project)
+    seat = RunIdentity(getpass.getuser(), project, "check", options.whose)
+    options.limits.check()
+    there = chosen_schedd(options.access_point, site)
     _check(site, seat, state_folder)
     cluster = reach(site)
     undo.callback(cluster.host.close)
-    policy = policy_of(site, wishes.limits)
-    ground = PreparedRun(seat, site, there, cluster, policy)
-    outputs = (voice.say, voice.warn)
-    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *outputs)
-    return ground
+    policy = policy_of(site, options.limits)
+    prepared = PreparedRun(seat, site, there, cluster, policy)
+    loggers = (output.say, output.warn)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s, *loggers)
+    return prepared
 
 
-def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice) -> Run:
+def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Output) -> Run:
     """Check the prerequisites of a run, then start its controller.
 
     `share` is the run's share of the limits of the workflow. Raises an `OsgpilotError` that names
     the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
-        ground = survey(wishes, state_folder, voice, undo)
-        cluster, policy = ground.cluster, ground.policy
-        taken = take(state_folder.absolute(), ground.seat, voice.say)
+        prepared = preflight(options, state_folder, output, undo)
+        cluster, policy = prepared.cluster, prepared.policy
+        taken = take(state_folder.absolute(), prepared.seat, output.say)
         undo.callback(taken.give_back)
         seat = taken.seat
-        access_point = ground.access_point(seat, taken.folder)
+        access_point = prepared.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots accept the jobs of this user, whose name there may differ from the one here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
-        outputs = (voice.say, voice.warn)
-        credentials.check_token(access_point.token, time.time(), ground.life_s, *outputs)
+        loggers = (output.say, output.warn)
+        credentials.check_token(access_point.token, time.time(), prepared.life_s, *loggers)
         taken = replace(taken, seat=seat)
-        pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
-        place = place_of(ground.site, ground.schedd, pilots_at)
+        pilots_at = str(cluster.folder(taken.folder).path) if prepared.site.slurm.ssh else ""
+        place = place_of(prepared.site, prepared.schedd, pilots_at)
         # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
+        run = _assemble(taken, cluster, access_point, policy, options, share, output)
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -168,10 +170,10 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
 
 def _assemble(
     taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: RunOptions, share: QuotaShare, voice: Voice,
+    options: RunOptions, share: QuotaShare, output: Output,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, say, warn = SystemClock(), voice.say, voice.warn
+    clock, say, warn = SystemClock(), output.say, output.warn
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
@@ -179,7 +181,7 @@ def _assemble(
     queue = JobManager(
         guarded,
         largest(policy.offers),
-        wishes.limits.queued_max,
+        options.limits.queued_max,
         journal,
         share,
         partial(clear_returned, folder),
@@ -187,10 +189,12 @@ def _assemble(
     scaling = Autoscaler(fleet, guarded, clock, policy, share)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.pilots_are)
     chronicle = HistoryRecorder(
-        History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
+        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
     )
     chronicle.begin(seat, policy, journal.place)
-    controller = RunController(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
+    controller = RunController(
+        queue, fleet, scaling, book, clock, say, warn, chronicle, output.show
+    )
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(
@@ -205,7 +209,7 @@ def _assemble(
             f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
+    ending = Ending(controller, access_point, cluster, taken, fleet, options.on_exit, output[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending, chronicle, Tenure(journal.check_held, warn),

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, left, untold
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
-from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_text
 from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
@@ -160,6 +160,6 @@ def _in_use(folder: RunFolder, holder: RunOwner, me: RunOwner) -> str:
     age_min = max(0.0, me.since_s - holder.since_s) / 60
     return (
         f"another Snakemake is running in this folder: run {folder.path.name}, process "
-        f"{holder.pid} on {holder.host}, for {age_min:.0f} min, {heard_of(folder)}; end it "
+        f"{holder.pid} on {holder.host}, for {age_min:.0f} min, {lease_age_text(folder)}; end it "
         "first, or use another working folder"
     )

@@ -34,7 +34,7 @@ def test_a_good_token_is_told_in_a_few_words():
     found = look(token(exp=NOW_S + 30 * 86400))
     assert found.summary == (
         "pilot@pool.example at pool.example, may ADVERTISE_MASTER ADVERTISE_STARTD READ, "
-        "ends in 30 d"
+        "expires in 30 d"
     )
     assert not found.error
     assert not found.warning
@@ -42,7 +42,7 @@ def test_a_good_token_is_told_in_a_few_words():
 
 def test_a_token_without_an_end_or_a_scope_is_good_for_all():
     found = look(token(scope=None))
-    assert "may anything, has no end" in found.summary
+    assert "may anything, does not expire" in found.summary
     assert not found.error
     assert not found.warning
 
@@ -50,8 +50,8 @@ def test_a_token_without_an_end_or_a_scope_is_good_for_all():
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (token(exp=NOW_S - 7200), "ended 2 h ago"),
-        (token(exp=NOW_S), "ended 0 s ago"),
+        (token(exp=NOW_S - 7200), "expired 2 h ago"),
+        (token(exp=NOW_S), "expired 0 s ago"),
         (token(scope="condor:/READ"), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope=""), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope="condor:/DAEMON condor:/ADVERTISE_STARTD"), "does not allow ADVERTISE_MASTER"),
@@ -74,7 +74,7 @@ def test_a_token_that_is_of_no_use_is_told_why(text, error):
 def test_a_token_that_ends_before_the_longest_pilot_is_worth_a_warning():
     found = look(token(exp=NOW_S + 6 * 3600))
     assert not found.error
-    assert found.warning == "ends in 6 h, before 12 h are over"
+    assert found.warning == "expires in 6 h, before 12 h are over"
 
 
 def test_what_a_token_must_allow_depends_on_its_use():
@@ -83,7 +83,7 @@ def test_what_a_token_must_allow_depends_on_its_use():
 
 def test_of_several_tokens_in_a_file_the_best_counts():
     text = f"# mine\n{token(exp=NOW_S - 1)}\n\n{token(exp=NOW_S + 60)}\n{token()}\n"
-    assert "has no end" in look(text).summary
+    assert "does not expire" in look(text).summary
 
 
 def test_a_token_cannot_write_lines_of_its_own():
@@ -100,7 +100,7 @@ def told(text, life_s=LIFE_S):
 def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
     assert told(token()) == [f"token of the pilots: {look(token()).summary}"]
     _, warning = told(token(exp=NOW_S + 60))
-    assert "the token in /t ends in 1 min" in warning
+    assert "the token in /t expires in 1 min" in warning
     assert "condor_token_fetch" in warning
 
 
@@ -138,7 +138,7 @@ def test_the_token_that_the_access_point_took_is_known_without_what_makes_it_goo
         ({}, "there is no token"),
         ({"a": "nonsense"}, "there is no token"),
         ({"a": token(iss="other")}, "none of the tokens in {} is from pool.example"),
-        ({"a": token(exp=1, scope=SUBMIT), "b": token(iss="other")}, "the token in {}/a ended 2"),
+        ({"a": token(exp=1, scope=SUBMIT), "b": token(iss="other")}, "the token in {}/a expired 2"),
         (
             {"a": token(scope="condor:/READ"), "b": token(scope="condor:/WRITE")},
             "the token in {0}/a does not allow WRITE and the token in {0}/b does not allow READ",
@@ -157,8 +157,8 @@ def test_a_token_for_submitting_that_ends_too_early_is_a_warning():
     credentials.check_token(own, NOW_S, LIFE_S, said.append, warned.append)
     assert said == [
         "token for the access point: pilot@pool.example at pool.example, may READ WRITE, "
-        "ends in 1 h"
+        "expires in 1 h"
     ]
-    assert warned[0].startswith("the token in /t ends in 1 h, before 12 h are over: jobs")
+    assert warned[0].startswith("the token in /t expires in 1 h, before 12 h are over: jobs")
     credentials.check_token({}, NOW_S, LIFE_S, said.append, warned.append)
     assert len(said) == len(warned) == 1

@@ -11,7 +11,7 @@ import yaml
 from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+from snakemake_executor_plugin_osgpilot.config.run_options import options_of
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
@@ -117,7 +117,7 @@ def test_the_command_line_counts_before_the_environment_and_that_before_a_profil
 @pytest.mark.parametrize("text", ["/data,/scratch", "[/data, /scratch]"])
 def test_a_list_in_the_environment_has_commas(read, text):
     settings = read(shared_prefixes=text)
-    assert wishes_of(settings).shared_folders == ("/data", "/scratch")
+    assert options_of(settings).shared_folders == ("/data", "/scratch")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(read, name, text, allow
 
 def checked(settings):
     """Take settings in as a run does at its start."""
-    wishes_of(settings).limits.check()
+    options_of(settings).limits.check()
 
 
 def test_without_a_site_file_both_ways_to_name_it_are_said(read):
@@ -179,7 +179,7 @@ def test_the_help_says_default_choices_and_unit(help_of, name):
     for choice in field.metadata.get("choices", ()):
         assert f"({choice}" in action.help
     if field.metadata.get("required"):
-        assert "Has to be given." in action.help
+        assert "Required." in action.help
     elif field.default is None:
         assert "[default: " in action.help
     else:

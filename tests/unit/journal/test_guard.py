@@ -75,4 +75,4 @@ def test_doubt_is_said_once_each_time_it_begins():
 
     tenure = Tenure(check, said.append)
     assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]
-    assert said == ["jobs that end are looked at later: it is locked"] * 2
+    assert said == ["jobs that finish are processed later: it is locked"] * 2

@@ -51,7 +51,7 @@ def test_the_line_names_what_there_is_and_nothing_that_is_not():
     assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
     more = replace(BEGUN, failed=1, to_come=9, pending=0, eta=Eta(90.0, 90.0))
     assert more.line == (
-        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
+        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 not yet ready; pilots: none; "
         "about 1 min 30 s to go"
     )
 

@@ -177,7 +177,7 @@ def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
     world.add("a")
     world.scaling.ahead = UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
     world.tick()
-    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
+    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;")
 
 
 def test_trouble_is_told_once_and_its_end_as_well(world):

@@ -233,7 +233,7 @@ def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arr
     taken.journal.close()
     before.rename(now)
     taken = take(now / ".snakemake", seat(), print)
-    refused = rf"was interrupted, and its jobs bring their outputs to {before}; .* `osgpilot reap`"
+    refused = rf"was interrupted, and its jobs write their outputs to {before}; .* `osgpilot reap`"
     with pytest.raises(InputError, match=refused):
         taken.settle_at(replace(HERE, home=str(now)))
     assert taken.journal.place == replace(HERE, home=str(before))
@@ -412,7 +412,9 @@ def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
         at = "snakemake_executor_plugin_osgpilot.journal.lease"
         monkeypatch.setattr(f"{at}.tempfile.NamedTemporaryFile", fail)
     assert lease_age_s(first) is None
-    with pytest.raises(MissingPrerequisiteError, match=r"on login2.*the age cannot be read"):
+    with pytest.raises(
+        MissingPrerequisiteError, match=r"on login2.*age of its lease .* cannot be read"
+    ):
         again(tmp_path)
 
 
