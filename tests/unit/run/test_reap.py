@@ -1,4 +1,4 @@
-"""`osgpilot reap` where journals cannot be read, and where one of several runs resists."""
+"""`osgpilot reap` with unreadable journals, and with runs that cannot be removed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.run.resume import take
 
 
 class SharedQueue(FakeAccessPoint):
-    """An access point with jobs of these runs."""
+    """An access point with jobs of several runs."""
 
     def __init__(self, runs, resisting):
         super().__init__()
@@ -113,7 +113,7 @@ def sealed(run):
         (sealed, "Permission denied"),
     ],
 )
-def test_a_journal_that_cannot_be_read_is_said_and_left_alone(folder, broken, why):
+def test_unreadable_journal_is_reported_and_kept(folder, broken, why):
     bad, good = dead(folder, "Bad"), dead(folder, "Good")
     broken(bad)
     if broken in (unreadable, sealed) and os.access(bad / JOURNAL, os.R_OK):
@@ -131,7 +131,7 @@ def test_a_journal_that_cannot_be_read_is_said_and_left_alone(folder, broken, wh
     assert (bad / "jobs" / "000001").exists()
 
 
-def test_a_damaged_journal_does_not_keep_a_run_from_being_removed(folder):
+def test_run_with_damaged_journal_is_removed(folder):
     bad = dead(folder, "Bad")
     (bad / JOURNAL).write_bytes(b"x" * 5000)
     (bad / "lease").unlink()
@@ -141,7 +141,7 @@ def test_a_damaged_journal_does_not_keep_a_run_from_being_removed(folder):
     assert fates(folder) == {}
 
 
-def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
+def test_run_never_begun_is_removed_with_its_folder(folder):
     state = folder / ".snakemake"
     for number, content in enumerate((None, b"")):
         run = RunFolder.create(state, f"20261122-10101{number}-abc123").path
@@ -154,7 +154,7 @@ def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
     assert [path.name for path in (state / "osgpilot").iterdir() if path.is_dir()] == ["results"]
 
 
-def test_a_run_that_resists_does_not_keep_the_others(folder):
+def test_failed_removal_does_not_block_other_runs(folder):
     bad, good = dead(folder, "Bad"), dead(folder, "Good")
     FakeEndpoints.resisting.add(bad.name)
     FakeEndpoints.jobs[bad.name] = bad
@@ -165,7 +165,7 @@ def test_a_run_that_resists_does_not_keep_the_others(folder):
     assert not (good / "jobs").exists()
 
 
-def test_whoever_is_reaped_cannot_go_on_with_the_run(folder):
+def test_process_cannot_continue_a_removed_run(folder):
     run = dead(folder, "Slow")
     with closing(Journal(run / JOURNAL)) as frozen:
         called(folder)
