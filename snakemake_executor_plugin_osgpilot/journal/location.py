@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run has its jobs and its pilots, as seen from `host` (empty: unknown).
+    """Location of the jobs and pilots of a run, as seen from `host` (empty: unknown).
 
     An access point is identified by its `schedd` and the `collector` of that (no schedd: the one of
     `host`), the Slurm host by `ssh` (empty: `host`); the files of the pilots are there in `folder`.

@@ -198,7 +198,7 @@ class Journal:
 
     @property
     def place(self) -> Place:
-        """Where jobs and pilots of this run are; the host of the run if nothing was recorded."""
+        """Location of jobs and pilots of this run; its own host if nothing was recorded."""
         text = self._read("SELECT place FROM run")[0][0]
         with self._understanding():
             return Place(**json.loads(text)) if text else Place()

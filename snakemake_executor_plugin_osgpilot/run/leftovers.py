@@ -1,4 +1,4 @@
-"""What runs left behind, the status of each run, and what may be removed."""
+"""Leftovers of runs, the status of each run, and what may be removed."""
 
 from __future__ import annotations
 

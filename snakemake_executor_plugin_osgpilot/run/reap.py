@@ -44,7 +44,7 @@ GENTLY_S, FORCE_S, PAUSE_S = 10.0, 30.0, 0.5
 
 @dataclass
 class _Found:
-    """What was found of one run: its folder, jobs by access point, pilots by Slurm host."""
+    """Findings of one run: its folder, jobs by access point, pilots by Slurm host."""
 
     folder: Path | None = None
     place: Place | None = None
