@@ -40,7 +40,7 @@ class Place:
         """Schedd and collector, which identify the access point."""
         return self.schedd, self.collector
 
-    def is_looked_at(
+    def is_visible_from(
         self, host: str, queues: Collection[tuple[str, str]], slurms: Collection[str]
     ) -> bool:
         """Return True if these access points and Slurm hosts, seen from `host`, show all of it."""

@@ -158,7 +158,7 @@ class Journal:
         with self._writing() as db:
             db.executemany("UPDATE jobs SET over = 1, past = ?, failed_on = ? WHERE key = ?", rows)
 
-    def pilots_are(self, pilots: Iterable[Pilot]) -> None:
+    def record_pilots(self, pilots: Iterable[Pilot]) -> None:
         """Record changes of pilots. Raises `OutcomeUnknownError`."""
         new = {p.name: p for p in pilots if self._pilots.get(p.name) != p}
         if not new:
@@ -191,7 +191,7 @@ class Journal:
         with self._understanding():
             return RunIdentity(owner, project, run, Scope(scope))
 
-    def works_at(self, place: Place) -> None:
+    def set_place(self, place: Place) -> None:
         """Record where jobs and pilots of this run are. Raises `OutcomeUnknownError`."""
         with self._writing() as db:
             db.execute("UPDATE run SET place = ?", (json.dumps(asdict(place)),))

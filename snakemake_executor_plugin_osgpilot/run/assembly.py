@@ -148,7 +148,7 @@ def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Ou
         prepared = preflight(options, state_folder, output, undo)
         cluster, policy = prepared.cluster, prepared.policy
         taken = take(state_folder.absolute(), prepared.seat, output.say)
-        undo.callback(taken.give_back)
+        undo.callback(taken.release)
         seat = taken.seat
         access_point = prepared.access_point(seat, taken.folder)
         undo.callback(access_point.close)
@@ -177,7 +177,7 @@ def _assemble(
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
-    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.pilots_are)
+    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.record_pilots)
     queue = JobManager(
         guarded,
         largest(policy.offers),
@@ -187,7 +187,7 @@ def _assemble(
         partial(clear_returned, folder),
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, share)
-    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.pilots_are)
+    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
     )

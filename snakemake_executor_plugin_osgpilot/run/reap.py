@@ -167,7 +167,7 @@ class Reaper:
         if place is None or status not in (RunStatus.DEAD, RunStatus.DETACHED):
             return status
         queues, slurms = self.endpoints.users, self.endpoints.slurms
-        is_seen = place.is_looked_at(os.uname().nodename, queues, slurms)
+        is_seen = place.is_visible_from(os.uname().nodename, queues, slurms)
         return status if is_seen else RunStatus.OUT_OF_REACH
 
     def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:

@@ -55,9 +55,9 @@ class AcquiredRun:
                     f"run {self.seat.run} was interrupted, and {elsewhere}; resume it there, or "
                     "remove what it left with `osgpilot reap`"
                 )
-        self.journal.works_at(place)
+        self.journal.set_place(place)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release the run after a failed start; a new run is finished, as it left nothing."""
         with suppress(OsgpilotError):
             if self.resumed:

@@ -103,7 +103,7 @@ class Ending:
         with suppress(OsgpilotError):
             self._cluster.lend(self._taken.folder, time.time() + DETACHED_FOR_S)
         with suppress(OsgpilotError):
-            self._taken.journal.pilots_are(self._fleet.pilots)
+            self._taken.journal.record_pilots(self._fleet.pilots)
         self._release()
         self._say(
             f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} keep running "

@@ -122,8 +122,8 @@ def test_resubmitted_key_gets_no_new_entry(journal):
 
 def test_pilots_are_restored_as_last_recorded(journal, path):
     seen = replace(PILOT, state=PilotState.DONE, allocation_id="4", started_s=9.5, ended_s=60.0)
-    journal.pilots_are([PILOT])
-    journal.pilots_are([seen, replace(PILOT, name="osgpilot-r1-2")])
+    journal.record_pilots([PILOT])
+    journal.record_pilots([seen, replace(PILOT, name="osgpilot-r1-2")])
     with later(path) as found:
         assert found.pilots() == [seen, replace(PILOT, name="osgpilot-r1-2")]
 
@@ -154,11 +154,11 @@ def test_previous_holder_cannot_write(journal, path):
             lambda: journal.intend(["2"]),
             lambda: journal.submitted({"1": "3.0"}),
             lambda: journal.settled([job("1")]),
-            lambda: journal.pilots_are([PILOT]),
-            lambda: journal.pilots_are([]),
+            lambda: journal.record_pilots([PILOT]),
+            lambda: journal.record_pilots([]),
             lambda: journal.hold(this_process()),
             lambda: journal.hold(None),
-            lambda: journal.works_at(Place("here")),
+            lambda: journal.set_place(Place("here")),
             journal.finish,
             journal.check_held,
         )

@@ -52,7 +52,7 @@ def test_remote_places_are_the_same_from_any_host():
     ],
 )
 def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
-    assert place.is_looked_at(host, queues, slurms) is seen
+    assert place.is_visible_from(host, queues, slurms) is seen
 
 
 @pytest.mark.parametrize(

@@ -133,10 +133,10 @@ def test_damaged_journal_blocks_start(tmp_path):
 
 def test_failed_start_leaves_the_run_for_the_next(tmp_path):
     new = take(tmp_path, seat(), print)
-    new.give_back()
+    new.release()
     assert not again(tmp_path).resumed
     first = begin(tmp_path / "second")
-    take(tmp_path / "second", seat(), print).give_back()
+    take(tmp_path / "second", seat(), print).release()
     assert again(tmp_path / "second").folder == first
 
 
@@ -506,6 +506,6 @@ def test_start_that_lost_the_run_releases_nothing(tmp_path):
     taken = take(tmp_path, seat(), print)
     with closing(Journal(taken.folder.path / JOURNAL)) as other:
         other.hold(theirs := elsewhere())
-        taken.give_back()
+        taken.release()
         assert other.holder == theirs
         assert not other.is_finished
