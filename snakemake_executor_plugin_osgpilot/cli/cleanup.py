@@ -49,11 +49,11 @@ def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bo
     osgpilot cleanup --yes --dir .     removes it, of runs in this folder; detached ones, too
     """
     from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
-    from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
+    from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
 
     given = (_place(site_file),) if site_file else ()
     warn = partial(echo, err=True)
-    with closing(Grounds(getpass.getuser(), warn)) as grounds:
+    with closing(Endpoints(getpass.getuser(), warn)) as grounds:
         cleaner = Cleaner(grounds, workdir, given)
         if as_json:
             _cleanup_as_json(cleaner, yes=yes)
@@ -72,7 +72,7 @@ def _cleanup_as_json(cleaner: Cleaner, *, yes: bool) -> None:
         told.append(
             {
                 "run": each.run,
-                "fate": each.fate.value,
+                "fate": each.status.value,
                 "jobs": each.job_count,
                 "pilots": each.pilot_count,
                 "bytes": each.size_bytes,
@@ -148,7 +148,7 @@ def _table(found: list[Leftovers], doomed: list[Leftovers]) -> Table:
         mark = "yes" if each in doomed else "no"
         hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
         where = ", ".join(host or "here" for host in hosts)
-        table.add_row(each.run, each.fate.value, *numbers, mark, where, _short(each.folder))
+        table.add_row(each.run, each.status.value, *numbers, mark, where, _short(each.folder))
     return table
 
 

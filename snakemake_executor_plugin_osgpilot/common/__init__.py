@@ -1,1 +1,1 @@
-"""Helpers that any folder may use, and that know nothing of runs, jobs and pilots."""
+"""Helpers for all folders, independent of runs, jobs and pilots."""

@@ -1,4 +1,4 @@
-"""Show how a build goes: live on a terminal, one line for each event elsewhere."""
+"""Show the progress of a build: live on a terminal, one line per event elsewhere."""
 
 import time
 from types import TracebackType
@@ -19,7 +19,7 @@ WORDS = {
 
 
 class Progress:
-    """Context manager; `watch` is told of stages, `say` of anything else."""
+    """Context manager; `watch` shows stages, `say` any other text."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""The cache folder: images and whatever else is expensive to make."""
+"""The cache folder: images and other things that are expensive to build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """Folder of images and running pools: $OSGPILOT_CACHE, else below the XDG cache folder."""
+    """Return the folder of images and running pools: $OSGPILOT_CACHE, else in the XDG cache."""
     if own := os.environ.get("OSGPILOT_CACHE"):
         return Path(own).resolve()
     xdg = os.environ.get("XDG_CACHE_HOME")
@@ -20,7 +20,7 @@ def cache() -> Path:
 
 
 def key_of(*parts: object) -> str:
-    """Hash of `parts`; a Path stands for the content of that file, or of the files below it."""
+    """Return a hash of `parts`; a Path counts by the content of the file, or of files below it."""
     digest = hashlib.sha256()
     for part in parts:
         files = [part] if isinstance(part, Path) else []

@@ -1,7 +1,7 @@
-"""How every command shows something: the one way out, to a terminal, a pipe or a program.
+"""Output of all commands, to a terminal, a pipe or a program.
 
-What is shown is often what a job, a node or another program said. Nothing of it drives the terminal
-or counts as markup, and nothing is missing because the output is not in UTF-8.
+It often includes texts of jobs, nodes or other programs. These cannot control the terminal and are
+not interpreted as markup, and nothing is lost if the output is not in UTF-8.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def take_any_text() -> None:
-    """Have standard output and error escape what their encoding does not have."""
+    """Make standard output and error escape characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -38,14 +38,14 @@ def echo_json(content: Any, indent: int | None = 1) -> None:
 
 
 def terminal(**how: Any) -> Console:
-    """Return a console of rich's that takes every text as it is."""
+    """Return a rich console that shows any text literally."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
 
     class Plain(Console):
         def render_str(self, text: str, **style: Any) -> Text:
-            # before the layout is made
+            # before the layout is computed
             return super().render_str(printable(text), **style)
 
         def render(

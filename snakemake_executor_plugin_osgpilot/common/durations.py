@@ -1,10 +1,10 @@
-"""Times as people read them."""
+"""Format durations for people. Pure: the planner uses it."""
 
 from __future__ import annotations
 
 
 def rough(seconds: float) -> float:
-    """Return a time in steps that fit what is known of it."""
+    """Return a duration rounded to the precision of an estimate."""
     for until_s, step_s in ((60, 10), (600, 30), (3600, 300), (36000, 600)):
         if seconds < until_s:
             return step_s * round(seconds / step_s)
@@ -12,7 +12,7 @@ def rough(seconds: float) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: the two largest units, whole minutes from ten on."""
+    """Return a duration in its two largest units, whole minutes from ten on."""
     seconds = max(0, round(seconds))
     if 600 <= seconds < 3600:
         return f"{seconds // 60} min"

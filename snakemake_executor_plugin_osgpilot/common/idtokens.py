@@ -1,7 +1,7 @@
-"""What an HTCondor token says of itself, and whether that is enough for what it is used for.
+"""Read the claims of an HTCondor token, and check them against its use.
 
-Tokens are JSON Web Tokens (RFC 7519). Their signature is for the other side to check; here they are
-only read. The text of a token never becomes part of a message.
+Tokens are JSON Web Tokens (RFC 7519). The server checks their signature; here they are only read.
+The text of a token never becomes part of a message.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.common.durations import duration
 
 SCOPE = "condor:/"
-"""What an HTCondor authorization is preceded by in the `scope` of a token (HTCondor manual,
+"""Prefix of HTCondor authorizations in the `scope` of a token (HTCondor manual,
 condor_token_create)."""
 
 JOIN_POOL = ("ADVERTISE_STARTD", "ADVERTISE_MASTER")
-"""Authorizations without which a pilot cannot join. No other one stands for them, neither DAEMON
-nor WRITE (25.14); the OSPool's collectors can be read without any."""
+"""Authorizations that a pilot needs to join. No other one implies them, neither DAEMON nor WRITE
+(25.14); the OSPool's collectors can be read without any."""
 
 SUBMIT_JOBS = ("READ", "WRITE")
 """Authorizations that are needed to submit jobs to an access point and to follow them."""
 
 
 _TIME_MAX_S = 1e15
-"""No time is later; it keeps what is not a number out as well."""
+"""Upper limit of times; it excludes values that are not numbers as well."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """Who made a token and for whom, what it allows (None: all), when it ends (None: never), and by
-    what its issuer knows it.
+    """Issuer and subject of a token, its scopes (None: all), its expiry (None: never), and its id
+    at the issuer.
     """
 
     issuer: str
@@ -43,21 +43,21 @@ class Claims:
     identity: str = ""
 
     def describe(self, now_s: float) -> str:
-        """Return the token in a few words."""
+        """Return a summary for users."""
         may = "anything" if self.scopes is None else " ".join(sorted(self.scopes)) or "nothing"
         end = (
-            "has no end"
+            "does not expire"
             if self.expires_s is None
-            else f"ends in {duration(self.expires_s - now_s)}"
+            else f"expires in {duration(self.expires_s - now_s)}"
         )
         return f"{self.subject or 'nobody'} at {self.issuer or 'nowhere'}, may {may}, {end}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What there is to say of a token: what it is, why it cannot be used, what may go wrong.
+    """Result of a check: summary, why the token cannot be used, what may go wrong.
 
-    `error` and `warning` are empty where there is nothing.
+    `error` and `warning` are empty if there is none.
     """
 
     summary: str = ""
@@ -66,10 +66,10 @@ class Finding:
 
 
 def examine(text: str, needs: tuple[str, ...], now_s: float, life_s: float) -> Finding:
-    """Return what to say of the token file with this `text`.
+    """Check the token file with this `text`.
 
-    `needs` are the authorizations it is used for, `life_s` is how long it should be good. Where a
-    file has several tokens, one a line, HTCondor tries them all: the best one counts.
+    `needs` are the required authorizations, `life_s` is how long it should be valid. If a file has
+    several tokens, one per line, HTCondor tries them all: the best one counts.
     """
     lines = [line.strip() for line in text.splitlines()]
     tokens = [line for line in lines if line and not line.startswith("#")]
@@ -80,7 +80,7 @@ def examine(text: str, needs: tuple[str, ...], now_s: float, life_s: float) -> F
 
 
 def claims(token: str) -> Claims:
-    """Return what a token says of itself. Raises `ValueError` if it is none."""
+    """Return the claims of a token. Raises `ValueError` if it is not a token."""
     parts = token.split(".")
     if len(parts) != 3:
         raise ValueError("not three parts")
@@ -106,10 +106,10 @@ def _finding(token: str, needs: tuple[str, ...], now_s: float, life_s: float) ->
         return Finding(summary, error=f"does not allow {' and '.join(lacking)}")
     left_s = math.inf if own.expires_s is None else own.expires_s - now_s
     if left_s <= 0:
-        return Finding(summary, error=f"ended {duration(abs(left_s))} ago")
+        return Finding(summary, error=f"expired {duration(abs(left_s))} ago")
     if left_s < life_s:
         return Finding(
-            summary, warning=f"ends in {duration(left_s)}, before {duration(life_s)} are over"
+            summary, warning=f"expires in {duration(left_s)}, before {duration(life_s)} are over"
         )
     return Finding(summary)
 
@@ -127,7 +127,7 @@ def _scope(word: str) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return what may stand in a line that is shown to a user."""
+    """Return text that is safe in a line shown to a user."""
     return "".join(c for c in str(value or "") if c.isprintable())[:128]
 
 

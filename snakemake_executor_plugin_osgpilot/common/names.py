@@ -1,4 +1,4 @@
-"""Names that may enter ClassAd expressions and submit descriptions."""
+"""Validate names for ClassAd expressions and submit descriptions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Names that end in a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and
+"""Names that become part of a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and
 GLIDEIN_Start_Extra into its START expression unescaped (osgvo-docker-pilot,
 10-setup-htcondor.sh)."""
 
 
 def safe_name(value: str, what: str) -> str:
-    """Return `value` if it may enter a ClassAd expression; raise `InputError` naming `what`."""
+    """Return `value` if it is safe in a ClassAd expression; else raise `InputError` on `what`."""
     if not SAFE_NAME.fullmatch(value) or len(value) > 128:
         raise InputError(
             f"{what} {value!r} cannot be used: letters, digits, `.`, `_`, `-` only, "
@@ -26,9 +26,9 @@ _OFFER = re.compile(r"[A-Za-z0-9_.,/-]*")
 
 
 def safe_offer(name: str) -> str:
-    """Return the name of an offer if it may enter a ClassAd; raise `InputError` otherwise.
+    """Return the name of a pilot type if it is safe in a ClassAd; raise `InputError` otherwise.
 
-    Partitions may be several, as Slurm takes them: `short,long/4c`.
+    It may name several partitions, as in Slurm: `short,long/4c`.
     """
     if not _OFFER.fullmatch(name):
         raise InputError(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")

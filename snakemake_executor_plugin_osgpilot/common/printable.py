@@ -1,4 +1,4 @@
-"""Makes a text safe to show: what a job, a node or a file name says may drive a terminal."""
+"""Make text safe to show: texts of jobs, nodes and file names may control a terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ KEPT = "\n\N{NO-BREAK SPACE}"
 
 
 def printable(text: str) -> str:
-    """Return `text` with everything that is not a visible character or a line break escaped.
+    """Return `text` with all except visible characters and line breaks escaped.
 
-    That is what Python's `str.isprintable` says: C0 and C1 controls (and so every escape sequence),
+    `str.isprintable` excludes C0 and C1 controls (and so every escape sequence),
     DEL, bidirectional overrides and other invisible format characters, line and paragraph
-    separators, and lone surrogates, which stand for bytes that are no UTF-8. Tabs become spaces.
+    separators, and lone surrogates, which stand for bytes that are not UTF-8. Tabs become spaces.
     """
     return "\n".join(
         line if line.isprintable() else "".join(map(_visible, line.expandtabs(TAB)))
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return `text` printable and in one line."""
+    """Return `text` printable and on one line."""
     return printable(text).replace("\n", "\\n")
 
 
@@ -33,6 +33,6 @@ def _visible(character: str) -> str:
     if character.isprintable() or character in KEPT:
         return character
     if "\udc80" <= character <= "\udcff":
-        # a byte that was no UTF-8, as `os.fsdecode` hands it over
+        # a byte that is not UTF-8, as decoded by `os.fsdecode`
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")

@@ -1,4 +1,4 @@
-"""Files that their owner alone can read, whatever the umask."""
+"""Create files that only their owner can read, independent of the umask."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def opener(path: str, flags: int) -> int:
-    """Open a file for `open(..., opener=opener)`; one that is new is private."""
+    """Open a file for `open(..., opener=opener)`; a new file is private."""
     return os.open(path, flags, FILE_MODE)
 
 
 def write(path: Path, text: str) -> None:
-    """Write `text` to a file; one that is new is private."""
+    """Write `text` to a file; a new file is private."""
     with open(path, "w", encoding="utf-8", opener=opener) as file:
         file.write(text)

@@ -1,7 +1,7 @@
-"""Takes out of a text what looks like a secret, before others may read it.
+"""Mask secrets in a text before others may read it.
 
-A secret is found as it is, line by line, percent-encoded, escaped as in JSON or Python, and inside
-any base64. What a job encrypts, compresses, splits or spells in another way is not found.
+A secret is found literally, line by line, percent-encoded, escaped as in JSON or Python, and inside
+any base64. Encrypted, compressed, split or otherwise transformed secrets are not found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LENGTH_MIN = 6
 """Shorter values are too likely to be ordinary words or numbers: `1`, `true`, `debug`."""
 
 BASE64_RUN = 12
-"""So many characters of base64 in a row that are part of an encoded secret are masked."""
+"""Minimum number of consecutive base64 characters of an encoded secret that are masked."""
 
 _SPACE = re.compile(r"\s+")
 _URLSAFE = str.maketrans("-_", "+/")
@@ -41,7 +41,7 @@ _LOOKS = (
 
 
 class Redactor:
-    """Masks `secrets` and what has the form of one; made once for the values of a run.
+    """Masks `secrets` and texts in the form of one; created once for the values of a run.
 
     Values shorter than `LENGTH_MIN` are left alone. `longest` is how long a masked form can be.
     """
@@ -58,7 +58,7 @@ class Redactor:
         self.longest = max(map(len, plain | encoded), default=0)
 
     def __call__(self, text: str) -> str:
-        """Return `text` without secrets."""
+        """Return `text` with secrets masked."""
         if self._plain:
             text = self._plain.sub(MASK, text)
         text = self._without_base64(text)
@@ -67,17 +67,17 @@ class Redactor:
         return text
 
     def tail(self, text: str) -> str:
-        """Return `text`, the end of a longer one, without secrets.
+        """Return `text`, the end of a longer one, with secrets masked.
 
-        It may begin within one: its first line is left out, or of a single line as much as a secret
-        may be long.
+        It may begin within a secret: its first line is dropped, or the length of the longest secret
+        from a single line.
         """
         masked = self(text)
         _, line_break, rest = masked.partition("\n")
         return rest if line_break else masked[self.longest :]
 
     def _without_base64(self, text: str) -> str:
-        """Mask runs of an encoded secret, however its lines are broken."""
+        """Mask runs of an encoded secret, independent of line breaks."""
         places = [index for index, character in enumerate(text) if not character.isspace()]
         dense = _SPACE.sub("", text).translate(_URLSAFE)
         spans: list[tuple[int, int]] = []
@@ -91,7 +91,7 @@ class Redactor:
                 spans.append((start, start + length))
         for first, last in reversed(spans):
             begin, end = places[first], places[last - 1] + 1
-            # the characters beside it have some bits of it as well
+            # the adjacent characters contain some bits of it as well
             begin -= text[begin - 1 : begin].isalnum()
             end += text[end : end + 1].isalnum()
             text = text[:begin] + MASK + text[end:]
@@ -99,7 +99,7 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Return how a secret may be spelled, besides base64: its lines may come one by one."""
+    """Return the forms of a secret except base64; its lines may appear separately."""
     parts = {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}
     for part in (part for part in parts if len(part) >= LENGTH_MIN):
         yield part
@@ -112,10 +112,10 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _base64_cores(secret: str) -> Iterator[str]:
-    """Return what every base64 text has in it that encodes the secret with anything around it.
+    """Return the parts that are common to all base64 texts that contain the secret.
 
-    Three bytes become four characters, so there are three ways for a secret to lie in them; at
-    either end, characters depend on what is beside it.
+    Three bytes become four characters, so there are three alignments of a secret; the characters at
+    both ends depend on the adjacent bytes.
     """
     content = secret.encode("utf-8", "surrogateescape")
     for offset in range(3):

@@ -1,4 +1,4 @@
-"""The one place that starts programs on behalf of a running workflow."""
+"""Start programs on behalf of a running workflow; the only module that does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 
 class Interrupt:
-    """Ends, from another thread, the program that `run` was given it for."""
+    """Ends the program of a `run` call from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,9 +22,9 @@ class Interrupt:
         self.came = False
 
     def now(self) -> None:
-        """End the program that runs now, if there is one."""
+        """End the running program, if there is one."""
         with self._lock:
-            # of one that has ended, the number may be another's by now
+            # the PID of a process that has ended may be reused
             if self._process and self._process.poll() is None:
                 self.came = True
                 _kill_session(self._process)
@@ -43,7 +43,7 @@ class Interrupt:
 def run(
     argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", interrupt: Interrupt | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its exit status and output.
+    """Run a program and return its exit status and output.
 
     Raises `OutcomeUnknownError` when it cannot be started or does not end within `timeout_s`.
     """
@@ -54,20 +54,20 @@ def run(
 
 
 def detach(argv: Sequence[str], *, timeout_s: float) -> int:
-    """Run a program that goes on in the background; return its exit status when it has gone there.
+    """Run a program that daemonizes; return the exit status of its foreground process.
 
-    It is given no pipe of ours, which it would keep open. Raises `OutcomeUnknownError` like `run`.
+    It inherits no pipe, which it would keep open. Raises `OutcomeUnknownError` like `run`.
     """
     return _finished(argv, subprocess.DEVNULL, timeout_s=timeout_s, stdin=b"")[2]
 
 
 def converse(argv: Sequence[str]) -> int:
-    """Run a program that talks to the user on the terminal; return its exit status."""
+    """Run an interactive program on the terminal; return its exit status."""
     return subprocess.run(argv, check=False).returncode
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal on which the user can be asked."""
+    """Return True if there is a terminal for questions to the user."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -85,7 +85,7 @@ def _finished(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            # Ctrl-C belongs to Snakemake: a submission under way must not be torn in two
+            # Ctrl-C belongs to Snakemake: a running submission must not be interrupted
             start_new_session=True,
         )
     except OSError as error:
@@ -108,7 +108,7 @@ def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipes to a process that has ended, also where its output was not read."""
+    """Close the pipes to a process that has ended, even if its output was not read."""
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             with suppress(OSError):
@@ -116,9 +116,9 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Kill all that `process` has started: `timeout` makes a process group of its own."""
+    """Kill the whole session of `process`: `timeout` creates its own process group."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        # one that ends meanwhile is none
+        # a process may end meanwhile
         with suppress(OSError):
             number, _, rest = stat.read_text(errors="replace").rpartition(")")
             if int(rest.split()[3]) == process.pid:
@@ -132,9 +132,9 @@ def _text(output: bytes) -> str:
 def start_worker(
     argv: Sequence[str], environment: dict[str, str], shared: Collection[int] = ()
 ) -> subprocess.Popen[str]:
-    """Start a helper process that is spoken to in lines over its standard input and output.
+    """Start a helper process with a line protocol on its standard input and output.
 
-    The descriptors in `shared` are open there, too.
+    The descriptors in `shared` stay open in it.
     """
     return subprocess.Popen(
         argv,
@@ -151,10 +151,10 @@ def start_worker(
 
 
 def start_shell(command: str) -> subprocess.Popen[bytes]:
-    """Start a command line of Snakemake's own making; it writes where we write."""
+    """Start a command line built by Snakemake; it inherits standard output and error."""
     return subprocess.Popen(
         ["/bin/sh", "-c", command],
         stdin=subprocess.DEVNULL,
-        # its process group is ended as a whole; Ctrl-C belongs to Snakemake
+        # the whole process group is ended at once; Ctrl-C belongs to Snakemake
         start_new_session=True,
     )

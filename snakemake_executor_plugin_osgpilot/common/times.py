@@ -1,4 +1,4 @@
-"""Moments as people read them, in the time of this place."""
+"""Format points in time, in the local time zone; apart from `durations`, which is pure."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def clock(at_s: float) -> str:
 
 
 def date(at_s: float) -> str:
-    """Return day and time of day."""
+    """Return the date and the time of day."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))

@@ -1,1 +1,8 @@
-"""The site file: where pilots run and what they need to know."""
+"""Configuration of a run: settings and the site file.
+
+settings, run_options, project   settings of the executor, their checks, and the planner's policy
+site, site_schema                the site file, and its JSON Schema
+pilot_types                      the pilot types of a site
+slurm_facts, site_check, site_template   facts of a cluster; check or create a site file by them
+snakefile_globs                  results of `glob_wildcards()` in the Snakefile
+"""

@@ -1,4 +1,4 @@
-"""The kinds of pilots a site lets us start, as the planner sees them and as Slurm is asked."""
+"""The pilot types of a site, for the planner and for Slurm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB, Pil
 
 @dataclass(frozen=True)
 class Kind:
-    """An offer, and the partition and memory of the allocation (headroom included) behind it."""
+    """A pilot type, with the partition and the memory (headroom included) of its allocation."""
 
     offer: PilotType
     partition: Partition
@@ -19,7 +19,7 @@ class Kind:
 
 
 def kinds(site: Site) -> tuple[Kind, ...]:
-    """Return the kinds of all partitions: the largest pilot, its half, its quarter and so on."""
+    """Return the types of all partitions: the largest pilot, its half, its quarter and so on."""
     return tuple(kind for partition in site.partitions for kind in _kinds(partition, site))
 
 

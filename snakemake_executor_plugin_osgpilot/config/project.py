@@ -1,4 +1,4 @@
-"""Which project a run is accounted to."""
+"""The project that a run is accounted to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 VARIABLE = "OSG_PROJECT_NAME"
 
 
-def choose(said: str | None, environment: Mapping[str, str], site_file: str) -> str:
-    """Return the project: as said for this run, else by the environment, else by the site file.
+def choose(setting: str | None, environment: Mapping[str, str], site_file: str) -> str:
+    """Return the project: of the setting, else of the environment, else of the site file.
 
-    Raises `InputError` if there is none, or it could not be one.
+    Raises `InputError` if there is none, or it is not a valid name.
     """
     sources = (
-        ("--osgpilot-project", said),
+        ("--osgpilot-project", setting),
         (f"the environment variable {VARIABLE}", environment.get(VARIABLE)),
         ("`project` in the site file", site_file),
     )
@@ -24,6 +24,6 @@ def choose(said: str | None, environment: Mapping[str, str], site_file: str) -> 
         if name:
             return safe_name(name, source)
     raise InputError(
-        "no project to account to; say --osgpilot-project, or put it into the environment variable "
-        f"{VARIABLE} or as `project` into the site file"
+        "no project to account to; set --osgpilot-project, the environment variable "
+        f"{VARIABLE}, or `project` in the site file"
     )

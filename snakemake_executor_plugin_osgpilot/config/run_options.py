@@ -1,4 +1,4 @@
-"""What the user said about a run, and the policy that follows from it."""
+"""Options of a run, checked, and the policy for the planner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import Policy
 
 @dataclass(frozen=True)
 class Limits:
-    """What the user allows; see the settings of the executor."""
+    """Limits set by the user; see the settings of the executor."""
 
     pilots_max: int
     pending_max: int
@@ -29,7 +29,7 @@ class Limits:
     queued_max: int = QUEUED_MAX
 
     def check(self) -> None:
-        """Raise `InputError` naming the first setting that makes no sense."""
+        """Raise `InputError` that names the first invalid setting."""
         whole = {
             "max-pilots": self.pilots_max,
             "max-pending": self.pending_max,
@@ -50,10 +50,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user said about a run. Pilots let jobs see `shared_folders` of their node.
+    """Options of a run. Pilots bind `shared_folders` of their node into jobs.
 
-    `pilot_sharing` says whose jobs they take; `on_exit` what Ctrl-C means, see
-    `journal.ending`; `access_point` replaces what the site file says, see `access_point.choose`.
+    `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C,
+    see `run.shutdown`; `access_point` overrides the site file, see `htcondor.factory`.
     """
 
     project: str | None
@@ -76,8 +76,8 @@ class RunOptions:
             ) from error
 
 
-def wishes_of(settings: Any) -> RunOptions:
-    """Return what the executor's `settings` say. Raises `InputError`."""
+def options_of(settings: Any) -> RunOptions:
+    """Return the options of the executor's `settings`. Raises `InputError`."""
     return RunOptions(
         settings.project,
         Path(settings.site or ""),
@@ -97,7 +97,7 @@ def wishes_of(settings: Any) -> RunOptions:
 
 
 def policy_of(site: Site, limits: Limits) -> Policy:
-    """Return what plans for this site have to keep to."""
+    """Return the policy of the planner for this site."""
     return Policy(
         offers=tuple(kind.offer for kind in kinds(site)),
         pilots_max=limits.pilots_max,
@@ -112,7 +112,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")
 
 
 _OF_EACH_JOB = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys")
-"""Folders that every container has for itself."""
+"""Folders that are private to each container."""
 
 
 def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def shared_prefixes(given: Iterable[str] | None) -> tuple[str, ...]:
         if any(PurePosixPath(prefix).is_relative_to(own) for own in _OF_EACH_JOB):
             raise InputError(
                 f"--osgpilot-shared-prefixes {prefix!r} cannot be used: every job has a "
-                "folder of that name for itself; use another one"
+                "private folder of that name; use another one"
             )
         if not _PREFIX.fullmatch(prefix) or ".." in PurePosixPath(prefix).parts:
             raise InputError(

@@ -1,7 +1,7 @@
 """The settings of the executor: `--osgpilot-NAME`, profile keys, `SNAKEMAKE_OSGPILOT_NAME`.
 
-Snakemake reads the annotations at run time and wants `Optional[...]` there. Its parser shows
-neither choices nor defaults of plugins, so every help text says its own.
+Snakemake reads the annotations at run time and requires `Optional[...]`. Its parser shows neither
+choices nor defaults of plugins, so every help text has its own.
 """
 
 # ruff: noqa: UP006, UP035, UP045
@@ -16,31 +16,31 @@ DEFAULT_URL_SCHEMES = "osdf,pelican,https,http,s3"
 
 common_settings = CommonSettings(
     non_local_exec=True,
-    # a constant of the plugin; a workflow says `--shared-fs-usage none` where it holds
+    # a constant of the plugin; without a shared file system, set `--shared-fs-usage none`
     implies_no_shared_fs=False,
     job_deploy_sources=False,
     pass_default_storage_provider_args=True,
     pass_default_resources_args=True,
     # environment values would end up in the job's command line
     pass_envvar_declarations_to_cmd=False,
-    # would make every job install every storage plugin there is
+    # would make every job install every storage plugin
     auto_deploy_default_storage_provider=False,
     can_transfer_local_files=True,
 )
 
 
-def _said(metavar: str, text: str, **more: Any) -> dict[str, Any]:
-    """Return what Snakemake is to know of a setting; an environment variable can set each."""
+def _metadata(metavar: str, text: str, **more: Any) -> dict[str, Any]:
+    """Return the metadata of a setting for Snakemake; an environment variable can set each."""
     return {"help": text, "metavar": metavar, "env_var": True, **more}
 
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
-    """What the user says about a run. Names of resources for single rules are in the docs."""
+    """Settings of a run. Resources of single rules are in the docs."""
 
     project: Optional[str] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "NAME",
             "Project that jobs and pilots are accounted to, as your access point knows it. "
             "[default: the environment variable OSG_PROJECT_NAME, then `project` of the site "
@@ -49,7 +49,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     pilot_sharing: Optional[str] = field(
         default="workflow",
-        metadata=_said(
+        metadata=_metadata(
             "WHOSE",
             "Whose jobs may run on the pilots, besides being of the project: those of this run "
             "(workflow), all of yours (owner), anybody's (project). Jobs of others could read "
@@ -59,25 +59,24 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     site: Optional[Path] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "FILE",
             "Site file (YAML): the Slurm cluster where pilots run; `osgpilot site init` writes "
-            "one. Has to be given.",
+            "one. Required.",
             required=True,
         ),
     )
     access_point: Optional[str] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "NAME",
-            "Access point that jobs are sent to: the name of a schedd on another host, or "
-            "`local`. In place of what the site file says. [default: the site file's, else "
-            "local]",
+            "Access point that jobs are submitted to: the name of a schedd on another host, or "
+            "`local`. Overrides the site file. [default: the site file's, else local]",
         ),
     )
     payload: Optional[str] = field(
         default="auto",
-        metadata=_said(
+        metadata=_metadata(
             "HOW",
             "How jobs run on the execution point: their commands alone (direct), by Snakemake in "
             "the runtime image (snakemake), or as simply as each rule allows (auto). [default: "
@@ -87,7 +86,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     runtime_image: Optional[str] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "IMAGE",
             "Container image with Snakemake, for rules that need it on the execution point: a "
             "SIF file or an image that HTCondor can fetch. [default: the rule's own image]",
@@ -95,7 +94,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     shared_prefixes: List[str] = field(
         default=None,  # type: ignore[arg-type]
-        metadata=_said(
+        metadata=_metadata(
             "FOLDER",
             "Folders that the pilots' nodes see at the same path as this machine "
             "(comma-separated). Files below them that a rule names by absolute path are not "
@@ -105,7 +104,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     url_schemes: List[str] = field(
         default=None,  # type: ignore[arg-type]
-        metadata=_said(
+        metadata=_metadata(
             "SCHEME",
             "Schemes (comma-separated) of storage inputs that HTCondor fetches on the execution "
             f"point. [default: {DEFAULT_URL_SCHEMES}]",
@@ -114,35 +113,35 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     on_exit: str = field(
         default="cancel",
-        metadata=_said(
+        metadata=_metadata(
             "WHAT",
-            "What Ctrl-C and SIGTERM mean: take jobs and pilots back (cancel), or leave them; "
-            "the same command then goes on with them (detach). [default: cancel]",
+            "Action on Ctrl-C and SIGTERM: cancel jobs and pilots (cancel), or leave them "
+            "running until the same command resumes the run (detach). [default: cancel]",
             choices=["cancel", "detach"],
         ),
     )
     max_pilots: int = field(
         default=20,
-        metadata=_said(
+        metadata=_metadata(
             "PILOTS",
             "Most pilots at the same time, pending ones included; 1 or more. [default: 20]",
         ),
     )
     max_pending: int = field(
         default=10,
-        metadata=_said(
+        metadata=_metadata(
             "PILOTS", "Most pilots that wait in Slurm's queue at a time; 1 or more. [default: 10]"
         ),
     )
     max_cores: Optional[int] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "CORES", "Most cores of all pilots together at a time; 1 or more. [default: no limit]"
         ),
     )
     max_core_hours: Optional[float] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "HOURS",
             "Budget of the run in core-hours, above 0. Every pilot counts with its whole "
             "walltime until it has ended, so the budget holds whatever happens to this process. "
@@ -151,7 +150,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     max_queued: int = field(
         default=10_000,
-        metadata=_said(
+        metadata=_metadata(
             "JOBS",
             "Most jobs of the run in the access point's queue at a time, 1 or more; further ones "
             "wait with Snakemake. The OSPool allows 10,000 for each user. [default: 10000]",
@@ -159,29 +158,28 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     cost_weight: float = field(
         default=0.5,
-        metadata=_said(
+        metadata=_metadata(
             "WEIGHT",
-            "How much core-hours weigh against time, from 0 to 1: 0 is as fast as possible, 1 as "
+            "Weight of core-hours against time, from 0 to 1: 0 is as fast as possible, 1 as "
             "cheap as possible; with 0.5 one per cent less time is worth one per cent more "
             "core-hours. [default: 0.5]",
         ),
     )
     offload: Optional[str] = field(
         default="auto",
-        metadata=_said(
-            "MODE",
-            "Rules whose jobs go to the OSPool, unless the rule says so itself (resource ospool): "
-            "those that suit it and are worth pilots (auto), all that a pilot can run (always), or "
-            "none (never). Without plain Slurm to fall back to, auto is as always. [default: "
-            "auto]",
+        metadata=_metadata(
+            "WHEN",
+            "Rules that run on the OSPool unless their resource ospool decides: those that suit "
+            "it and are worth pilots (auto), all that a pilot can run (always), or none (never). "
+            "Without plain Slurm to fall back to, auto is as always. [default: auto]",
             choices=["auto", "always", "never"],
         ),
     )
     fallback: Optional[str] = field(
         default=None,
-        metadata=_said(
+        metadata=_metadata(
             "WHERE",
-            "Where jobs run that do not go to the OSPool: as plain Slurm jobs (slurm, by "
+            "Destination of jobs that do not run on the OSPool: plain Slurm jobs (slurm, by "
             "snakemake-executor-plugin-slurm), on this machine (local), or nowhere (none). "
             "[default: slurm if that plugin is installed, else local]",
             choices=["slurm", "local", "none"],
@@ -189,7 +187,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
-        """Snakemake makes the settings of the executor it uses before it reads the Snakefile."""
+        """Record `glob_wildcards()` from now on; Snakemake has not read the Snakefile yet."""
         from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
 
         globbed.listen()

@@ -1,4 +1,4 @@
-"""A site as its file describes it; every complaint names the file and what to change."""
+"""A site as described by its file; each error names the file and what to change."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB
 OSPOOL = "ospool"
 
 WALLTIMES_MIN = (30, 60, 120, 240, 480, 720, 1440, 2880, 4320, 10080)
-"""Lives a pilot can have where the site file names a longest one only."""
+"""Walltimes of pilots, up to the maximum that the site file names."""
 
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """Where Slurm is, and what the site wants on every sbatch call; empty means the default.
+    """Host of Slurm, and options of every sbatch call; empty means the default.
 
-    `ssh` is the host on which Slurm's commands work (empty: this one), `folder` the one there that
-    takes the files of pilots.
+    `ssh` is the host with Slurm's commands (empty: this one), `folder` the folder there for the
+    files of pilots.
     """
 
     partition: str = ""
@@ -36,7 +36,7 @@ class SlurmOptions:
 
 @dataclass(frozen=True)
 class PilotOptions:
-    """What all pilots of the site have in common."""
+    """Options of all pilots of the site."""
 
     memory_headroom_mb: int = 200
     idle_min: int = 30
@@ -44,7 +44,7 @@ class PilotOptions:
 
 
 POLL_S = 60.0
-"""HTCondor's advice: a schedd is asked once a minute at most (Scalable Job Tracking)."""
+"""HTCondor's advice: poll a schedd once a minute at most (Scalable Job Tracking)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Partition:
     """A Slurm partition (no name: the cluster's default) and the largest pilot in it.
 
     `memory_mb` is the allocation's, headroom included. Smaller pilots are halves, quarters and so
-    on of the largest, down to `smallest_cores`. A pilot lives one of `walltimes_min`.
+    on of the largest, down to `smallest_cores`. The walltime of a pilot is one of `walltimes_min`.
     """
 
     name: str
@@ -76,10 +76,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class Site:
-    """A Slurm cluster as a place where pilots run. `project` is the default of runs with it.
+    """A Slurm cluster where pilots run. `project` is the default of its runs.
 
-    `shared_folders` of the nodes are visible to jobs; they are the run's, not the file's. Pilots
-    are fixed where the file has `pilot.cores` in place of `partitions`.
+    `shared_folders` of the nodes are visible to jobs; they come from the run, not from the file.
+    Pilots are fixed if the file has `pilot.cores` instead of `partitions`.
     """
 
     site: str
@@ -102,9 +102,9 @@ class Site:
 def load(path: Path) -> Site:
     """Return the site described by the YAML file `path`.
 
-    `~` in paths means the home folder; relative paths are relative to the site file. Where Slurm
-    is behind SSH, paths are the cluster's and `~` is left to it. Raises `InputError` with file,
-    line and key.
+    `~` in paths is the home folder; relative paths are relative to the site file. If Slurm is
+    behind SSH, paths are on the cluster, which expands `~`. Raises `InputError` with file, line and
+    key.
     """
     content, tree = read(path)
     if problems := complaints(path, content, tree):
@@ -113,7 +113,7 @@ def load(path: Path) -> Site:
 
 
 def all_complaints(path: Path) -> list[str]:
-    """Return all that is wrong with a site file in itself, one line each, in order of weight."""
+    """Return all errors within a site file, one line each, the most important first."""
     try:
         content, tree = read(path)
         if problems := complaints(path, content, tree):
@@ -162,7 +162,7 @@ _SHARED_KEYS = ("memory_headroom_mb", "idle_min", "remote_log")
 
 
 def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
-    """Return the partitions; one pilot of fixed shape and life is one partition without choice."""
+    """Return the partitions; a fixed pilot is a partition with one shape and one walltime."""
     pilot = {k: v for k, v in content.get("pilot", {}).items() if k not in _SHARED_KEYS}
     listed = content.get("partitions", [])
     if bool(pilot) == bool(listed):
@@ -190,7 +190,7 @@ def _check(site: Site, path: Path) -> None:
     if there and there.poll_s < POLL_S and site.central_manager == OSPOOL:
         raise InputError(
             f"site file {path}: `access_point.poll_s` is {there.poll_s:g}; access points of the "
-            f"Open Science Pool are asked every {POLL_S:.0f} s at most"
+            f"Open Science Pool are polled every {POLL_S:.0f} s at most"
         )
     if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
         raise InputError(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")

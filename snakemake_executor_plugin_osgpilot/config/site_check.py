@@ -1,4 +1,4 @@
-"""What a site file asks for against what the cluster has. Pure."""
+"""Check a site file against the facts of the cluster. Pure."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from snakemake_executor_plugin_osgpilot.config.slurm_facts import (
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the value at `keys` of a site file, and what to write instead."""
+    """An invalid value at `keys` of a site file, and its fix."""
 
     keys: tuple[str | int, ...]
     value: object
     what: str
-    cure: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"`{'.'.join(map(str, self.keys))}` is {self.value}: {self.what}; {self.cure}"
+        return f"`{'.'.join(map(str, self.keys))}` is {self.value}: {self.what}; {self.fix}"
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the values of one partition stand in the site file."""
+    """Position of the values of one partition in the site file."""
 
     partition: Partition
     index: int | None
@@ -40,12 +40,12 @@ class _Place:
         walltime = {"walltime_max_min": "walltime_min"}
         return ("slurm", "partition") if name == "name" else ("pilot", walltime.get(name, name))
 
-    def problem(self, name: str, value: object, what: str, cure: str) -> Problem:
-        return Problem(self.keys(name), value, what, cure)
+    def problem(self, name: str, value: object, what: str, fix: str) -> Problem:
+        return Problem(self.keys(name), value, what, fix)
 
 
 def problems(site: Site, cluster: ClusterFacts) -> list[Problem]:
-    """Return what Slurm would refuse, or let wait for ever."""
+    """Return the values that Slurm would reject, or leave pending without end."""
     listed = not site.has_fixed_pilots
     found: list[Problem] = []
     for index, partition in enumerate(site.partitions):
@@ -85,8 +85,8 @@ def _use(place: _Place, site: Site, cluster: ClusterFacts, there: Nodes) -> Iter
     why = why or cluster.may_use(there)
     if why:
         others = [p.name for p in cluster.partitions if p.is_up and not cluster.may_use(p)]
-        cure = f"use one of {', '.join(others)}" if others else "ask your administrators"
-        yield place.problem("name", there.name, why, cure)
+        fix = f"use one of {', '.join(others)}" if others else "ask your administrators"
+        yield place.problem("name", there.name, why, fix)
         return
     account, qos = site.slurm.account, site.slurm.qos
     if account and there.accounts and account not in there.accounts:
@@ -118,7 +118,7 @@ def _walltime(place: _Place, site: Site, cluster: ClusterFacts, there: Nodes) ->
 
 
 def longest_min(cluster: ClusterFacts, there: Nodes, account: str = "") -> int | None:
-    """Return the walltime in minutes that the user's accounts allow there, None for no limit."""
+    """Return the maximum walltime of the user's accounts in minutes, None for no limit."""
 
     def counts(own: Association) -> bool:
         return own.partition in ("", there.name) and account in ("", own.account)

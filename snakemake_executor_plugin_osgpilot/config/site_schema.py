@@ -1,4 +1,4 @@
-"""A site file as a document: its schema, where it is not as that says, and in which line."""
+"""Parse a site file, validate it by its JSON Schema, and find the line of each error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 
 
 def schema_path() -> Path:
-    """Return the file with the JSON Schema of a site file; editors use it, too."""
+    """Return the path of the JSON Schema of a site file; editors use it as well."""
     return Path(__file__).with_name("schema.json")
 
 
@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
 
 
 def line_of(path: Path, keys: Iterable[Any]) -> int:
-    """Return the line of a value in a site file, or of what it should be in, counted from 1."""
+    """Return the line of a value in a site file, or of its parent if it is missing, from 1."""
     return _line(read(path)[1], keys)
 
 
@@ -51,10 +51,10 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
 
 
 def complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
-    """Return where a site file is not as its schema says, one line each, in order of weight."""
+    """Return the schema errors of a site file, one line each, the most important first."""
     from jsonschema import Draft202012Validator
 
-    problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_telling)
+    problems = sorted(Draft202012Validator(schema()).iter_errors(content), key=_by_importance)
     found = [_complaint(problem, tree) for problem in problems]
     found += [
         f"line {_line(tree, keys)}: `{'.'.join(map(str, keys))}` has a line break or another "
@@ -65,9 +65,9 @@ def complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
 
 
 def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Return where text is that is more than one line; only shell lines (`setup`) may be.
+    """Return the keys of multi-line texts, which only shell lines (`setup`) may be.
 
-    A pattern of JSON Schema does not tell: `$` matches before a line break at the end, too.
+    A JSON Schema pattern cannot check that: `$` also matches before a final line break.
     """
     if isinstance(node, str) and _CONTROL.search(node):
         yield keys
@@ -80,8 +80,8 @@ def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 _CONTROL = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]")
 
 
-def _telling(error: Any) -> tuple[bool, int, str]:
-    """Order complaints: a key that is not known first, it explains the one that is missing."""
+def _by_importance(error: Any) -> tuple[bool, int, str]:
+    """Sort errors: unknown keys first, as they explain missing ones."""
     unknown = error.validator == "additionalProperties"
     return not unknown, -len(error.absolute_path), str(error.message)
 
@@ -102,7 +102,7 @@ def _complaint(error: Any, tree: Any) -> str:
 
 
 def _line(node: Any, keys: Iterable[Any]) -> int:
-    """Return the line of the deepest node on the way along `keys`, counted from 1."""
+    """Return the line of the deepest existing node along `keys`, from 1."""
     line: int = node.start_mark.line + 1
     for key in keys:
         if isinstance(node.value, list) and isinstance(key, int):

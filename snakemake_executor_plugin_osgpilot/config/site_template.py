@@ -1,4 +1,4 @@
-"""A first site file from what a cluster says of itself. Pure: facts and answers in, text out."""
+"""Create a site file from the facts of a cluster and the user's answers. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts, 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 CHOSEN_MAX = 3
-"""More partitions make more offers than a plan gains from."""
+"""Maximum number of partitions; more pilot types do not improve a plan."""
 
 WALLTIME_MIN, WALLTIME_USUAL_MIN = 30, 2880
-"""Partitions with a shorter limit are left to others; pilots rarely gain from a longer life."""
+"""Partitions with a shorter limit are not used; pilots rarely profit from a longer walltime."""
 
 IMAGE = "docker://hub.osg-htc.org/osg-htc/ospool-ep:25-release"
 """The OSG's pilot container (OSG documentation, containers for execution points)."""
@@ -22,7 +22,7 @@ IMAGE = "docker://hub.osg-htc.org/osg-htc/ospool-ep:25-release"
 
 @dataclass(frozen=True)
 class Answers:
-    """What only the user knows; empty where it was not said."""
+    """Answers of the user; empty if not given."""
 
     site: str = ""
     resource: str = ""
@@ -37,7 +37,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Entry:
-    """A partition of the file: the largest pilot in it; `why_not` keeps it a comment."""
+    """A partition of the file, with its largest pilot; with `why_not` it becomes a comment."""
 
     name: str
     cores: int
@@ -49,7 +49,7 @@ class Entry:
 
 
 def entries(cluster: ClusterFacts, account: str = "") -> list[Entry]:
-    """Return the partitions, those to be used first: the default one, then by number of nodes."""
+    """Return the partitions in order of preference: the default, then by number of nodes."""
     counts = {p.name: len(cluster.nodes_of(p.name)) for p in cluster.partitions}
     order = sorted(cluster.partitions, key=lambda p: (not p.is_default, -counts[p.name], p.name))
     found = [_entry(p, cluster, account) for p in order if counts[p.name]]
@@ -116,10 +116,10 @@ def _notes(partition: Nodes, nodes: tuple[Node, ...], limit: int | None) -> Iter
 
 
 def text(cluster: ClusterFacts, answers: Answers, schema: str, scratch: str = "") -> str:
-    """Return a site file that says what is known and asks for the rest in comments.
+    """Return a site file with the known values, and comments for the others.
 
-    `schema` is where editors find the JSON Schema, `scratch` what Slurm takes for scratch. Raises
-    `InputError` if there is no partition that pilots could use.
+    `schema` is the location of the JSON Schema for editors, `scratch` Slurm's scratch folder.
+    Raises `InputError` if pilots cannot use any partition.
     """
     account = answers.account or next(iter(cluster.accounts), "")
     listed = entries(cluster, account)
@@ -188,7 +188,7 @@ def _slurm(cluster: ClusterFacts, answers: Answers, account: str) -> str:
         also = f"    # you also have: {', '.join(others)}" if others else ""
         lines.append(f"  account: {scalar(account)}{also}")
     else:
-        lines.append("  # account: NAME      # this cluster told of none")
+        lines.append("  # account: NAME      # this cluster reports none")
     qos = sorted({q for own in cluster.associations or () for q in own.qos})
     lines.append(f"  # qos: NAME          # {'yours: ' + ', '.join(qos) if qos else 'if needed'}")
     if len(lines) == 3 and all(line.lstrip().startswith("#") for line in lines[1:]):
@@ -223,7 +223,7 @@ def _partitions(listed: list[Entry]) -> str:
 
 
 def scalar(value: str) -> str:
-    """Return a text as YAML takes it for that text, quoted where it must be."""
+    """Return a text as a YAML scalar, quoted if necessary."""
     import yaml
 
     quoted: str = yaml.safe_dump(value, width=10_000)

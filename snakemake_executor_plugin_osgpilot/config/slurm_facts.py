@@ -1,4 +1,4 @@
-"""What Slurm's commands tell of a cluster, as values. Pure: text in, facts out."""
+"""Parse the facts of a cluster from the output of Slurm's commands. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENDLESS = ("UNLIMITED", "INFINITE", "NONE", "")
 
 @dataclass(frozen=True)
 class Nodes:
-    """A partition of Slurm: who may use it (empty: anybody) and for how long (None: no limit)."""
+    """A Slurm partition: its permitted users (empty: anybody) and limits (None: no limit)."""
 
     name: str
     is_default: bool = False
@@ -35,7 +35,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Node:
-    """A compute node: what jobs can have of it. `gpus` are numbers by type ("": not said)."""
+    """A compute node: resources for jobs. `gpus` are numbers by type ("": unknown type)."""
 
     name: str
     cores: int
@@ -61,9 +61,9 @@ class Association:
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What a cluster says of itself; `associations` is None where it keeps no accounts.
+    """Facts of a cluster; `associations` is None if it has no accounting.
 
-    `groups` are the user's; `scratch` is what Slurm takes for the nodes' own disk (TmpFS).
+    `groups` are the user's; `scratch` is the local disk of the nodes according to Slurm (TmpFS).
     """
 
     name: str
@@ -80,7 +80,7 @@ class ClusterFacts:
         return next(wanted, None)
 
     def nodes_of(self, name: str) -> tuple[Node, ...]:
-        """Return the nodes of a partition, what its limits leave of each."""
+        """Return the nodes of a partition, reduced to its limits."""
         limits = self.partition(name)
         if limits is None:
             return ()
@@ -99,11 +99,11 @@ class ClusterFacts:
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The accounts that the user may charge, none where they are not told."""
+        """The accounts that the user may charge; none if unknown."""
         return tuple(dict.fromkeys(a.account for a in self.associations or ()))
 
     def may_use(self, partition: Nodes) -> str:
-        """Return why the user may not use a partition, empty if nothing speaks against it."""
+        """Return why the user may not use a partition, empty if nothing is known against it."""
         if partition.is_for_root:
             return "it is for root alone"
         if partition.groups and not set(partition.groups) & set(self.groups):
@@ -117,23 +117,23 @@ class ClusterFacts:
 
 
 def partitions(scontrol_output: str) -> tuple[Nodes, ...]:
-    """Return what `scontrol --oneliner show partition` prints (scontrol(1))."""
+    """Parse the output of `scontrol --oneliner show partition` (scontrol(1))."""
     return tuple(_partition(keys) for keys in records(scontrol_output, "PartitionName"))
 
 
 def nodes(scontrol_output: str) -> tuple[Node, ...]:
-    """Return what `scontrol --oneliner show node` prints."""
+    """Parse the output of `scontrol --oneliner show node`."""
     return tuple(_node(keys) for keys in records(scontrol_output, "NodeName"))
 
 
 def config(scontrol_output: str) -> dict[str, str]:
-    """Return what `scontrol show config` prints."""
+    """Parse the output of `scontrol show config`."""
     pairs = (line.split("=", 1) for line in scontrol_output.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, value in pairs}
 
 
 def associations(sacctmgr_output: str) -> tuple[Association, ...]:
-    """Return what `sacctmgr --parsable2 show assoc format=account,partition,qos,maxwall` prints."""
+    """Parse `sacctmgr --parsable2 show assoc format=account,partition,qos,maxwall`."""
     found = []
     for line in filter(None, map(str.strip, sacctmgr_output.splitlines())):
         parts = line.split("|")
@@ -150,7 +150,7 @@ def records(text: str, first: str) -> Iterable[dict[str, str]]:
     """Return the `KEY=VALUE` pairs of each line. Raises `OutcomeUnknownError` unless it begins with
     `first`.
 
-    A value may have blanks, and equal signs: the next key is what follows a blank.
+    A value may contain blanks and equal signs: the next key follows a blank.
     """
     for line in filter(None, map(str.strip, text.splitlines())):
         found = list(_KEY.finditer(line))
@@ -166,7 +166,7 @@ def records(text: str, first: str) -> Iterable[dict[str, str]]:
 
 
 def minutes(text: str) -> int | None:
-    """Return a time limit as Slurm writes it (`2-00:00:00`, `10:00`) in minutes, None for none."""
+    """Parse a time limit of Slurm (`2-00:00:00`, `10:00`); return minutes, None for no limit."""
     if text.upper() in _ENDLESS:
         return None
     days, _, clock = text.rpartition("-")
@@ -213,7 +213,7 @@ def _node(keys: Mapping[str, str]) -> Node:
         cores = int(keys.get("CPUEfctv") or keys["CPUTot"])
         memory_mb = int(keys["RealMemory"]) - (_number(keys.get("MemSpecLimit", "")) or 0)
     except (KeyError, ValueError) as error:
-        raise OutcomeUnknownError(f"scontrol told no size of node {keys['NodeName']}") from error
+        raise OutcomeUnknownError(f"scontrol reports no size of node {keys['NodeName']}") from error
     return Node(
         keys["NodeName"],
         cores,

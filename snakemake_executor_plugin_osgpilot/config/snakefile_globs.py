@@ -1,7 +1,7 @@
-"""What the Snakefile found by `glob_wildcards()`: where its jobs run, it would find less.
+"""Record the results of `glob_wildcards()` in the Snakefile, and replay them where jobs run.
 
-There are only the inputs of one job. Without this, a list of samples made at the top of a Snakefile
-would be empty there, and a rule that merges them would merge nothing, without an error.
+There, only the inputs of one job exist. Without the record, a list of samples made at the top of a
+Snakefile would be empty, and a rule that merges them would merge nothing, without an error.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.common import private_files as private
 
 FOUND = "globbed.json"
-"""In the run's folder, and with the workflow's sources: pattern → names and values of wildcards."""
+"""In the run folder and with the workflow's sources: pattern → names and values of wildcards."""
 
 _found: dict[str, tuple[list[str], list[list[str]]]] = {}
 
 
 def listen() -> None:
-    """Note from now on what `glob_wildcards()` finds; called before a Snakefile is parsed."""
+    """Record results of `glob_wildcards()` from now on; called before a Snakefile is parsed."""
     io, workflow = sys.modules.get("snakemake.io"), sys.modules.get("snakemake.workflow")
     if io is None or workflow is None or hasattr(io.glob_wildcards, "notes"):
         return
@@ -44,9 +44,9 @@ def _noting(glob_wildcards: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write(path: Path) -> bool:
-    """Write what was found up to now to `path` if anything was; return whether.
+    """Write the results so far to `path`; return True if there are any.
 
-    A file that says so already stays as it is: it travels with jobs of an earlier life of the run.
+    A file with the same content is kept: jobs of a previous session depend on it.
     """
     text = json.dumps(_found, sort_keys=True)
     if _found and not (path.exists() and path.read_text() == text):

@@ -44,7 +44,7 @@ def limits(world: World) -> list[Finding]:
     site, cluster = world.site(), world.facts()
     if found := problems(site, cluster):
         return [
-            failed("limits", f"`{'.'.join(map(str, p.keys))}` is {p.value}: {p.what}", p.cure)
+            failed("limits", f"`{'.'.join(map(str, p.keys))}` is {p.value}: {p.what}", p.fix)
             for p in found
         ]
     return list(_test_only(site, world.host(), world))

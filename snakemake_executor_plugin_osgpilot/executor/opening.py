@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
     """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
-    from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+    from snakemake_executor_plugin_osgpilot.config.run_options import options_of
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
-    from snakemake_executor_plugin_osgpilot.run.assembly import Voice, start
+    from snakemake_executor_plugin_osgpilot.run.assembly import Output, start
 
     earlier_core_s = core_s_seen(Path.cwd())
     try:
         run = start(
-            wishes_of(workflow.executor_settings),
+            options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Voice(teller.say, teller.warn, teller.show, teller.redact),
+            Output(teller.say, teller.warn, teller.show, teller.redact),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without the way it took

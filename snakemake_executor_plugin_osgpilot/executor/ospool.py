@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
     from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
     from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-    from snakemake_executor_plugin_osgpilot.monitoring.records import Told
+    from snakemake_executor_plugin_osgpilot.monitoring.records import HandedOver
     from snakemake_executor_plugin_osgpilot.run.assembly import Run
     from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
     from snakemake_executor_plugin_osgpilot.staging.payload import Payload
@@ -108,7 +108,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.staging.label import label, names
 
         ready: list[Job] = []
-        told: list[Told] = []
+        told: list[HandedOver] = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -145,7 +145,6 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             # from now on, Snakemake itself knows that the job is done
             self._run.intake.done(key)
         self._ahead.finished(job, runtime_s)
-        self._run.book.critical_path_s = self._ahead.critical_path_s
         self._run.chronicle.critical_path_s = self._ahead.critical_path_s
         self._look_ahead()
 

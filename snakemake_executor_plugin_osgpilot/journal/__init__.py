@@ -1,1 +1,9 @@
-"""What has to be known of a run after its Snakemake died: the journal, its holder, taking it up."""
+"""Durable state of a run, from which the next session resumes it.
+
+store, schema       the journal: one SQLite file for each run
+run_folder          paths of a run, and its record
+location            where a run has its jobs and pilots
+lease, holder, process   which process holds a run, and whether it is alive
+start_lock          one start or removal at a time in a working folder
+fencing             a process that lost its run stops at once
+"""

@@ -1,4 +1,4 @@
-"""Whoever lost a run stops at once: no cancel, no commit, no failure told to Snakemake."""
+"""Fencing: a process that lost its run stops at once; no cancel, no commit, no reported failure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTa
 LOST_STATUS = 1
 
 _ALWAYS = ("interrupt", "close")
-"""What ends something of ours alone, whoever has the run."""
+"""Methods that affect only this process, whoever holds the run."""
 
 
 class Guarded:
-    """Stands for `port`, and calls `check` before each call of it, which raises if it must not be.
+    """Proxy of `port` that calls `check` before each call; `check` raises if the run is lost.
 
-    A process that was stopped wakes up in the middle of whatever it was about to do, so each
-    request is checked, and not each round of requests.
+    A suspended process may wake up in the middle of any action, so each single request is checked.
     """
 
     def __init__(self, port: Any, check: Callable[[], None]) -> None:
@@ -39,19 +38,19 @@ class Guarded:
 
 
 class Tenure:
-    """Whether a run is certainly ours; `warn` is called once while that is not known."""
+    """Checks that this process still holds the run; `warn` is called once while that is unknown."""
 
     def __init__(self, check: Callable[[], None], warn: Callable[[str], None]) -> None:
         self._check, self._warn = check, warn
         self._in_doubt = False
 
     def is_certain(self) -> bool:
-        """Ask the journal; a run that was lost ends this process."""
+        """Return True if the journal confirms it; a run that was lost ends this process."""
         try:
             self._check()
         except OutcomeUnknownError as error:
             if not self._in_doubt:
-                self._warn(f"jobs that end are looked at later: {error}")
+                self._warn(f"jobs that finish are processed later: {error}")
             self._in_doubt = True
             return False
         self._in_doubt = False
@@ -59,17 +58,17 @@ class Tenure:
 
 
 def stop(lost: RunTakenOverError) -> NoReturn:
-    """End this process and all that it has started, with one line.
+    """End this process and its children with one line on stderr.
 
-    There is no way through Snakemake: what it takes for failed or cancelled it deletes, and at any
-    end it removes the locks, the temporary files and the empty folders of the workflow. All of
-    these are somebody else's now.
+    An exit through Snakemake would do harm: it deletes the outputs of jobs that it considers failed
+    or cancelled, and on any exit the locks, temporary files and empty folders of the workflow. All
+    of these belong to another process now.
     """
     _kill_children()
     begin = "\n" if sys.stderr.isatty() else ""
     line = (
-        f"{begin}osgpilot: {lost}; this Snakemake was not heard of for too long and stops here, "
-        "leaving jobs, pilots and files as they are\n"
+        f"{begin}osgpilot: {lost}; this Snakemake did not renew its lease in time and stops; jobs, "
+        "pilots and files stay as they are\n"
     )
     with suppress(OSError):
         os.write(2, line.encode())
@@ -77,7 +76,7 @@ def stop(lost: RunTakenOverError) -> NoReturn:
 
 
 def _kill_children() -> None:
-    """End local jobs, whose outputs the other Snakemake makes, too, and our helpers."""
+    """Kill local jobs, whose outputs the other Snakemake creates as well, and helper processes."""
     import psutil  # type: ignore[import-untyped]
 
     with suppress(psutil.Error):

@@ -1,19 +1,19 @@
-"""Who holds a run, and whether that process is still there."""
+"""The process that holds a run, and whether it is still alive."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LEASE_S = 900.0
-"""A workflow whose sign of life is older than this is gone (the same in pilot.sh)."""
+"""A workflow whose lease is older than this is dead (the same in pilot.sh)."""
 
 _NO_NAMES = ("", "localhost", "localhost.localdomain")
 
 
 @dataclass(frozen=True)
 class RunOwner:
-    """A process. `boot` is the id of the system's start, `space` that of its process numbers,
-    `started` tells processes with the same number apart; empty where the system does not say.
+    """A process. `boot` is the boot id of the host, `space` the PID namespace, `started` the start
+    time, which distinguishes processes with the same PID; empty where the system has no value.
     """
 
     host: str
@@ -24,22 +24,22 @@ class RunOwner:
     since_s: float
 
     def sees(self, other: RunOwner) -> bool:
-        """Whether the number of `other` means the same process here as there."""
+        """Return True if the PID of `other` identifies the same process here."""
         same = (self.host, self.boot, self.space) == (other.host, other.boot, other.space)
         return same and bool(self.boot and self.space)
 
     def outlived(self, other: RunOwner) -> bool:
-        """Whether this machine was started anew since `other` was running on it."""
+        """Return True if this host was rebooted since `other` was running on it."""
         named = self.host == other.host and self.host not in _NO_NAMES
         return named and bool(self.boot and other.boot) and self.boot != other.boot
 
 
 def is_alive(holder: RunOwner, here: RunOwner, started: str, lease_age_s: float | None) -> bool:
-    """Whether `holder` still works on its run, or may.
+    """Return True if `holder` is, or may be, alive.
 
-    `here` is this process, `started` the start of the process that has the holder's number here
-    (empty: there is none). Where numbers mean nothing, the lease tells; if its age is not known
-    (None), nothing is concluded.
+    `here` is this process, `started` the start time of the process with the holder's PID here
+    (empty: there is none). Where PIDs cannot be compared, the lease decides; if its age is unknown
+    (None), the holder may be alive.
     """
     if here.sees(holder):
         return bool(started) and started == holder.started

@@ -1,4 +1,4 @@
-"""The sign of life of a run, and whether its holder is still there."""
+"""The lease of a run, and whether its holder is still alive."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFold
 
 
 def is_alive_in(folder: RunFolder, holder: RunOwner) -> bool:
-    """Whether the holder of a run is still there, or may be."""
+    """Return True if the holder of a run is, or may be, alive."""
     return is_alive(holder, this_process(), started(holder.pid), lease_age_s(folder))
 
 
 def lease_age_s(folder: RunFolder) -> float | None:
-    """Return how long ago the run gave a sign of life; infinity if it never did, None if that
-    cannot be told.
+    """Return the age of the lease; infinity if it was never written, None if it cannot be read.
 
-    A new file tells the time, as the file server's clock may differ from ours; each look has one of
-    its own, as there may be several looks at a time.
+    The time is that of a new file, as the clock of the file server may differ from ours; each call
+    has its own file, as there may be several at a time.
     """
     try:
         seen_s = (folder.path / LEASE).stat().st_mtime
@@ -35,9 +34,9 @@ def lease_age_s(folder: RunFolder) -> float | None:
         return None
 
 
-def heard_of(folder: RunFolder) -> str:
-    """Return when the run last gave a sign of life, to a user."""
+def lease_age_text(folder: RunFolder) -> str:
+    """Return the age of the lease as text for a user."""
     age_s = lease_age_s(folder)
     if age_s is None:
-        return f"of whose last sign of life ({folder.path / LEASE}) the age cannot be read"
-    return f"last heard of {age_s:.0f} s ago" if age_s < float("inf") else "never heard of"
+        return f"the age of its lease ({folder.path / LEASE}) cannot be read"
+    return f"lease renewed {age_s:.0f} s ago" if age_s < float("inf") else "lease never renewed"

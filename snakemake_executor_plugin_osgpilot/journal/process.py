@@ -1,4 +1,4 @@
-"""This process and others, as the holder of a run is known by."""
+"""Identify processes, so that the holder of a run can be recognized."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
 
 _START_FIELD = 22
-"""Of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the name before it may have
-blanks and brackets."""
+"""Field of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the process name before it
+may contain blanks and brackets."""
 
 
 def this_process() -> RunOwner:
-    """Return what tells this process from all others."""
+    """Return the unique identity of this process."""
     return RunOwner(
         os.uname().nodename,
         _boot_id(),
@@ -26,7 +26,7 @@ def this_process() -> RunOwner:
 
 
 def started(pid: int) -> str:
-    """Return when a process was started, empty if there is none; zombies do not count."""
+    """Return the start time of a process, empty if there is none or it is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:

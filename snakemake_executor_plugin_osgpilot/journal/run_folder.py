@@ -1,4 +1,4 @@
-"""A run's folder and its record: what happened, readable while it happens and afterwards."""
+"""The folder of a run, and its record, from which later runs learn what rules took."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ RECORD = "record.json"
 JOURNAL = "journal.sqlite"
 
 JOB_LOG = "jobs.log"
-"""The event log, to which HTCondor writes."""
+"""The event log, written by HTCondor."""
 
 LEASE = "lease"
-"""Its age tells pilots, and other starts, whether the workflow is still there (see pilot.sh)."""
+"""Its age shows pilots and other sessions whether the workflow is alive (see pilot.sh)."""
 
 RECORD_VERSION = 2
 
 EARLIER_RUNS_MAX = 20
-"""So many records of earlier runs are read: of a folder with more, the newest."""
+"""Maximum number of earlier runs that are read, the newest first."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run, all below `.snakemake/osgpilot/RUN` of the working folder."""
+    """Paths of one run, all in `.snakemake/osgpilot/RUN` of the working folder."""
 
     path: Path
 
@@ -41,16 +41,16 @@ class RunFolder:
 
     @property
     def keys(self) -> Path:
-        """Where keys lie that the access point needs for the run's jobs; it goes as they go."""
+        """Folder of the keys that the access point needs for jobs; removed when the run ends."""
         return self.path / "jobs" / "keys"
 
     def pilot(self, name: str) -> Path:
         return self.path / "pilots" / name
 
     def is_bare(self) -> bool:
-        """Whether a run was never begun: there is nothing but its journal, whatever that is worth.
+        """Return True if the folder has nothing but a journal: the run was never begun.
 
-        The lease comes next, before there is a holder. Raises `OSError`.
+        The lease is created next, before there is a holder. Raises `OSError`.
         """
         for path in self.path.iterdir():
             if path.name in ("jobs", "pilots"):
@@ -61,71 +61,39 @@ class RunFolder:
         return True
 
     def last_number(self, kind: str) -> int:
-        """Return the highest number there is among folders of `jobs` or `pilots`, 0 if none."""
+        """Return the highest number among the folders of `jobs` or `pilots`, 0 if there is none."""
         names = (path.name.rpartition("-")[2] for path in (self.path / kind).glob("*"))
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     @classmethod
     def create(cls, state_folder: Path, run: str) -> RunFolder:
-        """Make the folder of a new run; it and the one it lies in are private to their owner."""
+        """Create the folder of a new run; it and its parent are private to their owner."""
         folder = cls(state_folder / "osgpilot" / run)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        # anybody who can open the lock file in there can keep runs from starting
+        # anybody who can open the lock file in it can block the start of runs
         folder.path.parent.chmod(private.FOLDER_MODE)
         for path in (folder.path, folder.path / "jobs", folder.path / "pilots"):
             path.mkdir(private.FOLDER_MODE)
         return folder
 
     def make_files(self) -> None:
-        """Make the files that HTCondor and pilots look for, before others would make them."""
+        """Create the files of HTCondor and pilots with private permissions before they do."""
         for name in (JOB_LOG, LEASE):
             (self.path / name).touch(private.FILE_MODE)
 
 
 def runs_in(state_folder: Path) -> list[RunFolder]:
-    """Return the runs with a journal in a working folder's state folder, oldest first."""
+    """Return the runs with a journal in the state folder of a working folder, oldest first."""
     return [RunFolder(path.parent) for path in sorted(state_folder.glob(f"osgpilot/*/{JOURNAL}"))]
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What a run is measured against.
-
-    `span_s` has the times of the first and the last event of a job, `served_s` the first start of a
-    job on each pilot, `critical_path_s` is the longest chain of runtimes, `cores_max` what the user
-    allows at a time.
-    """
-
-    span_s: tuple[float, float] | None
-    served_s: Mapping[str, float]
-    critical_path_s: float
-    cores_max: int
-
-    @property
-    def makespan_s(self) -> float:
-        """From the first submission to the last end of a job, in seconds."""
-        return 0.0 if self.span_s is None else self.span_s[1] - self.span_s[0]
-
-    def bound_s(self, used_core_s: float) -> float:
-        """Return the time that no number of pilots beats, given the work that was done.
-
-        The first pilot has to come; then the longest chain of jobs runs, or all cores allowed
-        share the work (critical path and area bound of list scheduling; Graham 1969).
-        """
-        if self.span_s is None or not self.served_s:
-            return 0.0
-        first_s = max(0.0, min(self.served_s.values()) - self.span_s[0])
-        return first_s + max(self.critical_path_s, used_core_s / self.cores_max)
 
 
 def record(
     seat: RunIdentity,
     rules: Mapping[str, RuleSums],
     pilots: Iterable[Pilot],
-    yardstick: Yardstick,
     now_s: float,
 ) -> dict[str, Any]:
-    """Return a run as plain data: core-hours charged by Slurm and used by jobs, jobs by rule."""
+    """Return a run as plain data: jobs by rule, pilots, core-hours used and charged."""
     used_core_s = sum(sums.used_core_s(now_s) for sums in rules.values())
     listed = list(pilots)
     charged_core_s = sum(charged_s(p, now_s) * p.shape.cores for p in listed)
@@ -135,18 +103,13 @@ def record(
         "at_s": now_s,
         "rules": {name: _rule(sums, now_s) for name, sums in rules.items()},
         "pilots": [_pilot(pilot, now_s) for pilot in listed],
-        "pilots_never_used": sum(
-            p.started_s is not None and p.name not in yardstick.served_s for p in listed
-        ),
-        "makespan_s": yardstick.makespan_s,
-        "bound_s": yardstick.bound_s(used_core_s),
         "used_core_h": used_core_s / 3600,
         "charged_core_h": charged_core_s / 3600,
     }
 
 
 def charged_s(pilot: Pilot, now_s: float) -> float:
-    """Return how long the allocation has been running, in seconds."""
+    """Return the time that the allocation has been running, in seconds."""
     if pilot.started_s is None:
         return 0.0
     return max(0.0, (pilot.ended_s or now_s) - pilot.started_s)
@@ -175,22 +138,15 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
 
 
 def write(folder: RunFolder, content: dict[str, Any]) -> None:
-    """Replace the run's record in one step, so that a reader never sees half of it."""
+    """Replace the record of the run atomically, so that a reader never sees half of it."""
     part = folder.path / f"{RECORD}.part"
     private.write(part, json.dumps(content, indent=1))
     part.replace(folder.path / RECORD)
 
 
-def newest(workdir: Path) -> dict[str, Any]:
-    """Return the record of the latest run in `workdir`. Raises `InputError` if there is none."""
-    if not (records := _records(workdir)):
-        raise InputError(f"no run of osgpilot in {workdir}; name the working folder with --dir")
-    return _read(records[-1])
-
-
 def core_s_seen(workdir: Path) -> dict[str, float]:
-    """Return what a job of each rule took, in core-seconds, in the latest run in `workdir` in which
-    one came to a good end. Records that cannot be read tell nothing.
+    """Return the mean core-seconds of a job of each rule, from the latest run in `workdir` in which
+    one succeeded. Records that cannot be read are skipped.
     """
     seen: dict[str, float] = {}
     for path in _records(workdir)[-EARLIER_RUNS_MAX:]:

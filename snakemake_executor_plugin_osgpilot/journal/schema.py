@@ -1,4 +1,4 @@
-"""The file of a journal: created whole or not at all, and brought up to date when it is opened."""
+"""The journal file: created atomically, migrated to the current schema when it is opened."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ MIGRATIONS = (
     "ALTER TABLE run ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN failed_on TEXT NOT NULL DEFAULT ''",
 )
-"""Each brings a journal from the version before (its place) to the next; never changed later."""
+"""Each migrates a journal from the version of its index to the next; never changed later."""
 
 NEW = ".new"
-"""Ends the name of a journal that is being created."""
+"""Suffix of a journal that is being created."""
 
 
 def create(path: Path, seat: RunIdentity) -> None:
-    """Create the journal of a run of `seat`: under another name, which is changed when it is whole.
+    """Create the journal of a run of `seat` under a temporary name, and rename it when complete.
 
-    Raises `MissingPrerequisiteError` if it cannot be written; then nothing is left of it.
+    Raises `MissingPrerequisiteError` if it cannot be written; nothing is left of it then.
     """
     part = path.with_name(f"{path.name}{NEW}")
     try:
         part.touch(private.FILE_MODE)
-        with _clearly(path), closing(_connect(part, "rw")) as db:
+        with _translated(path), closing(_connect(part, "rw")) as db:
             _migrate(db, path)
             db.execute(
                 "INSERT INTO run (one, run, owner, project, scope) VALUES (1, ?, ?, ?, ?)",
                 (seat.run, seat.owner, seat.project, seat.pilot_sharing),
             )
         if path.exists():
-            raise MissingPrerequisiteError(f"the journal {path} is there already")
+            raise MissingPrerequisiteError(f"the journal {path} exists already")
         part.rename(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -76,12 +76,12 @@ def create(path: Path, seat: RunIdentity) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the journal at `path` and bring it up to date.
+    """Open the journal at `path` and migrate it to the current schema.
 
-    Raises `NeverBegunError` if it has no run yet, `JournalDamagedError` if it is none, `InputError`
-    if it is from a newer version, `MissingPrerequisiteError` if it cannot be used now.
+    Raises `NeverBegunError` if it has no run yet, `JournalDamagedError` if it is not a journal,
+    `InputError` if it is from a newer version, `MissingPrerequisiteError` if it cannot be used now.
     """
-    with _clearly(path):
+    with _translated(path):
         db = _connect(path, "rw")
         try:
             _check_begun(db, path)
@@ -99,7 +99,7 @@ def _check_begun(db: sqlite3.Connection, path: Path, table: str = "sqlite_schema
 
 
 def damaged(path: Path, how: str) -> JournalDamagedError:
-    """Return the error that says so."""
+    """Return the error for a damaged journal."""
     return JournalDamagedError(
         f"the journal {path} is damaged ({how}); `osgpilot cleanup` removes what run "
         f"{path.parent.name} has left in the queue and in Slurm"
@@ -107,7 +107,7 @@ def damaged(path: Path, how: str) -> JournalDamagedError:
 
 
 def unusable(path: Path, how: str) -> MissingPrerequisiteError:
-    """Return the error that says that nothing is known, and what to do."""
+    """Return the error for a journal that cannot be read now, with what to do."""
     return MissingPrerequisiteError(
         f"the journal {path} cannot be used: {how}; make it readable and writable, or move its "
         "folder elsewhere if the run is over"
@@ -115,7 +115,7 @@ def unusable(path: Path, how: str) -> MissingPrerequisiteError:
 
 
 def _broken(path: Path, how: str) -> OsgpilotError:
-    """Return what a journal means that is none: the folder of a run that was begun has more."""
+    """Return the error for a file that is not a journal; a run that was begun has further files."""
     try:
         bare = RunFolder(path.parent).is_bare()
     except OSError as error:
@@ -129,8 +129,8 @@ def _broken(path: Path, how: str) -> OsgpilotError:
 
 
 @contextmanager
-def _clearly(path: Path) -> Iterator[None]:
-    """Raise errors of SQLite as ours."""
+def _translated(path: Path) -> Iterator[None]:
+    """Translate errors of SQLite."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -158,7 +158,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if version > len(MIGRATIONS):
         raise InputError(f"the journal {path} was written by a newer version of osgpilot")
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        # one transaction, so that a kill leaves the version before
+        # one transaction, so that a kill leaves the previous version
         db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 

@@ -1,4 +1,4 @@
-"""One start, or one removal, at a time in a working folder: a lock that a kill releases, too."""
+"""Lock: one start or removal at a time in a working folder; a kill releases it as well."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTING = "starting"
 """Locked while a start looks for other runs, so that two starts see each other."""
 
 SAY_AFTER_S, GIVE_UP_AFTER_S, LOOK_EVERY_S = 1.0, 300.0, 0.1
-"""Whoever has the lock reads and writes a few files meanwhile, which takes seconds at most."""
+"""The process with the lock reads and writes a few files, which takes seconds at most."""
 
 _FLOCK = "hhqqi4x"
 """`struct flock` of Linux: type, whence, start, length, process."""
@@ -26,10 +26,10 @@ _FLOCK = "hhqqi4x"
 
 @contextmanager
 def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Have nobody else take up or remove a run in `place` meanwhile; `say` who is waited for.
+    """Hold the lock of `place`, so that no other process resumes or removes a run there.
 
-    Raises `MissingPrerequisiteError` where nothing can be written or locked, or somebody else does
-    not end.
+    `say` reports the process that is waited for. Raises `MissingPrerequisiteError` if the lock
+    cannot be created, or another process does not release it.
     """
     with ExitStack() as undo:
         with writing(place):
@@ -43,7 +43,7 @@ def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Raise `OSError` as `MissingPrerequisiteError` with what to do."""
+    """Translate `OSError` to `MissingPrerequisiteError` with what to do."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> int:
-    """Open the lock for its owner alone: who can open it can keep others waiting."""
+    """Open the lock for its owner alone: anybody who can open it can block others."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     lock = os.open(path, flags, private.FILE_MODE)
     status = os.fstat(lock)
@@ -64,7 +64,7 @@ def _opened(path: Path) -> int:
 
 
 def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
-    begun_s, told = time.monotonic(), False
+    begun_s, reported = time.monotonic(), False
     while not _locked(lock):
         waited_s = time.monotonic() - begun_s
         if waited_s >= GIVE_UP_AFTER_S:
@@ -72,10 +72,10 @@ def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
                 f"{path} has been locked for {waited_s / 60:.0f} min by {_holder(lock)}: "
                 "end that process, then start again"
             )
-        if waited_s >= SAY_AFTER_S and not told:
-            told = True
+        if waited_s >= SAY_AFTER_S and not reported:
+            reported = True
             say(
-                f"waiting for {_holder(lock)}, which begins, takes up or removes a run in this "
+                f"waiting for {_holder(lock)}, which starts, resumes or removes a run in this "
                 f"folder ({path} is locked)"
             )
         time.sleep(LOOK_EVERY_S)
@@ -92,7 +92,7 @@ def _locked(lock: int) -> bool:
 
 
 def _holder(lock: int) -> str:
-    """Return who has the lock, as far as the system tells: over a network it does not."""
+    """Return the process that holds the lock, as far as known: not on a network file system."""
     pid = 0
     with suppress(OSError, struct.error):
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The journal of a run: every job and pilot before it is asked for, and what was answered.
+"""The journal of a run: each job and pilot is recorded before it is submitted, then its answer.
 
 One SQLite file in the run's folder. One process writes, from several threads; the rollback journal
 works on network file systems, where a write-ahead log does not (sqlite.org/wal.html, section 1).
@@ -29,12 +29,11 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, 
 class Journal:
     """Opens the journal at `path`, or creates it for a run of `seat`; safe from several threads.
 
-    Raises `NeverBegunError`, `JournalDamagedError`, `InputError` (of a newer version), or
-    `MissingPrerequisiteError`; later, what cannot be written raises `OutcomeUnknownError`: it can
-    be tried again.
+    Raises `NeverBegunError`, `JournalDamagedError`, `InputError` (from a newer version), or
+    `MissingPrerequisiteError`. A failed write raises `OutcomeUnknownError` and can be retried.
 
-    Each take-over of the run has a number, and each transaction checks it: whoever was the holder
-    before gets `RunTakenOverError`, and `on_lost` is called with it first.
+    Each take-over of the run increments a generation number, which each transaction checks: the
+    previous holder gets `RunTakenOverError`, and `on_lost` is called with it first.
     """
 
     def __init__(self, path: Path, seat: RunIdentity | None = None) -> None:
@@ -50,21 +49,21 @@ class Journal:
         self._generation = int(self._read("SELECT generation FROM run")[0][0])
 
     def check(self) -> None:
-        """Read it all once. Raises `JournalDamagedError`."""
+        """Check the integrity of the file. Raises `JournalDamagedError`."""
         found = self._read("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
             raise damaged(self._path, found)
 
     def close(self) -> None:
-        """Close the file; the run stays as it is."""
+        """Close the file; the run is not changed."""
         with self._lock:
             self._db.close()
 
     def check_held(self) -> None:
-        """Raise `RunTakenOverError` if the run is somebody else's by now, `OutcomeUnknownError` if
-        that cannot be told.
+        """Raise `RunTakenOverError` if another process took the run over, `OutcomeUnknownError` if
+        that is unknown.
 
-        One read of one row: what follows at once was not overtaken for all that can be known.
+        It reads one row, so it is cheap enough to precede each action.
         """
         with self._lock, self._reporting("read"):
             self._assert_held()
@@ -78,13 +77,13 @@ class Journal:
         who = "another process, which has ended since"
         if holder and not closed:
             with self._understanding():
-                told = RunOwner(**json.loads(holder))
-                who = f"process {told.pid} on {told.host}"
+                owner = RunOwner(**json.loads(holder))
+                who = f"process {owner.pid} on {owner.host}"
         raise RunTakenOverError(f"run {self._path.parent.name} was taken over by {who}")
 
     @contextmanager
     def _reporting(self, done: str) -> Iterator[None]:
-        """Raise errors of SQLite as `OutcomeUnknownError`; have `on_lost` called."""
+        """Translate errors of SQLite to `OutcomeUnknownError`; call `on_lost` on a lost run."""
         try:
             yield
         except sqlite3.Error as error:
@@ -97,8 +96,10 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, with what could not be written before. Raises `OutcomeUnknownError` or
-        `RunTakenOverError`."""
+        """Run one transaction, which includes job ids that could not be written before.
+
+        Raises `OutcomeUnknownError` or `RunTakenOverError`.
+        """
         with self._lock, self._reporting("written"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -115,14 +116,14 @@ class Journal:
             self._ids.clear()
 
     def note(self, job: Job, identity: str, digest: str) -> None:
-        """Keep in mind what `intend` will write about a job."""
+        """Register a job for `intend`, which writes it."""
         self._noted[job.key] = (job, identity, digest)
 
     def intend(self, keys: Iterable[str]) -> None:
-        """Write down that jobs are about to be submitted. Raises `OutcomeUnknownError`; do not
-        submit then.
+        """Record that jobs are about to be submitted. Raises `OutcomeUnknownError`; do not submit
+        then.
 
-        An older job with the same identity is of no use any more.
+        An older job with the same identity is marked as over.
         """
         new = {key: self._noted[key] for key in keys if key in self._noted}
         if not new:
@@ -144,22 +145,21 @@ class Journal:
             del self._noted[key]
 
     def submitted(self, ids: Mapping[str, str]) -> None:
-        """Write down ids of jobs, by key. Raises `OutcomeUnknownError`; the next write has them
-        then."""
+        """Record the ids of jobs, by key. Raises `OutcomeUnknownError`; the next write includes
+        them then."""
         with self._lock:
             self._ids |= ids
         with self._writing():
             pass
 
     def settled(self, jobs: Iterable[Job]) -> None:
-        """Write down how these jobs ended, of which Snakemake knows now. Raises
-        `OutcomeUnknownError`."""
+        """Record the end of jobs that was reported to Snakemake. Raises `OutcomeUnknownError`."""
         rows = [(*_past_texts(Past.of(job)), job.key) for job in jobs]
         with self._writing() as db:
             db.executemany("UPDATE jobs SET over = 1, past = ?, failed_on = ? WHERE key = ?", rows)
 
-    def pilots_are(self, pilots: Iterable[Pilot]) -> None:
-        """Write down what is new about pilots. Raises `OutcomeUnknownError`."""
+    def record_pilots(self, pilots: Iterable[Pilot]) -> None:
+        """Record changes of pilots. Raises `OutcomeUnknownError`."""
         new = {p.name: p for p in pilots if self._pilots.get(p.name) != p}
         if not new:
             self.check_held()
@@ -170,9 +170,9 @@ class Journal:
         self._pilots |= new
 
     def hold(self, holder: RunOwner | None) -> None:
-        """Write down who works on the run from now on (None: nobody). Raises `OutcomeUnknownError`.
+        """Record the process that holds the run from now on (None: none).
 
-        Whoever opened the journal before and did not take the run last has lost it.
+        Any process that held the run before has lost it. Raises `OutcomeUnknownError`.
         """
         text = "" if holder is None else json.dumps(asdict(holder))
         taken = 0 if holder is None else 1
@@ -181,7 +181,7 @@ class Journal:
         self._generation += taken
 
     def finish(self) -> None:
-        """Write down that nothing of the run is left anywhere. Raises `OutcomeUnknownError`."""
+        """Record that nothing of the run is left anywhere. Raises `OutcomeUnknownError`."""
         with self._writing() as db:
             db.execute("UPDATE run SET closed = 1, holder = ''")
 
@@ -191,14 +191,14 @@ class Journal:
         with self._understanding():
             return RunIdentity(owner, project, run, PilotSharing(sharing))
 
-    def works_at(self, place: Place) -> None:
-        """Write down where jobs and pilots of this run are. Raises `OutcomeUnknownError`."""
+    def set_place(self, place: Place) -> None:
+        """Record where jobs and pilots of this run are. Raises `OutcomeUnknownError`."""
         with self._writing() as db:
             db.execute("UPDATE run SET place = ?", (json.dumps(asdict(place)),))
 
     @property
     def place(self) -> Place:
-        """Where jobs and pilots of this run are; on the host of the run if that was not noted."""
+        """Location of jobs and pilots of this run; its own host if nothing was recorded."""
         text = self._read("SELECT place FROM run")[0][0]
         with self._understanding():
             return Place(**json.loads(text)) if text else Place()
@@ -214,7 +214,7 @@ class Journal:
             return RunOwner(**json.loads(text)) if text else None
 
     def entries(self) -> list[Entry]:
-        """Return the jobs of whose end Snakemake has not been told."""
+        """Return the jobs whose end was not reported to Snakemake."""
         found = self._read(
             "SELECT key, identity, digest, rule, class, job_id FROM jobs WHERE over = 0"
         )
@@ -225,7 +225,7 @@ class Journal:
             ]
 
     def past(self) -> list[Past]:
-        """Return the jobs of whose end Snakemake has been told, oldest first."""
+        """Return the jobs whose end was reported to Snakemake, oldest first."""
         found = self._read(
             "SELECT identity, failed_on, past FROM jobs WHERE over = 1 AND past != '' ORDER BY key"
         )
@@ -233,7 +233,7 @@ class Journal:
             return [_past(*texts) for texts in found]
 
     def last_key(self) -> str:
-        """Return the highest key there is, empty if there is none."""
+        """Return the highest key, empty if there is none."""
         return str(self._read("SELECT coalesce(max(key), '') FROM jobs")[0][0])
 
     def pilots(self) -> list[Pilot]:
@@ -261,7 +261,7 @@ class Journal:
 
 
 def _ignore(lost: RunTakenOverError) -> None:
-    """Leave it to whoever gets the error."""
+    """Do nothing; the caller handles the error."""
 
 
 def _encoded(job_class: JobClass) -> str:
@@ -275,7 +275,7 @@ def _decoded(text: str) -> JobClass:
 
 def _past_texts(past: Past) -> tuple[str, str]:
     content = asdict(past) | {"job_class": _encoded(past.job_class)}
-    # the row has it
+    # it has its own column
     del content["identity"]
     failed_on = content.pop("failed_on")
     return json.dumps(content), json.dumps(failed_on) if failed_on else ""

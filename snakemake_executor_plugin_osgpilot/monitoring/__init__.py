@@ -1,8 +1,8 @@
-"""What a run tells and keeps of itself: history, progress, the console.
+"""Observability of a run: history, progress, console.
 
-recorder, records    what is written to the history, and when
+recorder, records    records of the history, and when they are written
 history_file         the file (JSON lines)
-line_check           whether a line that is read is whole
-progress             how far a run is, and the estimate of what remains
+line_check           validates a line that is read
+progress             progress and estimated time remaining
 console              lines and the status line in the terminal
 """

@@ -1,7 +1,7 @@
-"""How far a run is, for who waits: one changing line on a terminal, now and then one in a log.
+"""Messages and progress of a run: a status line on a terminal, a line at intervals in a log.
 
-Snakemake's logger writes to the terminal through a handler of its own. Its stream is wrapped, so
-that what is logged goes above our line; a log file, or a handler of a plugin, is left alone.
+Snakemake's logger writes to the terminal through its own handler. The stream of that is wrapped, so
+that log lines appear above the status line; log files and handlers of plugins are not changed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 REDRAW_S = 1.0
 
 INTERVALS_S = ((300.0, 15.0), (3600.0, 60.0), (float("inf"), 300.0))
-"""In a log: how long between two lines, by the age of the run."""
+"""In a log: time between two progress lines, by the age of the run."""
 
 _ERASE = "\r\033[2K"
 
 
 class StatusLine:
-    """A terminal's stream that keeps a last line; several who have something to say share it."""
+    """A terminal stream with a status line at the bottom, shared by several reporters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class StatusLine:
             self._stream.flush()
 
     def show(self, who: object, text: str, brief: str = "") -> None:
-        """Have `text` in the last line, or `brief` where it is too long; nothing if it is empty."""
+        """Show `text` in the status line, or `brief` if it is too long; an empty one removes it."""
         text, brief = one_line(text), one_line(brief)
         with self._lock:
             self._texts[who] = text, brief if text and brief else text
@@ -70,7 +70,7 @@ class StatusLine:
         long, brief = (_joined(texts) for texts in zip(*self._texts.values(), strict=True))
         text = long if len(long) <= room else brief
         if text and self._at_start and not self._drawn:
-            # other programs write to the terminal, too: their text begins at the left
+            # other programs write to the terminal as well: their text begins at the left
             self._stream.write(f"{text[:room]}\r")
             self._drawn = True
 
@@ -82,9 +82,9 @@ class StatusLine:
 
 
 class ConsoleReporter:
-    """Tells of one run through Snakemake's logger, until it is closed.
+    """Reports one run through Snakemake's logger, until it is closed.
 
-    Part of it is what HTCondor, Slurm and jobs said: `redact` takes secrets out of it.
+    Messages include output of HTCondor, Slurm and jobs: `redact` masks secrets in it.
     """
 
     def __init__(
@@ -95,35 +95,37 @@ class ConsoleReporter:
     ) -> None:
         self._logger, self._now_s = logger, now_s
         self.redact = redact or Redactor()
-        self._footer = _footer(logger)
+        self._status_line = _status_line(logger)
         self._begun_s = self._now_s()
-        self._told_s = float("-inf")
-        self._told = ""
+        self._shown_s = float("-inf")
+        self._shown = ""
 
     def say(self, text: str) -> None:
-        """Tell what happened."""
+        """Log a message."""
         self._logger.info(f"osgpilot: {printable(self.redact(text))}")
 
     def warn(self, text: str) -> None:
-        """Tell what the user should look at."""
+        """Log a warning."""
         self._logger.warning(f"osgpilot: {printable(self.redact(text))}")
 
     def show(self, progress: Progress) -> None:
-        """Tell how far the run is, if there is something new and the time has come."""
+        """Show the progress of the run if it changed and the interval has passed."""
         now_s, text = self._now_s(), "" if progress.is_idle else progress.line
-        pause_s = REDRAW_S if self._footer else self._interval_s(now_s - self._begun_s)
-        if text == self._told or now_s - self._told_s < pause_s:
+        pause_s = REDRAW_S if self._status_line else self._interval_s(now_s - self._begun_s)
+        if text == self._shown or now_s - self._shown_s < pause_s:
             return
-        self._told, self._told_s = text, now_s
-        if self._footer:
-            self._footer.show(self, text and f"osgpilot: {text}", f"osgpilot: {progress.brief}")
+        self._shown, self._shown_s = text, now_s
+        if self._status_line:
+            self._status_line.show(
+                self, text and f"osgpilot: {text}", f"osgpilot: {progress.brief}"
+            )
         elif text:
             self.say(text)
 
     def close(self) -> None:
-        """Take our line off the terminal."""
-        if self._footer:
-            self._footer.show(self, "")
+        """Remove the status line."""
+        if self._status_line:
+            self._status_line.show(self, "")
 
     @staticmethod
     def _interval_s(age_s: float) -> float:
@@ -134,14 +136,14 @@ def _joined(texts: Iterable[str]) -> str:
     return "  |  ".join(text for text in texts if text)
 
 
-def _footer(logger: Any) -> StatusLine | None:
-    """Return the last line of the terminal that Snakemake logs to; None if it logs elsewhere."""
+def _status_line(logger: Any) -> StatusLine | None:
+    """Return the status line of the terminal that Snakemake logs to; None if it logs elsewhere."""
     for handler in getattr(logger, "handlers", ()):
         if type(handler).__name__ == "ColorizingTextHandler" and _is_terminal(handler):
             if not isinstance(handler.stream, StatusLine):
                 handler.setStream(StatusLine(handler.stream))
-            footer: StatusLine = handler.stream
-            return footer
+            line: StatusLine = handler.stream
+            return line
     return None
 
 

@@ -1,8 +1,8 @@
-"""The history of a run: a file that only grows, one JSON object a line, for whoever looks at it.
+"""The history of a run: an append-only file, one JSON object per line, for `status` and `report`.
 
-Not in the journal: that one is the truth a run is taken up from, each write waits for the disk, and
-a reader's lock could make a submission wait. This file has one writer and no lock, a reader takes
-what lines are complete, and losing it costs nothing but the view.
+It is not part of the journal: a run is resumed from that one, each write of it waits for the disk,
+and a reader's lock could delay a submission. This file has one writer and no lock, a reader takes
+the complete lines, and its loss costs only the view.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from snakemake_executor_plugin_osgpilot.monitoring.records import ALWAYS, FULL, 
 HISTORY = "history.jsonl"
 
 SIZE_MAX = 256 * 1024 * 1024
-"""Little is written then; 100,000 jobs take 20 MB."""
+"""Above this, only `ALWAYS` is written; 100,000 jobs take 20 MB."""
 
 
 class HistoryFullError(OsgpilotError):
-    """The history has reached its limit; the text says what that means."""
+    """The history has reached its size limit; the text names the consequences."""
 
 
 class History:
     """Appends lines to the file at `path`; safe from several threads.
 
-    Lines are kept until `flush`, which raises `OSError` where they cannot be written; they are
-    tried again then. Above `SIZE_MAX`, it raises `HistoryFullError`, and writes only those without
-    which a reader would not know that the run goes on or has ended. A line that is not plain data
-    is replaced by one that says so.
+    Lines are kept until `flush`, which raises `OSError` if they cannot be written; the next call
+    retries. Above `SIZE_MAX`, it raises `HistoryFullError`, and writes only the lines that show
+    whether the run is alive or has ended. A line that is not plain data is replaced by one that
+    says so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,12 +45,12 @@ class History:
         self._is_full = False
 
     def put(self, lines: Iterable[Line]) -> None:
-        """Have lines written with the next `flush`."""
+        """Append lines with the next `flush`."""
         with self._lock:
             self._lines += lines
 
     def flush(self) -> None:
-        """Write what was put."""
+        """Write the lines that were put."""
         with self._lock:
             if self._lines:
                 self._open()
@@ -59,12 +59,12 @@ class History:
         if self._is_full:
             raise HistoryFullError(
                 f"{self._path} has reached its limit of {SIZE_MAX / 1024**2:.0f} MB; `osgpilot "
-                "status`, `explain` and `report` show the run up to now and learn no more of it; "
-                "the run continues, and so do Snakemake's messages, its record and `cleanup`"
+                "status`, `explain` and `report` show the run up to now only; the run itself "
+                "continues, and so do Snakemake's messages and `osgpilot cleanup`"
             )
 
     def _due(self) -> list[Line]:
-        """Return what there is room for."""
+        """Return the lines to write, within the size limit."""
         was_full, self._is_full = self._is_full, os.fstat(self._file).st_size > SIZE_MAX
         if not self._is_full:
             return self._lines
@@ -80,14 +80,14 @@ class History:
     def _append(self, content: bytes) -> None:
         if self._torn:
             content = b"\n" + content
-        # until all of it is there, what is there may be half a line
+        # until all of it is written, the file may end in half a line
         self._torn = True
         while content:
             content = content[os.write(self._file, content) :]
         self._torn = False
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write the remaining lines, and close the file."""
         try:
             self.flush()
         finally:
@@ -98,9 +98,9 @@ class History:
 
 
 def read(path: Path, offset: int = 0) -> tuple[list[Line], int]:
-    """Return the complete lines from `offset` on, and where to go on later.
+    """Return the complete lines from `offset` on, and the offset of the next read.
 
-    What is damaged is left out. Raises `OSError`.
+    Damaged lines are skipped. Raises `OSError`.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -111,7 +111,7 @@ def read(path: Path, offset: int = 0) -> tuple[list[Line], int]:
 
 
 def _encoded(line: Line) -> str:
-    # all of it in ASCII: names of files may have bytes in them that are no UTF-8
+    # ASCII only: file names may contain bytes that are not UTF-8
     try:
         text = json.dumps(line, separators=(",", ":"), default=str)
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""Whether a line of a history is whole, before anything is made of it. Pure.
+"""Validate lines of a history before they are used. Pure.
 
-A line that a disk, a kill or another program has damaged may still be JSON. `core.history` and
-`chronicle` write what is expected here; what else there is in a line counts for nothing.
+A line that a disk, a kill or another program damaged may still be JSON. `records` and `recorder`
+write the fields that are expected here; further fields are ignored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line
 Check = Callable[[Any], bool]
 
 LARGEST, CORES_MAX = 1e11, 100_000
-"""No time, size or number of a run is larger; no job or pilot has more cores."""
+"""Upper limits of any time, size or number of a run, and of the cores of a job or pilot."""
 
 
 def is_whole(line: Line) -> bool:
-    """Whether `line` is of a kind that is known and has all that is told of this kind."""
+    """Return True if `line` is of a known kind and has all fields of this kind."""
     check = _KINDS.get(line["kind"]) if isinstance(line.get("kind"), str) else None
     return check is not None and check(line)
 
 
 def _number(value: Any) -> bool:
-    # not even a number that is none compares with another
+    # NaN fails this comparison
     return type(value) in (int, float) and -LARGEST < value < LARGEST
 
 
@@ -59,7 +59,7 @@ def _named(check: Check) -> Check:
 
 
 def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
-    """Return whether a list begins with what `checks` say and goes on with what `rest` says."""
+    """Return a check of a list: its first items by `checks`, all others by `rest`."""
 
     def check(value: Any) -> bool:
         return (
@@ -73,7 +73,7 @@ def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
 
 
 def _has(optional: dict[str, Check] | None = None, /, **needed: Check) -> Check:
-    """Return whether what is `needed` is there, and all that is there is as it should be."""
+    """Return a check of an object: all `needed` fields exist, and all known fields are valid."""
 
     def check(value: Any) -> bool:
         return isinstance(value, dict) and all(

@@ -1,4 +1,4 @@
-"""How far a run is, and how long it will take from here as far as can be told."""
+"""Progress of a run and its estimated time remaining."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
 @dataclass(frozen=True)
 class Progress:
-    """Jobs and pilots by state; `to_come` are jobs that Snakemake has not handed over yet.
+    """Jobs and pilots by state; `to_come`: jobs that Snakemake has not handed over yet.
 
-    `eta` says in how long the run is expected to end, None if there is nothing left to do.
+    `eta` is the estimated time remaining, None if there is nothing left to do.
     """
 
     waiting: int
@@ -30,7 +30,7 @@ class Progress:
     @property
     def parts(self) -> tuple[str, str]:
         """Jobs and pilots by state."""
-        counts = (("failed", self.failed), ("to come", self.to_come))
+        counts = (("failed", self.failed), ("not yet ready", self.to_come))
         more = "".join(f", {count} {name}" for name, count in counts if count)
         states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
         pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
@@ -38,14 +38,14 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """The run in one line, for a user who waits."""
+        """The progress in one line."""
         jobs, pilots = self.parts
         eta = f"; {self.eta.text}" if self.eta else ""
         return f"jobs: {jobs}; pilots: {pilots}{eta}"
 
     @property
     def brief(self) -> str:
-        """The same for a narrow terminal."""
+        """The progress for a narrow terminal."""
         failed = f", {self.failed} failed" if self.failed else ""
         total = self.waiting + self.running + self.done + self.failed + self.to_come
         pilots = self.pending + self.booting + self.ready
@@ -55,12 +55,12 @@ class Progress:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to tell."""
+        """True if no job or pilot is active."""
         return not (self.waiting or self.running or self.pending or self.booting or self.ready)
 
 
 def pilots_by_state(pilots: Iterable[Pilot]) -> dict[str, int]:
-    """Return the numbers of pilots that `Progress` has."""
+    """Return the numbers of pilots as fields of `Progress`."""
     states = Counter(pilot.state for pilot in pilots)
     return {
         "pending": states[PilotState.INTENDED] + states[PilotState.PENDING],

@@ -1,4 +1,4 @@
-"""What a run is doing, written into its history as it happens."""
+"""Record the events of a run in its history."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0
-"""Plans that decide nothing new are kept no more often, for their numbers."""
+"""Plans without a new decision are recorded at most this often, for their numbers."""
 
 
 @dataclass
 class HistoryRecorder:
-    """Follows one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
-    else by the controller's. `redact` takes out what must not be written down.
+    """Records one run. `handed_over`, `spent` and `failed` are called by Snakemake's threads, all
+    else by the controller's. `redact` masks secrets.
     """
 
     history: History
@@ -46,7 +46,7 @@ class HistoryRecorder:
     _written_s: float = float("-inf")
 
     def begin(self, seat: RunIdentity, policy: Policy, place: Place) -> None:
-        """Write down that a life of the run begins, where its jobs and pilots are, its limits."""
+        """Record the start of a session: identity, location of jobs and pilots, limits."""
         limits = asdict(policy)
         for offer, plain in zip(policy.offers, limits["offers"], strict=True):
             plain["shape"] = offer.shape._asdict()
@@ -64,26 +64,25 @@ class HistoryRecorder:
             ]
         )
 
-    def handed_over(self, jobs: Iterable[lines.Told], needed: Iterable[Line] = ()) -> None:
-        """Write down that Snakemake handed jobs over, each with what tells it from others, and
-        what they needed."""
+    def handed_over(self, jobs: Iterable[lines.HandedOver], needed: Iterable[Line] = ()) -> None:
+        """Record that Snakemake handed jobs over, each with its label, and their dependencies."""
         self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
 
     def spent(self, jobs: Mapping[str, CommandUsage]) -> None:
-        """Write down what jobs took, by their key."""
+        """Record the resource usage of jobs, by key."""
         self.history.put(lines.spent(jobs))
 
     def failed(self, key: str, text: str) -> None:
-        """Write down why a job failed, as the user is told."""
+        """Record why a job failed, as it is reported to the user."""
         text = self.redact(text)[-lines.TEXT_MAX :]
         self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
 
     def again(self, key: str, why: str) -> None:
-        """Write down why a job of an earlier life is submitted again, under this key."""
+        """Record why a job of the previous session is resubmitted under this key."""
         self.history.put([{"kind": "again", "at_s": self.clock.now_s(), "job": key, "text": why}])
 
     def planned(self, view: View) -> None:
-        """Write down what was just planned, if it says something new."""
+        """Record the latest plan, if it has a new decision."""
         ahead, decided = self.scaling.ahead, self.scaling.last
         line = lines.plan(decided, view.waiting, len(view.executing), ahead.to_come)
         now_s = self.clock.now_s()
@@ -97,14 +96,13 @@ class HistoryRecorder:
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
-        told = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta": eta}
-        self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
+        extra = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta": eta}
+        self.history.put([{**line, "at_s": self.clock.now_s(), **extra}])
 
     def follow(self) -> None:
-        """Write down what happened to jobs and pilots.
+        """Record changes of jobs and pilots.
 
-        Raises `OSError`; nothing is lost then. Raises `HistoryFullError` where there is no more
-        room.
+        Raises `OSError`; nothing is lost then. Raises `HistoryFullError` at the size limit.
         """
         now_s = self.clock.now_s()
         if now_s - self._written_s >= WRITE_EVERY_S:
@@ -116,19 +114,19 @@ class HistoryRecorder:
         self.history.put(lines.woken(self.queue.take_rematched(), now_s))
         known = self._pilots
         new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
-        told = [lines.pilot(pilot) for pilot in new]
+        seen = [lines.pilot(pilot) for pilot in new]
         before = {name: lines.pilot(known[name]) for name in (p.name for p in new) if name in known}
-        self.history.put(line for line in told if before.get(line["name"]) != line)
+        self.history.put(line for line in seen if before.get(line["name"]) != line)
         self._pilots |= {pilot.name: pilot for pilot in new}
         self.history.flush()
 
     def end(self, *, detached: bool) -> None:
-        """Write down the end of this life, and close the file; `detached` if it is to go on."""
+        """Record the end of this session, and close the file; `detached` if it keeps running."""
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
         end["critical_path_s"] = self.critical_path_s
-        # the run has ended, whether or not its history could be told
+        # the run has ended, whether or not its history could be written
         with suppress(OSError, OsgpilotError):
             self._follow(now_s)
         self.history.put([end])

@@ -1,7 +1,7 @@
-"""What is kept of a run for those who look at it: lines, each of a kind that `report.story` knows.
+"""Records of a history: one line for each event, of a kind that `report.replay` knows.
 
-A line is told again when a run is taken up (the event log is read from its beginning), so reading
-the same line twice must change nothing.
+A line is written again when a run is resumed (the event log is read from its beginning), so reading
+the same line twice must not change anything.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Line = dict[str, Any]
 VERSION = 1
 
 FULL = "full"
-"""The kind of the line that says that nothing more is told of jobs and pilots."""
+"""Kind of the line after which nothing more is recorded of jobs and pilots."""
 
 ALWAYS = ("life", "end")
-"""Kinds that are written even then."""
+"""Kinds that are written even after that."""
 
 TEXT_MAX = 4000
-"""Longer texts are cut: what a job printed last may be of any length."""
+"""Longer texts are truncated: the output of a job may have any length."""
 
 
-Told = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
-"""A job, what tells it from others of its rule, and further names that a user may call it by."""
+HandedOver = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
+"""A job, its label among the jobs of its rule, and further names that a user may give for it."""
 
 
-def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:
-    """Return that jobs were handed over, each with what tells it from others of its rule."""
+def queued(jobs: Iterable[HandedOver], at_s: float) -> list[Line]:
+    """Return lines for jobs that were handed over, each with its label."""
     alike: defaultdict[tuple[str, JobClass], list[list[str]]] = defaultdict(list)
     for job, label, *names in jobs:
         alike[job.rule, job.job_class].append([job.key, label, *(names[0] if names else ())])
@@ -48,7 +48,7 @@ def queued(jobs: Iterable[Told], at_s: float) -> list[Line]:
 
 
 def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
-    """Return which jobs had to end before others could be handed over, by their keys."""
+    """Return lines for dependencies: the jobs that had to end before others, by key."""
     return [
         {"kind": "needed", "needs": list(needs), "jobs": list(jobs)}
         for needs, jobs in by_needs.items()
@@ -56,23 +56,23 @@ def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
 
 
 def spent(jobs: Mapping[str, CommandUsage]) -> list[Line]:
-    """Return what jobs took, by their key."""
+    """Return a line for the resource usage of jobs, by key."""
     entries = [[key, *took] for key, took in jobs.items()]
     return [{"kind": "spent", "jobs": entries}] if entries else []
 
 
 def asked(job_class: JobClass) -> Line:
-    """Return what jobs of a class ask for."""
+    """Return the resource request of a class of jobs."""
     return {**job_class.shape._asdict(), "runtime_s": job_class.runtime_s}
 
 
 def moved(changed: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -> list[Line]:
-    """Return what happened to jobs, in order; `at_s` stands for times that nobody told.
+    """Return lines for state changes of jobs, in order; `at_s` replaces times that are unknown.
 
-    `clean` takes secrets out of what others said of a job.
+    `clean` masks secrets in texts of HTCondor and of jobs.
     """
     lines: list[Line] = []
-    # many jobs of a pilot that ended come with the same reason
+    # many jobs of a pilot that ended have the same reason
     clean = cache(clean)
     for job in changed:
         kind, entry = _move(job, round(job.since_s or at_s, 1), clean)
@@ -97,7 +97,7 @@ def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list
             return "held", [key, at_s, clean(job.text)[:TEXT_MAX]]
         case JobState.WAITING if not job.attempts and not job.failed_attempts:
             return "sent", [key, at_s, job.job_id]
-    # a new one waits for being sent: it was told as queued
+    # a new job that waits to be submitted was recorded as queued
     if not job.attempts and not job.failed_attempts:
         return "", []
     return "waiting", [key, at_s, clean(_why(job))[:TEXT_MAX], *asked(job.job_class).values()]
@@ -108,13 +108,13 @@ def _why(job: Job) -> str:
 
 
 def woken(keys: Iterable[str], at_s: float) -> list[Line]:
-    """Return that jobs were woken which HTCondor had forgotten."""
+    """Return a line for jobs that were held and released to trigger rematching."""
     listed = list(keys)
     return [{"kind": "woken", "at_s": at_s, "jobs": listed}] if listed else []
 
 
 def pilot(known: Pilot) -> Line:
-    """Return a pilot as it is now."""
+    """Return a line for the current state of a pilot."""
     content = asdict(known) | {"shape": known.shape._asdict(), "state": known.state.value}
     for name in ("absent_looks", "unneeded_since_s"):
         del content[name]
@@ -122,7 +122,7 @@ def pilot(known: Pilot) -> Line:
 
 
 def plan(decided: Plan, demand: Mapping[JobClass, int], running: int, to_come: int) -> Line:
-    """Return a plan and what it was made for; actions that are alike are counted."""
+    """Return a line for a plan and its demand; equal actions are counted."""
     forecast = asdict(decided.forecast)
     return {
         "kind": "plan",
@@ -139,20 +139,20 @@ def plan(decided: Plan, demand: Mapping[JobClass, int], running: int, to_come: i
 
 
 def _actions(decided: Plan) -> list[Line]:
-    told: list[Line] = []
+    listed: list[Line] = []
     for action, count in Counter(decided.actions).items():
         act = {"action": type(action).__name__.lower(), "count": count, **asdict(action)}
         if isinstance(action, Launch):
-            told.append(act)
+            listed.append(act)
         else:
             act["pilots"] = [act.pop("pilot")]
-            same = next((a for a in told if _is_same(a, act)), None)
+            same = next((a for a in listed if _is_same(a, act)), None)
             if same is None:
-                told.append(act)
+                listed.append(act)
             else:
                 same["pilots"] += act["pilots"]
                 same["count"] += count
-    return told
+    return listed
 
 
 def _is_same(one: Line, other: Line) -> bool:
@@ -160,11 +160,11 @@ def _is_same(one: Line, other: Line) -> bool:
 
 
 def differs(before: Line | None, now: Line) -> bool:
-    """Whether a plan decides something else than the one before; numbers alone do not count."""
+    """Return True if a plan decides differently than the previous one; numbers do not count."""
     decisions = ("actions", "refusals", "unfit")
     return before is None or any(_rules(before[part]) != _rules(now[part]) for part in decisions)
 
 
 def _rules(decided: list[Line]) -> list[Line]:
-    # the reason of a refusal has numbers in it that change all the time
+    # the reason of a refusal contains numbers that change all the time
     return [{k: v for k, v in each.items() if k != "reason"} for each in decided]

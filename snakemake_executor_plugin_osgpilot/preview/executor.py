@@ -16,7 +16,7 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
 from snakemake_executor_plugin_osgpilot.common.names import safe_name
 from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+from snakemake_executor_plugin_osgpilot.config.run_options import options_of
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
 from snakemake_executor_plugin_osgpilot.executor.dispatcher import finder
@@ -37,7 +37,12 @@ from snakemake_executor_plugin_osgpilot.preview.simulated_runs import simulated
 from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
-from snakemake_executor_plugin_osgpilot.run.assembly import PreparedRun, SystemClock, Voice, survey
+from snakemake_executor_plugin_osgpilot.run.assembly import (
+    Output,
+    PreparedRun,
+    SystemClock,
+    preflight,
+)
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.staging.payload import members
@@ -60,10 +65,10 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
     def _preview(self) -> Preview:
         routes_of = finder(self.workflow)
         state_folder = Path(self.workflow.persistence.path)
-        wishes = wishes_of(self.workflow.executor_settings)
+        wishes = options_of(self.workflow.executor_settings)
         with ExitStack() as undo:
             heard = (self._say, self._warn)
-            ground = survey(wishes, state_folder, Voice(*heard, lambda progress: None), undo)
+            ground = preflight(wishes, state_folder, Output(*heard, lambda progress: None), undo)
             routes = routes_of(ground.policy, ground.seat, _nothing)
             routes.decide()
             decisions = list(dict.fromkeys(routes.by_rule.values()))

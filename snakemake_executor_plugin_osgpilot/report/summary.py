@@ -86,9 +86,9 @@ class View:
 
     Cores: `demand_cores` are asked for by waiting jobs, `supply_cores` those of pilots that serve
     or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
-    `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `makespan_s` and
-    `bound_s` as in the record of a run. `is_full`: the history has reached its limit, and nothing
-    later is known.
+    `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `bound_s` is
+    the time that no number of pilots beats. `is_full`: the history has reached its limit, and
+    nothing later is known.
     """
 
     run: str
@@ -244,7 +244,11 @@ def makespan(story: Story, at_s: float) -> float:
 
 
 def bound(story: Story, at_s: float) -> float:
-    """Return the time that no number of pilots beats; see `run.Yardstick.bound_s`."""
+    """Return the time that no number of pilots beats, given the work that was done.
+
+    The first pilot has to come; then the longest chain of jobs runs, or all cores allowed share
+    the work (critical path and area bound of list scheduling; Graham 1969).
+    """
     starts = [a.started_s for j in story.jobs.values() for a in j.attempts]
     begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
     if not starts or not begun:

@@ -1,11 +1,11 @@
-"""One run of a workflow: put together, kept going, resumed, ended.
+"""One run of a workflow: assemble, control, resume, shut down, clean up.
 
 assembly     builds all parts of a run from settings and site file
 controller   its two loops: jobs and pilots
-lease        the sign of life that pilots and other hosts look at
-resume       takes up an interrupted run
-intake       gives jobs their keys and hands them to the queue
-shutdown     ends a run; leaves nothing behind
-cleanup, leftovers, run_status   find and remove what dead runs left
-endpoints    where a run's Slurm and access point are
+lease        renews the lease that pilots and other hosts check
+resume       resumes an interrupted run
+intake       assigns keys to jobs and passes them to the queue
+shutdown     ends a run and removes what it created
+cleanup, leftovers   find and remove what dead runs left behind
+endpoints    connects to the Slurm and the access point of a run
 """

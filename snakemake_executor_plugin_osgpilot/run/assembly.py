@@ -1,4 +1,4 @@
-"""The one place that picks implementations for the ports and checks what they need."""
+"""Choose the implementation of each port, check its prerequisites, and assemble a run."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 Say = Callable[[str], None]
 
 
-class Voice(NamedTuple):
-    """How a run reaches the user: news, warnings, and how far it is; and what must not be told."""
+class Output(NamedTuple):
+    """Output to the user: messages, warnings, progress; `redact` masks secrets in it."""
 
     say: Say
     warn: Say
@@ -71,10 +71,7 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that serves one run of a workflow.
-
-    `say` and `warn` reach the user.
-    """
+    """All parts of one run of a workflow. `say` and `warn` show a message to the user."""
 
     seat: RunIdentity
     folder: RunFolder
@@ -101,7 +98,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run stands on, checked. `seat` has no run yet, `schedd` is one on another host."""
+    """Checked prerequisites of a run. `seat` has no run id yet; `schedd` is on another host."""
 
     seat: RunIdentity
     site: Site
@@ -111,59 +108,60 @@ class PreparedRun:
 
     @property
     def life_s(self) -> int:
-        """Return how long the longest-lived pilot may be in Slurm."""
+        """Return the longest walltime of any pilot."""
         return max(offer.walltime_max_s for offer in self.policy.offers)
 
     def access_point(self, seat: RunIdentity, folder: RunFolder) -> AnyAccessPoint:
-        """Return the access point as a run uses it, not asked anything yet."""
+        """Return the access point of a run; nothing is sent to it yet."""
         return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
 
 
-def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack) -> PreparedRun:
-    """Check all that can be known of a run before it is begun; `undo` closes what was opened.
+def preflight(
+    options: RunOptions, state_folder: Path, output: Output, undo: ExitStack
+) -> PreparedRun:
+    """Check the prerequisites of a run; `undo` closes what was opened.
 
-    Raises an `OsgpilotError` that names what is wrong. Nothing is left behind.
+    Raises an `OsgpilotError` that names the problem. Nothing is left behind.
     """
-    site = replace(load(wishes.site_file), shared_folders=wishes.shared_folders)
-    project = choose(wishes.project, os.environ, site.project)
-    seat = RunIdentity(getpass.getuser(), project, "check", wishes.whose)
-    wishes.limits.check()
-    there = chosen_schedd(wishes.access_point, site)
+    site = replace(load(options.site_file), shared_folders=options.shared_folders)
+    project = choose(options.project, os.environ, site.project)
+    seat = RunIdentity(getpass.getuser(), project, "check", options.whose)
+    options.limits.check()
+    there = chosen_schedd(options.access_point, site)
     _check(site, seat, state_folder)
     cluster = reach(site)
     undo.callback(cluster.host.close)
-    policy = policy_of(site, wishes.limits)
-    ground = PreparedRun(seat, site, there, cluster, policy)
-    heard = (voice.say, voice.warn)
-    check_token(cluster.claims, str(cluster.site.token), time.time(), ground.life_s, *heard)
-    return ground
+    policy = policy_of(site, options.limits)
+    prepared = PreparedRun(seat, site, there, cluster, policy)
+    loggers = (output.say, output.warn)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s, *loggers)
+    return prepared
 
 
-def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice) -> Run:
-    """Check everything a run needs, then start its controller.
+def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Output) -> Run:
+    """Check the prerequisites of a run, then start its controller.
 
-    `share` is what the run takes of the workflow's limits.
-
-    Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
+    `share` is the run's share of the limits of the workflow. Raises an `OsgpilotError` that names
+    the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
-        ground = survey(wishes, state_folder, voice, undo)
-        cluster, policy = ground.cluster, ground.policy
-        taken = take(state_folder.absolute(), ground.seat, voice.say)
-        undo.callback(taken.give_back)
+        prepared = preflight(options, state_folder, output, undo)
+        cluster, policy = prepared.cluster, prepared.policy
+        taken = take(state_folder.absolute(), prepared.seat, output.say)
+        undo.callback(taken.release)
         seat = taken.seat
-        access_point = ground.access_point(seat, taken.folder)
+        access_point = prepared.access_point(seat, taken.folder)
         undo.callback(access_point.close)
-        # pilots take the jobs of this user, who may have another name there than here
+        # pilots accept the jobs of this user, whose name there may differ from the one here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
-        heard = (voice.say, voice.warn)
-        credentials.check_token(access_point.token, time.time(), ground.life_s, *heard)
+        loggers = (output.say, output.warn)
+        credentials.check_token(access_point.token, time.time(), prepared.life_s, *loggers)
         taken = replace(taken, seat=seat)
-        pilots_at = str(cluster.folder(taken.folder).path) if ground.site.slurm.ssh else ""
-        place = place_of(ground.site, ground.schedd, pilots_at)
-        # from one elsewhere, outputs are fetched to where we are
+        pilots_at = str(cluster.folder(taken.folder).path) if prepared.site.slurm.ssh else ""
+        place = place_of(prepared.site, prepared.schedd, pilots_at)
+        # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
+        run = _assemble(taken, cluster, access_point, policy, options, share, output)
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -172,30 +170,32 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
 
 def _assemble(
     taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: RunOptions, share: QuotaShare, voice: Voice,
+    options: RunOptions, share: QuotaShare, output: Output,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, say, warn = SystemClock(), voice.say, voice.warn
+    clock, say, warn = SystemClock(), output.say, output.warn
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
-    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.pilots_are)
+    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.record_pilots)
     queue = JobManager(
         guarded,
         largest(policy.offers),
-        wishes.limits.queued_max,
+        options.limits.queued_max,
         journal,
         share,
         partial(clear_returned, folder),
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, share)
-    book = LeaseKeeper(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
+    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
-        History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
+        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
     )
     chronicle.begin(seat, policy, journal.place)
-    controller = RunController(queue, fleet, scaling, book, clock, say, warn, chronicle, voice.show)
-    # folders that were never written down, keys whose folders are gone
+    controller = RunController(
+        queue, fleet, scaling, book, clock, say, warn, chronicle, output.show
+    )
+    # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(
         queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
@@ -203,13 +203,13 @@ def _assemble(
     if taken.resumed:
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
-        # until the first jobs are handed over, pilots are to be kept
+        # keep the pilots until the first jobs are handed over
         scaling.ahead = UpcomingWork(later=1)
         say(
-            f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
+            f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, wishes.on_exit, voice[:2])
+    ending = Ending(controller, access_point, cluster, taken, fleet, options.on_exit, output[:2])
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
         journal, intake, ending, chronicle, Tenure(journal.check_held, warn),

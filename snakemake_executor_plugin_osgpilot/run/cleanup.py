@@ -1,4 +1,4 @@
-"""Find what runs left behind, by their tags and in their folders, and remove it."""
+"""Find what dead runs left behind, by tags and in folders, and remove it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFo
 from snakemake_executor_plugin_osgpilot.journal.start_lock import starting
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
-from snakemake_executor_plugin_osgpilot.run.endpoints import Grounds
-from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus, is_folder_of
-from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
+from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
+from snakemake_executor_plugin_osgpilot.run.leftovers import (
+    Leftovers,
+    RunStatus,
+    is_folder_of,
+    place_of,
+    status_of,
+)
 from snakemake_executor_plugin_osgpilot.run.shutdown import finish
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
 
@@ -34,12 +39,12 @@ STATE = Path(".snakemake") / "osgpilot"
 HERE = Place().queue
 ROUNDS = 2
 GENTLY_S, FORCE_S, PAUSE_S = 10.0, 30.0, 0.5
-"""How long pilots, and then jobs, may take to leave before they are removed by force."""
+"""Time that pilots and jobs have to leave before, and after, removal by force."""
 
 
 @dataclass
 class _Found:
-    """What was seen of one run: its folder, jobs by access point, pilots by Slurm's host."""
+    """Findings of one run: its folder, jobs by access point, pilots by Slurm host."""
 
     folder: Path | None = None
     place: Place | None = None
@@ -50,42 +55,41 @@ class _Found:
 
 @dataclass(frozen=True)
 class Cleaner:
-    """Looks after runs of ours: those in `workdir`, or all if that is None.
+    """Finds and removes leftovers of the user's runs in `workdir`, or of all if that is None.
 
-    It looks here, in the places `given`, and where journals in the working folder say that their
-    runs are.
+    It searches this host, the places `given`, and those named by journals in the working folder.
     """
 
-    grounds: Grounds
+    endpoints: Endpoints
     workdir: Path | None
     given: tuple[Place, ...] = ()
 
     def find(self) -> list[Leftovers]:
-        """Return all runs that left something. Raises `OutcomeUnknownError`."""
+        """Return all runs with leftovers. Raises `OutcomeUnknownError`."""
         runs: defaultdict[str, _Found] = defaultdict(_Found)
         for path in (self.workdir or Path.cwd()).absolute().glob(f"{STATE}/*/"):
             runs[path.name].folder = path
         for place in (Place(), *self.given):
-            self.grounds.reach(place)
-        # what is found in one place may have a journal that names another
+            self.endpoints.reach(place)
+        # a run found in one place may have a journal that names another place
         seen: set[tuple[str, str] | str] = set()
         for _ in range(ROUNDS):
             for found in runs.values():
                 if found.place is None and found.folder:
                     found.place = place_of(RunFolder(found.folder))
                 if found.place:
-                    self.grounds.reach(found.place)
+                    self.endpoints.reach(found.place)
             self._look_at_queues(runs, seen)
             self._look_at_slurms(runs, seen)
-        left = (self._remains(run, found) for run, found in sorted(runs.items()))
+        left = (self._leftovers(run, found) for run, found in sorted(runs.items()))
         return [each for each in left if each is not None and not each.is_empty]
 
     def _look_at_queues(
         self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
     ) -> None:
-        for queue in self.grounds.users.keys() - seen:
+        for queue in self.endpoints.users.keys() - seen:
             seen.add(queue)
-            with closing(self.grounds.access_point(queue, "none")) as access_point:
+            with closing(self.endpoints.access_point(queue, "none")) as access_point:
                 for run, folder in access_point.folders_of_jobs():
                     found = runs[run]
                     found.jobs[queue] += 1
@@ -95,9 +99,9 @@ class Cleaner:
     def _look_at_slurms(
         self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
     ) -> None:
-        for ssh in self.grounds.slurms.keys() - seen:
+        for ssh in self.endpoints.slurms.keys() - seen:
             seen.add(ssh)
-            for allocation_id, name, folder in self.grounds.slurms[ssh].folders():
+            for allocation_id, name, folder in self.endpoints.slurms[ssh].folders():
                 if run := run_of(name):
                     found = runs[run]
                     found.pilots[ssh].append(allocation_id)
@@ -106,7 +110,7 @@ class Cleaner:
                     if ssh:
                         found.cluster_folders[ssh] = str(folder.parent.parent)
 
-    def _remains(self, run: str, found: _Found) -> Leftovers | None:
+    def _leftovers(self, run: str, found: _Found) -> Leftovers | None:
         if found.folder is None or not self._is_meant(found.folder):
             return None
         folder = RunFolder(found.folder)
@@ -114,11 +118,11 @@ class Cleaner:
         if place and place.folder:
             found.cluster_folders[place.ssh] = place.folder
         pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
-        fate, why = fate_of(folder, is_here=bool(found.jobs[HERE]))
+        status, why = status_of(folder, is_here=bool(found.jobs[HERE]))
         return Leftovers(
             run,
             str(folder.path),
-            self._seen(fate, place),
+            self._seen(status, place),
             dict(+found.jobs),
             pilots,
             _size_bytes(folder.path / "jobs"),
@@ -127,23 +131,23 @@ class Cleaner:
         )
 
     def remove(self, what: Leftovers, say: Callable[[str], None]) -> None:
-        """Remove what a run left. Raises an `OsgpilotError` if something of it is still there."""
+        """Remove the leftovers of a run. Raises an `OsgpilotError` if some could not be removed."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
         with ExitStack() as undo:
             journal = None
-            if what.fate is RunStatus.NEVER_BEGUN:
+            if what.status is RunStatus.NEVER_BEGUN:
                 _check_not_begun(folder, say)
             elif path.exists() and (journal := _claimed(folder, say)):
                 undo.callback(journal.close)
             self._remove_from_hosts(what, say)
             if journal:
                 finish(folder, journal)
-                _tell_end(folder)
-            elif what.fate is RunStatus.NEVER_BEGUN:
+                _record_end(folder)
+            elif what.status is RunStatus.NEVER_BEGUN:
                 shutil.rmtree(folder.path, ignore_errors=True)
             elif path.exists():
-                # it is damaged; nothing is left that it could tell of
+                # it is damaged, and all that it could name is removed
                 path.rename(path.with_suffix(".damaged"))
         discard(folder.path / "jobs")
 
@@ -153,30 +157,32 @@ class Cleaner:
         for ssh in what.pilots:
             self._end_pilots(ssh, what, say)
         for ssh, there in what.cluster_folders.items():
-            if ssh in self.grounds.hosts and is_folder_of(what.run, there):
-                self.grounds.hosts[ssh].run(["rm", "-rf", there])
+            if ssh in self.endpoints.hosts and is_folder_of(what.run, there):
+                self.endpoints.hosts[ssh].run(["rm", "-rf", there])
 
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
 
-    def _seen(self, fate: RunStatus, place: Place | None) -> RunStatus:
-        if place is None or fate not in (RunStatus.DEAD, RunStatus.DETACHED):
-            return fate
-        queues, slurms = self.grounds.users, self.grounds.slurms
-        is_seen = place.is_looked_at(os.uname().nodename, queues, slurms)
-        return fate if is_seen else RunStatus.OUT_OF_REACH
+    def _seen(self, status: RunStatus, place: Place | None) -> RunStatus:
+        if place is None or status not in (RunStatus.DEAD, RunStatus.DETACHED):
+            return status
+        queues, slurms = self.endpoints.users, self.endpoints.slurms
+        is_seen = place.is_visible_from(os.uname().nodename, queues, slurms)
+        return status if is_seen else RunStatus.OUT_OF_REACH
 
     def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
-        with closing(self.grounds.access_point(queue, run)) as access_point:
+        with closing(self.endpoints.access_point(queue, run)) as access_point:
             access_point.remove(None, "osgpilot cleanup")
             if not _until(lambda: not access_point.find(), GENTLY_S):
                 access_point.force_remove(None)
             if not _until(lambda: not access_point.find(), FORCE_S):
-                raise OutcomeUnknownError(f"jobs are still there; try: {access_point.removal_hint}")
+                raise OutcomeUnknownError(
+                    f"jobs are still in the queue; try: {access_point.removal_hint}"
+                )
         say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
 
     def _end_pilots(self, ssh: str, what: Leftovers, say: Callable[[str], None]) -> None:
-        slurm = self.grounds.slurms[ssh]
+        slurm = self.endpoints.slurms[ssh]
 
         def left() -> dict[str, str]:
             return {i: name for i, name, _ in slurm.folders() if run_of(name) == what.run}
@@ -186,7 +192,7 @@ class Cleaner:
 
         pilots = left()
         for act in (slurm.cancel_pending, slurm.end_running):
-            # a refusal means that some are gone
+            # Slurm rejects the command if some are gone already
             with suppress(RejectedError):
                 act(pilots)
         if not _until(are_gone, GENTLY_S):
@@ -195,26 +201,24 @@ class Cleaner:
         if not _until(are_gone, FORCE_S):
             there = f" on {ssh}" if ssh else ""
             raise OutcomeUnknownError(
-                f"pilots are still there; try{there}: scancel {' '.join(left())}"
+                f"pilots are still in Slurm; try{there}: scancel {' '.join(left())}"
             )
         say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
 
 
 def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Raise `OutcomeUnknownError` for a run that is just being begun."""
+    """Raise `OutcomeUnknownError` for a run that has just started."""
     with starting(folder.path.parent, say):
-        fate, _ = fate_of(folder, is_here=False)
-        if folder.path.exists() and fate is not RunStatus.NEVER_BEGUN:
-            raise OutcomeUnknownError(
-                f"run {folder.path.name} has just been begun; it is left alone"
-            )
+        status, _ = status_of(folder, is_here=False)
+        if folder.path.exists() and status is not RunStatus.NEVER_BEGUN:
+            raise OutcomeUnknownError(f"run {folder.path.name} has just started; it is left alone")
 
 
 def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
-    """Return the journal of a run, held so that no Snakemake takes the run up meanwhile.
+    """Return the journal of a run, held so that no Snakemake resumes the run meanwhile.
 
-    None if it is damaged. Raises `OutcomeUnknownError` if somebody was quicker, or another error if
-    it cannot be read.
+    None if it is damaged. Raises `OutcomeUnknownError` if the run was resumed first, or another
+    error if the journal cannot be read.
     """
     with starting(folder.path.parent, say), ExitStack() as undo:
         try:
@@ -226,15 +230,15 @@ def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
             return None
         if holder and is_alive_in(folder, holder):
             raise OutcomeUnknownError(
-                f"run {folder.path.name} has just been taken up; it is left alone"
+                f"run {folder.path.name} has just been resumed; it is left alone"
             )
         journal.hold(this_process())
         undo.pop_all()
     return journal
 
 
-def _tell_end(folder: RunFolder) -> None:
-    """Have who looks at the run see that it is over."""
+def _record_end(folder: RunFolder) -> None:
+    """Record the end of the run in its history."""
     path = folder.path / HISTORY
     if path.exists():
         history = History(path)
@@ -244,7 +248,7 @@ def _tell_end(folder: RunFolder) -> None:
 
 
 def _size_bytes(folder: Path) -> int:
-    """Return the size of the files in `folder`, as far as it can be read and they stay."""
+    """Return the size of the files in `folder`; unreadable and vanished ones count as 0."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:

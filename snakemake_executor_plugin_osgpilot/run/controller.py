@@ -1,6 +1,6 @@
-"""The tick: look, advance, plan, act. One thread drives the queue of a run, another the fleet.
+"""Control loop of a run: observe, advance, plan, act. One thread for jobs, one for pilots.
 
-A command of Slurm's that hangs takes a minute; jobs that end meanwhile are told all the same.
+A Slurm command that hangs blocks for a minute; jobs that finish meanwhile are still reported.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stran
 TICK_S = 0.5
 
 PATIENCE_S = 5.0
-"""How long the end of a workflow waits for a request that is under way: a submission to an access
-point that hangs would take minutes."""
+"""Time that `stop` waits for a pending request: one to an access point that hangs takes minutes."""
 
 PASSING_RULES = ("launches_max", DOUBT, BRAKE)
-"""Rules that are not worth a line: they hold pilots back for a moment, or are told anyway."""
+"""Rules that are not logged: they hold pilots back briefly, or are reported elsewhere."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
@@ -40,10 +39,10 @@ Say = Callable[[str], None]
 
 
 class RunController:
-    """Runs ticks in threads of its own until `close`; never raises there.
+    """Runs ticks in its own threads until `close`; these never raise.
 
-    `queue` and `news` are safe from several threads; the fleet, the plan and the book are for the
-    thread that looks after the pilots alone, but that the other one asks which pilots there are.
+    `queue` and `news` are thread-safe; only the pilots thread uses the fleet, the plan and the
+    lease, except that the jobs thread reads the list of pilots.
     """
 
     def __init__(
@@ -71,9 +70,9 @@ class RunController:
         ]
 
     def recall(self, pilots: Iterable[Pilot]) -> None:
-        """Take over the pilots of an earlier life of the run.
+        """Restore the pilots of a previous session of the run.
 
-        It may have seen the end of some and had no time to resubmit their jobs.
+        That session may have seen some of them end without resubmitting their jobs.
         """
         self._fleet.recall(pilots)
         for pilot in self._fleet.pilots:
@@ -85,13 +84,13 @@ class RunController:
             thread.start()
 
     def wake(self) -> None:
-        """Have the next tick at once; called when jobs were added."""
+        """Run the next tick at once; called when jobs were added."""
         self._wake.set()
 
     def stop(self, *, hurry: bool = False) -> None:
-        """Stop ticking; jobs and pilots stay where they are.
+        """Stop both threads; jobs and pilots stay as they are.
 
-        In a hurry, a command of Slurm's that is under way is waited for PATIENCE_S and no more.
+        If `hurry`, wait at most PATIENCE_S for a running Slurm command.
         """
         self._closing.set()
         self._wake.set()
@@ -108,9 +107,9 @@ class RunController:
             thread.join()
 
     def close(self, *, hurry: bool = False) -> bool:
-        """Stop ticking, empty the queue of this run, end its pilots, write the record.
+        """Stop both threads, remove the jobs of this run, end its pilots, write the record.
 
-        Return whether nothing is left.
+        Return True if nothing is left.
         """
         self.stop(hurry=hurry)
         unfinished = self._queue.any_left() or self._came_back()
@@ -125,10 +124,10 @@ class RunController:
         return over
 
     def _came_back(self) -> bool:
-        """Whether the queue has jobs whose end we know, or may have them.
+        """Return True if the queue has, or may have, jobs that already ended.
 
-        A schedd that was killed between a job's last event and its own note of it runs the job once
-        more when it starts again.
+        A schedd that is killed after it wrote a job's last event and before it updated its own
+        state runs the job again when it restarts.
         """
         try:
             return self._queue.span_s() is not None and self._queue.remaining() > 0
@@ -136,9 +135,9 @@ class RunController:
             return True
 
     def _remove_jobs(self) -> None:
-        """Remove all jobs; let the pilots confirm it before they are told to end themselves.
+        """Remove all jobs, and let the pilots confirm that before they shut down.
 
-        A pilot that is told to end while its jobs are being removed may wait for them in vain.
+        A pilot that shuts down while its jobs are being removed may wait for them until its end.
         """
         self._queue.remove_all()
         for _ in range(REMOVAL_LOOKS):
@@ -156,7 +155,7 @@ class RunController:
             self._queue.force_remove()
         if self._queue.remaining():
             raise OutcomeUnknownError(
-                f"jobs are still there; remove them with: {self._queue.removal_hint}"
+                f"jobs are still in the queue; remove them with: {self._queue.removal_hint}"
             )
 
     def _tend_jobs(self) -> None:
@@ -170,7 +169,7 @@ class RunController:
 
     def _tend_pilots(self) -> None:
         while self._look_due.wait() and not self._closing.is_set():
-            # what was due while the last look went on may not be any more
+            # what was due before the last look may not be due any more
             self._look_due.clear()
             if self._is_look_due():
                 self._safely(self.look_after_pilots)
@@ -179,32 +178,32 @@ class RunController:
         try:
             act()
         except Exception as error:
-            # a bug of ours must not end the thread: the jobs would wait for ever
+            # a bug must not end the thread: the jobs would wait without end
             self._tell_bug(error)
 
     def _tell_bug(self, error: Exception) -> None:
-        """Say it once for each cause: the place in our code, for the text may differ each time."""
+        """Report a bug once for each place in the code; the text may differ each time."""
         at = extract_tb(error.__traceback__)[-1]
         kind, place = type(error).__name__, f"{at.filename.rpartition('/')[2]}:{at.lineno}"
         if (kind, place) not in self._bugs:
             self._bugs.add((kind, place))
             self._warn(
-                f"internal error, going on: {kind}: {error} ({place}); it is said once, please "
-                "report it"
+                f"internal error, continuing: {kind}: {error} ({place}); please report it (shown "
+                "once)"
             )
 
     def tick(self) -> None:
-        """Do what is due, one after the other."""
+        """Run one step of both loops."""
         self.look_after_jobs()
         if self._is_look_due():
             self.look_after_pilots()
         self._keep_informed()
 
     def look_after_jobs(self) -> None:
-        """Send jobs, follow those at the access point, help those in trouble."""
+        """Submit jobs, follow the event log, recover jobs in trouble."""
         self._attempt("submit jobs", self._send)
         if self._attempt("read the event log", self._queue.follow):
-            self._attempt("look after jobs in trouble", self._mend)
+            self._attempt("recover held or lost jobs", self._mend)
         self._signal_news()
         self._note_idle()
         self._note_suspects()
@@ -219,11 +218,11 @@ class RunController:
         return age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live))
 
     def look_after_pilots(self) -> None:
-        """Look at Slurm, plan, act; write down what came of it."""
+        """Query Slurm, plan, act; then renew the lease and write the record."""
         self._look_soon = False
         self._looked_s = self._clock.now_s()
-        self._attempt("look after the pilots", self._scale)
-        self._attempt("tell the pilots that we are here", self._book.keep_alive)
+        self._attempt("manage the pilots", self._scale)
+        self._attempt("renew the lease", self._book.keep_alive)
         self._attempt("write the record", self._book.write)
 
     def _send(self) -> None:
@@ -236,7 +235,7 @@ class RunController:
         self._queue.repair(self._clock.now_s())
 
     def _note_idle(self) -> None:
-        """Have a pilot that ran out of work looked at soon, when no job waits for it."""
+        """Request a look soon when a pilot ran out of work and no job waits for it."""
         ready = {p.name for p in self._fleet.live if p.state is PilotState.READY}
         idle = frozenset(ready - self._queue.busy_pilots()) if ready else frozenset()
         if idle - self._idle and self._queue.is_quiet():
@@ -244,13 +243,13 @@ class RunController:
         self._idle = idle
 
     def _note_suspects(self) -> None:
-        """Have a pilot that ruins jobs told to leave soon; jobs are kept off it at once."""
+        """Request a look soon when a pilot makes jobs fail; jobs avoid it at once."""
         if len(self._queue.suspects) > self._suspects:
             self._suspects = len(self._queue.suspects)
             self._look_soon = True
 
     def _scale(self) -> None:
-        # in this order: a job that is handed over meanwhile counts twice, and not never
+        # in this order: a job that is handed over meanwhile counts twice rather than not at all
         ahead = self._scaling.ahead
         view = self._queue.view()
         for move in self._scaling.look(view):
@@ -267,7 +266,7 @@ class RunController:
         self._tell_refusals(decided)
         self._tell_unfetched()
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
-        # before the pilots are told, which takes them seconds
+        # before the pilots drain, which takes seconds
         drained = (action.pilot for action in decided.actions if isinstance(action, Drain))
         self._queue.avoid_pilots([*self._fleet.health.shunned, *drained])
         self._fleet.note_unneeded(decided.unneeded)
@@ -288,7 +287,7 @@ class RunController:
             self._queue.pilot_ended(pilot.name, self._clock.now_s(), vanished=vanished)
 
     def _tell_refusals(self, decided: Plan) -> None:
-        """Say what holds pilots back when it begins to, not again while it lasts."""
+        """Report a refusal when it begins, and not again while it lasts."""
         refused = {r.rule: r.reason for r in decided.refusals if r.rule not in PASSING_RULES}
         for rule, reason in refused.items():
             if rule not in self._refused:
@@ -319,13 +318,13 @@ class RunController:
         )
 
     def _attempt(self, what: str, act: Callable[[], None]) -> bool:
-        """Do `act`; say once per cause if it failed, and once when it works again."""
+        """Run `act`; report a failure once for each cause, and once that it works again."""
         try:
             act()
         except (OsgpilotError, OSError) as error:
             if self._silent.get(what) != str(error):
                 passes = isinstance(error, OutcomeUnknownError) and not self._closing.is_set()
-                later = "; trying again" if passes else ""
+                later = "; retrying" if passes else ""
                 self._warn(f"could not {what}: {error}{later}")
             self._silent[what] = str(error)
             return False

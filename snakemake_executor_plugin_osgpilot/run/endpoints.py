@@ -1,4 +1,4 @@
-"""The access points and the clusters in which runs may have left something, reached as they did."""
+"""Connect to the access points and clusters where runs may have left something."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class _Now:
         return time.time()
 
 
-class Grounds:
-    """Reaches access points and hosts of Slurm once each, and tells `warn` of those it cannot.
+class Endpoints:
+    """Connects once to each access point and Slurm host; `warn` reports those it cannot reach.
 
-    `owner` is who we are here; elsewhere, they are asked who we are.
+    `owner` is the local user name; each remote host is asked for the name there.
     """
 
     def __init__(self, owner: str, warn: Callable[[str], None]) -> None:
@@ -40,7 +40,7 @@ class Grounds:
         self._failed: set[tuple[str, str] | str] = set()
 
     def reach(self, place: Place) -> None:
-        """Reach the access point and the cluster of `place`, if that is possible from here."""
+        """Connect to the access point and the cluster of `place`, where possible."""
         if place.queue not in self.users.keys() | self._failed:
             self._try(place.queue, f"access point {place.schedd or 'of this host'}", self._greet)
         if place.ssh not in self.slurms.keys() | self._failed:
@@ -51,7 +51,7 @@ class Grounds:
             act(what)
         except OsgpilotError as error:
             self._failed.add(what)
-            self._warn(f"{name} is left out: {error}")
+            self._warn(f"{name} is skipped: {error}")
 
     def _greet(self, queue: tuple[str, str]) -> None:
         access_point = access_point_of(queue, self._owner, "none")
@@ -63,7 +63,7 @@ class Grounds:
     def _enter(self, ssh: str) -> None:
         host, slurm = slurm_of(ssh)
         try:
-            # where Slurm's commands are, they need not work
+            # Slurm's commands may be installed and still not work
             slurm.folders()
         except BaseException:
             host.close()
@@ -71,17 +71,17 @@ class Grounds:
         self.hosts[ssh], self.slurms[ssh] = host, slurm
 
     def access_point(self, queue: tuple[str, str], run: str) -> AnyAccessPoint:
-        """Return an access point that was reached, for the jobs of one run; close it."""
+        """Return a connected access point for the jobs of one run; the caller closes it."""
         return access_point_of(queue, self.users[queue], run)
 
     def close(self) -> None:
-        """Leave all hosts."""
+        """Disconnect from all hosts."""
         for host in self.hosts.values():
             host.close()
 
 
 def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPoint:
-    """Return the access point that `queue` names, for the jobs of one run of `owner`; close it."""
+    """Return the access point `queue` for the jobs of one run of `owner`; the caller closes it."""
     seat, (schedd, collector) = RunIdentity(owner, "none", run), queue
     if not schedd:
         return LocalAccessPoint(seat, Path())
@@ -89,9 +89,9 @@ def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPo
 
 
 def slurm_of(ssh: str) -> tuple[Host, SlurmClient]:
-    """Return the host of Slurm that `ssh` names, this one if empty, and our user's Slurm there.
+    """Return the Slurm host `ssh`, this one if empty, and a client for the user there.
 
-    Close the host. Raises `OsgpilotError`.
+    The caller closes the host. Raises `OsgpilotError`.
     """
     host = Host(_logged_in(ssh) if ssh else Here())
     try:

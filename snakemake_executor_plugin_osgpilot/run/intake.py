@@ -1,4 +1,4 @@
-"""Jobs on their way to the queue: new ones, and those that an earlier life of the run has there."""
+"""Assign keys to jobs and pass them to the queue: new ones and those of a previous session."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard, e
 
 @dataclass
 class Intake:
-    """Gives jobs their keys and hands them to the queue; used by Snakemake's threads.
+    """Assigns keys to jobs and passes them to the queue; used by Snakemake's threads.
 
-    `left` has the jobs of an earlier life. Of each of these that is submitted again, `note_again`
-    is told key and reason, and `say` how many there are for which reason.
+    `left` has the jobs of the previous session. For each of them that is resubmitted, `note_again`
+    gets key and reason; `say` gets their number for each reason.
     """
 
     queue: JobManager
@@ -48,8 +48,8 @@ class Intake:
     _adopted: set[str] = field(default_factory=set)
 
     def key_for(self, identity: str, digest: str) -> tuple[str, bool]:
-        """Return the key of a job, and whether it is there already and only has to be followed."""
-        # once: what is handed over a second time is another try
+        """Return the key of a job, and True if it was submitted by an earlier session."""
+        # only once: a job that is handed over a second time is a retry
         is_first = identity not in self._taken
         self._taken.add(identity)
         entry = self.left.entries.get(identity) if is_first else None
@@ -72,11 +72,11 @@ class Intake:
         return key, False
 
     def note(self, job: Job, identity: str, digest: str) -> None:
-        """Have the journal know a new job by the time it is submitted."""
+        """Register a new job for the journal, which records it before it is submitted."""
         self.journal.note(job, identity, digest)
 
     def hand_over(self, jobs: Iterable[Job]) -> int:
-        """Give jobs to the queue; return how many of them were there already."""
+        """Pass jobs to the queue; return how many of them were there already."""
         new, instead, known = [], [], []
         for job in jobs:
             if job.key in self._adopted:
@@ -87,24 +87,24 @@ class Intake:
                 new.append(job)
         self._adopted.clear()
         for why, number in self._again.items():
-            self.say(f"{number} job(s) of an earlier life are submitted again: {why}")
+            self.say(f"{number} job(s) of the previous session are resubmitted: {why}")
         self._again.clear()
         self.queue.claim(known, instead)
         self.queue.add(new)
         return len(known)
 
     def done(self, key: str) -> None:
-        """Note that Snakemake's own books have a job as done."""
+        """Note that Snakemake itself has recorded a job as done."""
         self._done.append(key)
 
     def settle(self, failed: Iterable[str] = ()) -> None:
-        """Write down that jobs are done or have failed; then remove the folders of those done.
+        """Record that jobs are done or failed; then remove the folders of those done.
 
-        Of those that failed, only the job's file goes, which has the values of `envvars:`. Call it
-        before Snakemake hears of a failure: what it hands over again is another try. What cannot be
-        written is tried again with the next call.
+        Of failed jobs, only the job file is removed, which has the values of `envvars:`. Call it
+        before Snakemake learns of a failure: what it hands over again is a retry. What cannot be
+        written is retried with the next call.
         """
-        # at the end, the main thread does what the status thread does before
+        # at the end, the main thread takes over from the status thread
         with self._settling:
             self._settle(failed)
 
@@ -119,7 +119,7 @@ class Intake:
         try:
             self.journal.settled(self.queue.jobs([*self._unsettled, *done]))
         except OsgpilotError as error:
-            # after a kill, these jobs would be looked at once more
+            # after a kill, these jobs would be checked once more
             if str(error) != self._trouble:
                 self.warn(str(error))
             self._trouble = str(error)
@@ -132,7 +132,7 @@ class Intake:
 
 
 def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:
-    """Remove what earlier attempts at jobs brought back, before they are submitted again."""
+    """Remove the outputs of earlier attempts before jobs are resubmitted."""
     for key in keys:
         empty(folder.job(key))
         with suppress(OSError):

@@ -1,40 +1,54 @@
-"""What runs have left behind, and what of it may be removed."""
+"""Leftovers of runs, the status of each run, and what may be removed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+
+from snakemake_executor_plugin_osgpilot.errors import (
+    InputError,
+    JournalDamagedError,
+    MissingPrerequisiteError,
+    NeverBegunError,
+    OsgpilotError,
+)
+from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_s
+from snakemake_executor_plugin_osgpilot.journal.location import Place
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
 
 _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 class RunStatus(Enum):
-    """How a run stands."""
+    """Status of a run; the values are shown to users."""
 
-    ALIVE = "goes on"
+    ALIVE = "running"
     DETACHED = "detached"
-    DEAD = "was cut short"
+    DEAD = "interrupted"
     GONE = "its journal is gone"
     UNSEEN = "not seen from here"
     OUT_OF_REACH = "out of reach from here"
     FINISHED = "ended"
     NEVER_BEGUN = "was never begun"
-    UNREADABLE = "cannot be told"
+    UNREADABLE = "unknown"
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """One run: jobs by access point, ids of pilots by Slurm's host, bytes in job folders.
+    """One run: jobs by access point, ids of pilots by Slurm host, bytes in job folders.
 
-    `cluster_folders` are where, by Slurm's host, its pilots' files are on a cluster behind SSH;
-    `why` says what is wrong with its journal.
+    `cluster_folders` has, by Slurm host, the folder of its pilots' files on a cluster behind SSH;
+    `why` describes the problem with its journal.
     """
 
     run: str
     folder: str
-    fate: RunStatus
+    status: RunStatus
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pilots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
@@ -51,28 +65,83 @@ class Leftovers:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to remove."""
-        return self.fate in (RunStatus.FINISHED, RunStatus.GONE) and not (self.jobs or self.pilots)
+        """True if there is nothing to remove."""
+        return self.status in (RunStatus.FINISHED, RunStatus.GONE) and not (
+            self.jobs or self.pilots
+        )
 
     def may_go(self, *, named: bool) -> bool:
-        """Whether it may be removed; `named` says that the user named the run's working folder.
+        """Return True if it may be removed; `named`: the user named the run's working folder.
 
-        Without that, a run that was sent on its way without Snakemake, or of which it cannot be
-        told from here whether it lives, is left alone. So is, in any case, one of which not all
-        can be seen, as its end would be written down, and one whose journal cannot be read.
+        Without that, a detached run and one whose status cannot be seen from here are kept. A run
+        that is partly out of reach is always kept, as it would be recorded as ended, and so is one
+        whose journal cannot be read.
         """
-        if self.fate in (RunStatus.DETACHED, RunStatus.UNSEEN):
+        if self.status in (RunStatus.DETACHED, RunStatus.UNSEEN):
             return named
-        return self.fate not in (RunStatus.ALIVE, RunStatus.OUT_OF_REACH, RunStatus.UNREADABLE)
+        return self.status not in (RunStatus.ALIVE, RunStatus.OUT_OF_REACH, RunStatus.UNREADABLE)
 
 
 def is_run(name: str) -> bool:
-    """Whether a folder of this name is one of a run."""
+    """Return True if a folder of this name belongs to a run."""
     return bool(_RUN.fullmatch(name))
 
 
 def is_folder_of(run: str, path: str) -> bool:
-    """Whether `path` can be the folder of a run's files on a cluster, and nothing else."""
+    """Return True if `path` can only be the folder of a run's files on a cluster."""
     names = path.split("/")
     plain = path.startswith("/") and not {"", ".", ".."} & set(names[1:])
     return plain and len(names) > 2 and names[-1] == run and bool(_RUN.fullmatch(run))
+
+
+def place_of(folder: RunFolder) -> Place | None:
+    """Return the location of an unfinished run; None if there is no readable journal."""
+    with suppress(OsgpilotError, OSError):
+        if (folder.path / JOURNAL).exists():
+            with closing(Journal(folder.path / JOURNAL)) as journal:
+                return None if journal.is_finished else journal.place
+    return None
+
+
+def status_of(folder: RunFolder, *, is_here: bool) -> tuple[RunStatus, str]:
+    """Return the status of a run, and the problem with its journal, empty if none.
+
+    What cannot be read proves nothing. `is_here`: the queue of this host has jobs of it.
+    """
+    try:
+        return _status(folder, is_here=is_here), ""
+    except NeverBegunError:
+        return RunStatus.NEVER_BEGUN, ""
+    except JournalDamagedError as error:
+        unknown = lease_age_s(folder) is None
+        return (RunStatus.UNREADABLE if unknown else _without_journal(folder, RunStatus.DEAD)), str(
+            error
+        )
+    except (InputError, MissingPrerequisiteError) as error:
+        return RunStatus.UNREADABLE, str(error)
+    except OSError as error:
+        return RunStatus.UNREADABLE, f"{error.filename or folder.path}: {error.strerror}"
+
+
+def _status(folder: RunFolder, *, is_here: bool) -> RunStatus:
+    if not folder.path.is_dir():
+        return RunStatus.GONE if is_here else RunStatus.UNSEEN
+    if not (folder.path / JOURNAL).exists():
+        # the name shows that the folder belongs to a run
+        bare = is_run(folder.path.name) and folder.is_bare()
+        return RunStatus.NEVER_BEGUN if bare else _without_journal(folder, RunStatus.GONE)
+    with closing(Journal(folder.path / JOURNAL)) as journal:
+        journal.check()
+        holder = journal.holder
+        if journal.is_finished:
+            return RunStatus.FINISHED
+    age_s = lease_age_s(folder)
+    if holder is None:
+        return RunStatus.DETACHED if age_s is not None and age_s < 0 else RunStatus.DEAD
+    return RunStatus.ALIVE if is_alive_in(folder, holder) else RunStatus.DEAD
+
+
+def _without_journal(folder: RunFolder, otherwise: RunStatus) -> RunStatus:
+    """Return the status of a run by its lease alone."""
+    age_s = lease_age_s(folder)
+    return RunStatus.ALIVE if age_s is not None and age_s < LEASE_S else otherwise

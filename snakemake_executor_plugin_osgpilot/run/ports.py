@@ -1,4 +1,4 @@
-"""What the controller needs from the lease and the history."""
+"""Interfaces of the lease and the history as the controller uses them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 
 
 class LeaseWriter(Protocol):
-    """Where a run is written down, and where pilots see that it is alive."""
+    """Writes the record of a run, and the lease by which pilots see that it is alive."""
 
     def write(self) -> None:
-        """Write the record of the run as it is now."""
+        """Write the current record of the run."""
 
     def keep_alive(self) -> None:
-        """Tell pilots that have not started yet whether they are still wanted."""
+        """Renew the lease, and publish which pilots are not wanted any more."""
 
 
 class Recorder(Protocol):
-    """Where what happens is kept for those who look at it."""
+    """Records the history of a run."""
 
     def planned(self, view: View) -> None:
-        """Keep what was just planned for `view`."""
+        """Record the latest plan, made for `view`."""
 
     def follow(self) -> None:
-        """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""
+        """Record changes of jobs and pilots since the last call. Raises `OSError`."""

@@ -1,4 +1,4 @@
-"""Find a run that was cut short in a working folder, and take it up; or begin a new one."""
+"""Resume an interrupted run in a working folder, or create a new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, leftover, unreported
 from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
-from snakemake_executor_plugin_osgpilot.journal.lease import heard_of, is_alive_in
+from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_text
 from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
@@ -31,7 +31,7 @@ from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 @dataclass(frozen=True)
 class AcquiredRun:
-    """A run that is ours now; `resumed` says whether it has an earlier life."""
+    """A run that this process holds; `resumed` is True if it had a previous session."""
 
     folder: RunFolder
     seat: RunIdentity
@@ -39,26 +39,26 @@ class AcquiredRun:
     resumed: bool
 
     def settle_at(self, place: Place) -> None:
-        """Write down where the run has its jobs and pilots from now on.
+        """Record where the run has its jobs and pilots from now on.
 
-        Raises `InputError` where an earlier life has some elsewhere: they would be run twice.
+        Raises `InputError` if a previous session has some elsewhere: they would run twice.
         """
         before = self.journal.place
         with suppress(OSError):
-            # it may have another name now, or be reached by a link
+            # it may have been renamed, or be a link
             if before.home and Path(before.home).samefile(place.home):
                 before = replace(before, home=place.home)
         if before != Place() and (elsewhere := place.differs(before)):
             live = any(not pilot.state.over for pilot in self.journal.pilots())
             if live or self.journal.entries():
                 raise InputError(
-                    f"run {self.seat.run} was cut short, and {elsewhere}; go on with it there, or "
+                    f"run {self.seat.run} was interrupted, and {elsewhere}; resume it there, or "
                     "remove what it left with `osgpilot cleanup`"
                 )
-        self.journal.works_at(place)
+        self.journal.set_place(place)
 
-    def give_back(self) -> None:
-        """Undo the taking, after a start that failed; a new run has nothing that could be left."""
+    def release(self) -> None:
+        """Release the run after a failed start; a new run is finished, as it left nothing."""
         with suppress(OsgpilotError):
             if self.resumed:
                 self.journal.hold(None)
@@ -68,29 +68,29 @@ class AcquiredRun:
 
 
 def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) -> AcquiredRun:
-    """Take up the latest run for the same owner, project and pilot sharing as `wanted` that was
-    cut short, or begin a new one; runs that were never begun are passed over.
+    """Resume the latest interrupted run with the owner, project and pilot sharing of `wanted`.
 
-    Raises `MissingPrerequisiteError` if a process that is alive, or may be, has a run in this
-    folder, or nothing can be written there, `InputError` if a journal is damaged,
-    `OutcomeUnknownError` if one is not written.
+    Create a run if there is none; runs that were never begun are skipped. Raises
+    `MissingPrerequisiteError` if a process that is or may be alive holds a run in this folder, or
+    the folder is not writable; `InputError` if a journal is damaged; `OutcomeUnknownError` if one
+    cannot be written.
     """
     me = this_process()
     with starting(state_folder / "osgpilot", say):
         taken = None
-        for folder, journal in reversed(_cut_short(state_folder, me)):
+        for folder, journal in reversed(_interrupted(state_folder, me)):
             seat = journal.seat
             if taken is None and replace(seat, run=wanted.run) == wanted:
                 taken = AcquiredRun(folder, seat, journal, resumed=True)
                 continue
             journal.close()
             say(
-                f"run {seat.run} of project {seat.project} was cut short; "
-                "`osgpilot cleanup` removes what it left"
+                f"run {seat.run} of project {seat.project} was interrupted; `osgpilot cleanup` "
+                "removes what it left"
             )
         with writing(state_folder):
             taken = taken or _begin(state_folder, wanted)
-            # before there is a holder: other hosts take one without a lease for dead
+            # before there is a holder: to other hosts, a holder without a lease is dead
             (taken.folder.path / LEASE).touch()
         try:
             taken.journal.hold(me)
@@ -100,8 +100,8 @@ def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) ->
     return taken
 
 
-def _cut_short(state_folder: Path, me: RunOwner) -> list[tuple[RunFolder, Journal]]:
-    """Return the runs that nobody works on and that did not come to their end, oldest first."""
+def _interrupted(state_folder: Path, me: RunOwner) -> list[tuple[RunFolder, Journal]]:
+    """Return the unfinished runs that no process holds, oldest first."""
     found = []
     for folder in runs_in(state_folder):
         try:
@@ -126,7 +126,7 @@ def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
     folder = RunFolder.create(state_folder, seat.run)
     try:
         taken = AcquiredRun(folder, seat, Journal(folder.path / JOURNAL, seat), resumed=False)
-        # only now: a folder with nothing but half a journal is that of a run that was never begun
+        # only now: a folder that has nothing but a partial journal marks a run that was never begun
         folder.make_files()
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -135,20 +135,20 @@ def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
 
 
 def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> Leftover:
-    """Ask what became of the jobs of a run that was cut short, and have `queue` go on with them.
+    """Query the state of the jobs of an interrupted run, and have `queue` follow them.
 
-    Raises `OutcomeUnknownError` if the access point does not say: nothing may be submitted then.
+    Raises `OutcomeUnknownError` if the access point does not answer: nothing may be submitted then.
     """
     found = access_point.find()
     entries = taken.journal.entries()
-    # only now: what left the queue before is in the log
-    told = access_point.events()
-    if silent := unreported(entries, found, told):
-        # what its history does not tell either is submitted anew
+    # in this order: a job that has left the queue by now is in the log
+    events = access_point.events()
+    if silent := unreported(entries, found, events):
+        # jobs that are not in its history either are resubmitted
         with suppress(OsgpilotError):
-            told = [*told, *access_point.ended(silent).items()]
-    what = replace(leftover(entries, found, told), past=tuple(taken.journal.past()))
-    queue.restore(what, told)
+            events = [*events, *access_point.ended(silent).items()]
+    what = replace(leftover(entries, found, events), past=tuple(taken.journal.past()))
+    queue.restore(what, events)
     return what
 
 
@@ -159,7 +159,7 @@ def _is_same(holder: RunOwner, me: RunOwner) -> bool:
 def _in_use(folder: RunFolder, holder: RunOwner, me: RunOwner) -> str:
     age_min = max(0.0, me.since_s - holder.since_s) / 60
     return (
-        f"another Snakemake works in this folder: run {folder.path.name}, process {holder.pid} on "
-        f"{holder.host}, for {age_min:.0f} min, {heard_of(folder)}; end it first, or "
-        "use another working folder"
+        f"another Snakemake is running in this folder: run {folder.path.name}, process "
+        f"{holder.pid} on {holder.host}, for {age_min:.0f} min, {lease_age_text(folder)}; end it "
+        "first, or use another working folder"
     )

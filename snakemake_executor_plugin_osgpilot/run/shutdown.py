@@ -1,4 +1,4 @@
-"""The ends of a run that we see coming: nothing left, or all left as it is to go on later."""
+"""Orderly end of a run: remove everything, or detach from it so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Say = Callable[[str], None]
 DETACH = "detach"
 
 DETACHED_FOR_S = 7 * 24 * 3600.0
-"""How long pilots of a detached run go on without a sign of life from it."""
+"""Time that pilots of a detached run keep running without a renewed lease."""
 
 
 def finish(folder: RunFolder, journal: Journal) -> None:
-    """Remove the folders of jobs that came to no end, and keys; note that nothing is left.
+    """Remove keys and the folders of jobs that did not end; record the run as finished.
 
-    Those of failed jobs stay, to be looked at, but for files with secrets that a kill has left
-    there. Raises `OutcomeUnknownError`, or `RunTakenOverError`: nothing is removed then.
+    Folders of failed jobs are kept for inspection, without the files with secrets that a kill may
+    have left. Raises `OutcomeUnknownError` or `RunTakenOverError`; nothing is removed then.
     """
     journal.check_held()
     for entry in journal.entries():
@@ -45,46 +45,46 @@ def finish(folder: RunFolder, journal: Journal) -> None:
 
 
 class Closable(Protocol):
-    """What has a process or a file to close."""
+    """An object that holds a process or a file."""
 
     def close(self) -> None: ...
 
 
 class Ending:
-    """Ends one run. `on_exit` is what the user wishes for Ctrl-C: `cancel` or `detach`."""
+    """Ends one run. `on_exit` is the action on Ctrl-C: `cancel` or `detach`."""
 
     def __init__(
         self, controller: RunController, access_point: Closable, cluster: Cluster,
-        taken: AcquiredRun, fleet: PilotManager, on_exit: str, heard: tuple[Say, Say],
+        taken: AcquiredRun, fleet: PilotManager, on_exit: str, outputs: tuple[Say, Say],
     ) -> None:  # fmt: skip
         self._controller, self._access_point, self._taken = controller, access_point, taken
         self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
-        self._say, self._warn = heard
+        self._say, self._warn = outputs
 
     @property
     def detaches(self) -> bool:
-        """Whether Ctrl-C leaves jobs and pilots where they are."""
+        """True if Ctrl-C leaves jobs and pilots running."""
         return self._on_exit == DETACH
 
     def listen(self) -> None:
-        """Have SIGTERM act as Ctrl-C if that detaches; Snakemake would wait for running jobs."""
+        """Make SIGTERM act like Ctrl-C if that detaches; Snakemake would wait for running jobs."""
         if self.detaches and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def end(self, *, interrupted: bool) -> None:
-        """End jobs and pilots; where the user has `interrupted` the run, leave them if wished."""
+        """End jobs and pilots; keep them if the run was `interrupted` and detaches."""
         with suppress(OutcomeUnknownError):
             self._taken.journal.check_held()
         if interrupted and self.detaches:
-            self._leave()
+            self._detach()
         elif self._controller.close(hurry=interrupted):
             with suppress(OsgpilotError):
                 finish(self._taken.folder, self._taken.journal)
         else:
-            # what Slurm starts yet is to leave at once
+            # pilots that Slurm still starts exit at once
             with suppress(OsgpilotError):
                 self._cluster.lend(self._taken.folder, 0.0)
-            self._let_go()
+            self._release()
         if not self._fleet.live:
             self._clear_cluster()
         self._cluster.host.close()
@@ -98,18 +98,18 @@ class Ending:
             there = self._cluster.folder(self._taken.folder).path
             self._warn(f"could not remove {there} from the cluster: {error}")
 
-    def _leave(self) -> None:
+    def _detach(self) -> None:
         self._controller.stop(hurry=True)
         with suppress(OsgpilotError):
             self._cluster.lend(self._taken.folder, time.time() + DETACHED_FOR_S)
         with suppress(OsgpilotError):
-            self._taken.journal.pilots_are(self._fleet.pilots)
-        self._let_go()
+            self._taken.journal.record_pilots(self._fleet.pilots)
+        self._release()
         self._say(
-            f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} go on "
-            "without Snakemake: the same command goes on with them, `osgpilot cleanup` ends them"
+            f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} keep running "
+            "without Snakemake: the same command resumes the run, `osgpilot cleanup` ends it"
         )
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         with suppress(OsgpilotError):
             self._taken.journal.hold(None)

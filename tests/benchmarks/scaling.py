@@ -11,6 +11,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE
 from test_scaling import ROUNDS
 
-from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
+from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
+from snakemake_executor_plugin_osgpilot.report.summary import view
 
 BAG = """
 rule all:
@@ -75,7 +77,7 @@ def measure(snakefile: str, folder: Path, options: list[str]) -> dict[str, Any]:
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
-    return runs.newest(folder)
+    return view(Watched(find(folder)).look(), time.time(), alive=False).plain()
 
 
 def report(name: str, record: dict[str, Any]) -> None:

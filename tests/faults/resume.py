@@ -180,7 +180,7 @@ def differs(trial: Trial, calm: Trial) -> bool:
     print(f"jobs {len(once)}, executions {ran.total()}, not as often as undisturbed: {more}")
     print(f"outputs as undisturbed: {same}; nothing left: {nothing_left()}", flush=True)
     said = (trial.folder / "said").read_text()
-    print(*(line for line in said.splitlines() if "submitted again" in line), sep="\n")
+    print(*(line for line in said.splitlines() if "resubmitted" in line), sep="\n")
     if same and not more and ran.keys() == once.keys() and nothing_left():
         return False
     print(said)

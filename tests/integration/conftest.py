@@ -18,7 +18,8 @@ import pytest
 import yaml
 from tls import Trusted
 
-from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
+from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
+from snakemake_executor_plugin_osgpilot.report.summary import view
 
 PATIENCE_S = 240
 
@@ -129,7 +130,9 @@ class Workflow:
         return (self.folder / "said").read_text()
 
     def record(self) -> dict:
-        return runs.newest(self.folder)
+        """Return the latest run as `osgpilot status --json` prints it."""
+        watched = Watched(find(self.folder))
+        return view(watched.look(), time.time(), alive=watched.is_alive()).plain()
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:

@@ -34,9 +34,7 @@ def refused(workflow):
 
 def test_no_project(refused):
     said = refused(project=None)
-    assert (
-        "say --osgpilot-project, or put it into the environment variable OSG_PROJECT_NAME" in said
-    )
+    assert "set --osgpilot-project, the environment variable OSG_PROJECT_NAME" in said
 
 
 def test_a_project_that_cannot_be_one(refused):

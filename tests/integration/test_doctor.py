@@ -77,7 +77,7 @@ SETUPS = {
     "token that others can read": Broken(
         "token", "can be read by others", "run: chmod 600", token=readable_by_others
     ),
-    "token that has ended": Broken("token", "ended 1 d", "support@osg-htc.org", token=ended),
+    "token that has ended": Broken("token", "expired 1 d", "support@osg-htc.org", token=ended),
     "token for something else": Broken(
         "token",
         "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER",

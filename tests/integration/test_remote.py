@@ -179,9 +179,9 @@ def test_what_a_token_says_is_told_and_that_it_ends_too_early(remote, monkeypatc
     remote.snakefile(RULE.replace("    shell", '    resources: ospool="maybe"\n    shell'))
     assert remote.run() == 1
     assert "the resource ospool is 'maybe'" in remote.said
-    said = "token for the access point: alice@localpool at localpool, may READ WRITE, ends in 14"
+    said = "token for the access point: alice@localpool at localpool, may READ WRITE, expires in 14"
     assert said in remote.said
-    assert f"the token in {file} ends in 14 min, before 1 h are over" in remote.said
+    assert f"the token in {file} expires in 14 min, before 1 h are over" in remote.said
     assert "condor_token_fetch -authz READ -authz WRITE` and put it into that file" in remote.said
     assert "eyJ" not in remote.said
 
@@ -238,7 +238,7 @@ def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote
     until(lambda: len(there("JobStatus == 4")) > 2, "more jobs that end with nobody there")
     remote.write_site(REMOTE)
     assert remote.run(*resuming(shared)) == 0, remote.said
-    assert "taking up run" in remote.said
+    assert "resuming run" in remote.said
     assert (remote.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert executions(shared) == [str(n) for n in range(JOBS)]
     assert not jobs_there()

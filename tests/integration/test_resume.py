@@ -82,7 +82,7 @@ def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
     until(lambda: len(list(counted.folder.glob("out/*"))) == 2, "two outputs")
     until(lambda: len(executions(shared)) == 6, "six executions")
     refused = counted.run_beside(*options(shared))
-    assert f"another Snakemake works in this folder: run {run_folder(counted).name}" in refused
+    assert f"another Snakemake is running in this folder: run {run_folder(counted).name}" in refused
     assert f"process {first.pid} on " in refused
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
@@ -105,7 +105,7 @@ def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, s
     until(lambda: len(executions(shared)) == 6, "six executions")
     os.kill(first.pid, sign)
     assert first.wait(60) != 0
-    assert "the same command goes on with them" in counted.said
+    assert "the same command resumes the run" in counted.said
     assert len(jobs_in_queue()) == 6
     waiting = idle()
     assert len(waiting) == 2
@@ -174,7 +174,7 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
                 found.append(file.readlink().name)
         return "asking" in found
 
-    until(lambda: "taking up run" in workflow.said or asks(), "the next start to ask")
+    until(lambda: "resuming run" in workflow.said or asks(), "the next start to ask")
     worker.resume()
     assert following.wait(PATIENCE_S) == 0, workflow.said
     assert "4 job(s) are there from before" in workflow.said
@@ -189,7 +189,7 @@ def test_jobs_of_a_lost_submission_that_ended_meanwhile_do_not_run_again(workflo
     until(lambda: not jobs_in_queue(), "the jobs to leave the queue")
     assert workflow.run(*options(shared)) == 0, workflow.said
     assert executions(shared) == ["0", "1", "2", "3"]
-    assert "submitted again" not in workflow.said
+    assert "resubmitted" not in workflow.said
     assert nothing_left()
 
 
@@ -300,9 +300,9 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
 
     assert "say --yes" in cleanup()
     fates = {each["run"]: each["fate"] for each in json.loads(cleanup("--json"))}
-    assert fates[dead_run] == "was cut short"
+    assert fates[dead_run] == "interrupted"
     assert fates[deleted_run] == "its journal is gone"
-    assert fates[run_folder(counted).name] == "goes on"
+    assert fates[run_folder(counted).name] == "running"
     assert len(jobs_in_queue()) == 12
     assert (status(dead), status(counted)) == (4, 0)
 

@@ -80,7 +80,7 @@ def fates(said: str) -> dict[str, str]:
 def seen_from_elsewhere(pool: Pool, name: str, host: str) -> str:
     """How a run stands on another host than its own, when it is long since it was heard of."""
     folder = pool.work / name
-    assert fates(cleanup(pool, "--dir", str(folder), "--yes", host=host)) == {name: "goes on"}
+    assert fates(cleanup(pool, "--dir", str(folder), "--yes", host=host)) == {name: "running"}
     (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")
     pool.say("touch", "--date=1 hour ago", str(lease))
     return fates(cleanup(pool, "--dir", str(folder), "--yes", host=host))[name]
@@ -91,7 +91,7 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     fate = seen_from_elsewhere(dead, "far", "ap")
     assert fate == "out of reach from here", "its pilots are in the Slurm of login"
     shown = cleanup(dead, host="login")
-    assert fates(shown)["far"] == "was cut short", "found by its pilots, its jobs by its journal"
+    assert fates(shown)["far"] == "interrupted", "found by its pilots, its jobs by its journal"
     assert "ap.localpool, here" in shown
     assert "say --yes" in shown
     (told,) = [each for each in json.loads(cleanup(dead, "--json", host="login")) if each["may_go"]]

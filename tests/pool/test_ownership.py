@@ -61,7 +61,7 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     pid = pool.say("pgrep", "-o", "-u", "alice", "-f", "python -m snakemake --executor")
     for host in SITES:
         told = refused(pool, host)
-        assert f"another Snakemake works in this folder: run {lease(pool).parent.name}" in told
+        assert f"another Snakemake is running in this folder: run {lease(pool).parent.name}" in told
         assert f"process {pid} on login" in told
 
     pool.say("kill", "-KILL", pid, user="root")

@@ -140,7 +140,7 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
         assert ap.say("cat", f"{HERE}/out/{n}", host="ap") == "start\nend"
     told, lost = said(ap), ap.say("cat", "/home/alice/answer")
     assert f"pilot {lost} on" in told, "the one whose answer got lost was found by its name"
-    assert "could look after the pilots again" in told
+    assert "could manage the pilots again" in told
     names = ap.say("squeue", "--noheader", "--me", "--states=all", "--format=%j").splitlines()
     recorded = json.loads(in_run(ap, "record.json"))["pilots"]
     assert sorted(names) == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"

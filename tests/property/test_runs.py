@@ -1,4 +1,4 @@
-"""Laws that hold over whole runs: the real planner in a small world whose time moves in ticks."""
+"""Invariants of whole runs: the real planner in a small simulated world."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -177,7 +177,7 @@ def test_every_job_ends_within_the_limits_and_no_pilot_is_left(world: World):
 
 @settings(max_examples=40)
 @given(worlds)
-def test_the_same_run_twice_is_the_same(world: World):
+def test_simulated_run_is_deterministic(world: World):
     """No hidden clock, no order of a set: what happened can be played again."""
     twin = deepcopy(world)
     for each in (world, twin):

@@ -1,4 +1,4 @@
-"""Texts of others: shown without driving anything, kept as they are, and without secrets."""
+"""Texts of jobs and nodes: printable, preserved in the history, without secrets."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ SECRETS = st.text(st.characters(exclude_categories=("Cs",)), min_size=LENGTH_MIN
 
 @given(ANY)
 @example("\x9b1A\u202e\r\n\t\udcff\ud800\x00")
-def test_what_is_shown_drives_nothing_and_has_an_encoding(text):
+def test_printable_text_has_no_controls_and_is_encodable(text):
     shown = printable(text)
     assert all(line.replace("\xa0", " ").isprintable() for line in shown.split("\n"))
     assert shown.encode().decode() == shown
@@ -34,14 +34,12 @@ def test_what_is_shown_drives_nothing_and_has_an_encoding(text):
 
 
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
-def test_an_ordinary_text_is_shown_as_it_is(text):
+def test_ordinary_text_is_unchanged(text):
     assert printable(text) == one_line(text) == storable(text) == text
 
 
 @given(SECRETS, st.binary(max_size=40), st.binary(max_size=40), st.integers(4, 90))
-def test_a_secret_does_not_come_through_in_base64_with_whatever_is_around_it(
-    secret, before, after, width
-):
+def test_secret_is_masked_inside_any_base64(secret, before, after, width):
     redact = Redactor([secret])
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         encoded = encode(before + secret.encode() + after).decode()
@@ -55,7 +53,7 @@ def test_a_secret_does_not_come_through_in_base64_with_whatever_is_around_it(
 
 
 @given(SECRETS, ANY, ANY)
-def test_a_secret_does_not_come_through_as_it_is_or_escaped(secret, before, after):
+def test_secret_is_masked_literally_and_escaped(secret, before, after):
     redact = Redactor([secret])
     for form in (secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]):
         assert MASK in redact(f"{before} {form} {after}")
@@ -63,13 +61,13 @@ def test_a_secret_does_not_come_through_as_it_is_or_escaped(secret, before, afte
 
 
 @given(st.lists(st.text("abcdefghij", min_size=LENGTH_MIN, max_size=12), min_size=1, max_size=5))
-def test_no_line_of_a_secret_with_several_comes_through(lines):
+def test_each_line_of_a_secret_is_masked(lines):
     redact = Redactor(["\n".join(lines)])
     assert all(redact(f"<{line}>") == f"<{MASK}>" for line in lines)
 
 
 @given(st.text(max_size=LENGTH_MIN - 1), ANY)
-def test_a_short_value_does_not_make_a_text_noise(value, text):
+def test_short_values_are_not_masked(value, text):
     assert Redactor([value, ""])(text) == Redactor()(text)
 
 
@@ -78,7 +76,7 @@ def test_a_short_value_does_not_make_a_text_noise(value, text):
     st.text(" ,.\n", max_size=300),
     st.integers(0, 500),
 )
-def test_the_end_of_a_text_does_not_begin_within_a_secret(secret, noise, cut):
+def test_tail_does_not_begin_within_a_secret(secret, noise, cut):
     redact = Redactor([secret])
     text = f"{secret}\n{noise}{secret}{noise}"[cut:]
     shown = redact.tail(text)
@@ -88,7 +86,7 @@ def test_the_end_of_a_text_does_not_begin_within_a_secret(secret, noise, cut):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(ANY, max_size=5))
-def test_every_text_comes_back_from_the_history_as_it_was(tmp_path, texts):
+def test_every_text_survives_the_history(tmp_path, texts):
     path = tmp_path / HISTORY
     path.unlink(missing_ok=True)
     history = History(path)
@@ -132,7 +130,7 @@ def histories(draw):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(content=histories(), alive=st.booleans())
-def test_one_damaged_line_hides_itself_and_no_other(tmp_path, content, alive):
+def test_damaged_line_hides_only_itself(tmp_path, content, alive):
     path = tmp_path / HISTORY
     path.write_bytes(content)
     story = Story().take(read(path)[0])

@@ -1,4 +1,4 @@
-"""Whatever a token file holds, reading it ends with an answer that does not show it."""
+"""Any content of a token file gets a check result that does not show it."""
 
 import base64
 import json

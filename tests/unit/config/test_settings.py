@@ -1,4 +1,4 @@
-"""The settings as Snakemake's own parser reads them: command line, profile, environment."""
+"""Settings as parsed by Snakemake: command line, profile, environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+from snakemake_executor_plugin_osgpilot.config.run_options import options_of
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
@@ -86,14 +86,14 @@ def help_of():
     return lambda name: actions[option(name)]
 
 
-def test_every_setting_is_tried_here():
+def test_every_setting_is_covered():
     assert set(GIVEN) == set(FIELDS)
     for name, (_, meaning) in GIVEN.items():
         assert meaning != FIELDS[name].default
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_a_setting_means_the_same_wherever_it_is_given(read, tmp_path, name):
+def test_setting_has_same_meaning_from_every_source(read, tmp_path, name):
     text, meaning = GIVEN[name]
     profile = tmp_path / "profile"
     profile.mkdir()
@@ -105,7 +105,7 @@ def test_a_setting_means_the_same_wherever_it_is_given(read, tmp_path, name):
     assert on_the_command_line == in_a_profile == in_the_environment
 
 
-def test_the_command_line_counts_before_the_environment_and_that_before_a_profile(read, tmp_path):
+def test_command_line_overrides_environment_overrides_profile(read, tmp_path):
     (tmp_path / "config.yaml").write_text("osgpilot-max-pilots: 5\nosgpilot-max-pending: 5\n")
     settings = read(
         "--profile", str(tmp_path), "--osgpilot-max-cores", "7",
@@ -117,7 +117,7 @@ def test_the_command_line_counts_before_the_environment_and_that_before_a_profil
 @pytest.mark.parametrize("text", ["/data,/scratch", "[/data, /scratch]"])
 def test_a_list_in_the_environment_has_commas(read, text):
     settings = read(shared_prefixes=text)
-    assert wishes_of(settings).shared_folders == ("/data", "/scratch")
+    assert options_of(settings).shared_folders == ("/data", "/scratch")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_list_in_the_environment_has_commas(read, text):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("environment", [False, True], ids=["argument", "variable"])
-def test_a_value_of_another_kind_is_refused_by_name(read, capsys, name, text, why, environment):
+def test_value_of_wrong_type_is_refused_by_name(read, capsys, name, text, why, environment):
     given = ((), {name: text}) if environment else ((option(name), text), {})
     with pytest.raises(SystemExit):
         read(*given[0], **given[1])
@@ -152,7 +152,7 @@ def test_a_value_of_another_kind_is_refused_by_name(read, capsys, name, text, wh
         ("shared_prefixes", "data", "give absolute paths"),
     ],
 )  # fmt: skip
-def test_a_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):
+def test_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):
     settings = read(f"{option(name)}={text}")
     with pytest.raises(InputError) as refused:
         checked(settings)
@@ -161,11 +161,11 @@ def test_a_number_out_of_range_is_refused_with_the_range(read, name, text, allow
 
 
 def checked(settings):
-    """Take settings in as a run does at its start."""
-    wishes_of(settings).limits.check()
+    """Read settings as a run does at its start."""
+    options_of(settings).limits.check()
 
 
-def test_without_a_site_file_both_ways_to_name_it_are_said(read):
+def test_missing_site_file_error_names_both_sources(read):
     from snakemake_interface_common.exceptions import WorkflowError
 
     with pytest.raises(WorkflowError, match=f"{option('site')} .*{variable('site')}"):
@@ -173,13 +173,13 @@ def test_without_a_site_file_both_ways_to_name_it_are_said(read):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_the_help_says_default_choices_and_unit(help_of, name):
+def test_help_has_default_choices_and_unit(help_of, name):
     field, action = FIELDS[name], help_of(name)
     assert action.metavar != "VALUE"
     for choice in field.metadata.get("choices", ()):
         assert f"({choice}" in action.help
     if field.metadata.get("required"):
-        assert "Has to be given." in action.help
+        assert "Required." in action.help
     elif field.default is None:
         assert "[default: " in action.help
     else:

@@ -1,4 +1,4 @@
-"""Site files: what is read, and what is said about mistakes."""
+"""Site files: values and error messages."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_pilot_offers_the_gpus_of_its_allocation(site_file):
 BEHIND_SSH = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "/images/pilot.sif")
 
 
-def test_where_slurm_is_behind_ssh_paths_are_left_to_the_cluster(site_file):
+def test_paths_behind_ssh_are_expanded_by_the_cluster(site_file):
     site = load(site_file(BEHIND_SSH + "slurm:\n  ssh: me@login\n"))
     assert (site.slurm.ssh, str(site.token), site.image) == ("me@login", "~/t", "/images/pilot.sif")
     with pytest.raises(InputError, match="`token` is a path on the cluster"):
@@ -92,7 +92,7 @@ def test_a_folder_on_the_cluster_needs_its_host(site_file):
         load(site_file(GOOD + "slurm:\n  folder: ~/x\n"))
 
 
-def test_home_and_images_that_are_fetched(site_file):
+def test_home_folder_and_image_urls(site_file):
     text = GOOD.replace("token: token", "token: ~/t").replace("pilot.sif", "docker://a/b:1")
     site = load(site_file(text))
     assert site.token == Path.home() / "t"
@@ -118,7 +118,7 @@ def test_home_and_images_that_are_fetched(site_file):
         (GOOD + "slurm:\n  gpu_type: a100\n", r"`slurm.gpu_type` needs `pilot.gpus`"),
     ],
 )
-def test_a_mistake_is_named_with_line_and_key(site_file, text, complaint):
+def test_error_has_line_and_key(site_file, text, complaint):
     with pytest.raises(InputError, match=complaint) as raised:
         load(site_file(text))
     assert "\n" not in str(raised.value)
@@ -155,24 +155,24 @@ access_point:
 """
 
 
-def test_jobs_can_be_sent_to_an_access_point_elsewhere(site_file):
+def test_jobs_can_be_submitted_to_remote_access_point(site_file):
     assert load(site_file(GOOD)).access_point is None
     own = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
     assert own.access_point == RemoteSchedd("ap40.example.org", poll_s=5)
 
 
-def test_an_access_point_of_the_ospool_is_not_asked_more_often_than_it_wants(site_file):
+def test_poll_interval_of_ospool_access_point_is_bounded(site_file):
     with pytest.raises(InputError, match=r"`access_point.poll_s` is 5; .* every 60 s at most"):
         load(site_file(GOOD + ELSEWHERE))
 
 
 @pytest.mark.parametrize("bad", ["schedd: a b", "schedd: '$(X)'", "collector: cm.example.org"])
-def test_an_access_point_needs_a_name_that_can_be_one(site_file, bad):
+def test_access_point_needs_a_valid_name(site_file, bad):
     with pytest.raises(InputError, match=r"`access_point\.schedd`"):
         load(site_file(f"{GOOD}access_point:\n  {bad}\n"))
 
 
-def test_the_user_can_name_another_access_point_or_the_one_here(site_file):
+def test_setting_overrides_access_point(site_file):
     elsewhere = load(site_file(GOOD + "central_manager: cm.example.org\n" + ELSEWHERE))
     here = load(site_file(GOOD))
     assert chosen_schedd(None, elsewhere) == RemoteSchedd("ap40.example.org", poll_s=5)
@@ -190,6 +190,6 @@ def test_scratch_is_a_path_that_may_have_variables(site_file, scratch):
 
 
 @pytest.mark.parametrize("scratch", ["local", "$(id)", "/a;b", "${LOCAL}", "/a$", "`id`"])
-def test_scratch_that_a_shell_would_change_is_refused(site_file, scratch):
+def test_scratch_that_a_shell_would_expand_is_refused(site_file, scratch):
     with pytest.raises(InputError, match="scratch"):
         load(site_file(GOOD + f"scratch: {scratch!r}\n"))

@@ -12,7 +12,7 @@ from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
-from snakemake_executor_plugin_osgpilot.config.run_options import policy_of, wishes_of
+from snakemake_executor_plugin_osgpilot.config.run_options import options_of, policy_of
 from snakemake_executor_plugin_osgpilot.config.site import load
 
 EXAMPLE = ROOT / "example-workflow"
@@ -51,7 +51,7 @@ def test_there_is_a_profile_for_each_place_of_snakemake():
 def test_a_profile_and_its_site_file_are_taken(profile):
     _, settings = read(profile)
     PLUGIN.validate_settings(settings)
-    wishes = wishes_of(settings)
+    wishes = options_of(settings)
     wishes.limits.check()
     assert policy_of(load(wishes.site_file), wishes.limits).offers
 

@@ -1,4 +1,4 @@
-"""The journal: written before anything is asked for, read by the next life of the run."""
+"""The journal: written before each action, read by the next session of the run."""
 
 import sqlite3
 from contextlib import closing
@@ -55,11 +55,11 @@ def note(journal, *keys, identity=None):
 
 
 def later(path):
-    """Open the journal as the next life does; nothing was closed before."""
+    """Open the journal as the next session does; nothing was closed before."""
     return closing(Journal(path))
 
 
-def test_what_is_intended_is_known_to_the_next_life_without_an_id(journal, path):
+def test_intended_job_is_known_to_next_session_without_id(journal, path):
     note(journal, "1", "2")
     journal.intend(["1"])
     with later(path) as found:
@@ -67,7 +67,7 @@ def test_what_is_intended_is_known_to_the_next_life_without_an_id(journal, path)
         assert found.seat == SEAT
 
 
-def test_ids_are_known_once_they_were_answered(journal, path):
+def test_ids_are_known_after_submission(journal, path):
     note(journal, "1", "2")
     journal.intend(["1", "2"])
     journal.submitted({"2": "7.1"})
@@ -75,7 +75,7 @@ def test_ids_are_known_once_they_were_answered(journal, path):
         assert [entry.job_id for entry in found.entries()] == ["", "7.1"]
 
 
-def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
+def test_settled_job_is_no_longer_an_entry(journal, path):
     note(journal, "1", "2")
     journal.intend(["1", "2"])
     ended = replace(
@@ -89,7 +89,7 @@ def test_what_snakemake_was_told_of_is_no_entry_any_more(journal, path):
         assert past == Past("map", CLASS, True, 7.5, 3.0, 9.5, PILOT.name, "42", "identity-1")
 
 
-def test_a_journal_of_the_first_version_goes_on(path):
+def test_journal_of_first_version_is_usable(path):
     with closing(sqlite3.connect(path)) as db:
         db.executescript(f"{schema.MIGRATIONS[0]}; PRAGMA user_version = 1")
         db.execute("INSERT INTO run (one, run, owner, project) VALUES (1, 'r1', 'alice', 'P')")
@@ -105,7 +105,7 @@ def test_a_journal_of_the_first_version_goes_on(path):
         assert [past.succeeded for past in found.past()] == [False]
 
 
-def test_a_job_has_one_entry_the_latest(journal):
+def test_latest_entry_replaces_earlier_ones_of_a_job(journal):
     note(journal, "1", identity="same")
     journal.intend(["1"])
     note(journal, "2", identity="same")
@@ -113,22 +113,22 @@ def test_a_job_has_one_entry_the_latest(journal):
     assert [entry.key for entry in journal.entries()] == ["2"]
 
 
-def test_a_key_is_submitted_again_without_a_new_entry(journal):
+def test_resubmitted_key_gets_no_new_entry(journal):
     note(journal, "1")
     journal.intend(["1"])
     journal.intend(["1"])
     assert [entry.key for entry in journal.entries()] == ["1"]
 
 
-def test_pilots_come_back_as_they_were_seen_last(journal, path):
+def test_pilots_are_restored_as_last_recorded(journal, path):
     seen = replace(PILOT, state=PilotState.DONE, allocation_id="4", started_s=9.5, ended_s=60.0)
-    journal.pilots_are([PILOT])
-    journal.pilots_are([seen, replace(PILOT, name="osgpilot-r1-2")])
+    journal.record_pilots([PILOT])
+    journal.record_pilots([seen, replace(PILOT, name="osgpilot-r1-2")])
     with later(path) as found:
         assert found.pilots() == [seen, replace(PILOT, name="osgpilot-r1-2")]
 
 
-def test_holder_and_end_are_written_down(journal, path):
+def test_holder_and_end_are_recorded(journal, path):
     me = this_process()
     journal.hold(me)
     with later(path) as found:
@@ -140,7 +140,7 @@ def test_holder_and_end_are_written_down(journal, path):
         assert found.is_finished
 
 
-def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
+def test_previous_holder_cannot_write(journal, path):
     journal.hold(this_process())
     note(journal, "1", "2")
     journal.intend(["1"])
@@ -154,11 +154,11 @@ def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
             lambda: journal.intend(["2"]),
             lambda: journal.submitted({"1": "3.0"}),
             lambda: journal.settled([job("1")]),
-            lambda: journal.pilots_are([PILOT]),
-            lambda: journal.pilots_are([]),
+            lambda: journal.record_pilots([PILOT]),
+            lambda: journal.record_pilots([]),
             lambda: journal.hold(this_process()),
             lambda: journal.hold(None),
-            lambda: journal.works_at(Place("here")),
+            lambda: journal.set_place(Place("here")),
             journal.finish,
             journal.check_held,
         )
@@ -175,7 +175,7 @@ def test_whoever_was_overtaken_writes_nothing_any_more(journal, path):
         journal.check_held()
 
 
-def test_of_two_that_take_a_run_at_a_time_one_has_it(journal, path):
+def test_one_of_two_concurrent_takers_holds_the_run(journal, path):
     with later(path) as one, later(path) as other:
         one.hold(this_process())
         with pytest.raises(RunTakenOverError, match=f"process {this_process().pid}"):
@@ -183,7 +183,7 @@ def test_of_two_that_take_a_run_at_a_time_one_has_it(journal, path):
         one.check_held()
 
 
-def test_a_run_that_was_given_back_and_taken_again_is_not_that_of_before(journal, path):
+def test_released_and_retaken_run_is_lost_to_first_holder(journal, path):
     journal.hold(this_process())
     journal.hold(None)
     journal.check_held()
@@ -194,7 +194,7 @@ def test_a_run_that_was_given_back_and_taken_again_is_not_that_of_before(journal
         journal.check_held()
 
 
-def test_whether_a_run_is_held_is_not_concluded_from_silence(journal, path):
+def test_failed_read_does_not_prove_a_lost_run(journal, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         journal._db.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN EXCLUSIVE")
@@ -206,7 +206,7 @@ def test_whether_a_run_is_held_is_not_concluded_from_silence(journal, path):
 
 @pytest.mark.parametrize("column", ["holder", "place", "scope"])
 @pytest.mark.parametrize("text", ["{", "[1]", '{"color": 3}'])
-def test_a_row_that_was_not_written_by_us_is_damage(journal, path, column, text):
+def test_malformed_row_is_damage(journal, path, column, text):
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"UPDATE run SET {column} = ?", (text,))
         db.commit()
@@ -214,7 +214,7 @@ def test_a_row_that_was_not_written_by_us_is_damage(journal, path, column, text)
         getattr(journal, "seat" if column == "scope" else column)
 
 
-def test_a_journal_that_somebody_keeps_locked_is_not_damaged(journal, path):
+def test_locked_journal_is_not_damaged(journal, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         journal._db.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN EXCLUSIVE")
@@ -222,7 +222,7 @@ def test_a_journal_that_somebody_keeps_locked_is_not_damaged(journal, path):
             journal.check()
 
 
-def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
+def test_failed_write_is_reported_and_retried(journal, path):
     note(journal, "1", "2")
     journal.intend(["1"])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -237,14 +237,14 @@ def test_what_cannot_be_written_is_said_and_tried_again(journal, path):
     assert {e.key: e.job_id for e in journal.entries()} == {"1": "3.0", "2": ""}
 
 
-def test_a_damaged_journal_is_one_clear_error(path):
+def test_damaged_journal_is_one_clear_error(path):
     path.with_name("lease").touch()
     path.write_bytes(b"SQLite format 3\0" + b"nonsense" * 200)
     with pytest.raises(InputError, match=r"is damaged.*osgpilot cleanup"):
         Journal(path)
 
 
-def test_a_journal_whose_pages_are_damaged_is_found_out(path):
+def test_damaged_pages_are_detected(path):
     with closing(Journal(path, SEAT)) as journal:
         note(journal, *(f"{n:06}" for n in range(500)))
         journal.intend([f"{n:06}" for n in range(500)])
@@ -255,14 +255,14 @@ def test_a_journal_whose_pages_are_damaged_is_found_out(path):
         found.check()
 
 
-def test_a_journal_that_is_not_there_or_cannot_be_written_is_one_clear_error(path, tmp_path):
+def test_missing_or_unwritable_journal_is_one_clear_error(path, tmp_path):
     with pytest.raises(MissingPrerequisiteError, match="cannot be used"):
         Journal(path)
     with pytest.raises(MissingPrerequisiteError, match="cannot be created: No such file"):
         Journal(tmp_path / "no-such-folder" / "journal.sqlite", SEAT)
 
 
-def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
+def test_older_journal_is_migrated(path, monkeypatch):
     with closing(Journal(path, SEAT)) as journal:
         note(journal, "1")
         journal.intend(["1"])
@@ -273,7 +273,7 @@ def test_a_journal_of_an_older_version_is_brought_up_to_date(path, monkeypatch):
         assert found._read("PRAGMA user_version") == [(len(more),)]
 
 
-def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+def test_failed_migration_changes_nothing(path, monkeypatch):
     Journal(path, SEAT).close()
     right = schema.MIGRATIONS
     half = "ALTER TABLE jobs ADD COLUMN note TEXT; SELECT nonsense FROM nowhere"
@@ -286,7 +286,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
         assert "note" not in {row[1] for row in found._read("PRAGMA table_info(jobs)")}
 
 
-def test_a_journal_of_a_newer_version_is_left_alone(path):
+def test_newer_journal_is_refused(path):
     Journal(path, SEAT).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")

@@ -1,4 +1,4 @@
-"""What is kept of a run, and what a reader makes of it."""
+"""The history of a run, as written and as read."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def told(tmp_path, monkeypatch):
     return Told(tmp_path)
 
 
-def test_a_job_is_told_from_hand_over_to_end_with_what_it_took(told):
+def test_history_has_each_state_and_usage_of_a_job(told):
     told.add("a")
     told.tick()
     assert told.story.jobs["a"].state == "waiting"
@@ -81,7 +81,7 @@ def test_a_job_is_told_from_hand_over_to_end_with_what_it_took(told):
     ]
 
 
-def test_each_start_in_vain_is_told_with_its_reason(told):
+def test_each_failed_start_is_recorded_with_its_reason(told):
     told.add("a")
     told.tick()
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
@@ -93,7 +93,7 @@ def test_each_start_in_vain_is_told_with_its_reason(told):
     assert job.text == "preempted"
 
 
-def test_a_pilot_is_told_with_the_times_of_its_states(told):
+def test_pilot_is_recorded_with_times_of_its_states(told):
     told.add("a")
     told.tick()
     told.slurm.show(Seen.QUEUED, reason="Priority")
@@ -110,7 +110,7 @@ def test_a_pilot_is_told_with_the_times_of_its_states(told):
     assert told.story.is_over
 
 
-def test_plans_are_kept_when_they_decide_something_and_now_and_then_for_their_numbers(told):
+def test_plans_are_recorded_on_decisions_and_periodically(told):
     told.add("a")
     told.tick()
     told.tick()
@@ -123,7 +123,7 @@ def test_plans_are_kept_when_they_decide_something_and_now_and_then_for_their_nu
     assert len([line for line in told.lines() if line["kind"] == "plan"]) == 3
 
 
-def test_what_was_told_twice_after_a_crash_changes_nothing(told):
+def test_repeated_lines_change_nothing(told):
     told.add("a", "b")
     told.tick()
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
@@ -136,7 +136,7 @@ def test_what_was_told_twice_after_a_crash_changes_nothing(told):
         assert len(job.attempts) == len(twice.jobs[key].attempts)
 
 
-def test_lines_of_a_kind_nobody_knows_and_damaged_ones_are_left_out(tmp_path):
+def test_unknown_and_damaged_lines_are_skipped(tmp_path):
     path = tmp_path / HISTORY
     path.write_bytes(
         b'{"kind":"dream"}\n{"kind":"queued"}\n\xff\n[]\n{"kind":"life","at_s":5}\nhalf'
@@ -146,7 +146,7 @@ def test_lines_of_a_kind_nobody_knows_and_damaged_ones_are_left_out(tmp_path):
     assert offset == path.stat().st_size - len("half")
 
 
-def test_a_reader_goes_on_where_it_was(tmp_path):
+def test_reader_continues_at_its_offset(tmp_path):
     path = tmp_path / HISTORY
     written = History(path)
     written.put([{"kind": "life", "at_s": 1}])
@@ -157,7 +157,7 @@ def test_a_reader_goes_on_where_it_was(tmp_path):
     assert [line["kind"] for line in first + read(path, offset)[0]] == ["life", "end"]
 
 
-def test_half_a_line_that_a_kill_left_costs_only_itself(tmp_path):
+def test_partial_line_after_kill_hides_only_itself(tmp_path):
     path = tmp_path / HISTORY
     path.write_bytes(b'{"kind":"life","at_s":1}\n{"kind":"pla')
     written = History(path)
@@ -166,7 +166,7 @@ def test_half_a_line_that_a_kill_left_costs_only_itself(tmp_path):
     assert [line["kind"] for line in read(path)[0]] == ["life", "end"]
 
 
-def test_what_a_full_disk_did_not_take_is_written_later(tmp_path, monkeypatch):
+def test_lines_are_written_after_disk_was_full(tmp_path, monkeypatch):
     written = History(tmp_path / HISTORY)
     written.put([{"kind": "life", "at_s": 1}])
     real = history.os.write
@@ -183,7 +183,7 @@ def test_what_a_full_disk_did_not_take_is_written_later(tmp_path, monkeypatch):
     assert [line["kind"] for line in read(tmp_path / HISTORY)[0]] == ["life"]
 
 
-def test_the_file_does_not_grow_without_bound(tmp_path, monkeypatch):
+def test_history_size_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "SIZE_MAX", 1000)
     written = History(tmp_path / HISTORY)
     for number in range(100):
@@ -195,7 +195,7 @@ def test_the_file_does_not_grow_without_bound(tmp_path, monkeypatch):
     assert (tmp_path / HISTORY).stat().st_size < 1100
 
 
-def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, monkeypatch):
+def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch):
     told.add("a", "b")
     told.tick()
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
@@ -207,7 +207,7 @@ def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, m
     (said,) = [text for text in told.warned if "limit" in text]
     assert "has reached its limit of 0 MB" in said
     assert "`explain` and `report` show the run up to now" in said
-    assert "the run goes on as before" in said
+    assert "the run itself continues" in said
     assert not any("could write the history" in text for text in told.said)
     told.chronicle.end(detached=False)
     story = told.story
@@ -219,7 +219,7 @@ def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, m
     assert "the history of this run has reached its limit" in console.file.getvalue()
 
 
-def test_a_name_that_is_no_utf_8_does_not_end_the_history(told):
+def test_name_that_is_not_utf_8_is_recorded(told):
     told.add("a")
     told.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
     told.tick()
@@ -231,7 +231,7 @@ def test_a_name_that_is_no_utf_8_does_not_end_the_history(told):
     assert told.path.read_bytes().isascii()
 
 
-def test_a_line_that_cannot_be_written_does_not_keep_the_rest(tmp_path):
+def test_line_that_cannot_be_encoded_does_not_block_others(tmp_path):
     written = History(tmp_path / HISTORY)
     loop = {"kind": "plan"}
     loop["self"] = loop
@@ -242,7 +242,7 @@ def test_a_line_that_cannot_be_written_does_not_keep_the_rest(tmp_path):
     assert kinds == ["life", "damaged", "damaged", "end"]
 
 
-def test_what_a_run_writes_is_what_a_reader_takes_for_whole(told):
+def test_written_lines_pass_the_line_check(told):
     told.add("a", "b")
     told.tick()
     told.slurm.show(Seen.QUEUED, reason="Priority")
@@ -259,7 +259,7 @@ def test_what_a_run_writes_is_what_a_reader_takes_for_whole(told):
     assert [line for line in written if not is_whole(line)] == []
 
 
-def test_what_a_job_is_held_for_is_kept_without_the_secrets_of_the_workflow(told):
+def test_hold_reason_is_recorded_without_secrets(told):
     told.chronicle.redact = Redactor(["hunter2hunter2"])
     told.add("a")
     told.tick()
@@ -268,14 +268,14 @@ def test_what_a_job_is_held_for_is_kept_without_the_secrets_of_the_workflow(told
     assert told.story.jobs["a"].text == f"of {MASK} by me"
 
 
-def test_nobody_else_may_read_it(tmp_path):
+def test_history_is_private(tmp_path):
     written = History(tmp_path / HISTORY)
     written.put([{"kind": "life", "at_s": 1}])
     written.close()
     assert (tmp_path / HISTORY).stat().st_mode & 0o077 == 0
 
 
-def test_a_failure_is_kept_without_the_secrets_of_the_workflow(told):
+def test_failure_is_recorded_without_secrets(told):
     told.add("a")
     told.chronicle.redact = Redactor(["hunter2hunter2"])
     told.chronicle.failed("a", "login with hunter2hunter2 failed")
@@ -296,7 +296,7 @@ def test_a_failure_is_kept_without_the_secrets_of_the_workflow(told):
         ("tokens: 17 sequences mapped at 10:30", None),
     ],
 )
-def test_what_looks_like_a_secret_is_masked_and_the_rest_is_not(text, shown):
+def test_only_texts_that_look_like_secrets_are_masked(text, shown):
     assert Redactor()(text) == (shown or text)
 
 
@@ -317,20 +317,20 @@ def test_a_hundred_thousand_jobs_take_tens_of_megabytes(tmp_path):
     assert (tmp_path / HISTORY).stat().st_size / count * 100_000 < 50e6
 
 
-def test_the_event_log_tells_what_a_job_took(tmp_path, request):
+def test_event_log_has_usage_of_a_job(tmp_path, request):
     log = tmp_path / "log"
     log.write_bytes((request.path.parents[1] / "htcondor/event_log.txt").read_bytes())
     told = dict(event for event in EventLog(log).read() if event[1].kind is EventKind.TERMINATED)
     assert told["12.0"].usage == Usage(0.0, 5, 1)
 
 
-def test_lines_are_plain_json_for_other_programs(told):
+def test_lines_are_plain_json(told):
     told.add("a")
     told.tick()
     assert all(json.loads(line)["kind"] for line in told.path.read_text().splitlines())
 
 
-def test_the_controller_goes_on_where_the_history_cannot_be_written(told, monkeypatch):
+def test_controller_continues_if_history_cannot_be_written(told, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 

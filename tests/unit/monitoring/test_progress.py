@@ -1,4 +1,4 @@
-"""How long a run will take from here: a range, and no figure where nothing is known."""
+"""Estimated time remaining: a range, and none without data."""
 
 import pytest
 
@@ -19,20 +19,20 @@ def told(**given):
     return found(**given).text
 
 
-def test_work_is_shared_by_the_cores_there_are():
+def test_work_is_shared_by_available_cores():
     assert found(map=minutes(40)).low_s == 600
     assert told(map=minutes(40)) == "about 10 min to go"
 
 
-def test_it_is_never_less_than_the_longest_job():
+def test_estimate_is_at_least_the_longest_job():
     assert found(map=minutes(1)) == Eta(60, 60)
 
 
-def test_what_runs_has_only_its_rest_to_go():
+def test_running_jobs_count_with_remaining_time():
     assert found(map=minutes(running=1, elapsed_s=40)) == Eta(20, 20)
 
 
-def test_what_is_overdue_may_go_on_for_as_long_as_it_is_overdue():
+def test_overdue_job_may_last_as_long_as_it_is_overdue():
     assert found(map=minutes(running=1, elapsed_s=90)).low_s == 30
 
 
@@ -42,7 +42,7 @@ def test_rules_that_wait_for_each_other_add_up():
     assert found(**chain) == Eta(180, 180)
 
 
-def test_a_chain_goes_on_through_rules_that_cost_nothing():
+def test_chain_continues_through_rules_without_cost():
     rests = {
         "map": minutes(1),
         "local": Rest(after=frozenset({"map"})),
@@ -51,40 +51,40 @@ def test_a_chain_goes_on_through_rules_that_cost_nothing():
     assert eta(rests, 4, 4).low_s == 120
 
 
-def test_a_rule_that_follows_itself_does_not_go_round_in_circles():
+def test_rule_that_depends_on_itself_terminates():
     assert found(step=minutes(3, after=frozenset({"step"}))).low_s == 60
 
 
-def test_rules_that_follow_each_other_in_circles_count_once_and_chains_may_be_of_any_length():
+def test_cycles_count_once_and_chains_have_any_length():
     circle = {"a": minutes(1, after=frozenset("b")), "b": minutes(1, after=frozenset("a"))}
     assert found(**circle).low_s == 120
     long = {str(n): minutes(1, after=frozenset({str(n - 1)})) for n in reversed(range(5000))}
     assert found(**long).low_s == 5000 * 60
 
 
-def test_pilots_to_come_make_a_range_of_it():
+def test_pending_pilots_make_the_estimate_a_range():
     assert told(map=minutes(40), cores=4, wanted=16) == "2 min 30 s to 10 min to go"
 
 
-def test_of_a_rule_that_nobody_has_seen_no_figure_is_made_up():
+def test_unseen_rule_gets_no_estimate():
     assert told(map=Rest(jobs=40)) == "time left unknown"
     both = found(map=minutes(40), call=Rest(jobs=1))
     assert both.unknown == ("call",)
     assert both.text == "10 min or more to go"
 
 
-def test_until_a_pilot_is_ready_time_does_not_count():
+def test_time_before_a_ready_pilot_does_not_count():
     waiting = found(map=minutes(40), cores=0)
     assert waiting.text == "about 10 min to go once a pilot is ready"
     assert waiting.after(300) == waiting
     assert found(map=minutes(40)).after(300).low_s == 300
 
 
-def test_the_end_is_near():
+def test_estimate_near_the_end():
     assert told(map=minutes(running=1, elapsed_s=58)) == "less than 10 s to go"
 
 
-def test_without_jobs_nothing_tells():
+def test_no_estimate_without_jobs():
     assert eta({}, 4, 4) is None
     assert found(map=minutes()) is None
 
@@ -92,11 +92,11 @@ def test_without_jobs_nothing_tells():
 @pytest.mark.parametrize(
     ("ended", "earlier_s", "mean"), [(0, None, None), (0, 60.0, 60), (3, None, 20), (3, 60.0, 40)]
 )
-def test_a_mean_is_of_this_run_and_of_earlier_ones(ended, earlier_s, mean):
+def test_mean_includes_earlier_runs(ended, earlier_s, mean):
     assert mean_s(ended, 20.0 * ended, earlier_s) == mean
 
 
-def test_what_is_left_comes_from_the_sums_and_the_jobs_to_come():
+def test_remaining_work_includes_upcoming_jobs():
     sums = RuleSums(jobs=10, cores=20, done=4, past_core_s=480.0)
     sums.running_cores, sums.running_since_core_s = 4, 4 * 970.0
     ahead = UpcomingWork(
@@ -113,6 +113,6 @@ def test_what_is_left_comes_from_the_sums_and_the_jobs_to_come():
     assert rests["late"].unknown
 
 
-def test_jobs_that_failed_do_not_tell_what_one_takes():
+def test_failed_jobs_do_not_count_for_the_mean():
     sums = RuleSums(jobs=3, cores=3, failed=2, past_core_s=2.0)
     assert rests_of({"map": sums}, UpcomingWork(), {}, 0.0)["map"].takes_s is None

@@ -1,4 +1,4 @@
-"""`osgpilot cleanup` where journals cannot be read, and where one of several runs resists."""
+"""`osgpilot cleanup` with unreadable journals, and with runs that cannot be removed."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFo
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.run import endpoints as grounds
+from snakemake_executor_plugin_osgpilot.run import endpoints
 from snakemake_executor_plugin_osgpilot.run.resume import take
 
 
-class JobManager(FakeAccessPoint):
-    """An access point with jobs of these runs."""
+class SharedQueue(FakeAccessPoint):
+    """An access point with jobs of several runs."""
 
     def __init__(self, runs, resisting):
         super().__init__()
@@ -34,7 +34,7 @@ class JobManager(FakeAccessPoint):
         pass
 
 
-class PreparedRun:
+class FakeEndpoints:
     """Stands for the one access point and the one Slurm of this host."""
 
     def __init__(self, owner, warn):
@@ -50,7 +50,7 @@ class PreparedRun:
     def access_point(self, queue, run):
         if run in self.resisting:
             raise OutcomeUnknownError("the access point is away")
-        return JobManager(self.jobs, self.resisting)
+        return SharedQueue(self.jobs, self.resisting)
 
     def close(self):
         pass
@@ -58,9 +58,9 @@ class PreparedRun:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(grounds, "Grounds", PreparedRun)
-    monkeypatch.setattr(PreparedRun, "jobs", {}, raising=False)
-    monkeypatch.setattr(PreparedRun, "resisting", set(), raising=False)
+    monkeypatch.setattr(endpoints, "Endpoints", FakeEndpoints)
+    monkeypatch.setattr(FakeEndpoints, "jobs", {}, raising=False)
+    monkeypatch.setattr(FakeEndpoints, "resisting", set(), raising=False)
     return tmp_path
 
 
@@ -113,15 +113,15 @@ def sealed(run):
         (sealed, "Permission denied"),
     ],
 )
-def test_a_journal_that_cannot_be_read_is_said_and_left_alone(folder, broken, why):
+def test_unreadable_journal_is_reported_and_kept(folder, broken, why):
     bad, good = dead(folder, "Bad"), dead(folder, "Good")
     broken(bad)
     if broken in (unreadable, sealed) and os.access(bad / JOURNAL, os.R_OK):
         pytest.skip("root reads everything")
     told = fates(folder)
-    assert told[bad.name][:2] == ("cannot be told", False)
+    assert told[bad.name][:2] == ("unknown", False)
     assert why in told[bad.name][2]
-    assert told[good.name] == ("was cut short", True, "")
+    assert told[good.name] == ("interrupted", True, "")
     done = called(folder)
     assert "removed what 1 run(s) had left" in done.output
     assert f"run {bad.name}: " in done.output
@@ -131,17 +131,17 @@ def test_a_journal_that_cannot_be_read_is_said_and_left_alone(folder, broken, wh
     assert (bad / "jobs" / "000001").exists()
 
 
-def test_a_damaged_journal_does_not_keep_a_run_from_being_removed(folder):
+def test_run_with_damaged_journal_is_removed(folder):
     bad = dead(folder, "Bad")
     (bad / JOURNAL).write_bytes(b"x" * 5000)
     (bad / "lease").unlink()
-    assert fates(folder)[bad.name][:2] == ("was cut short", True)
+    assert fates(folder)[bad.name][:2] == ("interrupted", True)
     assert "removed what 1 run(s) had left" in called(folder).output
     assert not (bad / JOURNAL).exists()
     assert fates(folder) == {}
 
 
-def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
+def test_run_never_begun_is_removed_with_its_folder(folder):
     state = folder / ".snakemake"
     for number, content in enumerate((None, b"")):
         run = RunFolder.create(state, f"20261122-10101{number}-abc123").path
@@ -154,10 +154,10 @@ def test_a_run_that_was_never_begun_is_removed_with_its_folder(folder):
     assert [path.name for path in (state / "osgpilot").iterdir() if path.is_dir()] == ["results"]
 
 
-def test_a_run_that_resists_does_not_keep_the_others(folder):
+def test_failed_removal_does_not_block_other_runs(folder):
     bad, good = dead(folder, "Bad"), dead(folder, "Good")
-    PreparedRun.resisting.add(bad.name)
-    PreparedRun.jobs[bad.name] = bad
+    FakeEndpoints.resisting.add(bad.name)
+    FakeEndpoints.jobs[bad.name] = bad
     done = called(folder)
     assert "removed what 1 run(s) had left" in done.output
     assert str(done.exception) == f"run {bad.name}: the access point is away"
@@ -165,7 +165,7 @@ def test_a_run_that_resists_does_not_keep_the_others(folder):
     assert not (good / "jobs").exists()
 
 
-def test_whoever_is_reaped_cannot_go_on_with_the_run(folder):
+def test_process_cannot_continue_a_removed_run(folder):
     run = dead(folder, "Slow")
     with closing(Journal(run / JOURNAL)) as frozen:
         called(folder)

@@ -1,5 +1,6 @@
-"""The tick: what follows from what, without waiting for anything."""
+"""The control loop, tick by tick, without waiting."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -16,8 +17,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
+from snakemake_executor_plugin_osgpilot.journal.run_folder import RECORD, RunFolder
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_EVERY_S, LOOK_SOONEST_S
 from snakemake_executor_plugin_osgpilot.model.resources import (
@@ -51,7 +51,7 @@ class World:
         policy = Policy(offers, pilots_max=3, cost_weight=0)
         self.said, self.warned, self.shown = [], [], []
         self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy)
-        book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.scaling, self.clock)
+        book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
         self.controller = RunController(
             self.queue, self.fleet, self.scaling, book, self.clock,
             self.said.append, self.warned.append, show=self.shown.append,
@@ -76,7 +76,7 @@ def world(tmp_path, monkeypatch):
     return World(tmp_path)
 
 
-def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monkeypatch):
+def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monkeypatch):
     looks = iter(range(1000))
 
     def bug(*_):
@@ -86,14 +86,14 @@ def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monk
     for _ in range(3):
         world.controller._safely(world.controller.look_after_jobs)
     (said,) = world.warned
-    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
     monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
     assert "ZeroDivisionError" in world.warned[1]
 
 
-def test_jobs_of_a_pilot_whose_end_was_seen_by_an_earlier_life_are_submitted_anew(world):
+def test_jobs_of_pilot_that_ended_in_previous_session_are_resubmitted(world):
     """It was killed before it came to do that."""
     since_s = world.clock.now_s()
     world.controller.recall([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
@@ -104,20 +104,20 @@ def test_jobs_of_a_pilot_whose_end_was_seen_by_an_earlier_life_are_submitted_ane
     assert world.ap.removed == ["1.0"]
 
 
-def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):
+def test_pilots_are_submitted_in_the_tick_that_submits_jobs(world):
     world.add(*"abcde")
     world.tick()
     assert len(world.ap.submissions) == 1
     assert len(world.slurm.submitted) == 2
 
 
-def test_nothing_to_do_asks_nobody(world):
+def test_idle_run_sends_no_queries(world):
     world.tick()
     world.tick()
     assert (world.slurm.looks, world.slurm.submitted) == (0, [])
 
 
-def test_slurm_is_asked_rarely(world):
+def test_slurm_is_polled_rarely(world):
     world.add("a")
     world.tick()
     for _ in range(10):
@@ -137,14 +137,14 @@ def test_new_jobs_are_served_sooner_but_not_at_once(world):
     assert len(world.slurm.submitted) == 2
 
 
-def test_the_first_jobs_get_pilots_at_once(world):
+def test_first_jobs_get_pilots_at_once(world):
     world.tick()
     world.add("a")
     world.tick(after_s=LOOK_SOONEST_S / 2)
     assert len(world.slurm.submitted) == 1
 
 
-def test_no_decision_without_an_answer(world):
+def test_failed_query_makes_no_decision(world):
     world.add("a")
     world.tick()
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
@@ -156,7 +156,7 @@ def test_no_decision_without_an_answer(world):
     assert world.slurm.cancelled == ["1"]
 
 
-def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
+def test_job_handed_over_during_a_look_keeps_its_pilot(world):
     world.add("a")
     world.tick()
     world.scaling.ahead = UpcomingWork(gathered={SMALL: 1})
@@ -173,14 +173,14 @@ def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
     assert world.slurm.cancelled == []
 
 
-def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
+def test_all_upcoming_jobs_are_counted(world):
     world.add("a")
     world.scaling.ahead = UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
     world.tick()
-    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
+    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;")
 
 
-def test_trouble_is_told_once_and_its_end_as_well(world):
+def test_failure_and_recovery_are_logged_once_each(world):
     world.add("a")
     world.tick()
     for _ in range(3):
@@ -191,7 +191,7 @@ def test_trouble_is_told_once_and_its_end_as_well(world):
     assert any("again" in text for text in world.said)
 
 
-def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
+def test_job_that_fits_no_pilot_fails_with_both_shapes(world):
     world.add("a", job_class=JobClass(Shape(16, 500)))
     world.tick()
     world.tick(after_s=0.5)
@@ -201,7 +201,7 @@ def test_a_job_that_fits_no_pilot_fails_with_both_shapes(world):
     assert world.slurm.submitted == []
 
 
-def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(world):
+def test_jobs_fail_if_no_pilot_can_be_started(world):
     world.slurm.fails = RejectedError("sbatch: Invalid account")
     world.add("a")
     world.tick()
@@ -211,7 +211,12 @@ def test_when_no_pilot_can_be_started_jobs_fail_instead_of_waiting_for_ever(worl
     assert world.controller.news.is_set()
 
 
-def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
+def written(world):
+    """Return the record of the run."""
+    return json.loads((world.folder.path / RECORD).read_text())
+
+
+def test_close_removes_jobs_and_pilots_and_writes_record(world, tmp_path):
     world.add("a", "b")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
@@ -219,15 +224,13 @@ def test_closing_empties_queue_and_fleet_and_leaves_a_record(world, tmp_path):
     world.controller.close()
     assert world.ap.removed_all == 1
     assert world.fleet.live == ()
-    record = runs.newest(tmp_path)
+    record = written(world)
     assert record["project"] == "MyProject"
     assert record["rules"]["map"]["jobs"] == 2
     assert record["pilots"][0]["state"] == "cancelled"
-    assert record["forecast"]["work_core_s"] > 0
-    assert record["forecast"]["wanted_cores"] is None, "as many as there are jobs for"
 
 
-def test_a_pilot_that_slurm_does_not_show_is_there_while_htcondor_shows_it(world):
+def test_pilot_hidden_by_slurm_is_alive_while_htcondor_shows_it(world):
     """As in a hidden partition, when a query does not show these."""
     world.add("a")
     world.tick()
@@ -257,7 +260,7 @@ def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
     assert world.warned == []
 
 
-def test_jobs_in_the_queue_are_kept_off_a_pilot_on_which_jobs_fail(world):
+def test_queued_jobs_avoid_pilot_on_which_jobs_fail(world):
     """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
     world.add("a")
     world.tick()
@@ -267,7 +270,7 @@ def test_jobs_in_the_queue_are_kept_off_a_pilot_on_which_jobs_fail(world):
     assert world.ap.avoided == [("osgpilot-r1-1",)]
 
 
-def test_jobs_that_a_killed_schedd_took_up_again_after_their_end_are_removed(world):
+def test_jobs_restarted_by_killed_schedd_are_removed(world):
     world.add("a")
     world.tick()
     world.ap.tell("a", EventKind.EXECUTE)
@@ -287,7 +290,7 @@ def test_jobs_that_stay_in_the_queue_are_named(world):
     assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
 
 
-def test_closing_goes_on_when_the_access_point_is_away(world):
+def test_close_continues_without_access_point(world):
     world.add("a")
     world.tick()
 
@@ -300,7 +303,7 @@ def test_closing_goes_on_when_the_access_point_is_away(world):
     assert any("schedd is away" in text for text in world.warned)
 
 
-def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
+def test_pool_is_polled_rarely_for_booting_pilots(world):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
@@ -314,7 +317,7 @@ def test_the_pool_is_asked_for_pilots_on_their_way_and_rarely(world):
     assert any("ready" in text for text in world.said)
 
 
-def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
+def test_pilots_are_managed_while_pool_does_not_answer(world):
     def nonsense():
         raise RejectedError("access point, `pilots`: TypeError: not a number")
 
@@ -328,7 +331,7 @@ def test_pilots_are_looked_after_although_the_pool_tells_nothing_of_them(world):
     assert not any("TypeError" in text for text in world.warned)
 
 
-def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
+def test_unsupported_url_schemes_are_logged_once(world):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
@@ -340,7 +343,7 @@ def test_schemes_that_no_pilot_can_fetch_are_named_once(world):
     assert "--osgpilot-url-schemes" in told[0]
 
 
-def test_what_others_run_on_our_pilots_is_asked_for_once_a_minute_and_planned_with(shared_world):
+def test_jobs_of_others_on_our_pilots_are_planned_with(shared_world):
     world = shared_world
     world.add("a")
     world.tick()
@@ -358,7 +361,7 @@ def test_what_others_run_on_our_pilots_is_asked_for_once_a_minute_and_planned_wi
     assert len(world.slurm.submitted) == 2, "three of four cores are taken by somebody else"
 
 
-def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
+def test_idle_pilot_is_released_soon_after_its_last_job(world):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
@@ -371,7 +374,7 @@ def test_an_idle_pilot_is_let_go_soon_after_its_last_job(world):
     assert world.ap.avoided == [("osgpilot-r1-1",)], "no job is to start there from now on"
 
 
-def test_a_pilot_that_swallows_jobs_is_drained_and_its_node_left_out(world):
+def test_black_hole_pilot_is_drained_and_its_node_avoided(world):
     world.add(*(f"{n}" for n in range(10)))
     world.tick()
     for name, node in (("osgpilot-r1-1", "n1"), ("osgpilot-r1-2", "n2")):
@@ -400,7 +403,7 @@ def test_many_pilots_are_started_a_few_at_a_time(world):
     assert launched == [3, 6, 8]
 
 
-def test_pilots_that_start_later_learn_whether_they_are_wanted(world):
+def test_held_back_pilot_types_are_published(world):
     world.add("a")
     world.tick()
     assert (world.folder.path / LEASE).exists()
@@ -414,7 +417,7 @@ def test_pilots_that_start_later_learn_whether_they_are_wanted(world):
     assert any("of no use" in text for text in world.warned)
 
 
-def test_an_error_of_our_own_does_not_end_the_thread(world):
+def test_internal_error_does_not_end_the_thread(world):
     def broken():
         raise ZeroDivisionError
 
@@ -427,7 +430,7 @@ def test_an_error_of_our_own_does_not_end_the_thread(world):
     world.controller.close()
 
 
-def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
+def test_finished_jobs_are_reported_while_slurm_hangs(world):
     hangs, healed = threading.Event(), threading.Event()
 
     def hanging(allocation):
@@ -447,9 +450,7 @@ def test_jobs_that_end_are_told_while_a_command_of_slurms_hangs(world):
     world.controller.close()
 
 
-def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry(
-    world, monkeypatch
-):
+def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch):
     monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.PATIENCE_S", 0.1)
     hangs, interrupted = threading.Event(), threading.Event()
 
@@ -465,7 +466,7 @@ def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry
     assert hangs.wait(60)
     assert not world.controller.close(hurry=True)
     assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
-    assert not any("trying again" in text for text in world.warned)
+    assert not any("retrying" in text for text in world.warned)
     assert world.ap.removed_all == 1
 
 
@@ -479,7 +480,7 @@ def test_core_hours_used_and_charged(world, tmp_path):
     world.slurm.show(Seen.COMPLETED, started_s=1990.0, ends_s=2090.0)
     world.clock.at_s = 3000.0
     world.tick()
-    record = runs.newest(tmp_path)
+    record = written(world)
     assert record["charged_core_h"] == pytest.approx(100 * 4 / 3600)
     assert record["used_core_h"] == pytest.approx(36 / 3600)
     assert record["rules"]["map"]["allocations"] == ["1"]

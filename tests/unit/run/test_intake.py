@@ -1,4 +1,4 @@
-"""Jobs on their way to the queue: which are followed again, and why others are not."""
+"""Jobs on the way to the queue: adopted, new, or resubmitted with a reason."""
 
 import sqlite3
 from contextlib import closing
@@ -71,7 +71,7 @@ class Fetching(FakeAccessPoint):
         return super().events()
 
 
-def test_fetching_outputs_again_does_not_write_through_the_links_to_placed_ones(taken):
+def test_refetched_outputs_are_not_written_through_links(taken):
     submit_in_an_earlier_life(taken, "1")
     job_folder, workdir = taken.folder.job("1"), taken.folder.path / "work"
     there = Fetching(job_folder / "osgpilot-out")
@@ -87,7 +87,7 @@ def test_fetching_outputs_again_does_not_write_through_the_links_to_placed_ones(
     assert (workdir / "out").read_text() == "whole", "what was placed once is placed again"
 
 
-def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
+def test_reason_of_each_resubmission_is_logged_and_recorded(taken):
     submit_in_an_earlier_life(taken, *"12345")
     (taken.folder.job("4") / "osgpilot-in" / "osgpilot-job").unlink()
     taken.journal.submitted({"2": "7.0", "3": "7.1"})
@@ -101,12 +101,12 @@ def test_of_each_job_that_is_submitted_again_the_reason_is_said_and_kept(taken):
     reasons = (NOT_SUBMITTED, REMOVED, UNREPORTED, INCOMPLETE, CHANGED)
     assert noted == dict(zip(keys, reasons, strict=True))
     made.hand_over(job(key) for key in keys)
-    assert said == [f"1 job(s) of an earlier life are submitted again: {why}" for why in reasons]
+    assert said == [f"1 job(s) of the previous session are resubmitted: {why}" for why in reasons]
     made.hand_over([])
     assert len(said) == 5, "once"
 
 
-def test_nothing_is_said_of_jobs_that_are_followed_or_new(taken):
+def test_adopted_and_new_jobs_are_not_logged_as_resubmitted(taken):
     submit_in_an_earlier_life(taken, "1")
     there = FakeAccessPoint()
     there.queued = {"1": "8.0"}
@@ -117,7 +117,7 @@ def test_nothing_is_said_of_jobs_that_are_followed_or_new(taken):
     assert (said, noted) == ([], {})
 
 
-def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
+def test_outputs_of_earlier_attempt_are_removed_before_the_next(taken):
     there = FakeAccessPoint()
     seen = []
     submit = there.submit
@@ -145,7 +145,7 @@ def test_what_an_earlier_attempt_brought_back_is_removed_before_the_next(taken):
     assert seen == [False, False]
 
 
-def test_what_is_not_written_down_is_kept_and_written_later(taken):
+def test_unwritten_settlement_is_retried(taken):
     submit_in_an_earlier_life(taken, "1", "2")
     there = FakeAccessPoint()
     there.queued = {"1": "8.0", "2": "8.1"}
@@ -166,7 +166,7 @@ def test_what_is_not_written_down_is_kept_and_written_later(taken):
     assert taken.folder.job("2").is_dir(), "to be looked at"
 
 
-def test_whoever_lost_a_run_removes_nothing_of_it(taken):
+def test_process_that_lost_a_run_removes_nothing(taken):
     submit_in_an_earlier_life(taken, "1")
     there = FakeAccessPoint()
     there.queued = {"1": "8.0"}

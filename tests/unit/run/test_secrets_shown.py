@@ -1,4 +1,4 @@
-"""Values of `envvars:` in what a job printed: gone before anybody else may read it."""
+"""Values of `envvars:` in the output of jobs are masked before they are shown."""
 
 import base64
 import os
@@ -47,7 +47,7 @@ def told(tmp_path, printed, error="failed", **more):
         KEY.splitlines()[7],
     ],
 )
-def test_a_job_that_fails_does_not_show_them(tmp_path, printed):
+def test_failed_job_shows_no_secret(tmp_path, printed):
     shown = told(tmp_path, f"before\n{printed}\nafter 1 is true\n")
     assert MASK in shown
     assert "before\n" in shown
@@ -56,7 +56,7 @@ def test_a_job_that_fails_does_not_show_them(tmp_path, printed):
     assert base64.b64encode(SECRET.encode()).decode()[:12] not in shown
 
 
-def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
+def test_secret_that_is_not_utf_8_is_not_shown(tmp_path):
     secret = b"k\xffy-of-bytes"
     for printed in (secret, base64.b64encode(secret)):
         (tmp_path / JOB_OUTPUT).write_bytes(b"it is " + printed + b" \xfe")
@@ -66,7 +66,7 @@ def test_a_value_with_bytes_that_are_no_utf_8_does_not_show(tmp_path):
         assert "y-of-bytes" not in shown
 
 
-def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
+def test_causes_of_failure_show_no_secret(tmp_path):
     more = {"failed_attempts": (FailedAttempt(f"could not fetch https://x/?k={SECRET}"),)}
     shown = told(tmp_path, "", error=f"out is a link to {SECRET}", **more)
     assert SECRET not in shown
@@ -75,14 +75,14 @@ def test_the_cause_and_what_happened_before_do_not_show_them_either(tmp_path):
 
 @pytest.mark.parametrize("encode", [str, lambda key: base64.encodebytes(key.encode()).decode()])
 @pytest.mark.parametrize("rest", range(0, failure.TAIL_BYTES + 3000, 977))
-def test_a_long_value_that_the_end_of_the_output_cuts_does_not_show(tmp_path, encode, rest):
+def test_secret_truncated_by_output_limit_is_not_shown(tmp_path, encode, rest):
     encoded = encode(KEY)
     shown = told(tmp_path, "start\n" + encoded + "\n" + "." * rest + "\nend\n")
     assert "end" in shown
     assert not any(line in shown for line in encoded.splitlines() if len(line) > 40)
 
 
-def test_a_value_in_one_endless_line_does_not_show_where_it_is_cut(tmp_path):
+def test_secret_truncated_in_long_line_is_not_shown(tmp_path):
     for rest in range(failure.TAIL_BYTES - 40, failure.TAIL_BYTES + 40):
         shown = told(tmp_path, "x" * 5000 + SECRET + "y" * rest)
         assert SECRET[-5:] not in shown
@@ -103,7 +103,7 @@ class Journal:
             raise self.trouble
 
 
-def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
+def test_no_file_with_secrets_is_left_after_a_run(tmp_path):
     folder = RunFolder.create(tmp_path, "r1")
     (folder.job("000001") / INPUT_FOLDER).mkdir(parents=True)
     (folder.job("000001") / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
@@ -115,9 +115,7 @@ def test_at_the_end_of_a_run_no_file_with_values_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", [None, OutcomeUnknownError("the disk is full")])
-def test_the_file_with_the_values_goes_when_a_job_has_failed_and_what_it_left_stays(
-    tmp_path, trouble
-):
+def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble):
     folder = RunFolder.create(tmp_path, "r1")
     for key in ("000001", "000002"):
         (folder.job(key) / INPUT_FOLDER).mkdir(parents=True)

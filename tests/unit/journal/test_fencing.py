@@ -1,4 +1,4 @@
-"""Whoever lost a run stops at once, and touches nothing on the way."""
+"""A process that lost its run stops at once and changes nothing."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ finally:
 """
 
 
-def test_the_process_ends_with_one_line_and_cleans_nothing_up():
+def test_fenced_process_exits_with_one_line_and_no_cleanup():
     done = subprocess.run([sys.executable, "-c", LOSER], capture_output=True, text=True)
     child = done.stdout.strip()
     assert child.isdigit(), "nothing else was done"
@@ -42,7 +42,7 @@ def test_the_process_ends_with_one_line_and_cleans_nothing_up():
 @pytest.mark.parametrize(
     "error", [RunTakenOverError("it is gone"), OutcomeUnknownError("the disk is away")]
 )
-def test_nothing_is_asked_of_queue_or_slurm_before_the_run_is_known_to_be_ours(error):
+def test_each_request_checks_that_the_run_is_held(error):
     def check():
         if error:
             raise error
@@ -66,7 +66,7 @@ def test_nothing_is_asked_of_queue_or_slurm_before_the_run_is_known_to_be_ours(e
     assert (there.removed_all, slurm.killed) == (1, ["1"])
 
 
-def test_doubt_is_said_once_each_time_it_begins():
+def test_unknown_tenure_is_logged_once_per_period():
     said, answers = [], iter([1, 0, 0, 1, 0, 1])
 
     def check():
@@ -75,4 +75,4 @@ def test_doubt_is_said_once_each_time_it_begins():
 
     tenure = Tenure(check, said.append)
     assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]
-    assert said == ["jobs that end are looked at later: it is locked"] * 2
+    assert said == ["jobs that finish are processed later: it is locked"] * 2

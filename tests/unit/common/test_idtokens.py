@@ -1,4 +1,4 @@
-"""What is said about tokens before anything depends on them."""
+"""Checks of tokens before they are used."""
 
 import base64
 import json
@@ -30,19 +30,19 @@ def look(text, needs=JOIN_POOL):
     return examine(text, needs, NOW_S, LIFE_S)
 
 
-def test_a_good_token_is_told_in_a_few_words():
+def test_valid_token_has_a_summary():
     found = look(token(exp=NOW_S + 30 * 86400))
     assert found.summary == (
         "pilot@pool.example at pool.example, may ADVERTISE_MASTER ADVERTISE_STARTD READ, "
-        "ends in 30 d"
+        "expires in 30 d"
     )
     assert not found.error
     assert not found.warning
 
 
-def test_a_token_without_an_end_or_a_scope_is_good_for_all():
+def test_token_without_expiry_or_scope_is_valid_for_all():
     found = look(token(scope=None))
-    assert "may anything, has no end" in found.summary
+    assert "may anything, does not expire" in found.summary
     assert not found.error
     assert not found.warning
 
@@ -50,8 +50,8 @@ def test_a_token_without_an_end_or_a_scope_is_good_for_all():
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (token(exp=NOW_S - 7200), "ended 2 h ago"),
-        (token(exp=NOW_S), "ended 0 s ago"),
+        (token(exp=NOW_S - 7200), "expired 2 h ago"),
+        (token(exp=NOW_S), "expired 0 s ago"),
         (token(scope="condor:/READ"), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope=""), "does not allow ADVERTISE_STARTD and ADVERTISE_MASTER"),
         (token(scope="condor:/DAEMON condor:/ADVERTISE_STARTD"), "does not allow ADVERTISE_MASTER"),
@@ -67,26 +67,26 @@ def test_a_token_without_an_end_or_a_scope_is_good_for_all():
         ("\n# nothing here\n", "is empty"),
     ],
 )
-def test_a_token_that_is_of_no_use_is_told_why(text, error):
+def test_unusable_token_has_a_reason(text, error):
     assert look(text).error == error
 
 
-def test_a_token_that_ends_before_the_longest_pilot_is_worth_a_warning():
+def test_token_that_expires_before_longest_pilot_is_a_warning():
     found = look(token(exp=NOW_S + 6 * 3600))
     assert not found.error
-    assert found.warning == "ends in 6 h, before 12 h are over"
+    assert found.warning == "expires in 6 h, before 12 h are over"
 
 
 def test_what_a_token_must_allow_depends_on_its_use():
     assert look(token(), SUBMIT_JOBS).error == "does not allow WRITE"
 
 
-def test_of_several_tokens_in_a_file_the_best_counts():
+def test_best_of_several_tokens_counts():
     text = f"# mine\n{token(exp=NOW_S - 1)}\n\n{token(exp=NOW_S + 60)}\n{token()}\n"
-    assert "has no end" in look(text).summary
+    assert "does not expire" in look(text).summary
 
 
-def test_a_token_cannot_write_lines_of_its_own():
+def test_claims_cannot_inject_lines():
     found = look(token(iss="pool\nerror: \x1b[31m", scope=f"{ALL} x\x07y"))
     assert found.summary.isprintable()
 
@@ -100,12 +100,12 @@ def told(text, life_s=LIFE_S):
 def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
     assert told(token()) == [f"token of the pilots: {look(token()).summary}"]
     _, warning = told(token(exp=NOW_S + 60))
-    assert "the token in /t ends in 1 min" in warning
+    assert "the token in /t expires in 1 min" in warning
     assert "condor_token_fetch" in warning
 
 
 @pytest.mark.parametrize("text", ["hunter2", token(exp=1)])
-def test_a_refusal_says_what_to_do_and_nothing_of_the_token(text):
+def test_refusal_has_a_fix_and_no_token_text(text):
     with pytest.raises(InputError, match="ask support@osg-htc") as caught:
         told(text)
     assert text not in str(caught.value)
@@ -122,7 +122,7 @@ def condor(folder, **tokens):
 SUBMIT = "condor:/READ condor:/WRITE"
 
 
-def test_the_token_that_the_access_point_took_is_known_without_what_makes_it_good(tmp_path):
+def test_accepted_token_is_known_without_its_signature(tmp_path):
     tokens = {"a": token(jti="1"), "b": token(jti="2"), "c": token(), "d": "nonsense"}
     there = condor(tmp_path, **tokens)
     found = credentials.taken(there, {"AuthTokenId": "2"})
@@ -138,7 +138,7 @@ def test_the_token_that_the_access_point_took_is_known_without_what_makes_it_goo
         ({}, "there is no token"),
         ({"a": "nonsense"}, "there is no token"),
         ({"a": token(iss="other")}, "none of the tokens in {} is from pool.example"),
-        ({"a": token(exp=1, scope=SUBMIT), "b": token(iss="other")}, "the token in {}/a ended 2"),
+        ({"a": token(exp=1, scope=SUBMIT), "b": token(iss="other")}, "the token in {}/a expired 2"),
         (
             {"a": token(scope="condor:/READ"), "b": token(scope="condor:/WRITE")},
             "the token in {0}/a does not allow WRITE and the token in {0}/b does not allow READ",
@@ -146,19 +146,19 @@ def test_the_token_that_the_access_point_took_is_known_without_what_makes_it_goo
         ({"a": token(scope=SUBMIT)}, "none of the tokens in {} is accepted there for WRITE"),
     ],
 )
-def test_what_is_wrong_with_the_tokens_for_an_access_point(tmp_path, tokens, what):
+def test_problems_with_tokens_for_access_point(tmp_path, tokens, what):
     there = condor(tmp_path, **tokens)
     assert credentials.complaint(there, "pool.example").startswith(what.format(tmp_path))
 
 
-def test_a_token_for_submitting_that_ends_too_early_is_a_warning():
+def test_submit_token_that_expires_early_is_a_warning():
     said, warned = [], []
     own = {"file": "/t", "claims": token(scope=SUBMIT, exp=NOW_S + 3600)}
     credentials.check_token(own, NOW_S, LIFE_S, said.append, warned.append)
     assert said == [
         "token for the access point: pilot@pool.example at pool.example, may READ WRITE, "
-        "ends in 1 h"
+        "expires in 1 h"
     ]
-    assert warned[0].startswith("the token in /t ends in 1 h, before 12 h are over: jobs")
+    assert warned[0].startswith("the token in /t expires in 1 h, before 12 h are over: jobs")
     credentials.check_token({}, NOW_S, LIFE_S, said.append, warned.append)
     assert len(said) == len(warned) == 1

@@ -1,4 +1,4 @@
-"""Which run a start goes on with, which it leaves alone, and when it refuses to start."""
+"""The run that a start resumes, the runs that it skips, and when it refuses to start."""
 
 import errno
 import os
@@ -34,9 +34,8 @@ from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus
+from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus, place_of, status_of
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
-from snakemake_executor_plugin_osgpilot.run.run_status import fate_of, place_of
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -68,7 +67,7 @@ def elsewhere():
 
 
 @pytest.mark.parametrize("holder", [None, dead(), replace(dead(), boot="before")])
-def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
+def test_run_of_dead_process_is_resumed(tmp_path, holder):
     first = begin(tmp_path, holder=holder)
     taken = again(tmp_path)
     assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
@@ -76,14 +75,14 @@ def test_a_run_whose_process_is_gone_is_taken_up(tmp_path, holder):
         assert journal.holder.pid == os.getpid()
 
 
-def test_a_run_whose_pilots_others_may_use_is_told_from_one_whose_pilots_are_ours_alone(tmp_path):
+def test_run_with_another_scope_is_not_resumed(tmp_path):
     alone = begin(tmp_path)
     shared = again(tmp_path, pilot_sharing=PilotSharing.OWNER)
     assert (shared.resumed, shared.seat.pilot_sharing) == (False, PilotSharing.OWNER)
     assert again(tmp_path).folder == alone
 
 
-def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
+def test_finished_run_is_not_resumed(tmp_path):
     first = begin(tmp_path)
     with closing(Journal(first.path / JOURNAL)) as journal:
         journal.finish()
@@ -92,7 +91,7 @@ def test_a_run_that_came_to_its_end_is_left_alone(tmp_path):
     assert taken.folder != first
 
 
-def test_a_live_process_elsewhere_is_named_and_nothing_is_begun(tmp_path):
+def test_live_process_on_other_host_is_named_and_blocks_start(tmp_path):
     first = begin(tmp_path, holder=elsewhere())
     with pytest.raises(
         MissingPrerequisiteError, match=rf"run {first.path.name}, process {os.getpid()} on login2"
@@ -103,45 +102,45 @@ def test_a_live_process_elsewhere_is_named_and_nothing_is_begun(tmp_path):
     ]
 
 
-def test_a_process_elsewhere_that_is_not_heard_of_any_more_is_taken_for_dead(tmp_path):
+def test_remote_process_with_expired_lease_is_dead(tmp_path):
     first = begin(tmp_path, holder=elsewhere())
     os.utime(first.path / LEASE, (time.time() - 3600,) * 2)
     assert again(tmp_path).resumed
 
 
-def test_runs_of_this_process_do_not_get_in_each_others_way(tmp_path):
+def test_runs_of_one_process_do_not_conflict(tmp_path):
     taken = take(tmp_path, seat(), print)
     other = again(tmp_path, project="Q")
     assert not other.resumed
     taken.journal.close()
 
 
-def test_a_run_of_another_project_is_left_alone_and_said(tmp_path):
+def test_run_of_other_project_is_kept_and_reported(tmp_path):
     first = begin(tmp_path, project="Other")
     said = []
     assert not again(tmp_path, said=said).resumed
     (line,) = said
-    assert f"run {first.path.name} of project Other was cut short" in line
+    assert f"run {first.path.name} of project Other was interrupted" in line
     assert "osgpilot cleanup" in line
 
 
-def test_a_damaged_journal_stops_the_start(tmp_path):
+def test_damaged_journal_blocks_start(tmp_path):
     first = begin(tmp_path)
     (first.path / JOURNAL).write_bytes(b"x" * 5000)
     with pytest.raises(InputError, match="is damaged"):
         again(tmp_path)
 
 
-def test_a_start_that_fails_leaves_the_run_for_the_next(tmp_path):
+def test_failed_start_leaves_the_run_for_the_next(tmp_path):
     new = take(tmp_path, seat(), print)
-    new.give_back()
+    new.release()
     assert not again(tmp_path).resumed
     first = begin(tmp_path / "second")
-    take(tmp_path / "second", seat(), print).give_back()
+    take(tmp_path / "second", seat(), print).release()
     assert again(tmp_path / "second").folder == first
 
 
-def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
+def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
     class Silent(FakeAccessPoint):
         def find(self):
             raise OutcomeUnknownError("the access point is away")
@@ -161,7 +160,7 @@ def test_jobs_are_recalled_only_if_the_access_point_answers(tmp_path):
     taken.journal.close()
 
 
-def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
+def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
     taken = take(tmp_path, seat(), print)
     for key in "123":
         taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
@@ -181,12 +180,12 @@ def test_jobs_that_ended_unheard_are_asked_for_in_the_history(tmp_path):
     taken.journal.close()
 
 
-def test_a_process_is_known_by_its_start():
+def test_process_is_identified_by_start_time():
     assert started(os.getpid()) == this_process().started != ""
     assert started(2**22 + 1) == ""
 
 
-def test_the_age_of_a_lease_is_taken_from_the_file_server(tmp_path):
+def test_lease_age_uses_clock_of_file_server(tmp_path):
     folder = RunFolder(tmp_path)
     assert lease_age_s(folder) == float("inf")
     (tmp_path / LEASE).touch()
@@ -203,7 +202,7 @@ BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
 
 @pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
 @pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
-def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
+def test_run_is_resumed_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
     taken = take(tmp_path, seat(), print)
     taken.settle_at(before)
     taken.settle_at(now)
@@ -214,13 +213,13 @@ def test_a_run_is_gone_on_with_only_where_its_jobs_and_pilots_are(tmp_path, befo
     if now == before:
         taken.settle_at(now)
     else:
-        with pytest.raises(InputError, match=r"was cut short, and its .* `osgpilot cleanup`"):
+        with pytest.raises(InputError, match=r"was interrupted, and its .* `osgpilot cleanup`"):
             taken.settle_at(now)
         assert taken.journal.place == before
     taken.journal.close()
 
 
-def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arrive(tmp_path):
+def test_moved_run_is_resumed_only_where_its_outputs_arrive(tmp_path):
     before, now, linked = (tmp_path / name for name in ("before", "now", "linked"))
     before.mkdir()
     taken = take(before / ".snakemake", seat(), print)
@@ -234,7 +233,9 @@ def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arr
     taken.journal.close()
     before.rename(now)
     taken = take(now / ".snakemake", seat(), print)
-    refused = rf"was cut short, and its jobs bring their outputs to {before}; .* `osgpilot cleanup`"
+    refused = (
+        rf"was interrupted, and its jobs write their outputs to {before}; .* `osgpilot cleanup`"
+    )
     with pytest.raises(InputError, match=refused):
         taken.settle_at(replace(HERE, home=str(now)))
     assert taken.journal.place == replace(HERE, home=str(before))
@@ -244,7 +245,7 @@ def test_a_run_whose_folder_was_moved_is_gone_on_with_only_where_its_outputs_arr
     taken.journal.close()
 
 
-def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path):
+def test_unwritable_folder_is_named_with_a_fix(tmp_path):
     (tmp_path / "osgpilot").touch()
     with pytest.raises(
         MissingPrerequisiteError, match=r"osgpilot: .*; a run keeps its journal there, so work"
@@ -255,7 +256,7 @@ def test_where_nothing_can_be_written_the_place_is_named_and_what_to_do(tmp_path
 @pytest.mark.parametrize(
     "broken", ["run.resume.RunFolder.create", "journal.start_lock.fcntl.lockf"]
 )
-def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, broken):
+def test_file_system_error_during_start_is_named(tmp_path, monkeypatch, broken):
     def refuse(*arguments):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -269,7 +270,7 @@ def test_a_file_system_that_refuses_on_the_way_is_named(tmp_path, monkeypatch, b
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_nobody_else_can_enter_the_folder_of_a_run_or_open_what_is_in_it(tmp_path, umask):
+def test_run_folder_is_private(tmp_path, umask):
     before = os.umask(umask)
     try:
         taken = take(tmp_path / ".snakemake", seat(), print)
@@ -302,7 +303,7 @@ def killed_or_full(folder, limit, *, kill):
 
 
 @pytest.mark.parametrize("kill", [True, False])
-def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
+def test_start_works_wherever_the_previous_was_interrupted(tmp_path, kill):
     ends = Counter()
     for limit in FULL_AT_BYTES:
         folder = tmp_path / str(limit)
@@ -310,12 +311,14 @@ def test_wherever_a_start_is_cut_short_the_next_one_works(tmp_path, kill):
         taken = again(folder)
         assert taken.folder.path.is_dir()
         runs = {path.name for path in (folder / "osgpilot").iterdir() if path.is_dir()}
-        fates = {run: fate_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs}
+        fates = {
+            run: status_of(RunFolder(folder / "osgpilot" / run), is_here=False) for run in runs
+        }
         assert fates.pop(taken.folder.path.name) == (RunStatus.ALIVE, "")
         assert set(fates.values()) <= {(RunStatus.NEVER_BEGUN, "")}
         assert kill or not fates, "a start that sees the trouble leaves nothing"
     assert ends[0], "one of these got through"
-    assert len(ends) == 2, f"the others were cut short in one way: {ends}"
+    assert len(ends) == 2, f"the others were interrupted in one way: {ends}"
 
 
 def empty(path):
@@ -334,7 +337,7 @@ def older_without_a_row(path):
 
 
 def with_a_hot_journal(path):
-    """As it is when the first transaction is killed after it began to write."""
+    """Leave the file of a first transaction that was killed while it wrote."""
     child = os.fork()
     if not child:
         db = sqlite3.connect(path, isolation_level=None)
@@ -366,10 +369,10 @@ def not_renamed(path):
     "broken",
     [empty, zeros, half, without_a_row, older_without_a_row, with_a_hot_journal, not_renamed],
 )
-def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, broken):
+def test_run_never_begun_is_skipped(tmp_path, broken):
     folder = RunFolder.create(tmp_path, "20261122-101010-abc123")
     broken(folder.path / JOURNAL)
-    assert fate_of(folder, is_here=False) == (RunStatus.NEVER_BEGUN, "")
+    assert status_of(folder, is_here=False) == (RunStatus.NEVER_BEGUN, "")
     assert place_of(folder) is None
     taken = again(tmp_path)
     assert not taken.resumed
@@ -379,7 +382,7 @@ def test_a_run_that_was_never_begun_is_passed_over_and_can_be_removed(tmp_path, 
 
 
 @pytest.mark.parametrize("trace", ["jobs/000001", "pilots/osgpilot-1-1", "jobs.log", LEASE])
-def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
+def test_empty_journal_of_a_begun_run_is_damage(tmp_path, trace):
     folder = begin(tmp_path)
     (folder.path / JOURNAL).write_bytes(b"")
     (folder.path / LEASE).unlink()
@@ -388,7 +391,7 @@ def test_an_empty_journal_of_a_run_that_was_begun_is_damage(tmp_path, trace):
         again(tmp_path)
 
 
-def test_looks_at_a_lease_do_not_get_in_each_others_way(tmp_path):
+def test_concurrent_lease_checks_do_not_conflict(tmp_path):
     folder = RunFolder(tmp_path)
     (tmp_path / LEASE).touch()
     with ThreadPoolExecutor(8) as many:
@@ -398,7 +401,7 @@ def test_looks_at_a_lease_do_not_get_in_each_others_way(tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["probe", "lease"])
-def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
+def test_lease_of_unknown_age_counts_as_alive(tmp_path, monkeypatch, broken):
     first = begin(tmp_path, holder=elsewhere())
 
     def fail(*arguments, **named):
@@ -411,11 +414,13 @@ def test_a_lease_of_unknown_age_is_no_dead_one(tmp_path, monkeypatch, broken):
         at = "snakemake_executor_plugin_osgpilot.journal.lease"
         monkeypatch.setattr(f"{at}.tempfile.NamedTemporaryFile", fail)
     assert lease_age_s(first) is None
-    with pytest.raises(MissingPrerequisiteError, match=r"on login2.*the age cannot be read"):
+    with pytest.raises(
+        MissingPrerequisiteError, match=r"on login2.*age of its lease .* cannot be read"
+    ):
         again(tmp_path)
 
 
-def test_the_lock_of_a_start_is_for_its_owner_alone(tmp_path):
+def test_start_lock_is_private(tmp_path):
     lock = tmp_path / "osgpilot" / "starting"
     lock.parent.mkdir()
     lock.touch(0o644)
@@ -428,7 +433,7 @@ def test_the_lock_of_a_start_is_for_its_owner_alone(tmp_path):
 
 @pytest.fixture
 def locked(tmp_path):
-    """Another process has the lock of a start; returns its number."""
+    """Have another process hold the start lock; return its PID."""
     (tmp_path / "osgpilot").mkdir()
     hold = (
         "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); "
@@ -440,7 +445,7 @@ def locked(tmp_path):
         yield process
 
 
-def test_whoever_keeps_a_start_waiting_is_named_and_the_start_goes_on_afterwards(tmp_path, locked):
+def test_start_names_lock_holder_and_continues_afterwards(tmp_path, locked):
     said = []
 
     def say(text):
@@ -452,7 +457,7 @@ def test_whoever_keeps_a_start_waiting_is_named_and_the_start_goes_on_afterwards
     assert f"waiting for process {locked.pid} (python" in line
 
 
-def test_a_start_that_is_kept_waiting_gives_up_with_one_line(tmp_path, locked, monkeypatch):
+def test_start_gives_up_on_lock_with_one_line(tmp_path, locked, monkeypatch):
     at = "snakemake_executor_plugin_osgpilot.journal.start_lock"
     monkeypatch.setattr(f"{at}.GIVE_UP_AFTER_S", 0.2)
     with pytest.raises(
@@ -461,7 +466,7 @@ def test_a_start_that_is_kept_waiting_gives_up_with_one_line(tmp_path, locked, m
         take(tmp_path, seat(), print)
 
 
-def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+def test_symlink_as_lock_is_not_followed(tmp_path):
     (tmp_path / "osgpilot").mkdir()
     victim = tmp_path / "precious"
     victim.write_text("text")
@@ -473,7 +478,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
     assert victim.read_text() == "text"
 
 
-def test_starts_at_the_same_time_make_one_run(tmp_path):
+def test_concurrent_starts_create_one_run(tmp_path):
     # each in a process of its own: what one has taken, another sees alive
     children = []
     go, wait = os.pipe()
@@ -485,7 +490,7 @@ def test_starts_at_the_same_time_make_one_run(tmp_path):
             try:
                 take(tmp_path, seat(), lambda text: None)
             except MissingPrerequisiteError as error:
-                os._exit(1 if "another Snakemake works in this folder" in str(error) else 2)
+                os._exit(1 if "another Snakemake is running in this folder" in str(error) else 2)
             # whoever has the run stays until all have looked
             os.read(go, 1)
             os._exit(0)
@@ -499,10 +504,10 @@ def test_starts_at_the_same_time_make_one_run(tmp_path):
     assert len(list(tmp_path.glob(f"osgpilot/*/{JOURNAL}"))) == 1
 
 
-def test_a_start_that_lost_the_run_gives_nothing_back(tmp_path):
+def test_start_that_lost_the_run_releases_nothing(tmp_path):
     taken = take(tmp_path, seat(), print)
     with closing(Journal(taken.folder.path / JOURNAL)) as other:
         other.hold(theirs := elsewhere())
-        taken.give_back()
+        taken.release()
         assert other.holder == theirs
         assert not other.is_finished

@@ -1,4 +1,4 @@
-"""Site files that are written from what a cluster says, and compared with it."""
+"""Site files created from, and checked against, the facts of a cluster."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.config.site_check import problems
 from snakemake_executor_plugin_osgpilot.config.site_schema import schema, schema_path
 from snakemake_executor_plugin_osgpilot.config.site_template import Answers
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from unit.config.test_site_facts import large, pool
+from unit.config.test_slurm_facts import large, pool
 
 TEMPLATES = sorted(Path(__file__).parents[3].glob("example-workflow/sites/*.yaml"))
 
@@ -34,20 +34,20 @@ def drafted(tmp_path):
 
 
 @pytest.mark.parametrize("cluster", [pool(), large(), large(None)])
-def test_what_is_written_can_be_loaded_and_fits_the_cluster(drafted, cluster):
+def test_template_is_valid_and_fits_the_cluster(drafted, cluster):
     path, site = drafted(cluster)
     assert path.read_text().startswith("# yaml-language-server: $schema=/s.json\n")
     assert problems(site, cluster) == []
 
 
-def test_the_default_partition_comes_first_and_short_ones_are_left_to_others(drafted):
+def test_default_partition_comes_first_and_short_ones_are_skipped(drafted):
     path, site = drafted(pool())
     assert [(p.name, p.cores, p.memory_mb) for p in site.partitions] == [("compute", 4, 4000)]
     assert max(site.partitions[0].walltimes_min) == 2880
     assert "# Not used: its limit of 10 minutes is too short" in path.read_text()
 
 
-def test_of_a_large_cluster_only_what_the_user_may_use_is_offered(drafted):
+def test_only_permitted_partitions_are_used(drafted):
     path, site = drafted(large())
     assert [p.name for p in site.partitions] == ["cpu"]
     text = path.read_text()
@@ -62,7 +62,7 @@ def test_of_a_large_cluster_only_what_the_user_may_use_is_offered(drafted):
     assert "you also have: bio-gpu" in text
 
 
-def test_a_hidden_partition_is_known_and_not_proposed(drafted):
+def test_hidden_partition_is_known_but_not_used(drafted):
     known = pool()
     secret = replace(known.partition("compute"), name="secret", is_default=False, is_hidden=True)
     nodes = tuple(replace(node, partitions=(*node.partitions, "secret")) for node in known.nodes)
@@ -83,7 +83,7 @@ def test_gpu_partitions_can_be_uncommented_as_they_are(drafted, tmp_path):
     assert (gpu.name, gpu.gpus, gpu.gpu_type) == ("gpu", 4, "a100")
 
 
-def test_answers_are_taken_and_quoted_where_yaml_would_misread_them(drafted):
+def test_answers_are_quoted_for_yaml(drafted):
     _, site = drafted(
         pool(),
         site="Home",
@@ -102,13 +102,13 @@ def test_answers_are_taken_and_quoted_where_yaml_would_misread_them(drafted):
     assert site.access_point.schedd == "ap.example.org"
 
 
-def test_the_access_point_is_a_comment_until_it_is_said_and_that_of_this_host_till_then(drafted):
+def test_site_template_comments_out_default_access_point(drafted):
     path, site = drafted(pool())
     assert site.access_point is None
     assert "# access_point:\n#   schedd: NAME\n" in path.read_text()
 
 
-def test_where_no_partition_can_be_used_nothing_is_written():
+def test_no_template_without_usable_partition():
     cluster = large("guest|||\n", ())
     cluster = replace(cluster, partitions=cluster.partitions[2:4])
     with pytest.raises(InputError, match=r"no partition of peak .*gpu: it is for the accounts"):
@@ -140,7 +140,7 @@ def site_of(tmp_path, **content):
         ({"walltime_max_min": 3000}, "the limit of your account is 2880 minutes; write 2880"),
     ],
 )
-def test_one_line_for_each_problem_with_key_value_and_cure(tmp_path, entry, line):
+def test_each_problem_is_one_line_with_key_value_and_fix(tmp_path, entry, line):
     usual = {"name": "cpu", "cores": 16, "memory_mb": 8000, "walltime_max_min": 600}
     site = site_of(tmp_path, partitions=[usual | entry])
     (found,) = problems(site, large())
@@ -164,7 +164,7 @@ def test_accounts_and_quality_of_service_are_compared(tmp_path):
     assert any("you have no such account; yours are bio, bio-gpu" in line for line in lines)
 
 
-def test_all_that_is_wrong_in_itself_is_told_at_once(tmp_path):
+def test_all_schema_errors_are_reported_at_once(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text("site: a b\nresource: R\ncolour: red\ntoken: t\npilot:\n  cores: many\n")
     lines = all_complaints(path)

@@ -1,4 +1,4 @@
-"""What Slurm tells of a cluster: as captured from the local pool, and as a large one says it."""
+"""Facts of a cluster: captured from the local pool, and of a large cluster."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def pool():
     )
 
 
-def test_the_local_pool_is_read_as_it_is():
+def test_facts_of_local_pool_are_parsed():
     cluster = pool()
     assert (cluster.name, cluster.version, cluster.scratch) == ("localpool", "24.11.5", "/tmp")
     compute, short = cluster.partitions
@@ -77,18 +77,18 @@ def test_limits_of_a_partition_shrink_its_nodes():
     assert {(n.cores, n.memory_mb) for n in large().nodes_of("shared")} == {(64, 128000)}
 
 
-def test_gpus_are_told_by_type():
+def test_gpus_are_counted_by_type():
     assert large().nodes_of("gpu")[0].gpus == {"a100": 4}
     assert large().nodes_of("lab")[0].gpus == {"a100": 2, "v100": 2}
     assert facts.gpus("gpu:2") == {"": 2}
     assert facts.gpus("mps:100,shard:8") == facts.gpus("(null)") == {}
 
 
-def test_nodes_that_are_away_are_told_apart():
+def test_unavailable_nodes_are_recognized():
     assert [node.is_there for node in large().nodes_of("cpu")] == [True, True, False]
 
 
-def test_who_may_use_a_partition():
+def test_partition_access_rules():
     cluster = large()
     why = {p.name: cluster.may_use(p) for p in cluster.partitions}
     assert why["lab"] == "it is for the groups biolab"
@@ -101,7 +101,7 @@ def test_who_may_use_a_partition():
     )
 
 
-def test_where_no_accounts_are_kept_none_are_missed():
+def test_cluster_without_accounting_needs_no_account():
     cluster = large(None)
     assert cluster.may_use(cluster.partition("gpu")) == ""
     assert cluster.accounts == ()
@@ -133,17 +133,17 @@ def test_associations_have_account_partition_qos_and_longest_walltime():
         ("", None),
     ],
 )
-def test_times_as_slurm_writes_them(text, minutes):
+def test_slurm_time_formats(text, minutes):
     assert facts.minutes(text) == minutes
 
 
 @pytest.mark.parametrize("text", ["slurm_load_partitions error", "Nodes=a PartitionName=b"])
-def test_a_line_that_cannot_be_read_is_no_absence(text):
+def test_unreadable_line_is_an_error(text):
     with pytest.raises(OutcomeUnknownError, match="cannot be read"):
         facts.partitions(text)
 
 
-def test_other_text_that_cannot_be_read_is_no_absence():
+def test_unreadable_value_is_an_error():
     with pytest.raises(OutcomeUnknownError, match="no size of node n1"):
         facts.nodes("NodeName=n1 State=IDLE")
     with pytest.raises(OutcomeUnknownError, match="sacctmgr"):

@@ -1,4 +1,4 @@
-"""How far a run is: what is said, where and how often."""
+"""Progress on the console: content, place and frequency."""
 
 import io
 import logging
@@ -47,11 +47,11 @@ def teller(stream, now):
     return ConsoleReporter(logger, now_s=lambda: now["s"]), logger, listening.said
 
 
-def test_the_line_names_what_there_is_and_nothing_that_is_not():
+def test_line_omits_empty_states():
     assert BEGUN.line == "jobs: 3 waiting, 1 running, 0 done; pilots: 1 pending"
     more = replace(BEGUN, failed=1, to_come=9, pending=0, eta=Eta(90.0, 90.0))
     assert more.line == (
-        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 to come; pilots: none; "
+        "jobs: 3 waiting, 1 running, 0 done, 1 failed, 9 not yet ready; pilots: none; "
         "about 1 min 30 s to go"
     )
 
@@ -67,11 +67,11 @@ def test_the_line_names_what_there_is_and_nothing_that_is_not():
         (90000, "1 d 1 h"),
     ],
 )
-def test_times_are_for_people(seconds, text):
+def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
 
 
-def test_on_a_terminal_one_line_changes_and_the_log_goes_above_it(now):
+def test_status_line_stays_below_the_log(now):
     terminal = Terminal()
     told, logger, said = teller(terminal, now)
     told.show(BEGUN)
@@ -86,7 +86,7 @@ def test_on_a_terminal_one_line_changes_and_the_log_goes_above_it(now):
     assert lines[-1].endswith("\x1b[2K"), "and at the end"
 
 
-def test_a_line_of_the_log_is_never_cut_in_two(now):
+def test_log_line_is_never_split(now):
     terminal = Terminal()
     footer = StatusLine(terminal)
     footer.write("half of ")
@@ -96,7 +96,7 @@ def test_a_line_of_the_log_is_never_cut_in_two(now):
     assert "half of a line\n" in terminal.getvalue()
 
 
-def test_several_runs_share_the_last_line(now):
+def test_several_runs_share_the_status_line(now):
     terminal = Terminal()
     logger = logging.Logger("test")
     logger.addHandler(ColorizingTextHandler(terminal))
@@ -108,7 +108,7 @@ def test_several_runs_share_the_last_line(now):
     assert "|" in last
 
 
-def test_on_a_narrow_terminal_the_line_is_brief_before_it_is_cut(now):
+def test_narrow_terminal_gets_brief_line(now):
     terminal = Terminal()
     told, _, _ = teller(terminal, now)
     told.show(replace(BEGUN, done=10, to_come=9, eta=Eta(90.0, 300.0)))
@@ -116,7 +116,7 @@ def test_on_a_narrow_terminal_the_line_is_brief_before_it_is_cut(now):
     assert line == "osgpilot: 10/23 jobs, 1 running, 0/1 pilots; 1 min 30 s to 5 min to go"
 
 
-def test_a_log_gets_a_line_now_and_then_and_only_news(now):
+def test_log_gets_periodic_lines_on_change(now):
     told, _, said = teller(io.StringIO(), now)
     for second in range(600):
         now["s"] = float(second)
@@ -128,7 +128,7 @@ def test_a_log_gets_a_line_now_and_then_and_only_news(now):
     assert len(said) <= 31
 
 
-def test_where_nothing_happens_nothing_is_said(now):
+def test_idle_run_logs_no_progress(now):
     told, _, said = teller(io.StringIO(), now)
     told.show(Progress(0, 0, 5, 0))
     assert said == []

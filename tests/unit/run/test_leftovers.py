@@ -1,4 +1,4 @@
-"""What is left of runs that are over or were cut short, and what of it may be removed."""
+"""Leftovers of finished and interrupted runs, and what may be removed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,11 @@ BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
         (RunStatus.OUT_OF_REACH, True, False),
     ],
 )
-def test_what_may_be_alive_is_not_reaped(fate, named, goes):
+def test_run_that_may_be_alive_is_not_removed(fate, named, goes):
     assert Leftovers("r", "f", fate).may_go(named=named) is goes
 
 
-def test_what_is_reached_over_the_network_is_the_same_from_any_host():
+def test_remote_places_are_the_same_from_any_host():
     assert replace(BEHIND, host="login2").differs(BEHIND) == ""
     assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
     assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
@@ -52,7 +52,7 @@ def test_what_is_reached_over_the_network_is_the_same_from_any_host():
     ],
 )
 def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
-    assert place.is_looked_at(host, queues, slurms) is seen
+    assert place.is_visible_from(host, queues, slurms) is seen
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_only_a_runs_own_folder_is_removed_from_a_cluster(path, is_one):
     assert not is_folder_of("alice", path)
 
 
-def test_pilots_are_told_by_their_name():
+def test_pilots_are_identified_by_job_name():
     assert run_of("osgpilot-20261122-101010-abc123-12") == "20261122-101010-abc123"
     assert run_of("somebody-elses-job-1") == ""
 

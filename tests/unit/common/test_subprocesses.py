@@ -1,4 +1,4 @@
-"""Programs that are started for a run, and how they are ended from another thread."""
+"""Subprocesses of a run, and their interruption from another thread."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def killed(monkeypatch):
     return seen
 
 
-def test_a_program_that_was_too_slow_is_not_ended_again_later(killed, monkeypatch):
+def test_program_that_timed_out_is_killed_once(killed, monkeypatch):
     interrupt = Interrupt()
     really = lambda process: (killed.append(process.pid), process.kill())  # noqa: E731
     monkeypatch.setattr(programs, "_kill_session", really)
@@ -33,7 +33,7 @@ def test_a_program_that_was_too_slow_is_not_ended_again_later(killed, monkeypatc
     assert not interrupt.came
 
 
-def test_a_program_whose_output_cannot_be_had_is_not_ended_again_later(killed, monkeypatch):
+def test_program_with_unreadable_output_is_killed_once(killed, monkeypatch):
     interrupt = Interrupt()
 
     def broken(*_):
@@ -47,7 +47,7 @@ def test_a_program_whose_output_cannot_be_had_is_not_ended_again_later(killed, m
     assert len(killed) == before
 
 
-def test_one_that_has_ended_by_itself_is_left_alone(killed):
+def test_interrupt_ignores_program_that_has_ended(killed):
     interrupt = Interrupt()
     process = subprocess.Popen(["true"], start_new_session=True)
     with interrupt.ends(process):
@@ -58,7 +58,7 @@ def test_one_that_has_ended_by_itself_is_left_alone(killed):
     assert not interrupt.came
 
 
-def test_one_that_runs_is_ended_with_all_it_started(tmp_path):
+def test_interrupt_kills_program_with_its_children(tmp_path):
     interrupt, alive = Interrupt(), tmp_path / "alive"
 
     def when_it_runs():
