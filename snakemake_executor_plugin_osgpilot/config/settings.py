@@ -192,4 +192,4 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         """Snakemake makes the settings of the executor it uses before it reads the Snakefile."""
         from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
 
-        globbed.listen()
+        globbed.record()

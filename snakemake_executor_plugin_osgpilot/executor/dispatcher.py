@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
     from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
     from snakemake_executor_plugin_osgpilot.model.resources import Policy
     from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision, RuleRouter
@@ -96,9 +96,9 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._lanes[lane] = made
         return self._lanes[lane]
 
-    def _ospool(self, project: str, scope: str = "") -> Executor:
-        from snakemake_executor_plugin_osgpilot.executor.fallback import WorkflowProxy
-        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    def _ospool(self, project: str, scope: str = "") -> OSPoolExecutor:
+        from snakemake_executor_plugin_osgpilot.common.snakemake_compat import WorkflowProxy
+        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
         from snakemake_executor_plugin_osgpilot.routing.policy import Where
         from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
 
@@ -110,8 +110,8 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                 workflow = WorkflowProxy(workflow, executor_settings=own)
                 logger = _Telling(logger, whose_text(project, scope))
             share = self._allowance.share()
-            self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
-        ospool: Executor = self._lanes[lane]
+            self._lanes[lane] = OSPoolExecutor(workflow, logger, self._served_by(lane), share)
+        ospool: OSPoolExecutor = self._lanes[lane]
         return ospool
 
     def _served_by(self, lane: Destination) -> Callable[[Any], bool]:
@@ -172,10 +172,12 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         for executor in self._in_ospool():
             executor.handle_job_error(job)
 
-    def _in_ospool(self) -> list[Executor]:
-        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    def _in_ospool(self) -> list[OSPoolExecutor]:
+        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 
-        return [executor for executor in self._lanes.values() if isinstance(executor, Executor)]
+        return [
+            executor for executor in self._lanes.values() if isinstance(executor, OSPoolExecutor)
+        ]
 
     def cancel(self) -> None:
         """Take all jobs back, wherever they are."""

@@ -23,6 +23,10 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.common.printable import printable
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    WorkflowProxy,
+    stop_submitting,
+)
 from snakemake_executor_plugin_osgpilot.common.subprocesses import run
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
@@ -41,20 +45,6 @@ MIN_JOB_AGE_S = 300
 """How long Slurm shows a job that has ended (slurm.conf(5), MinJobAge, the default)."""
 
 COMMAND_S, POLL_S = 30.0, 0.2
-
-
-class WorkflowProxy:
-    """A workflow as an executor inside of ours sees it: with some attributes replaced."""
-
-    def __init__(self, workflow: Any, **replaced: Any) -> None:
-        from snakemake.spawn_jobs import SpawnedJobArgsFactory
-
-        self._workflow = workflow
-        vars(self).update(replaced)
-        self.spawned_job_args_factory = SpawnedJobArgsFactory(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._workflow, name)
 
 
 def choose(named: str | None) -> tuple[Where | None, bool]:
@@ -199,9 +189,7 @@ class _PlainSlurm(Reporting):
             rest_s -= POLL_S
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        submitting = getattr(self, "_job_submission_executor", None)
-        if submitting is not None:
-            submitting.shutdown(wait=True, cancel_futures=True)
+        stop_submitting(self)
         self._cancel_by_name()
 
     def shutdown(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
-from snakemake_executor_plugin_osgpilot.executor.opening import make_preparer, open_run
 from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
 from snakemake_executor_plugin_osgpilot.staging import updated_outputs as updated
 from snakemake_executor_plugin_osgpilot.staging.latency_wait import LatencyWait
@@ -38,7 +37,7 @@ BATCH = 1000
 process, while the next ones are made ready."""
 
 
-class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
+class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     """Hands jobs to the run's queue and reports what became of them.
 
     Everything is set up before the base class starts its status thread, which calls
@@ -105,7 +104,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        from snakemake_executor_plugin_osgpilot.staging.label import label, names
+        from snakemake_executor_plugin_osgpilot.staging.job_identity import label, names
 
         ready: list[Job] = []
         told: list[Told] = []
@@ -312,3 +311,58 @@ def _environment(workflow: Any) -> dict[str, str]:
     # settings the user gave as variables are passed on as given; Snakemake writes some out anew
     given = sorted(workflow.spawned_job_args_factory.envvars().items())
     return {name: os.environ.get(name, value) for name, value in given}
+
+
+def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
+    """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
+    from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
+    from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
+    from snakemake_executor_plugin_osgpilot.run.assembly import Voice, start
+
+    earlier_core_s = core_s_seen(Path.cwd())
+    try:
+        run = start(
+            wishes_of(workflow.executor_settings),
+            Path(workflow.persistence.path),
+            share,
+            Voice(teller.say, teller.warn, teller.show, teller.redact),
+        )
+    except OsgpilotError as error:
+        # Snakemake shows this kind of error as one line, without the way it took
+        raise ApiError(f"osgpilot: {error}") from error
+    run.scaling.earlier_core_s = earlier_core_s
+    return run
+
+
+def make_preparer(
+    workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
+) -> Preparer:
+    """Return what makes jobs ready for `run`.
+
+    `environment` are the variables that jobs need, `command_of` returns the command with which
+    Snakemake runs a job elsewhere.
+    """
+    from snakemake_executor_plugin_osgpilot.staging.container_image import Images
+    from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
+    from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+    from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
+    from snakemake_executor_plugin_osgpilot.staging.transfer_policy import traffic_of
+
+    settings = workflow.executor_settings
+    shared = workflow.storage_settings.shared_fs_usage
+    traffic = traffic_of(settings, shared, signs=run.access_point.signs)
+    of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
+    return Preparer(
+        workflow,
+        settings.payload or "auto",
+        settings.runtime_image or "",
+        run.folder.path,
+        run.workdir,
+        command_of,
+        environment,
+        traffic,
+        Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
+        Requests(run.scaling.policy, run.say, run.warn),
+        KeyFiles(run.folder.keys),
+        frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
+    )

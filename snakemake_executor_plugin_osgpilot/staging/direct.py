@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import with_shell_affixes
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.path_rewriting import places_of
 from snakemake_executor_plugin_osgpilot.staging.payload import (
@@ -152,8 +153,6 @@ def _script(
     job: Any, environment: Mapping[str, str], traffic: TransferPolicy
 ) -> tuple[str, tuple[str, ...]]:
     """Return what runs for one job, and the files it names by their absolute paths."""
-    from snakemake.shell import shell
-
     resources = _resources(job)
     variables = {
         **environment,
@@ -168,8 +167,7 @@ def _script(
         prepared, _ = places.as_there(prepared)
     else:
         command, named = places.as_there(_command(job, resources))
-    prefix = shell._get_process_prefix(_shell(job))
-    whole = " ".join((prefix, command, shell._process_suffix)).strip()
+    whole = with_shell_affixes(command, _shell(job))
     text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
     return text, named
 

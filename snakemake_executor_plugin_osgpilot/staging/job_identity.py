@@ -1,4 +1,4 @@
-"""Which job of the workflow a job is, the same in every process and at every start."""
+"""Identify jobs: for the journal across restarts, and for people by a label."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import os
 from hashlib import blake2b
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.printable import storable
 from snakemake_executor_plugin_osgpilot.staging.payload import members
 from snakemake_executor_plugin_osgpilot.staging.preparer import Prepared
+
+LENGTH_MAX = 200
+"""Longer labels and names are cut."""
+
+OUTPUTS_MAX = 5
+"""Maximum number of output files recorded as names of a job."""
 
 
 def identity(job: Any) -> str:
@@ -37,3 +44,28 @@ def digest(prepared: Prepared) -> str:
 
 def _digest(text: str) -> str:
     return blake2b(os.fsencode(text), digest_size=16).hexdigest()
+
+
+def names(job: Any) -> tuple[str, ...]:
+    """Return what a user may call a job by: Snakemake's number of it, and its first outputs."""
+    return (str(job.jobid), *(str(path)[:LENGTH_MAX] for path in list(job.output)[:OUTPUTS_MAX]))
+
+
+def label(job: Any) -> str:
+    """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
+
+    A long one ends in a number that tells it from others with the same beginning.
+    """
+    if job.is_group():
+        parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in job.jobs)
+        text = "; ".join(parts)
+    else:
+        text = _wildcards(job)
+    if len(text) <= LENGTH_MAX:
+        return text
+    number = blake2b(storable(text).encode(), digest_size=3).hexdigest()
+    return f"{text[:LENGTH_MAX]}… {number}"
+
+
+def _wildcards(job: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import is_default_expression
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     ATTRIBUTE,
@@ -21,12 +22,19 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     needed_life_s,
     require_gpus,
 )
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    PilotType,
+    Policy,
+    Request,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.staging.container_image import Image
 from snakemake_executor_plugin_osgpilot.staging.payload import label, members, unknown
-from snakemake_executor_plugin_osgpilot.staging.pins import pinned
 from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
     DEFAULTS_MB,
+    PARTITION,
+    SHAPE,
     check_names,
     meant,
 )
@@ -118,6 +126,36 @@ class Requests:
             )
 
 
+def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
+    """Return the names of the offers that a job (`parts`: its members) wants, none if any will do.
+
+    Partition and shape are the two halves of an offer's name; all members of a group that say one
+    say the same (Snakemake sees to that for text). Raises `InputError` naming job and resource,
+    with what there is instead.
+    """
+    names = [offer.name for offer in offers]
+    wanted = False
+    told = [part.resources for part in parts]
+    for resource, half in ((PARTITION, 0), (SHAPE, 2)):
+        for value in (resources.get(resource) for resources in told):
+            if value in (None, "") or unknown(value):
+                continue
+            left = [name for name in names if name.rpartition("/")[half] == value]
+            if not left:
+                known = ", ".join(dict.fromkeys(name.rpartition("/")[half] for name in names))
+                raise InputError(
+                    f"{who}: the resource {resource} is {value!r}; {_choices_of(resource)} {known}"
+                )
+            names, wanted = left, True
+    return tuple(names) if wanted else ()
+
+
+def _choices_of(resource: str) -> str:
+    if resource == PARTITION:
+        return "the partitions of the site file are"
+    return "pilots that it could run on come in the shapes"
+
+
 def _whole(who: str, resources: Any, name: str) -> int:
     """Return the amount, 0 if the rule does not say or nobody can know yet."""
     value = resources.get(name)
@@ -140,9 +178,7 @@ def _says(job: Any, name: str) -> bool:
     if not value or unknown(value):
         return False
     declared = (getattr(job.rule, "resources", None) or {}).get(name)
-    evaluator = getattr(declared, "_evaluator", None)
-    by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
-    if not by_expression or getattr(declared, "raw", None) is not None:
+    if not is_default_expression(declared):
         return True
     return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import rendered_script
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
@@ -33,22 +33,12 @@ def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     """
     script = _script(job, resources)
     path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
-    text, commands = io.BytesIO(), []
-    # the only method of theirs that would start something
-    script._execute_cmd = lambda command, fname: commands.append(_filled(command, fname))
     try:
-        script.write_script(script.get_preamble(), text)
+        text, command = rendered_script(script, path)
     except ValueError as error:
         raise InputError(f"rule {job.rule.name}: {error}") from error
-    script.execute_script(path)
-    quoted = shlex.quote(text.getvalue().decode())
-    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", commands[0]
-
-
-def _filled(command: str, fname: str) -> str:
-    from snakemake.utils import format as formatted
-
-    return str(formatted(command, fname=fname))
+    quoted = shlex.quote(text)
+    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", command
 
 
 def _script(job: Any, resources: Mapping[str, Any]) -> Any:

@@ -4,6 +4,12 @@
 
 FILE tells in JSON which jobs to run, since Snakemake's own option for that (`--target-jobs`) loses
 commas and outer quotes of wildcards. The arguments are those of Snakemake.
+
+This file patches Snakemake, as `common/snakemake_compat.py` does elsewhere. Seen with 9.27.1:
+`Env.create` and `Rule.expand_input` (if renamed, the job fails with an AttributeError), the setter
+of `Rule.restart_times` (if it becomes a plain attribute, likewise), and `glob_wildcards` in
+`snakemake.io` and `snakemake.workflow` (if Snakefiles get it from elsewhere, they find only the
+files that travelled with the job, and `compared` fails jobs whose inputs differ).
 """
 
 import fcntl

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher
 from snakemake_executor_plugin_osgpilot.executor.fallback import _PlainSlurm
 from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
-from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.explain.gather import Heard
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
@@ -254,7 +254,7 @@ def log():
     logger.removeHandler(handler)
 
 
-EXECUTORS = (Executor, Dispatcher, OnThisMachine, _PlainSlurm)
+EXECUTORS = (OSPoolExecutor, Dispatcher, OnThisMachine, _PlainSlurm)
 
 
 def told_by(kind, job, msg, **more):

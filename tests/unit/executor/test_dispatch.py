@@ -66,7 +66,7 @@ def opened(monkeypatch, tmp_path):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(executor, "Executor", Ospool)
+    monkeypatch.setattr(executor, "OSPoolExecutor", Ospool)
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
     monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None, project=""))

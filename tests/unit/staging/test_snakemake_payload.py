@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import glob_wildcards
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import recording
 from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.staging.snakemake_entry import (
@@ -152,7 +153,7 @@ def test_what_was_found_where_snakemake_was_started_is_found_there(tmp_path, mon
     for name in ("data/A_1.fq", "data/B_2.fq"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    here = globbed._noting(glob_wildcards)
+    here = recording(glob_wildcards, globbed.note)
     pattern = "data/{sample}_{n}.fq"
     found = here(pattern)
     assert sorted(found.sample) == ["A", "B"]
@@ -184,5 +185,5 @@ def test_settings_have_what_snakefiles_find_noted(monkeypatch):
         monkeypatch.setattr(module, "glob_wildcards", lambda *_: None)
     for _ in range(2):
         ExecutorSettings()
-    assert snakemake.io.glob_wildcards.notes
+    assert snakemake.io.glob_wildcards.records
     assert snakemake.workflow.glob_wildcards is snakemake.io.glob_wildcards

@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.executor import ospool as executor_module
-from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
@@ -122,7 +122,7 @@ def start(tmp_path, monkeypatch):
     def make(executor_class, flow):
         run = Run(tmp_path)
         monkeypatch.setattr(executor_module, "open_run", lambda *_: run)
-        ours = (lambda job: True, SharedQuota().share()) if executor_class is Executor else ()
+        ours = (lambda job: True, SharedQuota().share()) if executor_class is OSPoolExecutor else ()
         logger = SimpleNamespace(info=print, warning=print, error=print)
         executor = executor_class(flow, logger, *ours)
         started.append(executor)
@@ -201,7 +201,7 @@ def test_the_status_thread_starts_before_the_executor_is_ready(start, capsys):
     until(lambda: not naive.wait_thread.is_alive())
     assert "known" in capsys.readouterr().out
 
-    ours, _ = start(Executor, workflow())
+    ours, _ = start(OSPoolExecutor, workflow())
     time.sleep(0.3)
     assert ours.wait_thread.is_alive()
 
@@ -216,7 +216,7 @@ def test_cancelling_during_a_check_reaches_every_job(start):
     naive.go_on.set()
     assert naive.cancelled == []
 
-    ours, run = start(Executor, workflow())
+    ours, run = start(OSPoolExecutor, workflow())
     add_job(ours)
     ours.cancel_jobs([])
     assert run.closed == 1
@@ -231,7 +231,7 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
     until(lambda: flow.scheduler.crashed)
 
     flow = workflow()
-    ours, run = start(Executor, flow)
+    ours, run = start(OSPoolExecutor, flow)
     first, second = add_job(ours), add_job(ours, "000002")
     ours._payloads = {}  # an inconsistency of our own: nothing is known of the job's files
     run.ended = ended(exit_status=status)
@@ -247,7 +247,7 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
 
 def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
     """HTCondor would write into files that have a second name in the working folder by now."""
-    ours, run = start(Executor, workflow())
+    ours, run = start(OSPoolExecutor, workflow())
     add_job(ours)
     back = tmp_path / "jobs" / "000001" / "osgpilot-out"
     back.mkdir(parents=True)
@@ -268,7 +268,7 @@ def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
 
 def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(start):
     flow = workflow()
-    ours, run = start(Executor, flow)
+    ours, run = start(OSPoolExecutor, flow)
     job = add_job(ours)
     ours._payloads = {}
     run.certain = False
@@ -292,7 +292,7 @@ def test_shutting_down_does_not_wait_for_the_next_check(start):
     naive.shutdown()
     naive_s = time.monotonic() - begun
 
-    ours, run = start(Executor, workflow(interval_s=600))
+    ours, run = start(OSPoolExecutor, workflow(interval_s=600))
     time.sleep(0.2)
     begun = time.monotonic()
     ours.shutdown()
@@ -301,7 +301,7 @@ def test_shutting_down_does_not_wait_for_the_next_check(start):
 
 
 def test_ending_twice_ends_once(start):
-    ours, run = start(Executor, workflow())
+    ours, run = start(OSPoolExecutor, workflow())
     ours.cancel()
     ours.shutdown()
     assert run.closed == 1
