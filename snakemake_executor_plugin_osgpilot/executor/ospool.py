@@ -16,6 +16,13 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.executor.job_listeners import (
+    EndedJob,
+    HandedOverJob,
+    HistoryListener,
+    IntakeListener,
+    JobListener,
+)
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
 from snakemake_executor_plugin_osgpilot.staging import updated_outputs as updated
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
     from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
     from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-    from snakemake_executor_plugin_osgpilot.monitoring.records import Told
     from snakemake_executor_plugin_osgpilot.run.assembly import Run
     from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
     from snakemake_executor_plugin_osgpilot.staging.payload import Payload
@@ -64,7 +70,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
 
         self._ahead = self._lookahead(workflow)
-        self._kin = JobDependencies(workflow.dag)
+        self._listeners: tuple[JobListener, ...] = (
+            self._ahead,
+            HistoryListener(self._run.chronicle, JobDependencies(workflow.dag)),
+            # last: it submits
+            IntakeListener(self._run.intake, self._run.say),
+        )
         self._late = LatencyWait(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
@@ -104,10 +115,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        from snakemake_executor_plugin_osgpilot.staging.job_identity import label, names
-
-        ready: list[Job] = []
-        told: list[Told] = []
+        ready: list[HandedOverJob] = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -121,14 +129,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
-            self._ahead.handed_over(job, own.key, own.job_class)
-            self._kin.handed_over(job, own.key)
             self.report_job_submission(info)
-            ready.append(own)
-            told.append((own, label(job), names(job)))
-        self._run.chronicle.handed_over(told, self._kin.told())
-        if known := self._run.intake.hand_over(ready):
-            self._run.say(f"{known} job(s) are there from before and are followed")
+            ready.append(HandedOverJob(job, own))
+        for listener in self._listeners:
+            listener.handed_over(ready)
         self._run.controller.wake()
 
     def run_job(self, job: Any) -> None:
@@ -140,12 +144,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         super().handle_job_success(job)
         self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
-        if key:
-            # from now on, Snakemake itself knows that the job is done
-            self._run.intake.done(key)
-        self._ahead.finished(job, runtime_s)
-        self._run.book.critical_path_s = self._ahead.critical_path_s
-        self._run.chronicle.critical_path_s = self._ahead.critical_path_s
+        for listener in self._listeners:
+            listener.finished(job, key, runtime_s)
         self._look_ahead()
 
     def handle_job_error(self, job: Any) -> None:
@@ -154,7 +154,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
             self._run.say(trouble)
-        self._ahead.failed(job)
+        for listener in self._listeners:
+            listener.failed(job)
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -208,21 +209,20 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
-        self._tell_spent(key for key in over if key not in self._active)
-        self._run.intake.settle(failed)
-        for key, (_, text) in failed.items():
-            self._run.chronicle.failed(key, text)
+        ended = [self._ended_job(key, failed) for key in over if key not in self._active]
+        for listener in self._listeners:
+            listener.ended(ended)
         for info, text in failed.values():
             self._report_failure(info, text)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
 
-    def _tell_spent(self, keys: Iterable[str]) -> None:
+    def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         from snakemake_executor_plugin_osgpilot.staging.usage import spent
 
-        told = {key: spent(self._run.folder.job(key)) for key in keys}
-        self._run.chronicle.spent({key: each for key, each in told.items() if each is not None})
+        _, failure = failed.get(key, (None, ""))
+        return EndedJob(key, spent(self._run.folder.job(key)), failure)
 
     async def sleep(self) -> None:
         """Wait for news, however long the check interval is; a shutdown is noticed at once."""

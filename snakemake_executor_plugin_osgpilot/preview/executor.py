@@ -181,7 +181,7 @@ class _Look:
         for number, job in enumerate(ready):
             job_class = sampler.class_of(members(job)[0])
             if job_class is not None:
-                ahead.handed_over(job, str(number), job_class)
+                ahead.add(job, str(number), job_class)
         ahead.walk()
         seen = ahead.ahead
         return Snapshot(

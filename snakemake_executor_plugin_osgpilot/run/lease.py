@@ -29,7 +29,6 @@ class LeaseKeeper:
         self._folder, self._seat = folder, seat
         self._queue, self._fleet, self._scaling = queue, fleet, scaling
         self._clock, self._record = clock, record
-        self.critical_path_s = 0.0
 
     def keep_alive(self) -> None:
         """Renew the lease, and say which offers are held back."""
@@ -63,6 +62,6 @@ class LeaseKeeper:
         return Yardstick(
             span_s=self._queue.span_s(),
             served_s=self._queue.served_s(),
-            critical_path_s=self.critical_path_s,
+            critical_path_s=self._scaling.ahead.critical_path_s,
             cores_max=cores if policy.cores_max is None else min(cores, policy.cores_max),
         )

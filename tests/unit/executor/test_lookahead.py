@@ -47,7 +47,7 @@ def look(clock, *jobs, class_of=lambda job: SMALL):
 def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]))
-    lookahead.handed_over(first, "000001", SMALL)
+    lookahead.add(first, "000001", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"000001": {SMALL: 1}}
     assert lookahead.ahead.soon({"000001": 1190.0}) == (UpcomingGroup(SMALL, 1, 1200),)
@@ -57,7 +57,7 @@ def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock)
 def test_many_jobs_may_wait_for_one(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, *(FakeJob(f"map{n}", [first]) for n in range(100)))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({"1": 1190.0}) == (UpcomingGroup(SMALL, 100, 1200),)
 
@@ -66,7 +66,7 @@ def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
     parts = [FakeJob(f"part{n}") for n in range(1000)]
     lookahead = look(clock, *parts, FakeJob("gather", parts))
     for number, part in enumerate(parts):
-        lookahead.handed_over(part, str(number), SMALL)
+        lookahead.add(part, str(number), SMALL)
     lookahead.walk()
     assert lookahead.ahead.gathered == {SMALL: 1}
     assert lookahead.ahead.later == 0
@@ -76,7 +76,7 @@ def test_what_is_further_off_is_only_counted(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second, FakeJob("third", [second]))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.later == 1
 
@@ -85,7 +85,7 @@ def test_local_jobs_are_looked_through(clock):
     first = FakeJob("first")
     local = FakeJob("local", [first], is_local=True)
     lookahead = look(clock, first, local, FakeJob("second", [local]))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"1": {SMALL: 1}}
 
@@ -93,7 +93,7 @@ def test_local_jobs_are_looked_through(clock):
 def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]), class_of=lambda job: None)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert (lookahead.ahead.after, lookahead.ahead.later) == ({}, 1)
 
@@ -102,9 +102,9 @@ def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second)
-    lookahead.handed_over(first, "1", SMALL)
-    lookahead.finished(first, 10.0)
-    lookahead.handed_over(second, "2", SMALL)
+    lookahead.add(first, "1", SMALL)
+    lookahead.finished(first, "", 10.0)
+    lookahead.add(second, "2", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == ()
     assert lookahead.ahead.later == 0
@@ -117,8 +117,8 @@ def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
     good_3, bad_3 = FakeJob("good 3", [good_2]), FakeJob("bad 3", [bad_2, good_2])
     dag = FakeDag(good, bad, good_2, bad_2, good_3, bad_3)
     lookahead = Lookahead(dag, clock, lambda job: SMALL, keep_going=keep_going)
-    lookahead.handed_over(good, "1", SMALL)
-    lookahead.handed_over(bad, "2", SMALL)
+    lookahead.add(good, "1", SMALL)
+    lookahead.add(bad, "2", SMALL)
     lookahead.failed(bad)
     lookahead.walk()
     assert lookahead.ahead.after == ({"1": {SMALL: 1}} if keep_going else {})
@@ -128,7 +128,7 @@ def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
 def test_a_job_that_is_tried_again_is_to_come(clock):
     job = FakeJob("job", restart_times=1)
     lookahead = look(clock, job)
-    lookahead.handed_over(job, "1", SMALL)
+    lookahead.add(job, "1", SMALL)
     lookahead.failed(job)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
@@ -138,22 +138,25 @@ def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
     short, long = FakeJob("short"), FakeJob("long")
     last = FakeJob("last", [short, long])
     lookahead = look(clock, short, long, last)
+    path_s = []
     for job, runtime_s in ((short, 5.0), (long, 60.0), (last, 7.0)):
-        lookahead.finished(job, runtime_s)
-    assert lookahead.critical_path_s == 67.0
+        lookahead.finished(job, "", runtime_s)
+        lookahead.walk()
+        path_s.append(lookahead.ahead.critical_path_s)
+    assert path_s == [5.0, 60.0, 67.0]
 
 
 def test_what_was_handed_over_since_the_walk_is_not_to_come_any_more(clock):
     first, second = FakeJob("first"), FakeJob("second")
     gather = FakeJob("gather", [first, second])
     lookahead = look(clock, first, second, gather)
-    lookahead.handed_over(first, "1", SMALL)
-    lookahead.handed_over(second, "2", SMALL)
+    lookahead.add(first, "1", SMALL)
+    lookahead.add(second, "2", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
-    lookahead.finished(first, 1.0)
-    lookahead.finished(second, 1.0)
-    lookahead.handed_over(gather, "3", SMALL)
+    lookahead.finished(first, "", 1.0)
+    lookahead.finished(second, "", 1.0)
+    lookahead.add(gather, "3", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == ()
 
@@ -163,7 +166,7 @@ def test_the_dag_is_not_walked_again_at_once(clock):
     second = FakeJob("second", [first])
     dag = FakeDag(first, second)
     lookahead = Lookahead(dag, clock, lambda job: SMALL)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     dag.jobs.append(FakeJob("third", [second]))
     lookahead.walk()
@@ -179,7 +182,7 @@ def test_jobs_further_off_are_taken_to_ask_for_what_others_of_their_rule_do(cloc
     second.after = [first]
     thirds = [FakeJob("plot", [second]) for _ in range(5)]
     lookahead = look(clock, first, second, *thirds, class_of=lambda job: asked.append(job) or SMALL)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.later == 5
     assert lookahead.ahead.further == {SMALL: 5}
@@ -207,7 +210,7 @@ def test_the_longest_chain_is_looked_for_again_when_a_tenth_of_the_jobs_is_done(
     lookahead = look(clock, *jobs)
     for done, chain in ((0, 20), (1, 20), (2, 18), (3, 18), (4, 16)):
         for job in jobs[:done]:
-            lookahead.finished(job, 1.0)
+            lookahead.finished(job, "", 1.0)
         clock.at_s += 60
         lookahead.walk()
         assert lookahead.ahead.chain == {SMALL: chain}

@@ -74,7 +74,7 @@ class Run:
         self.controller = SimpleNamespace(news=threading.Event(), wake=lambda: None)
         self.queue = self
         self.clock = HandClock()
-        self.scaling, self.book = SimpleNamespace(ahead=None), SimpleNamespace(critical_path_s=0.0)
+        self.scaling, self.say = SimpleNamespace(ahead=None), print
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
         self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
