@@ -17,6 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.executor import ospool as executor_module
+from snakemake_executor_plugin_osgpilot.executor.job_listeners import JobListener
 from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -243,6 +244,24 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
     assert run.settled == ["000001", "000002"]
     assert flow.scheduler.crashed == []
     assert ours.wait_thread.is_alive()
+
+
+def test_listeners_record_a_failure_before_snakemake_hears_of_it(start):
+    flow = workflow()
+    ours, run = start(OSPoolExecutor, flow)
+    job = add_job(ours)
+    ours._payloads = {}
+    heard = []
+
+    class Probe(JobListener):
+        def ended(self, jobs):
+            heard.extend((each.key, bool(each.failure), [*flow.scheduler.failed]) for each in jobs)
+
+    ours._listeners = (*ours._listeners, Probe())
+    run.ended = ended(exit_status=1)
+    run.controller.news.set()
+    until(lambda: flow.scheduler.failed == [job])
+    assert heard == [("000001", True, [])]
 
 
 def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
