@@ -1,7 +1,7 @@
-"""What comes after the jobs in the queue, from Snakemake's DAG.
+"""Look ahead in Snakemake's DAG: the jobs that follow those in the queue.
 
 All methods but `ahead` are called on Snakemake's main thread: the DAG changes there and may only be
-walked there. Only what Snakemake publishes is used (snakemake-interface-scheduler-plugins).
+walked there. It uses public parts only (snakemake-interface-scheduler-plugins).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import lon
 from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 WALK_SHARE = 0.02
-"""The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
+"""Maximum share of time spent on walks: a large DAG is walked less often."""
 
 WALK_EVERY_S = 1.0
 
 CHAIN_SHARE = 0.9
-"""The longest chain is looked for again when no more than this share of the jobs is left."""
+"""The longest chain is computed again once at most this share of the jobs is left."""
 
 
 class Lookahead(JobListener):
@@ -92,7 +92,7 @@ class Lookahead(JobListener):
             self._failed.update(_members(job))
 
     def walk(self) -> None:
-        """Look at the DAG anew, unless that was done a moment ago."""
+        """Walk the DAG again, unless the last walk was a moment ago."""
         begun_s = self._clock.now_s()
         if begun_s < self._next_walk_s:
             since, gone = dict(self._since), dict(self._gone)
@@ -134,7 +134,7 @@ class Lookahead(JobListener):
         return UpcomingWork(after, gathered, later, further, chain, rules=rules)
 
     def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
-        """Return the longest chain, the last one that was found if little has changed since."""
+        """Return the longest chain, or the previous one if little has changed since."""
         if not CHAIN_SHARE * self._chained < len(to_do) <= self._chained:
             self._chain = longest_chain(to_do, self._dag.job_dependencies, self._kind)
             self._chained = len(to_do)
@@ -157,7 +157,7 @@ class Lookahead(JobListener):
         }
 
     def _kind(self, job: Any) -> JobClass | None:
-        """Return what jobs of the same rule ask for: to ask each for its resources takes long."""
+        """Return the class of the first job of the same rule: evaluating resources is slow."""
         if job.is_local:
             return None
         if job.name not in self._kinds:
@@ -167,7 +167,7 @@ class Lookahead(JobListener):
         return self._kinds[job.name]
 
     def _lost(self, to_do: set[Any]) -> set[Any]:
-        """Return the jobs that will never run because they or what they need have failed."""
+        """Return the jobs that will never run because they or their dependencies failed."""
         if not self._failed:
             return set()
         needed_by: defaultdict[Any, list[Any]] = defaultdict(list)
@@ -189,14 +189,14 @@ _SEVERAL = frozenset(("", "more"))
 
 
 class _Frontier:
-    """Which jobs at the access point a job waits for, looking through local jobs."""
+    """Jobs at the access point that a job waits for, directly or through local jobs."""
 
     def __init__(self, dag: Any, to_do: set[Any], keys: Mapping[Hashable, str]) -> None:
         self._dag, self._to_do, self._keys = dag, to_do, keys
         self._through: dict[Hashable, frozenset[str] | None] = {}
 
     def waits_for(self, job: Any) -> frozenset[str] | None:
-        """Return the keys, None if it also waits for jobs that have not been handed over."""
+        """Return their keys, or None if it also waits for jobs not yet handed over."""
         found: frozenset[str] = frozenset()
         for dependency in self._dag.job_dependencies(job):
             if dependency not in self._to_do:

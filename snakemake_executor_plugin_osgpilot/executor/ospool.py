@@ -1,4 +1,4 @@
-"""Jobs of one project through the OSPool: Snakemake's callbacks, jobs in and results out."""
+"""Run the jobs of one project in the OSPool: submit them, and report results to Snakemake."""
 
 from __future__ import annotations
 
@@ -39,18 +39,17 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2
 BATCH = 1000
-"""Jobs made ready before they are handed over: the queue submits them, in its own thread and
-process, while the next ones are made ready."""
+"""Number of jobs prepared before they are submitted: the queue submits them in its own thread and
+process while the next ones are prepared."""
 
 
 class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
-    """Hands jobs to the run's queue and reports what became of them.
+    """Passes jobs to the run's queue and reports their results.
 
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
-    passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here, `share` what they take of the limits; `interrupted` is set when it is the user who has
-    them cancelled.
+    passes an empty list while its thread is checking. `serves` is true of the jobs of the DAG that
+    run here, `share` is their part of the workflow's limits. Set `interrupted` if the user cancels.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return self._run
 
     def begin(self) -> None:
-        """Refuse what cannot run at all, before the first job goes out anywhere."""
+        """Reject rules that cannot run at all, before the first job is submitted anywhere."""
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
@@ -106,7 +105,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return preparer
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
-        """Make jobs ready to travel and hand them to the queue."""
+        """Prepare jobs and pass them to the queue."""
         self._run.ending.listen()
         self._run.tenure.is_certain()
         jobs = list(jobs)
@@ -140,7 +139,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self.run_jobs([job])
 
     def handle_job_success(self, job: Any) -> None:
-        """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
+        """Notify the listeners that Snakemake counts `job` as done; runs on the main thread."""
         super().handle_job_success(job)
         self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
@@ -149,10 +148,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def handle_job_error(self, job: Any) -> None:
-        """Forget where the job was; Snakemake may hand it over again."""
+        """Notify the listeners that `job` failed; Snakemake may hand it over again."""
         super().handle_job_error(job)
         self._run.tenure.is_certain()
-        if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
+        if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):
             self._run.say(trouble)
         for listener in self._listeners:
             listener.failed(job)
@@ -163,13 +162,13 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.scaling.ahead = self._ahead.ahead
 
     def _class_of(self, job: Any) -> JobClass | None:
-        """Return what a job to come will ask for, as far as its rule tells."""
+        """Return the class of a future job, None if its rule is unknown so far."""
         return self._preparer.class_of(job) if self._preparer else None
 
     def additional_general_args(self) -> str:
-        """Have Snakemake on the execution point work where it is started.
+        """Make Snakemake on the execution point work in its start folder.
 
-        Snakemake passes folders of this machine on; of each option the last one given counts.
+        Snakemake passes on folders of this machine; the last value of each option counts.
         """
         from snakemake_executor_plugin_osgpilot.staging.workflow_sources import moved_prefix
 
@@ -183,20 +182,20 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
-        which, how = identity(job), digest(prepared)
-        key, is_there = intake.key_for(which, how)
+        own_identity, content = identity(job), digest(prepared)
+        key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=which)
-        if not is_there:
+        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        if not is_known:
             prepared.parcel.write(self._run.folder.job(key))
-            intake.note(own, which, how)
-        self._payloads[key] = prepared.payload.without_what_left()
+            intake.note(own, own_identity, content)
+        self._payloads[key] = prepared.payload.after_submission()
         return own
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report what ended; yield the rest. Never raises: that would end the status thread."""
+        """Report jobs that ended; yield the rest. Never raises: that ends the status thread."""
         if not self._run.tenure.is_certain():
             await asyncio.sleep(POLL_S)
             for info in active_jobs:
@@ -225,15 +224,15 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return EndedJob(key, spent(self._run.folder.job(key)), failure)
 
     async def sleep(self) -> None:
-        """Wait for news, however long the check interval is; a shutdown is noticed at once."""
+        """Wait for events or a shutdown, regardless of the check interval."""
         news, clock, late = self._run.controller.news, self._run.clock, self._late
         while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
-        """Bring home what a job made and report success, or return why it failed.
+        """Commit the outputs of a job and report success, or return why it failed.
 
-        A job whose outputs on a shared file system are not seen here yet stays active.
+        A job whose outputs on a shared file system are not visible here yet stays active.
         """
         from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
         from snakemake_executor_plugin_osgpilot.staging.failure_message import explain
@@ -244,14 +243,14 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             if self._waits(job):
                 self._active[job.key] = info
                 return ""
-            self._bring_home(info.job, job, folder)
+            self._commit(info.job, job, folder)
         except Exception as error:
             if isinstance(error, IncompleteOutputError):
                 commit.empty(folder)
                 if self._run.queue.run_again(job.key, str(error)):
                     self._active[job.key] = info
                     return ""
-            # whatever it is, it is this job's trouble and not the end of the workflow
+            # any error fails this job, and not the whole workflow
             text = explain(error, job, folder, self.redact)
         else:
             text = ""
@@ -262,7 +261,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return text
 
     def _waits(self, job: Job) -> bool:
-        """Whether to look at an ended job again later, since not all that it needs is certain."""
+        """Return True if an ended job must be checked again later."""
         shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
         if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
             return True
@@ -276,25 +275,25 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 
-    def _bring_home(self, snakemake_job: Any, job: Job, folder: Path) -> None:
+    def _commit(self, snakemake_job: Any, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
         from snakemake_executor_plugin_osgpilot.staging.payload import needed_from_outside
 
         commit.check_ended(job)
-        # they are not kept for every job
+        # not kept in memory for every job
         given = tuple(map(str, needed_from_outside(snakemake_job)))
         payload = replace(self._payloads[job.key], inputs=given)
         commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.
+        """Cancel all jobs of this run, found by the run's tag and not by `active_jobs`.
 
-        With `--osgpilot-on-exit detach`, Ctrl-C leaves them where they are; an error does not.
+        With `--osgpilot-on-exit detach`, Ctrl-C leaves them in the queue; an error does not.
         """
         self._close(interrupted=self.interrupted)
 
     def shutdown(self) -> None:
-        """Leave nothing behind; called at every end of a workflow, also after an internal error."""
+        """Clean up; called at every end of a workflow, also after an internal error."""
         self._close()
         super().shutdown()
 
@@ -308,13 +307,13 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
 def _environment(workflow: Any) -> dict[str, str]:
     """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
-    # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+    # variables that the user set are passed on unchanged; Snakemake would rewrite some of them
     given = sorted(workflow.spawned_job_args_factory.envvars().items())
     return {name: os.environ.get(name, value) for name, value in given}
 
 
 def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
-    """Return the run for a workflow, as its settings say. Raises `ApiError` in one line."""
+    """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
     from snakemake_executor_plugin_osgpilot.config.run_options import wishes_of
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
     from snakemake_executor_plugin_osgpilot.run.assembly import Voice, start
@@ -328,7 +327,7 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
             Voice(teller.say, teller.warn, teller.show, teller.redact),
         )
     except OsgpilotError as error:
-        # Snakemake shows this kind of error as one line, without the way it took
+        # Snakemake shows this kind of error as one line, without a traceback
         raise ApiError(f"osgpilot: {error}") from error
     run.scaling.earlier_core_s = earlier_core_s
     return run
@@ -337,9 +336,9 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
 def make_preparer(
     workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
 ) -> Preparer:
-    """Return what makes jobs ready for `run`.
+    """Return the preparer of jobs for `run`.
 
-    `environment` are the variables that jobs need, `command_of` returns the command with which
+    `environment` are the variables that jobs need; `command_of` returns the command with which
     Snakemake runs a job elsewhere.
     """
     from snakemake_executor_plugin_osgpilot.staging.container_image import Images

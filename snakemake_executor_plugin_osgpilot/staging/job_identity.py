@@ -18,12 +18,12 @@ OUTPUTS_MAX = 5
 
 
 def identity(job: Any) -> str:
-    """Return what is the same for the same rule, wildcards and outputs (of a group, all members').
+    """Return a digest of the rule, wildcards and outputs of a job (of a group, of all members).
 
-    Snakemake's own number of a job is another one when other jobs have to run, and its marker of
-    incomplete files is not there under `--rerun-incomplete`.
+    It is the same in every process and session. Snakemake's job number depends on which other jobs
+    have to run, and its markers of incomplete files are gone under `--rerun-incomplete`.
     """
-    told = sorted(
+    parts = sorted(
         "\0".join(
             (
                 str(part.rule),
@@ -33,12 +33,12 @@ def identity(job: Any) -> str:
         )
         for part in members(job)
     )
-    return _digest("\0\0".join(told))
+    return _digest("\0\0".join(parts))
 
 
 def digest(prepared: Prepared) -> str:
-    """Return what is the same for all that would be submitted and returned in the same way."""
-    kept = prepared.payload.without_what_left()
+    """Return a digest of all that determines how a job is submitted and its outputs committed."""
+    kept = prepared.payload.after_submission()
     return _digest("\0".join((prepared.parcel.digest, repr(prepared.request), repr(kept))))
 
 
@@ -47,14 +47,14 @@ def _digest(text: str) -> str:
 
 
 def names(job: Any) -> tuple[str, ...]:
-    """Return what a user may call a job by: Snakemake's number of it, and its first outputs."""
+    """Return names by which a user may refer to a job: its Snakemake number, its first outputs."""
     return (str(job.jobid), *(str(path)[:LENGTH_MAX] for path in list(job.output)[:OUTPUTS_MAX]))
 
 
 def label(job: Any) -> str:
     """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
 
-    A long one ends in a number that tells it from others with the same beginning.
+    A long label is cut and ends in a digest that keeps it unique.
     """
     if job.is_group():
         parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in job.jobs)

@@ -1,4 +1,4 @@
-"""What a Snakemake job asks of a slot."""
+"""Translate the resources of a Snakemake job into a request to HTCondor."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ from snakemake_executor_plugin_osgpilot.staging.s3_keys import Lines
 class Requests:
     """Turns the jobs of one workflow into requests; equal ones are one object.
 
-    `policy` tells which pilots there may be. `say` and `warn` are told once per rule what was
-    assumed and what may go wrong.
+    `policy` has the pilot types. `say` and `warn` log defaults and possible problems once per
+    rule.
     """
 
     policy: Policy
@@ -56,13 +56,13 @@ class Requests:
     _said: set[tuple[str, str]] = field(default_factory=set)
 
     def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
-        """Return what `job`, or group job, asks for. Raises `InputError` naming rule and resource.
+        """Return the request of `job`, or group job. Raises `InputError` naming rule and resource.
 
-        Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images have to be
-        the same for all members that name them. `lines` of ours go with the extras.
+        Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images must be
+        the same for all members that set them. `lines` are added to the extras.
         """
         who = label(job)
-        self._warn_of_slips(members(job))
+        self._warn_of_typos(members(job))
         memory_mb = self._sized(job, "mem_mb")
         disk_mb = self._sized(job, "disk_mb") + image.size_mb
         gpus = _whole(who, job.resources, "gpu")
@@ -83,7 +83,7 @@ class Requests:
         return self._known.setdefault(request, request)
 
     def _pilot_life_s(self, offers: tuple[str, ...]) -> int:
-        """Return how long jobs can count on a new pilot of one of these offers, any if none."""
+        """Return the longest life of a new pilot of one of these offers, of any if none."""
         lives_s = (
             offer.walltime_max_s
             for offer in self.policy.offers
@@ -93,7 +93,7 @@ class Requests:
 
     def _sized(self, job: Any, name: str) -> int:
         value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
-        silent = [part for part in members(job) if not _says(part, name)]
+        silent = [part for part in members(job) if not _sets(part, name)]
         for part in silent:
             if not unknown(part.resources.get(name)):
                 self._note(part.rule.name, name)
@@ -105,7 +105,7 @@ class Requests:
             kind = "memory" if name == "mem_mb" else "disk"
             self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
 
-    def _warn_of_slips(self, parts: list[Any]) -> None:
+    def _warn_of_typos(self, parts: list[Any]) -> None:
         for part in parts:
             for name in dict(part.resources.items()):
                 near = meant(name)
@@ -135,9 +135,9 @@ def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tup
     """
     names = [offer.name for offer in offers]
     wanted = False
-    told = [part.resources for part in parts]
+    resources_of = [part.resources for part in parts]
     for resource, half in ((PARTITION, 0), (SHAPE, 2)):
-        for value in (resources.get(resource) for resources in told):
+        for value in (resources.get(resource) for resources in resources_of):
             if value in (None, "") or unknown(value):
                 continue
             left = [name for name in names if name.rpartition("/")[half] == value]
@@ -157,7 +157,7 @@ def _choices_of(resource: str) -> str:
 
 
 def _whole(who: str, resources: Any, name: str) -> int:
-    """Return the amount, 0 if the rule does not say or nobody can know yet."""
+    """Return the amount, 0 if the rule does not set it or it is not known yet."""
     value = resources.get(name)
     if value is None or unknown(value):
         return 0
@@ -168,11 +168,11 @@ def _whole(who: str, resources: Any, name: str) -> int:
     return math.ceil(value)
 
 
-def _says(job: Any, name: str) -> bool:
-    """Whether user or rule named the resource, and not Snakemake by its own formula.
+def _sets(job: Any, name: str) -> bool:
+    """Return True if user or rule set the resource, not Snakemake by its own formula.
 
     Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
-    from nothing where that is small or there are none (snakemake.resources, Resources.DEFAULTS).
+    uses constants if these are small or there are none (snakemake.resources, Resources.DEFAULTS).
     """
     value = job.resources.get(name)
     if not value or unknown(value):
@@ -200,7 +200,7 @@ def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
 def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
     """Return the checked lines for `htcondor_…` and `classad_…`.
 
-    They are taken from the members: in a group's resources Snakemake would have added them up.
+    They come from the members: Snakemake adds up the resources of a group.
     """
     lines: dict[str, tuple[str, str]] = {}
     for part in parts:

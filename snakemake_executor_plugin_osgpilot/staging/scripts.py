@@ -1,4 +1,4 @@
-"""A `script:` that needs no Python where it runs: as Snakemake would write and call it."""
+"""Run a `script:` in bash or R without Snakemake: written and started as Snakemake would."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 _FOLDER = ".snakemake/scripts"
-"""Where Snakemake puts them, too; programs see the path (snakemake.script)."""
+"""The folder that Snakemake uses, too; programs see the path (snakemake.script)."""
 
 
 def runs_alone(rule: Any) -> bool:
-    """Whether the rule's script needs no more than bash, or R, once its preamble is written."""
+    """Return True if the rule's script needs only bash or R once its preamble is written."""
     return str(rule.script).endswith((".sh", ".R"))
 
 
 def needs_r(rule: Any) -> bool:
-    """Whether the rule's script is one in R."""
+    """Return True if the rule's script is in R."""
     return str(rule.script or "").endswith(".R")
 
 

@@ -11,7 +11,7 @@ from snakemake.settings.types import SharedFSUsage, StorageSettings
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor import fallback
-from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
+from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 
 
@@ -157,7 +157,7 @@ def test_jobs_elsewhere_see_the_working_folder_and_nothing_else_more():
     assert not before.shared_fs_usage
 
 
-class Here(OnThisMachine):
+class Here(LocalExecutor):
     """Runs shell commands in place of Snakemake."""
 
     def __init__(self, cores, finished, failed):

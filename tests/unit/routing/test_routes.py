@@ -204,7 +204,7 @@ def test_rules_of_a_group_go_together():
     assert str(found.by_rule["sort"]).startswith("rules merge and sort (grouped) -> OSPool")
 
 
-SAME = "those of a group go the same way"
+SAME = "rules of a group have the same route"
 
 
 def test_a_group_cannot_go_two_ways():

@@ -129,7 +129,7 @@ def test_a_command_that_fails_on_a_full_disk_runs_again(bench, monkeypatch):
     on_a_disk_with(bench, monkeypatch, 255)
     payload = job("exit 3", outputs=("out.txt",))
     assert bench.execute(payload) == NODE_AT_FAULT
-    with pytest.raises(IncompleteOutputError, match="want of room on the node's disk"):
+    with pytest.raises(IncompleteOutputError, match="because the node's disk was full"):
         bench.commit(payload)
 
 
@@ -383,7 +383,7 @@ def test_all_outputs_are_placed_or_none(bench, monkeypatch):
 def test_a_file_that_came_back_short_is_found(bench, cut):
     payload, back = made(bench)
     os.truncate(back / cut, 1)
-    with pytest.raises(IncompleteOutputError, match="did not come back whole"):
+    with pytest.raises(IncompleteOutputError, match="did not come back complete"):
         bench.commit(payload)
     assert not (bench.workdir / "a").exists()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import Places
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 
@@ -18,7 +18,7 @@ def here(tmp_path):
 
 def moved(here, command, *, shared=False):
     command = command.replace("WORK", str(here)).replace("COPY", f"/cache/run/file{here}")
-    told, files = Places(here, "/cache/run", shared).as_there(command)
+    told, files = PathRewriter(here, "/cache/run", shared).rewritten(command)
     return told.replace(str(here), "WORK").replace(HERE, "THERE"), files
 
 

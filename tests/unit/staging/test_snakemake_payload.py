@@ -23,8 +23,8 @@ from snakemake_executor_plugin_osgpilot.staging.snakemake_entry import (
     one_at_a_time,
 )
 from snakemake_executor_plugin_osgpilot.staging.via_snakemake import (
-    by_entry,
     in_order,
+    via_entry,
     without_cache,
 )
 
@@ -52,9 +52,9 @@ def started(wildcards=(), unneeded=(), config=(), inputs=()):
         SimpleNamespace(rule=rule, wildcards_dict=dict(each), input=inputs) for each in wildcards
     ]
     job = SimpleNamespace(get_target_spec=lambda: specs, is_group=lambda: True, toposorted=[parts])
-    write, start = by_entry(theirs, job, workflow).split(" > osgpilot-told || exit\n")
+    write, start = via_entry(theirs, job, workflow).split(" > osgpilot-jobs.json || exit\n")
     python, option, _, file, *arguments = shlex.split(start)
-    assert (python, option, file) == ("python", "-c", "osgpilot-told")
+    assert (python, option, file) == ("python", "-c", "osgpilot-jobs.json")
     return json.loads(shlex.split(write)[2]), arguments
 
 
