@@ -50,7 +50,7 @@ def run_snakemake(folder: Path, specs: list[TargetSpec]) -> None:
 # every example starts Snakemake: few of them, with many wildcards each
 @settings(max_examples=2, phases=[Phase.generate])
 @given(values=st.lists(names, min_size=20, max_size=40))
-def test_wildcards_survive_the_journey_to_another_snakemake(values):
+def test_wildcards_arrive_unchanged_at_another_snakemake(values):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "Snakefile").write_text(SNAKEFILE)

@@ -1,4 +1,4 @@
-"""What the DAG says about the jobs to come."""
+"""Upcoming jobs from the DAG."""
 
 from dataclasses import dataclass, field
 
@@ -44,7 +44,7 @@ def look(clock, *jobs, class_of=lambda job: SMALL):
     return Lookahead(FakeDag(*jobs), clock, class_of)
 
 
-def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock):
+def test_a_job_that_waits_for_one_is_listed_after_it(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]))
     lookahead.add(first, "000001", SMALL)
@@ -62,7 +62,7 @@ def test_many_jobs_may_wait_for_one(clock):
     assert lookahead.ahead.soon({"1": 1190.0}) == (UpcomingGroup(SMALL, 100, 1200),)
 
 
-def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
+def test_a_job_that_waits_for_many_is_listed_as_gathered(clock):
     parts = [FakeJob(f"part{n}") for n in range(1000)]
     lookahead = look(clock, *parts, FakeJob("gather", parts))
     for number, part in enumerate(parts):
@@ -72,7 +72,7 @@ def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
     assert lookahead.ahead.later == 0
 
 
-def test_what_is_further_off_is_only_counted(clock):
+def test_jobs_further_downstream_are_only_counted(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second, FakeJob("third", [second]))
@@ -81,7 +81,7 @@ def test_what_is_further_off_is_only_counted(clock):
     assert lookahead.ahead.later == 1
 
 
-def test_local_jobs_are_looked_through(clock):
+def test_dependencies_through_local_jobs_are_followed(clock):
     first = FakeJob("first")
     local = FakeJob("local", [first], is_local=True)
     lookahead = look(clock, first, local, FakeJob("second", [local]))
@@ -90,7 +90,7 @@ def test_local_jobs_are_looked_through(clock):
     assert lookahead.ahead.after == {"1": {SMALL: 1}}
 
 
-def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
+def test_a_job_with_unknown_resources_is_only_counted(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]), class_of=lambda job: None)
     lookahead.add(first, "1", SMALL)
@@ -98,7 +98,7 @@ def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
     assert (lookahead.ahead.after, lookahead.ahead.later) == ({}, 1)
 
 
-def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
+def test_finished_jobs_are_neither_upcoming_nor_waited_for(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second)
@@ -111,7 +111,7 @@ def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
 
 
 @pytest.mark.parametrize(("keep_going", "later"), [(True, 1), (False, 0)])
-def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
+def test_jobs_downstream_of_a_failure_are_not_upcoming(clock, keep_going, later):
     good, bad = FakeJob("good"), FakeJob("bad")
     good_2, bad_2 = FakeJob("good 2", [good]), FakeJob("bad 2", [bad])
     good_3, bad_3 = FakeJob("good 3", [good_2]), FakeJob("bad 3", [bad_2, good_2])
@@ -125,7 +125,7 @@ def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
     assert lookahead.ahead.later == later
 
 
-def test_a_job_that_is_tried_again_is_to_come(clock):
+def test_a_job_that_is_retried_is_upcoming(clock):
     job = FakeJob("job", restart_times=1)
     lookahead = look(clock, job)
     lookahead.add(job, "1", SMALL)
@@ -146,7 +146,7 @@ def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
     assert path_s == [5.0, 60.0, 67.0]
 
 
-def test_what_was_handed_over_since_the_walk_is_not_to_come_any_more(clock):
+def test_jobs_handed_over_since_the_walk_are_not_upcoming(clock):
     first, second = FakeJob("first"), FakeJob("second")
     gather = FakeJob("gather", [first, second])
     lookahead = look(clock, first, second, gather)
@@ -176,7 +176,7 @@ def test_the_dag_is_not_walked_again_at_once(clock):
     assert lookahead.ahead.later == 1
 
 
-def test_jobs_further_off_are_taken_to_ask_for_what_others_of_their_rule_do(clock):
+def test_resources_are_evaluated_once_per_rule_further_downstream(clock):
     asked = []
     first, second = FakeJob("first"), FakeJob("map")
     second.after = [first]
@@ -203,7 +203,7 @@ def test_the_longest_chain_is_that_of_the_longest_runtimes(clock):
     assert lookahead.ahead.chain == {kinds["long"]: 1, kinds["short"]: 1}
 
 
-def test_the_longest_chain_is_looked_for_again_when_a_tenth_of_the_jobs_is_done(clock):
+def test_the_longest_chain_is_updated_after_a_tenth_of_the_jobs(clock):
     jobs = [FakeJob("job")]
     for _ in range(19):
         jobs.append(FakeJob("job", [jobs[-1]]))

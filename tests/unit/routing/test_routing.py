@@ -189,7 +189,7 @@ any_ways = st.builds(
 
 
 @given(facts, any_ways)
-def test_a_hint_wins_or_is_refused_and_is_never_ignored(rule_facts, given_ways):
+def test_a_hint_is_followed_or_rejected_and_never_ignored(rule_facts, given_ways):
     where = route(rule_facts, given_ways).where
     if rule_facts.hint is Hint.YES:
         assert where in (OSPOOL, None)

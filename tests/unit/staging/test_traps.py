@@ -175,7 +175,7 @@ class SetUpLate(RemoteExecutor):
 
 
 class Careless(RemoteExecutor):
-    """Cancels what it is told to, lets exceptions out, sleeps as long as it is told to."""
+    """Cancels the jobs it gets, lets exceptions escape, sleeps for the whole interval."""
 
     checking, go_on, cancelled = None, None, None
 
@@ -224,7 +224,7 @@ def test_cancelling_during_a_check_reaches_every_job(start):
 
 
 @pytest.mark.parametrize("status", [None, 0, 1])
-def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
+def test_an_error_in_a_check_does_not_end_the_workflow(start, status):
     flow = workflow()
     naive, _ = start(Careless, flow)
     add_job(naive)
@@ -264,7 +264,7 @@ def test_listeners_record_a_failure_before_snakemake_hears_of_it(start):
     assert heard == [("000001", True, [])]
 
 
-def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
+def test_returned_files_are_removed_before_a_job_runs_again(start, tmp_path):
     """HTCondor would write into files that have a second name in the working folder by now."""
     ours, run = start(OSPoolExecutor, workflow())
     add_job(ours)
@@ -272,20 +272,20 @@ def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
     back.mkdir(parents=True)
     (back / "log").write_text("of the first attempt")
     ours._payloads = {"000001": Payload((), "bash", (), ("out",), ("log",))}
-    told = []
-    run.run_again = lambda key, why: told.append((key, why, back.exists())) or True
+    retried = []
+    run.run_again = lambda key, why: retried.append((key, why, back.exists())) or True
     (job,) = ended().values()
     run.ended = {job.key: replace(job, state=JobState.ENDED, exit_status=0)}
     run.controller.news.set()
-    until(lambda: told)
-    assert [(key, there) for key, _, there in told] == [("000001", False)]
+    until(lambda: retried)
+    assert [(key, there) for key, _, there in retried] == [("000001", False)]
     assert "000001" in ours._active
     (back.parent / "osgpilot-out").mkdir()
     (back / "log").write_text("of the second")
     assert (tmp_path / "log").read_text() == "of the first attempt"
 
 
-def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(start):
+def test_nothing_is_reported_or_lost_while_ownership_is_uncertain(start):
     flow = workflow()
     ours, run = start(OSPoolExecutor, flow)
     job = add_job(ours)
@@ -304,7 +304,7 @@ def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(st
     assert run.settled == ["000001"]
 
 
-def test_shutting_down_does_not_wait_for_the_next_check(start):
+def test_shutdown_does_not_wait_for_the_next_check(start):
     naive, _ = start(Careless, workflow(interval_s=2))
     time.sleep(0.2)
     begun = time.monotonic()
@@ -319,7 +319,7 @@ def test_shutting_down_does_not_wait_for_the_next_check(start):
     assert run.closed == 1
 
 
-def test_ending_twice_ends_once(start):
+def test_shutting_down_twice_closes_the_run_once(start):
     ours, run = start(OSPoolExecutor, workflow())
     ours.cancel()
     ours.shutdown()
