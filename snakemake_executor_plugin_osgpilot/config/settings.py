@@ -190,4 +190,4 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         """Record `glob_wildcards()` from now on; Snakemake has not read the Snakefile yet."""
         from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
 
-        globbed.listen()
+        globbed.record()

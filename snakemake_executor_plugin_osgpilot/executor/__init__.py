@@ -1,8 +1,10 @@
-"""What Snakemake sees.
+"""The executor that Snakemake sees.
 
-dispatcher         the executor plugin: each job goes where its rule was routed
+dispatcher         the executor plugin: sends each job where its rule was routed
 ospool             jobs that run on pilots
 fallback, local    jobs that run as plain Slurm jobs or on this machine
-dag_lookahead      what the DAG still has to offer
-dag_dependencies   which jobs a job waited for, for reports
+job_listeners      the steps of a rule job, reported to all that follow it
+dag_lookahead      jobs that the DAG still has to offer
+dag_dependencies   dependencies of jobs, for reports
+job_reports        messages about failed jobs
 """

@@ -1,43 +1,43 @@
-"""Which jobs each job had to wait for, for those who look at a run afterwards."""
+"""Job dependencies, recorded for reports."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from snakemake_executor_plugin_osgpilot.monitoring import records as history
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
 
 LINKS_MAX = 200_000
-"""Nothing more is told then: walking the links would take longer than handing jobs over."""
+"""Nothing more is recorded then: walking the links would take longer than submitting jobs."""
 
 
 class JobDependencies:
-    """Remembers the key of every job that was handed over. Called on Snakemake's main thread alone,
-    like all that walks the DAG.
+    """Remembers the keys of all jobs that were handed over. Use it on Snakemake's main thread only,
+    like everything that walks the DAG.
     """
 
     def __init__(self, dag: Any) -> None:
         self._dag = dag
         self._keys: dict[Hashable, str] = {}
-        self._new: dict[tuple[str, ...], list[str]] = {}
         self._links = 0
 
-    def handed_over(self, job: Any, key: str) -> None:
-        """Note that `job` is at the access point as `key`."""
-        members = list(job.jobs) if job.is_group() else [job]
-        for member in members:
-            self._keys[member] = key
-        if needs := self._needs(members) - {key}:
-            self._new.setdefault(tuple(sorted(needs)), []).append(key)
+    def of(self, jobs: Iterable[tuple[Any, str]]) -> list[Line]:
+        """Return history lines with the keys of the jobs that each of `jobs` (with its key) needed.
 
-    def told(self) -> list[Line]:
-        """Return what is new since the last call, for the run's history."""
-        new, self._new = self._new, {}
-        return history.needed(new)
+        Call it with jobs in the order in which Snakemake hands them over.
+        """
+        found: dict[tuple[str, ...], list[str]] = {}
+        for job, key in jobs:
+            members = list(job.jobs) if job.is_group() else [job]
+            for member in members:
+                self._keys[member] = key
+            if needs := self._needs(members) - {key}:
+                found.setdefault(tuple(sorted(needs)), []).append(key)
+        return history.needed(found)
 
     def _needs(self, members: list[Any]) -> set[str]:
-        """Return the nearest jobs before these that were handed over."""
+        """Return the keys of the nearest jobs upstream that were handed over."""
         found: set[str] = set()
         seen: set[Hashable] = set()
         to_see = list(members)

@@ -1,34 +1,35 @@
-"""What comes after the jobs in the queue, from Snakemake's DAG.
+"""Look ahead in Snakemake's DAG: the jobs that follow those in the queue.
 
 All methods but `ahead` are called on Snakemake's main thread: the DAG changes there and may only be
-walked there. Only what Snakemake publishes is used (snakemake-interface-scheduler-plugins).
+walked there. It uses public parts only (snakemake-interface-scheduler-plugins).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.executor.job_listeners import HandedOverJob, JobListener
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
 from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 WALK_SHARE = 0.02
-"""The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""
+"""Maximum share of time spent on walks: a large DAG is walked less often."""
 
 WALK_EVERY_S = 1.0
 
 CHAIN_SHARE = 0.9
-"""The longest chain is looked for again when no more than this share of the jobs is left."""
+"""The longest chain is computed again once at most this share of the jobs is left."""
 
 
-class Lookahead:
-    """Walks the DAG now and then; `class_of` tells what a job would ask for, None if unknown.
+class Lookahead(JobListener):
+    """Walks the DAG now and then; `class_of` returns what a job would ask for, None if unknown.
 
-    Only jobs that it `serves` come here; the others run elsewhere.
+    `serves` is true of jobs that run on pilots of this run; the others run elsewhere.
     """
 
     def __init__(
@@ -52,20 +53,26 @@ class Lookahead:
         self._chained = 0
         self._kinds: dict[str, JobClass] = {}
         self._paths_s: dict[Hashable, float] = {}
+        self._critical_path_s = 0.0
         self._next_walk_s = float("-inf")
         self._since: Counter[JobClass] = Counter()
         self._gone: Counter[str] = Counter()
         self.ahead = UpcomingWork()
 
-    def handed_over(self, job: Any, key: str, job_class: JobClass) -> None:
-        """Note that `job` is at the access point as `key`."""
+    def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
+        """Record jobs that are at the access point."""
+        for each in jobs:
+            self.add(each.snakemake_job, each.job.key, each.job.job_class)
+
+    def add(self, job: Any, key: str, job_class: JobClass) -> None:
+        """Record that `job` is at the access point as `key`."""
         self._since[job_class] += 1
         self._gone[job.name] += 1
         for member in _members(job):
             self._keys[member] = key
 
-    def finished(self, job: Any, runtime_s: float) -> None:
-        """Note that `job` ended well after running for `runtime_s`."""
+    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+        """Record that `job` succeeded after running for `runtime_s`."""
         members = _members(job)
         before_s = max(
             (self._paths_s.get(dep, 0.0) for m in members for dep in self._dag.job_dependencies(m)),
@@ -75,28 +82,27 @@ class Lookahead:
             self._done.add(member)
             self._keys.pop(member, None)
             self._paths_s[member] = before_s + runtime_s
+        self._critical_path_s = max(self._critical_path_s, before_s + runtime_s)
 
     def failed(self, job: Any) -> None:
-        """Note that `job` came back without success; Snakemake hands it over again if it may."""
+        """Record that `job` failed; Snakemake hands it over again if it may be retried."""
         for member in _members(job):
             self._keys.pop(member, None)
         if job.attempt > job.restart_times:
             self._failed.update(_members(job))
 
-    @property
-    def critical_path_s(self) -> float:
-        """The longest chain of runtimes so far: no number of pilots is faster than that."""
-        return max(self._paths_s.values(), default=0.0)
-
     def walk(self) -> None:
-        """Look at the DAG anew, unless that was done a moment ago."""
+        """Walk the DAG again, unless the last walk was a moment ago."""
         begun_s = self._clock.now_s()
         if begun_s < self._next_walk_s:
-            self.ahead = replace(self.ahead, since=dict(self._since), gone=dict(self._gone))
+            since, gone = dict(self._since), dict(self._gone)
+            self.ahead = replace(
+                self.ahead, since=since, gone=gone, critical_path_s=self._critical_path_s
+            )
             return
         self._since.clear()
         self._gone.clear()
-        self.ahead = self._walk()
+        self.ahead = replace(self._walk(), critical_path_s=self._critical_path_s)
         spent_s = self._clock.now_s() - begun_s
         self._next_walk_s = begun_s + max(WALK_EVERY_S, spent_s / WALK_SHARE)
 
@@ -128,7 +134,7 @@ class Lookahead:
         return UpcomingWork(after, gathered, later, further, chain, rules=rules)
 
     def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
-        """Return the longest chain, the last one that was found if little has changed since."""
+        """Return the longest chain, or the previous one if little has changed since."""
         if not CHAIN_SHARE * self._chained < len(to_do) <= self._chained:
             self._chain = longest_chain(to_do, self._dag.job_dependencies, self._kind)
             self._chained = len(to_do)
@@ -151,7 +157,7 @@ class Lookahead:
         }
 
     def _kind(self, job: Any) -> JobClass | None:
-        """Return what jobs of the same rule ask for: to ask each for its resources takes long."""
+        """Return the class of the first job of the same rule: evaluating resources is slow."""
         if job.is_local:
             return None
         if job.name not in self._kinds:
@@ -161,7 +167,7 @@ class Lookahead:
         return self._kinds[job.name]
 
     def _lost(self, to_do: set[Any]) -> set[Any]:
-        """Return the jobs that will never run because they or what they need have failed."""
+        """Return the jobs that will never run because they or their dependencies failed."""
         if not self._failed:
             return set()
         needed_by: defaultdict[Any, list[Any]] = defaultdict(list)
@@ -183,14 +189,14 @@ _SEVERAL = frozenset(("", "more"))
 
 
 class _Frontier:
-    """Which jobs at the access point a job waits for, looking through local jobs."""
+    """Jobs at the access point that a job waits for, directly or through local jobs."""
 
     def __init__(self, dag: Any, to_do: set[Any], keys: Mapping[Hashable, str]) -> None:
         self._dag, self._to_do, self._keys = dag, to_do, keys
         self._through: dict[Hashable, frozenset[str] | None] = {}
 
     def waits_for(self, job: Any) -> frozenset[str] | None:
-        """Return the keys, None if it also waits for jobs that have not been handed over."""
+        """Return their keys, or None if it also waits for jobs not yet handed over."""
         found: frozenset[str] = frozenset()
         for dependency in self._dag.job_dependencies(job):
             if dependency not in self._to_do:

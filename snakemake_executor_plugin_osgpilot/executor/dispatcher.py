@@ -1,4 +1,4 @@
-"""The executor that Snakemake sees: each job goes where its rule was found to go."""
+"""The executor that Snakemake sees: sends each job where its rule was routed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
     from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
     from snakemake_executor_plugin_osgpilot.model.resources import Policy
     from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision, RuleRouter
 
 Destination = tuple[str, str, str]
-"""Where jobs go: the name of a place (`Where`), and if it is the OSPool the project that pays and
+"""The name of a place (`Where`), and if it is the OSPool the project that pays and
 whose jobs its pilots take (empty: as the setting says)."""
 
 
 class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
-    """Hands jobs to executors of its own, and passes Snakemake's callbacks on to them.
+    """Passes jobs to executors of its own, and forwards Snakemake's callbacks to them.
 
     There is one for each project and pilot sharing in the OSPool, each with a run of its own and a
     share of the same allowance, and at most one for what runs elsewhere. They report to
@@ -50,11 +50,11 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._routes = self._find_routes()
             self._open_lanes()
             if not len(workflow.dag):
-                # Snakemake says that there is nothing to be done, and calls nobody any more
+                # Snakemake logs that nothing is to be done, and calls no executor method any more
                 self.shutdown()
         except OsgpilotError as error:
             self.shutdown()
-            # Snakemake shows this kind of error as one line, without the way it took
+            # Snakemake shows this kind of error as one line, without a traceback
             raise ApiError(f"osgpilot: {error}") from error
         except BaseException:
             self.shutdown()
@@ -65,7 +65,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.config.site import load
 
         settings = self.workflow.executor_settings
-        routes_of = finder(self.workflow)
+        routes_of = router_factory(self.workflow)
         own = load(Path(settings.site or "")).project
         main = self._ospool(choose(settings.project, os.environ, own))
         routes = routes_of(main.run.scaling.policy, main.run.seat, main.run.say)
@@ -77,7 +77,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._lane(decision)
 
     def _lane(self, decision: RouteDecision) -> Any:
-        """Return the executor for what was decided, started when it is first needed."""
+        """Return the executor for a route; start it when it is first needed."""
         from snakemake_executor_plugin_osgpilot.config.site import load
         from snakemake_executor_plugin_osgpilot.executor import fallback
         from snakemake_executor_plugin_osgpilot.routing.policy import Where
@@ -96,9 +96,9 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._lanes[lane] = made
         return self._lanes[lane]
 
-    def _ospool(self, project: str, sharing: str = "") -> Executor:
-        from snakemake_executor_plugin_osgpilot.executor.fallback import WorkflowProxy
-        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    def _ospool(self, project: str, sharing: str = "") -> OSPoolExecutor:
+        from snakemake_executor_plugin_osgpilot.common.snakemake_compat import WorkflowProxy
+        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
         from snakemake_executor_plugin_osgpilot.routing.policy import Where
         from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
 
@@ -110,10 +110,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                     settings, project=project, pilot_sharing=sharing or settings.pilot_sharing
                 )
                 workflow = WorkflowProxy(workflow, executor_settings=own)
-                logger = _Telling(logger, whose_text(project, sharing))
+                logger = _LabelledLogger(logger, whose_text(project, sharing))
             share = self._allowance.share()
-            self._lanes[lane] = Executor(workflow, logger, self._served_by(lane), share)
-        ospool: Executor = self._lanes[lane]
+            self._lanes[lane] = OSPoolExecutor(workflow, logger, self._served_by(lane), share)
+        ospool: OSPoolExecutor = self._lanes[lane]
         return ospool
 
     def _served_by(self, lane: Destination) -> Callable[[Any], bool]:
@@ -126,7 +126,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         return decision.route.where.value, decision.project, decision.pilot_sharing
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
-        """Hand every job to where its rule goes; what goes to the OSPool is checked first."""
+        """Submit each job where its rule is routed, once OSPool jobs are checked."""
         by_lane: defaultdict[int, list[Any]] = defaultdict(list)
         executors: dict[int, Any] = {}
         for job in jobs:
@@ -145,7 +145,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def _executor_of(self, job: Any) -> Any:
         if not self._routes.knows(job):
-            # rules that a checkpoint brought
+            # rules added by a checkpoint
             self._routes.decide()
         self._routes.check(job)
         decision = self._routes.of(job)
@@ -165,22 +165,24 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         self.run_jobs([job])
 
     def handle_job_success(self, job: Any) -> None:
-        """Tell everybody who looks ahead in the DAG; called on the main thread."""
+        """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
             executor.handle_job_success(job)
 
     def handle_job_error(self, job: Any) -> None:
-        """Tell everybody who looks ahead in the DAG; called on the main thread."""
+        """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
             executor.handle_job_error(job)
 
-    def _in_ospool(self) -> list[Executor]:
-        from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+    def _in_ospool(self) -> list[OSPoolExecutor]:
+        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 
-        return [executor for executor in self._lanes.values() if isinstance(executor, Executor)]
+        return [
+            executor for executor in self._lanes.values() if isinstance(executor, OSPoolExecutor)
+        ]
 
     def cancel(self) -> None:
-        """Take all jobs back, wherever they are."""
+        """Cancel all jobs, wherever they run."""
         # Snakemake calls this while it handles what stopped it
         interrupted = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
         for executor in self._in_ospool():
@@ -188,11 +190,11 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         self._together(lambda executor: executor.cancel())
 
     def shutdown(self) -> None:
-        """Leave nothing behind; called at every end of a workflow, also after an internal error."""
+        """Clean up; called at every end of a workflow, also after an internal error."""
         self._together(lambda executor: executor.shutdown())
 
     def _together(self, end: Callable[[Any], None]) -> None:
-        """End all executors at a time, each whatever happens to the others."""
+        """End all executors in parallel, each regardless of errors in the others."""
         executors = list(self._lanes.values())
         if not executors:
             return
@@ -205,7 +207,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
 @contextmanager
 def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM only `warn`, once: an end that is cut short leaves pilots behind."""
+    """Let Ctrl-C and SIGTERM only `warn`, once: an interrupted shutdown leaves pilots behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -216,11 +218,13 @@ def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
         ]
     )
 
-    def tell(*_: object) -> None:
+    def on_signal(*_: object) -> None:
         for text in warnings:
             warn(text)
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -228,10 +232,12 @@ def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def finder(workflow: Any) -> Callable[[Policy, RunIdentity, Callable[[str], None]], RuleRouter]:
-    """Return what finds where rules go, given the pilots, whose they are, and who is to be told.
+def router_factory(
+    workflow: Any,
+) -> Callable[[Policy, RunIdentity, Callable[[str], None]], RuleRouter]:
+    """Return a factory of routers, called with policy, run identity and a log function.
 
-    Raises `InputError` on settings that make no sense: before a run is begun.
+    Raises `InputError` on invalid settings, before a run starts.
     """
     from snakemake_executor_plugin_osgpilot.executor import fallback
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
@@ -258,8 +264,8 @@ def finder(workflow: Any) -> Callable[[Policy, RunIdentity, Callable[[str], None
     return routes_of
 
 
-class _Telling:
-    """Snakemake's logger for one of several runs: every line of ours says `whose` it is."""
+class _LabelledLogger:
+    """Snakemake's logger for one of several runs: labels each of our lines with `whose` it is."""
 
     def __init__(self, logger: Any, whose: str) -> None:
         self._logger, self._whose = logger, whose
@@ -279,4 +285,4 @@ class _Telling:
 
 
 def _nothing(text: str) -> None:
-    """Say nothing: what is assumed for a job is said where it runs."""
+    """Log nothing: the executor of a job logs its defaults."""

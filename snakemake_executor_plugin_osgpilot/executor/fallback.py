@@ -1,7 +1,7 @@
-"""Where jobs run that do not go to the OSPool: as plain Slurm jobs, or on this machine.
+"""Run jobs that do not go to the OSPool: as plain Slurm jobs, or on this machine.
 
-Either is an executor inside of ours, since Snakemake itself knows one for all remote jobs. It sees
-the workflow through a stand-in, and reports to Snakemake's scheduler by itself.
+Either is an executor inside of ours, since Snakemake has one executor for all remote jobs. It sees
+the workflow through a proxy, and reports to Snakemake's scheduler directly.
 """
 
 from __future__ import annotations
@@ -23,45 +23,35 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.common.printable import printable
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    WorkflowProxy,
+    stop_submitting,
+)
 from snakemake_executor_plugin_osgpilot.common.subprocesses import run
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
-from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
+from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 
 PACKAGE = "snakemake-executor-plugin-slurm"
 CHOICES = ("slurm", "local", "none")
 
 STATUS_S, STATUS_MAX_S = 10, 20
-"""How often Slurm is asked for the states of plain jobs: less often while none ends, but as often
-as for those of pilots."""
+"""Poll intervals for the states of plain Slurm jobs: longer while none ends, but no longer than for
+pilots."""
 
 MIN_JOB_AGE_S = 300
-"""How long Slurm shows a job that has ended (slurm.conf(5), MinJobAge, the default)."""
+"""Time for which Slurm shows a job that has ended (slurm.conf(5), default of MinJobAge)."""
 
 COMMAND_S, POLL_S = 30.0, 0.2
 
 
-class WorkflowProxy:
-    """A workflow as an executor inside of ours sees it: with some attributes replaced."""
-
-    def __init__(self, workflow: Any, **replaced: Any) -> None:
-        from snakemake.spawn_jobs import SpawnedJobArgsFactory
-
-        self._workflow = workflow
-        vars(self).update(replaced)
-        self.spawned_job_args_factory = SpawnedJobArgsFactory(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._workflow, name)
-
-
 def choose(named: str | None) -> tuple[Where | None, bool]:
-    """Return where jobs run that do not go to the OSPool, and whether any may or only those that
-    ask for it: this machine takes jobs that did not ask only if the user named it.
+    """Return the fallback, and True if it takes any rule, not only those with `ospool=False`.
 
-    Raises `InputError` if what was named is not there.
+    This machine takes any rule only if the user named it. Raises `InputError` if the fallback that
+    the user named is not available.
     """
     if named is not None and named not in CHOICES:
         raise InputError(f"--osgpilot-fallback {named!r} is not {', '.join(CHOICES)}")
@@ -74,14 +64,14 @@ def choose(named: str | None) -> tuple[Where | None, bool]:
 
 
 def local_cores(workflow: Any) -> int:
-    """Return how many cores of this machine jobs may use, as for local rules."""
+    """Return the number of cores of this machine that jobs may use, as for local rules."""
     return workflow.resource_settings.local_cores or len(os.sched_getaffinity(0))
 
 
 def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
-    """Return an executor that runs jobs as plain Slurm jobs, by the plugin for that.
+    """Return an executor that runs jobs as plain Slurm jobs, through the Slurm plugin.
 
-    `options` hold where a job's resources do not say anything else.
+    `options` apply unless a job's resources override them.
     """
     plugin = ExecutorPluginRegistry().get_plugin("slurm")
     _see_all_jobs(os.environ)
@@ -89,11 +79,11 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
     age_s = MIN_JOB_AGE_S if accounting else _min_job_age_s()
     settings = plugin.settings_cls(
         status_command="sacct" if accounting else "squeue",
-        # the plugin turns to sacct where MinJobAge is shorter than three of these
+        # the plugin uses sacct where MinJobAge is shorter than three of these
         init_seconds_before_status_checks=max(1, min(STATUS_S, age_s // 3)),
         reservation=options.reservation or None,
     )
-    stand_in = WorkflowProxy(
+    proxy = WorkflowProxy(
         workflow,
         executor_plugin=plugin,
         executor_settings=settings,
@@ -104,7 +94,7 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
         "accounting": accounting,
         "status_max_s": min(STATUS_MAX_S, age_s / 3),
     }
-    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(stand_in, logger)
+    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(proxy, logger)
 
 
 def on_this_machine(workflow: Any, logger: Any) -> Any:
@@ -116,26 +106,26 @@ def on_this_machine(workflow: Any, logger: Any) -> Any:
         pass_envvar_declarations_to_cmd=False,
         auto_deploy_default_storage_provider=False,
     )
-    stand_in = WorkflowProxy(
+    proxy = WorkflowProxy(
         workflow,
         executor_plugin=SimpleNamespace(common_settings=common),
         storage_settings=_on_shared_folders(workflow.storage_settings),
     )
-    return OnThisMachine(stand_in, logger, local_cores(workflow))
+    return LocalExecutor(proxy, logger, local_cores(workflow))
 
 
 def _on_shared_folders(settings: Any) -> Any:
     """Return the storage settings of jobs that see the working folder, as these do.
 
-    Environments, caches and copies of what is in storage stay each job's own if they were.
+    Environments, caches and local copies of stored files stay private to each job if they were.
     """
     seen = {SharedFSUsage.PERSISTENCE, SharedFSUsage.INPUT_OUTPUT, SharedFSUsage.SOURCES}
     return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
 
 
 def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
-    """Have the plugin's `squeue` show every job: those in hidden partitions, and those that a
-    user's own default filters leave out.
+    """Have the plugin's `squeue` show every job, also in hidden partitions and whatever the user's
+    own default filters are.
     """
     for name in [each for each in environment if each.startswith("SQUEUE_")]:
         del environment[name]
@@ -143,7 +133,7 @@ def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
 
 
 def _accounts() -> bool:
-    """Whether Slurm's accounting answers; many clusters have `sacct` but nothing behind it."""
+    """Return True if Slurm's accounting responds; many clusters have `sacct` without a database."""
     try:
         return run(["sacct", "--noheader", "--allocations"], timeout_s=COMMAND_S).returncode == 0
     except OutcomeUnknownError:
@@ -152,18 +142,18 @@ def _accounts() -> bool:
 
 def _min_job_age_s() -> int:
     try:
-        said = run(["scontrol", "show", "config"], timeout_s=COMMAND_S).stdout
+        output = run(["scontrol", "show", "config"], timeout_s=COMMAND_S).stdout
     except OutcomeUnknownError:
         return MIN_JOB_AGE_S
-    found = re.search(r"^MinJobAge\s*=\s*(\d+)", said, re.MULTILINE)
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", output, re.MULTILINE)
     return int(found[1]) if found else MIN_JOB_AGE_S
 
 
 class _PlainSlurm(Reporting):
-    """What differs from the Slurm plugin's own executor, which comes next in the MRO.
+    """Overrides of the Slurm plugin's own executor, which comes next in the MRO.
 
-    Jobs are cancelled by the plugin's name for the run: it forgets those that are being checked or
-    submitted when the workflow ends.
+    Cancels jobs by the name that the plugin gives to the run: the plugin itself misses jobs that
+    are being checked or submitted when the workflow ends.
     """
 
     options: SlurmOptions
@@ -192,16 +182,14 @@ class _PlainSlurm(Reporting):
         return sys.executable
 
     async def sleep(self) -> None:
-        """Wait for the next check; a shutdown is noticed at once."""
+        """Wait for the next check, or for a shutdown."""
         rest_s = min(self.next_seconds_between_status_checks, self.status_max_s)  # type: ignore[attr-defined]
         while self.wait and rest_s > 0:  # type: ignore[attr-defined]
             await asyncio.sleep(POLL_S)
             rest_s -= POLL_S
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        submitting = getattr(self, "_job_submission_executor", None)
-        if submitting is not None:
-            submitting.shutdown(wait=True, cancel_futures=True)
+        stop_submitting(self)
         self._cancel_by_name()
 
     def shutdown(self) -> None:
@@ -224,6 +212,6 @@ class _PlainSlurm(Reporting):
 
 
 def _names(job: Any, resource: str) -> bool:
-    """Whether the job says so itself, or another cluster, for which ours means nothing."""
+    """Return True if the job sets it, or another cluster, to which our default does not apply."""
     own = (resource, "slurm_cluster", "cluster", "clusters")
     return any(job.resources.get(name) for name in own)

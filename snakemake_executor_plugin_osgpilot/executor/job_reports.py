@@ -1,4 +1,4 @@
-"""How our executors tell that a job failed: the one way into Snakemake's messages and logs."""
+"""Report failed jobs: the only path from our executors to Snakemake's messages and logs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Reporting:
     """Comes before a class of Snakemake's executors in the MRO.
 
-    What a job printed is part of such a message. Snakemake shows it on the terminal and keeps it in
-    a log that others can read: secrets are masked and what would drive a terminal is escaped.
+    Such a message includes output of the job. Snakemake shows it on the terminal and keeps it in a
+    log that others can read: secrets are masked and control characters are escaped.
     """
 
     redact = Redactor()
@@ -27,8 +27,8 @@ class Reporting:
         aux_logs: list[str] | None = None,
         **more: Any,
     ) -> None:
-        """Log why a job failed; `aux_logs` are files that tell more."""
-        text = printable(self.redact(msg or "it failed for a reason that is not known\n"))
+        """Log why a job failed; `aux_logs` are files with details."""
+        text = printable(self.redact(msg or "it failed for an unknown reason\n"))
         logs = [log for log in aux_logs or () if log]
         if not job_info.job.is_group():
             super().print_job_error(job_info, msg=text, aux_logs=logs, **more)  # type: ignore[misc]
@@ -39,7 +39,7 @@ class Reporting:
 
 
 def _log_group_error(job: Any, text: str, logs: list[str], more: dict[str, Any]) -> None:
-    """Log what Snakemake would of a group job that failed; it would leave the message out."""
+    """Log a failed group job as Snakemake does, but with the message, which it leaves out."""
     from snakemake.logging import logger
     from snakemake_interface_logger_plugins.common import LogEvent
 

@@ -1,4 +1,4 @@
-"""Jobs on the machine where Snakemake runs."""
+"""Run jobs on the machine where Snakemake runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from snakemake_executor_plugin_osgpilot.common.subprocesses import start_shell
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
 
 GRACE_S = 10.0
-"""How long jobs that were interrupted have to end by themselves."""
+"""Time that interrupted jobs have to end by themselves."""
 
 
-class OnThisMachine(Reporting, RealExecutor):  # type: ignore[misc]
-    """Runs jobs here, each by a Snakemake of its own, as many at a time as there are cores.
+class LocalExecutor(Reporting, RealExecutor):  # type: ignore[misc]
+    """Runs each job in a Snakemake process of its own, as many at a time as there are cores.
 
-    They start in the order in which they come. What they say goes where ours goes.
+    Jobs start in the order of submission, and share our stdout and stderr.
     """
 
     def __init__(self, workflow: Any, logger: Any, cores: int) -> None:
@@ -58,21 +58,21 @@ class OnThisMachine(Reporting, RealExecutor):  # type: ignore[misc]
         return "--quiet progress rules host"
 
     def run_job(self, job: Any) -> None:
-        """Have the job run as soon as its turn comes."""
+        """Queue the job until there are free cores."""
         info = SubmittedJobInfo(job)
         command = self.format_job_exec(job)
         self.report_job_submission(info)
-        self._pool.submit(self._see_through, info, command)
+        self._pool.submit(self._run_to_end, info, command)
 
     def _share(self, job: Any) -> int:
         return max(1, min(int(job.threads), self._cores))
 
-    def _see_through(self, info: SubmittedJobInfo, command: str) -> None:
+    def _run_to_end(self, info: SubmittedJobInfo, command: str) -> None:
         try:
             with self._taking(self._share(info.job)):
                 status = self._execute(command)
         except OSError as error:
-            self.report_job_error(info, msg=f"could not be started: {error}\n")
+            self.report_job_error(info, msg=f"could not start: {error}\n")
             return
         if status == 0:
             self.report_job_success(info)
@@ -81,7 +81,7 @@ class OnThisMachine(Reporting, RealExecutor):  # type: ignore[misc]
 
     @contextmanager
     def _taking(self, cores: int) -> Iterator[None]:
-        # who waits for many cores holds its turn, so that small jobs do not pass it for ever
+        # a job that needs many cores blocks later ones: small jobs must not starve it
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._free >= cores or self._closed)
             self._free -= cores
@@ -104,7 +104,7 @@ class OnThisMachine(Reporting, RealExecutor):  # type: ignore[misc]
         return status
 
     def cancel(self) -> None:
-        """End what runs, as Ctrl-C would, and start nothing more."""
+        """Interrupt running jobs, as Ctrl-C would, and start no more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,11 +1,11 @@
-"""Jobs of one project through the OSPool: Snakemake's callbacks, jobs in and results out."""
+"""Run the jobs of one project in the OSPool: submit them, and report results to Snakemake."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shlex
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,14 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from snakemake_executor_plugin_osgpilot.executor.job_listeners import (
+    EndedJob,
+    HandedOverJob,
+    HistoryListener,
+    IntakeListener,
+    JobListener,
+)
 from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
-from snakemake_executor_plugin_osgpilot.executor.opening import make_preparer, open_run
 from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
 from snakemake_executor_plugin_osgpilot.staging import updated_outputs as updated
 from snakemake_executor_plugin_osgpilot.staging.latency_wait import LatencyWait
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
     from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
     from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-    from snakemake_executor_plugin_osgpilot.monitoring.records import HandedOver
     from snakemake_executor_plugin_osgpilot.run.assembly import Run
     from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
     from snakemake_executor_plugin_osgpilot.staging.payload import Payload
@@ -34,18 +39,17 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2
 BATCH = 1000
-"""Jobs made ready before they are handed over: the queue submits them, in its own thread and
-process, while the next ones are made ready."""
+"""Number of jobs prepared before they are submitted: the queue submits them in its own thread and
+process while the next ones are prepared."""
 
 
-class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
-    """Hands jobs to the run's queue and reports what became of them.
+class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
+    """Passes jobs to the run's queue and reports their results.
 
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
-    passes an empty list while its thread is checking. `serves` tells which jobs of the DAG come
-    here, `share` what they take of the limits; `interrupted` is set when it is the user who has
-    them cancelled.
+    passes an empty list while its thread is checking. `serves` is true of the jobs of the DAG that
+    run here, `share` is their part of the workflow's limits. Set `interrupted` if the user cancels.
     """
 
     def __init__(
@@ -65,7 +69,12 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
 
         self._ahead = self._lookahead(workflow)
-        self._kin = JobDependencies(workflow.dag)
+        self._listeners: tuple[JobListener, ...] = (
+            self._ahead,
+            HistoryListener(self._run.chronicle, JobDependencies(workflow.dag)),
+            # last: it submits
+            IntakeListener(self._run.intake, self._run.say),
+        )
         self._late = LatencyWait(workflow.execution_settings.latency_wait)
         super().__init__(workflow, logger)
 
@@ -83,7 +92,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return self._run
 
     def begin(self) -> None:
-        """Refuse what cannot run at all, before the first job goes out anywhere."""
+        """Reject rules that cannot run at all, before the first job is submitted anywhere."""
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
@@ -96,7 +105,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return preparer
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
-        """Make jobs ready to travel and hand them to the queue."""
+        """Prepare jobs and pass them to the queue."""
         self._run.ending.listen()
         self._run.tenure.is_certain()
         jobs = list(jobs)
@@ -105,10 +114,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
-        from snakemake_executor_plugin_osgpilot.staging.label import label, names
-
-        ready: list[Job] = []
-        told: list[HandedOver] = []
+        ready: list[HandedOverJob] = []
         for job in jobs:
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
@@ -122,14 +128,10 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
-            self._ahead.handed_over(job, own.key, own.job_class)
-            self._kin.handed_over(job, own.key)
             self.report_job_submission(info)
-            ready.append(own)
-            told.append((own, label(job), names(job)))
-        self._run.chronicle.handed_over(told, self._kin.told())
-        if known := self._run.intake.hand_over(ready):
-            self._run.say(f"{known} job(s) are there from before and are followed")
+            ready.append(HandedOverJob(job, own))
+        for listener in self._listeners:
+            listener.handed_over(ready)
         self._run.controller.wake()
 
     def run_job(self, job: Any) -> None:
@@ -137,24 +139,22 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self.run_jobs([job])
 
     def handle_job_success(self, job: Any) -> None:
-        """Learn how long the chain of jobs up to this one has taken; called on the main thread."""
+        """Notify the listeners that Snakemake counts `job` as done; runs on the main thread."""
         super().handle_job_success(job)
         self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
-        if key:
-            # from now on, Snakemake itself knows that the job is done
-            self._run.intake.done(key)
-        self._ahead.finished(job, runtime_s)
-        self._run.chronicle.critical_path_s = self._ahead.critical_path_s
+        for listener in self._listeners:
+            listener.finished(job, key, runtime_s)
         self._look_ahead()
 
     def handle_job_error(self, job: Any) -> None:
-        """Forget where the job was; Snakemake may hand it over again."""
+        """Notify the listeners that `job` failed; Snakemake may hand it over again."""
         super().handle_job_error(job)
         self._run.tenure.is_certain()
-        if self._serves(job) and (trouble := updated.put_back(job, self.workflow.persistence)):
+        if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):
             self._run.say(trouble)
-        self._ahead.failed(job)
+        for listener in self._listeners:
+            listener.failed(job)
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -162,13 +162,13 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.scaling.ahead = self._ahead.ahead
 
     def _class_of(self, job: Any) -> JobClass | None:
-        """Return what a job to come will ask for, as far as its rule tells."""
+        """Return the class of a future job, None if its rule is unknown so far."""
         return self._preparer.class_of(job) if self._preparer else None
 
     def additional_general_args(self) -> str:
-        """Have Snakemake on the execution point work where it is started.
+        """Make Snakemake on the execution point work in its start folder.
 
-        Snakemake passes folders of this machine on; of each option the last one given counts.
+        Snakemake passes on folders of this machine; the last value of each option counts.
         """
         from snakemake_executor_plugin_osgpilot.staging.workflow_sources import moved_prefix
 
@@ -182,20 +182,20 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
-        which, how = identity(job), digest(prepared)
-        key, is_there = intake.key_for(which, how)
+        own_identity, content = identity(job), digest(prepared)
+        key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=which)
-        if not is_there:
+        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        if not is_known:
             prepared.parcel.write(self._run.folder.job(key))
-            intake.note(own, which, how)
-        self._payloads[key] = prepared.payload.without_what_left()
+            intake.note(own, own_identity, content)
+        self._payloads[key] = prepared.payload.after_submission()
         return own
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report what ended; yield the rest. Never raises: that would end the status thread."""
+        """Report jobs that ended; yield the rest. Never raises: that ends the status thread."""
         if not self._run.tenure.is_certain():
             await asyncio.sleep(POLL_S)
             for info in active_jobs:
@@ -208,32 +208,31 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
-        self._tell_spent(key for key in over if key not in self._active)
-        self._run.intake.settle(failed)
-        for key, (_, text) in failed.items():
-            self._run.chronicle.failed(key, text)
+        ended = [self._ended_job(key, failed) for key in over if key not in self._active]
+        for listener in self._listeners:
+            listener.ended(ended)
         for info, text in failed.values():
             self._report_failure(info, text)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
 
-    def _tell_spent(self, keys: Iterable[str]) -> None:
+    def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         from snakemake_executor_plugin_osgpilot.staging.usage import spent
 
-        told = {key: spent(self._run.folder.job(key)) for key in keys}
-        self._run.chronicle.spent({key: each for key, each in told.items() if each is not None})
+        _, failure = failed.get(key, (None, ""))
+        return EndedJob(key, spent(self._run.folder.job(key)), failure)
 
     async def sleep(self) -> None:
-        """Wait for news, however long the check interval is; a shutdown is noticed at once."""
+        """Wait for events or a shutdown, regardless of the check interval."""
         news, clock, late = self._run.controller.news, self._run.clock, self._late
         while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
     def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
-        """Bring home what a job made and report success, or return why it failed.
+        """Commit the outputs of a job and report success, or return why it failed.
 
-        A job whose outputs on a shared file system are not seen here yet stays active.
+        A job whose outputs on a shared file system are not visible here yet stays active.
         """
         from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
         from snakemake_executor_plugin_osgpilot.staging.failure_message import explain
@@ -244,14 +243,14 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
             if self._waits(job):
                 self._active[job.key] = info
                 return ""
-            self._bring_home(info.job, job, folder)
+            self._commit(info.job, job, folder)
         except Exception as error:
             if isinstance(error, IncompleteOutputError):
                 commit.empty(folder)
                 if self._run.queue.run_again(job.key, str(error)):
                     self._active[job.key] = info
                     return ""
-            # whatever it is, it is this job's trouble and not the end of the workflow
+            # any error fails this job, and not the whole workflow
             text = explain(error, job, folder, self.redact)
         else:
             text = ""
@@ -262,7 +261,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         return text
 
     def _waits(self, job: Job) -> bool:
-        """Whether to look at an ended job again later, since not all that it needs is certain."""
+        """Return True if an ended job must be checked again later."""
         shared = self._payloads[job.key].shared if job.exit_status == 0 else ()
         if shared and self._late.keeps(job, shared, self._run.clock.now_s()):
             return True
@@ -276,25 +275,25 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 
-    def _bring_home(self, snakemake_job: Any, job: Job, folder: Path) -> None:
+    def _commit(self, snakemake_job: Any, job: Job, folder: Path) -> None:
         from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
         from snakemake_executor_plugin_osgpilot.staging.payload import needed_from_outside
 
         commit.check_ended(job)
-        # they are not kept for every job
+        # not kept in memory for every job
         given = tuple(map(str, needed_from_outside(snakemake_job)))
         payload = replace(self._payloads[job.key], inputs=given)
         commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Take all jobs of this run back; which, the run's tag tells and not `active_jobs`.
+        """Cancel all jobs of this run, found by the run's tag and not by `active_jobs`.
 
-        With `--osgpilot-on-exit detach`, Ctrl-C leaves them where they are; an error does not.
+        With `--osgpilot-on-exit detach`, Ctrl-C leaves them in the queue; an error does not.
         """
         self._close(interrupted=self.interrupted)
 
     def shutdown(self) -> None:
-        """Leave nothing behind; called at every end of a workflow, also after an internal error."""
+        """Clean up; called at every end of a workflow, also after an internal error."""
         self._close()
         super().shutdown()
 
@@ -308,6 +307,61 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
 def _environment(workflow: Any) -> dict[str, str]:
     """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
-    # settings the user gave as variables are passed on as given; Snakemake writes some out anew
+    # variables that the user set are passed on unchanged; Snakemake would rewrite some of them
     given = sorted(workflow.spawned_job_args_factory.envvars().items())
     return {name: os.environ.get(name, value) for name, value in given}
+
+
+def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
+    """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
+    from snakemake_executor_plugin_osgpilot.config.run_options import options_of
+    from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
+    from snakemake_executor_plugin_osgpilot.run.assembly import Output, start
+
+    earlier_core_s = core_s_seen(Path.cwd())
+    try:
+        run = start(
+            options_of(workflow.executor_settings),
+            Path(workflow.persistence.path),
+            share,
+            Output(teller.say, teller.warn, teller.show, teller.redact),
+        )
+    except OsgpilotError as error:
+        # Snakemake shows this kind of error as one line, without a traceback
+        raise ApiError(f"osgpilot: {error}") from error
+    run.scaling.earlier_core_s = earlier_core_s
+    return run
+
+
+def make_preparer(
+    workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
+) -> Preparer:
+    """Return the preparer of jobs for `run`.
+
+    `environment` are the variables that jobs need; `command_of` returns the command with which
+    Snakemake runs a job elsewhere.
+    """
+    from snakemake_executor_plugin_osgpilot.staging.container_image import Images
+    from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
+    from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+    from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
+    from snakemake_executor_plugin_osgpilot.staging.transfer_policy import traffic_of
+
+    settings = workflow.executor_settings
+    shared = workflow.storage_settings.shared_fs_usage
+    traffic = traffic_of(settings, shared, signs=run.access_point.signs)
+    of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
+    return Preparer(
+        workflow,
+        settings.payload or "auto",
+        settings.runtime_image or "",
+        run.folder.path,
+        run.workdir,
+        command_of,
+        environment,
+        traffic,
+        Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
+        Requests(run.scaling.policy, run.say, run.warn),
+        KeyFiles(run.folder.keys),
+        frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
+    )

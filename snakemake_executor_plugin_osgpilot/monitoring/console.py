@@ -6,15 +6,15 @@ that log lines appear above the status line; log files and handlers of plugins a
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from snakemake_executor_plugin_osgpilot.common.printable import one_line, printable
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import wrap_terminal_stream
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 
 REDRAW_S = 1.0
@@ -138,15 +138,6 @@ def _joined(texts: Iterable[str]) -> str:
 
 def _status_line(logger: Any) -> StatusLine | None:
     """Return the status line of the terminal that Snakemake logs to; None if it logs elsewhere."""
-    for handler in getattr(logger, "handlers", ()):
-        if type(handler).__name__ == "ColorizingTextHandler" and _is_terminal(handler):
-            if not isinstance(handler.stream, StatusLine):
-                handler.setStream(StatusLine(handler.stream))
-            line: StatusLine = handler.stream
-            return line
-    return None
-
-
-def _is_terminal(handler: logging.StreamHandler[Any]) -> bool:
-    stream = handler.stream
-    return bool(stream.isatty()) and os.environ.get("TERM", "dumb") != "dumb"
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return None
+    return cast("StatusLine | None", wrap_terminal_stream(logger, StatusLine))

@@ -39,7 +39,6 @@ class HistoryRecorder:
     scaling: Autoscaler
     clock: Clock
     redact: Redactor = field(default_factory=Redactor)
-    critical_path_s: float = 0.0
     _pilots: dict[str, Pilot] = field(default_factory=dict)
     _planned: Line | None = None
     _planned_s: float = float("-inf")
@@ -96,8 +95,12 @@ class HistoryRecorder:
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
-        extra = {"critical_path_s": self.critical_path_s, "waits_s": waits_s, "eta": eta}
-        self.history.put([{**line, "at_s": self.clock.now_s(), **extra}])
+        told = {
+            "critical_path_s": self.scaling.ahead.critical_path_s,
+            "waits_s": waits_s,
+            "eta": eta,
+        }
+        self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
 
     def follow(self) -> None:
         """Record changes of jobs and pilots.
@@ -125,8 +128,8 @@ class HistoryRecorder:
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
-        end["critical_path_s"] = self.critical_path_s
-        # the run has ended, whether or not its history could be written
+        end["critical_path_s"] = self.scaling.ahead.critical_path_s
+        # the run has ended, whether or not its history could be told
         with suppress(OSError, OsgpilotError):
             self._follow(now_s)
         self.history.put([end])

@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.config.project import choose
 from snakemake_executor_plugin_osgpilot.config.run_options import options_of
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
-from snakemake_executor_plugin_osgpilot.executor.dispatcher import finder
+from snakemake_executor_plugin_osgpilot.executor.dispatcher import router_factory
 from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
@@ -63,7 +63,7 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         raise Ended(preview)
 
     def _preview(self) -> Preview:
-        routes_of = finder(self.workflow)
+        routes_of = router_factory(self.workflow)
         state_folder = Path(self.workflow.persistence.path)
         wishes = options_of(self.workflow.executor_settings)
         with ExitStack() as undo:
@@ -186,7 +186,7 @@ class _Look:
         for number, job in enumerate(ready):
             job_class = sampler.class_of(members(job)[0])
             if job_class is not None:
-                ahead.handed_over(job, str(number), job_class)
+                ahead.add(job, str(number), job_class)
         ahead.walk()
         seen = ahead.ahead
         return Snapshot(

@@ -13,7 +13,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import items
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
@@ -43,7 +43,7 @@ class Scratch:
     """Takes what must not be written down; nothing is."""
 
 
-class Sampler(Executor):
+class Sampler(OSPoolExecutor):
     """An executor without a run and without the thread that follows jobs."""
 
     def __init__(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    executor_replaced,
+    log_file_disabled,
+)
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.preview.ended import Ended
 from snakemake_executor_plugin_osgpilot.preview.result import Preview
@@ -46,7 +49,7 @@ def ask(argv: Sequence[str], executor: type) -> Any:
     from snakemake import cli
     from snakemake.settings.enums import Quietness
 
-    with _in_place_of_the_executor(executor), _without_log_file(cli):
+    with executor_replaced(NAME, executor), log_file_disabled():
         parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
@@ -72,34 +75,6 @@ def _check(args: Any) -> None:
             raise InputError(
                 f"--{name.replace('_', '-')} runs no workflow: there is nothing to plan"
             )
-
-
-@contextmanager
-def _in_place_of_the_executor(executor: type) -> Iterator[None]:
-    """Have Snakemake make this one. It counts as a dry run: no lock, no environment, no image
-    is made, and no file of an earlier run is touched.
-    """
-    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
-
-    plugins = ExecutorPluginRegistry().plugins
-    own = plugins[NAME]
-    dry = replace(own.common_settings, dryrun_exec=True)
-    plugins[NAME] = replace(own, executor=executor, common_settings=dry)
-    try:
-        yield
-    finally:
-        plugins[NAME] = own
-
-
-@contextmanager
-def _without_log_file(cli: Any) -> Iterator[None]:
-    """Have Snakemake write no log file; its own switch for that, --dry-run, would change more."""
-    made = cli.create_output_settings
-    cli.create_output_settings = lambda *given: replace(made(*given), enable_file_logging=False)
-    try:
-        yield
-    finally:
-        cli.create_output_settings = made
 
 
 @contextmanager

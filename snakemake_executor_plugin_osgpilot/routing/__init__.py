@@ -1,5 +1,5 @@
-"""Where the jobs of each rule run, and why.
+"""Choose where the jobs of each rule run, with a reason.
 
-rules     asks for each rule of the workflow
-policy    decides (pure)
+rules     collect facts about each rule of the workflow
+policy    decide (pure)
 """

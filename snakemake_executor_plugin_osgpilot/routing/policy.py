@@ -1,6 +1,6 @@
-"""Where the jobs of a rule run: on pilots of the OSPool, as plain Slurm jobs, or on this machine.
+"""Choose where the jobs of a rule run: on OSPool pilots, as plain Slurm jobs, or on this machine.
 
-Decided once per rule, from the whole workflow, so that a rule does not change sides on the way.
+This is decided once per rule from the whole workflow, so that it does not change during a run.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
 
 CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 * 3600, 10240, 1
-"""What suits the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU at most
+"""Limits of jobs that suit the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU
 (OSPool documentation, "Is the OSPool for you?"; its guide for multicore jobs allows 8)."""
 
 BOOT_SHARE_MAX = 0.1
-"""A pilot pays if no more than this share of its core-hours goes into its boot."""
+"""A pilot pays off if at most this share of its core-hours is spent on its boot."""
 
 LIMIT_SHARE = 0.5
-"""What jobs take of what their rule says at most, as long as none was seen."""
+"""Expected share of the `runtime` of a rule that a job takes, until one was measured."""
 
 MANY_JOBS = 100
-"""So many jobs are worth pilots however short they are: each plain Slurm job costs a request to
-Slurm, a wait in its queue and two starts of Snakemake."""
+"""Number of jobs that justify pilots however short they are: each plain Slurm job costs a request
+to Slurm, a wait in its queue and two starts of Snakemake."""
 
 
 class Where(Enum):
-    """Where jobs run; the values are what messages say."""
+    """Where jobs run; messages show the values."""
 
     OSPOOL = "OSPool"
     SLURM = "Slurm"
@@ -40,7 +40,7 @@ class Where(Enum):
 
 
 class Offload(Enum):
-    """What becomes of rules that do not say anything themselves."""
+    """Where rules go that do not set `ospool`."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -48,7 +48,7 @@ class Offload(Enum):
 
 
 class Hint(Enum):
-    """What a rule says itself by its resource `ospool`."""
+    """The value of a rule's resource `ospool`."""
 
     YES = "ospool=True"
     NO = "ospool=False"
@@ -57,11 +57,11 @@ class Hint(Enum):
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """What is known of a rule, or of rules that are grouped, from the whole workflow.
+    """Facts about a rule, or about grouped rules, from the whole workflow.
 
-    `jobs` still have to run, `classes` are what they ask for. `core_s` is what they are expected to
-    take together (time × cores), `seen` if such jobs told. `runtime_s` and `input_mb` are the most
-    that one may take and reads, `tied_to` names a resource that only HTCondor honours.
+    `jobs` still have to run, `classes` are their requests. `core_s` is their expected total in
+    core-seconds, `seen` if it was measured. `runtime_s` and `input_mb` are the maximum over the
+    jobs, `tied_to` names a resource that only HTCondor supports.
     """
 
     jobs: int
@@ -76,11 +76,11 @@ class RuleFacts:
 
 @dataclass(frozen=True)
 class Ways:
-    """What user and site allow.
+    """Routes that user and site allow.
 
-    `fallback` is where jobs run that do not go to the OSPool, None if there is no such place.
-    Unless it `takes_any`, only rules go there that ask for it themselves. `local_cores` are those
-    of this machine.
+    `fallback` is where jobs run that do not go to the OSPool, None if nowhere. Unless it
+    `takes_any`, it takes only rules with `ospool=False`. `local_cores` are the cores of this
+    machine.
     """
 
     policy: Policy
@@ -92,21 +92,21 @@ class Ways:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a rule's jobs go and why, with numbers; nowhere means that they cannot run."""
+    """Where a rule's jobs run and why, with numbers; `where` is None if they cannot run."""
 
     where: Where | None
     reason: str
 
 
 def expected_core_s(job_class: JobClass, runtime_s: int) -> float:
-    """Return what a job takes of whose rule nothing was seen yet: half of what it says at most."""
+    """Return the expected core-seconds of a job of an unmeasured rule: half of its `runtime`."""
     return (LIMIT_SHARE * runtime_s or RUNTIME_PRIOR_S) * job_class.shape.cores
 
 
 def route(rule: RuleFacts, ways: Ways) -> Route:
-    """Return where the jobs of `rule` go. A hint wins; what it asks for is done or refused."""
+    """Return where the jobs of `rule` go. A hint has priority: it is followed or rejected."""
     if rule.hint is Hint.NO:
-        return _elsewhere(rule, ways, "it says ospool=False")
+        return _elsewhere(rule, ways, "it sets ospool=False")
     if rule.hint is None and ways.offload is Offload.NEVER:
         return _elsewhere(rule, ways, "--osgpilot-offload never")
     if misfits := unfit(rule.classes, ways.policy):
@@ -115,13 +115,13 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
     may_choose = detected and ways.fallback and ways.takes_any and not rule.tied_to
     if may_choose and (why := _too_much(rule) or _too_little(rule, ways)):
         return Route(ways.fallback, why)
-    said = "; it says ospool=True" if rule.hint is Hint.YES else ""
+    hint = "; it sets ospool=True" if rule.hint is Hint.YES else ""
     tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
-    return Route(Where.OSPOOL, work(rule) + said + tied)
+    return Route(Where.OSPOOL, work(rule) + hint + tied)
 
 
 def work(rule: RuleFacts) -> str:
-    """Return how much there is to do, as text: a limit is no expectation."""
+    """Return the amount of work as text; "up to" if only a limit is known."""
     jobs = f"{rule.jobs:,} job{'s' * (rule.jobs != 1)}"
     if rule.seen:
         return f"{jobs}, {'about ' * (rule.core_s >= 36)}{_hours(rule.core_s)}"
@@ -139,34 +139,34 @@ def _hours(core_s: float) -> str:
 
 def _elsewhere(rule: RuleFacts, ways: Ways, why: str) -> Route:
     if ways.fallback is None:
-        return Route(None, f"{why}, but --osgpilot-fallback none leaves the OSPool alone")
+        return Route(None, f"{why}, but --osgpilot-fallback none allows only the OSPool")
     ignored = f"; without its {rule.tied_to}, which is for pilots" if rule.tied_to else ""
     return Route(ways.fallback, f"{why}; {work(rule)}{ignored}")
 
 
 def _without_pilot(rule: RuleFacts, ways: Ways, misfit: str) -> Route:
-    """Return the way of a rule that no pilot can run."""
+    """Return the route of a rule that no pilot can run."""
     if rule.hint is Hint.YES:
-        return Route(None, f"it says ospool=True, but no pilot can run it: {misfit}")
+        return Route(None, f"it sets ospool=True, but no pilot can run it: {misfit}")
     if ways.fallback is None:
         return Route(None, f"no pilot can run it: {misfit}")
     if not ways.takes_any:
         return Route(
             None,
-            f"no pilot can run it: {misfit}; install snakemake-executor-plugin-slurm to have it "
-            "run as plain Slurm jobs, or say ospool=False to have it run on this machine",
+            f"no pilot can run it: {misfit}; install snakemake-executor-plugin-slurm to run it "
+            "as plain Slurm jobs, or set ospool=False to run it on this machine",
         )
     if rule.tied_to:
         return Route(
             None,
-            f"no pilot can run it: {misfit}; it has {rule.tied_to}, which is for pilots: say "
-            "ospool=False to have it run without",
+            f"no pilot can run it: {misfit}; it has {rule.tied_to}, which is for pilots: set "
+            "ospool=False to run it without",
         )
     return Route(ways.fallback, f"no pilot can run it: {misfit}")
 
 
 def _too_much(rule: RuleFacts) -> str:
-    """Return what of the jobs is more than suits the OSPool."""
+    """Return which resources of the jobs exceed the limits of the OSPool, empty if none."""
     shapes = [job_class.shape for job_class in rule.classes]
     sizes = (
         (max(shape.cores for shape in shapes), CORES_MAX, "cores"),
@@ -180,7 +180,7 @@ def _too_much(rule: RuleFacts) -> str:
 
 
 def _too_little(rule: RuleFacts, ways: Ways) -> str:
-    """Return why starting pilots would not pay, compared with what the fallback can do."""
+    """Return why pilots would not pay off compared with the fallback, empty if they do."""
     reckoned = work(rule) if rule.seen else f"{work(rule)}, taken for {_hours(rule.core_s)}"
     if ways.fallback is Where.LOCAL:
         here_s, lead_s = rule.core_s / ways.local_cores, WAIT_PRIOR_S + BOOT_PRIOR_S

@@ -1,4 +1,4 @@
-"""The rules of a workflow as the DAG shows them, and where each was found to go."""
+"""Collect facts about the rules in the DAG, and route each rule."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
 )
 
 SAMPLE_MAX = 20
-"""So many jobs of a rule stand for all: resources of 40,000 jobs take Snakemake 18 s."""
+"""Maximum number of jobs sampled per rule: evaluating resources of 40,000 jobs takes 18 s."""
 
 _MB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class RouteDecision:
-    """Where the rules `names`, which run together, go.
+    """The route of the rules `names`, which run together.
 
     `project` pays if that is the OSPool; `pilot_sharing` is empty if it
     is as the setting says.
@@ -77,9 +77,9 @@ class RuleRouter:
     _samples: dict[str, list[Any]] = field(default_factory=dict)
 
     def decide(self) -> None:
-        """Decide for the rules of the DAG that are new; earlier decisions stay.
+        """Route the new rules of the DAG; earlier decisions stay.
 
-        Raises `InputError` naming the rule, before anything was decided, if one cannot be met.
+        Raises `InputError` naming the rule, before anything is decided, if one cannot run.
         """
         jobs_of: defaultdict[str, list[Any]] = defaultdict(list)
         groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -101,17 +101,17 @@ class RuleRouter:
             self.say(str(decision))
 
     def knows(self, job: Any) -> bool:
-        """Whether it was decided where `job` goes."""
+        """Return True if all rules of `job` are routed."""
         return all(str(part.rule) in self.by_rule for part in members(job))
 
     def check(self, job: Any) -> None:
-        """Raise `InputError` if a job says something else than those that decided for its rule."""
+        """Raise `InputError` if a job's resources differ from those that decided for its rule."""
         for part in members(job):
             for resource in (HINT, PROJECT, SHARING):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
 
     def of(self, job: Any) -> RouteDecision | None:
-        """Return what was decided for a job or a group job, None if nothing was yet."""
+        """Return the decision for a job or group job, None if there is none yet."""
         return self.by_rule.get(str(members(job)[0].rule))
 
     def _decide_for(
@@ -170,7 +170,7 @@ def whose_text(project: str, sharing: str) -> str:
 
 
 def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tuple[str, ...]]:
-    """Return the rules in sets that have to go the same way since groups have members of both."""
+    """Yield sets of rules that must have the same route because they share groups."""
     sets = [{name} for name in names]
     for group in groups:
         joined = [one for one in sets if one & group]
@@ -179,19 +179,19 @@ def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tupl
 
 
 def _sample(jobs: list[Any]) -> list[Any]:
-    """Return some jobs of a rule, the same whatever the order of `jobs`."""
+    """Return a sample of a rule's jobs that does not depend on the order of `jobs`."""
     return heapq.nsmallest(SAMPLE_MAX, jobs, key=lambda job: str(job.output))
 
 
 def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
     words = {"true": Hint.YES, "false": Hint.NO, "auto": Hint.AUTO}
     hints: dict[str, Hint] = {}
-    for name, value in _said(samples, HINT):
+    for name, value in _set(samples, HINT):
         hint = words.get(str(value).lower()) if isinstance(value, bool | str) else None
         if hint is None:
             raise InputError(
                 f"rule {name}: the resource ospool is {value!r}; it has to be True, False or "
-                '"auto", and known from the beginning'
+                '"auto", and known before the first job runs'
             )
         hints[name] = hint
     return hints
@@ -200,23 +200,23 @@ def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
 def _projects(samples: Mapping[str, list[Any]]) -> dict[str, str]:
     return {
         name: safe_name(str(value), f"rule {name}: the resource osg_project")
-        for name, value in _said(samples, PROJECT)
+        for name, value in _set(samples, PROJECT)
     }
 
 
 def _sharings(samples: Mapping[str, list[Any]]) -> dict[str, str]:
-    said = dict(_said(samples, SHARING))
-    for name, value in said.items():
+    given = dict(_set(samples, SHARING))
+    for name, value in given.items():
         if value not in list(PilotSharing):
             raise InputError(
                 f"rule {name}: the resource osgpilot_pilot_sharing is {value!r}; it can be "
                 f"{', '.join(PilotSharing)}"
             )
-    return said
+    return given
 
 
-def _said(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
-    """Return what each rule says that names `resource`. Raises `InputError` if its jobs differ."""
+def _set(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
+    """Yield the rules that set `resource`, with its value. Raises `InputError` if jobs differ."""
     for name, jobs in samples.items():
         value = _same(name, resource, jobs)
         if value is not None:
@@ -233,22 +233,22 @@ def _same(name: str, resource: str, jobs: Iterable[Any]) -> Any:
     return next(iter(values.values()), None)
 
 
-def _agreed(resource: str, said: Mapping[str, Any]) -> Any:
-    """Return what rules of one group say, None if they do not. Raises `InputError` if they differ.
+def _agreed(resource: str, given: Mapping[str, Any]) -> Any:
+    """Return the value set by rules of a group, None if none. Raises `InputError` if they differ.
 
-    "auto" does not give way to those that know: Snakemake cannot group text with anything else.
+    "auto" does not yield to other values: Snakemake cannot group text with anything else.
     """
-    values = set(said.values())
+    values = set(given.values())
     if len(values) > 1:
         raise InputError(
-            f"{_label(tuple(sorted(said)))} do not agree on the resource {resource}: "
-            "those of a group go the same way"
+            f"{_label(tuple(sorted(given)))} do not agree on the resource {resource}: "
+            "rules of a group have the same route"
         )
     return values.pop() if values else None
 
 
 def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision) -> None:
-    """Raise `InputError` if rules that came later cannot go where their group goes already."""
+    """Raise `InputError` if later rules conflict with the route of their group."""
     in_ospool = known.route.where is Where.OSPOOL
     if hint is (Hint.NO if in_ospool else Hint.YES):
         raise InputError(
@@ -258,10 +258,10 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision
 
 
 def _tied_to(job: Any) -> str:
-    """Return the first resource that only HTCondor and pilots honour."""
-    told = (name for name, value in job.resources.items() if value not in (None, ""))
+    """Return the first resource that only HTCondor and pilots support."""
+    given = (name for name, value in job.resources.items() if value not in (None, ""))
     tying = (IMAGE, PARTITION, PILOT_CORES)
-    return min((n for n in told if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
+    return min((n for n in given if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 
 def _runtime_s(job: Any) -> int:
@@ -270,7 +270,7 @@ def _runtime_s(job: Any) -> int:
 
 
 def _input_mb(job: Any) -> float:
-    """Return the size of the inputs that are there already and would travel."""
+    """Return the size of existing inputs that would be transferred."""
     local = (Path(str(file)) for file in job.input if not getattr(file, "is_storage", False))
     paths = (path for path in local if not path.is_absolute() and path.is_file())
     return sum(path.stat().st_size for path in paths) / _MB

@@ -1,1 +1,11 @@
-"""What a rule job becomes: a folder of files that travels to the execution point and back."""
+"""Turn a rule job into a folder of files for the execution point, and commit what comes back.
+
+preparer           choose how and in which image each job runs
+direct, scripts    run the shell command or script alone
+via_snakemake      run Snakemake on the execution point (snakemake_entry)
+resource_request   resources, image and pilot types that a job requests
+transfer_policy    how each file travels (s3_keys: signed URLs)
+job_archive        write the job's folder
+returned_files     check the returned files (symlinks: their links)
+commit_outputs     put them in place, all or none
+"""

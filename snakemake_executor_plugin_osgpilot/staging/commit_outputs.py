@@ -1,8 +1,8 @@
-"""Put what a job brought back to where Snakemake wants it: all of it, or nothing.
+"""Commit the files that a job returned to where Snakemake expects them: all or none.
 
-What came is first moved to where HTCondor does not write (`take`). It stays there, so that all can
-be done again after a kill in the middle, or before Snakemake noted that the job is done. There it
-is never more than looked at: what is put in place is made beside it, links among it too.
+The files are first moved to where HTCondor does not write (`take`). They stay there unchanged, so
+that a commit can be repeated after a kill in the middle, or until Snakemake has recorded that the
+job is done. The files put in place are hard links or copies, and symbolic links are made new.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     IncompleteOutputError,
     JobFailedError,
     came,
+    check_manifest,
     kind,
     take,
-    take_stock,
 )
 from snakemake_executor_plugin_osgpilot.staging.symlinks import Links, is_fit
 from snakemake_executor_plugin_osgpilot.staging.usage import command_ended
 
 KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
-"""Exit statuses of what ended with its pilot: Slurm sends the one signal, later the other."""
+"""Exit statuses of commands that ended with their pilot: Slurm sends SIGTERM, later SIGKILL."""
 
 DISK_FULL = ".osgpilot-disk-full"
-"""In the output folder: wrapper.sh saw no room on the node's disk when the job failed."""
+"""In the output folder: wrapper.sh found the node's disk full when the job failed."""
 
 REPLACED, PLACING, EMPTIED = "replaced", "placing", "emptied"
-"""Folders of a job: for what lay where its outputs go, until they are there, for second links
-to what came, on their way there, and for what came and is about to be removed."""
+"""Folders of a job: for files that its outputs replace, until the commit is complete; for links to
+the returned files, before they are renamed into place; and for files about to be removed."""
 
 
 def check_ended(job: Job) -> None:
@@ -56,27 +56,27 @@ def commit(
     exit_status: int | None,
     latency_wait_s: float = 0.0,
 ) -> None:
-    """Bring logs and, if the job succeeded and all are there, outputs into `workdir`.
+    """Put logs and, if the job succeeded and returned all of them, outputs into `workdir`.
 
-    Outputs on a shared file system were waited for, for `latency_wait_s`. Raises `JobFailedError`
-    or `IncompleteOutputError` with the cause; no output is touched then. Can be done more than
-    once.
+    The caller has waited `latency_wait_s` for outputs on a shared file system. Raises
+    `JobFailedError` or `IncompleteOutputError` with the cause; no output is touched then. Can be
+    repeated.
     """
     for left_over in (REPLACED, PLACING, EMPTIED):
         _remove(job_folder / left_over)
     back = take(job_folder)
     if exit_status != 0:
         with suppress(IncompleteOutputError, JobFailedError):
-            take_stock(back, succeeded=False)
+            check_manifest(back, succeeded=False)
         complaint = _bring_logs(tops(payload.logs), job_folder, workdir)
         _check_own_failure(job_folder, exit_status)
         raise JobFailedError(f"the command failed with exit status {exit_status}{complaint}")
     outputs = tops(payload.outputs)
-    # those in folders that are outputs come with these, those that are links as outputs do
+    # logs in output folders are committed with these, logs that are links as outputs are
     logs = [log for log in tops(payload.logs) if not any(lies_in(log, each) for each in outputs)]
     listed: Mapping[str, str] = {}
     try:
-        listed = take_stock(back, succeeded=True)
+        listed = check_manifest(back, succeeded=True)
     finally:
         linked = [log for log in logs if os.path.normpath(log) in listed]
         complaint = _bring_logs((log for log in logs if log not in linked), job_folder, workdir)
@@ -92,7 +92,7 @@ def commit(
 
 
 def _check(payload: Payload, links: Links, latency_wait_s: float, complaint: str) -> None:
-    """Raise `JobFailedError` unless all that the job declares is there, and is what it declares."""
+    """Raise `JobFailedError` unless all declared outputs exist and are of the declared kind."""
     missing = [path for path in payload.outputs if path not in links and not links.came(path)]
     if missing:
         raise JobFailedError(
@@ -114,7 +114,7 @@ def _check(payload: Payload, links: Links, latency_wait_s: float, complaint: str
 
 
 def _check_kind(path: str, payload: Payload, links: Links) -> None:
-    """Raise `JobFailedError` for what Snakemake would end the whole workflow for."""
+    """Raise `JobFailedError` for outputs because of which Snakemake would end the workflow."""
     found = links.leads_to(path) if path in links else links.came(path)
     if not found:
         raise JobFailedError(
@@ -132,7 +132,7 @@ def _check_kind(path: str, payload: Payload, links: Links) -> None:
 def _put_in_place(
     outputs: Iterable[str], folders: Collection[str], links: Links, job_folder: Path
 ) -> None:
-    """Put all outputs where they belong, or none. Raises `OSError`."""
+    """Put all outputs in place, or none. Raises `OSError`."""
     replaced = []
     with ExitStack() as undo:
         for number, path in enumerate(outputs):
@@ -151,7 +151,7 @@ def _put_in_place(
 
 
 def _check_free(target: Path) -> None:
-    """Raise `OSError` for a folder in a file's place: it is none of the job's, so it stays."""
+    """Raise `OSError` for a folder in a file's place: it is not the job's, so it stays."""
     if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(
             errno.EISDIR, "a folder is in its place, which is left as it is", str(target)
@@ -159,11 +159,11 @@ def _check_free(target: Path) -> None:
 
 
 def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
-    """Put logs in place; one that was not written is empty, as Snakemake has it.
+    """Put logs in place; one that was not written becomes an empty file, as in Snakemake.
 
-    Returns what is to be said of those that could not be, empty if nothing.
+    Returns a message about those that could not be put in place, empty if there are none.
     """
-    said = ""
+    problems = ""
     for log in logs:
         found = kind(came(job_folder), log)
         try:
@@ -172,8 +172,8 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
             _bring_log(log, job_folder, workdir, written=bool(found))
         except OSError as error:
-            said += f"; its log {log} is not put in place: {error.strerror}"
-    return said
+            problems += f"; its log {log} is not put in place: {error.strerror}"
+    return problems
 
 
 def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
@@ -189,10 +189,11 @@ def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> N
 
 
 def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:
-    """Return where what lies at `target` goes until all is in place, and where what came is before.
+    """Return a path for the file that is now at `target`, until the commit is complete, and one for
+    the new file, until it is renamed to `target`.
 
-    Both are on the disk of `target`, so that each step there is a rename. That is the disk of the
-    run's folder, unless a folder of outputs is a link to another one.
+    Both are on the disk of `target`, so that each step is a rename. That is the disk of the run's
+    folder, unless a folder of outputs is a link to another disk.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if _same_disk(target.parent, job_folder):
@@ -207,10 +208,10 @@ def _same_disk(one: Path, other: Path) -> bool:
 
 
 def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
-    """Return `by`, a second set of links to the files that came at `path`, with its own `links`.
+    """Return `by`: hard links to the files returned at `path`, with new symbolic `links`.
 
-    Some file systems have no hard links, or few to one file: what came is itself returned then, or,
-    if there are `links`, `by` is a copy, as it is on another disk.
+    Some file systems have no hard links, or few per file: then return the path of the returned
+    file itself, or, if there are `links` or on another disk, let `by` be a copy.
     """
     by.parent.mkdir(exist_ok=True)
     _remove(by)
@@ -232,7 +233,7 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
 
 
 def _link(source: Path, by: Path) -> None:
-    # a second name of the file would share what lets others run it as who has it
+    # a hard link would share the set-user-ID bit, which lets others run it as its owner
     if source.lstat().st_mode & _SPECIAL_BITS:
         shutil.copy2(source, by)
         by.chmod(by.stat().st_mode & 0o777)
@@ -244,7 +245,7 @@ _SPECIAL_BITS = S_ISUID | S_ISGID | S_ISVTX
 
 
 def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
-    """Make the file or folder that came at `by`, too, if there is one; no link is followed."""
+    """Copy the file or folder `source` to `by`, if it exists; follow no link."""
     mode = source.lstat().st_mode if os.path.lexists(source) else 0
     if S_ISREG(mode):
         copy(source, by)
@@ -255,12 +256,12 @@ def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
             _copy(Path(entry.path), by / entry.name, copy)
-    # in a folder that cannot be written, nothing can be renamed
+    # nothing can be renamed in a folder without write permission
     by.chmod(S_IMODE(mode) & 0o777 | S_IRWXU)
 
 
 def _remove(path: Path) -> None:
-    """Remove what is left there by an attempt before, if anything; what cannot be removed stays."""
+    """Remove what an earlier attempt left at `path`; what cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
         discard(path)
     else:
@@ -277,8 +278,8 @@ def discard(folder: Path) -> None:
 
 
 def _remove_stubborn(folder: Path) -> None:
-    """Remove folders in which nothing can be removed (mode 0555), or that lie so deep in one
-    another that `shutil.rmtree` gives up.
+    """Remove folders without write permission (mode 0555), or nested so deep that `shutil.rmtree`
+    gives up.
     """
     ahead, folders = [folder], []
     while ahead:
@@ -296,9 +297,9 @@ def _remove_stubborn(folder: Path) -> None:
 
 
 def empty(job_folder: Path) -> None:
-    """Remove what came back, before the job runs again.
+    """Remove the returned files before the job runs again.
 
-    A kill in the middle leaves all of it or nothing: half of it could look like another end.
+    A kill in the middle leaves all of them or none: a part of them could look like a result.
     """
     emptied = job_folder / EMPTIED
     for back in (job_folder / TAKEN, job_folder / OUTPUT_FOLDER):
@@ -313,22 +314,21 @@ def empty(job_folder: Path) -> None:
 
 
 def _check_own_failure(job_folder: Path, exit_status: int | None) -> None:
-    """Raise `IncompleteOutputError` for a job that met a full disk on its node, that was killed
-    before wrapper.sh has seen its command's end, or of which nothing is there: it was emptied by
-    now.
+    """Raise `IncompleteOutputError` if the node's disk was full, if the job was killed before
+    wrapper.sh saw its command end, or if its files are gone: removed for the next attempt.
 
-    Where a pilot is killed, HTCondor may live long enough to report its jobs as ended.
+    When a pilot is killed, HTCondor may live long enough to report its jobs as ended.
     """
     if kind(came(job_folder), "") != "folder":
         raise IncompleteOutputError("its outputs did not come back")
     if os.path.lexists(came(job_folder) / DISK_FULL):
-        raise IncompleteOutputError("the job failed for want of room on the node's disk")
+        raise IncompleteOutputError("the job failed because the node's disk was full")
     if exit_status in KILLED and not command_ended(job_folder):
         raise IncompleteOutputError(f"the job was killed from outside (exit status {exit_status})")
 
 
 def _protect(path: Path) -> None:
-    """Take away write permission, as Snakemake does for `protected()`; in folders for all files."""
+    """Remove write permission, as Snakemake does for `protected()`; in folders from all files."""
     if path.is_symlink():
         return
     inside = list(path.rglob("*")) if path.is_dir() else []
@@ -338,7 +338,7 @@ def _protect(path: Path) -> None:
 
 
 def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
-    """Rename `source` to `target`, what is there to `aside`; `undo` takes both steps back.
+    """Rename `source` to `target`, an existing `target` to `aside`; `undo` reverts both steps.
 
     All are on one disk (see `_waypoints`), so each step is atomic.
     """
@@ -347,7 +347,7 @@ def _place(source: Path, target: Path, aside: Path, undo: ExitStack) -> None:
         _remove(aside)
         mode = target.lstat().st_mode
         if S_ISDIR(mode):
-            # one that was protected before a kill could not be moved
+            # one that was write-protected before a kill could not be renamed
             target.chmod(S_IMODE(mode) | S_IRWXU)
             undo.callback(target.chmod, S_IMODE(mode))
         target.rename(aside)

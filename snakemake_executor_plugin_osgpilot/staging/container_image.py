@@ -1,4 +1,4 @@
-"""The container image of a job: which one a rule names, and how it gets to the pilot."""
+"""Find the container image that a rule names, and how it gets to the pilot."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FETCHED_BY_NAME = ("docker://", "oras://")
 _FETCHED_AS_FILE = ("osdf://", "pelican://", "stash://", "https://", "http://", "s3://")
 _NOWHERE_ELSE = "give a .sif file, or a URL that begins with "
 _EVERYWHERE = ("/cvmfs",)
-"""Where pilots have images of their own; HTCondor leaves them there (CONTAINER_SHARED_FS)."""
+"""Folders that all pilots see; HTCondor uses images there in place (CONTAINER_SHARED_FS)."""
 
 _MB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image as HTCondor is told of it; `size_mb` is what travels to pilots, 0 if not known."""
+    """An image as HTCondor needs it; `size_mb` travels to pilots, 0 if unknown."""
 
     name: str = ""
     transferred: bool = True
@@ -33,10 +33,10 @@ NO_IMAGE = Image()
 
 @dataclass
 class Images:
-    """Images of one workflow, each looked at once.
+    """Images of one workflow, each checked once.
 
-    `way` says how images that are files travel; below `shared_prefixes` pilots see the same files
-    as we do.
+    `way` describes how image files travel; below `shared_prefixes` pilots see the same files as
+    this machine.
     """
 
     workdir: Path
@@ -46,9 +46,9 @@ class Images:
     _known: dict[str, Image] = field(default_factory=dict)
 
     def find(self, name: str) -> Image:
-        """Return the image that a user calls `name`: a URL, or a path from the working folder.
+        """Return the image `name`: a URL, or a path relative to the working folder.
 
-        Raises `InputError` if HTCondor could not use it.
+        Raises `InputError` if HTCondor cannot use it.
         """
         if not name:
             return NO_IMAGE

@@ -1,4 +1,4 @@
-"""The direct payload: the shell commands of a job as plain scripts, without Snakemake there."""
+"""The direct payload: shell commands of a job as plain scripts, without Snakemake."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import with_shell_affixes
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import places_of
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import rewriter_of
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -51,13 +52,13 @@ _DEPLOYED = {
     "conda": ("conda_env", "a `conda:` environment"),
     "env-modules": ("env_modules", "`envmodules:`"),
 }
-"""Directives that count only when Snakemake is told to use them (`--sdm`)."""
+"""Directives that apply only if the user enables them (`--sdm`)."""
 
 
 def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
 
-    `deployment` are the ways in which Snakemake was told to deploy software (`--sdm`).
+    `deployment` are the enabled software deployment methods (`--sdm`).
     """
     rule = job.rule
     for directive, name in _NEEDS_SNAKEMAKE.items():
@@ -73,26 +74,26 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
     for flag in ("ensure", "pipe", "service", "update"):
         if any(flagged(file, flag) for file in rule.output):
             return f"it has an `{flag}()` output"
-    return _bound_to_the_place(job) or _storage(job, traffic)
+    return _needs_evaluation_there(job) or _storage(job, traffic)
 
 
-def _bound_to_the_place(job: Any) -> str | None:
-    """Return what only Snakemake on the execution point can work out."""
+def _needs_evaluation_there(job: Any) -> str | None:
+    """Return why a value can only be computed by Snakemake on the execution point, or None."""
     tmpdir = job.rule.resources.get("tmpdir")
     if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
-        return "its `tmpdir` is to be computed there"
+        return "its `tmpdir` has to be computed there"
     if any("<TBD>" in str(value) for value in job.params):
         return "a parameter depends on its `tmpdir`"
     return None
 
 
 def _storage(job: Any, traffic: TransferPolicy) -> str | None:
-    """Return which file in storage HTCondor cannot bring."""
-    gone = [file for file in job.input if traffic.into(file) is TransferMethod.STORAGE]
+    """Return why HTCondor cannot transfer the job's files in storage, or None."""
+    stored = [file for file in job.input if traffic.into(file) is TransferMethod.STORAGE]
     made = [*job.output, *job.log]
-    gone += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
-    if gone:
-        return f"Snakemake has to bring {gone[0].storage_object.print_query}"
+    stored += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
+    if stored:
+        return f"Snakemake has to transfer {stored[0].storage_object.print_query}"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
     if len(traffic.keys(job.input)) > 1:
@@ -101,7 +102,7 @@ def _storage(job: Any, traffic: TransferPolicy) -> str | None:
 
 
 def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
-    """Whether two files would land under the same name; HTCondor puts what it fetches on top."""
+    """Return True if two files would get the same name; HTCondor puts URLs in the top folder."""
     names = [PurePosixPath(url).name for url, _ in urls]
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
 
@@ -137,7 +138,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
 
 
 def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
-    """Raise `InputError` if members of a group are at odds that could each run alone."""
+    """Raise `InputError` if members of a group conflict that could each run alone."""
     shells = {_shell(part) for part in parts}
     if clash or len(shells) > 1:
         both = "files in storage have the same name or need different keys"
@@ -151,25 +152,22 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 def _script(
     job: Any, environment: Mapping[str, str], traffic: TransferPolicy
 ) -> tuple[str, tuple[str, ...]]:
-    """Return what runs for one job, and the files it names by their absolute paths."""
-    from snakemake.shell import shell
-
+    """Return the script of one job, and the files that it names by absolute paths."""
     resources = _resources(job)
     variables = {
         **environment,
         **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
-    places = places_of(job.rule.workflow, traffic)
+    paths = rewriter_of(job.rule.workflow, traffic)
     prepared = ""
     named: tuple[str, ...] = ()
     if job.rule.script:
         prepared, command = script_lines(job, resources)
-        prepared, _ = places.as_there(prepared)
+        prepared, _ = paths.rewritten(prepared)
     else:
-        command, named = places.as_there(_command(job, resources))
-    prefix = shell._get_process_prefix(_shell(job))
-    whole = " ".join((prefix, command, shell._process_suffix)).strip()
+        command, named = paths.rewritten(_command(job, resources))
+    whole = with_shell_affixes(command, _shell(job))
     text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
     return text, named
 
@@ -177,8 +175,8 @@ def _script(
 def _command(job: Any, resources: Any) -> str:
     """Return the rule's shell command, formatted as Snakemake's `shell` does it.
 
-    It knows the names of the Snakefile that has the rule, which in a module are not the workflow's.
-    Raises `InputError` for a name that is none.
+    Names are those of the Snakefile with the rule, which in a module are not the workflow's.
+    Raises `InputError` for an unknown name.
     """
     from snakemake.utils import format as formatted
 
@@ -203,7 +201,7 @@ _TAKEN = {
     *("resources", "rule", "bench_iteration"),
     *("_pattern", "stepout", "_quote_all", "quote_func"),
 }
-"""Names that a command has from its job, and those that `snakemake.utils.format` has for itself."""
+"""Names that a job defines for its command, and parameters of `snakemake.utils.format`."""
 
 
 def _resources(job: Any) -> Any:
@@ -215,9 +213,9 @@ def _resources(job: Any) -> Any:
 
 
 def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
-    """Return shell lines that do for files in shared places what Snakemake does before a job.
+    """Return shell lines that prepare shared folders as Snakemake does before a job.
 
-    Old outputs go and folders are made; what travels back needs neither, its folder is new.
+    They remove old outputs and create folders; files that travel back need neither.
     """
     lines = []
     for file in (*job.output, *job.log):
@@ -234,10 +232,10 @@ def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
 def _shell(job: Any) -> str:
     from snakemake.shell import shell
 
-    # the execution point has its own path to it
+    # its path on the execution point may differ
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
 
 
 def _timestamps(files: Iterable[Any]) -> list[str]:
-    """Return the files by which Snakemake tells how old a folder is."""
+    """Return the timestamp files of folders."""
     return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]

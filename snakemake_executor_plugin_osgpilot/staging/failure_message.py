@@ -1,4 +1,4 @@
-"""What a user is told about a job that failed."""
+"""Explain to the user why a job failed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ TAIL_BYTES = 16 * 1024
 
 
 def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> str:
-    """Return why a job failed, where, what happened to it before, and what it printed last.
+    """Return why and where a job failed, its earlier attempts, and the end of its output.
 
-    Secrets are masked; what would drive a terminal is not.
+    Secrets are masked; control characters are not escaped.
     """
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
     ran = job.exit_status is not None
     where = f" ({_where(job)})" if ran else ""
     before = f"\nWhat happened: {history(job.failed_attempts)}" if job.failed_attempts else ""
     tail = output_tail(job_folder, redact)
-    said = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {redact(cause)}{where}{redact(before)}{said}\n"
+    printed = f"\nIts output ended with:\n{tail}" if tail else ""
+    return f"osgpilot: {redact(cause)}{where}{redact(before)}{printed}\n"
 
 
 def _where(job: Job) -> str:
@@ -36,7 +36,7 @@ def _where(job: Job) -> str:
 
 
 def output_tail(job_folder: Path, redact: Redactor) -> str:
-    """Return the last lines of what the job printed, without secrets; empty if nothing."""
+    """Return the last lines of the job's output without secrets, empty if there are none."""
     try:
         with open_plain(job_folder / JOB_OUTPUT) as printed:
             cut = max(0, printed.seek(0, os.SEEK_END) - TAIL_BYTES - redact.longest)
@@ -44,6 +44,6 @@ def output_tail(job_folder: Path, redact: Redactor) -> str:
             text = printed.read(TAIL_BYTES + redact.longest).decode("utf-8", "surrogateescape")
     except OSError:
         return ""
-    # before lines are left out: a secret may have several
+    # before lines are cut off: a secret may span several
     text = redact.tail(text) if cut else redact(text)
     return "\n".join(text.splitlines()[-TAIL_LINES:])

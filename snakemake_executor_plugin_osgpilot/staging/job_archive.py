@@ -2,12 +2,12 @@
 
     jobs/KEY/osgpilot-in/osgpilot-job   wrapper, scripts, lists, small inputs, in one file
     jobs/KEY/osgpilot-in/...            other inputs at their relative paths, as links
-    jobs/KEY/osgpilot-out/...           what came back, once it has ended in `returned/`
-                                        (see `payload.returned`)
+    jobs/KEY/osgpilot-out/...           returned files, moved to `returned/` once it has ended
+                                        (see `returned_files`)
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
-folder about 5 s late, more often than not. The starter asks the shadow for guidance while that has
-yet to finish the transfer, and is told to come back later (see docs/dev/lessons.md).
+folder about 5 s late, more often than not. The starter asks the shadow for guidance before that has
+finished the transfer, and has to retry later (see docs/dev/lessons.md).
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
 )
 
 PACKED_MAX_BYTES = 64 * 1024
-"""Inputs and sources up to this size in all are packed into the job's file; a copy of them for
-every waiting job is no burden for the access point's disk."""
+"""Maximum total size of inputs and sources that are packed into the job's file: the access point's
+disk has room for a copy for each waiting job."""
 
 
 @dataclass(frozen=True)
 class JobArchive:
-    """A job as it will lie in its folder: its file, and what is linked beside it."""
+    """The content of a job's folder: its file, and inputs linked beside it."""
 
     content: bytes
     linked: Mapping[str, Path]
 
     @property
     def digest(self) -> str:
-        """What tells this parcel from others, in any process; of linked files size and time."""
+        """A digest of the content, the same in any process; of linked files, of size and time."""
         digest = blake2b(self.content, digest_size=16)
         for name, source in self.linked.items():
             for path, status in sorted(contents(source)):
-                told = f"{name}\0{source}/{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
-                digest.update(os.fsencode(told))
+                entry = f"{name}\0{source}/{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+                digest.update(os.fsencode(entry))
         return digest.hexdigest()
 
     def write(self, job_folder: Path) -> None:
-        """Make `job_folder`."""
+        """Create `job_folder`."""
         entry = job_folder / INPUT_FOLDER
         job_folder.mkdir(private.FOLDER_MODE, parents=True)
         entry.mkdir(private.FOLDER_MODE)
@@ -68,7 +68,7 @@ class JobArchive:
 
 
 def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
-    """Return what travels for a job. Raises `InputError` if an input is not there."""
+    """Return the archive of a job. Raises `InputError` if an input is missing."""
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     if archive.exists():
@@ -78,7 +78,7 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     if packed is None:
         for name, source in travelling.items():
             kept = ((path, source / path) for path, status in contents(source) if _is_link(status))
-            # a Path would leave out `./` and the like
+            # a Path would drop `./` and the like
             links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
     content = _wrapper() + b"\0" + _records(payload, packed, links)
     return JobArchive(content, travelling if packed is None else {})
@@ -97,12 +97,12 @@ def _wrapper() -> bytes:
 
 @cache
 def _pack_sources(archive: Path) -> list[str] | None:
-    """Return what a job without inputs takes along; the same for all of a run."""
+    """Return the packed sources for jobs without inputs; the same for all jobs of a run."""
     return _pack({SOURCES: archive}) if archive.exists() else []
 
 
 def _pack(travelling: dict[str, Path]) -> list[str] | None:
-    """Return small files as one archive in text form, None if they are to travel as they are."""
+    """Return small files as one base64 archive, None if they have to travel as separate files."""
     found = []
     left_bytes = PACKED_MAX_BYTES
     for name, source in travelling.items():
@@ -123,15 +123,15 @@ def _pack(travelling: dict[str, Path]) -> list[str] | None:
 
 
 def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
-    """Return an archive's entry; `tarfile` itself would look the owner's name up each time."""
+    """Return an archive entry; `tarfile` itself would look up the owner's name each time."""
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = status.st_size, status.st_mode, int(status.st_mtime)
     return member
 
 
 def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str]) -> bytes:
-    """Return what wrapper.sh reads: lists one after the other, each with its length in front."""
-    # what lies in another comes with it
+    """Return the lists that wrapper.sh reads, each preceded by its length."""
+    # files in a listed folder come with it
     returned, logs = tops((*payload.logs, *payload.outputs)), tops(payload.logs)
     fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
     made = (*payload.outputs, *payload.logs, *payload.internal, *links, *(p for _, p in fetched))
@@ -155,11 +155,11 @@ def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str
 
 
 def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield all that travels for an input, by its path below `source` (empty for itself).
+    """Yield each file, folder and link of an input, by path below `source` (empty for itself).
 
-    Links to a place within the same folder stay links; others are followed, and are what they lead
-    to. Raises `InputError` for an input that is not there, for what is neither a file nor a folder,
-    and for a folder that a link has contain itself: there would be no end to it.
+    Links to a place within the same folder stay links; others are followed. Raises `InputError` if
+    something is missing, is neither a file nor a folder, or if a link makes a folder contain
+    itself.
     """
     ahead: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [("", False, ())]
     while ahead:
@@ -193,7 +193,7 @@ def _is_link(status: os.stat_result) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Link `source` at `target`; HTCondor follows links to files, so folders are made anew."""
+    """Link `source` at `target`; HTCondor follows links to files only, so folders are created."""
     for path, status in contents(source):
         place = target / path
         if S_ISDIR(status.st_mode):

@@ -1,4 +1,4 @@
-"""Which job of the workflow a job is, the same in every process and at every start."""
+"""Identify jobs: for the journal across restarts, and for people by a label."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import os
 from hashlib import blake2b
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.printable import storable
 from snakemake_executor_plugin_osgpilot.staging.payload import members
 from snakemake_executor_plugin_osgpilot.staging.preparer import Prepared
 
+LENGTH_MAX = 200
+"""Longer labels and names are cut."""
+
+OUTPUTS_MAX = 5
+"""Maximum number of output files recorded as names of a job."""
+
 
 def identity(job: Any) -> str:
-    """Return what is the same for the same rule, wildcards and outputs (of a group, all members').
+    """Return a digest of the rule, wildcards and outputs of a job (of a group, of all members).
 
-    Snakemake's own number of a job is another one when other jobs have to run, and its marker of
-    incomplete files is not there under `--rerun-incomplete`.
+    It is the same in every process and session. Snakemake's job number depends on which other jobs
+    have to run, and its markers of incomplete files are gone under `--rerun-incomplete`.
     """
-    told = sorted(
+    parts = sorted(
         "\0".join(
             (
                 str(part.rule),
@@ -26,14 +33,39 @@ def identity(job: Any) -> str:
         )
         for part in members(job)
     )
-    return _digest("\0\0".join(told))
+    return _digest("\0\0".join(parts))
 
 
 def digest(prepared: Prepared) -> str:
-    """Return what is the same for all that would be submitted and returned in the same way."""
-    kept = prepared.payload.without_what_left()
+    """Return a digest of all that determines how a job is submitted and its outputs committed."""
+    kept = prepared.payload.after_submission()
     return _digest("\0".join((prepared.parcel.digest, repr(prepared.request), repr(kept))))
 
 
 def _digest(text: str) -> str:
     return blake2b(os.fsencode(text), digest_size=16).hexdigest()
+
+
+def names(job: Any) -> tuple[str, ...]:
+    """Return names by which a user may refer to a job: its Snakemake number, its first outputs."""
+    return (str(job.jobid), *(str(path)[:LENGTH_MAX] for path in list(job.output)[:OUTPUTS_MAX]))
+
+
+def label(job: Any) -> str:
+    """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
+
+    A long label is cut and ends in a digest that keeps it unique.
+    """
+    if job.is_group():
+        parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in job.jobs)
+        text = "; ".join(parts)
+    else:
+        text = _wildcards(job)
+    if len(text) <= LENGTH_MAX:
+        return text
+    number = blake2b(storable(text).encode(), digest_size=3).hexdigest()
+    return f"{text[:LENGTH_MAX]}… {number}"
+
+
+def _wildcards(job: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())

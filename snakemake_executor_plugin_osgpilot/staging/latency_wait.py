@@ -1,4 +1,4 @@
-"""Outputs on a shared file system may be seen here only some time after they were made."""
+"""Wait for outputs on a shared file system, which can become visible here with a delay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK_EVERY_S = 1.0
 
 @dataclass
 class LatencyWait:
-    """Ended jobs that wait for their outputs to be seen here, each for `wait_s` at most."""
+    """Ended jobs whose outputs are not visible here yet; each waits `wait_s` at most."""
 
     wait_s: float
     _until_s: dict[str, float] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class LatencyWait:
     _next_look_s: float = 0.0
 
     def keeps(self, job: Job, paths: Iterable[str], now_s: float) -> bool:
-        """Whether to look at a job again later, as one of `paths` is not seen here yet."""
+        """Return True if `job` has to be checked again, as one of `paths` is not visible yet."""
         until_s = self._until_s.setdefault(job.key, now_s + self.wait_s)
         if now_s >= until_s or not missing(paths):
             del self._until_s[job.key]
@@ -32,11 +32,11 @@ class LatencyWait:
         return True
 
     def is_due(self, now_s: float) -> bool:
-        """Whether there are jobs to look at again."""
+        """Return True if there are jobs to check again."""
         return bool(self._waiting) and now_s >= self._next_look_s
 
     def due(self, now_s: float) -> dict[str, Job]:
-        """Return the jobs to look at again, by key; all at a time, not more often than needed."""
+        """Return the jobs to check again, by key: all of them, every `LOOK_EVERY_S`."""
         if not self.is_due(now_s):
             return {}
         self._next_look_s = now_s + LOOK_EVERY_S
@@ -45,5 +45,5 @@ class LatencyWait:
 
 
 def missing(paths: Iterable[str]) -> list[str]:
-    """Return those that cannot be seen here, for whatever reason."""
+    """Return the paths that are not visible here, for whatever reason."""
     return [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - a Path may raise

@@ -1,4 +1,4 @@
-"""Places of this machine that a command names, as the execution point has them."""
+"""Rewrite paths of this machine in a command to paths on the execution point."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy, is_below
 
 _MORE = r"(?:/[^\s'\"`;|&<>()$\\:,]*)?"
-"""What may follow a folder in a path; a path with other characters is not taken for a file."""
+"""The rest of a path after a folder; a path with other characters is not rewritten as a file."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """The working folder, and where Snakemake keeps copies of the workflow's sources.
+class PathRewriter:
+    """Rewrites paths to the working folder, and to Snakemake's copies of the workflow's sources.
 
-    Commands get to name them by `workflow.basedir`, `os.getcwd()` or `workflow.source_path()`.
+    Commands contain them because of `workflow.basedir`, `os.getcwd()` or `workflow.source_path()`.
     """
 
     workdir: Path
     copies: str
     shared: bool
 
-    def as_there(self, command: str) -> tuple[str, tuple[str, ...]]:
-        """Return `command` as it is to run there, and the files that it names so.
+    def rewritten(self, command: str) -> tuple[str, tuple[str, ...]]:
+        """Return `command` with the paths rewritten, and the files that these paths name.
 
-        The files are relative to the working folder; nothing else brings them there.
+        The files are relative to the working folder; they have to be sent as inputs.
         """
-        # the copy of a source has its absolute path
+        # the path of a copy ends in the absolute path of the source
         command = command.replace(f"{self.copies}/file/", "/")
         here = str(self.workdir)
         if self.shared or here == "/" or here not in command:
@@ -51,8 +51,8 @@ class Places:
         return re.sub(pattern, moved, command), tuple(files)
 
 
-def places_of(workflow: Any, traffic: TransferPolicy) -> Places:
-    """Return the places of the workflow that runs in the current folder."""
+def rewriter_of(workflow: Any, traffic: TransferPolicy) -> PathRewriter:
+    """Return the rewriter for the workflow that runs in the current folder."""
     workdir = Path.cwd()
     copies = str(workflow.sourcecache.runtime_cache_path)
-    return Places(workdir, copies, is_below(str(workdir), traffic.shared_prefixes))
+    return PathRewriter(workdir, copies, is_below(str(workdir), traffic.shared_prefixes))

@@ -1,4 +1,4 @@
-"""A job as files, whichever way it runs on the execution point."""
+"""A job as files: the same for both ways of running it on the execution point."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 HERE = "/@osgpilot-here@"
-"""Stands in a script for the folder in which the job runs, which is known only there."""
+"""Placeholder in scripts for the folder in which the job runs, which is known only there."""
 
 TMPDIR = f"{HERE}/osgpilot-tmp"
-"""What `resources.tmpdir` is on the execution point, unless the rule says otherwise."""
+"""Value of `resources.tmpdir` on the execution point, unless the rule sets it."""
 
 TMPDIR_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
 """Variables that Snakemake sets to `resources.tmpdir` (snakemake.shell)."""
@@ -29,8 +29,8 @@ class Payload:
     `internal` ones that only members of the group use and that stay there, `protected` ones that
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
-    path), `shared_prefixes` the folders that both see. `with_snakefiles` says which sources travel
-    along.
+    path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
+    travel with the job.
     """
 
     scripts: tuple[str, ...]
@@ -52,18 +52,18 @@ class Payload:
         check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         return self
 
-    def without_what_left(self) -> Payload:
-        """Return what is still of use once the job is on its way; it is kept for every job."""
+    def after_submission(self) -> Payload:
+        """Return only the fields needed after submission; kept in memory for every job."""
         return replace(self, scripts=(), inputs=(), urls=())
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or below it; both are normal paths."""
+    """Return True if `path` is `folder` or below it; both are normalized."""
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def tops(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths that lie in no other one; those come with it."""
+    """Return the paths that lie in none of the others."""
     found: dict[str, str] = {}
     for path in paths:
         found.setdefault(os.path.normpath(path), path)
@@ -98,12 +98,12 @@ def members(job: Any) -> list[Any]:
 
 
 def label(job: Any) -> str:
-    """Return what messages call `job`."""
+    """Return the name of `job` in messages."""
     return f"group job {job.name}" if job.is_group() else f"rule {job.rule}"
 
 
 def flagged(file: Any, flag: str) -> bool:
-    """True if Snakemake marked `file` with `flag`: temp, touch, protected, ensure."""
+    """Return True if `file` has a flag of Snakemake: temp, touch, protected or ensure."""
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 
@@ -121,7 +121,7 @@ def needed_from_outside(job: Any) -> list[Any]:
 
 
 def stays_within(job: Any, file: Any) -> bool:
-    """Whether only members of a group need `file`: temporary, and made and used by them alone."""
+    """Return True if only members of a group make and use `file`, and it is temporary."""
     passing = ("temp", "pipe", "service")
     if not job.is_group() or not any(flagged(file, flag) for flag in passing):
         return False
@@ -134,7 +134,7 @@ def exports(environment: Mapping[str, str]) -> str:
 
 
 def unknown(value: object) -> bool:
-    """Whether a resource is one that nobody can know before other jobs have run."""
+    """Return True if a resource depends on the results of other jobs."""
     from snakemake.common.tbdstring import TBDString
 
     return isinstance(value, TBDString)

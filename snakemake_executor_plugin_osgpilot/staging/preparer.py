@@ -1,4 +1,4 @@
-"""Choose how and in which image each job runs, and make it ready to travel."""
+"""Choose how and in which image each job runs, and prepare it for submission."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ KIND = "osgpilot_payload is snakemake"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a job became: its payload, how that travels, and what it asks of a slot."""
+    """A prepared job: its payload, the archive that travels, and its resource request."""
 
     payload: Payload
     request: Request
@@ -60,9 +60,9 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparer:
-    """Makes jobs of one workflow ready. `command` gives Snakemake's own call for a job.
+    """Prepares jobs of one workflow. `command` returns Snakemake's own command for a job.
 
-    Of the `environment`, the variables in `of_storage` are for Snakemake's storage plugins alone.
+    Variables of the `environment` in `of_storage` are for Snakemake's storage plugins only.
     """
 
     workflow: Any
@@ -81,7 +81,7 @@ class Preparer:
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[Any]) -> None:
-        """Check the rules of all jobs to come and pack the sources. Raises `InputError`."""
+        """Check the rules of all jobs and pack the sources. Raises `InputError`."""
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
@@ -94,15 +94,15 @@ class Preparer:
         if globbed.write(self._globbed):
             sources.add(str(self._globbed))
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
-        if said := large(self.run_folder / WITH_SNAKEFILES):
-            self.requests.warn(said)
+        if warning := large(self.run_folder / WITH_SNAKEFILES):
+            self.requests.warn(warning)
 
     def class_of(self, job: Any) -> JobClass | None:
-        """Return what the latest job of the same rule asked for, None if there was none."""
+        """Return the class of the latest job of the same rule, None if there was none."""
         return self._classes.get(str(job.rule))
 
     def _check(self, job: Any) -> None:
-        """Raise `InputError` for what no job of this rule could do without."""
+        """Raise `InputError` if something that all jobs of this rule need is missing."""
         needs_snakemake = self._needs_snakemake(job)
         image = self._image(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
@@ -110,7 +110,7 @@ class Preparer:
             self._check_for_snakemake(job, image.name)
 
     def _warn_of_losses(self, job: Any) -> None:
-        """Tell what jobs of this rule do here and not elsewhere."""
+        """Warn of effects that jobs of this rule have only on this machine."""
         if not job.output:
             self.requests.warn(
                 f"rule {job.rule} has no output: it runs elsewhere, and no file that it makes, "
@@ -154,7 +154,7 @@ class Preparer:
     def _check_for_conda(self, job: Any, image: str) -> None:
         has = f"rule {job.rule} has a `conda:` environment"
         if shutil.which("conda") is None:
-            # it asks conda where that is before any local rule, were it only `all`, and then fails
+            # Snakemake calls conda before any local rule, even `all`, and fails without it
             raise InputError(
                 f"{has}, and Snakemake needs conda on this machine, too: put it on PATH"
             )
@@ -171,12 +171,12 @@ class Preparer:
             )
 
     def prepare(self, job: Any) -> Prepared:
-        """Return what a job becomes. Raises `InputError` naming what is wrong with it."""
+        """Return the prepared job. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
     def draft(self, job: Any) -> tuple[Payload, Request]:
-        """Return what a job becomes before it is packed: its inputs need not be there yet.
+        """Return payload and request of a job without packing it: its inputs need not exist yet.
 
         Raises `InputError` naming what is wrong with it.
         """
@@ -188,7 +188,7 @@ class Preparer:
             command = snakemake.without_containers(self.command(job), self.workflow)
             command = snakemake.without_cache(command, self.workflow)
             found = os.path.relpath(self._globbed, self.workdir)
-            started = snakemake.by_entry(snakemake.in_order(command), job, self.workflow, found)
+            started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self._for_commands, self.traffic)
@@ -198,7 +198,7 @@ class Preparer:
         return payload, request
 
     def _needs_snakemake(self, job: Any) -> bool:
-        """Whether Snakemake has to run there. Raises `InputError` on a wish that cannot be met."""
+        """Return True if the job runs through Snakemake. Raises `InputError` if it must not."""
         kind = str(job.resources.get(PAYLOAD, self.kind))
         if kind not in KINDS:
             raise InputError(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
@@ -208,7 +208,7 @@ class Preparer:
 
     @cached_property
     def _for_commands(self) -> dict[str, str]:
-        """The variables that a command gets that runs alone: no secrets of storage plugins."""
+        """The variables of commands that run without Snakemake: no secrets of storage plugins."""
         return {n: value for n, value in self.environment.items() if n not in self.of_storage}
 
     def _reason(self, job: Any) -> str | None:
@@ -237,7 +237,7 @@ class Preparer:
         own = str(job.resources.get(IMAGE, "")) or directive
         runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
-            # R is no more to be had everywhere than Snakemake is
+            # nodes need not have R, just as they need not have Snakemake
             return own or (runtime if needs_r(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)

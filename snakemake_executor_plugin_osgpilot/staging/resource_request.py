@@ -1,12 +1,13 @@
-"""What a Snakemake job asks of a slot."""
+"""Translate the resources of a Snakemake job into a request to HTCondor."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import is_default_expression
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
     ATTRIBUTE,
@@ -21,12 +22,19 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     needed_life_s,
     require_gpus,
 )
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    PilotType,
+    Policy,
+    Request,
+    Shape,
+)
 from snakemake_executor_plugin_osgpilot.staging.container_image import Image
 from snakemake_executor_plugin_osgpilot.staging.payload import label, members, unknown
-from snakemake_executor_plugin_osgpilot.staging.pins import pinned
 from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
     DEFAULTS_MB,
+    PARTITION,
+    PILOT_CORES,
     check_names,
     meant,
 )
@@ -37,8 +45,8 @@ from snakemake_executor_plugin_osgpilot.staging.s3_keys import Lines
 class Requests:
     """Turns the jobs of one workflow into requests; equal ones are one object.
 
-    `policy` tells which pilots there may be. `say` and `warn` are told once per rule what was
-    assumed and what may go wrong.
+    `policy` has the pilot types. `say` and `warn` log defaults and possible problems once per
+    rule.
     """
 
     policy: Policy
@@ -48,13 +56,13 @@ class Requests:
     _said: set[tuple[str, str]] = field(default_factory=set)
 
     def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
-        """Return what `job`, or group job, asks for. Raises `InputError` naming rule and resource.
+        """Return the request of `job`, or group job. Raises `InputError` naming rule and resource.
 
-        Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images have to be
-        the same for all members that name them. `lines` of ours go with the extras.
+        Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images must be
+        the same for all members that set them. `lines` are added to the extras.
         """
         who = label(job)
-        self._warn_of_slips(members(job))
+        self._warn_of_typos(members(job))
         memory_mb = self._sized(job, "mem_mb")
         disk_mb = self._sized(job, "disk_mb") + image.size_mb
         gpus = _whole(who, job.resources, "gpu")
@@ -75,7 +83,7 @@ class Requests:
         return self._known.setdefault(request, request)
 
     def _pilot_life_s(self, offers: tuple[str, ...]) -> int:
-        """Return how long jobs can count on a new pilot of one of these offers, any if none."""
+        """Return the longest life of a new pilot of one of these offers, of any if none."""
         lives_s = (
             offer.walltime_max_s
             for offer in self.policy.offers
@@ -85,7 +93,7 @@ class Requests:
 
     def _sized(self, job: Any, name: str) -> int:
         value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
-        silent = [part for part in members(job) if not _says(part, name)]
+        silent = [part for part in members(job) if not _sets(part, name)]
         for part in silent:
             if not unknown(part.resources.get(name)):
                 self._note(part.rule.name, name)
@@ -97,7 +105,7 @@ class Requests:
             kind = "memory" if name == "mem_mb" else "disk"
             self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
 
-    def _warn_of_slips(self, parts: list[Any]) -> None:
+    def _warn_of_typos(self, parts: list[Any]) -> None:
         for part in parts:
             for name in dict(part.resources.items()):
                 near = meant(name)
@@ -118,8 +126,43 @@ class Requests:
             )
 
 
+def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
+    """Return the names of the offers that a job (`parts`: its members) wants, none if any will do.
+
+    An offer's name is PARTITION/CORESc; all members of a group that name one name the same. Raises
+    `InputError` naming job and resource, with what there is instead.
+    """
+    names = [offer.name for offer in offers]
+    wanted = False
+    resources_of = [part.resources for part in parts]
+    for resource, half in ((PARTITION, 0), (PILOT_CORES, 1)):
+        for value in (resources.get(resource) for resources in resources_of):
+            if value in (None, "") or unknown(value):
+                continue
+            left = [name for name in names if _halves(name)[half] == str(value)]
+            if not left:
+                known = ", ".join(dict.fromkeys(_halves(name)[half] for name in names))
+                raise InputError(
+                    f"{who}: the resource {resource} is {value!r}; {_choices_of(resource, known)}"
+                )
+            names, wanted = left, True
+    return tuple(names) if wanted else ()
+
+
+def _halves(name: str) -> tuple[str, str]:
+    """Return partition and cores of the offer `name`."""
+    partition, _, cores = name.rpartition("/")
+    return partition, cores.removesuffix("c")
+
+
+def _choices_of(resource: str, known: str) -> str:
+    if resource == PARTITION:
+        return f"the partitions of the site file are {known}"
+    return f"pilots that it could run on have {known} cores"
+
+
 def _whole(who: str, resources: Any, name: str) -> int:
-    """Return the amount, 0 if the rule does not say or nobody can know yet."""
+    """Return the amount, 0 if the rule does not set it or it is not known yet."""
     value = resources.get(name)
     if value is None or unknown(value):
         return 0
@@ -130,19 +173,17 @@ def _whole(who: str, resources: Any, name: str) -> int:
     return math.ceil(value)
 
 
-def _says(job: Any, name: str) -> bool:
-    """Whether user or rule named the resource, and not Snakemake by its own formula.
+def _sets(job: Any, name: str) -> bool:
+    """Return True if user or rule set the resource, not Snakemake by its own formula.
 
     Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
-    from nothing where that is small or there are none (snakemake.resources, Resources.DEFAULTS).
+    uses constants if these are small or there are none (snakemake.resources, Resources.DEFAULTS).
     """
     value = job.resources.get(name)
     if not value or unknown(value):
         return False
     declared = (getattr(job.rule, "resources", None) or {}).get(name)
-    evaluator = getattr(declared, "_evaluator", None)
-    by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
-    if not by_expression or getattr(declared, "raw", None) is not None:
+    if not is_default_expression(declared):
         return True
     return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
 
@@ -164,7 +205,7 @@ def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
 def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
     """Return the checked lines for `htcondor_…` and `classad_…`.
 
-    They are taken from the members: in a group's resources Snakemake would have added them up.
+    They come from the members: Snakemake adds up the resources of a group.
     """
     lines: dict[str, tuple[str, str]] = {}
     for part in parts:

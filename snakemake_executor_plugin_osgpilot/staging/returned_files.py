@@ -1,8 +1,8 @@
-"""What a job sent back: data, never a place. No link in it is followed, no special file opened.
+"""Check the files that a job returned. They are data: no link is followed, no special file opened.
 
 HTCondor alone writes `OUTPUT_FOLDER`, and may do so once more after the job's end: a schedd that
-was killed before its own note of the end runs the job again. It writes in place, so through hard
-and symbolic links. So the folder is renamed (`take`) before anything is made of it.
+was killed before it recorded the end runs the job again. It writes in place, so through hard and
+symbolic links. So the folder is renamed (`take`) before its files are used.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class _ReturnedFilesError(OsgpilotError):
 
 
 class JobFailedError(_ReturnedFilesError):
-    """The job did not do what its rule declares; the text says why."""
+    """The job did not do what its rule declares; the text gives the reason."""
 
 
 class IncompleteOutputError(_ReturnedFilesError):
-    """The job was cut short or what it made did not come back whole; it may be run again."""
+    """The job was interrupted, or its files did not come back complete; it may run again."""
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raises `OSError` for what is none, at once."""
+    """Open a regular file for reading; never block. Raises `OSError` if it is not regular."""
     opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
@@ -62,7 +62,7 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
-    """Return what a regular file contains. Raises `OSError` for what is none, or is larger."""
+    """Return the content of a regular file. Raises `OSError` if it is none, or is larger."""
     with open_plain(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -71,9 +71,9 @@ def read_small(path: Path, max_bytes: int) -> bytes:
 
 
 def kind(folder: Path, path: str) -> str:
-    """Return `file` or `folder` for what is at `path` below `folder`, empty for all else.
+    """Return `file` or `folder` for `path` below `folder`, empty for anything else.
 
-    What lies behind a link is not there.
+    Links are not followed.
     """
     parts = Path(path).parts
     mode = _mode(folder)
@@ -95,13 +95,13 @@ def _mode(path: Path) -> int | None:
 
 
 def came(job_folder: Path) -> Path:
-    """Return the folder of what came back."""
+    """Return the folder with the returned files."""
     taken = job_folder / TAKEN
     return taken if os.path.lexists(taken) else job_folder / OUTPUT_FOLDER
 
 
 def take(job_folder: Path) -> Path:
-    """Return the folder of what came back, out of HTCondor's reach; what was taken before stays."""
+    """Move the returned files out of HTCondor's reach, unless done before; return their folder."""
     taken = job_folder / TAKEN
     if not os.path.lexists(taken):
         with suppress(FileNotFoundError):
@@ -109,12 +109,12 @@ def take(job_folder: Path) -> Path:
     return taken
 
 
-def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
-    """Compare what came back with what wrapper.sh listed; return the links, path → target.
+def check_manifest(back: Path, *, succeeded: bool) -> dict[str, str]:
+    """Compare the returned files with the list from wrapper.sh; return the links, path → target.
 
-    What is not in the list is left over from an attempt whose transfer was cut off, or nothing
-    that could be an output, and is deleted. Raises `IncompleteOutputError`, also for a list of
-    another end, and `JobFailedError` for what no disk is to keep.
+    Files that are not in the list are deleted: they are left over from an attempt whose transfer
+    was interrupted, or cannot be outputs. Raises `IncompleteOutputError`, also for the list of
+    another result, and `JobFailedError` for links that exceed the limits.
     """
     here = _scan(back)
     links: dict[str, str] = {}
@@ -133,7 +133,7 @@ def take_stock(back: Path, *, succeeded: bool) -> dict[str, str]:
         else:
             _check(path, here.pop(path, None), what)
     here.pop(MANIFEST, None)
-    # what lies in a folder comes before it
+    # the content of a folder comes before it
     for path in sorted(here, reverse=True):
         with suppress(OSError):
             (back / path).rmdir() if here[path] == _FOLDER else (back / path).unlink()
@@ -144,7 +144,7 @@ _FOLDER, _NEITHER = -1, -2
 
 
 def _scan(back: Path) -> dict[str, int]:
-    """Return the size of every file below `back`, by its path; of what is none, a sign for it."""
+    """Return the size of every file below `back` by path; `_FOLDER` or `_NEITHER` for the rest."""
     if kind(back, "") != "folder":
         raise IncompleteOutputError("its outputs did not come back")
     here: dict[str, int] = {}
@@ -169,31 +169,31 @@ def _scan(back: Path) -> dict[str, int]:
 
 
 def _entries(back: Path, end: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield what is listed, one entry after the other: a list can be long."""
+    """Yield the entries of the list one by one: it can be long."""
     try:
         text = read_small(back / MANIFEST, MANIFEST_MAX_BYTES)
     except OSError as error:
-        verdict = JobFailedError if error.errno == errno.EFBIG else IncompleteOutputError
-        raise verdict(f"the list of its outputs did not come back: {error.strerror}") from error
+        failure = JobFailedError if error.errno == errno.EFBIG else IncompleteOutputError
+        raise failure(f"the list of its outputs did not come back: {error.strerror}") from error
     if not text.endswith(b"\0" + end + b"\0") and text != end + b"\0":
-        raise IncompleteOutputError("the list of its outputs did not come back whole")
+        raise IncompleteOutputError("the list of its outputs did not come back complete")
     at, last = 0, len(text) - len(end) - 1
     while at < last:
         what_ends = text.find(b"\0", at)
         path_ends = text.find(b"\0", what_ends + 1)
         if path_ends >= last:
-            raise IncompleteOutputError("the list of its outputs did not come back whole")
+            raise IncompleteOutputError("the list of its outputs did not come back complete")
         yield text[at:what_ends], os.fsdecode(text[what_ends + 1 : path_ends])
         at = path_ends + 1
 
 
 def _check(path: str, came: int | None, what: bytes) -> None:
-    """Raise `IncompleteOutputError` if what came is not what is listed."""
+    """Raise `IncompleteOutputError` if a returned file differs from its entry in the list."""
     if what == b"/":
         if came != _FOLDER:
             raise IncompleteOutputError(f"the folder {path} did not come back")
     elif not _SIZE.fullmatch(what) or came != int(what):
-        told = what.decode(errors="replace")[:20]
+        expected = what.decode(errors="replace")[:20]
         raise IncompleteOutputError(
-            f"{path} did not come back whole ({max(came or 0, 0)} of {told} bytes)"
+            f"{path} did not come back complete ({max(came or 0, 0)} of {expected} bytes)"
         )

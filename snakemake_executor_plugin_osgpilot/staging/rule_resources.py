@@ -1,4 +1,4 @@
-"""The resources of rules that are read here: what they mean, and what they may be."""
+"""The resources of rules that this plugin reads: their meaning and values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTR
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
-"""What a job gets whose rule says nothing; the OSPool's own defaults."""
+"""Defaults if a rule sets nothing; the same as the OSPool's."""
 
 KINDS = ("auto", "direct", "snakemake")
-"""How a rule's jobs can run, see `payload.prepare`."""
+"""Ways to run a rule's jobs, see `preparer`."""
 
 HINT, PROJECT, SHARING = "ospool", "osg_project", "osgpilot_pilot_sharing"
 PARTITION, PILOT_CORES = "osgpilot_partition", "osgpilot_pilot_cores"
@@ -23,15 +23,15 @@ IMAGE, RUNTIME_IMAGE, PAYLOAD = "container_image", "osgpilot_runtime_image", "os
 GPU, GPU_MODEL, GPU_MANUFACTURER = "gpu", "gpu_model", "gpu_manufacturer"
 
 OURS = "osgpilot_"
-"""Resources that begin so are for us alone."""
+"""Prefix of resources that only this plugin reads."""
 
 NEAR = 0.8
-"""How alike a name has to be to be taken for what was meant (`difflib.SequenceMatcher.ratio`)."""
+"""Minimum similarity of a typo and the name that was meant (`difflib.SequenceMatcher.ratio`)."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """What a rule may say: `values` with their unit, and what holds where it does not say it."""
+    """A resource of a rule: its `values` with their unit, and its default."""
 
     name: str
     meaning: str
@@ -128,20 +128,20 @@ RESOURCES = (
 
 
 def check_names(who: str, names: Iterable[str]) -> None:
-    """Raise `InputError` for a resource that begins like ours and is none: a slip of the pen."""
+    """Raise `InputError` for an unknown resource with our prefix: a typo."""
     known = [name for name in _NAMES if name.startswith(OURS)]
     for name in names:
         if name.startswith(OURS) and name not in known:
             near = _near(name, known)
-            meant = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
-            raise InputError(f"{who}: there is no resource {name}; {meant}")
+            advice = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"{who}: there is no resource {name}; {advice}")
 
 
 @cache
 def meant(name: str) -> str:
-    """Return the resource that `name` may be a slip of the pen for, empty if none.
+    """Return the resource that `name` may be a typo of, empty if none.
 
-    A workflow may have resources of its own, so it is no mistake for sure.
+    A workflow may have resources of its own, so it need not be a mistake.
     """
     of_others = name in _OF_OTHERS or name.startswith((OURS, COMMAND, ATTRIBUTE, "slurm_", "_"))
     return "" if of_others or name in _NAMES else _near(name, _NAMES)

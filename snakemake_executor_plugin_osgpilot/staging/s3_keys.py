@@ -1,7 +1,7 @@
-"""Inputs in S3: what HTCondor calls them, and the keys with which it signs their URLs.
+"""Inputs in S3: their URLs for HTCondor, and the keys with which it signs these.
 
-HTCondor's shadow makes an https URL of each that holds for an hour, and only that URL gets to the
-execution point. The shadow takes the keys from files here, which the job's ad names (HTCondor
+HTCondor's shadow makes a presigned https URL of each, valid for an hour; only that URL gets to the
+execution point. The shadow reads the keys from files here that the job's ad names (HTCondor
 manual, condor_submit, `aws_access_key_id_file`).
 """
 
@@ -23,11 +23,11 @@ SCHEME = "s3://"
 Lines = tuple[tuple[str, str], ...]
 
 _BUCKET = re.compile(r"[a-z0-9-]{3,63}")
-"""Names that can stand in a host name and are not taken for one (AWSv4-impl.cpp)."""
+"""Bucket names that are valid in a host name and not mistaken for one (AWSv4-impl.cpp)."""
 
 _HOST = re.compile(r"(?=.{14})[a-z0-9-]+(\.[a-z0-9-]+)+")
-"""HTCondor takes what has a dot for a host, and looks at its last 14 characters (AWSv4-impl.cpp);
-it is not safe with fewer."""
+"""HTCondor treats a name with a dot as a host, and reads its last 14 characters (AWSv4-impl.cpp):
+shorter names are not safe."""
 
 _REGION = re.compile(r"[a-z0-9-]+")
 _AMAZON = ".amazonaws.com"
@@ -35,7 +35,7 @@ _AMAZON = ".amazonaws.com"
 
 @dataclass(frozen=True)
 class Keys:
-    """With what URLs are signed."""
+    """Keys to sign URLs with."""
 
     access: str
     secret: str = field(repr=False)
@@ -44,18 +44,18 @@ class Keys:
 
 
 def keys_of(provider: Any) -> Keys | None:
-    """Return the keys that a storage provider was given, None if there is none to sign with."""
-    told = provider.settings
-    access, secret = getattr(told, "access_key", None), getattr(told, "secret_key", None)
-    signature = getattr(told, "signature_version", None) or "s3v4"
-    region = str(getattr(told, "region", None) or "us-east-1")
+    """Return the keys of a storage provider, None if it has none to sign with."""
+    settings = provider.settings
+    access, secret = getattr(settings, "access_key", None), getattr(settings, "secret_key", None)
+    signature = getattr(settings, "signature_version", None) or "s3v4"
+    region = str(getattr(settings, "region", None) or "us-east-1")
     if not access or not secret or signature != "s3v4" or not _REGION.fullmatch(region):
         return None
-    return Keys(str(access), str(secret), str(getattr(told, "token", None) or ""), region)
+    return Keys(str(access), str(secret), str(getattr(settings, "token", None) or ""), region)
 
 
 def address(stored: Any) -> str:
-    """Return the URL by which HTCondor finds an object in storage, empty if it cannot fetch it."""
+    """Return the URL by which HTCondor fetches an object in storage, empty if it cannot."""
     keys = keys_of(stored.provider)
     parts = urlsplit(str(stored.query))
     bucket, key = parts.netloc, parts.path.removeprefix("/")
@@ -76,12 +76,12 @@ def address(stored: Any) -> str:
 
 @dataclass(frozen=True)
 class KeyFiles:
-    """Files of a run from which the shadow reads keys; for their owner alone."""
+    """Files of a run from which the shadow reads keys; only their owner may read them."""
 
     folder: Path
 
     def lines(self, keys: Collection[Keys]) -> Lines:
-        """Write these keys (one or none) down; return what a submit description says of them."""
+        """Write these keys (one or none); return the submit commands that name the files."""
         return tuple(line for each in keys for line in self._lines(each))
 
     def _lines(self, keys: Keys) -> Lines:

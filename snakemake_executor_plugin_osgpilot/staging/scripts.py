@@ -1,28 +1,28 @@
-"""A `script:` that needs no Python where it runs: as Snakemake would write and call it."""
+"""Run a `script:` in bash or R without Snakemake: written and started as Snakemake would."""
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import rendered_script
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 _FOLDER = ".snakemake/scripts"
-"""Where Snakemake puts them, too; programs see the path (snakemake.script)."""
+"""The folder that Snakemake uses, too; programs see the path (snakemake.script)."""
 
 
 def runs_alone(rule: Any) -> bool:
-    """Whether the rule's script needs no more than bash, or R, once its preamble is written."""
+    """Return True if the rule's script needs only bash or R once its preamble is written."""
     return str(rule.script).endswith((".sh", ".R"))
 
 
 def needs_r(rule: Any) -> bool:
-    """Whether the rule's script is one in R."""
+    """Return True if the rule's script is in R."""
     return str(rule.script or "").endswith(".R")
 
 
@@ -33,22 +33,12 @@ def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     """
     script = _script(job, resources)
     path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
-    text, commands = io.BytesIO(), []
-    # the only method of theirs that would start something
-    script._execute_cmd = lambda command, fname: commands.append(_filled(command, fname))
     try:
-        script.write_script(script.get_preamble(), text)
+        text, command = rendered_script(script, path)
     except ValueError as error:
         raise InputError(f"rule {job.rule.name}: {error}") from error
-    script.execute_script(path)
-    quoted = shlex.quote(text.getvalue().decode())
-    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", commands[0]
-
-
-def _filled(command: str, fname: str) -> str:
-    from snakemake.utils import format as formatted
-
-    return str(formatted(command, fname=fname))
+    quoted = shlex.quote(text)
+    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", command
 
 
 def _script(job: Any, resources: Mapping[str, Any]) -> Any:

@@ -1,9 +1,15 @@
-"""Starts Snakemake on the execution point, which has this file's text and nothing else of ours.
+"""Start Snakemake on the execution point, which has only the text of this file of our package.
 
     python -c TEXT FILE ARGUMENT...
 
-FILE tells in JSON which jobs to run, since Snakemake's own option for that (`--target-jobs`) loses
+FILE lists the jobs to run in JSON, since Snakemake's own option for that (`--target-jobs`) loses
 commas and outer quotes of wildcards. The arguments are those of Snakemake.
+
+This file patches Snakemake, as `common/snakemake_compat.py` does elsewhere. Seen with 9.27.1:
+`Env.create` and `Rule.expand_input` (if renamed, the job fails with an AttributeError), the setter
+of `Rule.restart_times` (if it becomes a plain attribute, likewise), and `glob_wildcards` in
+`snakemake.io` and `snakemake.workflow` (if Snakefiles get it from elsewhere, they find only the
+files that travelled with the job, and `compared` fails jobs whose inputs differ).
 """
 
 import fcntl
@@ -25,23 +31,23 @@ from snakemake.rules import Rule
 from snakemake_interface_executor_plugins.utils import TargetSpec
 
 OF_OTHERS = {"storage_object", "sourcecache_entry"}
-"""Flags of inputs that have other names here."""
+"""Flags of inputs whose names differ here."""
 
 PLAIN = re.compile(r"[\w.+/@%-]*")
 
 
 def one_at_a_time(create: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `create` of a conda environment such that no two jobs make it at a time.
+    """Return `create` of a conda environment with a lock, so that one job at a time creates it.
 
-    Snakemake takes one that another job is just making for the remains of an attempt, and
-    removes it.
+    Snakemake would take an environment that another job is creating for an incomplete one, and
+    remove it.
     """
 
     @wraps(create)
     def made(env: Any, *args: Any, **named: Any) -> Any:
         folder = Path(env.address).parent
         with (folder / ".osgpilot-lock").open("a") as lock:
-            # some file systems have no locks; then it is as with Snakemake alone
+            # some file systems have no locks; then it behaves like Snakemake alone
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             return create(env, *args, **named)
@@ -50,26 +56,26 @@ def one_at_a_time(create: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_found(walk: Callable[..., Any], found: dict[str, Any]) -> Callable[..., Any]:
-    """Return `glob_wildcards` that knows what was found where Snakemake was started, else walks."""
+    """Return `glob_wildcards` that returns the results of the main Snakemake if there are any."""
 
     @wraps(walk)
-    def told(pattern: Any, files: Any = None, followlinks: bool = False) -> Any:
+    def recorded(pattern: Any, files: Any = None, followlinks: bool = False) -> Any:
         if files is not None or str(pattern) not in found:
             return walk(pattern, files, followlinks)
         names, values = found[str(pattern)]
         return namedtuple("Wildcards", names)(*map(list, values))
 
-    return told
+    return recorded
 
 
 def key_of(rule: str, wildcards: Mapping[str, str]) -> tuple[str, frozenset[tuple[str, str]]]:
-    """Return what tells a job from others."""
+    """Return the identity of a job within a workflow."""
     return rule, frozenset(wildcards.items())
 
 
 def compared(expand_input: Callable[..., Any], wanted: dict[Any, list[str]]) -> Callable[..., Any]:
-    """Return `expand_input` of a rule such that a job has the inputs that it had where Snakemake
-    was started, or fails: results from others would be wrong without a sign of it.
+    """Return `expand_input` of a rule that fails if a job's inputs differ from those of the main
+    Snakemake: results from other inputs would be silently wrong.
     """
 
     @wraps(expand_input)
@@ -93,28 +99,28 @@ def compared(expand_input: Callable[..., Any], wanted: dict[Any, list[str]]) -> 
 
 
 def main(argv: list[str]) -> int:
-    """Do what `snakemake.cli.main` does, with the jobs of the file."""
-    told = json.loads(Path(argv[0]).read_text())
+    """Run the jobs of the file, as `snakemake.cli.main` would."""
+    content = json.loads(Path(argv[0]).read_text())
     try:
         parser, args = parse_args(argv[1:])
-        args.target_jobs = [TargetSpec(rule, wildcards) for rule, wildcards in told["jobs"]]
+        args.target_jobs = [TargetSpec(rule, wildcards) for rule, wildcards in content["jobs"]]
         if args.conda_prefix:
             Env.create = one_at_a_time(Env.create)
-        args.unneeded_temp_files = frozenset(told["unneeded_temp_files"])
-        wanted = {key_of(rule, wildcards): inputs for rule, wildcards, inputs in told["inputs"]}
+        args.unneeded_temp_files = frozenset(content["unneeded_temp_files"])
+        wanted = {key_of(rule, wildcards): inputs for rule, wildcards, inputs in content["inputs"]}
         Rule.expand_input = compared(Rule.expand_input, wanted)
-        # `--retries 0` does not count where a rule has its own, and the main Snakemake tries again
+        # `--retries 0` does not override `retries:` of rules, and the main Snakemake retries
         Rule.restart_times = property(lambda rule: 0, Rule.restart_times.fset)
-        if Path(told["found"]).is_file():
-            found = json.loads(Path(told["found"]).read_text())
+        if Path(content["found"]).is_file():
+            found = json.loads(Path(content["found"]).read_text())
             answer = as_found(glob_wildcards, found)
             for module in ("snakemake.io", "snakemake.workflow"):
                 vars(sys.modules[module])["glob_wildcards"] = answer
-            # a Snakemake that is started again would not know
+            # another Snakemake process would not have the results
             args.force_use_threads = True
-        values = [value for _, wildcards in told["jobs"] for value in wildcards.values()]
+        values = [value for _, wildcards in content["jobs"] for value in wildcards.values()]
         if not all(PLAIN.fullmatch(value) for value in values):
-            # else `run:` of a group starts Snakemake again, with --target-jobs, by a shell
+            # otherwise `run:` of a group starts Snakemake again through a shell, with --target-jobs
             args.force_use_threads = True
         return 0 if args_to_api(args, parser) else 1
     except Exception as error:

@@ -1,8 +1,8 @@
-"""Symbolic links of jobs. HTCondor follows those to files and does not bring others, so wrapper.sh
-lists them, and they are made where they belong.
+"""Symbolic links of jobs. HTCondor follows links to files and does not transfer others, so
+wrapper.sh lists them, and they are created when outputs are committed.
 
-With a link among its outputs a job could reach for what is not its own: whoever follows it later
-gets what it leads to. So it is made only if that is in the job's own outputs or inputs, below a
+By a link among its outputs a job could expose files of others: whoever follows it later reads its
+target. So a link is created only if its target is in the job's own outputs or inputs, below a
 shared prefix, or in the working folder and not hidden there.
 """
 
@@ -19,28 +19,28 @@ from snakemake_executor_plugin_osgpilot.staging.payload import HERE, lies_in
 from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailedError, kind
 
 TIMESTAMP = ".snakemake_timestamp"
-"""Snakemake writes a file of that name in folders that are outputs, through a link if it is one."""
+"""Snakemake writes a file of that name in output folders, through a link if it is one."""
 
 _SEEN_MAX = 10_000
-"""Names in a folder of the user's that are looked at for one link to it."""
+"""Maximum number of names in a folder of the user that are checked for one link to it."""
 
 STEPS_MAX = 20_000_000
-"""Steps that are taken to check all links of a job: a minute or so, while other jobs wait."""
+"""Maximum number of steps to check all links of a job: about a minute, while other jobs wait."""
 
 _STEPS_PER_NAME = 30
-"""What it takes to look at a name on the disk, in steps in memory."""
+"""Cost of checking a name on the disk, in steps in memory."""
 
 _HOPS_MAX = 40
-"""Links that lead to links, after which it is a circle (Linux, path_resolution(7))."""
+"""Maximum length of a chain of links; Linux reports a loop then (path_resolution(7))."""
 
 
 def leads_nowhere(link: Path) -> bool:
-    """Whether what `link` leads to is not there, for whatever reason."""
+    """Return True if the target of `link` is not accessible, for whatever reason."""
     return not os.path.exists(link)  # noqa: PTH110 - a Path may raise
 
 
 def stays_a_link(link: Path, folder: Path) -> bool:
-    """Whether `link` in an input `folder` leads to a place in that very folder."""
+    """Return True if `link` in an input `folder` leads to a path in the same folder."""
     to = link.readlink()
     leads_to = Path(os.path.normpath(link.parent / to))
     return not to.is_absolute() and leads_to.is_relative_to(folder)
@@ -48,9 +48,9 @@ def stays_a_link(link: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Links:
-    """The `listed` links of a job, path → target, that belong to `declared` outputs and logs.
+    """The `listed` links of a job, path → target, in its `declared` outputs and logs.
 
-    `back` has what else came. `inputs` are what the job was given, `shared` the prefixes that
+    `back` has the returned files. `inputs` are the job's inputs, `shared` the prefixes that
     execution points see. All paths of the job are relative to `workdir`.
     """
 
@@ -67,11 +67,11 @@ class Links:
         return os.path.normpath(path) in self.listed
 
     def came(self, path: str) -> str:
-        """Return whether a `file` or a `folder` came at `path`, empty if neither."""
+        """Return `file` or `folder` if one was returned at `path`, empty if neither."""
         return kind(self.back, path)
 
     def target(self, path: str) -> str:
-        """Return where a link is to lead: in the working folder if it was in the job's."""
+        """Return the target of a link; in the working folder if it was in the job's folder."""
         to = self.listed[os.path.normpath(path)]
         if to == HERE or to.startswith(f"{HERE}/"):
             return f"{self.workdir}{to.removeprefix(HERE)}"
@@ -84,7 +84,7 @@ class Links:
         return {path.removeprefix(output).removeprefix("/"): self.target(path) for path in inside}
 
     def check(self) -> None:
-        """Raise `JobFailedError` for the first link that is not to be made."""
+        """Raise `JobFailedError` for the first link that must not be created."""
         for path in self.listed:
             self._check_place(path)
             self._check_target(path)
@@ -132,7 +132,7 @@ class Links:
         if self._within(self._own, place) is not None:
             return True
         if lies_in(link, place):
-            # whoever followed it would find it again in there, with all that is hidden
+            # the link itself, and hidden files, would be inside its target
             return False
         if self._within(self._given, place) is not None:
             return True
@@ -143,14 +143,14 @@ class Links:
         return any(lies_in(place, prefix) for prefix in self._prefixes)
 
     def _is_hidden(self, place: str) -> bool:
-        """Whether a name on the way from the working folder to `place` begins with a dot."""
+        """Return True if a name between the working folder and `place` begins with a dot."""
         top = next(top for top in self._tops if lies_in(place, top))
         return any(name[:1] == "." for name in place.removeprefix(top).split("/"))
 
     def _hides_nothing(self, folder: str) -> bool:
-        """Whether nothing in a folder of the user's is hidden or leads out of the working folder.
+        """Return True if nothing in a folder is hidden or leads out of the working folder.
 
-        Who follows a link to a folder gets all that is in there.
+        Following a link to a folder gives access to everything in it.
         """
         seen = 0
         for place, folders, files in os.walk(folder):
@@ -165,11 +165,11 @@ class Links:
         return True
 
     def _place(self, path: str) -> str:
-        """Return where what is in an output will be, with no link but itself on the way."""
+        """Return the final path of something in an output, with its parents resolved."""
         return self._within(self._own_places, path) or f"{self._tops[0]}/{path}"
 
     def _follow(self, place: str) -> str | None:
-        """Return where all links on the way to `place` lead; None where they do not end."""
+        """Resolve all links in `place`; return None if there is a loop."""
         here, hops = "", 0
         ahead = place.split("/")[::-1]
         while ahead:
@@ -200,7 +200,7 @@ class Links:
             return None
 
     def _take_steps(self, number: int) -> None:
-        """Count steps of the check. Raises `JobFailedError` if there were too many."""
+        """Count steps of the check. Raises `JobFailedError` if there are too many."""
         self._steps[0] += number
         if self._steps[0] > STEPS_MAX:
             raise JobFailedError(
@@ -208,7 +208,7 @@ class Links:
             )
 
     def _within(self, places: Mapping[str, str], place: str) -> str | None:
-        """Return what `place` is called instead if it is in one of `places`, None if it is not."""
+        """Return `place` with its prefix in `places` replaced, None if it is in none of them."""
         outer = place
         while outer:
             self._take_steps(1)
@@ -249,7 +249,7 @@ class Links:
 
     @cached_property
     def _own(self) -> dict[str, str]:
-        """Where the job's outputs will be → how it calls them."""
+        """Final paths of the job's outputs → their paths in the job."""
         named = {f"{self.workdir}/{path}": path for path in self._own_places}
         return named | {place: path for path, place in self._own_places.items()}
 
@@ -260,7 +260,7 @@ class Links:
 
 
 def is_fit(path: str, prefixes: Iterable[str]) -> bool:
-    """Whether an output in a shared folder is a file or a folder, and none that lies elsewhere."""
+    """Return True if an output is a file or folder that really lies below one of `prefixes`."""
     real = os.path.realpath(path)
     try:
         mode = os.lstat(real).st_mode

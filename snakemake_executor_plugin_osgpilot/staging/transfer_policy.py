@@ -1,4 +1,4 @@
-"""How each file of a rule gets to its job and back: with the job, by URL, by Snakemake, or not."""
+"""Choose how each file of a rule travels: with the job, by URL, by Snakemake, or not at all."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
 class TransferMethod(Enum):
-    """How a file gets there."""
+    """The way in which a file gets to the job or back."""
 
     TRAVELS = "with the job"
-    SHARED = "it is there, at the same path"
+    SHARED = "on a shared file system, at the same path"
     URL = "HTCondor fetches it on the execution point"
     STORAGE = "Snakemake on the execution point fetches or stores it"
-    NONE = "only its name matters"
+    NONE = "not transferred"
 
 
 @dataclass(frozen=True)
 class TransferPolicy:
-    """What all files of a run have in common.
+    """The rules for all files of a run.
 
-    `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those
-    that HTCondor may fetch inputs by. `fetched_here` and `stored_here` say whether the main
-    Snakemake brings inputs from storage and outputs to it; then they are files like any other.
-    `signs` says whether the access point can sign URLs of S3 with keys that lie here.
+    `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those by
+    which HTCondor may fetch inputs. `fetched_here` and `stored_here` are true if the main Snakemake
+    transfers inputs from storage and outputs to it; then they are files like any other. `signs` is
+    true if the access point can sign URLs of S3 with keys of this machine.
     """
 
     shared_prefixes: tuple[str, ...] = ()
@@ -49,16 +49,18 @@ class TransferPolicy:
 
     def into(self, file: Any) -> TransferMethod:
         """Return how an input gets to the job."""
-        way = self._way(file, storage_here=self.fetched_here)
-        return TransferMethod.URL if way is TransferMethod.STORAGE and self._url(file) else way
+        method = self._method(file, storage_here=self.fetched_here)
+        if method is TransferMethod.STORAGE and self._url(file):
+            return TransferMethod.URL
+        return method
 
     def out_of(self, file: Any) -> TransferMethod:
         """Return how an output or a log gets back."""
-        return self._way(file, storage_here=self.stored_here)
+        return self._method(file, storage_here=self.stored_here)
 
-    def _way(self, file: Any, *, storage_here: bool) -> TransferMethod:
+    def _method(self, file: Any, *, storage_here: bool) -> TransferMethod:
         storage = file.storage_object if getattr(file, "is_storage", False) else None
-        # Snakemake's own copy of a source is another one there
+        # Snakemake makes its own copy of a source there
         copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
         if copied or (storage is not None and not storage.retrieve):
             return TransferMethod.NONE
@@ -73,16 +75,16 @@ class TransferPolicy:
         )
 
     def inputs(
-        self, files: Iterable[Any], way: TransferMethod = TransferMethod.TRAVELS
+        self, files: Iterable[Any], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
-        """Return the paths of the inputs that go this way, each once."""
-        return ordered(file for file in files if self.into(file) is way)
+        """Return the paths of the inputs with this method, each once."""
+        return ordered(file for file in files if self.into(file) is method)
 
     def outputs(
-        self, files: Iterable[Any], way: TransferMethod = TransferMethod.TRAVELS
+        self, files: Iterable[Any], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
-        """Return the paths of the outputs (or logs) that come back this way, each once."""
-        return ordered(file for file in files if self.out_of(file) is way)
+        """Return the paths of the outputs (or logs) with this method, each once."""
+        return ordered(file for file in files if self.out_of(file) is method)
 
     def urls(self, files: Iterable[Any]) -> tuple[tuple[str, str], ...]:
         """Return URL and path of the inputs that HTCondor fetches."""
@@ -111,7 +113,7 @@ class TransferPolicy:
 
 
 def _has_credentials(provider: Any) -> bool:
-    """Whether a storage provider was given secrets; HTCondor would come without them.
+    """Return True if a storage provider has secrets, which HTCondor does not know.
 
     Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README), or they
     are files with secrets, such as `token_file` of snakemake-storage-plugin-pelican.
@@ -128,8 +130,10 @@ def _has_credentials(provider: Any) -> bool:
 def traffic_of(
     settings: ExecutorSettings, shared: Collection[SharedFSUsage], *, signs: bool = False
 ) -> TransferPolicy:
-    """Return what the settings, `--shared-fs-usage` and the access point say. Raises
-    `InputError`."""
+    """Return the policy from the settings, `--shared-fs-usage` and the access point.
+
+    Raises `InputError`.
+    """
     fetches = SharedFSUsage.STORAGE_LOCAL_COPIES in shared
     return TransferPolicy(
         shared_prefixes(settings.shared_prefixes),
@@ -142,13 +146,13 @@ def traffic_of(
 
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
-    """Whether an absolute path leads into one of `folders`, and not out of it again by `..`."""
+    """Return True if an absolute path is in one of `folders` and contains no `..`."""
     pure = PurePosixPath(path)
     return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
 
 
 def ordered(files: Iterable[Any]) -> tuple[str, ...]:
-    """Return paths as text, each once, in the order of their first mention."""
+    """Return paths as text, each once, in order of first occurrence."""
     return tuple(dict.fromkeys(map(str, files)))
 
 

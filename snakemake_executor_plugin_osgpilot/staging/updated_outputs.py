@@ -1,7 +1,7 @@
-"""Outputs that a job changes in place (`update()`): a job that fails leaves them as they were.
+"""Keep outputs that a job changes in place (`update()`) if the job fails.
 
-Where no file system is shared, Snakemake deletes all outputs of a failed job, these too, although
-the job changed a copy of them only.
+Without a shared file system, Snakemake deletes all outputs of a failed job, also these, although
+the job changed only a copy of them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from snakemake_executor_plugin_osgpilot.staging.payload import flagged, members
 
 
 def keep(job: Any, persistence: Any) -> str:
-    """Have Snakemake's `persistence` keep a copy of what the failed `job` was to change.
+    """Back up the `update()` outputs of the failed `job` through Snakemake's `persistence`.
 
-    Returns what went wrong with that, empty if nothing.
+    Returns an error message, empty if it succeeded.
     """
     try:
         for path in _updated(job):
             if path.exists():
                 persistence.backup_output(path)
     except OSError as error:
-        return f"what it was to update is lost: {error}\n"
+        return f"outputs that it should update are lost: {error}\n"
     return ""
 
 
-def put_back(job: Any, persistence: Any) -> str:
-    """Undo what Snakemake deleted since `keep`. Returns what went wrong, empty if nothing did."""
+def restore(job: Any, persistence: Any) -> str:
+    """Restore the files that Snakemake deleted since `keep`. Returns an error message or empty."""
     try:
         for path in _updated(job):
             if not path.exists():
                 persistence.restore_output(path)
             persistence.cleanup_backup(path)
     except OSError as error:
-        return f"what a failed job was to update is not put back: {error}"
+        return f"cannot restore outputs that a failed job should update: {error}"
     return ""
 
 

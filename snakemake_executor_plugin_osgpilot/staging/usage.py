@@ -1,7 +1,7 @@
-"""What the command of a job took, as the shell there counted that waited for it.
+"""CPU and wall time of a job's command, measured by the shell that started it.
 
-HTCondor looks at processes now and then, where it has no control groups as in most pilots, and
-sees nothing of short ones.
+Without control groups, as in most pilots, HTCondor samples processes periodically and misses short
+ones.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
 from snakemake_executor_plugin_osgpilot.staging.returned_files import came, read_small
 
 TIMES = ".osgpilot-times"
-"""In the output folder: what bash's `times` prints, then when the commands began and ended. Empty
-while they run, so that none of an earlier attempt is left."""
+"""In the output folder: the output of bash's `times`, then the times when the commands began and
+ended. Empty while they run, so that no file of an earlier attempt is left."""
 
 _MAX_BYTES = 1024
 
@@ -24,28 +24,28 @@ _TIMES = re.compile(rf"{_MINUTES} {_MINUTES}\n{_MINUTES} {_MINUTES}\n{_NUMBER} {
 
 
 def spent(job_folder: Path) -> CommandUsage | None:
-    """Return what the commands of a job took, None if that did not come back."""
-    return parse(_told(job_folder))
+    """Return the usage of a job's commands, None if it did not come back."""
+    return parse(_read_times(job_folder))
 
 
 def command_ended(job_folder: Path) -> bool:
-    """Whether wrapper.sh saw its commands end."""
-    return bool(_told(job_folder))
+    """Return True if wrapper.sh saw the commands end."""
+    return bool(_read_times(job_folder))
 
 
-def _told(job_folder: Path) -> str:
+def _read_times(job_folder: Path) -> str:
     try:
-        told = read_small(came(job_folder) / TIMES, _MAX_BYTES)
+        content = read_small(came(job_folder) / TIMES, _MAX_BYTES)
     except OSError:
         return ""
-    return told.decode("ascii", errors="replace")
+    return content.decode("ascii", errors="replace")
 
 
 def parse(text: str) -> CommandUsage | None:
-    """Return what `TIMES` says, None if it says nothing; bash before 5.0 does not tell the time."""
+    """Return the usage from `TIMES`, None if it has none; bash before 5.0 has no clock."""
     if (found := _TIMES.fullmatch(text)) is None:
         return None
-    # the first line is of the shell itself
+    # the first line is the usage of the shell itself
     *_, user_min, user_s, system_min, system_s, began_s, ended_s = (
         float(number.replace(",", ".")) for number in found.groups()
     )

@@ -1,6 +1,6 @@
-"""The snakemake payload: Snakemake itself runs the job on the execution point.
+"""The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it there: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+For rules that need it: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def build(
 ) -> Payload:
     """Return the payload of a job that runs as `command`, shell lines that start Snakemake.
 
-    `touch()`, `protected()`, `ensure()`, temporary files within a group and files in storage are
-    seen to by the Snakemake there. Raises `InputError` when a file lies outside the working folder.
+    The Snakemake there handles `touch()`, `protected()`, `ensure()`, temporary files within a
+    group and files in storage. Raises `InputError` when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -52,7 +52,7 @@ def build(
     return Payload(
         scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
         interpreter="bash",
-        # Snakemake there fetches by itself whatever is in storage
+        # Snakemake there fetches files in storage
         inputs=traffic.inputs(needed_from_outside(job)),
         outputs=traffic.outputs(kept),
         logs=traffic.outputs(file for part in parts for file in part.log),
@@ -69,43 +69,43 @@ def build(
 
 
 def without_containers(command: str, workflow: Any) -> str:
-    """Return `command` such that the Snakemake there starts no container by itself.
+    """Return `command` so that the Snakemake there starts no container.
 
-    HTCondor put the job into its image already.
+    HTCondor has already started the job in its image.
     """
     settings = workflow.deployment_settings
     methods = {str(method) for method in settings.deployment_method}
     if "apptainer" not in methods:
         return command
     factory = workflow.spawned_job_args_factory
-    told = factory.workflow_property_to_arg("deployment_settings.deployment_method")
+    argument = factory.workflow_property_to_arg("deployment_settings.deployment_method")
     rest = " ".join(sorted(methods - {"apptainer"}))
-    return command.replace(told, f"{told.split()[0]} {rest}" if rest else "")
+    return command.replace(argument, f"{argument.split()[0]} {rest}" if rest else "")
 
 
 def without_cache(command: str, workflow: Any) -> str:
-    """Return `command` such that the Snakemake there looks for no cache between workflows.
+    """Return `command` so that the Snakemake there uses no cache between workflows.
 
     The folder of `SNAKEMAKE_OUTPUT_CACHE` is on this machine.
     """
     if workflow.workflow_settings.cache is None:
         return command
-    told = workflow.spawned_job_args_factory.workflow_property_to_arg("workflow_settings.cache")
-    return command.replace(f" {told} ", " ", 1)
+    argument = workflow.spawned_job_args_factory.workflow_property_to_arg("workflow_settings.cache")
+    return command.replace(f" {argument} ", " ", 1)
 
 
-def by_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
-    """Return Snakemake's `command` for a job as shell lines that start it by entry.py.
+def via_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
+    """Return Snakemake's `command` for a job as shell lines that run `snakemake_entry.py`.
 
-    `found` is the file that has what `glob_wildcards()` is to find there (`payload.globbed`).
+    `found` is the file with results for `glob_wildcards()` (`config.snakefile_globs`).
 
-    Snakemake quotes as Python does: wildcards and temporary files go into a file instead, the
-    user's configuration is quoted anew.
+    Snakemake quotes as Python does: wildcards and temporary files go into a file instead, and the
+    user's configuration is quoted again.
     """
     specs = job.get_target_spec()
     unneeded = list(workflow.dag.get_unneeded_temp_files(job))
     config = list(workflow.config_settings.config_args or ())
-    told = {
+    content = {
         # jobs of a group come in any order
         "jobs": sorted(([spec.rulename, dict(spec.wildcards_dict)] for spec in specs), key=str),
         "unneeded_temp_files": sorted(map(str, unneeded)),
@@ -116,22 +116,22 @@ def by_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
         format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
         format_cli_arg("--unneeded-temp-files", unneeded): "",
         format_cli_arg("--config", config): join_cli_args(["--config", *map(shlex.quote, config)]),
-        _MODULE: f"python -c {shlex.quote(_entry())} {_TOLD}",
+        _MODULE: f"python -c {shlex.quote(_entry())} {_JOBS}",
     }
     for theirs, ours in replaced.items():
         command = command.replace(theirs, ours, 1) if theirs else command
-    return f"printf %s {shlex.quote(json.dumps(told))} > {_TOLD} || exit\n{command}"
+    return f"printf %s {shlex.quote(json.dumps(content))} > {_JOBS} || exit\n{command}"
 
 
 def _inputs(job: Any) -> list[Any]:
-    """Return what entry.py compares with the inputs that the Snakemake there finds for a job."""
+    """Return the inputs that `snakemake_entry.py` compares with those found there."""
     plain = (f for f in job.input if not (flagged(f, "storage_object") or flagged(f, _COPIED)))
     return [job.rule.name, dict(job.wildcards_dict), sorted(map(str, plain))]
 
 
 _COPIED = "sourcecache_entry"
 
-_MODULE, _TOLD = "python -m snakemake", "osgpilot-told"
+_MODULE, _JOBS = "python -m snakemake", "osgpilot-jobs.json"
 
 
 @cache
@@ -143,19 +143,19 @@ _UNORDERED = re.compile(
     r"(?<= )(--(?:allowed-rules|rerun-triggers|deployment-method|shared-fs-usage"
     r"|default-resources)) (\w[\w/+=-]*(?: \w[\w/+=-]*)*)"
 )
-"""Options that Snakemake writes from sets, in another order in every process."""
+"""Options that Snakemake writes from sets, so in a different order in every process."""
 
 
 def in_order(command: str) -> str:
-    """Return `command` such that it is the same at every start of a workflow."""
+    """Return `command` with sorted values, so that it is the same in every session."""
     return _UNORDERED.sub(
         lambda option: f"{option[1]} {' '.join(sorted(option[2].split()))}", command
     )
 
 
 _PLACES = 'unset APPTAINER_CACHEDIR; export HOME="$PWD/osgpilot-home"; mkdir -p "$HOME"\n'
-"""Snakemake keeps caches in the home folder, and a slot has none that is surely writable; and where
-APPTAINER_CACHEDIR points, which is the pilot's folder and not visible in the job's container."""
+"""Snakemake keeps caches in the home folder, which need not be writable in a slot, and in
+APPTAINER_CACHEDIR, which is the pilot's folder and not visible in the job's container."""
 
 
 _CHECK = """\

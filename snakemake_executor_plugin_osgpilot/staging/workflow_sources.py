@@ -1,4 +1,4 @@
-"""The workflow's own files (Snakefiles, scripts, configuration), packed once for all jobs."""
+"""Pack the workflow's own files (Snakefiles, scripts, configuration) once for all jobs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from snakemake_executor_plugin_osgpilot.common import private_files as private
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 SOURCES = "osgpilot-sources.tar"
-"""What the archive is called where the job runs."""
+"""Name of the archive where the job runs."""
 
 SMALL_BYTES = 4 * 1024 * 1024
-"""Larger files that nothing lists as sources are taken for data, which rules declare."""
+"""Larger files that nothing lists as sources count as data, which rules declare."""
 
 LARGE_MB = 50
-"""A larger archive is worth a word: it travels with every job that takes it."""
+"""Warn of a larger archive: it travels with every job that needs it."""
 
 WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
 """Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
 
 
 def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
-    """Return the workflow's files and, of these, what only Snakemake reads: the Snakefiles, and
-    what they may read when they are parsed. All are relative to the working folder.
+    """Return the workflow's files, and those of them that only Snakemake reads: the Snakefiles and
+    files that these may read. All are relative to the working folder.
 
-    Snakemake's own list has everything that git tracks as well; without git (or in a folder that
-    git refuses) it is what the workflow itself names. Call it on Snakemake's main thread.
+    Snakemake's own list includes everything that git tracks; without git (or in a folder that git
+    rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
     """
     from snakemake_interface_common.exceptions import WorkflowError
 
@@ -76,8 +76,8 @@ def _configfiles(workflow: Any) -> Iterable[str]:
 
 
 def _beside(files: Iterable[str]) -> Iterable[str]:
-    """Return what lies in the folders of `files`, other than the working folder: `workflow/`,
-    `config/` and the like, with schemas, tables of samples and modules of Python.
+    """Yield the files in the folders of `files`, except the working folder: `workflow/`, `config/`
+    and the like, with schemas, sample sheets and Python modules.
     """
     for folder in {Path(os.path.normpath(file)).parent for file in files}:
         if folder == Path() or ".." in folder.parts:
@@ -89,7 +89,7 @@ def _beside(files: Iterable[str]) -> Iterable[str]:
 
 
 def _named_in(config: Any) -> Iterable[str]:
-    """Return the files that values of the configuration name, such as a table of samples."""
+    """Yield the files named by values of the configuration, such as a sample sheet."""
     if isinstance(config, Mapping):
         config = list(config.values())
     if isinstance(config, list | tuple):
@@ -108,7 +108,7 @@ def _is_small(path: Path) -> bool:
 
 
 def _wrappers(workflow: Any) -> Iterable[str]:
-    """Return the files of wrappers that lie in folders of this machine."""
+    """Yield the files of wrappers in folders of this machine."""
     from snakemake.sourcecache import LocalSourceFile
     from snakemake.wrapper import get_path
 
@@ -122,9 +122,9 @@ def _wrappers(workflow: Any) -> Iterable[str]:
 
 
 def _environments(workflow: Any) -> Iterable[str]:
-    """Return the files of conda environments, with what Snakemake looks for beside them.
+    """Yield the files of conda environments, and the files that Snakemake reads beside them.
 
-    Of these it lists the environments alone, and only where there is git.
+    Snakemake lists only the environments, and only with git.
     """
     from snakemake.sourcecache import LocalSourceFile
 
@@ -169,7 +169,7 @@ def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) ->
     with open(part, "wb", opener=private.opener) as file, tarfile.open(None, "w", file) as archive:
         for path in inside:
             archive.add(path, arcname=str(path.relative_to(workdir)))
-    # jobs of an earlier life of the run may just be taking it
+    # jobs of an earlier session may be reading it
     if archive_path.exists() and filecmp.cmp(part, archive_path, shallow=False):
         part.unlink()
     else:
@@ -177,7 +177,7 @@ def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) ->
 
 
 def large(archive_path: Path) -> str:
-    """Return what is to be said of an archive that is large, empty if it is not."""
+    """Return a warning if an archive is large, empty if it is not."""
     if not archive_path.exists() or archive_path.stat().st_size < LARGE_MB * 1_000_000:
         return ""
     with tarfile.open(archive_path) as archive:

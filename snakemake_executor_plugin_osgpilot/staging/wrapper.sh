@@ -1,27 +1,27 @@
 #!/bin/bash
 # Runs one job on the execution point. Needs bash and coreutils, nothing else (tar, if files are packed).
-# All about the job follows this script in the same file, in NUL-ended records. What comes back is put into
-# osgpilot-out/, which exists whatever happens, so that a failing job is never held for want of a file.
+# The job's data follows this script in the same file, in NUL-terminated records. Returned files are moved to
+# osgpilot-out/, which always exists, so that a failed job is never held because of a missing file.
 set -u
 shopt -s globstar dotglob nullglob
 out=osgpilot-out manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
 here=/@osgpilot-here@
-printed_max=$((2 << 20))    # bytes that come back of the begin of what was printed, and of its end
+printed_max=$((2 << 20))    # bytes of the output that are returned, of its beginning and its end each
 leave() { shorten_printed; exit "$1"; }
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; status=125; blame_full_disk; leave "$status"; }
-# With less than 256 MB free (as in pilot.sh), a failure is the node's: status 121. The job stays until its
-# pilot has noticed (it looks every 5 s), or the next one would start here at once.
+# With less than 256 MB free (as in pilot.sh), a failure is blamed on the node: status 121. The job stays until
+# its pilot has noticed (it checks every 5 s); otherwise the next job would start here at once.
 blame_full_disk() {
     local free=''
     { read -r _; read -r _ _ _ free _; } < <(df -Pk . 2> /dev/null)
     [ "${free:-262144}" -ge 262144 ] || { : > "$out/.osgpilot-disk-full"; status=121; sleep 10; }
 }
 
-# What was printed comes back whatever its size, and nobody reads it whole. It is cut where it lies, once all is
-# done: a program in between would lose what it has when it is killed, and the job its output.
+# The output is returned whatever its size, so it is shortened in place once the job is done. A filter between
+# job and file would lose its buffer, and so output of the job, when it is killed.
 shorten_printed() {
     local size _
-    # how far the file was written, without starting a program for it
+    # the size of the file, without starting a program
     { read -r _ size < /proc/self/fdinfo/1; } 2> /dev/null || return
     [ "$size" -gt $((2 * printed_max)) ] && [ -f /dev/stdout ] && [ -r /dev/stdout ] || return
     exec 3< /dev/stdout
@@ -34,7 +34,7 @@ shorten_printed() {
 }
 
 mapfile -d '' -t record < "$0" || fail "cannot read $0"
-# from an access point on another host, inputs come in a folder; some of its folders may be there already
+# from an access point on another host, inputs come in a folder; some of its folders may exist already
 case $0 in osgpilot-in/*)
     { cp -al osgpilot-in/. . && rm -r osgpilot-in; } || fail "cannot unpack the inputs" ;;
 esac
@@ -48,7 +48,7 @@ next_list; interpreter=${list[0]}
 next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
 next_list; returned=("${list[@]}")
-next_list; logs=("${list[@]}")       # what comes back of a job that failed
+next_list; logs=("${list[@]}")       # returned if the job fails
 next_list; scripts=("${list[@]}")
 next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
@@ -58,11 +58,11 @@ next_list; links=("${list[@]}")      # path, what it points to
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
 for path in "${inputs[@]}"; do
-    # HTCondor leaves a link out, without a word, whose target is gone on the access point
+    # HTCondor silently skips a link whose target is gone on the access point
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
 mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
-# they come back empty from a job that is killed, in place of those of an attempt before
+# a killed job returns them empty, and so replaces those of an earlier attempt
 : > "$out/$times"
 : > "$out/$manifest"
 for ((i = 0; i < ${#fetched[@]}; i += 2)); do
@@ -84,7 +84,7 @@ done
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 [ $status -eq 0 ] || returned=("${logs[@]}")
 
-# HTCondor brings no links; they are listed, and made again where the files come together.
+# HTCondor transfers no links; they are listed, and created again on the access point.
 aside=() fault=
 put_link_aside() {
     local to
@@ -99,7 +99,7 @@ for path in "${returned[@]}"; do
     case $path in */*) mkdir -p -- "${target%/*}" ;; esac
     if [ -d "$path" ] && [ ! -L "$path" ] && ! { [ -r "$path" ] && [ -w "$path" ] && [ -x "$path" ]; }; then
         [ -r "$path" ] && [ -x "$path" ] || fault="the folder $path cannot be read"
-        chmod -- u+rwx "$path"      # or it could not be moved
+        chmod -- u+rwx "$path"      # otherwise it cannot be moved
     fi
     mv -- "$path" "$target" || fail "cannot put $path aside"
     if [ -L "$target" ]; then
@@ -111,9 +111,9 @@ for path in "${returned[@]}"; do
     fi
 done
 
-# Tells of all below osgpilot-out in NUL-ended records, so that a transfer that was cut off shows: the size of a
-# file, `/` for a folder, and the links. What HTCondor cannot bring is a `fault`; it would try time and again, or
-# wait for ever. Whether it can is seen from the mode: here, this may be root.
+# Lists everything below osgpilot-out in NUL-terminated records, to detect an interrupted transfer: the size of a
+# file, `/` for a folder, and the links. A file that HTCondor cannot transfer is a `fault`: HTCondor would retry
+# or wait forever. The check uses the mode, since this script may run as root.
 list_returned() {
     local paths=() some what size mode needed path first n
     for path in **; do
@@ -128,7 +128,7 @@ list_returned() {
             case $((mode & 8#170000)) in
                 $((8#040000)))
                     size=/ needed=$((8#500))
-                    # or nothing in it could be written where it comes to
+                    # otherwise its content cannot be written on the access point
                     ((mode & 8#200)) || chmod -- u+w "$path" ;;
                 $((8#100000))) needed=$((8#400)) ;;
                 *)
@@ -147,12 +147,12 @@ list_returned() {
 }
 cd -- "$out" || leave 125
 list_returned > "$manifest" || {
-    # no failure of the job, but of the node; what came back without a list makes it run again
+    # the fault of the node, not of the job: without a list, the job runs again
     : > "$manifest"
     echo "osgpilot: cannot list the outputs" >&2
 }
 if [ -n "$fault" ]; then
-    # such folders are looked into only now
+    # unreadable folders can be listed only now
     chmod -R -- u+rwX .
     list_returned > "$manifest"
     [ $status -ne 0 ] || { echo "osgpilot: $fault, so it cannot come back" >&2; status=125; }

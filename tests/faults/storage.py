@@ -125,5 +125,5 @@ be in place already, under a second name of the same file."""
 def short_output(world: World) -> None:
     """Outputs that came back are cut to their half before they are put in place."""
     cut = world.pool.say("python3", "-c", CUTTER, world.snakemake, "4", folder=world.folder)
-    if cut == "0" or not world.wait_until(lambda: "did not come back whole" in world.said, 60):
+    if cut == "0" or not world.wait_until(lambda: "did not come back complete" in world.said, 60):
         raise NotStruckError("no output came back any more")

@@ -149,7 +149,7 @@ def test_wishes_that_cannot_be_met(refused, workflow, resources, line):
 
 def test_no_other_place_for_a_rule_that_wants_one(refused, workflow):
     workflow.snakefile(SNAKEFILE.replace("    shell", "    resources: ospool=False\n    shell"))
-    line = "rule all: it says ospool=False, but --osgpilot-fallback none leaves the OSPool alone"
+    line = "rule all: it sets ospool=False, but --osgpilot-fallback none allows only the OSPool"
     assert line in refused("--osgpilot-fallback", "none")
 
 

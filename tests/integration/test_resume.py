@@ -91,7 +91,7 @@ def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
     pilots = pilots_in_slurm()
 
     assert counted.run(*options(shared)) == 0, counted.said
-    assert "6 job(s) are there from before" in counted.said
+    assert "resumed tracking 6 job(s) of the previous session" in counted.said
     assert [pilot["allocation"] for pilot in counted.record()["pilots"]] == [
         line.split()[0] for line in pilots
     ]
@@ -177,7 +177,7 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
     until(lambda: "resuming run" in workflow.said or asks(), "the next start to ask")
     worker.resume()
     assert following.wait(PATIENCE_S) == 0, workflow.said
-    assert "4 job(s) are there from before" in workflow.said
+    assert "resumed tracking 4 job(s) of the previous session" in workflow.said
     assert executions(shared) == ["0", "1", "2", "3"]
     assert nothing_left()
 

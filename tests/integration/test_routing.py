@@ -91,7 +91,7 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert rows["report"] == ["none"]
     assert "rule fetch -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042 core-hours" in said
     assert (
-        "rule map -> OSPool (OtherProject): 2 jobs without `runtime`; it says ospool=True" in said
+        "rule map -> OSPool (OtherProject): 2 jobs without `runtime`; it sets ospool=True" in said
     )
     assert (
         "rule late -> OSPool (TestProject, pilot-sharing owner): 1 job without `runtime`; it says"
@@ -100,7 +100,7 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert "rule later -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042" in said
     assert said.index("rule later ->") > said.index("rule map ->")
     assert "rule count -> OSPool (TestProject): 1 job without `runtime`; for its osgpilot" in said
-    assert "rules merge and sort (grouped) -> Slurm: it says ospool=False" in said
+    assert "rules merge and sort (grouped) -> Slurm: it sets ospool=False" in said
     records = (json.loads(path.read_text()) for path in workflow.folder.rglob("record.json"))
     assert sorted((record["project"], record["pilot_sharing"]) for record in records) == [
         ("OtherProject", "workflow"),

@@ -61,7 +61,7 @@ def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
     assert "Error in rule" not in said, "no rule is to blame, and there were no retries"
-    assert "want of room on the node's disk" in said
+    assert "because the node's disk was full" in said
 
 
 def served(pool: Pool, folder: str) -> set[str]:

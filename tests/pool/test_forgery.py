@@ -123,7 +123,11 @@ def test_jobs_of_others_with_our_tags_change_nothing(scene: Scene):
     assert {line.split()[1] for line in forged} == {"1", "5"}
 
     second = scene.start()
-    until(lambda: "6 job(s) are there from before" in scene.said, 60, "the jobs of the first life")
+    until(
+        lambda: "resumed tracking 6 job(s) of the previous session" in scene.said,
+        60,
+        "the jobs of the first life",
+    )
     held = "JobStatus == 5"
     until(lambda: not scene.ids("alice", held), 60, "the release of what was held")
     (allocation,) = pool.say("squeue", "--noheader", "--me", "--format=%A").split()

@@ -121,7 +121,7 @@ def test_the_example_runs_with_the_profiles_for_a_login_node_and_for_an_access_p
         made = cluster.say("ls", "results", host=host, folder=FOLDER).split()
         assert {"coverage.png", "variants.vcf.gz"} <= set(made)
     login, ap = said["login-node"], said["access-point-ssh"]
-    assert "rule plot -> Slurm: it says ospool=False" in login
+    assert "rule plot -> Slurm: it sets ospool=False" in login
     assert "rule map -> OSPool (Institution_PILastname): 2 jobs" in login
     assert "rule plot -> OSPool (Institution_PILastname): 1 job" in ap
     record = cluster.say("sh", "-c", "cat .snakemake/osgpilot/*/history.jsonl", folder=FOLDER)

@@ -91,7 +91,7 @@ def site_with(place: tuple[str | int, ...], value: str) -> Site:
 @example(("site",), "Home\n")
 @example(("image",), "/x\noption token=/etc/shadow")
 @example(("condor", "KNOB"), "a\n")
-def test_a_site_file_is_refused_or_its_values_are_words_of_one_line(place, value):
+def test_values_of_a_site_file_are_single_words_or_rejected(place, value):
     try:
         site = site_with(place, value)
     except InputError as error:
@@ -138,7 +138,7 @@ done
 @settings(max_examples=40, deadline=None)
 @given(st.lists(hostile, min_size=5, max_size=5))
 @example(["$(id)", "a=b", " x ", "\\", "'"])
-def test_a_pilot_reads_its_parameters_as_they_were_written(given_values):
+def test_a_pilot_reads_its_parameters_unchanged(given_values):
     image, token, scratch, knob, shared = given_values
     partition = Partition("", 4, 3900, (90,), smallest_cores=4)
     site = Site("Home", "Home-Slurm", Path(token), image, (partition,), scratch=scratch)
@@ -167,7 +167,7 @@ slurm_said = st.lists(st.sampled_from(PARTS) | hostile, max_size=4)
 
 @given(slurm_said.map("".join))
 @example(ROW.replace("7", "--wrap=id"))
-def test_an_answer_of_slurms_is_no_answer_or_has_numbers_for_ids(said):
+def test_slurm_output_has_numeric_ids_or_is_rejected(said):
     for read in (
         lambda: [r.allocation_id for r in parse.rows(said, "m").values() if r.allocation_id],
         lambda: [each for each, _, _ in parse.folders(said, "m")],
@@ -208,7 +208,7 @@ log_parts = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(log_parts.map("".join))
 @example("999999999999 (99999999999.000.000) 2026-01-01 00:00:00 x\n...\n")
-def test_an_event_log_of_any_kind_is_read_to_its_end(text):
+def test_any_event_log_is_read_to_its_end(text):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs.log"
         log = EventLog(path)
@@ -229,7 +229,7 @@ def test_an_event_log_of_any_kind_is_read_to_its_end(text):
 
 
 @given(hostile)
-def test_a_folder_name_goes_into_a_description_as_one_word_or_not_at_all(name):
+def test_a_folder_name_is_one_word_in_a_description_or_rejected(name):
     try:
         text = plain_path(Path("/home/alice") / name)
     except InputError:
@@ -239,7 +239,7 @@ def test_a_folder_name_goes_into_a_description_as_one_word_or_not_at_all(name):
 
 
 @given(hostile)
-def test_nothing_but_a_runs_folder_is_removed_from_a_cluster(path):
+def test_only_folders_of_runs_are_removed_from_a_cluster(path):
     run = "20261122-101010-abc123"
     for each in (path, f"/{path}", f"/home/{path}/{run}"):
         if is_folder_of(run, each):
@@ -248,6 +248,6 @@ def test_nothing_but_a_runs_folder_is_removed_from_a_cluster(path):
 
 
 @pytest.mark.parametrize("name", ["x\n", "x\0", "x\r", "x y", "x'", 'x"', "x;", "", "-x", "ü"])
-def test_no_name_gets_into_an_expression_that_is_more_than_a_word(name):
+def test_names_in_expressions_are_single_words(name):
     with pytest.raises(InputError):
         parameters.safe_name(name, "name")

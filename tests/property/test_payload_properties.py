@@ -37,7 +37,7 @@ def travel(payload: Payload, workdir: Path) -> None:
 
 @settings(max_examples=60)
 @given(path=paths, value=texts, argument=texts, packed=st.booleans())
-def test_names_values_and_commands_survive_the_journey(path, value, argument, packed):
+def test_names_values_and_commands_arrive_unchanged(path, value, argument, packed):
     limit = stage.PACKED_MAX_BYTES if packed else -1
     packing = mock.patch.object(stage, "PACKED_MAX_BYTES", limit)
     with packing, tempfile.TemporaryDirectory() as folder:

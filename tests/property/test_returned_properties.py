@@ -210,7 +210,7 @@ def is_own(world: World, path: str) -> bool:
 @example([(b"log", ("fifo",)), (b"d", ("link", b"ROOT/home"))], [], "true", 1)
 @example([(b"log", ("link", b"ROOT/home/secret"))], [], "true", 1)
 @example([(b"a", ("hard link", b"ROOT/home/secret"))], [], "true", 1)
-def test_nothing_but_the_jobs_own_is_made_changed_read_or_removed(tree, links, manifest, status):
+def test_only_files_of_the_job_are_touched(tree, links, manifest, status):
     with tempfile.TemporaryDirectory() as place:
         world = World(Path(place).resolve())
         for path, made in tree:
@@ -276,7 +276,7 @@ def big(path: Path, gigabytes: int = 20) -> None:
 
 @pytest.mark.parametrize("text", [b"0\0a\0", b">x\0a\0", b"\0\0", b">\0\0"])
 @pytest.mark.parametrize("status", [0, 137])
-def test_a_list_of_any_size_takes_little_memory_and_time(tmp_path, text, status):
+def test_a_manifest_of_any_size_takes_little_memory_and_time(tmp_path, text, status):
     world = World(tmp_path)
     (world.back / "a").touch()
     (world.back / MANIFEST).write_bytes(text * (MANIFEST_MAX_BYTES // len(text) - 2) + b"end\0")
@@ -297,7 +297,7 @@ def test_a_list_of_any_size_takes_little_memory_and_time(tmp_path, text, status)
         tracemalloc.stop()
 
 
-def test_folders_of_any_depth_end_nothing(tmp_path):
+def test_folders_of_any_depth_are_handled(tmp_path):
     world = World(tmp_path)
     deep = world.back
     try:

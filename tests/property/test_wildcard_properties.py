@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.utils import (
     format_cli_arg,
 )
 
-from snakemake_executor_plugin_osgpilot.staging.via_snakemake import by_entry
+from snakemake_executor_plugin_osgpilot.staging.via_snakemake import via_entry
 
 SNAKEFILE = """
 rule one:
@@ -42,7 +42,7 @@ def run_snakemake(folder: Path, specs: list[TargetSpec]) -> None:
     )
     job = SimpleNamespace(get_target_spec=lambda: specs, is_group=lambda: True, toposorted=[])
     python = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}\n'
-    script = python + by_entry(command, job, workflow)
+    script = python + via_entry(command, job, workflow)
     environment = {**os.environ, "HOME": str(folder)}
     subprocess.run(["bash", "-c", script], cwd=folder, env=environment, check=True, timeout=120)
 
@@ -50,7 +50,7 @@ def run_snakemake(folder: Path, specs: list[TargetSpec]) -> None:
 # every example starts Snakemake: few of them, with many wildcards each
 @settings(max_examples=2, phases=[Phase.generate])
 @given(values=st.lists(names, min_size=20, max_size=40))
-def test_wildcards_survive_the_journey_to_another_snakemake(values):
+def test_wildcards_arrive_unchanged_at_another_snakemake(values):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "Snakefile").write_text(SNAKEFILE)

@@ -28,7 +28,8 @@ class UpcomingWork:
     all others, and `further` says of these, as far as it is known, what they ask for. `chain` is
     the longest chain of jobs that have not ended. `since` counts what was handed over after the DAG
     was walked: it is not to come any more; `gone` counts the same by rule. `rules` has all that was
-    to come then, by rule; jobs that run beside Snakemake count for none.
+    to come then, by rule; jobs that run beside Snakemake count for none. `critical_path_s` is the
+    longest chain of runtimes of jobs that have ended: no number of pilots is faster than that.
     """
 
     after: Mapping[str, Mapping[JobClass, int]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class UpcomingWork:
     since: Mapping[JobClass, int] = field(default_factory=dict)
     rules: Mapping[str, RuleAhead] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)
+    critical_path_s: float = 0.0
 
     @cached_property
     def to_come(self) -> int:

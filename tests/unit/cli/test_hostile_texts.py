@@ -19,8 +19,8 @@ from snakemake_executor_plugin_osgpilot.doctor import findings
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher
 from snakemake_executor_plugin_osgpilot.executor.fallback import _PlainSlurm
-from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
-from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
+from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.explain.gather import Heard
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
@@ -256,7 +256,7 @@ def log():
     logger.removeHandler(handler)
 
 
-EXECUTORS = (Executor, Dispatcher, OnThisMachine, _PlainSlurm)
+EXECUTORS = (OSPoolExecutor, Dispatcher, LocalExecutor, _PlainSlurm)
 
 
 def told_by(kind, job, msg, **more):
@@ -285,7 +285,7 @@ def test_a_group_that_fails_is_told_with_its_rules_its_message_and_its_log(kind,
     told_by(kind, group, message, aux_logs=["slurm.log", None])
     assert "None" not in log()
     assert "group job g (map, sort): " in log()
-    assert (message or "a reason that is not known") in log()
+    assert (message or "an unknown reason") in log()
     assert "log: slurm.log" in log()
     assert "external_jobid: 42" in log()
     assert log().count("rule map") == 2

@@ -17,7 +17,7 @@ from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
 
 
 class Inner:
-    """An executor inside of ours; notes what it is told."""
+    """An executor inside of ours that records its calls."""
 
     def __init__(self, workflow=None, logger=None, serves=None, share=None):
         self.workflow, self.logger, self.serves = workflow, logger, serves
@@ -66,7 +66,7 @@ def opened(monkeypatch, tmp_path):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(executor, "Executor", Ospool)
+    monkeypatch.setattr(executor, "OSPoolExecutor", Ospool)
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
     monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None, project=""))
@@ -98,18 +98,18 @@ def dispatcher(*given, said=None, **settings):
     return dispatch.Dispatcher(workflow, SimpleNamespace(info=say, warning=say))
 
 
-def test_every_job_goes_where_its_rule_goes(opened):
+def test_each_job_goes_where_its_rule_is_routed(opened):
     both = [*jobs("map", 2), *jobs("merge", ospool=False)]
     dispatcher(*both).run_jobs(both)
     assert [one.ran for one in opened] == [["map", "map"], ["merge"]]
 
 
-def test_a_workflow_with_nothing_to_do_ends_at_once(opened):
+def test_a_workflow_without_jobs_ends_at_once(opened):
     dispatcher()
     assert [one.ended for one in opened] == [1]
 
 
-def test_what_goes_to_the_ospool_is_checked_before_anything_goes_out(opened):
+def test_ospool_jobs_are_checked_before_any_job_is_submitted(opened):
     both = [*jobs("map"), *jobs("merge", ospool=False)]
     ours = dispatcher(*both)
     ours.run_jobs(both[1:])
@@ -118,7 +118,7 @@ def test_what_goes_to_the_ospool_is_checked_before_anything_goes_out(opened):
     assert opened[0].begun == 1
 
 
-def test_another_project_has_an_executor_of_its_own(opened):
+def test_each_project_has_its_own_executor(opened):
     said = []
     both = [*jobs("map"), *jobs("other", osg_project="Theirs")]
     dispatcher(*both, said=said).run_jobs(both)
@@ -148,13 +148,13 @@ def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_sa
     assert mine.share is not shared.share
 
 
-def test_a_project_that_the_environment_names_is_not_another_one(opened, monkeypatch):
+def test_a_project_from_the_environment_is_the_main_project(opened, monkeypatch):
     monkeypatch.setenv("OSG_PROJECT_NAME", "Mine")
     dispatcher(*jobs("map"), *jobs("other", osg_project="Mine"), project=None)
     assert len(opened) == 1
 
 
-def test_everybody_who_looks_ahead_hears_how_jobs_ended(opened):
+def test_all_ospool_executors_are_notified_when_jobs_end(opened):
     given = [*jobs("map"), *jobs("other", osg_project="Theirs"), *jobs("merge", ospool=False)]
     ours = dispatcher(*given)
     ours.handle_job_success(given[2])
@@ -163,7 +163,7 @@ def test_everybody_who_looks_ahead_hears_how_jobs_ended(opened):
     assert [one.failed for one in opened if one.serves] == [["map"], ["map"]]
 
 
-def test_a_mistake_that_a_checkpoint_brings_fails_its_jobs_alone(opened):
+def test_an_error_in_rules_of_a_checkpoint_fails_only_their_jobs(opened):
     first = jobs("map")
     ours = dispatcher(*first)
     late = FailingJob("late", resources={"ospool": "maybe"})
@@ -174,20 +174,20 @@ def test_a_mistake_that_a_checkpoint_brings_fails_its_jobs_alone(opened):
     assert opened[0].ran == ["map"]
 
 
-def test_a_mistake_at_the_start_is_one_line_and_leaves_nothing(opened):
+def test_an_error_at_the_start_is_one_line_and_leaves_nothing(opened):
     with pytest.raises(ApiError, match=r"^osgpilot: rule map: the resource ospool is 3"):
         dispatcher(*jobs("map", ospool=3))
     assert [one.ended for one in opened] == [1]
 
 
 @pytest.mark.parametrize("setting", [{"offload": "maybe"}])
-def test_a_setting_that_cannot_be_is_told_before_a_run_is_begun(opened, setting):
+def test_an_invalid_setting_is_reported_before_a_run_starts(opened, setting):
     with pytest.raises(ApiError, match="--osgpilot-offload 'maybe' is not auto, always, never"):
         dispatcher(*jobs("map"), **setting)
     assert opened == []
 
 
-def test_all_are_ended_whatever_happens_to_one(opened):
+def test_all_executors_are_ended_even_if_one_fails(opened):
     ours = dispatcher(*jobs("map"), *jobs("merge", ospool=False))
     opened[0].trouble = OSError("no disk")
     with pytest.raises(OSError, match="no disk"):
@@ -198,7 +198,7 @@ def test_all_are_ended_whatever_happens_to_one(opened):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("end", ["cancel", "shutdown"])
-def test_another_interrupt_does_not_cut_the_end_short(opened, monkeypatch, end, number):
+def test_a_second_interrupt_does_not_abort_the_shutdown(opened, monkeypatch, end, number):
     said = []
     made = dispatcher(*jobs("map", 300), said=said)
     (inner,) = opened

@@ -1,4 +1,4 @@
-"""Where else jobs can run, and how the Slurm plugin's executor is told."""
+"""The fallback, and the options of the Slurm plugin's executor."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from snakemake.settings.types import SharedFSUsage, StorageSettings
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor import fallback
-from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
+from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 
 
@@ -38,12 +38,14 @@ def machine(monkeypatch):
         ("none", True, True, None, False),
     ],
 )
-def test_what_is_there_and_what_was_named(machine, named, plugin, sbatch, place, takes_any):
+def test_fallback_depends_on_setting_plugin_and_sbatch(
+    machine, named, plugin, sbatch, place, takes_any
+):
     machine(plugin=plugin, sbatch=sbatch)
     assert fallback.choose(named) == (place, takes_any)
 
 
-def test_what_was_named_has_to_be_there(machine):
+def test_a_fallback_that_the_user_names_must_be_available(machine):
     machine(plugin=False)
     with pytest.raises(InputError, match="needs snakemake-executor-plugin-slurm"):
         fallback.choose("slurm")
@@ -85,13 +87,13 @@ def arguments(executor=None, **resources):
     return next(executor.get_account_arg(job)) + executor.get_partition_arg(job)
 
 
-def test_the_site_file_says_what_a_job_does_not():
+def test_site_options_apply_unless_a_job_overrides_them():
     assert arguments() == " -A 'abc 1' -p normal --qos=high --constraint=avx2"
     assert arguments(slurm_account="x") == " -A theirs -p normal --qos=high --constraint=avx2"
     assert arguments(slurm_partition="x", qos="x") == " -A 'abc 1' -p theirs --constraint=avx2"
 
 
-def test_on_another_cluster_the_site_file_means_nothing():
+def test_site_options_do_not_apply_to_another_cluster():
     assert arguments(slurm_cluster="far") == " -A theirs -p theirs"
 
 
@@ -103,7 +105,7 @@ def test_without_accounting_no_account_is_guessed():
     assert arguments(executor) == " -A theirs -p theirs"
 
 
-def test_the_plugin_sees_jobs_in_hidden_partitions_whatever_a_user_filters():
+def test_squeue_of_the_plugin_ignores_the_users_filters():
     environment = {"SQUEUE_PARTITION": "long", "SQUEUE_STATES": "PD", "PATH": "/bin"}
     fallback._see_all_jobs(environment)
     assert environment == {"SQUEUE_ALL": "1", "PATH": "/bin"}
@@ -121,14 +123,14 @@ def ran(monkeypatch):
     return calls
 
 
-def test_cancelling_stops_submitting_first_and_goes_by_name(ran):
+def test_cancelling_stops_submissions_first_and_selects_by_name(ran):
     executor = Slurm()
     executor.cancel_jobs([])
     assert executor.order == [("stop", {"wait": True, "cancel_futures": True})]
     assert [argv[:2] for argv in ran] == [["scancel", "--jobname=uuid"]]
 
 
-def test_an_end_cancels_only_what_is_left(ran):
+def test_shutdown_cancels_only_if_jobs_are_left(ran):
     executor = Slurm()
     executor.shutdown()
     assert ran == []
@@ -137,7 +139,7 @@ def test_an_end_cancels_only_what_is_left(ran):
     assert len(ran) == 1
 
 
-def test_jobs_that_could_not_be_cancelled_are_told_of(monkeypatch):
+def test_jobs_that_could_not_be_cancelled_are_reported(monkeypatch):
     def deaf(argv, timeout_s):
         raise OutcomeUnknownError("`scancel` gave no answer")
 
@@ -148,7 +150,7 @@ def test_jobs_that_could_not_be_cancelled_are_told_of(monkeypatch):
     assert "remove them with: scancel --jobname=uuid" in said[0]
 
 
-def test_jobs_elsewhere_see_the_working_folder_and_nothing_else_more():
+def test_fallback_jobs_share_the_working_folder_only():
     before = StorageSettings(shared_fs_usage=frozenset())
     after = fallback._on_shared_folders(before).shared_fs_usage
     assert SharedFSUsage.INPUT_OUTPUT in after
@@ -157,7 +159,7 @@ def test_jobs_elsewhere_see_the_working_folder_and_nothing_else_more():
     assert not before.shared_fs_usage
 
 
-class Here(OnThisMachine):
+class Here(LocalExecutor):
     """Runs shell commands in place of Snakemake."""
 
     def __init__(self, cores, finished, failed):
@@ -208,7 +210,7 @@ def test_jobs_here_share_the_cores(tmp_path):
     assert failed == []
 
 
-def test_a_job_that_fails_here_is_told_with_its_exit_status():
+def test_a_job_that_fails_here_is_reported_with_its_exit_status():
     finished, failed = [], []
     executor = Here(1, finished, failed)
     executor.run_job(HereJob(threads=1, command="exit 3"))
@@ -216,7 +218,7 @@ def test_a_job_that_fails_here_is_told_with_its_exit_status():
     assert failed[0].error == "exit status 3 on this machine\n"
 
 
-def test_cancelling_here_ends_what_runs_and_starts_nothing_more(tmp_path):
+def test_cancelling_here_ends_running_jobs_and_starts_no_more(tmp_path):
     finished, failed = [], []
     executor = Here(1, finished, failed)
     begun = tmp_path / "begun"

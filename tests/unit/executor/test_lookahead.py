@@ -1,4 +1,4 @@
-"""What the DAG says about the jobs to come."""
+"""Upcoming jobs from the DAG."""
 
 from dataclasses import dataclass, field
 
@@ -44,10 +44,10 @@ def look(clock, *jobs, class_of=lambda job: SMALL):
     return Lookahead(FakeDag(*jobs), clock, class_of)
 
 
-def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock):
+def test_a_job_that_waits_for_one_is_listed_after_it(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]))
-    lookahead.handed_over(first, "000001", SMALL)
+    lookahead.add(first, "000001", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"000001": {SMALL: 1}}
     assert lookahead.ahead.soon({"000001": 1190.0}) == (UpcomingGroup(SMALL, 1, 1200),)
@@ -57,78 +57,78 @@ def test_a_job_that_follows_one_at_the_access_point_is_known_to_follow_it(clock)
 def test_many_jobs_may_wait_for_one(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, *(FakeJob(f"map{n}", [first]) for n in range(100)))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({"1": 1190.0}) == (UpcomingGroup(SMALL, 100, 1200),)
 
 
-def test_a_job_that_gathers_comes_when_the_others_are_through(clock):
+def test_a_job_that_waits_for_many_is_listed_as_gathered(clock):
     parts = [FakeJob(f"part{n}") for n in range(1000)]
     lookahead = look(clock, *parts, FakeJob("gather", parts))
     for number, part in enumerate(parts):
-        lookahead.handed_over(part, str(number), SMALL)
+        lookahead.add(part, str(number), SMALL)
     lookahead.walk()
     assert lookahead.ahead.gathered == {SMALL: 1}
     assert lookahead.ahead.later == 0
 
 
-def test_what_is_further_off_is_only_counted(clock):
+def test_jobs_further_downstream_are_only_counted(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second, FakeJob("third", [second]))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.later == 1
 
 
-def test_local_jobs_are_looked_through(clock):
+def test_dependencies_through_local_jobs_are_followed(clock):
     first = FakeJob("first")
     local = FakeJob("local", [first], is_local=True)
     lookahead = look(clock, first, local, FakeJob("second", [local]))
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.after == {"1": {SMALL: 1}}
 
 
-def test_a_job_whose_needs_cannot_be_known_yet_is_not_guessed(clock):
+def test_a_job_with_unknown_resources_is_only_counted(clock):
     first = FakeJob("first")
     lookahead = look(clock, first, FakeJob("second", [first]), class_of=lambda job: None)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert (lookahead.ahead.after, lookahead.ahead.later) == ({}, 1)
 
 
-def test_finished_jobs_are_neither_to_come_nor_waited_for(clock):
+def test_finished_jobs_are_neither_upcoming_nor_waited_for(clock):
     first = FakeJob("first")
     second = FakeJob("second", [first])
     lookahead = look(clock, first, second)
-    lookahead.handed_over(first, "1", SMALL)
-    lookahead.finished(first, 10.0)
-    lookahead.handed_over(second, "2", SMALL)
+    lookahead.add(first, "1", SMALL)
+    lookahead.finished(first, "", 10.0)
+    lookahead.add(second, "2", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == ()
     assert lookahead.ahead.later == 0
 
 
 @pytest.mark.parametrize(("keep_going", "later"), [(True, 1), (False, 0)])
-def test_what_a_failure_prevents_is_not_to_come(clock, keep_going, later):
+def test_jobs_downstream_of_a_failure_are_not_upcoming(clock, keep_going, later):
     good, bad = FakeJob("good"), FakeJob("bad")
     good_2, bad_2 = FakeJob("good 2", [good]), FakeJob("bad 2", [bad])
     good_3, bad_3 = FakeJob("good 3", [good_2]), FakeJob("bad 3", [bad_2, good_2])
     dag = FakeDag(good, bad, good_2, bad_2, good_3, bad_3)
     lookahead = Lookahead(dag, clock, lambda job: SMALL, keep_going=keep_going)
-    lookahead.handed_over(good, "1", SMALL)
-    lookahead.handed_over(bad, "2", SMALL)
+    lookahead.add(good, "1", SMALL)
+    lookahead.add(bad, "2", SMALL)
     lookahead.failed(bad)
     lookahead.walk()
     assert lookahead.ahead.after == ({"1": {SMALL: 1}} if keep_going else {})
     assert lookahead.ahead.later == later
 
 
-def test_a_job_that_is_tried_again_is_to_come(clock):
+def test_a_job_that_is_retried_is_upcoming(clock):
     job = FakeJob("job", restart_times=1)
     lookahead = look(clock, job)
-    lookahead.handed_over(job, "1", SMALL)
+    lookahead.add(job, "1", SMALL)
     lookahead.failed(job)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
@@ -138,22 +138,25 @@ def test_the_critical_path_is_the_longest_chain_of_runtimes(clock):
     short, long = FakeJob("short"), FakeJob("long")
     last = FakeJob("last", [short, long])
     lookahead = look(clock, short, long, last)
+    path_s = []
     for job, runtime_s in ((short, 5.0), (long, 60.0), (last, 7.0)):
-        lookahead.finished(job, runtime_s)
-    assert lookahead.critical_path_s == 67.0
+        lookahead.finished(job, "", runtime_s)
+        lookahead.walk()
+        path_s.append(lookahead.ahead.critical_path_s)
+    assert path_s == [5.0, 60.0, 67.0]
 
 
-def test_what_was_handed_over_since_the_walk_is_not_to_come_any_more(clock):
+def test_jobs_handed_over_since_the_walk_are_not_upcoming(clock):
     first, second = FakeJob("first"), FakeJob("second")
     gather = FakeJob("gather", [first, second])
     lookahead = look(clock, first, second, gather)
-    lookahead.handed_over(first, "1", SMALL)
-    lookahead.handed_over(second, "2", SMALL)
+    lookahead.add(first, "1", SMALL)
+    lookahead.add(second, "2", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == (UpcomingGroup(SMALL, 1, None),)
-    lookahead.finished(first, 1.0)
-    lookahead.finished(second, 1.0)
-    lookahead.handed_over(gather, "3", SMALL)
+    lookahead.finished(first, "", 1.0)
+    lookahead.finished(second, "", 1.0)
+    lookahead.add(gather, "3", SMALL)
     lookahead.walk()
     assert lookahead.ahead.soon({}) == ()
 
@@ -163,7 +166,7 @@ def test_the_dag_is_not_walked_again_at_once(clock):
     second = FakeJob("second", [first])
     dag = FakeDag(first, second)
     lookahead = Lookahead(dag, clock, lambda job: SMALL)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     dag.jobs.append(FakeJob("third", [second]))
     lookahead.walk()
@@ -173,13 +176,13 @@ def test_the_dag_is_not_walked_again_at_once(clock):
     assert lookahead.ahead.later == 1
 
 
-def test_jobs_further_off_are_taken_to_ask_for_what_others_of_their_rule_do(clock):
+def test_resources_are_evaluated_once_per_rule_further_downstream(clock):
     asked = []
     first, second = FakeJob("first"), FakeJob("map")
     second.after = [first]
     thirds = [FakeJob("plot", [second]) for _ in range(5)]
     lookahead = look(clock, first, second, *thirds, class_of=lambda job: asked.append(job) or SMALL)
-    lookahead.handed_over(first, "1", SMALL)
+    lookahead.add(first, "1", SMALL)
     lookahead.walk()
     assert lookahead.ahead.later == 5
     assert lookahead.ahead.further == {SMALL: 5}
@@ -200,14 +203,14 @@ def test_the_longest_chain_is_that_of_the_longest_runtimes(clock):
     assert lookahead.ahead.chain == {kinds["long"]: 1, kinds["short"]: 1}
 
 
-def test_the_longest_chain_is_looked_for_again_when_a_tenth_of_the_jobs_is_done(clock):
+def test_the_longest_chain_is_updated_after_a_tenth_of_the_jobs(clock):
     jobs = [FakeJob("job")]
     for _ in range(19):
         jobs.append(FakeJob("job", [jobs[-1]]))
     lookahead = look(clock, *jobs)
     for done, chain in ((0, 20), (1, 20), (2, 18), (3, 18), (4, 16)):
         for job in jobs[:done]:
-            lookahead.finished(job, 1.0)
+            lookahead.finished(job, "", 1.0)
         clock.at_s += 60
         lookahead.walk()
         assert lookahead.ahead.chain == {SMALL: chain}

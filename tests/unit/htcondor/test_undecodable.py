@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import (
 )
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.resources import Request
-from snakemake_executor_plugin_osgpilot.staging.label import label
+from snakemake_executor_plugin_osgpilot.staging.job_identity import label
 from unit.journal.test_journal import CLASS, SEAT
 
 EVENTS = b"""\

@@ -104,7 +104,7 @@ def test_every_rule_gets_a_line_with_numbers():
     ]
 
 
-def test_a_figure_is_an_expectation_only_where_a_rule_was_seen():
+def test_core_hours_are_a_limit_until_a_rule_was_measured():
     said = []
     two = (*jobs("map", 300, runtime=10), *jobs("plot", 300))
     routes(*two, said=said, seen={"map": 36.0}).decide()
@@ -114,13 +114,13 @@ def test_a_figure_is_an_expectation_only_where_a_rule_was_seen():
     ]
 
 
-def test_local_rules_are_snakemakes_own_business():
+def test_local_rules_are_not_routed():
     found = routes(FakeJob("all", is_local=True))
     found.decide()
     assert found.by_rule == {}
 
 
-def test_what_a_rule_took_before_counts_more_than_what_it_says():
+def test_measured_times_override_runtime():
     few = jobs("map", 10, runtime=600)
     found, slow = routes(*few, seen={"map": 60.0}), routes(*few)
     found.decide()
@@ -159,13 +159,13 @@ def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "tie", ["container_image", "htcondor_rank", "classad_Why", "osgpilot_pilot_cores"]
 )
-def test_what_only_pilots_honour_keeps_a_rule_in_the_ospool(tie):
+def test_resources_for_pilots_keep_a_rule_in_the_ospool(tie):
     found = routes(*jobs("plot", **{tie: "4"}))
     found.decide()
     assert places(found) == {"plot": Where.OSPOOL}
 
 
-def test_a_decision_stays_when_there_is_less_to_do():
+def test_a_decision_stays_when_jobs_finish():
     found = routes(*jobs("map", 4000))
     found.decide()
     found.dag.jobs = jobs("map") + jobs("late")
@@ -173,7 +173,7 @@ def test_a_decision_stays_when_there_is_less_to_do():
     assert places(found) == {"map": Where.OSPOOL, "late": Where.SLURM}
 
 
-def test_a_checkpoint_brings_new_rules():
+def test_new_rules_of_a_checkpoint_are_routed():
     found = routes(*jobs("map"))
     found.decide()
     late = jobs("late", 500)
@@ -197,17 +197,17 @@ def test_the_order_of_the_dag_does_not_matter(data):
     assert first.by_rule == second.by_rule
 
 
-def test_rules_of_a_group_go_together():
+def test_rules_of_a_group_have_the_same_route():
     found = routes(*jobs("sort", group="g"), *jobs("merge", group="g", ospool=True), *jobs("x"))
     found.decide()
     assert places(found) == {"sort": Where.OSPOOL, "merge": Where.OSPOOL, "x": Where.SLURM}
     assert str(found.by_rule["sort"]).startswith("rules merge and sort (grouped) -> OSPool")
 
 
-SAME = "those of a group go the same way"
+SAME = "rules of a group have the same route"
 
 
-def test_a_group_cannot_go_two_ways():
+def test_a_group_with_conflicting_hints_is_rejected():
     for other in (False, "auto"):
         said = refused(*jobs("a", 1, "g", ospool=True), *jobs("b", 1, "g", ospool=other))
         assert said == "rules a and b (grouped) do not agree on the resource ospool: " + SAME
@@ -216,7 +216,7 @@ def test_a_group_cannot_go_two_ways():
     assert said == "rules a and b (grouped) do not agree on the resource osg_project: " + SAME
 
 
-def test_a_rule_that_joins_a_group_later_goes_its_way():
+def test_a_rule_that_joins_a_group_later_takes_its_route():
     found = routes(*jobs("a", 900, "g"))
     found.decide()
     found.dag.jobs = jobs("a", 1, "g") + jobs("b", 1, "g")
@@ -228,13 +228,13 @@ def test_a_rule_that_joins_a_group_later_goes_its_way():
 
 
 @pytest.mark.parametrize("value", ["maybe", 3, 1, 0.5, TBDString()])
-def test_a_hint_has_to_be_one(value):
+def test_an_invalid_hint_is_rejected(value):
     said = refused(*jobs("map", ospool=value))
     assert said.startswith(f"rule map: the resource ospool is {value!r}; it has to be True, False")
 
 
 @pytest.mark.parametrize("value", ['x" || true', "", "a b", "-x"])
-def test_a_project_has_to_be_one(value):
+def test_an_invalid_project_is_rejected(value):
     said = refused(*jobs("map", ospool=True, osg_project=value))
     assert said.startswith(f"rule map: the resource osg_project {value!r} cannot be used")
 
@@ -247,12 +247,12 @@ def test_pilot_sharing_has_to_be_one_of_its_values(value):
     )
 
 
-def test_jobs_of_a_rule_have_to_say_the_same():
+def test_jobs_of_a_rule_must_agree():
     said = refused(*jobs("map", 2, ospool=True), *jobs("map", 2, ospool=False))
     assert "rule map: the resource ospool has to be the same for all of its jobs" in said
 
 
-def test_jobs_that_were_not_looked_at_have_to_say_the_same_too():
+def test_jobs_outside_the_sample_must_agree_too():
     found = routes(*jobs("map", 100))
     found.decide()
     found.check(FakeJob("map"))
@@ -260,7 +260,7 @@ def test_jobs_that_were_not_looked_at_have_to_say_the_same_too():
         found.check(FakeJob("map", resources={"ospool": False}))
 
 
-def test_nothing_is_decided_when_something_is_wrong():
+def test_an_error_leaves_no_decision():
     said = []
     found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"), said=said)
     with pytest.raises(InputError):
@@ -268,7 +268,7 @@ def test_nothing_is_decided_when_something_is_wrong():
     assert (found.by_rule, said) == ({}, [])
 
 
-def test_a_rule_has_a_project_of_its_own():
+def test_a_rule_can_have_its_own_project():
     found = routes(*jobs("map", 900, osg_project="Other"), *jobs("x", 900))
     found.decide()
     assert found.by_rule["map"].project == "Other"

@@ -37,7 +37,7 @@ def ways(offload=Offload.AUTO, fallback=SLURM, policy=SITE, **more):
 
 
 AUTO, ALWAYS, NEVER = ways(), ways(Offload.ALWAYS), ways(Offload.NEVER)
-TO_OSPOOL = "it says ospool=True"
+TO_OSPOOL = "it sets ospool=True"
 
 DECISIONS = {
     # what a workflow says as a whole
@@ -53,7 +53,7 @@ DECISIONS = {
     ),
     "a rule may not want it": (
         rule(hint=Hint.NO), ALWAYS, SLURM,
-        "it says ospool=False; 4,000 jobs, up to 4,000 core-hours",
+        "it sets ospool=False; 4,000 jobs, up to 4,000 core-hours",
     ),
     "a rule may want to be looked at": (
         (rule(hint=Hint.AUTO), NEVER, OSPOOL, "4,000 jobs, up to 4,000 core-hours")
@@ -113,13 +113,13 @@ DECISIONS = {
     ),
     "unless the rule insists": (
         rule(memory_mb=90_000, hint=Hint.YES), ways(policy=SMALL_SITE), None,
-        "it says ospool=True, but no pilot can run it: it needs 1 core, 90000 MB, 60 min; the "
+        "it sets ospool=True, but no pilot can run it: it needs 1 core, 90000 MB, 60 min; the "
         "nearest pilot (compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 26000 MB of "
         "memory",
     ),
     "or runs too long": (
         rule(hours=10, hint=Hint.YES), ways(policy=SMALL_SITE), None,
-        "it says ospool=True, but no pilot can run it: it needs 1 core, 2048 MB, 1200 min; the "
+        "it sets ospool=True, but no pilot can run it: it needs 1 core, 2048 MB, 1200 min; the "
         "nearest pilot (compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 491 min of life",
     ),
     "or there is no other place": (
@@ -131,27 +131,27 @@ DECISIONS = {
         rule(gpus=1), ways(fallback=LOCAL, takes_any=False, policy=SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
         "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs; install "
-        "snakemake-executor-plugin-slurm to have it run as plain Slurm jobs, or say ospool=False "
-        "to have it run on this machine",
+        "snakemake-executor-plugin-slurm to run it as plain Slurm jobs, or set ospool=False "
+        "to run it on this machine",
     ),
     "or it has what only HTCondor honours": (
         rule(gpus=1, tied_to="container_image"), ways(policy=SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
         "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs; it has "
-        "container_image, which is for pilots: say ospool=False to have it run without",
+        "container_image, which is for pilots: set ospool=False to run it without",
     ),
     "a rule that wants none of that says so": (
         rule(gpus=1, tied_to="container_image", hint=Hint.NO), ways(policy=SMALL_SITE), SLURM,
-        "it says ospool=False; 4,000 jobs, up to 4,000 core-hours; without its "
+        "it sets ospool=False; 4,000 jobs, up to 4,000 core-hours; without its "
         "container_image, which is for pilots",
     ),
     "a rule that asks for it runs on this machine": (
         rule(jobs=1, hint=Hint.NO), ways(fallback=LOCAL, takes_any=False), LOCAL,
-        "it says ospool=False; 1 job, up to 1 core-hour",
+        "it sets ospool=False; 1 job, up to 1 core-hour",
     ),
     "a rule cannot leave where there is no other place": (
         rule(hint=Hint.NO), ways(fallback=None), None,
-        "it says ospool=False, but --osgpilot-fallback none leaves the OSPool alone",
+        "it sets ospool=False, but --osgpilot-fallback none allows only the OSPool",
     ),
 }  # fmt: skip
 
@@ -189,7 +189,7 @@ any_ways = st.builds(
 
 
 @given(facts, any_ways)
-def test_a_hint_wins_or_is_refused_and_is_never_ignored(rule_facts, given_ways):
+def test_a_hint_is_followed_or_rejected_and_never_ignored(rule_facts, given_ways):
     where = route(rule_facts, given_ways).where
     if rule_facts.hint is Hint.YES:
         assert where in (OSPOOL, None)

@@ -135,10 +135,9 @@ class One(SimpleNamespace):
 def test_a_run_remembers_what_jobs_needed_across_those_that_ran_elsewhere():
     first, second, local, last = (One(name=name) for name in "abcd")
     kin = JobDependencies(Dag({local: [first, second], last: [local]}))
-    for key, job in (("1", first), ("2", second), ("3", last)):
-        kin.handed_over(job, key)
-    assert kin.told() == [{"kind": "needed", "needs": ["1", "2"], "jobs": ["3"]}]
-    assert kin.told() == []
+    needed = kin.of([(first, "1"), (second, "2"), (last, "3")])
+    assert needed == [{"kind": "needed", "needs": ["1", "2"], "jobs": ["3"]}]
+    assert kin.of([]) == []
 
 
 # a workflow

@@ -39,23 +39,23 @@ def command(text, **module_globals):
     return _command(job(text, **module_globals), ResourceList(fromdict={"mem_mb": 5}))
 
 
-def test_a_command_knows_its_job():
+def test_a_command_can_use_values_of_its_job():
     text = "{input.first:q} {output} {params.k[1]} {wildcards.w} {log} {threads} {resources.mem_mb}"
     assert command(text + " {rule} {jobid} {{x}}") == "'in put' a b x y v log 2 5 r 7 {x}"
 
 
-def test_a_command_knows_the_names_of_its_own_snakefile():
+def test_a_command_can_use_names_of_its_own_snakefile():
     names = {"config": {"who": "module"}, "name": "mine", "string": "s", "job": "j", "input": "no"}
     text = "{config[who]} {name} {string} {job} {input}"
     assert command(text, **names) == "module mine s j in put"
 
 
-def test_a_name_that_is_none_is_told_with_its_rule():
+def test_an_unknown_name_is_reported_with_its_rule():
     with pytest.raises(InputError, match=r"rule r: its command cannot be formatted: .*'nobody'"):
         command("{nobody}")
 
 
-def test_an_output_that_is_updated_goes_there_if_it_is_here(tmp_path, monkeypatch):
+def test_an_existing_update_output_is_an_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     updating = job(outputs=[File("log.txt", "update"), File("new")])
     assert needed_from_outside(updating) == ["in put"]
@@ -65,14 +65,14 @@ def test_an_output_that_is_updated_goes_there_if_it_is_here(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("flag", ["temp", "pipe", "service"])
-def test_what_only_members_of_a_group_use_stays_there(flag):
+def test_files_used_only_within_a_group_do_not_return(flag):
     group = SimpleNamespace(is_group=lambda: True, output=["kept"])
     assert stays_within(group, File("x", flag))
     assert not stays_within(group, File("kept", flag))
     assert not stays_within(group, File("x"))
 
 
-def test_an_absolute_path_below_the_working_folder_is_to_be_a_relative_one(tmp_path, monkeypatch):
+def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="write data/x, relative to the working folder"):
         check_places(job(), [str(tmp_path / "data/x")])

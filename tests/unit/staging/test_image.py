@@ -38,12 +38,12 @@ def test_urls_are_left_to_htcondor(images, said, url):
         ("a\n+Evil=1", "not allowed"),
     ],
 )
-def test_what_htcondor_cannot_use_is_refused(images, name, complaint):
+def test_images_that_htcondor_cannot_use_are_rejected(images, name, complaint):
     with pytest.raises(InputError, match=complaint):
         images.find(name)
 
 
-def test_a_file_is_found_from_the_working_folder_and_told_once(images, said, tmp_path):
+def test_a_relative_image_is_found_and_logged_once(images, said, tmp_path):
     path = tmp_path / "tools.sif"
     for name in ("tools.sif", str(path), "tools.sif", f"file://{path}"):
         assert images.find(name) == Image(str(path), size_mb=2)
@@ -52,7 +52,7 @@ def test_a_file_is_found_from_the_working_folder_and_told_once(images, said, tmp
     assert images.find("") == NO_IMAGE
 
 
-def test_it_is_told_how_an_image_travels_to_pilots_from_this_access_point(images, said):
+def test_the_transfer_method_of_an_image_is_logged(images, said):
     images.way = "once to a pilot"
     images.find("tools.sif")
     assert said[0].endswith("is sent once to a pilot")

@@ -25,14 +25,14 @@ def appear(paths: list[str]) -> None:
         Path(path).touch()
 
 
-def test_a_job_whose_outputs_are_seen_is_not_kept(paths):
+def test_a_job_with_visible_outputs_does_not_wait(paths):
     appear(paths)
     late = LatencyWait(5)
     assert not late.keeps(Job("1", "r", REQUEST), paths, now_s=0)
     assert not late.is_due(100)
 
 
-def test_no_job_waits_for_another(paths):
+def test_jobs_wait_independently(paths):
     late = LatencyWait(5)
     jobs = {key: Job(key, "r", REQUEST) for key in "12"}
     assert all(late.keeps(job, [path], 0) for job, path in zip(jobs.values(), paths, strict=True))
@@ -44,21 +44,21 @@ def test_no_job_waits_for_another(paths):
     assert late.due(LOOK_EVERY_S) == {"1": jobs["1"]}
 
 
-def test_a_job_is_waited_for_until_its_own_time_is_over(paths):
+def test_a_job_waits_until_its_own_deadline(paths):
     late, job = LatencyWait(5), Job("1", "r", REQUEST)
     assert late.keeps(job, paths, now_s=10)
     assert late.keeps(job, paths, now_s=14.9)
     assert not late.keeps(job, paths, now_s=15)
 
 
-def test_a_job_that_runs_again_is_waited_for_anew(paths):
+def test_a_job_that_runs_again_gets_a_new_deadline(paths):
     late, job = LatencyWait(5), Job("1", "r", REQUEST)
     assert late.keeps(job, paths, now_s=0)
     assert not late.keeps(job, paths, now_s=5)
     assert late.keeps(job, paths, now_s=6)
 
 
-def test_what_cannot_be_looked_at_is_not_seen_and_ends_nothing(paths):
+def test_an_inaccessible_path_counts_as_missing(paths):
     appear(paths)
     Path(paths[1]).unlink()
     Path(paths[1]).symlink_to("b")

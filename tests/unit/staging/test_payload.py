@@ -1,4 +1,4 @@
-"""What travels with a job, how it runs there, and what is put in place afterwards.
+"""Files that travel with a job, its run by wrapper.sh, and the commit of its outputs.
 
 The wrapper runs for real, in an empty folder that holds what HTCondor would have brought.
 """
@@ -82,7 +82,7 @@ def job(command, **files):
     return Payload((STRICT + command + "\n",), "bash", **lists)
 
 
-def test_inputs_go_out_and_outputs_come_back(bench):
+def test_inputs_are_sent_and_outputs_returned(bench):
     (bench.workdir / "data").mkdir()
     (bench.workdir / "data" / "in.txt").write_text("hello")
     payload = job(
@@ -97,7 +97,7 @@ def test_inputs_go_out_and_outputs_come_back(bench):
     assert (bench.workdir / "logs/x.log").read_text() == "note\n"
 
 
-def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
+def test_a_job_killed_with_its_pilot_may_run_again(bench):
     """HTCondor's starter can outlive what it has started, by long enough to report its end."""
     payload = job("echo half > out.txt; kill -KILL $PPID; sleep 0.1", outputs=("out.txt",))
     assert bench.execute(payload) == -signal.SIGKILL
@@ -106,7 +106,7 @@ def test_a_job_that_is_killed_with_its_pilot_is_no_failure_of_its_rule(bench):
         bench.commit(payload)
 
 
-def test_a_command_that_is_killed_alone_has_failed(bench):
+def test_a_command_that_is_killed_alone_fails(bench):
     """It may have taken too much memory of the node."""
     payload = job("kill -KILL $$", outputs=("out.txt",))
     assert bench.execute(payload) == 128 + signal.SIGKILL
@@ -129,7 +129,7 @@ def test_a_command_that_fails_on_a_full_disk_runs_again(bench, monkeypatch):
     on_a_disk_with(bench, monkeypatch, 255)
     payload = job("exit 3", outputs=("out.txt",))
     assert bench.execute(payload) == NODE_AT_FAULT
-    with pytest.raises(IncompleteOutputError, match="want of room on the node's disk"):
+    with pytest.raises(IncompleteOutputError, match="because the node's disk was full"):
         bench.commit(payload)
 
 
@@ -141,7 +141,7 @@ def test_a_job_that_cannot_be_unpacked_on_a_full_disk_runs_again(bench, monkeypa
         bench.commit(payload)
 
 
-def test_a_command_that_fails_where_there_is_room_has_failed_by_itself(bench, monkeypatch):
+def test_a_command_that_fails_with_free_disk_space_fails_for_good(bench, monkeypatch):
     on_a_disk_with(bench, monkeypatch, 256)
     payload = job(f"exit {NODE_AT_FAULT}")
     assert bench.execute(payload) == NODE_AT_FAULT
@@ -149,7 +149,7 @@ def test_a_command_that_fails_where_there_is_room_has_failed_by_itself(bench, mo
         bench.commit(payload)
 
 
-def test_a_command_that_succeeds_on_a_full_disk_has_succeeded(bench, monkeypatch):
+def test_a_command_that_succeeds_on_a_full_disk_succeeds(bench, monkeypatch):
     on_a_disk_with(bench, monkeypatch, 1)
     payload = job("echo 1 > out.txt", outputs=("out.txt",))
     assert bench.execute(payload) == 0
@@ -157,7 +157,7 @@ def test_a_command_that_succeeds_on_a_full_disk_has_succeeded(bench, monkeypatch
     assert (bench.workdir / "out.txt").read_text() == "1\n"
 
 
-def test_a_container_that_cannot_be_entered_is_no_job_that_was_killed(bench):
+def test_a_container_that_fails_to_start_is_not_a_kill(bench):
     payload = job("true")
     bench.execute(payload)
     (bench.job / "osgpilot-out" / TIMES).unlink()
@@ -166,14 +166,14 @@ def test_a_container_that_cannot_be_entered_is_no_job_that_was_killed(bench):
         bench.commit(payload)
 
 
-def test_an_interpreter_that_is_not_there_is_a_failure(bench):
+def test_a_missing_interpreter_is_a_failure(bench):
     payload = replace(job("true"), interpreter="no-such-interpreter")
     assert bench.execute(payload) == 125
     with pytest.raises(JobFailedError, match="exit status 125"):
         bench.commit(payload)
 
 
-def test_a_failing_command_brings_its_log_but_no_output(bench):
+def test_a_failed_command_returns_its_log_but_no_output(bench):
     payload = job(
         "echo half > out.txt; echo why | tee x.log >&2; exit 3",
         outputs=("out.txt",),
@@ -188,11 +188,11 @@ def test_a_failing_command_brings_its_log_but_no_output(bench):
 
 
 @pytest.mark.parametrize("command", ["false | cat", 'echo "$NOT_SET"', "false; true"])
-def test_commands_are_as_strict_as_snakemake_makes_them(bench, command):
+def test_commands_run_in_the_strict_mode_of_snakemake(bench, command):
     assert bench.execute(job(command)) != 0
 
 
-def test_a_missing_output_is_an_error_and_leaves_what_was_there(bench):
+def test_a_missing_output_is_an_error_and_keeps_old_files(bench):
     (bench.workdir / "a.txt").write_text("old")
     payload = job("echo new > a.txt", outputs=("a.txt", "b.txt"))
     bench.execute(payload)
@@ -209,7 +209,7 @@ def test_an_old_output_is_replaced(bench):
     assert (bench.workdir / "a.txt").read_text() == "new\n"
 
 
-def test_empty_files_folders_and_links_come_back(bench):
+def test_empty_files_folders_and_links_are_returned(bench):
     payload = job(
         "touch empty; mkdir folder; echo 1 > folder/one; ln -s folder/one link; chmod +x empty",
         outputs=("empty", "folder", "link"),
@@ -230,7 +230,7 @@ def test_touched_outputs_exist_by_declaration(bench):
     assert (bench.workdir / "done").exists()
 
 
-def test_names_that_shells_and_submit_files_would_mangle(bench):
+def test_special_characters_in_names_are_preserved(bench):
     name = "a b/$(touch pwned) 'q' \"d\", ü;#%s\n.txt"
     (bench.workdir / "a b").mkdir()
     (bench.workdir / name).write_text("x")
@@ -241,7 +241,7 @@ def test_names_that_shells_and_submit_files_would_mangle(bench):
     assert not list(bench.node.glob("**/pwned"))
 
 
-def test_a_long_command_is_just_a_file(bench):
+def test_a_long_command_works(bench):
     payload = job(f"echo {'x' * 300_000} | wc -c > n", outputs=("n",))
     bench.execute(payload)
     bench.commit(payload)
@@ -257,7 +257,7 @@ def test_members_of_a_group_run_in_order_and_stop_at_the_first_failure(bench):
     assert not (bench.node / "c").exists()
 
 
-def test_what_only_the_group_needs_stays_there(bench):
+def test_internal_files_of_a_group_do_not_return(bench):
     payload = Payload(
         (STRICT + "echo 1 > tmp/a\n", STRICT + "cp tmp/a b\n"),
         "bash", (), ("b",), (), internal=("tmp/a",),
@@ -280,7 +280,7 @@ def test_small_inputs_and_sources_travel_in_the_jobs_own_file(bench):
     assert (bench.workdir / "out").read_text() == "s"
 
 
-def test_big_inputs_travel_as_links_and_executable_bits_stay(bench):
+def test_large_inputs_travel_as_links_and_stay_executable(bench):
     (bench.workdir / "big").write_bytes(b"x" * (stage.PACKED_MAX_BYTES + 1))
     (bench.workdir / "tool").write_text("#!/bin/sh\nwc -c < big")
     (bench.workdir / "tool").chmod(0o755)
@@ -319,13 +319,13 @@ def test_a_missing_input_is_named_before_anything_is_sent(bench):
         stage.pack(job("true", inputs=("nowhere.txt",)), bench.run, bench.workdir).write(bench.job)
 
 
-def test_a_shell_that_is_not_there_is_said(bench):
+def test_a_missing_shell_is_named(bench):
     payload = Payload(("true\n",), "no-such-shell", (), (), ())
     assert bench.execute(payload) == 125
     assert "no-such-shell" in failure.output_tail(bench.job, Redactor())
 
 
-def test_protected_outputs_cannot_be_written(bench):
+def test_protected_outputs_are_write_protected(bench):
     payload = Payload(("echo x > out",), "bash", (), ("out",), (), protected=("out",))
     bench.execute(payload)
     bench.commit(payload)
@@ -365,7 +365,7 @@ def made(bench):
     return payload, bench.job / "osgpilot-out"
 
 
-def test_all_outputs_are_placed_or_none(bench, monkeypatch):
+def test_all_outputs_are_committed_or_none(bench, monkeypatch):
     payload, _ = made(bench)
     (bench.workdir / "a").write_text("old")
     refuse_to_place(monkeypatch, "b")
@@ -380,16 +380,16 @@ def test_all_outputs_are_placed_or_none(bench, monkeypatch):
 
 
 @pytest.mark.parametrize("cut", ["a", "c/x\n y"])
-def test_a_file_that_came_back_short_is_found(bench, cut):
+def test_a_truncated_file_is_detected(bench, cut):
     payload, back = made(bench)
     os.truncate(back / cut, 1)
-    with pytest.raises(IncompleteOutputError, match="did not come back whole"):
+    with pytest.raises(IncompleteOutputError, match="did not come back complete"):
         bench.commit(payload)
     assert not (bench.workdir / "a").exists()
 
 
 @pytest.mark.parametrize("lost", ["sub/b", "c/x\n y", MANIFEST])
-def test_a_file_that_did_not_come_back_is_found(bench, lost):
+def test_a_file_that_was_not_returned_is_detected(bench, lost):
     payload, back = made(bench)
     (back / lost).unlink()
     with pytest.raises(IncompleteOutputError):
@@ -397,14 +397,14 @@ def test_a_file_that_did_not_come_back_is_found(bench, lost):
     assert not (bench.workdir / "a").exists()
 
 
-def test_a_list_that_came_back_short_is_found(bench):
+def test_a_truncated_manifest_is_detected(bench):
     payload, back = made(bench)
     os.truncate(back / MANIFEST, 5)
     with pytest.raises(IncompleteOutputError):
         bench.commit(payload)
 
 
-def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(bench):
+def test_a_job_without_manifest_may_run_again(bench):
     """As on a node whose disk is full."""
     made = job(
         f"echo x > a; rm osgpilot-out/{MANIFEST}; mkdir osgpilot-out/{MANIFEST}", outputs=("a",)
@@ -415,7 +415,7 @@ def test_a_job_whose_outputs_cannot_be_listed_has_not_failed_and_runs_again(benc
         bench.commit(made)
 
 
-def test_what_an_earlier_attempt_left_behind_is_no_output(bench):
+def test_files_of_an_earlier_attempt_are_no_outputs(bench):
     payload = job("true", outputs=("a",))
     bench.execute(payload)
     (bench.job / "osgpilot-out/a").write_text("half of it")
@@ -470,7 +470,7 @@ def test_links_among_outputs_stay_links(bench):
     assert inner == {"dangling": "../gone", "folder": "e", "odd": "a\nb"}
 
 
-def test_no_link_is_made_of_what_did_not_come_back_whole(bench):
+def test_an_incomplete_result_creates_no_links(bench):
     payload = job(
         "ln -s /etc/hostname a; echo x > b; echo y > log", outputs=("a", "b"), logs=("log",)
     )
@@ -484,7 +484,7 @@ def test_no_link_is_made_of_what_did_not_come_back_whole(bench):
     assert (bench.workdir / "log").read_text() == "y\n"
 
 
-def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
+def test_a_truncated_list_of_links_does_not_hide_a_failure(bench):
     payload = job("echo x > log; false", outputs=("d/a",), logs=("log",))
     bench.execute(payload)
     # left over from an attempt whose transfer was cut off
@@ -494,7 +494,7 @@ def test_half_a_list_of_links_does_not_hide_why_a_job_failed(bench):
 
 
 @pytest.mark.parametrize("target", ["behind", "../outside", "/no/such/file", "out"])
-def test_an_output_that_leads_nowhere_is_an_error(bench, target):
+def test_an_output_that_is_a_broken_link_is_an_error(bench, target):
     payload = job(f"echo x > behind; ln -s {target} out", outputs=("out",))
     bench.execute(payload)
     with pytest.raises(JobFailedError, match="out is a link to"):
@@ -519,7 +519,7 @@ def test_links_within_an_input_folder_stay_links(bench):
     ("command", "folders", "message"),
     [("mkdir out", (), r"declare it as directory"), ("touch out", ("out",), "and is none")],
 )
-def test_a_folder_is_what_is_declared_as_one(bench, command, folders, message):
+def test_folders_must_be_declared_as_directory(bench, command, folders, message):
     payload = job(command, outputs=("out",), folders=folders)
     bench.execute(payload)
     with pytest.raises(JobFailedError, match=message):
@@ -535,7 +535,7 @@ def test_a_log_that_was_not_written_is_empty(bench):
     assert (bench.workdir / "old.log").read_text() == ""
 
 
-def test_what_was_fetched_lands_where_the_command_expects_it(bench):
+def test_fetched_files_are_moved_to_their_paths(bench):
     url = "https://h/data/x.txt"
     payload = job("cp deep/er/x out", outputs=("out",), urls=((url, "deep/er/x"),))
     stage.pack(payload, bench.run, bench.workdir).write(bench.job)
@@ -545,13 +545,13 @@ def test_what_was_fetched_lands_where_the_command_expects_it(bench):
     assert (bench.workdir / "out").read_text() == "fetched"
 
 
-def test_the_folder_of_the_job_is_put_in_where_a_script_names_it(bench):
+def test_the_placeholder_becomes_the_folder_of_the_job(bench):
     command = f'[ {HERE}/x = "$PWD/x" ]; [ -d {TMPDIR} ]; touch out'
     payload = job(command, outputs=("out",))
     assert bench.execute(payload) == 0
 
 
-def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
+def test_outputs_on_a_shared_file_system_must_be_visible(bench, tmp_path):
     shared = tmp_path / "shared"
     payload = job("true", shared=(str(shared),))
     bench.execute(payload)
@@ -563,16 +563,16 @@ def test_outputs_on_a_shared_file_system_have_to_be_seen_here(bench, tmp_path):
 
 def tree(folder):
     files = [p for p in folder.rglob("*") if ".snakemake" not in p.parts]
-    told = {p: str(p.readlink()) for p in files if p.is_symlink()}
-    told |= {p: p.read_text() for p in files if p.is_file() and not p.is_symlink()}
-    return {str(path.relative_to(folder)): text for path, text in told.items()}
+    content = {p: str(p.readlink()) for p in files if p.is_symlink()}
+    content |= {p: p.read_text() for p in files if p.is_file() and not p.is_symlink()}
+    return {str(path.relative_to(folder)): text for path, text in content.items()}
 
 
 class Killed(BaseException):
     """Nothing is undone after it."""
 
 
-def test_outputs_can_be_put_in_place_again_after_a_kill_at_any_moment(bench, monkeypatch):
+def test_a_commit_can_be_repeated_after_a_kill_at_any_moment(bench, monkeypatch):
     made = job(
         "mkdir -p d/e; echo a > a; echo b > d/b; echo c > d/e/c; ln -s b d/l; ln -s a link; "
         "echo x > log",
@@ -610,7 +610,7 @@ def test_without_hard_links_outputs_are_moved(bench, monkeypatch):
     assert tree(bench.workdir) == {"a": "a\n", "d/b": "b\n"}
 
 
-def test_outputs_and_logs_go_to_another_disk_where_their_folders_are_links_to_it(bench):
+def test_outputs_and_logs_are_committed_to_another_disk(bench):
     payload = job(
         "echo new > r/a; mkdir r/d; echo b > r/d/b; echo l > r/log",
         outputs=("r/a", "r/d"), logs=("r/log",), folders=("r/d",),
@@ -626,7 +626,7 @@ def test_outputs_and_logs_go_to_another_disk_where_their_folders_are_links_to_it
             assert tree(disk) == {"a": "new\n", "d/b": "b\n", "log": "l\n"}
 
 
-def test_where_one_disk_refuses_an_output_both_have_what_was_there(bench, monkeypatch):
+def test_an_error_on_one_disk_restores_both(bench, monkeypatch):
     payload = job("echo new > a; echo new > r/b", outputs=("r/b", "a"))
     bench.execute(payload)
     refuse_to_place(monkeypatch, "a")
@@ -641,7 +641,7 @@ def test_where_one_disk_refuses_an_output_both_have_what_was_there(bench, monkey
 SPIN = "for ((i = 0; i < 200000; i++)); do :; done; "
 
 
-def test_what_the_command_took_comes_back_whether_it_succeeded_or_not(bench):
+def test_usage_is_returned_for_success_and_failure(bench):
     before = os.times()
     assert bench.execute(job(f"{SPIN} bash -c '{SPIN}'; sleep 0.2; exit 3")) == 3
     after = os.times()
@@ -655,7 +655,7 @@ def test_what_the_command_took_comes_back_whether_it_succeeded_or_not(bench):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "usage"),
     [
         ("0m0.1s 0m0.1s\n1m2.500s 0m1.250s\n1790000000.5 1790000070.25\n", (63.75, 69.75)),
         ("0m0,1s 0m0,1s\n1m2,500s 0m1,250s\n1790000000,5 1790000070,25\n", (63.75, 69.75)),
@@ -664,8 +664,8 @@ def test_what_the_command_took_comes_back_whether_it_succeeded_or_not(bench):
         ("nonsense", None),
     ],
 )
-def test_times_are_read_as_bash_writes_them_in_any_language(text, told):
-    assert parse(text) == told
+def test_times_are_parsed_in_any_locale(text, usage):
+    assert parse(text) == usage
 
 
 def back_of(bench: Bench) -> Path:
@@ -686,7 +686,7 @@ def came_back(bench: Bench, listed: bytes, status: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("status", [1, 0, 137, 143])
-def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_path, status):
+def test_no_link_is_created_in_the_folder_that_htcondor_writes(bench, tmp_path, status):
     secret = tmp_path / "secret"
     secret.write_text("token")
     back = came_back(bench, listing(f">{secret}", "out", "end" if not status else "failed"), status)
@@ -706,7 +706,7 @@ def test_no_link_is_ever_made_in_the_folder_that_htcondor_writes_to(bench, tmp_p
     ],
 )
 @pytest.mark.parametrize("inside", [False, True])
-def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_path, target, inside):
+def test_links_to_files_of_others_are_rejected(bench, tmp_path, target, inside):
     home, work = tmp_path / "home", bench.workdir
     home.mkdir()
     for folder in ("sub", "hiding/deep", "leading"):
@@ -728,7 +728,7 @@ def test_an_output_is_no_link_to_what_the_job_has_no_business_with(bench, tmp_pa
     assert not os.path.lexists(work / declared[0])
 
 
-def test_links_to_inputs_stay_even_where_these_lie_elsewhere(bench, tmp_path):
+def test_links_to_inputs_stay_even_outside_the_working_folder(bench, tmp_path):
     """As in a rule that gives files of an archive the names that the workflow wants."""
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "x").write_text("x")
@@ -749,7 +749,7 @@ def test_a_link_may_lead_into_a_shared_folder(bench, tmp_path):
     assert (bench.workdir / "out").read_text() == "x"
 
 
-def test_protected_does_not_reach_through_a_link(bench):
+def test_protected_does_not_follow_links(bench):
     (bench.workdir / "data").mkdir()
     (bench.workdir / "data" / "x").write_text("of the user")
     payload = job("ln -s data out", outputs=("out",), folders=("out",), protected=("out",))
@@ -760,7 +760,7 @@ def test_protected_does_not_reach_through_a_link(bench):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "large", "folder"])
-def test_what_is_in_place_of_the_times_is_not_read(bench, kind):
+def test_only_a_regular_times_file_is_read(bench, kind):
     times = back_of(bench) / TIMES
     if kind == "fifo":
         os.mkfifo(times)
@@ -777,7 +777,7 @@ def test_what_is_in_place_of_the_times_is_not_read(bench, kind):
         bench.commit(job("true"))
 
 
-def test_times_of_an_earlier_attempt_do_not_make_a_kill_a_failure(bench):
+def test_times_of_an_earlier_attempt_do_not_count(bench):
     """HTCondor itself starts a job again whose transfer was cut off, and lets lie what came."""
     payload = job("[ ! -e first ] || kill -KILL $PPID; sleep 0.1", outputs=("out",))
     assert bench.execute(payload) == 0
@@ -790,7 +790,7 @@ def test_times_of_an_earlier_attempt_do_not_make_a_kill_a_failure(bench):
         bench.commit(payload)
 
 
-def test_a_folder_in_place_of_a_log_stays_with_all_that_is_in_it(bench):
+def test_a_folder_at_the_path_of_a_log_is_kept(bench):
     (bench.workdir / "logs").mkdir()
     (bench.workdir / "logs" / "kept").write_text("of the user")
     payload = job("echo x > logs; touch out", outputs=("out",), logs=("logs",))
@@ -803,7 +803,7 @@ def test_a_folder_in_place_of_a_log_stays_with_all_that_is_in_it(bench):
     assert not (bench.workdir / "out").exists()
 
 
-def test_a_folder_in_place_of_an_output_stays_with_all_that_is_in_it(bench):
+def test_a_folder_at_the_path_of_an_output_is_kept(bench):
     (bench.workdir / "b").mkdir()
     (bench.workdir / "b" / "kept").write_text("of the user")
     payload = job("touch a b", outputs=("a", "b"))
@@ -815,7 +815,7 @@ def test_a_folder_in_place_of_an_output_stays_with_all_that_is_in_it(bench):
 
 
 @pytest.mark.parametrize("made", ["mkdir log", "mkfifo log", "ln -s /etc/passwd log"])
-def test_a_log_that_is_no_file_is_no_log(bench, made):
+def test_a_log_must_be_a_file(bench, made):
     payload = job(f"{made}; false", logs=("log",))
     bench.execute(payload)
     with pytest.raises(JobFailedError, match="exit status 1"):
@@ -824,7 +824,7 @@ def test_a_log_that_is_no_file_is_no_log(bench, made):
     assert not (bench.workdir / "log").is_dir()
 
 
-def test_an_output_within_another_one_comes_once(bench):
+def test_an_output_inside_another_is_committed_once(bench):
     payload = job(
         "mkdir -p report/more; cd report; echo s > summary.txt; echo m > more/m; echo l > l",
         outputs=("report/summary.txt", "report"), folders=("report",), logs=("report/l",),
@@ -835,7 +835,7 @@ def test_an_output_within_another_one_comes_once(bench):
     assert tree(bench.workdir) == made
 
 
-def test_a_log_within_an_output_comes_of_a_job_that_failed(bench):
+def test_a_log_inside_an_output_of_a_failed_job_is_returned(bench):
     payload = job(
         "echo l > report/l; echo x > report/x; false",
         outputs=("report",), folders=("report",), logs=("report/l",),
@@ -849,7 +849,7 @@ def test_a_log_within_an_output_comes_of_a_job_that_failed(bench):
 ODD = os.fsdecode(b"\xff\xfe")
 
 
-def test_names_and_targets_in_no_encoding_come_back(bench):
+def test_undecodable_names_and_targets_are_returned(bench):
     payload = job(
         r"mkdir d; echo x > d/$'\xff\xfe'; ln -s $'\xff\xfe' d/l; echo $'\xff\xfe' | tee log >&2",
         outputs=("d",), folders=("d",), logs=("log",),
@@ -870,7 +870,7 @@ def test_a_message_about_an_odd_name_can_be_printed(bench):
     str(raised.value).encode()
 
 
-def test_of_much_that_is_printed_begin_and_end_come_back(bench):
+def test_long_output_is_shortened_in_the_middle(bench):
     payload = job(
         "echo first; head -c 9000000 /dev/zero | tr '\\0' x >&2; printf '\\nlast'; touch o; exit 3",
         outputs=("o",), logs=("log",),
@@ -885,7 +885,7 @@ def test_of_much_that_is_printed_begin_and_end_come_back(bench):
     assert printed.count(said) == 1
 
 
-def test_what_a_rule_declares_comes_back_whole_whatever_its_size(bench):
+def test_declared_files_are_returned_complete_whatever_their_size(bench):
     payload = job("head -c 9000000 /dev/zero | tee log > o", outputs=("o",), logs=("log",))
     assert bench.execute(payload) == 0
     bench.commit(payload)
@@ -903,7 +903,7 @@ def test_what_a_rule_declares_comes_back_whole_whatever_its_size(bench):
         ("mkdir o; mkfifo o/f", "o/f is neither a file nor a folder"),
     ],
 )
-def test_an_output_that_cannot_come_back_is_the_jobs_own_fault(bench, command, why):
+def test_an_output_that_cannot_be_returned_fails_the_job(bench, command, why):
     payload = job(command, outputs=("o",), folders=("o",), logs=("log",))
     assert bench.execute(payload) == 125
     assert re.search(f"osgpilot: .*{why}", failure.output_tail(bench.job, Redactor()))
@@ -915,7 +915,7 @@ def test_an_output_that_cannot_come_back_is_the_jobs_own_fault(bench, command, w
         bench.commit(payload)
 
 
-def test_no_output_lets_others_run_it_as_who_has_it(bench):
+def test_outputs_are_never_set_user_id(bench):
     payload = job("touch a; chmod 6755 a; mkdir d; touch d/x; chmod 2755 d/x", outputs=("a", "d"),
                   folders=("d",))  # fmt: skip
     bench.execute(payload)
@@ -924,7 +924,7 @@ def test_no_output_lets_others_run_it_as_who_has_it(bench):
     assert modes == {0o755}
 
 
-def test_an_input_folder_that_a_link_has_contain_itself_is_refused(bench):
+def test_an_input_folder_that_contains_itself_is_rejected(bench):
     (bench.workdir / "d").mkdir()
     (bench.workdir / "e").mkdir()
     (bench.workdir / "d" / "l").symlink_to("../e")
@@ -933,13 +933,13 @@ def test_an_input_folder_that_a_link_has_contain_itself_is_refused(bench):
         stage.pack(job("true", inputs=("d",)), bench.run, bench.workdir)
 
 
-def test_an_input_that_is_no_file_is_refused_and_not_opened(bench):
+def test_a_special_file_as_input_is_rejected_and_not_opened(bench):
     os.mkfifo(bench.workdir / "pipe")
     with pytest.raises(InputError, match="neither a file nor a folder"):
         stage.pack(job("true", inputs=("pipe",)), bench.run, bench.workdir)
 
 
-def test_what_is_odd_in_a_shared_folder_is_no_output(bench, tmp_path):
+def test_special_files_in_a_shared_folder_are_no_outputs(bench, tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
     (tmp_path / "secret").write_text("token")
@@ -962,7 +962,7 @@ def runs_once_more(bench: Bench, text: str) -> None:
             file.write(text)
 
 
-def test_what_htcondor_brings_after_the_end_is_written_through_to_no_output(bench):
+def test_a_late_transfer_changes_no_committed_output(bench):
     """A schedd that was killed before its own note of a job's end runs the job again."""
     payload = job("echo first > a; echo l > log", outputs=("a",), logs=("log",))
     bench.execute(payload)
@@ -976,7 +976,7 @@ def test_what_htcondor_brings_after_the_end_is_written_through_to_no_output(benc
     assert spent(bench.job) is not None
 
 
-def test_what_htcondor_brings_after_the_end_is_written_through_to_no_log_of_a_failure(bench):
+def test_a_late_transfer_changes_no_log_of_a_failed_job(bench):
     payload = job("echo l > log; false", outputs=("a",), logs=("log",))
     bench.execute(payload)
     with pytest.raises(JobFailedError, match="exit status 1"):
@@ -992,7 +992,7 @@ def dies_after_one_file(folder, **_):
     raise Killed
 
 
-def test_a_kill_while_what_came_is_removed_makes_no_failure_of_a_full_disk(bench, monkeypatch):
+def test_a_kill_while_returned_files_are_removed_fails_no_job(bench, monkeypatch):
     back = came_back(bench, listing("0", commit.DISK_FULL, end="failed"), NODE_AT_FAULT)
     (back / commit.DISK_FULL).touch()
     payload = job("true")
@@ -1026,7 +1026,7 @@ def without_roots_rights():
         libc.capset(header, (ctypes.c_uint32 * 6)(*before))
 
 
-def test_a_file_that_came_in_place_of_the_folder_is_removed_before_the_next_try(bench):
+def test_a_file_instead_of_the_output_folder_is_removed(bench):
     bench.job.mkdir(parents=True)
     bench.status = 0
     for _ in range(2):
@@ -1037,7 +1037,7 @@ def test_a_file_that_came_in_place_of_the_folder_is_removed_before_the_next_try(
     assert list(bench.job.iterdir()) == []
 
 
-def test_what_came_is_removed_although_its_folders_cannot_be_written(bench):
+def test_returned_files_in_read_only_folders_are_removed(bench):
     inner = back_of(bench) / "d" / "e"
     inner.mkdir(parents=True)
     (inner / "x").touch()
@@ -1052,14 +1052,14 @@ def test_what_came_is_removed_although_its_folders_cannot_be_written(bench):
     "link",
     [(">" + "a/" * 100_000, "out"), (">x", "out/" + "a/" * 100_000), (">x", "out" + "/d" * 300)],
 )
-def test_a_link_longer_than_a_link_can_be_is_followed_nowhere(bench, link):
+def test_a_link_that_is_too_long_is_rejected(bench, link):
     came_back(bench, listing("/", "out", *link))
     (back_of(bench) / "out").mkdir()
     with pytest.raises(JobFailedError, match=r"longer than 4095 bytes|more than 200 deep"):
         bench.commit(job("true", outputs=("out",), folders=("out",)))
 
 
-def test_folders_that_many_links_lead_to_are_looked_at_within_limits(bench, monkeypatch):
+def test_checks_of_link_targets_are_limited(bench, monkeypatch):
     seen = []
     real = os.path.realpath
     monkeypatch.setattr(
@@ -1085,7 +1085,7 @@ def test_folders_that_many_links_lead_to_are_looked_at_within_limits(bench, monk
     assert len(seen) < 40 * 25
 
 
-def test_a_folder_that_was_write_protected_before_a_kill_is_put_in_place_again(bench):
+def test_a_folder_protected_before_a_kill_is_committed_again(bench):
     payload = job("mkdir -p d/e; echo x > d/e/x", outputs=("d",), folders=("d",), protected=("d",))
     bench.execute(payload)
     bench.commit(payload)

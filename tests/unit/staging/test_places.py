@@ -1,10 +1,10 @@
-"""What a command says of places on this machine, and what it says where it runs."""
+"""Rewriting paths of this machine in commands."""
 
 from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import Places
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 
 
@@ -18,12 +18,12 @@ def here(tmp_path):
 
 def moved(here, command, *, shared=False):
     command = command.replace("WORK", str(here)).replace("COPY", f"/cache/run/file{here}")
-    told, files = Places(here, "/cache/run", shared).as_there(command)
-    return told.replace(str(here), "WORK").replace(HERE, "THERE"), files
+    rewritten, files = PathRewriter(here, "/cache/run", shared).rewritten(command)
+    return rewritten.replace(str(here), "WORK").replace(HERE, "THERE"), files
 
 
 @pytest.mark.parametrize(
-    ("command", "told", "files"),
+    ("command", "rewritten", "files"),
     [
         ("WORK/workflow/scripts/tool.py x", "THERE/workflow/scripts/tool.py x", ["tool.py"]),
         ("cd 'WORK'; ls WORK/", "cd 'THERE'; ls THERE", []),
@@ -35,15 +35,15 @@ def moved(here, command, *, shared=False):
         ("/bin/true", "/bin/true", []),
     ],
 )
-def test_a_place_below_the_working_folder_is_below_the_jobs_folder(here, command, told, files):
+def test_paths_below_the_working_folder_are_rewritten(here, command, rewritten, files):
     found, named = moved(here, command)
-    assert (found, [Path(name).name for name in named]) == (told, files)
+    assert (found, [Path(name).name for name in named]) == (rewritten, files)
 
 
-def test_files_that_are_named_travel_by_their_place_below_the_working_folder(here):
+def test_files_named_by_rewritten_paths_are_inputs(here):
     assert moved(here, "COPY/workflow/scripts/tool.py")[1] == ("workflow/scripts/tool.py",)
 
 
-def test_a_working_folder_that_both_sides_see_stays_what_it_is(here):
-    told = moved(here, "COPY/workflow/scripts/tool.py WORK", shared=True)
-    assert told == ("WORK/workflow/scripts/tool.py WORK", ())
+def test_a_shared_working_folder_is_not_rewritten(here):
+    rewritten = moved(here, "COPY/workflow/scripts/tool.py WORK", shared=True)
+    assert rewritten == ("WORK/workflow/scripts/tool.py WORK", ())

@@ -1,4 +1,4 @@
-"""How a job runs on the execution point: what the rule has, what the user wishes."""
+"""Choosing how and in which image a job runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -120,20 +120,20 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(shellcmd=None, script="x.R"),
     ],
 )
-def test_a_shell_rule_runs_as_its_command_unless_told_otherwise(rule):
+def test_a_shell_rule_runs_directly_by_default(rule):
     assert not preparer()._needs_snakemake(job(rule))
     assert preparer("snakemake")._needs_snakemake(job(rule))
     assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
     assert not preparer("snakemake")._needs_snakemake(job(rule, osgpilot_payload="direct"))
 
 
-def test_conda_counts_only_when_snakemake_is_told_to_use_it():
+def test_conda_applies_only_if_enabled():
     rule = Rule(conda_env="env.yaml")
     assert not preparer()._needs_snakemake(job(rule))
     assert preparer(sdm=["conda"])._needs_snakemake(job(rule))
 
 
-def test_a_wish_that_is_none_is_refused():
+def test_an_unknown_payload_is_rejected():
     with pytest.raises(InputError, match="osgpilot_payload 'fast'"):
         preparer()._needs_snakemake(job(osgpilot_payload="fast"))
 
@@ -145,7 +145,7 @@ def image_of(wanted, job, *, with_snakemake=False):
     return wanted._image(job, with_snakemake=with_snakemake).name
 
 
-def test_the_image_is_the_rules_own_the_runtime_or_the_general_one():
+def test_the_image_is_chosen_by_rule_then_runtime():
     general = job(container_image=TOOLS)
     assert image_of(preparer(), general) == TOOLS
     assert image_of(preparer(), general, with_snakemake=True) == TOOLS
@@ -162,7 +162,7 @@ def test_a_script_in_r_runs_in_its_own_image_or_where_snakemake_would():
     assert image_of(preparer(), job(rule)) == ""
 
 
-def test_a_container_counts_when_snakemake_is_told_to_use_it_and_no_resource_says_otherwise():
+def test_a_container_directive_applies_if_enabled_and_not_overridden():
     contained = job(container=TOOLS)
     assert image_of(preparer(), contained) == ""
     assert image_of(preparer(sdm=["apptainer"]), contained) == TOOLS
@@ -187,15 +187,15 @@ def test_a_group_runs_in_the_one_image_that_its_members_name():
         image_of(preparer(), group(job(container_image=MINE), job(container_image=TOOLS)))
 
 
-def test_the_snakemake_there_is_not_told_to_start_containers():
+def test_the_snakemake_there_starts_no_containers():
     def command(*methods):
-        told = f"--deployment-method {' '.join(methods)}" if methods else ""
-        factory = SimpleNamespace(workflow_property_to_arg=lambda name: told)
+        argument = f"--deployment-method {' '.join(methods)}" if methods else ""
+        factory = SimpleNamespace(workflow_property_to_arg=lambda name: argument)
         workflow = SimpleNamespace(
             deployment_settings=SimpleNamespace(deployment_method=set(methods)),
             spawned_job_args_factory=factory,
         )
-        return without_containers(f"python -m snakemake {told} --cores 1", workflow).split()
+        return without_containers(f"python -m snakemake {argument} --cores 1", workflow).split()
 
     plain = ["python", "-m", "snakemake", "--cores", "1"]
     assert command("apptainer") == command() == plain
@@ -203,7 +203,7 @@ def test_the_snakemake_there_is_not_told_to_start_containers():
     assert command("conda")[3:5] == ["--deployment-method", "conda"]
 
 
-def test_without_an_image_or_with_a_shared_file_system_it_is_refused_at_once():
+def test_snakemake_needs_an_image_and_no_shared_file_system():
     python_job = job(Rule(shellcmd=None))
     with pytest.raises(InputError, match="--osgpilot-runtime-image"):
         preparer()._check(python_job)
@@ -222,7 +222,7 @@ def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, 
     outside._check(job())
 
 
-def test_a_rule_without_outputs_is_said_to_change_nothing_here():
+def test_a_rule_without_outputs_gets_a_warning():
     warned = []
     preparer(warned=warned)._warn_of_losses(job(output=["x"]))
     assert warned == []
@@ -240,14 +240,14 @@ def test_a_rule_that_loses_the_cache_between_workflows_is_named():
     assert warned[0].startswith("rule r runs without the cache between workflows")
 
 
-def test_a_wrapper_that_only_this_machine_has_is_refused_at_once():
+def test_an_absolute_local_wrapper_is_rejected():
     own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
     with pytest.raises(InputError, match="--wrapper-prefix"):
         preparer(image=RUNTIME)._check(own)
     preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
 
 
-def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
+def test_conda_prefix_must_be_visible_to_pilots(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
     def check(prefix):
@@ -261,7 +261,7 @@ def test_conda_environments_lie_where_the_pilots_see_them(monkeypatch):
     preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
 
 
-def test_without_conda_here_rules_with_conda_are_refused_at_once(monkeypatch):
+def test_rules_with_conda_need_conda_on_this_machine(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(InputError, match="needs conda on this machine"):
         preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
@@ -278,12 +278,12 @@ def test_files_in_s3_that_need_different_keys_are_left_to_snakemake():
     assert preparer()._needs_snakemake(job(input=[mine, theirs]))
 
 
-def test_commands_that_run_alone_get_no_secrets_of_storage_plugins():
+def test_direct_commands_get_no_secrets_of_storage_plugins():
     wanted = replace(preparer(), environment={"MINE": "1", "KEY": "2"}, of_storage=["KEY"])
     assert wanted._for_commands == {"MINE": "1"}
 
 
-def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():
+def test_stored_files_travel_by_url_if_possible():
     by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
     elsewhere = InStorage("s3://bucket/x")
     assert not preparer()._needs_snakemake(job(input=[by_url]))
@@ -293,7 +293,7 @@ def test_files_in_storage_come_by_url_unless_only_snakemake_can_bring_them():
     assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
 
 
-def test_a_tmpdir_that_is_worked_out_there_needs_snakemake():
+def test_a_tmpdir_computed_there_needs_snakemake():
     def computed(wildcards):
         return "/x"
 

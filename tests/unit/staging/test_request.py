@@ -1,4 +1,4 @@
-"""What a job asks of a slot: numbers, GPUs, extras, what is assumed and what is refused."""
+"""Requests of jobs: amounts, GPUs, extras, defaults and errors."""
 
 from types import SimpleNamespace
 
@@ -80,7 +80,7 @@ def test_an_image_that_travels_needs_disk(requests):
 
 
 @pytest.mark.parametrize("nothing", [{}, {"mem_mb": 0, "disk_mb": 0}])
-def test_what_a_rule_does_not_say_is_assumed_and_told_once(requests, said, nothing):
+def test_defaults_are_logged_once_per_rule(requests, said, nothing):
     for _ in range(3):
         shape = requests.of(job(**nothing), NO_IMAGE).job_class.shape
     assert (shape.memory_mb, shape.disk_mb) == (2048, 2000)
@@ -99,7 +99,7 @@ def by_snakemake(size_mb=None):
     )
 
 
-def test_snakemakes_own_guess_is_not_what_the_rule_says(requests, said):
+def test_snakemakes_own_formula_does_not_count_as_set(requests, said):
     assert requests.of(by_snakemake(), NO_IMAGE).job_class.shape == Shape(1, 2048, 2000)
     assert requests.of(by_snakemake(10), NO_IMAGE).job_class.shape == Shape(1, 2048, 2000)
     assert requests.of(by_snakemake(2048), NO_IMAGE).job_class.shape == Shape(1, 4096, 4096)
@@ -107,7 +107,7 @@ def test_snakemakes_own_guess_is_not_what_the_rule_says(requests, said):
 
 
 @pytest.mark.parametrize("memory", [1000, lambda attempt: 1000 * attempt])
-def test_what_the_rule_says_is_taken_as_it_is(requests, said, memory):
+def test_resources_set_by_the_rule_are_used_unchanged(requests, said, memory):
     declared = Resources.from_mapping({"mem_mb": memory, "disk_mb": 100})
     asked = job(declared=declared, mem_mb=1000, disk_mb=100)
     assert requests.of(asked, NO_IMAGE).job_class.shape == Shape(1, 1024, 100)
@@ -115,7 +115,7 @@ def test_what_the_rule_says_is_taken_as_it_is(requests, said, memory):
 
 
 @pytest.mark.parametrize("text", ["mem_mb=1000", "mem_mb=attempt*1000"])
-def test_what_the_user_says_for_all_rules_is_said(requests, said, text):
+def test_default_resources_of_the_user_count_as_set(requests, said, text):
     declared = Resources.parse([text, "disk_mb=100"], allow_expressions=True, defaults="full")
     asked = job(declared=declared, mem_mb=1000, disk_mb=100)
     assert requests.of(asked, NO_IMAGE).job_class.shape == Shape(1, 1024, 100)
@@ -133,7 +133,7 @@ def test_what_the_user_says_for_all_rules_is_said(requests, said, text):
         ("gpu", True),
     ],
 )
-def test_what_is_no_amount_is_refused_with_rule_resource_and_value(requests, name, value):
+def test_an_invalid_amount_is_rejected_with_rule_resource_and_value(requests, name, value):
     with pytest.raises(InputError, match=f"rule r: the resource {name} is {value!r}"):
         requests.of(job(**{**SAYS_ALL, name: value}), NO_IMAGE)
 
@@ -160,9 +160,7 @@ def test_a_gpu_model_needs_a_number_and_a_plain_name(requests):
         (30, 24, 24, "hold such jobs after 20 h"),
     ],
 )
-def test_long_jobs_need_a_pilot_that_takes_long_jobs(
-    said, warned, pilot_h, runtime_h, life_h, warning
-):
+def test_long_jobs_need_long_lived_pilots(said, warned, pilot_h, runtime_h, life_h, warning):
     requests = Requests(site(pilot_h), said.append, warned.append)
     for _ in range(2):
         request = requests.of(job(**SAYS_ALL, runtime=60 * runtime_h), NO_IMAGE)
@@ -171,7 +169,7 @@ def test_long_jobs_need_a_pilot_that_takes_long_jobs(
     assert not warning or warning in warned[0]
 
 
-def test_extras_are_checked_sorted_and_part_of_what_tells_kinds_apart(requests):
+def test_extras_are_checked_sorted_and_part_of_the_request(requests):
     request = requests.of(job(**SAYS_ALL, htcondor_rank="Memory", classad_X=True), NO_IMAGE)
     assert request.extras == (("My.X", "true"), ("rank", "Memory"))
     with pytest.raises(InputError, match=r"rule r: the resource htcondor_log is 'x': .* not free"):
@@ -180,7 +178,7 @@ def test_extras_are_checked_sorted_and_part_of_what_tells_kinds_apart(requests):
         requests.of(job(**SAYS_ALL, classad_X=1, classad_x=2), NO_IMAGE)
 
 
-def test_a_groups_extras_are_those_of_its_members_and_not_their_sum(requests):
+def test_extras_of_a_group_are_not_added_up(requests):
     first, second = job(**SAYS_ALL, classad_X=True), job(**SAYS_ALL, classad_X=True)
     request = requests.of(group(first, second, **SAYS_ALL, classad_X=2), NO_IMAGE)
     assert request.extras == (("My.X", "true"),)
@@ -207,7 +205,7 @@ KINDS = Policy(
         ({"osgpilot_partition": "long", "osgpilot_pilot_cores": 4}, ("long/4c",)),
     ],
 )
-def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
+def test_a_rule_can_select_pilot_types(said, hints, offers):
     requests = Requests(KINDS, said.append, said.append)
     assert requests.of(job(**SAYS_ALL, **hints), NO_IMAGE).job_class.offers == offers
 
@@ -235,13 +233,13 @@ def test_a_rule_says_which_pilots_its_jobs_run_on(said, hints, offers):
         ),
     ],
 )
-def test_a_kind_of_pilot_that_there_is_not(said, hints, line):
+def test_an_unknown_pilot_type_is_rejected(said, hints, line):
     with pytest.raises(InputError) as error:
         Requests(KINDS, said.append, said.append).of(job(**SAYS_ALL, **hints), NO_IMAGE)
     assert str(error.value).startswith(line)
 
 
-def test_how_long_a_pilot_lives_is_told_by_the_kind_that_is_wanted(said):
+def test_the_selected_pilot_types_limit_the_life(said):
     requests, runtime = Requests(KINDS, said.append, said.append), 12 * 60
     life_s = {
         partition: requests.of(
@@ -252,14 +250,14 @@ def test_how_long_a_pilot_lives_is_told_by_the_kind_that_is_wanted(said):
     assert life_s == {"short": 12 * HOUR_S, "long": 40 * HOUR_S}
 
 
-def test_what_a_rule_computes_from_inputs_to_come_is_assumed_without_a_word(requests, said):
+def test_resources_unknown_yet_get_silent_defaults(requests, said):
     shape = requests.of(job(mem_mb=TBDString(), disk_mb=100), NO_IMAGE).job_class.shape
     assert shape.memory_mb == 2048
     assert said == []
 
 
 @pytest.mark.parametrize(
-    ("slip", "meant"),
+    ("typo", "meant"),
     [
         ("container_imge", "container_image"),
         ("Container_Image", "container_image"),
@@ -269,14 +267,14 @@ def test_what_a_rule_computes_from_inputs_to_come_is_assumed_without_a_word(requ
         ("osgproject", "osg_project"),
     ],
 )
-def test_a_resource_that_looks_like_one_of_ours_is_asked_about_once(requests, warned, slip, meant):
+def test_a_typo_of_a_resource_is_reported_once(requests, warned, typo, meant):
     for _ in range(2):
-        requests.of(job(**SAYS_ALL, **{slip: 1}), NO_IMAGE)
-    line = f"rule r: the resource {slip} has no effect here; did you mean {meant}?"
+        requests.of(job(**SAYS_ALL, **{typo: 1}), NO_IMAGE)
+    line = f"rule r: the resource {typo} has no effect here; did you mean {meant}?"
     assert warned == [line]
 
 
-def test_resources_of_snakemake_of_others_and_of_the_workflow_are_nobodys_slips(requests, warned):
+def test_unrelated_resources_are_no_typos(requests, warned):
     of_snakemake = dict.fromkeys(("mem", "mem_mib", "disk", "disk_mib", "tmpdir", "_nodes"), 1)
     of_others = dict.fromkeys(("slurm_partition", "mem_mb_per_cpu", "nodes", "tasks", "qos"), 1)
     requests.of(job(**SAYS_ALL, **of_snakemake, **of_others, api_calls=1, load=2), NO_IMAGE)

@@ -16,7 +16,7 @@ SOURCE = "".join(path.read_text() for path in Path(package.__file__).parent.rglo
 NAMES = {resource.name for resource in RESOURCES}
 
 
-def test_every_resource_that_is_read_is_told_of():
+def test_every_resource_that_is_read_is_documented():
     ours = set(re.findall(r'"(osgpilot_[a-z_]+|osg_project|ospool|gpu_[a-z]+)"', SOURCE))
     ours -= {"osgpilot_", "osgpilot_run", "gpu_type"}
     assert {name for name in ours if not name.startswith("osgpilot_run_")} - NAMES == set()
@@ -28,7 +28,7 @@ def test_defaults_that_are_settings_exist():
             assert hasattr(ExecutorSettings, setting.replace("-", "_"))
 
 
-def test_resources_of_others_are_not_ours_to_judge():
+def test_resources_of_others_are_accepted():
     check_names(
         "rule r", ["threads", "_cores", "slurm_account", "anything", "osgpilot_pilot_cores"]
     )
@@ -42,7 +42,7 @@ def test_resources_of_others_are_not_ours_to_judge():
         ("osgpilot_xyz", "there are osgpilot_pilot_sharing, "),
     ],
 )
-def test_a_slip_of_the_pen_is_named(name, said):
+def test_a_typo_of_our_resources_is_rejected(name, said):
     with pytest.raises(InputError, match=re.escape(said)) as raised:
         check_names("rule r", [name])
     assert str(raised.value).startswith(f"rule r: there is no resource {name}; ")

@@ -53,11 +53,11 @@ def test_other_servers_have_the_bucket_in_the_path():
         ("s3://bucket/", {}),
     ],
 )
-def test_what_htcondor_would_misread_or_could_not_sign_is_left_to_snakemake(query, settings):
+def test_urls_that_htcondor_cannot_sign_are_left_to_snakemake(query, settings):
     assert HERE.into(InStorage(query, **(KEYS | settings))) is TransferMethod.STORAGE
 
 
-def test_only_an_access_point_that_sees_our_files_can_sign():
+def test_only_a_local_access_point_can_sign():
     file = InStorage(OBJECT, **KEYS)
     assert HERE.into(file) is TransferMethod.URL
     assert HERE.keys([file]) == {Keys("AKIA1", "hush", "", "us-east-1")}
@@ -66,14 +66,14 @@ def test_only_an_access_point_that_sees_our_files_can_sign():
     assert away.keys([file]) == set()
 
 
-def test_keys_lie_in_files_for_their_owner_alone_and_are_nowhere_else(tmp_path):
+def test_keys_are_only_in_private_files(tmp_path):
     files = KeyFiles(tmp_path / "keys")
     keys = Keys("AKIA1", "hush", "token1", "eu-west-1")
     assert "hush" not in repr(keys)
-    told = dict(files.lines([keys]))
-    assert told.pop("aws_region") == "eu-west-1"
-    assert not any(value in str(told) for value in ("AKIA1", "hush", "token1"))
-    paths = {name: path.strip('"') for name, path in told.items()}
+    commands = dict(files.lines([keys]))
+    assert commands.pop("aws_region") == "eu-west-1"
+    assert not any(value in str(commands) for value in ("AKIA1", "hush", "token1"))
+    paths = {name: path.strip('"') for name, path in commands.items()}
     content = {name: (tmp_path / "keys" / path).read_text() for name, path in paths.items()}
     assert content == {
         "aws_access_key_id_file": "AKIA1",
@@ -86,9 +86,9 @@ def test_keys_lie_in_files_for_their_owner_alone_and_are_nowhere_else(tmp_path):
     assert files.lines([]) == ()
 
 
-def test_new_keys_take_the_place_of_old_ones(tmp_path):
+def test_new_keys_replace_old_ones(tmp_path):
     files = KeyFiles(tmp_path)
     old, new = (Keys("AKIA1", secret, "", "us-east-1") for secret in ("one", "two"))
-    told = files.lines([old])
-    assert files.lines([new]) == told
-    assert (tmp_path / dict(told)["aws_secret_access_key_file"]).read_text() == "two"
+    commands = files.lines([old])
+    assert files.lines([new]) == commands
+    assert (tmp_path / dict(commands)["aws_secret_access_key_file"]).read_text() == "two"

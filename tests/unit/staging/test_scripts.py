@@ -46,7 +46,7 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_the_script_is_the_one_that_snakemake_writes(name, cache, tmp_path, monkeypatch):
+def test_the_script_equals_that_of_snakemake(name, cache, tmp_path, monkeypatch):
     programs = tmp_path / "programs"
     programs.mkdir()
     for program in ("Rscript", "bash"):
@@ -69,6 +69,6 @@ def test_the_script_is_the_one_that_snakemake_writes(name, cache, tmp_path, monk
     assert len(command.split()) - 1 == int(Path("n").read_text())
 
 
-def test_a_value_that_r_does_not_know_is_named(cache):
+def test_a_value_without_counterpart_in_r_is_named(cache):
     with pytest.raises(InputError, match="rule r: Unsupported value for conversion into R"):
         script_lines(job("a.R", cache, strange=object()), {})

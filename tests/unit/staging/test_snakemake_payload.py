@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import glob_wildcards
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import recording
 from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.staging.snakemake_entry import (
@@ -22,8 +23,8 @@ from snakemake_executor_plugin_osgpilot.staging.snakemake_entry import (
     one_at_a_time,
 )
 from snakemake_executor_plugin_osgpilot.staging.via_snakemake import (
-    by_entry,
     in_order,
+    via_entry,
     without_cache,
 )
 
@@ -31,7 +32,7 @@ AWKWARD = ["a b", "it's", 'x"y', "$(id) `id` $HOME", "a\\b", "a\nb", "ü;&", "a,
 
 
 def started(wildcards=(), unneeded=(), config=(), inputs=()):
-    """What FILE tells, and the arguments of entry.py."""
+    """The content of FILE, and the arguments of snakemake_entry.py."""
     specs = [SimpleNamespace(rulename="r", wildcards_dict=each) for each in wildcards]
     theirs = " ".join(
         (
@@ -51,40 +52,40 @@ def started(wildcards=(), unneeded=(), config=(), inputs=()):
         SimpleNamespace(rule=rule, wildcards_dict=dict(each), input=inputs) for each in wildcards
     ]
     job = SimpleNamespace(get_target_spec=lambda: specs, is_group=lambda: True, toposorted=[parts])
-    write, start = by_entry(theirs, job, workflow).split(" > osgpilot-told || exit\n")
+    write, start = via_entry(theirs, job, workflow).split(" > osgpilot-jobs.json || exit\n")
     python, option, _, file, *arguments = shlex.split(start)
-    assert (python, option, file) == ("python", "-c", "osgpilot-told")
+    assert (python, option, file) == ("python", "-c", "osgpilot-jobs.json")
     return json.loads(shlex.split(write)[2]), arguments
 
 
 @pytest.mark.parametrize("value", AWKWARD)
-def test_wildcards_temporary_files_and_configuration_arrive_as_they_are(value):
-    told, arguments = started([{"w": value}, {}], [value], [f"key={value}"])
-    assert told["jobs"] == [["r", {"w": value}], ["r", {}]]
-    assert told["unneeded_temp_files"] == [value]
+def test_wildcards_and_configuration_arrive_unchanged(value):
+    content, arguments = started([{"w": value}, {}], [value], [f"key={value}"])
+    assert content["jobs"] == [["r", {"w": value}], ["r", {}]]
+    assert content["unneeded_temp_files"] == [value]
     assert arguments == ["--config", f"key={value}", "--cores", "1"]
 
 
-def test_jobs_of_a_group_are_told_in_the_same_order_at_every_start():
+def test_jobs_of_a_group_are_listed_in_a_stable_order():
     jobs = [{"w": "2"}, {"w": "1"}]
     assert started(jobs) == started(jobs[::-1])
 
 
-def test_the_snakemake_there_is_not_told_of_a_cache_that_is_here():
+def test_the_snakemake_there_uses_no_cache_of_this_machine():
     def left(*rules):
-        told = format_cli_arg("--cache", list(rules))
+        option = format_cli_arg("--cache", list(rules))
         workflow = SimpleNamespace(
             workflow_settings=SimpleNamespace(cache=rules),
-            spawned_job_args_factory=SimpleNamespace(workflow_property_to_arg=lambda name: told),
+            spawned_job_args_factory=SimpleNamespace(workflow_property_to_arg=lambda name: option),
         )
-        return without_cache(f"snakemake --x  {told} --cores 1", workflow).split()
+        return without_cache(f"snakemake --x  {option} --cores 1", workflow).split()
 
     assert left("a", "b") == left() == ["snakemake", "--x", "--cores", "1"]
     none = SimpleNamespace(workflow_settings=SimpleNamespace(cache=None))
     assert without_cache("snakemake --cores 1", none) == "snakemake --cores 1"
 
 
-def test_the_command_is_the_same_at_every_start():
+def test_the_command_is_the_same_in_every_session():
     """Snakemake writes some options from sets, whose order differs from process to process."""
     first = (
         "s --x b a --rerun-triggers mtime code --default-resources base64//bQ== base64//YQ== --y"
@@ -96,7 +97,7 @@ def test_the_command_is_the_same_at_every_start():
     assert in_order("s --cores 'all' b a --mode 'x'") == "s --cores 'all' b a --mode 'x'"
 
 
-def test_an_environment_that_several_jobs_share_is_made_by_one_at_a_time(tmp_path):
+def test_a_shared_environment_is_created_by_one_job_at_a_time(tmp_path):
     made, at_work = [], []
 
     def create(env):
@@ -123,7 +124,7 @@ class File(str):
         return made
 
 
-def test_the_inputs_that_a_job_has_are_told_but_for_those_that_have_other_names_there():
+def test_inputs_with_the_same_name_there_are_compared():
     inputs = [File("b"), File("a"), File("s", "storage_object"), File("c", "sourcecache_entry")]
     assert started([{"w": "1"}], inputs=inputs)[0]["inputs"] == [["r", {"w": "1"}, ["a", "b"]]]
 
@@ -137,7 +138,7 @@ def expanding(*files, incomplete=False):
     return lambda **wildcards: expand(rule, wildcards)
 
 
-def test_a_job_with_other_inputs_than_where_snakemake_was_started_fails():
+def test_a_job_with_different_inputs_there_fails():
     a, b = File("a"), File("b")
     assert expanding(b, a, File("s", "storage_object"))(w="1")[0]
     expanding(a)(w="2")
@@ -146,13 +147,13 @@ def test_a_job_with_other_inputs_than_where_snakemake_was_started_fails():
         expanding(a)(w="1")
 
 
-def test_what_was_found_where_snakemake_was_started_is_found_there(tmp_path, monkeypatch):
+def test_glob_results_of_the_main_snakemake_are_used_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(globbed, "_found", {})
     for name in ("data/A_1.fq", "data/B_2.fq"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    here = globbed._noting(glob_wildcards)
+    here = recording(glob_wildcards, globbed.note)
     pattern = "data/{sample}_{n}.fq"
     found = here(pattern)
     assert sorted(found.sample) == ["A", "B"]
@@ -165,7 +166,7 @@ def test_what_was_found_where_snakemake_was_started_is_found_there(tmp_path, mon
     assert there("x/{y}").y == []
 
 
-def test_what_was_found_is_written_once_and_only_if_there_is_something(tmp_path, monkeypatch):
+def test_glob_results_are_written_once_and_only_if_any(tmp_path, monkeypatch):
     monkeypatch.setattr(globbed, "_found", {})
     assert not globbed.write(tmp_path / "found.json")
     assert not (tmp_path / "found.json").exists()
@@ -176,7 +177,7 @@ def test_what_was_found_is_written_once_and_only_if_there_is_something(tmp_path,
     assert (tmp_path / "found.json").stat().st_mtime == 1
 
 
-def test_settings_have_what_snakefiles_find_noted(monkeypatch):
+def test_creating_settings_starts_recording_globs(monkeypatch):
     import snakemake.io
     import snakemake.workflow
 
@@ -184,5 +185,5 @@ def test_settings_have_what_snakefiles_find_noted(monkeypatch):
         monkeypatch.setattr(module, "glob_wildcards", lambda *_: None)
     for _ in range(2):
         ExecutorSettings()
-    assert snakemake.io.glob_wildcards.notes
+    assert snakemake.io.glob_wildcards.records
     assert snakemake.workflow.glob_wildcards is snakemake.io.glob_wildcards

@@ -1,4 +1,4 @@
-"""Which files of a workflow travel with its jobs."""
+"""The files of a workflow that travel with its jobs."""
 
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ def workflow(folder, specs, methods=("conda",)):
     )
 
 
-def test_conda_environments_travel_with_what_lies_beside_them(tmp_path, monkeypatch):
+def test_conda_environments_travel_with_files_beside_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ("a.yaml", "a.post-deploy.sh", "a.linux-64.pin.txt", "ab.yaml", "other.txt")
     (tmp_path / "envs").mkdir()
@@ -49,7 +49,7 @@ def test_conda_environments_travel_with_what_lies_beside_them(tmp_path, monkeypa
     assert list_sources(workflow(tmp_path, specs, methods=()))[0] == {"Snakefile"}
 
 
-def test_what_a_snakefile_reads_when_it_is_parsed_travels_with_it_alone(tmp_path, monkeypatch):
+def test_files_read_by_a_snakefile_travel_only_with_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     beside = [
         *("workflow/Snakefile", "workflow/schemas/config.yaml", "workflow/lib/own.py"),
@@ -72,7 +72,7 @@ def test_what_a_snakefile_reads_when_it_is_parsed_travels_with_it_alone(tmp_path
     assert sources - for_snakemake == {"config/config.yaml"}
 
 
-def test_snakefiles_and_configuration_out_of_the_working_folder_are_named(tmp_path, monkeypatch):
+def test_snakefiles_outside_the_working_folder_are_named(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
     outside = workflow(tmp_path / "workflow", ())
@@ -83,7 +83,7 @@ def test_snakefiles_and_configuration_out_of_the_working_folder_are_named(tmp_pa
     ]
 
 
-def test_data_that_travels_with_every_job_is_named(tmp_path):
+def test_large_sources_get_a_warning(tmp_path):
     archive = tmp_path / "sources.tar"
     assert large(archive) == ""
     (tmp_path / "Snakefile").touch()

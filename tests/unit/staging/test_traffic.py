@@ -1,4 +1,4 @@
-"""How each file of a rule gets to its job and back."""
+"""Choosing how each file of a rule travels."""
 
 import pytest
 from doubles import InStorage
@@ -61,7 +61,7 @@ def test_other_queries_are_left_to_snakemake(url):
     assert AWAY.into(InStorage(url)) is TransferMethod.STORAGE
 
 
-def test_htcondor_does_not_come_without_the_credentials_that_snakemake_has():
+def test_urls_that_need_credentials_are_left_to_snakemake():
     assert AWAY.into(InStorage("https://h/a", key="secret")) is TransferMethod.STORAGE
     assert AWAY.into(InStorage("osdf:///a/b", token_file="token")) is TransferMethod.STORAGE
     assert AWAY.into(InStorage("https://h/a", endpoint="e")) is TransferMethod.URL
@@ -74,28 +74,28 @@ def test_a_local_copy_is_a_file_like_any_other():
     assert (half.into(file), half.out_of(file)) == (TransferMethod.TRAVELS, TransferMethod.STORAGE)
 
 
-def test_what_is_not_to_be_retrieved_goes_nowhere():
+def test_files_not_to_be_retrieved_are_not_transferred():
     assert AWAY.into(InStorage("https://h/a", retrieve=False)) is TransferMethod.NONE
 
 
-def test_prefixes_come_with_commas_or_as_a_list():
+def test_prefixes_are_separated_by_commas_or_listed():
     assert shared_prefixes(["/data,/scratch/", "/proj/x"]) == ("/data", "/scratch", "/proj/x")
     assert shared_prefixes(None) == ()
 
 
 @pytest.mark.parametrize("given", ["data", "/", "/a b", "/a:/b", '/a"', "/a/../b", "/a/$HOME"])
-def test_prefixes_that_are_none_are_refused(given):
+def test_invalid_prefixes_are_rejected(given):
     with pytest.raises(InputError, match="--osgpilot-shared-prefixes"):
         shared_prefixes([given])
 
 
 @pytest.mark.parametrize("given", ["/tmp/x", "/var/tmp", "/proc"])
-def test_folders_that_every_job_has_for_itself_cannot_be_shared(given):
+def test_private_folders_of_jobs_cannot_be_shared(given):
     with pytest.raises(InputError, match="for itself"):
         shared_prefixes([given])
 
 
-def test_schemes_come_with_commas_or_as_a_list():
+def test_schemes_are_separated_by_commas_or_listed():
     assert url_schemes(["osdf,https", "s3"]) == {"osdf", "https", "s3"}
     assert url_schemes([""]) == frozenset()
     with pytest.raises(InputError, match="'HTTPS:'"):

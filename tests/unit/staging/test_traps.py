@@ -17,7 +17,8 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.executor import ospool as executor_module
-from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
+from snakemake_executor_plugin_osgpilot.executor.job_listeners import JobListener
+from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
@@ -74,7 +75,7 @@ class Run:
         self.controller = SimpleNamespace(news=threading.Event(), wake=lambda: None)
         self.queue = self
         self.clock = HandClock()
-        self.scaling = SimpleNamespace(ahead=None)
+        self.scaling, self.say = SimpleNamespace(ahead=None), print
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
         self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
@@ -122,7 +123,7 @@ def start(tmp_path, monkeypatch):
     def make(executor_class, flow):
         run = Run(tmp_path)
         monkeypatch.setattr(executor_module, "open_run", lambda *_: run)
-        ours = (lambda job: True, SharedQuota().share()) if executor_class is Executor else ()
+        ours = (lambda job: True, SharedQuota().share()) if executor_class is OSPoolExecutor else ()
         logger = SimpleNamespace(info=print, warning=print, error=print)
         executor = executor_class(flow, logger, *ours)
         started.append(executor)
@@ -174,7 +175,7 @@ class SetUpLate(RemoteExecutor):
 
 
 class Careless(RemoteExecutor):
-    """Cancels what it is told to, lets exceptions out, sleeps as long as it is told to."""
+    """Cancels the jobs it gets, lets exceptions escape, sleeps for the whole interval."""
 
     checking, go_on, cancelled = None, None, None
 
@@ -201,7 +202,7 @@ def test_the_status_thread_starts_before_the_executor_is_ready(start, capsys):
     until(lambda: not naive.wait_thread.is_alive())
     assert "known" in capsys.readouterr().out
 
-    ours, _ = start(Executor, workflow())
+    ours, _ = start(OSPoolExecutor, workflow())
     time.sleep(0.3)
     assert ours.wait_thread.is_alive()
 
@@ -216,14 +217,14 @@ def test_cancelling_during_a_check_reaches_every_job(start):
     naive.go_on.set()
     assert naive.cancelled == []
 
-    ours, run = start(Executor, workflow())
+    ours, run = start(OSPoolExecutor, workflow())
     add_job(ours)
     ours.cancel_jobs([])
     assert run.closed == 1
 
 
 @pytest.mark.parametrize("status", [None, 0, 1])
-def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
+def test_an_error_in_a_check_does_not_end_the_workflow(start, status):
     flow = workflow()
     naive, _ = start(Careless, flow)
     add_job(naive)
@@ -231,7 +232,7 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
     until(lambda: flow.scheduler.crashed)
 
     flow = workflow()
-    ours, run = start(Executor, flow)
+    ours, run = start(OSPoolExecutor, flow)
     first, second = add_job(ours), add_job(ours, "000002")
     ours._payloads = {}  # an inconsistency of our own: nothing is known of the job's files
     run.ended = ended(exit_status=status)
@@ -245,30 +246,48 @@ def test_trouble_in_a_check_does_not_end_the_workflow(start, status):
     assert ours.wait_thread.is_alive()
 
 
-def test_what_came_of_a_job_is_gone_before_it_runs_again(start, tmp_path):
+def test_listeners_record_a_failure_before_snakemake_hears_of_it(start):
+    flow = workflow()
+    ours, run = start(OSPoolExecutor, flow)
+    job = add_job(ours)
+    ours._payloads = {}
+    heard = []
+
+    class Probe(JobListener):
+        def ended(self, jobs):
+            heard.extend((each.key, bool(each.failure), [*flow.scheduler.failed]) for each in jobs)
+
+    ours._listeners = (*ours._listeners, Probe())
+    run.ended = ended(exit_status=1)
+    run.controller.news.set()
+    until(lambda: flow.scheduler.failed == [job])
+    assert heard == [("000001", True, [])]
+
+
+def test_returned_files_are_removed_before_a_job_runs_again(start, tmp_path):
     """HTCondor would write into files that have a second name in the working folder by now."""
-    ours, run = start(Executor, workflow())
+    ours, run = start(OSPoolExecutor, workflow())
     add_job(ours)
     back = tmp_path / "jobs" / "000001" / "osgpilot-out"
     back.mkdir(parents=True)
     (back / "log").write_text("of the first attempt")
     ours._payloads = {"000001": Payload((), "bash", (), ("out",), ("log",))}
-    told = []
-    run.run_again = lambda key, why: told.append((key, why, back.exists())) or True
+    retried = []
+    run.run_again = lambda key, why: retried.append((key, why, back.exists())) or True
     (job,) = ended().values()
     run.ended = {job.key: replace(job, state=JobState.ENDED, exit_status=0)}
     run.controller.news.set()
-    until(lambda: told)
-    assert [(key, there) for key, _, there in told] == [("000001", False)]
+    until(lambda: retried)
+    assert [(key, there) for key, _, there in retried] == [("000001", False)]
     assert "000001" in ours._active
     (back.parent / "osgpilot-out").mkdir()
     (back / "log").write_text("of the second")
     assert (tmp_path / "log").read_text() == "of the first attempt"
 
 
-def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(start):
+def test_nothing_is_reported_or_lost_while_ownership_is_uncertain(start):
     flow = workflow()
-    ours, run = start(Executor, flow)
+    ours, run = start(OSPoolExecutor, flow)
     job = add_job(ours)
     ours._payloads = {}
     run.certain = False
@@ -285,14 +304,14 @@ def test_while_nobody_knows_whose_the_run_is_nothing_is_told_and_nothing_lost(st
     assert run.settled == ["000001"]
 
 
-def test_shutting_down_does_not_wait_for_the_next_check(start):
+def test_shutdown_does_not_wait_for_the_next_check(start):
     naive, _ = start(Careless, workflow(interval_s=2))
     time.sleep(0.2)
     begun = time.monotonic()
     naive.shutdown()
     naive_s = time.monotonic() - begun
 
-    ours, run = start(Executor, workflow(interval_s=600))
+    ours, run = start(OSPoolExecutor, workflow(interval_s=600))
     time.sleep(0.2)
     begun = time.monotonic()
     ours.shutdown()
@@ -300,8 +319,8 @@ def test_shutting_down_does_not_wait_for_the_next_check(start):
     assert run.closed == 1
 
 
-def test_ending_twice_ends_once(start):
-    ours, run = start(Executor, workflow())
+def test_shutting_down_twice_closes_the_run_once(start):
+    ours, run = start(OSPoolExecutor, workflow())
     ours.cancel()
     ours.shutdown()
     assert run.closed == 1

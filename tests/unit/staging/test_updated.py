@@ -31,7 +31,7 @@ def updating():
     return SimpleNamespace(output=[output, "other"], is_group=lambda: False)
 
 
-def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatch):
+def test_update_outputs_are_restored_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = updating()
     persistence = Persistence(tmp_path / "backup")
@@ -41,15 +41,15 @@ def test_what_snakemake_deletes_after_a_failure_is_put_back(tmp_path, monkeypatc
     for path in (tmp_path / "log.txt", tmp_path / "other"):
         path.unlink()
     for _ in range(2):
-        updated.put_back(job, persistence)
+        updated.restore(job, persistence)
         assert (tmp_path / "log.txt").read_text() == "old"
     assert not (tmp_path / "other").exists()
     assert not list((tmp_path / "backup").iterdir())
 
 
-def test_a_disk_that_is_full_is_told_of_and_ends_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.txt").write_text("old")
     full = QueueFullError(tmp_path / "backup")
     assert "No space left on device" in updated.keep(updating(), full)
-    assert "No space left on device" in updated.put_back(updating(), full)
+    assert "No space left on device" in updated.restore(updating(), full)

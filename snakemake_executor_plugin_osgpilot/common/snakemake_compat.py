@@ -1,0 +1,181 @@
+"""The only module that patches Snakemake, or uses parts of it that are not public.
+
+Seen with Snakemake 9.27.1, snakemake-interface-executor-plugins 9.4.0 and
+snakemake-executor-plugin-slurm 2.8.0. Each function says what it relies on and what breaks when
+that changes. `staging/snakemake_entry.py` runs on the execution point, where it cannot import this
+module, and marks its own patches.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+NoteGlob = Callable[[str, list[str], list[list[str]]], None]
+"""Receives a pattern, the names of its wildcards, and the values found for each name."""
+
+
+def record_globs(note: NoteGlob) -> None:
+    """Call `note` for each `glob_wildcards()` of a Snakefile that looks at files.
+
+    Patches `snakemake.io.glob_wildcards` and the name that `snakemake.workflow` imports, which
+    Snakefiles see (9.27.1). If Snakefiles get it from elsewhere, nothing is recorded: a job that
+    runs through Snakemake on the execution point then finds only its own inputs there, and
+    `snakemake_entry.py` fails it because its inputs differ.
+    """
+    modules = [sys.modules.get("snakemake.io"), sys.modules.get("snakemake.workflow")]
+    if None in modules or hasattr(modules[0].glob_wildcards, "records"):  # type: ignore[union-attr]
+        return
+    recorded = recording(modules[0].glob_wildcards, note)  # type: ignore[union-attr]
+    for module in modules:
+        module.glob_wildcards = recorded  # type: ignore[union-attr]
+
+
+def recording(glob_wildcards: Callable[..., Any], note: NoteGlob) -> Callable[..., Any]:
+    """Return `glob_wildcards` that also reports its results to `note`."""
+
+    @wraps(glob_wildcards)
+    def recorded(pattern: Any, files: Any = None, followlinks: bool = False) -> Any:
+        found = glob_wildcards(pattern, files, followlinks)
+        if files is None and not getattr(pattern, "flags", None):
+            note(str(pattern), list(found._fields), [list(values) for values in found])
+        return found
+
+    recorded.records = True  # type: ignore[attr-defined]
+    return recorded
+
+
+def wrap_terminal_stream(logger: Any, wrapper: type[Any]) -> Any:
+    """Have Snakemake log to the terminal through `wrapper(stream)`; return that stream.
+
+    Return None if Snakemake logs elsewhere. Several callers get the same stream. Finds the handler
+    by the name of its class, `ColorizingTextHandler` (`snakemake.logging`, 9.27.1). If
+    that changes, progress is logged as single lines, as into a file.
+    """
+    for handler in getattr(logger, "handlers", ()):
+        if type(handler).__name__ == "ColorizingTextHandler" and handler.stream.isatty():
+            if not isinstance(handler.stream, wrapper):
+                handler.setStream(wrapper(handler.stream))
+            return handler.stream
+    return None
+
+
+@contextmanager
+def executor_replaced(name: str, executor: type) -> Iterator[None]:
+    """Have Snakemake use the class `executor` for plugin `name`, as for a dry run: it takes no
+    lock, makes no environment or image, and touches no file of an earlier run.
+
+    Replaces the entry in `ExecutorPluginRegistry().plugins`, a dataclass with `executor` and
+    `common_settings` (snakemake-interface-common 1.23.0). If that changes, `osgpilot plan` fails
+    with an AttributeError or TypeError before anything runs.
+    """
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+    plugins = ExecutorPluginRegistry().plugins
+    own = plugins[name]
+    dry = replace(own.common_settings, dryrun_exec=True)
+    plugins[name] = replace(own, executor=executor, common_settings=dry)
+    try:
+        yield
+    finally:
+        plugins[name] = own
+
+
+@contextmanager
+def log_file_disabled() -> Iterator[None]:
+    """Have Snakemake write no log file; its own option for that, --dry-run, changes more.
+
+    Patches `snakemake.cli.create_output_settings`, which returns a dataclass with
+    `enable_file_logging` (9.27.1). If that changes, `osgpilot plan` fails, or leaves a log file in
+    `.snakemake/log`.
+    """
+    from snakemake import cli
+
+    original = cli.create_output_settings
+    cli.create_output_settings = lambda *given: replace(original(*given), enable_file_logging=False)
+    try:
+        yield
+    finally:
+        cli.create_output_settings = original
+
+
+def rendered_script(script: Any, path: str) -> tuple[str, str]:
+    """Return the text that `script`, one of the classes of `snakemake.script`, writes to `path`,
+    and the command that it starts.
+
+    Replaces `_execute_cmd` of the instance, the only method that starts anything (9.27.1). If it is
+    renamed, `execute_script` would start the script on this machine: this raises AttributeError
+    first. Raises `ValueError` if a value of the rule has no counterpart in the script's language.
+    """
+    from snakemake.utils import format as formatted
+
+    if not hasattr(script, "_execute_cmd"):
+        raise AttributeError("snakemake.script has no _execute_cmd: unsupported Snakemake version")
+    commands: list[str] = []
+    script._execute_cmd = lambda command, fname: commands.append(
+        str(formatted(command, fname=fname))
+    )
+    text = io.BytesIO()
+    script.write_script(script.get_preamble(), text)
+    script.execute_script(path)
+    return text.getvalue().decode(), commands[0]
+
+
+def with_shell_affixes(command: str, interpreter: str) -> str:
+    """Return `command` between the prefix and suffix that Snakemake's `shell()` adds.
+
+    Uses `shell._get_process_prefix` and `shell._process_suffix` (9.27.1), which have no public
+    getters. If these change, preparing a direct job fails with an AttributeError.
+    """
+    from snakemake.shell import shell
+
+    prefix = shell._get_process_prefix(interpreter)
+    return " ".join((prefix, command, shell._process_suffix)).strip()
+
+
+def is_default_expression(resource: Any) -> bool:
+    """Return True if `resource` of a rule is a formula of Snakemake's, not of the user's.
+
+    Uses `_evaluator` of `snakemake.resources.Resource` and the name of the function that makes it
+    (`from_cli_expression`); `raw` is set if the user gave `--default-resources` (9.27.1). If these
+    change, Snakemake's formulas for memory and disk count as set by the user.
+    """
+    evaluator = getattr(resource, "_evaluator", None)
+    by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
+    return by_expression and getattr(resource, "raw", None) is None
+
+
+def stop_submitting(slurm_executor: Any) -> None:
+    """Wait for the submissions that the Slurm plugin's executor has started, and start no more.
+
+    Uses its thread pool, `_job_submission_executor` (2.8.0). If that changes, a job may be
+    submitted while the others are cancelled; `shutdown` of `executor/fallback.py` cancels by name
+    once more.
+    """
+    submitting = getattr(slurm_executor, "_job_submission_executor", None)
+    if submitting is not None:
+        submitting.shutdown(wait=True, cancel_futures=True)
+
+
+class WorkflowProxy:
+    """A workflow in which an executor inside of ours sees other settings than Snakemake gave.
+
+    Makes a `snakemake.spawn_jobs.SpawnedJobArgsFactory` of its own, so that the arguments of
+    spawned jobs follow these settings (9.27.1). If its constructor changes, the fallback fails when
+    Snakemake starts.
+    """
+
+    def __init__(self, workflow: Any, **replaced: Any) -> None:
+        from snakemake.spawn_jobs import SpawnedJobArgsFactory
+
+        self._workflow = workflow
+        vars(self).update(replaced)
+        self.spawned_job_args_factory = SpawnedJobArgsFactory(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workflow, name)

@@ -1,0 +1,90 @@
+"""Listeners for the steps of a rule job: handed over, ended, finished or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snakemake_executor_plugin_osgpilot.staging.job_identity import label, names
+
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
+    from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
+    from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+    from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
+    from snakemake_executor_plugin_osgpilot.run.intake import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOverJob:
+    """A job of Snakemake's that is ready to be submitted as `job`."""
+
+    snakemake_job: Any
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that is no longer at the access point; `failure` is empty if it succeeded."""
+
+    key: str
+    usage: CommandUsage | None = None
+    failure: str = ""
+
+
+class JobListener:
+    """Follows rule jobs through the executor; subclasses override the steps they need.
+
+    Snakemake's main thread calls all but `ended`.
+    """
+
+    def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
+        """Follow jobs that are ready to be submitted."""
+
+    def ended(self, jobs: Sequence[EndedJob]) -> None:
+        """Record jobs that ended. The status thread calls it at every check, also without jobs,
+        and before it reports a failure to Snakemake.
+        """
+
+    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+        """Record that Snakemake counts `job` as done; `key` is empty if it ran elsewhere."""
+
+    def failed(self, job: Any) -> None:
+        """Record that Snakemake counts `job` as failed; it may hand it over again."""
+
+
+class HistoryListener(JobListener):
+    """Writes the steps, and what each job depended on, to the run's history."""
+
+    def __init__(self, recorder: HistoryRecorder, dependencies: JobDependencies) -> None:
+        self._recorder, self._dependencies = recorder, dependencies
+
+    def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
+        listed = [(each.job, label(each.snakemake_job), names(each.snakemake_job)) for each in jobs]
+        needed = self._dependencies.of((each.snakemake_job, each.job.key) for each in jobs)
+        self._recorder.handed_over(listed, needed)
+
+    def ended(self, jobs: Sequence[EndedJob]) -> None:
+        self._recorder.spent({each.key: each.usage for each in jobs if each.usage is not None})
+        for each in jobs:
+            if each.failure:
+                self._recorder.failed(each.key, each.failure)
+
+
+class IntakeListener(JobListener):
+    """Submits jobs, and records in the journal which are done or have failed."""
+
+    def __init__(self, intake: Intake, say: Callable[[str], None]) -> None:
+        self._intake, self._say = intake, say
+
+    def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
+        if known := self._intake.hand_over([each.job for each in jobs]):
+            self._say(f"resumed tracking {known} job(s) of the previous session")
+
+    def ended(self, jobs: Sequence[EndedJob]) -> None:
+        self._intake.settle([each.key for each in jobs if each.failure])
+
+    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+        if key:
+            self._intake.done(key)

@@ -1,0 +1,123 @@
+"""Patches of Snakemake and uses of its private parts stay in one module."""
+
+import ast
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import snakemake_executor_plugin_osgpilot
+from snakemake_executor_plugin_osgpilot.common import snakemake_compat
+
+PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
+MARKED = {"common/snakemake_compat.py", "staging/snakemake_entry.py"}
+"""The second runs on the execution point and cannot import the first."""
+
+NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
+
+
+def breaches(text: str) -> list[str]:
+    """Return the lines of a module that patch Snakemake, or use private parts of other objects."""
+    tree = ast.parse(text)
+    imported = set(_imported(tree))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _root(n) == "self"}
+    found = [node for node in ast.walk(tree) if _patches(node, imported) or _pries(node, own)]
+    lines = text.splitlines()
+    return [lines[number - 1].strip() for number in sorted({node.lineno for node in found})]
+
+
+def _imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                if _is_snakemakes(name.name):
+                    yield name.asname or name.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom) and _is_snakemakes(node.module or ""):
+            yield from (name.asname or name.name for name in node.names)
+
+
+def _is_snakemakes(module):
+    ours = module.startswith("snakemake_executor_plugin_osgpilot")
+    return module.startswith("snakemake") and not ours
+
+
+def _root(node):
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _patches(node, imported):
+    if isinstance(node, ast.Assign | ast.Delete):
+        return any(_root(t) in imported and not isinstance(t, ast.Name) for t in node.targets)
+    if isinstance(node, ast.AugAssign | ast.AnnAssign):
+        return _root(node.target) in imported and not isinstance(node.target, ast.Name)
+    if not isinstance(node, ast.Call):
+        return False
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    if name in ("setattr", "delattr"):
+        return _root(node.args[0]) in imported
+    # a stream of a logger, modules that were imported by Snakemake
+    return name == "setStream" or "sys.modules" in ast.unparse(node)
+
+
+def _pries(node, own):
+    if isinstance(node, ast.Attribute):
+        private = _is_private(node.attr) or node.attr == "plugins"
+        known = _root(node.value) in ("self", "cls", "os") or node.attr in own | NAMED_TUPLE
+        return private and not known
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr"):
+        name = node.args[1]
+        return isinstance(name, ast.Constant) and _is_private(name.value)
+    return False
+
+
+def _is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from snakemake import cli\ncli.main = print",
+        "import snakemake.io as io\nsetattr(io, 'x', 1)",
+        "from snakemake.shell import shell\nshell._process_suffix",
+        "from snakemake_interface_executor_plugins.registry import R\nR().plugins['x'] = 1",
+        "plugins = registry.plugins\nplugins['x'] = 1",
+        "import sys\nvars(sys.modules['snakemake.io'])['x'] = 1",
+        "script._execute_cmd = print",
+        "getattr(job, '_evaluator', None)",
+        "handler.setStream(mine)",
+    ],
+)
+def test_search_finds_patches_and_private_names(text):
+    assert breaches(text)
+
+
+def test_search_ignores_ordinary_code():
+    assert not breaches("from snakemake import cli\nx = cli.main()\nself._a._b = x._replace(y=1)")
+
+
+def test_only_the_marked_modules_patch_snakemake():
+    modules = {p.relative_to(PACKAGE).as_posix(): p.read_text() for p in PACKAGE.rglob("*.py")}
+    assert {name for name, text in modules.items() if breaches(text)} == MARKED
+
+
+def test_a_script_without_execute_cmd_is_never_started():
+    started = []
+    script = SimpleNamespace(
+        get_preamble=str, write_script=lambda *_: None, execute_script=started.append
+    )
+    with pytest.raises(AttributeError, match="unsupported Snakemake version"):
+        snakemake_compat.rendered_script(script, "path")
+    assert started == []
+
+
+def test_a_logger_that_does_not_write_to_a_terminal_stays_as_it_is(tmp_path):
+    logger = logging.Logger("test")
+    with (tmp_path / "log").open("w") as stream:
+        logger.addHandler(logging.StreamHandler(stream))
+        assert snakemake_compat.wrap_terminal_stream(logger, list) is None
+        assert logger.handlers[0].stream is stream
