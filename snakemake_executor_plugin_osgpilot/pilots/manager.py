@@ -27,8 +27,11 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    PilotObservations,
+    StateChange,
+)
 
 END_WAIT_S = 20.0
 """How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import StateChange
 from snakemake_executor_plugin_osgpilot.run.ports import LeaseWriter, Recorder
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded

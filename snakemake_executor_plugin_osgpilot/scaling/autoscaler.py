@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState, Policy, Shape
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations, StateChange
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, eta, rests_of
 from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork

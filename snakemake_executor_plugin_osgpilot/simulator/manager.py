@@ -16,8 +16,11 @@ from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch,
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    PilotObservations,
+    Row,
+    StateChange,
+)
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.simulator.model import Planner
 from snakemake_executor_plugin_osgpilot.simulator.observer import Observer

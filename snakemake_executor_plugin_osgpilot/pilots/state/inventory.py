@@ -11,8 +11,13 @@ from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import Risk
 from snakemake_executor_plugin_osgpilot.pilots.state.health import Health
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, advance, registered
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    PilotObservations,
+    Row,
+    StateChange,
+    advance,
+    registered,
+)
 
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""

@@ -11,11 +11,12 @@ DONE | FAILED | CANCELLED   the allocation is gone
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 
 ABSENT_LOOKS_TO_BELIEVE = 3
@@ -23,6 +24,9 @@ ABSENT_LOOKS_TO_BELIEVE = 3
 
 SUBMISSION_S = 90.0
 """An `sbatch` whose answer got lost has ended for certain by then, one way or the other."""
+
+NEWS_S = 2 * ASK_POOL_EVERY_S
+"""How long the pool's word for a pilot counts when Slurm does not show it."""
 
 
 class Seen(Enum):
@@ -62,6 +66,34 @@ class Row:
     node: str = ""
     state: str = ""
     folder: str = ""
+
+
+@dataclass(frozen=True)
+class PilotObservations:
+    """What is known of pilots besides Slurm's view.
+
+    `served` has those on which a job was started and when the first was, `known` those that the
+    pool knew at `asked_s` (None: the pool has not answered). `jobs_wait` says whether there are
+    jobs for more.
+    """
+
+    served: Mapping[str, float] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    asked_s: float | None = None
+    jobs_wait: bool = False
+
+    def shows(self, name: str, now_s: float) -> bool:
+        """Whether the pool has a pilot, as it told not long ago."""
+        is_news = self.asked_s is not None and now_s - self.asked_s <= NEWS_S
+        return is_news and name in self.known
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A pilot that changed its state."""
+
+    before: Pilot
+    after: Pilot
 
 
 _S = PilotState

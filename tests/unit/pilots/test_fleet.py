@@ -30,10 +30,10 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import BOOT_DEADLINE_S
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     ABSENT_LOOKS_TO_BELIEVE,
+    PilotObservations,
     Row,
     Seen,
 )
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
 
 KIND = "default/4c"
 LAUNCH = Launch(KIND, 3600, "because")

@@ -14,8 +14,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     PROBE_AFTER_S,
 )
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations, Row, Seen
 
 OFFERS = ("a", "b", "c")
 DUE_S = 2 * PROBE_AFTER_S
