@@ -13,8 +13,8 @@ from typing import Any
 
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 WALK_SHARE = 0.02
 """The DAG is walked again when the last walk is this share of the time since: a big DAG seldom."""

@@ -23,19 +23,17 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
     from snakemake_executor_plugin_osgpilot.run.assembly import Voice, start
 
-    earlier_core_s = core_s_seen(Path.cwd())
     try:
-        run = start(
+        return start(
             wishes_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
             Voice(teller.say, teller.warn, teller.show, teller.redact),
+            core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without the way it took
         raise ApiError(f"osgpilot: {error}") from error
-    run.scaling.earlier_core_s = earlier_core_s
-    return run
 
 
 def make_preparer(

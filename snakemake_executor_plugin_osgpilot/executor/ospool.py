@@ -160,7 +160,7 @@ class Executor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _look_ahead(self) -> None:
         self._ahead.walk()
-        self._run.scaling.ahead = self._ahead.ahead
+        self._run.queue.expect(self._ahead.ahead)
 
     def _class_of(self, job: Any) -> JobClass | None:
         """Return what a job to come will ask for, as far as its rule tells."""

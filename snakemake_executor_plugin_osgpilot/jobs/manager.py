@@ -23,11 +23,13 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
 from snakemake_executor_plugin_osgpilot.jobs.state.restore import add_instead, claim, recall
+from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
 from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX, SubmissionThrottle
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 
 class QueueQuota(Protocol):
@@ -72,11 +74,17 @@ class JobManager:
             access_point, self._registry, self._feeder, self._lock, self.waker.run
         )
         self._missed = False
+        self.upcoming = UpcomingWork()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs over; they are sent at the next tick."""
         with self._lock:
             self._registry.add(jobs)
+
+    def expect(self, upcoming: UpcomingWork) -> None:
+        """Set the jobs that are still to come; call it after `add`, so that none is missed."""
+        with self._lock:
+            self.upcoming = upcoming
 
     def recall(self, left: Leftover, told: Iterable[tuple[str, Event]]) -> None:
         """Take over what is left of an earlier life of this run, and the log as far as it is."""
@@ -168,7 +176,8 @@ class JobManager:
             served, started = dict(ledger.served), dict(ledger.started)
             rules = {rule: replace(sums) for rule, sums in ledger.rules.items()}
             seen = waiting, executing, served, learned, suspects, brake, ours, started, rules
-            return View(*seen, on_trial=bool(self._registry.trial))
+            on_trial = bool(self._registry.trial)
+            return View(*seen, on_trial=on_trial, upcoming=self.upcoming)
 
     def is_quiet(self) -> bool:
         """Whether no job waits, so that a pilot without a job will not get one soon."""
@@ -260,6 +269,10 @@ class JobManager:
         next job at once."""
         with self._lock:
             self._registry.lost.keep_off(pilots)
+
+    def note_capacity(self, capacity: CapacityHistory) -> None:
+        """Record since when pilots have had free slots for waiting jobs."""
+        self.waker.beside = capacity
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
         """Give up on waiting jobs of these classes with a reason."""

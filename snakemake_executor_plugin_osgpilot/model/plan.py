@@ -78,3 +78,8 @@ class Plan:
     unfit: tuple[Infeasible, ...] = ()
     unneeded: frozenset[str] = frozenset()
     forecast: Forecast = field(default_factory=Forecast)
+
+    @property
+    def throttled(self) -> bool:
+        """True if more pilots are to be launched by the next plan, which is due soon."""
+        return any(refusal.rule == "launches_max" for refusal in self.refusals)

@@ -59,6 +59,7 @@ class PilotManager:
         self._record = record
         self._count = folder.last_number("pilots")
         self._in_doubt: set[str] = set()
+        self._changes: list[StateChange] = []
         self._roster = PilotInventory(
             self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.scope.shared
         )
@@ -93,20 +94,26 @@ class PilotManager:
         return self._roster.held_back(self._clock.now_s())
 
     def look(self, signs: PilotObservations) -> list[StateChange]:
-        """Ask Slurm once for all pilots; return those that changed state.
+        """Query Slurm once for all pilots; return those that changed state, also in `changes`.
 
-        Raises `OutcomeUnknownError`; what is known stays.
+        Raises `OutcomeUnknownError`; earlier observations are kept.
         """
         self._roster.note_served(signs.served)
         if not self.live:
             return []
         rows = self._slurm.look()
         now_s = self._clock.now_s()
-        moves = self._roster.look(rows, signs, self._log_tail, now_s)
+        changes = self._roster.look(rows, signs, self._log_tail, now_s)
+        self._changes += changes
         mute = self._roster.mute(signs.asked_s)
         self._quietly(self._slurm.end_running, mute)
         self._roster.drained(mute, now_s, mute_text())
-        return moves
+        return changes
+
+    def changes(self) -> list[StateChange]:
+        """Return the changes of state since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
 
     def tell(self, files: Mapping[str, str]) -> None:
         """Write files (text by name) where pilots look, into the run's folder.
@@ -119,14 +126,10 @@ class PilotManager:
         """Have no more jobs on a pilot, whose node seems to be bad."""
         self._roster.shun(name, why, self._clock.now_s())
 
-    def note_unneeded(self, names: Iterable[str]) -> None:
-        """Remember since when plans have had no use for these pilots, and forget it for others."""
-        self._roster.note_unneeded(names, self._clock.now_s())
-
     def apply(self, plan: Plan) -> None:
-        """Do what the plan says. Raises `OutcomeUnknownError`; a refusal of Slurm opens a
-        breaker."""
+        """Carry out a plan. Raises `OutcomeUnknownError`; a rejection by Slurm opens a breaker."""
         pilots = self._roster
+        pilots.note_unneeded(plan.unneeded, self._clock.now_s())
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
         self._quietly(self._slurm.cancel_pending, cancelled)

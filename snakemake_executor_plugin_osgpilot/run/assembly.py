@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
@@ -46,7 +47,6 @@ from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun, recall, t
 from snakemake_executor_plugin_osgpilot.run.shutdown import Ending
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 
@@ -139,10 +139,14 @@ def survey(wishes: RunOptions, state_folder: Path, voice: Voice, undo: ExitStack
     return ground
 
 
-def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice) -> Run:
+def start(
+    wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voice,
+    earlier_core_s: Mapping[str, float],
+) -> Run:  # fmt: skip
     """Check everything a run needs, then start its controller.
 
-    `share` is what the run takes of the workflow's limits.
+    `share` is what the run takes of the workflow's limits, `earlier_core_s` the core-seconds that a
+    job of each rule took in earlier runs.
 
     Raises an `OsgpilotError` that names what is wrong; nothing was submitted then.
     """
@@ -163,7 +167,7 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
         place = place_of(ground.site, ground.schedd, pilots_at)
         # from one elsewhere, outputs are fetched to where we are
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice)
+        run = _assemble(taken, cluster, access_point, policy, wishes, share, voice, earlier_core_s)
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -172,7 +176,7 @@ def start(wishes: RunOptions, state_folder: Path, share: QuotaShare, voice: Voic
 
 def _assemble(
     taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    wishes: RunOptions, share: QuotaShare, voice: Voice,
+    wishes: RunOptions, share: QuotaShare, voice: Voice, earlier_core_s: Mapping[str, float],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     clock, say, warn = SystemClock(), voice.say, voice.warn
@@ -188,7 +192,7 @@ def _assemble(
         share,
         partial(clear_returned, folder),
     )
-    scaling = Autoscaler(fleet, guarded, clock, policy, share)
+    scaling = Autoscaler(fleet, guarded, clock, policy, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, scaling, clock, journal.pilots_are)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, voice.redact
@@ -204,7 +208,7 @@ def _assemble(
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
         # until the first jobs are handed over, pilots are to be kept
-        scaling.ahead = UpcomingWork(later=1)
+        queue.expect(UpcomingWork(later=1))
         say(
             f"taking up run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"

@@ -51,7 +51,7 @@ class LeaseKeeper:
             self._yardstick(),
             self._clock.now_s(),
         )
-        forecast = asdict(self._scaling.last.forecast)
+        forecast = asdict(self._scaling.last.plan.forecast)
         # JSON has no infinity
         content["forecast"] = {k: v if math.isfinite(v) else None for k, v in forecast.items()}
         runs.write(self._folder, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import ScalingDecision
 
 
 class LeaseWriter(Protocol):
@@ -20,8 +21,8 @@ class LeaseWriter(Protocol):
 class Recorder(Protocol):
     """Where what happens is kept for those who look at it."""
 
-    def planned(self, view: View) -> None:
-        """Keep what was just planned for `view`."""
+    def planned(self, view: View, decision: ScalingDecision) -> None:
+        """Record the decision made for `view`."""
 
     def follow(self) -> None:
         """Keep what happened to jobs and pilots since the last call. Raises `OSError`."""

@@ -9,8 +9,8 @@ from collections import deque
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import SAMPLES_MAX, Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
 from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool

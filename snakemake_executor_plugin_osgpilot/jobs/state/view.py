@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class View:
     when the latest one did, `runtimes_s` the classes and runtimes of jobs that succeeded since the
     last view, `suspects` why jobs are kept off some pilots, `brake` why no job is started now
     (empty: they are), but for some if any are `on_trial`. `ours` tells of a job by its id whether
-    it is or was of this run, `rules` has the sums over the jobs of each rule.
+    it is or was of this run, `rules` has the sums over the jobs of each rule, `upcoming` the jobs
+    that Snakemake has not submitted yet.
     """
 
     waiting: Counter[JobClass]
@@ -33,6 +35,7 @@ class View:
     started: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[str, RuleSums] = field(default_factory=dict)
     on_trial: bool = False
+    upcoming: UpcomingWork = field(default_factory=UpcomingWork)
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return what runs on each pilot, by class."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_path
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 EARLIER_WEIGHT = 3
 """So many jobs of this run count as much as all earlier runs: inputs may be others now."""

@@ -141,11 +141,11 @@ def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
 
 def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slurm, clock):
     fleet.apply(ONE)
-    fleet.note_unneeded({"osgpilot-r1-1"})
+    fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))
     clock.at_s += 10
-    fleet.note_unneeded({"osgpilot-r1-1"})
+    fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))
     assert fleet.pilots[0].unneeded_since_s == clock.at_s - 10
-    fleet.note_unneeded(set())
+    fleet.apply(Plan())
     assert fleet.pilots[0].unneeded_since_s is None
 
 

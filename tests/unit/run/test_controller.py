@@ -28,13 +28,13 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Request,
     Shape,
 )
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, LeaseKeeper
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -87,7 +87,7 @@ def test_a_bug_of_ours_is_said_once_for_each_place_and_nothing_stops(world, monk
         world.controller._safely(world.controller.look_after_jobs)
     (said,) = world.warned
     assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
-    monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
+    monkeypatch.setattr(world.scaling, "step", lambda view: 1 / 0)
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
     assert "ZeroDivisionError" in world.warned[1]
@@ -109,6 +109,20 @@ def test_pilots_are_asked_for_in_the_tick_that_sends_the_jobs(world):
     world.tick()
     assert len(world.ap.submissions) == 1
     assert len(world.slurm.submitted) == 2
+
+
+def test_jobs_of_an_ended_pilot_are_resubmitted_even_if_planning_fails(world, monkeypatch):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.slurm.show(Seen.FAILED, started_s=world.clock.at_s)
+    monkeypatch.setattr(world.scaling, "_snapshot", lambda view: 1 / 0)
+    world.controller._safely(world.controller.look_after_pilots)
+    world.clock.at_s += LOOK_EVERY_S
+    world.controller.look_after_jobs()
+    assert world.ap.removed == ["1.0"]
 
 
 def test_nothing_to_do_asks_nobody(world):
@@ -159,23 +173,23 @@ def test_no_decision_without_an_answer(world):
 def test_a_job_that_is_handed_over_during_a_look_keeps_its_pilot(world):
     world.add("a")
     world.tick()
-    world.scaling.ahead = UpcomingWork(gathered={SMALL: 1})
+    world.queue.expect(UpcomingWork(gathered={SMALL: 1}))
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
-    look = world.scaling.look
+    step = world.scaling.step
 
     def handed_over_meanwhile(view):
         world.add("b")
-        world.scaling.ahead = UpcomingWork()
-        return look(view)
+        world.queue.expect(UpcomingWork())
+        return step(view)
 
-    world.scaling.look = handed_over_meanwhile
+    world.scaling.step = handed_over_meanwhile
     world.tick()
     assert world.slurm.cancelled == []
 
 
 def test_all_jobs_to_come_are_counted_those_that_follow_at_once_too(world):
     world.add("a")
-    world.scaling.ahead = UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
+    world.queue.expect(UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1}))
     world.tick()
     assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 to come;")
 
