@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnkn
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
+from snakemake_executor_plugin_osgpilot.model.intervals import poll_delay_s
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
@@ -215,7 +215,7 @@ class RunController:
 
     def _is_look_due(self) -> bool:
         age_s = self._clock.now_s() - self._looked_s
-        return age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live))
+        return age_s >= poll_delay_s(soon=self._look_soon, live=bool(self._fleet.live))
 
     def look_after_pilots(self) -> None:
         """Look at Slurm, plan, act; write down what came of it."""

@@ -26,7 +26,7 @@ from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, eta, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unschedulable
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
@@ -109,7 +109,7 @@ class Autoscaler:
         """Return the waiting classes that no live pilot can run and for which none can be started
         any more, each with the reason.
         """
-        lost = stranded(waiting, self.policy, self._fleet.health.hopeless)
+        lost = unschedulable(waiting, self.policy, self._fleet.health.hopeless)
         return {
             job_class: f"no pilot can be started: {why}"
             for job_class, why in lost.items()

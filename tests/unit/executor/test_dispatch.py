@@ -142,7 +142,7 @@ def test_another_scope_has_an_executor_of_its_own_with_a_share_of_the_same_allow
     assert "rule other -> OSPool (Mine, scope owner): 1 job" in "".join(said)
     shared.logger.info("osgpilot: launch 1 pilot(s)")
     assert said[-1] == "osgpilot: Mine, scope owner: launch 1 pilot(s)"
-    assert mine.share.allowance is shared.share.allowance
+    assert mine.share.quota is shared.share.quota
     assert mine.share is not shared.share
 
 
