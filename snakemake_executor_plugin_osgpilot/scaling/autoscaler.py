@@ -109,7 +109,7 @@ class Autoscaler:
         """Return the waiting classes that no live pilot can run and for which none can be started
         any more, each with the reason.
         """
-        lost = unschedulable(waiting, self.policy, self._fleet.health.hopeless)
+        lost = unschedulable(waiting, self.policy, self._fleet.health.unavailable)
         return {
             job_class: f"no pilot can be started: {why}"
             for job_class, why in lost.items()

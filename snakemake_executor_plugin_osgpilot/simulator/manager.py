@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import UNREGISTERED, PilotInventory
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     PilotObservations,
     Row,
@@ -82,10 +82,10 @@ class Manager:
         signs = PilotObservations(served_s, self._known, self._asked_s, jobs_wait=jobs_wait)
         self.roster.note_served(served_s)
         moves = self.roster.look(self._site.rows(), signs, lambda name: "", now_s)
-        mute = self.roster.mute(self._asked_s)
-        for pilot in mute:
+        unregistered = self.roster.unregistered(self._asked_s)
+        for pilot in unregistered:
             self._site.stop(pilot.name)
-        self.roster.drained(mute, now_s, mute_text())
+        self.roster.mark_draining(unregistered, now_s, UNREGISTERED)
         for move in moves:
             self.estimates = learned(self.estimates, move.before, move.after)
         return moves
@@ -130,7 +130,7 @@ class Manager:
         drained = [self.roster[a.pilot] for a in decided.actions if isinstance(a, Drain)]
         for pilot in drained:
             self._site.drain(pilot.name)
-        self.roster.drained(drained, now_s)
+        self.roster.mark_draining(drained, now_s)
         for action in decided.actions:
             if isinstance(action, Launch):
                 self._launch(action, now_s)

@@ -222,9 +222,9 @@ class World:
         live = bool(self.manager.roster.live)
         if live or self._to_arrive or self._ready or self._lost:
             self._alive_ms = now_ms
-        hopeless = health.hopeless if self._heeds else {}
-        if not live and hopeless.keys() >= self._offers:
-            self._stop(f"no pilot can be started: {'; '.join(sorted(set(hopeless.values())))}")
+        unavailable = health.unavailable if self._heeds else {}
+        if not live and unavailable.keys() >= self._offers:
+            self._stop(f"no pilot can be started: {'; '.join(sorted(set(unavailable.values())))}")
         elif decided.unfit:
             self._stop(f"no pilot can run a job: {decided.unfit[0].reason}")
         elif now_ms - self._alive_ms > STUCK_MS:

@@ -425,7 +425,7 @@ def test_pilots_that_start_later_learn_whether_they_are_wanted(world):
         world.slurm.show(Seen.FAILED)
         world.tick()
     assert (world.folder.path / HELD_BACK).read_text() == "default/4c\n"
-    assert any("of no use" in text for text in world.warned)
+    assert any("ran no job" in text for text in world.warned)
 
 
 def test_an_error_of_our_own_does_not_end_the_thread(world):
@@ -470,7 +470,7 @@ def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry
     def hanging(allocation):
         hangs.set()
         assert interrupted.wait(60)
-        raise AbandonedError("`sbatch` was not waited for")
+        raise AbandonedError("`sbatch` was interrupted")
 
     world.slurm.submit, world.slurm.interrupt = hanging, interrupted.set
     monkeypatch.setattr(world.fleet, "_clock", SystemClock())
@@ -478,7 +478,7 @@ def test_a_command_of_slurms_that_hangs_does_not_keep_the_user_who_is_in_a_hurry
     world.controller.start()
     assert hangs.wait(60)
     assert not world.controller.close(hurry=True)
-    assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
+    assert "could not end the pilots: `sbatch` was interrupted" in world.warned[-1]
     assert not any("trying again" in text for text in world.warned)
     assert world.ap.removed_all == 1
 

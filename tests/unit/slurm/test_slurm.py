@@ -128,7 +128,7 @@ SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
 
 @pytest.mark.parametrize("length", range(len(f"{MARK}+"), len(SECOND.rstrip())))
 def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
-    with pytest.raises(OutcomeUnknownError, match="cut off"):
+    with pytest.raises(OutcomeUnknownError, match="truncated"):
         parse.rows(RUNNING + SECOND[:length], MARK)
 
 

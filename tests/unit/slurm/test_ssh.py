@@ -125,7 +125,7 @@ def test_a_connection_that_breaks_leaves_the_command_unanswered(network, connect
     connection.log_in()
     host = Host(connection)
     network.breaks(how)
-    with pytest.raises(OutcomeUnknownError, match="`sbatch` was cut off"):
+    with pytest.raises(OutcomeUnknownError, match="the connection broke during `sbatch`"):
         host.run(["sbatch"])
     network.heals()
     lose_master(connection)
@@ -171,7 +171,7 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
     ("said", "line"),
     [
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
-         "the host key is not the one that is known"),
+         "the host key differs from the known one"),
         ("Host key verification failed.", "not known yet; run `ssh login` once"),
         (DENIED, "Permission denied (publickey,keyboard-interactive).; if it asks"),
         ("ssh: Could not resolve hostname login: Name or service not known",

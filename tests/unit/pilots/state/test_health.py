@@ -67,7 +67,7 @@ def test_failures_of_offers_that_never_were_of_use_count_together(here):
     here.fail("a", 0.0, ["n1", "n2"])
     here.fail("b", 0.0, ["n3", "n4"])
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
-    assert "4 pilot(s) in a row" in here.roster.gates(1.0)["c"].reason
+    assert "4 consecutive pilot(s)" in here.roster.gates(1.0)["c"].reason
 
 
 def test_an_offer_that_never_was_of_use_is_tried_with_one_pilot_where_others_fail(here):
@@ -151,7 +151,7 @@ def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here
     here.tell(leaves, Seen.COMPLETED, 20.0, started_s=5.0, ends_s=6.0, node="n9")
     assert here.room("a", 20.0) is None
     here.tell(stays, Seen.COMPLETED, 700.0, started_s=5.0, ends_s=690.0, node="n9")
-    assert here.roster.gates(700.0)["a"].reason.startswith("1 pilot(s)")
+    assert here.roster.gates(700.0)["a"].reason.startswith("1 consecutive pilot(s)")
 
 
 def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here):
@@ -162,7 +162,7 @@ def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here)
         now_s = 15.0 + 20.0 * number
         here.tell([name], Seen.COMPLETED, now_s, started_s=0.0, ends_s=15.0, node="n1")
         here.roster.held_back(now_s)
-    assert "4 pilot(s) in a row" in here.roster.gates(now_s)["a"].reason
+    assert "4 consecutive pilot(s)" in here.roster.gates(now_s)["a"].reason
 
 
 def test_pilots_that_run_jobs_are_not_at_risk(here):
@@ -186,26 +186,26 @@ def test_a_refusal_for_good_stays_and_is_no_matter_of_other_offers(here):
     pilot = here.ask("a")
     here.roster.health.refused("a", 0.0, "Invalid account")
     here.tell(pilot, Seen.FAILED, 1.0, node="n1")
-    assert here.roster.health.hopeless == {"a": "Invalid account"}
+    assert here.roster.health.unavailable == {"a": "Invalid account"}
     assert here.room("b", 1.0) is None
 
 
 def test_a_site_that_fails_for_long_is_given_up_not_before(here):
     here.fail("a", 0.0)
     now_s = 0.0
-    while not here.roster.health.hopeless:
+    while not here.roster.health.unavailable:
         assert now_s <= GIVE_UP_AFTER_S + 2 * PROBE_AFTER_MAX_S
         now_s += 60.0
         if here.room("a", now_s):
             here.fail("a", now_s, ["n1"])
     assert now_s >= GIVE_UP_AFTER_S
-    assert here.roster.health.hopeless.keys() == set(OFFERS)
+    assert here.roster.health.unavailable.keys() == set(OFFERS)
 
 
 def test_a_long_wait_in_the_queue_is_not_a_reason_to_give_up(here):
     here.fail("a", 0.0)
     here.fail("a", GIVE_UP_AFTER_S + 1, ["n1"])
-    assert here.roster.health.hopeless == {}
+    assert here.roster.health.unavailable == {}
 
 
 def test_nodes_that_alone_fail_are_left_out_although_the_breaker_opens(here):
