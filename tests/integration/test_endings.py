@@ -197,7 +197,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
         assert pilot.state.over
         return
     assert pilot.state is PilotState.INTENDED
-    assert f"Slurm may have {pilot.name} yet" in workflow.said
+    assert f"Slurm may still queue {pilot.name}" in workflow.said
 
     # it comes after all, sees that nobody wants it, and leaves
     asked = (workflow.folder / "called").read_text().rstrip("\0").split("\0")
