@@ -65,7 +65,7 @@ class PilotManager:
         )
         self.health = self._inventory.health
 
-    def recall(self, pilots: Iterable[Pilot]) -> None:
+    def restore(self, pilots: Iterable[Pilot]) -> None:
         """Restore the pilots of a previous session; the next `look` updates their states."""
         for pilot in pilots:
             self._inventory.put(replace(pilot, absent_looks=0))
@@ -115,7 +115,7 @@ class PilotManager:
         changes, self._changes = self._changes, []
         return changes
 
-    def tell(self, files: Mapping[str, str]) -> None:
+    def write(self, files: Mapping[str, str]) -> None:
         """Write files (text by name) that pilots read into the run's folder.
 
         Raises `OutcomeUnknownError`.

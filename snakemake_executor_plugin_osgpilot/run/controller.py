@@ -74,7 +74,7 @@ class RunController:
 
         It may have seen the end of some and had no time to resubmit their jobs.
         """
-        self._fleet.recall(pilots)
+        self._fleet.restore(pilots)
         for pilot in self._fleet.pilots:
             if pilot.state.over:
                 self._queue.pilot_ended(pilot.name, pilot.since_s, vanished=False)

@@ -38,7 +38,7 @@ class LeaseKeeper:
         # for other starts in this folder, if pilots see another one
         (self._folder.path / LEASE).touch()
         # what is in the lease does not matter, but that it is new does
-        self._fleet.tell({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
+        self._fleet.write({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
 
     def write(self) -> None:
         """Write the record, and what is new about pilots into the journal."""

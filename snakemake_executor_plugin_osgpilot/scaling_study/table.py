@@ -117,7 +117,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def dominated(row: Row, others: Iterable[Row]) -> bool:
-    """Whether one of `others` finished as often, and was better in one and not worse in the other
+    """Return True if one of `others` finished as often, and is better in one and no worse in the other
     of makespan and charge."""
     mine = (row.makespan.median, row.charged.median)
     for other in others:

@@ -1,4 +1,4 @@
-"""The longest chain of jobs that have not ended yet, kept up to date as they end."""
+"""The longest chain of unfinished jobs, updated as jobs end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Chains:
         self._longest_last = sorted(self._jobs, key=length_s.__getitem__)
 
     def ended(self, job: int) -> None:
-        """Take in that a job has ended."""
+        """Record the end of a job."""
         self._jobs[self._chain_of[job]] -= 1
 
     def longest(self) -> Counter[JobClass]:

@@ -30,7 +30,7 @@ HINTS_MAX = 8
 
 
 class Site(Protocol):
-    """What can be asked of Slurm. Pilots are named as `Pilot.name`."""
+    """The interface to the simulated Slurm. Pilots are identified by `Pilot.name`."""
 
     def rows(self) -> Mapping[str, Row]:
         """Return what `squeue` shows of each pilot."""
@@ -42,10 +42,10 @@ class Site(Protocol):
         """Submit a pilot, to start on none of the nodes in `avoid`; False if Slurm refuses."""
 
     def cancel(self, name: str) -> None:
-        """Take a pilot back if it has not started."""
+        """Cancel a pilot if it has not started."""
 
     def drain(self, name: str) -> None:
-        """Have a pilot that runs end when it has no job."""
+        """Drain a running pilot."""
 
     def stop(self, name: str) -> None:
         """End a pilot that runs."""
@@ -74,7 +74,7 @@ class Manager:
         self.plan_s = array("d")
 
     def look(self, now_s: float) -> list[StateChange]:
-        """Take in what jobs and pilots did since the last time; return pilots that moved."""
+        """Observe jobs and pilots; return the pilots that changed state."""
         self.estimates = self._observer.learn(self.estimates)
         self._ask_pool(now_s)
         served_s = {n: at_s for n, at_s in self._observer.served_s.items() if at_s <= now_s}

@@ -187,7 +187,7 @@ class World:
         self._look_at(self._looked_ms + round(poll_delay_s(soon=True, live=live) * MS))
 
     def _look_at(self, due_ms: int) -> None:
-        """Have a look then, unless there is one before."""
+        """Schedule a poll, unless an earlier one is scheduled."""
         due_ms = max(due_ms, self.clock.now)
         if due_ms < self._next_look_ms:
             self._next_look_ms = due_ms

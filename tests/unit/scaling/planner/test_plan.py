@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, UpcomingGroup
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unschedulable
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 OFFER = PilotType("compute", Shape(4, 3800), (3600,))
@@ -109,14 +109,14 @@ def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
 
 def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_any_more():
     waiting, refused = [SMALL, IN_LONG], "sbatch: Invalid account"
-    assert stranded(waiting, TWO_KINDS, {}) == {}
-    assert stranded(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
+    assert unschedulable(waiting, TWO_KINDS, {}) == {}
+    assert unschedulable(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
     all_refused = {"long/4c": refused, "short/4c": "sbatch: Invalid qos"}
-    assert stranded(waiting, TWO_KINDS, all_refused) == {
+    assert unschedulable(waiting, TWO_KINDS, all_refused) == {
         SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
         IN_LONG: refused,
     }
-    assert stranded([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
+    assert unschedulable([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
 
 
 # demand and packing
