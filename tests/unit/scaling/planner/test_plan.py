@@ -116,7 +116,7 @@ def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_a
         SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
         IN_LONG: refused,
     }
-    assert unschedulable([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
+    assert unschedulable([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "infeasible"
 
 
 # demand and packing
