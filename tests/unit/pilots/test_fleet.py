@@ -139,7 +139,7 @@ def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
     assert states(fleet) == [PilotState.READY]
 
 
-def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slurm, clock):
+def test_unneeded_since_is_recorded_and_reset(fleet, slurm, clock):
     fleet.apply(ONE)
     fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))
     clock.at_s += 10
@@ -158,7 +158,7 @@ def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
     assert fleet.live == ()
 
 
-def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fleet, slurm, clock):
+def test_temporary_rejection_is_retried_with_backoff(fleet, slurm, clock):
     tries_s = []
     while not fleet.health.unavailable:
         clock.at_s += 1
@@ -191,7 +191,7 @@ def fail_one(fleet, slurm, *, served=False, **row):
     fleet.look(PilotObservations())
 
 
-def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
+def test_consecutive_failures_open_the_breaker_with_the_last_log(fleet, slurm):
     for _ in range(FAILURES_MAX):
         gate = fleet.gates().get(KIND)
         assert gate is None or (gate.rule, gate.launches_max > 0) == (DOUBT, True)
@@ -204,7 +204,7 @@ def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slu
     assert fleet.health.unavailable == {}
 
 
-def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, slurm, clock):
+def test_successful_probe_closes_the_breaker(fleet, slurm, clock):
     for _ in range(FAILURES_MAX):
         fail_one(fleet, slurm)
     clock.at_s += 60
@@ -216,7 +216,7 @@ def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, 
     assert fleet.gates() == {}
 
 
-def test_each_try_that_fails_makes_the_next_wait_longer_and_the_end_is_said(fleet, slurm, clock):
+def test_failed_probes_back_off_until_given_up(fleet, slurm, clock):
     waits, begun = [], clock.at_s
     for _ in range(FAILURES_MAX):
         fail_one(fleet, slurm)
@@ -238,7 +238,7 @@ def test_a_node_on_which_pilots_fail_is_left_out(fleet, slurm):
     assert slurm.submitted[-1].exclude == ("n3",)
 
 
-def test_pilots_that_leave_because_they_are_held_back_are_not_held_against_anything(fleet, slurm):
+def test_pilots_ending_on_notice_do_not_count_as_failures(fleet, slurm):
     """They started before the breaker opened and found that out when their turn came."""
     late = FAILURES_MAX + 2
     for _ in range(late):
@@ -307,7 +307,7 @@ def test_pilots_that_served_do_not_count_as_failures(fleet, slurm):
     assert fleet.gates() == {}
 
 
-def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(fleet, slurm, clock):
+def test_pilot_that_never_registers_is_ended_as_failed(fleet, slurm, clock):
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.RUNNING, started_s=clock.at_s)
@@ -364,7 +364,7 @@ def test_what_cannot_be_ended_is_said(fleet, slurm):
         fleet.end(wait_s=5, kill_wait_s=5)
 
 
-def test_one_in_a_state_that_is_not_known_goes_on_counting_and_is_removed_at_the_end(fleet, slurm):
+def test_pilot_in_unknown_state_counts_and_is_ended(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.UNKNOWN, state="DANCING")
     slurm.deaf = True
@@ -400,7 +400,7 @@ def abandoned(fleet, slurm):
     return fleet.pilots[0]
 
 
-def test_a_submission_that_was_not_waited_for_is_looked_for_and_not_for_long(fleet, slurm, clock):
+def test_interrupted_submission_is_looked_for_briefly(fleet, slurm, clock):
     pilot, began_s = abandoned(fleet, slurm), clock.at_s
     with pytest.raises(OutcomeUnknownError, match=f"may still queue {pilot.name}"):
         fleet.end()
@@ -416,7 +416,7 @@ def test_one_that_took_effect_all_the_same_is_taken_back(fleet, slurm):
     assert states(fleet) == [PilotState.CANCELLED]
 
 
-def test_others_are_waited_for_beside_it(fleet, slurm):
+def test_other_pilots_end_despite_an_interrupted_submission(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
     abandoned(fleet, slurm)
@@ -425,7 +425,7 @@ def test_others_are_waited_for_beside_it(fleet, slurm):
     assert states(fleet) == [PilotState.CANCELLED, PilotState.INTENDED]
 
 
-def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
+def test_shared_pilots_finish_their_jobs_after_the_run(slurm, clock, tmp_path):
     seat = replace(SEAT, scope=Scope.OWNER)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     fleet.apply(TWO)
@@ -437,9 +437,7 @@ def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock
     assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
 
 
-def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ours(
-    slurm, clock, tmp_path
-):
+def test_shared_pilot_without_our_jobs_is_not_a_failure(slurm, clock, tmp_path):
     seat = replace(SEAT, scope=Scope.PROJECT)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     for _ in range(FAILURES_MAX):

@@ -142,7 +142,7 @@ def test_behind_ssh_complaints_name_the_host(behind_ssh, home):
         check(behind_ssh)
 
 
-def test_at_the_end_logs_come_home_and_nothing_stays_on_the_cluster(behind_ssh, home):
+def test_clean_up_copies_logs_and_removes_the_folder(behind_ssh, home):
     run = RunFolder.create(home / ".snakemake", RUN)
     cluster = check(behind_ssh)
     client, there = cluster.client(run), cluster.folder(run)

@@ -107,7 +107,7 @@ def test_a_command_that_arrives_late_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_clock_that_was_set_is_noticed_and_the_next_command_is_run(monkeypatch):
+def test_changed_remote_clock_is_detected(monkeypatch):
     class ClockAhead(Here):
         by_s = 0
 

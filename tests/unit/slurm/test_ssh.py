@@ -106,7 +106,7 @@ def test_the_socket_is_in_a_folder_of_our_own_with_a_short_path(network, connect
     assert network.calls("-O")
 
 
-def test_a_folder_that_somebody_else_put_in_place_of_ours_is_not_used(connection, tmp_path):
+def test_foreign_folder_at_our_path_is_not_used(connection, tmp_path):
     connection.log_in()
     gone, theirs = connection._socket.parent, tmp_path / "theirs"
     gone.rename(theirs)

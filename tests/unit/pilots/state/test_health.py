@@ -63,14 +63,14 @@ def here():
     return Site()
 
 
-def test_failures_of_offers_that_never_were_of_use_count_together(here):
+def test_failures_of_unproven_types_count_together(here):
     here.fail("a", 0.0, ["n1", "n2"])
     here.fail("b", 0.0, ["n3", "n4"])
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
     assert "4 consecutive pilot(s)" in here.roster.gates(1.0)["c"].reason
 
 
-def test_an_offer_that_never_was_of_use_is_tried_with_one_pilot_where_others_fail(here):
+def test_unproven_type_gets_one_probe_while_others_fail(here):
     here.fail("a", 0.0)
     assert here.room("b", DUE_S) == 1
     started = here.ask("b")
@@ -85,14 +85,14 @@ def test_one_pilot_of_use_clears_the_site(here):
     assert [here.room(offer, 1.0) for offer in OFFERS] == [None, None, None]
 
 
-def test_an_offer_whose_pilots_are_of_use_does_not_suffer_from_others(here):
+def test_working_type_is_unaffected_by_failing_types(here):
     here.serve("b")
     here.fail("a", 0.0)
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, None, 0]
     assert here.roster.held_back(1.0) == ("a", "c")
 
 
-def test_an_offer_that_no_longer_works_is_a_warning_to_those_that_never_did(here):
+def test_type_that_stops_working_opens_the_shared_breaker(here):
     here.serve("b")
     here.fail("b", 0.0)
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
@@ -111,7 +111,7 @@ def test_all_offers_have_their_turn_at_being_tried(here):
     assert tried == ["b", "c", "a", "b", "c", "a"]
 
 
-def test_an_offer_that_alone_will_do_is_tried_although_it_is_not_its_turn(here):
+def test_only_suitable_type_is_probed_out_of_turn(here):
     here.fail("a", 0.0)
     assert here.room("a", PROBE_AFTER_S + 1) == 0
     assert here.room("a", DUE_S) == 1
@@ -143,7 +143,7 @@ def test_a_try_is_one_pilot_although_many_wait(here):
     assert here.roster.held_back(DUE_S) == OFFERS
 
 
-def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here):
+def test_ending_on_notice_is_not_a_failure(here):
     here.fail("a", 0.0)
     leaves, stays = here.ask("a"), here.ask("a")
     assert here.roster.held_back(1.0) == OFFERS
@@ -154,7 +154,7 @@ def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here
     assert here.roster.gates(700.0)["a"].reason.startswith("1 consecutive pilot(s)")
 
 
-def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here):
+def test_ending_early_without_notice_is_a_failure(here):
     """The first one's leaving holds back others, not those that have started."""
     names = here.ask("a", FAILURES_MAX)
     here.tell(names, Seen.RUNNING, 0.0, started_s=0.0)
@@ -172,7 +172,7 @@ def test_pilots_that_run_jobs_are_not_at_risk(here):
     assert here.room("a", 1.0) == FAILURES_MAX - 1
 
 
-def test_pilots_that_others_may_use_are_not_at_risk_once_they_are_there():
+def test_registered_shared_pilots_are_not_at_risk():
     here = Site(shared=True)
     names = here.ask("a", FAILURES_MAX)
     here.fail("b", 0.0, ["n1"])
@@ -208,7 +208,7 @@ def test_a_long_wait_in_the_queue_is_not_a_reason_to_give_up(here):
     assert here.roster.health.unavailable == {}
 
 
-def test_nodes_that_alone_fail_are_left_out_although_the_breaker_opens(here):
+def test_faulty_nodes_stay_excluded_when_the_breaker_opens(here):
     bad = [f"n{number}" for number in range(BAD_NODES_MAX)]
     here.fail("a", 0.0, bad * NODE_STRIKES_MAX)
     assert here.room("a", 1.0) == 0
