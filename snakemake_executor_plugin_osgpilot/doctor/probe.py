@@ -33,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     Row,
     Seen,
 )
-from snakemake_executor_plugin_osgpilot.scaling.planner.supply import HOPELESS
+from snakemake_executor_plugin_osgpilot.scaling.planner.supply import PERMANENT_REASONS
 from snakemake_executor_plugin_osgpilot.slurm import commands
 from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
@@ -193,7 +193,7 @@ def _open(probes: list[Probe]) -> int:
 
 
 def _is_hopeless(probe: Probe) -> bool:
-    return probe.row is not None and HOPELESS.search(probe.row.reason) is not None
+    return probe.row is not None and PERMANENT_REASONS.search(probe.row.reason) is not None
 
 
 def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from typing import Any
 from snakemake_executor_plugin_osgpilot.executor.job_listeners import HandedOverJob, JobListener
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 WALK_SHARE = 0.02
 """Maximum share of time spent on walks: a large DAG is walked less often."""

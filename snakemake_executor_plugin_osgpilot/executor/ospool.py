@@ -159,7 +159,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _look_ahead(self) -> None:
         self._ahead.walk()
-        self._run.scaling.ahead = self._ahead.ahead
+        self._run.queue.expect(self._ahead.ahead)
 
     def _class_of(self, job: Any) -> JobClass | None:
         """Return the class of a future job, None if its rule is unknown so far."""
@@ -318,19 +318,17 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
     from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
     from snakemake_executor_plugin_osgpilot.run.assembly import Output, start
 
-    earlier_core_s = core_s_seen(Path.cwd())
     try:
-        run = start(
+        return start(
             options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
             Output(teller.say, teller.warn, teller.show, teller.redact),
+            core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without a traceback
         raise ApiError(f"osgpilot: {error}") from error
-    run.scaling.earlier_core_s = earlier_core_s
-    return run
 
 
 def make_preparer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.errors import (
@@ -26,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 
 class QueueQuota(Protocol):
@@ -71,11 +73,17 @@ class JobManager:
             access_point, self._tracker, self._lock, self._rematcher.run
         )
         self._missed = False
+        self.upcoming = UpcomingWork()
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Register new jobs, to be submitted at the next tick."""
         with self._lock:
             self._tracker.add(jobs)
+
+    def expect(self, upcoming: UpcomingWork) -> None:
+        """Set the jobs that are still to come; call it after `add`, so that none is missed."""
+        with self._lock:
+            self.upcoming = upcoming
 
     def restore(self, left: Leftover, events: Iterable[tuple[str, Event]]) -> None:
         """Restore state from a previous session and its event log so far."""
@@ -157,7 +165,7 @@ class JobManager:
     def view(self) -> View:
         """Return the input of scaling; each runtime is in one view only."""
         with self._lock:
-            return self._tracker.view()
+            return replace(self._tracker.view(), upcoming=self.upcoming)
 
     def is_quiet(self) -> bool:
         """Return True if no job waits, so that an idle pilot gets none soon."""

@@ -1,1 +1,1 @@
-"""Decisions. Nothing here reads a clock, a file, the network, Snakemake, HTCondor or Slurm."""
+"""Value types shared by the planner and the adapters. Pure: no I/O, no clock."""

@@ -1,4 +1,4 @@
-"""The clock, as everybody gets it."""
+"""The interface to the clock."""
 
 from __future__ import annotations
 

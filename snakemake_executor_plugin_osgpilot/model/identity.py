@@ -1,4 +1,4 @@
-"""Who a run belongs to."""
+"""The identity of a run at the access point."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class PilotSharing(StrEnum):
-    """Whose jobs may run on our pilots: those of this run, of this user, of the whole project."""
+    """Jobs that may run on our pilots: those of this run, of this user, or of the whole project."""
 
     WORKFLOW = "workflow"
     OWNER = "owner"
@@ -15,13 +15,13 @@ class PilotSharing(StrEnum):
 
     @property
     def shared(self) -> bool:
-        """Whether others' jobs may be on our pilots."""
+        """True if jobs of others may run on our pilots."""
         return self is not PilotSharing.WORKFLOW
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Who we are at the access point: the names that restrict our pilots to our jobs."""
+    """The names that restrict our pilots to our jobs at the access point."""
 
     owner: str
     project: str

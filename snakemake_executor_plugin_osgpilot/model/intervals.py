@@ -1,22 +1,22 @@
-"""How often a run looks at Slurm, and how often it asks the pool."""
+"""Polling intervals for Slurm and the pool."""
 
 from __future__ import annotations
 
 LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
-"""Slurm is asked every LOOK_EVERY_S; sooner when there is reason, not within LOOK_SOONEST_S. With
-`Policy.launches_max` of 3, that is one sbatch a second at most: slurmctld serves everybody."""
+"""Slurm is polled every LOOK_EVERY_S; sooner on demand, but not within LOOK_SOONEST_S. With
+`Policy.launches_max` of 3, that is at most one sbatch per second: slurmctld is a shared service."""
 
 ASK_POOL_EVERY_S = 60.0
-"""The collector serves everybody; HTCondor's advice is once a minute at most
+"""The collector is shared by all users; HTCondor recommends at most one query per minute
 (Scalable Job Tracking, Access Point policy configuration)."""
 
 
-def look_after_s(*, soon: bool, live: bool) -> float:
-    """Return how long after a look the next one is due.
+def poll_delay_s(*, soon: bool, live: bool) -> float:
+    """Return the time between two polls of Slurm.
 
-    `soon` says that there is reason for one, `live` that there are pilots: without any there is
-    nothing to ask Slurm about, and the first jobs need some at once.
+    `soon` requests an early poll; `live` is True if there are pilots: without any there is nothing
+    to query, and the first jobs need some at once.
     """
     if not soon:
         return LOOK_EVERY_S

@@ -1,4 +1,4 @@
-"""Whether pilots have memory and cores in the proportion in which the jobs, taken together, ask."""
+"""Keep memory-heavy jobs from blocking the cores of a pilot."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Mapping
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 CORES_KEPT_S = 600.0
-"""For so long after the last start or end of a slot on a pilot, its cores are kept for others."""
+"""Time after the last start or end of a slot on a pilot for which its cores are kept for others."""
 
 
 def weight(shape: Shape, pilot: Shape | None) -> int:
-    """Return how many cores a job takes, or those of a pilot that come with its memory if they are
-    more; a pilot of which nothing is known has memory for all."""
+    """Return the number of cores a job blocks: its own, or those that go with its memory, if more;
+    an unknown pilot has memory for all."""
     if pilot is None:
         return shape.cores
     return max(shape.cores, -(-shape.memory_mb * pilot.cores // pilot.memory_mb))
 
 
 def is_heavy(shape: Shape, pilot: Shape) -> bool:
-    """Whether a job takes more of a pilot's memory than of its cores."""
+    """Return True if a job takes a larger share of a pilot's memory than of its cores."""
     return shape.memory_mb * pilot.cores > shape.cores * pilot.memory_mb
 
 
 def may_start_beside(shape: Shape, pilot: Shape, free: Shape) -> bool:
-    """Whether a job leaves memory for jobs on the cores beside it, as far as there can be any.
+    """Return True if a job leaves memory for jobs on the remaining cores.
 
-    It does if it is not heavy, or if those that run there are not, taken together.
+    It does if it is not memory-heavy, or if the jobs running there, taken together, are not.
     """
     return not (is_heavy(shape, pilot) and is_heavy(pilot - free, pilot))
 
 
 def apart(waiting: Mapping[JobClass, int], pilot: Shape, *, before: bool) -> bool:
-    """Return whether heavy jobs are to keep apart from now on; `before` is whether they were.
+    """Return True if memory-heavy jobs are to be spread over pilots; `before` is the last answer.
 
-    They are from when others wait for all cores of a pilot until none of these waits any more.
+    Spreading begins when other jobs wait for all cores of a pilot, and ends when none waits.
     """
     heavy = [jobs for job_class, jobs in waiting.items() if is_heavy(job_class.shape, pilot)]
     light_cores = sum(

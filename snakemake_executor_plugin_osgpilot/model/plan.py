@@ -1,4 +1,4 @@
-"""What a plan says: actions, what was held back, what fits nowhere, and the forecast behind it."""
+"""The plan: actions, refusals, infeasible job classes, and the forecast behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 
 @dataclass(frozen=True)
 class Launch:
-    """Start one more pilot of an offer, for this long."""
+    """Start one more pilot of a type, with this walltime."""
 
     offer: str
     walltime_s: int
@@ -18,7 +18,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Take a pending pilot back."""
+    """Cancel a pending pilot."""
 
     pilot: str
     reason: str
@@ -26,7 +26,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Drain:
-    """Let a pilot finish what it runs, take nothing new, and end."""
+    """Let a pilot finish its jobs, accept no new ones, and end."""
 
     pilot: str
     reason: str
@@ -37,7 +37,7 @@ Action = Launch | Cancel | Drain
 
 @dataclass(frozen=True)
 class Refusal:
-    """Pilots that would be of use and are not started: how many, and the rule that says no."""
+    """Useful pilots that are not started, with the limit that forbids it."""
 
     count: int
     rule: str
@@ -46,7 +46,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Infeasible:
-    """A class that no pilot of this site can ever hold; `reason` names the nearest and the gap."""
+    """A job class that no pilot type can run; `reason` names the nearest type and what it lacks."""
 
     job_class: JobClass
     reason: str
@@ -54,11 +54,11 @@ class Infeasible:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the plan reckons with. Cores are cores, `finish_s` and `lead_s` seconds from now.
+    """The figures behind a plan; `finish_s` and `lead_s` are seconds from now.
 
-    `wanted_cores` is how many the policy would have for the work there is, `live_cores` how many
-    serve or will, `work_core_s` the work in sight, `committed_core_s` what may be charged at most
-    if nothing more is started.
+    `wanted_cores` is the target size for the known work, `live_cores` the cores that serve or will,
+    `work_core_s` the work in sight, `committed_core_s` the maximum that may be charged if nothing
+    more is started.
     """
 
     wanted_cores: float = 0.0
@@ -71,10 +71,15 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do next. `unneeded` are pilots without a use in this plan, acted on or not yet."""
+    """The next actions. `unneeded` are pilots without a use in this plan, ended by it or not."""
 
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     unfit: tuple[Infeasible, ...] = ()
     unneeded: frozenset[str] = frozenset()
     forecast: Forecast = field(default_factory=Forecast)
+
+    @property
+    def throttled(self) -> bool:
+        """True if more pilots are to be launched by the next plan, which is due soon."""
+        return any(refusal.rule == "launches_max" for refusal in self.refusals)

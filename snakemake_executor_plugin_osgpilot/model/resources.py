@@ -1,4 +1,4 @@
-"""The words the decisions are made in: immutable values, times in seconds since the epoch."""
+"""Resources, job classes, pilots and policy: immutable values; times in seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ MEMORY_QUANTUM_MB = 128
 configuration of the condor_startd)."""
 
 UNBOUNDED = UNBOUNDED_MB = 10**9
-"""Stands for what has no bound that we know, such as a disk whose size nobody told us."""
-
+"""Stands for an unknown bound, such as a disk of unknown size."""
 
 END_MARGIN_S = 240
-"""A pilot retires so long before Slurm ends it: HTCondor looks at its end of life once per
+"""Margin between retirement and the Slurm time limit: HTCondor checks the end of life once per
 MASTER_UPDATE_INTERVAL (60 s), then jobs and daemons need time to leave."""
 
 
 class Shape(NamedTuple):
-    """What a job asks for or a pilot offers: cores, memory and disk in megabytes, GPUs."""
+    """Requested or offered resources: cores, memory and disk in megabytes, GPUs."""
 
     cores: int
     memory_mb: int
@@ -36,8 +35,8 @@ class Shape(NamedTuple):
         )
 
     def holds(self, other: Shape) -> int:
-        """Return how many of `other`, which asks for something, fit in this shape at once."""
-        # spelled out: this is what a plan spends its time on
+        """Return how many of `other`, which is not empty, fit into this shape at once."""
+        # unrolled: the planner spends most of its time here
         count = self.cores // other.cores if other.cores else UNBOUNDED
         if other.memory_mb:
             count = min(count, self.memory_mb // other.memory_mb)
@@ -48,7 +47,7 @@ class Shape(NamedTuple):
         return max(0, count)
 
     def times(self, count: int) -> Shape:
-        """Return `count` of this shape taken together."""
+        """Return the sum of `count` of this shape."""
         return Shape(
             self.cores * count, self.memory_mb * count, self.disk_mb * count, self.gpus * count
         )
@@ -61,9 +60,9 @@ class Shape(NamedTuple):
 
 
 class JobClass(NamedTuple):
-    """Jobs that are alike for scaling. `runtime_s` is 0 where the rule does not say.
+    """Jobs that are equivalent for scaling. `runtime_s` is 0 if the rule does not declare it.
 
-    `offers` names those whose pilots alone may run them; none means that any may.
+    `offers` names the only pilot types that may run them; empty means any.
     """
 
     shape: Shape
@@ -73,11 +72,11 @@ class JobClass(NamedTuple):
 
 @dataclass(frozen=True, order=True)
 class Request:
-    """All that a job asks of a slot. Jobs that ask for the same are submitted together.
+    """Everything a job requests of a slot. Jobs with equal requests are submitted together.
 
-    `transfer_image` is False where pilots can read the image at its path; else it may be sent ahead
-    for several jobs if it is `common`. `extras` are further lines of the submit description
-    (command or `My.Attribute`, and its text), already checked.
+    `transfer_image` is False where pilots can read the image at its path; otherwise a `common`
+    image may be sent once for several jobs. `extras` are validated further lines of the submit
+    description (command or `My.Attribute`, and its text).
     """
 
     job_class: JobClass
@@ -90,7 +89,7 @@ class Request:
 
 
 class PilotState(Enum):
-    """Where a pilot is in its life; the legal moves are in `core.lifecycle`."""
+    """The state of a pilot; `pilots.state.lifecycle` has the legal transitions."""
 
     INTENDED = "intended"
     PENDING = "pending"
@@ -103,18 +102,18 @@ class PilotState(Enum):
 
     def __init__(self, name: str) -> None:
         self.over = name in ("done", "failed", "cancelled")
-        """Whether the allocation is gone for good."""
+        """True if the allocation has ended."""
         self.waits = name in ("intended", "pending")
-        """Whether Slurm has not started the allocation yet."""
+        """True if Slurm has not started the allocation yet."""
         self.serves = not self.over and name != "draining"
-        """Whether it takes jobs, now or as soon as it is there."""
+        """True if it accepts jobs, now or once it has started."""
 
 
 @dataclass(frozen=True)
 class PilotType:
-    """A kind of pilot that the site lets us start; the name is PARTITION/SHAPE.
+    """A type of pilot that the site can start; the name is PARTITION/SHAPE.
 
-    `shape` is what jobs get of it, `walltimes_s` the lives it can have, in increasing order.
+    `shape` is available to jobs, `walltimes_s` are the possible walltimes in increasing order.
     """
 
     name: str
@@ -130,10 +129,10 @@ class PilotType:
 class Pilot:
     """One pilot and the allocation (Slurm job) that holds it.
 
-    `shape` is what it offers to jobs, `offer` the kind it is of, `walltime_s` what Slurm was asked
-    for at `asked_s`. `since_s` is when it came to its state, `started_s`/`ended_s` the allocation's
-    own times, `ends_s` when Slurm ends it (None: not known before it runs). `unneeded_since_s` is
-    set while no plan has a use for it. `failure` says in Slurm's or our words how it failed.
+    `shape` is available to jobs, `offer` names its type, `walltime_s` was requested from Slurm at
+    `asked_s`. `since_s` is when it entered its state, `started_s` and `ended_s` are the
+    allocation's times, `ends_s` is when Slurm ends it (None before it runs). `unneeded_since_s` is
+    set while no plan has a use for it. `failure` is the reason for a failure, Slurm's or ours.
     """
 
     name: str
@@ -156,12 +155,11 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Policy:
-    """The user's limits and taste.
+    """User limits and cost/speed preference.
 
-    `cost_weight` weighs core-hours against time, see `target_size`; `core_s_max` caps what may ever
-    be charged (None: no cap). `life_taken_s` is what boot and orderly end take off a pilot's
-    walltime before a job can count on the rest. `launches_max` is how many may be started by one
-    plan.
+    `cost_weight` weighs core-hours against time, see `scaling.planner.target_size`; `core_s_max`
+    limits the total charge (None: no limit). `life_taken_s` is the part of a pilot's walltime that
+    boot and orderly shutdown take. `launches_max` limits the launches of one plan.
     """
 
     offers: tuple[PilotType, ...]
@@ -177,7 +175,7 @@ class Policy:
 
     @property
     def pilot_life_s(self) -> int:
-        """How long jobs can count on a new pilot, in seconds."""
+        """The time for which jobs can use a new pilot, at most."""
         return max(offer.walltime_max_s for offer in self.offers) - self.life_taken_s
 
 
@@ -185,12 +183,12 @@ _NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
 
 
 def may_run_on(job_class: JobClass, offer: str) -> bool:
-    """Whether jobs of this class do not want pilots of other offers."""
+    """Return True if jobs of this class may run on pilots of this type."""
     return not job_class.offers or offer in job_class.offers
 
 
 def lacks(job_class: JobClass, room: Shape, life_s: float) -> list[str]:
-    """Return what is missing in `room`, which lives for `life_s`, for one job of this class."""
+    """Return what `room`, which lasts for `life_s`, lacks for one job of this class."""
     gaps = zip(job_class.shape, room, _NAMES, strict=True)
     missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
     over_s = job_class.runtime_s - life_s

@@ -1,4 +1,4 @@
-"""What a plan may know: one moment of a run, as far as it has been answered for."""
+"""The planner's input: the state of a run at one moment, from answered queries only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 
 
 class Running(NamedTuple):
-    """Jobs of one class on one pilot; `since_s` is the mean of their starts."""
+    """Running jobs of one class on one pilot; `since_s` is their mean start time."""
 
     job_class: JobClass
     jobs: int
@@ -26,7 +26,7 @@ class Running(NamedTuple):
 
 
 def ages_s(running: Mapping[str, tuple[Running, ...]], now_s: float) -> dict[JobClass, float]:
-    """Return for how long the oldest jobs of each class have been running."""
+    """Return the age of the oldest running job of each class."""
     found: dict[JobClass, float] = {}
     for groups in running.values():
         for job_class, _, since_s in groups:
@@ -35,7 +35,7 @@ def ages_s(running: Mapping[str, tuple[Running, ...]], now_s: float) -> dict[Job
 
 
 class UpcomingGroup(NamedTuple):
-    """Jobs that become ready at about `ready_s`; None: when the jobs now waiting are through."""
+    """Jobs that become ready at about `ready_s`; None: when the jobs now waiting have finished."""
 
     job_class: JobClass
     jobs: int
@@ -43,7 +43,7 @@ class UpcomingGroup(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """How many pilots of an offer may be started now, by which rule, and why not more."""
+    """Maximum number of pilots of a type to start now, with the limiting rule and its reason."""
 
     launches_max: int
     reason: str
@@ -52,7 +52,7 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True)
 class Commitment:
-    """What pilots take of the limits; grows with every launch that is admitted."""
+    """Use of the limits by pilots; grows with every admitted launch."""
 
     pilots: int = 0
     pending: int = 0
@@ -77,14 +77,13 @@ class Commitment:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a plan may know, as of the answers we had at `looked_s`.
+    """Everything a plan is based on, as answered at `looked_s`.
 
-    `waiting` counts ready jobs by class, `running` tells what runs on each pilot, `soon` what comes
-    next, `later` how many jobs of the workflow are further off, `further` what is known of them by
-    class, `chain` the longest chain of jobs that have not ended. `gates` says of offers in trouble
-    how many pilots may be started at most, and why not more, `shunned` of pilots why they are to
-    get no more jobs. `others` is what jobs that are not of the run
-    take of pilots, `elsewhere` what other runs of the same workflow take of the limits.
+    `waiting` counts ready jobs by class, `running` has the jobs on each pilot, `soon` those that
+    come next, `later` the number of jobs further off, `further` the known ones of these by class,
+    `chain` the longest chain of unfinished jobs. `gates` limits launches of failing pilot types,
+    `shunned` has pilots that get no more jobs, with the reason. `others` is the use of pilots by
+    jobs of other runs, `elsewhere` the use of the limits by other runs of the same workflow.
     """
 
     now_s: float
@@ -102,7 +101,7 @@ class Snapshot:
     elsewhere: Commitment = Commitment()
 
     def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
-        """Return the same once the pilots of `launches` are in Slurm's queue."""
+        """Return the snapshot with the pilots of `launches` in Slurm's queue."""
         shapes = {offer.name: offer.shape for offer in policy.offers}
         asked = tuple(
             Pilot(

@@ -20,7 +20,8 @@ from snakemake_executor_plugin_osgpilot.monitoring import records as lines
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import History
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler, ScalingDecision
+from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0
@@ -80,25 +81,24 @@ class HistoryRecorder:
         """Record why a job of the previous session is resubmitted under this key."""
         self.history.put([{"kind": "again", "at_s": self.clock.now_s(), "job": key, "text": why}])
 
-    def planned(self, view: View) -> None:
+    def planned(self, view: View, decision: ScalingDecision) -> None:
         """Record the latest plan, if it has a new decision."""
-        ahead, decided = self.scaling.ahead, self.scaling.last
-        line = lines.plan(decided, view.waiting, len(view.executing), ahead.to_come)
+        to_come = view.upcoming.to_come
+        line = lines.plan(decision.plan, view.waiting, len(view.executing), to_come)
         now_s = self.clock.now_s()
         changed = lines.differs(self._planned, line)
         if changed or now_s - self._planned_s >= NUMBERS_EVERY_S:
             self._planned, self._planned_s = line, now_s
-            self._put_plan(line)
+            self._put_plan(line, decision.eta)
 
-    def _put_plan(self, line: Line) -> None:
-        eta = self.scaling.eta and asdict(self.scaling.eta)
+    def _put_plan(self, line: Line, eta: Eta | None) -> None:
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
         told = {
-            "critical_path_s": self.scaling.ahead.critical_path_s,
+            "critical_path_s": self.queue.upcoming.critical_path_s,
             "waits_s": waits_s,
-            "eta": eta,
+            "eta": eta and asdict(eta),
         }
         self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
 
@@ -128,7 +128,7 @@ class HistoryRecorder:
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
-        end["critical_path_s"] = self.scaling.ahead.critical_path_s
+        end["critical_path_s"] = self.queue.upcoming.critical_path_s
         # the run has ended, whether or not its history could be told
         with suppress(OSError, OsgpilotError):
             self._follow(now_s)

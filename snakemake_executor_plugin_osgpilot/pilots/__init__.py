@@ -1,1 +1,8 @@
-"""The pilot: the batch script that Slurm runs and the parameters it is given."""
+"""The pilots of a run.
+
+manager        launch, observe, drain and end pilots
+batch_system   the interface to Slurm
+parameters     the input of the batch script (pilot.sh)
+token          check of the pool token
+state/         what is known of the pilots, and the decisions about them (pure)
+"""

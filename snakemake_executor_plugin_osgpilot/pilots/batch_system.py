@@ -12,9 +12,9 @@ from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
 
 @dataclass(frozen=True)
 class Allocation:
-    """What to ask Slurm for. `folder` takes the pilot's log and its `files`, text by name.
+    """A request to Slurm. `folder` is for the pilot's log and its `files`, text by name.
 
-    `memory_mb` has the pilot's own share in it; `exclude` names nodes that have proved bad.
+    `memory_mb` includes the pilot's own share; `exclude` names faulty nodes.
     """
 
     name: str
@@ -33,39 +33,39 @@ class Allocation:
 class Slurm(Protocol):
     """The batch system. Every method raises `OutcomeUnknownError` or `RejectedError`.
 
-    Allocations to act on are named by id and name: an id alone may be another job's by now.
+    Allocations are identified by id and name: Slurm may have reused an id.
     """
 
     def submit(self, allocation: Allocation) -> str:
-        """Write the pilot's files and queue it; return its allocation id.
+        """Write the pilot's files and submit it; return its allocation id.
 
-        Raises `NotSentError` when nothing was queued for certain, `TryLaterError` when Slurm said
-        so.
+        Raises `NotSentError` if certainly nothing was submitted, `TryLaterError` if Slurm does not
+        accept it now.
         """
 
     def interrupt(self) -> None:
-        """Have the command that another thread waits for end with `AbandonedError`, at once."""
+        """Make the command that another thread waits for raise `AbandonedError` at once."""
 
     def look(self) -> dict[str, Row]:
-        """Return the user's pilots by name, in one query; ended ones while Slurm has them."""
+        """Return the user's pilots by name, in one query; ended ones while Slurm shows them."""
 
     def cancel_pending(self, pilots: Mapping[str, str]) -> None:
-        """Take allocations back that still wait; running ones are left alone."""
+        """Cancel pending allocations; running ones are not affected."""
 
     def expected_wait_s(self, allocation: Allocation) -> float | None:
-        """Return the seconds until Slurm would start this allocation, None if it does not say."""
+        """Return the seconds until Slurm would start this allocation, None if unknown."""
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
-        """Ask running pilots to finish their jobs, take no new ones, and end."""
+        """Signal running pilots to finish their jobs, accept no new ones, and end."""
 
     def end_running(self, pilots: Mapping[str, str]) -> None:
-        """Ask running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""
+        """Signal running pilots to end cleanly: jobs are evicted, the pilot leaves the pool."""
 
     def kill(self, pilots: Mapping[str, str]) -> None:
-        """Remove allocations at once; the last resort."""
+        """Cancel allocations at once; the last resort."""
 
     def write(self, files: Mapping[Path, str]) -> None:
-        """Write files (text by path) where pilots see them."""
+        """Write files (text by path) on the cluster."""
 
     def log_tail(self, folder: Path) -> str:
         """Return the end of the log in a pilot's folder."""

@@ -1,4 +1,4 @@
-"""The pilots of a run: what Slurm and the pool say of them, and what a plan does to them."""
+"""Launch, observe, drain and end the pilots of a run."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import UNREGISTERED, PilotInventory
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    ABSENT_LOOKS_TO_BELIEVE,
+    PilotObservations,
+    StateChange,
+)
 
 END_WAIT_S = 20.0
-"""How long a pilot may take to end gently; at the end of a workflow it has no job to lose."""
+"""Time for a pilot to end gracefully; at the end of a workflow it has no job to lose."""
 
 LEAVE_WAIT_S = 10.0
-"""How long to watch pilots leave that others may use; what is busy then is left to itself."""
+"""Time to wait for shared pilots to end; those still busy then finish on their own."""
 
 KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
@@ -55,78 +58,81 @@ class PilotManager:
         self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
         self._record = record
         self._count = folder.last_number("pilots")
-        self._in_doubt: set[str] = set()
-        self._roster = PilotInventory(
+        self._interrupted: set[str] = set()
+        self._changes: list[StateChange] = []
+        self._inventory = PilotInventory(
             self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.pilot_sharing.shared
         )
-        self.health = self._roster.health
+        self.health = self._inventory.health
 
-    def recall(self, pilots: Iterable[Pilot]) -> None:
-        """Take in the pilots of an earlier life of the run; the next look tells what they are."""
+    def restore(self, pilots: Iterable[Pilot]) -> None:
+        """Restore the pilots of a previous session; the next `look` updates their states."""
         for pilot in pilots:
-            self._roster.put(replace(pilot, absent_looks=0))
+            self._inventory.put(replace(pilot, absent_looks=0))
             self._count = max(self._count, int(pilot.name.rpartition("-")[2]))
         self.health.know(pilot.offer for pilot in self.pilots)
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
-        return self._roster.pilots
+        return self._inventory.pilots
 
     @property
     def shared(self) -> bool:
-        """Whether jobs of others may run on these pilots."""
+        """True if jobs of others may run on these pilots."""
         return self._seat.pilot_sharing.shared
 
     @property
     def live(self) -> tuple[Pilot, ...]:
-        return self._roster.live
+        return self._inventory.live
 
     def gates(self) -> dict[str, Gate]:
-        """Return what the breakers allow now, by offer."""
-        return self._roster.gates(self._clock.now_s())
+        """Return the launches that the circuit breakers allow now, by pilot type."""
+        return self._inventory.gates(self._clock.now_s())
 
     def held_back(self) -> tuple[str, ...]:
-        """Return the offers of which a pilot that starts now should leave at once."""
-        return self._roster.held_back(self._clock.now_s())
+        """Return the types of which a pilot that starts now should end at once."""
+        return self._inventory.held_back(self._clock.now_s())
 
-    def look(self, signs: PilotObservations) -> list[StateChange]:
-        """Ask Slurm once for all pilots; return those that changed state.
+    def look(self, observations: PilotObservations) -> list[StateChange]:
+        """Query Slurm once for all pilots; return those that changed state, also in `changes`.
 
-        Raises `OutcomeUnknownError`; what is known stays.
+        Raises `OutcomeUnknownError`; earlier observations are kept.
         """
-        self._roster.note_served(signs.served)
+        self._inventory.note_served(observations.served)
         if not self.live:
             return []
         rows = self._slurm.look()
         now_s = self._clock.now_s()
-        moves = self._roster.look(rows, signs, self._log_tail, now_s)
-        mute = self._roster.mute(signs.asked_s)
-        self._quietly(self._slurm.end_running, mute)
-        self._roster.drained(mute, now_s, mute_text())
-        return moves
+        changes = self._inventory.look(rows, observations, self._log_tail, now_s)
+        self._changes += changes
+        unregistered = self._inventory.unregistered(observations.asked_s)
+        self._on_allocations(self._slurm.end_running, unregistered)
+        self._inventory.mark_draining(unregistered, now_s, UNREGISTERED)
+        return changes
 
-    def tell(self, files: Mapping[str, str]) -> None:
-        """Write files (text by name) where pilots look, into the run's folder.
+    def changes(self) -> list[StateChange]:
+        """Return the changes of state since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files (text by name) that pilots read into the run's folder.
 
         Raises `OutcomeUnknownError`.
         """
         self._slurm.write({self._folder.path / name: text for name, text in files.items()})
 
     def shun(self, name: str, why: str) -> None:
-        """Have no more jobs on a pilot, whose node seems to be bad."""
-        self._roster.shun(name, why, self._clock.now_s())
-
-    def note_unneeded(self, names: Iterable[str]) -> None:
-        """Remember since when plans have had no use for these pilots, and forget it for others."""
-        self._roster.note_unneeded(names, self._clock.now_s())
+        """Accept no more jobs on a pilot whose node seems faulty."""
+        self._inventory.shun(name, why, self._clock.now_s())
 
     def apply(self, plan: Plan) -> None:
-        """Do what the plan says. Raises `OutcomeUnknownError`; a refusal of Slurm opens a
-        breaker."""
-        pilots = self._roster
+        """Carry out a plan. Raises `OutcomeUnknownError`; a rejection by Slurm opens a breaker."""
+        pilots = self._inventory
+        pilots.note_unneeded(plan.unneeded, self._clock.now_s())
         cancelled = [pilots[a.pilot] for a in plan.actions if isinstance(a, Cancel)]
         drained = [pilots[a.pilot] for a in plan.actions if isinstance(a, Drain)]
-        self._quietly(self._slurm.cancel_pending, cancelled)
+        self._on_allocations(self._slurm.cancel_pending, cancelled)
         self._drain(drained)
         for action in plan.actions:
             now_s = self._clock.now_s()
@@ -134,35 +140,34 @@ class PilotManager:
                 self._launch(action)
 
     def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
-        """Ask Slurm how long a pilot would wait; None if it does not say."""
+        """Ask Slurm how long a pilot would wait; None if unknown."""
         pilot = self._new_pilot("osgpilot-test", Launch(offer, walltime_s, ""))
         with suppress(OutcomeUnknownError, RejectedError):
             return self._slurm.expected_wait_s(self._allocation(pilot))
         return None
 
     def interrupt(self) -> None:
-        """Do not wait for the command that another thread has asked of Slurm."""
+        """Interrupt the Slurm command that another thread waits for."""
         self._slurm.interrupt()
 
     def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
-        """End every pilot: pending ones at once, running ones gently, what stays by force.
+        """End every pilot: pending ones at once, running ones gracefully, the rest by force.
 
-        Where jobs of others may run, pilots are asked to finish these first: they are not waited
-        for and stay in `live`. Raises `OutcomeUnknownError` if Slurm did not say that all others
-        are gone; one whose submission was interrupted and that is not to be seen is not waited for
-        either.
+        Shared pilots are drained instead, so that jobs of others can finish; they stay in `live`.
+        Raises `OutcomeUnknownError` if Slurm still shows any other pilot. Does not wait for a pilot
+        whose submission was interrupted and that Slurm does not show.
         """
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
-            (self._end_gently, wait_s),
-            (lambda pilots: self._quietly(self._slurm.kill, pilots), kill_wait_s),
+            (self._end_gracefully, wait_s),
+            (lambda pilots: self._on_allocations(self._slurm.kill, pilots), kill_wait_s),
         )
         if self.shared:
-            steps = ((self._end_later, min(wait_s, LEAVE_WAIT_S)),)
-        for ask, patience_s in steps:
-            deadline = self._clock.now_s() + patience_s
+            steps = ((self._drain_shared, min(wait_s, LEAVE_WAIT_S)),)
+        for ask, limit_s in steps:
+            deadline = self._clock.now_s() + limit_s
             asked: set[tuple[str, PilotState]] = set()
             while self._awaited and self._clock.now_s() <= deadline:
-                # Slurm may be away for a moment: keep asking until the deadline
+                # Slurm may be unavailable for a moment: retry until the deadline
                 with suppress(OutcomeUnknownError):
                     self.look(PilotObservations())
                     new = [p for p in self.live if (p.name, p.state) not in asked]
@@ -174,8 +179,8 @@ class PilotManager:
         if left and not self._awaited:
             names = ", ".join(p.name for p in left)
             raise OutcomeUnknownError(
-                f"`sbatch` was not waited for, so Slurm may have {names} yet: it leaves as soon "
-                "as it starts, and `osgpilot cleanup` removes it"
+                f"`sbatch` was interrupted, so Slurm may still queue {names}: it ends as soon as "
+                "it starts, and `osgpilot cleanup` removes it"
             )
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
@@ -185,30 +190,30 @@ class PilotManager:
 
     @property
     def _awaited(self) -> list[Pilot]:
-        """The pilots that have not ended; not those that Slurm does not show and may never have."""
+        """The live pilots, except those of interrupted submissions that Slurm does not show."""
         return [
             pilot
             for pilot in self.live
-            if pilot.name not in self._in_doubt
+            if pilot.name not in self._interrupted
             or pilot.state is not PilotState.INTENDED
             or pilot.absent_looks < ABSENT_LOOKS_TO_BELIEVE
         ]
 
-    def _end_gently(self, pilots: list[Pilot]) -> None:
-        self._quietly(self._slurm.end_running, [p for p in pilots if not p.state.waits])
-        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+    def _end_gracefully(self, pilots: list[Pilot]) -> None:
+        self._on_allocations(self._slurm.end_running, [p for p in pilots if not p.state.waits])
+        self._on_allocations(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
 
-    def _end_later(self, pilots: list[Pilot]) -> None:
+    def _drain_shared(self, pilots: list[Pilot]) -> None:
         self._drain([p for p in pilots if p.state.serves and not p.state.waits])
-        self._quietly(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
+        self._on_allocations(self._slurm.cancel_pending, [p for p in pilots if p.state.waits])
 
     def _drain(self, pilots: list[Pilot]) -> None:
-        self._quietly(self._slurm.drain_running, pilots)
-        self._roster.drained(pilots, self._clock.now_s())
+        self._on_allocations(self._slurm.drain_running, pilots)
+        self._inventory.mark_draining(pilots, self._clock.now_s())
 
     @staticmethod
-    def _quietly(act: Callable[[dict[str, str]], None], pilots: list[Pilot]) -> None:
-        """Act on the allocations there are. A refusal means they are gone; the next look tells."""
+    def _on_allocations(act: Callable[[dict[str, str]], None], pilots: list[Pilot]) -> None:
+        """Act on the allocations. A rejection means that they have ended; `look` will show it."""
         names = {p.allocation_id: p.name for p in pilots if p.allocation_id}
         if names:
             try:
@@ -243,7 +248,7 @@ class PilotManager:
         )
 
     def draft(self, action: Launch) -> tuple[Pilot, Allocation]:
-        """Return the next pilot and what Slurm is asked for it; nothing is asked."""
+        """Return the next pilot and its request to Slurm without submitting it."""
         pilot = self._new_pilot(f"osgpilot-{self._seat.run}-{self._count + 1}", action)
         values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
         files = parameters.pilot_files(self._site, values)
@@ -255,25 +260,27 @@ class PilotManager:
         if self._record:
             self._record([pilot])
         self._count += 1
-        self._roster.put(pilot)
+        self._inventory.put(pilot)
         try:
             allocation_id = self._submit(allocation)
         except NotSentError:
-            self._roster.drop(name)
+            self._inventory.drop(name)
             raise
         except AbandonedError:
-            self._in_doubt.add(name)
+            self._interrupted.add(name)
             raise
-        except (RejectedError, TryLaterError) as refusal:
-            now_s, why = self._clock.now_s(), str(refusal)
-            self._roster.put(replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=why))
+        except (RejectedError, TryLaterError) as rejection:
+            now_s, why = self._clock.now_s(), str(rejection)
+            self._inventory.put(replace(pilot, state=PilotState.FAILED, ended_s=now_s, failure=why))
             note = (
-                self.health.refused if isinstance(refusal, RejectedError) else self.health.put_off
+                self.health.refused if isinstance(rejection, RejectedError) else self.health.put_off
             )
             note(pilot.offer, now_s, why)
         else:
             self.health.accepted(pilot.offer)
-            self._roster.put(replace(pilot, allocation_id=allocation_id, state=PilotState.PENDING))
+            self._inventory.put(
+                replace(pilot, allocation_id=allocation_id, state=PilotState.PENDING)
+            )
 
     def _submit(self, allocation: Allocation) -> str:
         try:
@@ -281,13 +288,13 @@ class PilotManager:
         except RejectedError:
             if not allocation.exclude:
                 raise
-            # perhaps too few nodes are left: a bad one is better than none
+            # perhaps too few nodes are left: a faulty one is better than none
             self.health.forgive_nodes()
             return self._slurm.submit(replace(allocation, exclude=()))
 
     def _log_tail(self, name: str) -> str:
         folder = self._folder.pilot(name)
         with suppress(OutcomeUnknownError, RejectedError):
-            if said := " ".join(self._slurm.log_tail(folder).split()):
-                return said
+            if tail := " ".join(self._slurm.log_tail(folder).split()):
+                return tail
         return f"nothing (no log in {folder})"

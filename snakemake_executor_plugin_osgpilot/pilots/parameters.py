@@ -1,4 +1,4 @@
-"""What a pilot is told. Values are validated here and travel as a file, never as shell text."""
+"""The input of pilot.sh. Values are validated here and travel as a file, never as shell text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SCRIPT = "pilot.sh"
 
 
 OPEN = "(MY.OSGPILOT_CLOSED =!= true)"
-"""START clause: what `GATE` runs says whether the pilot takes jobs (it drains, or its scratch disk
-is full). Unlike OSG_NODE_VALIDATED, which the container's own script looks after every 4 minutes,
-this is known to the startd within seconds."""
+"""START clause: false while the pilot drains or its scratch disk is full, as the `GATE` script
+reports. Unlike OSG_NODE_VALIDATED, which the container's own script updates every 4 minutes, this
+reaches the startd within seconds."""
 
 GATE_EVERY_S = 5
 
@@ -30,16 +30,16 @@ GATE = {
     "STARTD_CRON_osgpilot_PERIOD": f"{GATE_EVERY_S}s",
     "STARTD_CRON_osgpilot_KILL": "true",
 }
-"""The startd's own cron runs a script that pilot.sh writes (HTCondor manual, Daemon ClassAd Hooks).
-Run by `sh`, as scratch disks may be mounted without leave to execute."""
+"""The startd's cron runs a script written by pilot.sh (HTCondor manual, Daemon ClassAd Hooks),
+run by `sh`, as scratch disks may be mounted noexec."""
 
 
 def start_extra(seat: RunIdentity) -> str:
-    """Return the START clause that admits only jobs that may share the pilots, besides the project,
-    and only while the pilot takes jobs.
+    """Return the START clause that admits only jobs within the seat's pilot sharing, besides the
+    project, and only while the pilot accepts jobs.
 
-    Projects are what jobs say they belong to, so anybody's jobs may come if the project shares the
-    pilots.
+    Jobs declare their project themselves, so with the pilot sharing `project` any user's jobs may
+    run.
     """
     return f"({_may_share(seat)} && {OPEN})"
 
@@ -59,16 +59,16 @@ DISK_EXCEEDED = (
     "(JobUniverse != 13 && DiskUsage =!= UNDEFINED && DiskUsage > Disk "
     '&& !regexp("^data[0-9]", Name))'
 )
-"""When the pilot stops what is in a slot for its disk: HTCondor's own condition (the metaknob
-POLICY:Hold_If_Disk_Exceeded), but not for slots that keep an image for several jobs. To those 25.14
-gives the image's size rounded down, stops them at once, and may then leave their jobs waiting."""
+"""The condition to evict a slot that exceeds its disk: HTCondor's own (the metaknob
+POLICY:Hold_If_Disk_Exceeded), except for slots that keep an image for several jobs. HTCondor 25.14
+gives these the image's size rounded down, evicts them at once, and may leave their jobs idle."""
 
 
 def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:
-    """Return what pilot.sh reads: `option` lines for itself, `env` lines for the container.
+    """Return the input of pilot.sh: `option` lines for itself, `env` lines for the container.
 
-    Names of the container's variables are those of the OSG pilot container's contract.
-    ACCEPT_JOBS_FOR_HOURS and RETIREMENT_HOURS have to be valid but do not matter: pilot.sh sets the
+    The container's variables are named as the OSG pilot container expects them.
+    ACCEPT_JOBS_FOR_HOURS and RETIREMENT_HOURS must be valid but have no effect: pilot.sh sets the
     exact end of life from the end of the allocation.
     """
     options = {
@@ -110,7 +110,7 @@ def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) ->
 
 
 def pilot_files(site: Site, values: Mapping[str, str]) -> dict[str, str]:
-    """Return a pilot's files by name: its parameters, one a line, and the site's set-up lines."""
+    """Return a pilot's files by name: its parameters, one per line, and the site's set-up lines."""
     lines = []
     for key, value in values.items():
         if set(value) & set("\n\r\0"):

@@ -1,19 +1,19 @@
 #!/bin/bash
-# The batch script of a pilot: runs the OSG pilot container for the life of one allocation.
+# The batch script of a pilot: runs the OSG pilot container for one allocation.
 #   pilot.sh FOLDER     FOLDER holds `parameters` (lines `option NAME=VALUE`, `env NAME=VALUE`) and `setup`;
-#                       where it holds `probe`, too, that is done in place of a pilot's work
-# Ends by itself: when idle, shortly before the walltime, on TERM to this shell at once, on USR1 to this
-# shell when the jobs it runs are done. Lines `osgpilot: check NAME=VALUE` tell what it found on the node.
+#                       if it also holds `probe`, that is run instead of a pilot
+# Ends when idle, shortly before the time limit, on TERM to this shell at once, on USR1 to this shell when its
+# jobs have finished. Lines `osgpilot: check NAME=VALUE` report what it found on the node.
 set -u
 
-readonly LEASE_S=900           # a workflow that has not been heard of for so long is gone
-readonly LEASE_LOOK_S=30       # how often a running pilot looks; one call of stat
-readonly LEASE_LOOKS=3         # so many in a row in which nothing was found: the run's folder is gone
-readonly IMAGE_AGE_H=72        # the OSG asks for pilots with images no older (site documentation)
-readonly SCRATCH_MIN_GB=5      # with less, the pilot takes no container jobs (osg-flock, default-image)
+readonly LEASE_S=900           # a workflow whose lease is older has ended
+readonly LEASE_LOOK_S=30       # interval of a running pilot's checks; one call of stat
+readonly LEASE_LOOKS=3         # consecutive checks without a lease: the run's folder is gone
+readonly IMAGE_AGE_H=72        # the OSG requires images that are no older (site documentation)
+readonly SCRATCH_MIN_GB=5      # with less, the pilot accepts no container jobs (osg-flock, default-image)
 readonly SCRATCH_FULL_MB=256   # with less, no job is started: it could not even unpack its files
-readonly SCRATCH_FULL_LOOKS=10 # so many in a row (5 min) in which it was full: the pilot is of no use here
-readonly CLOSED_WITHIN_S=20    # the startd looks every 5 s (parameters.py) whether to take jobs; else it is not there
+readonly SCRATCH_FULL_LOOKS=10 # consecutive checks (5 min) with a full disk: the pilot ends
+readonly CLOSED_WITHIN_S=20    # the startd checks every 5 s (parameters.py) if it accepts jobs; otherwise it is not running
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
@@ -34,14 +34,14 @@ read_parameters() {
     done < "$folder/parameters" || die "cannot read $folder/parameters"
 }
 
-# Seconds since the workflow was heard of last; fails if there is no telling.
+# Print the age of the workflow's lease in seconds; fail if there is none.
 lease_age_s() {
     local seen
     seen=$(stat -c %Y "${option[run_folder]}/lease" 2>/dev/null) || return 1
     echo $(( $(date +%s) - seen ))
 }
 
-# A pilot that waited for long may find its workflow gone, or its kind held back since: it costs seconds then.
+# After a long wait in the queue, the workflow may have ended, or this type of pilot may be suspended.
 leave_if_unwanted() {
     local age
     age=$(lease_age_s) || return 0
@@ -57,7 +57,7 @@ leave_if_unwanted() {
 }
 
 find_runtime() {
-    # the lines are the site's: modules read variables that are not set
+    # the site's lines may load modules, which read unset variables
     set +u
     # shellcheck disable=SC1091
     [ ! -s "$folder/setup" ] || . "$folder/setup"
@@ -66,14 +66,14 @@ find_runtime() {
         die "neither apptainer nor singularity on $(hostname); name a module in the site file's \`setup\`"
 }
 
-# Seconds since the epoch at which Slurm ends this allocation.
+# Print the time at which Slurm ends this allocation, in seconds since the epoch.
 end_of_allocation() {
     local end=${SLURM_JOB_END_TIME:-}
     [[ $end =~ ^[0-9]+$ ]] || end=$(( $(date +%s) + option[walltime_s] ))
     echo "$end"
 }
 
-# Variables that Slurm or the site sets for the allocation, such as $SLURM_JOB_ID; nothing else is expanded.
+# Expand variables that Slurm or the site sets for the allocation, such as $SLURM_JOB_ID; nothing else.
 fill_in_scratch() {
     local left=${option[scratch]} path=''
     while [[ $left =~ ^([^$]*)[$]([A-Za-z_][A-Za-z0-9_]*)(.*)$ ]]; do
@@ -87,7 +87,7 @@ fill_in_scratch() {
 make_scratch() {
     fill_in_scratch ||
         { die "${option[scratch]} is no folder on $(hostname), by the variables there; see \`scratch\` in the site file"; return 1; }
-    # the job id between dots lets a site's epilog find what is left
+    # the job id between dots lets a site's epilog find the remains
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
     chmod 700 "$scratch"
@@ -100,10 +100,10 @@ free_mb() {
     [ -n "$free_kb" ] && echo $(( free_kb / 1024 ))
 }
 
-# What the pilot's startd runs every few seconds (STARTD_CRON_osgpilot_…), in the container. START refers to
-# OSGPILOT_CLOSED; the line with the dash has the startd tell the pool at once when it changed. The stop files
-# are the container's own (in LOCAL_DIR if it stops itself), but its script looks every 4 minutes only. On a full
-# disk nothing has to be written.
+# Write the script that the startd runs every few seconds (STARTD_CRON_osgpilot_…), in the container. START
+# refers to OSGPILOT_CLOSED; the line with the dash makes the startd update the pool at once after a change. The
+# stop files are the container's own (in LOCAL_DIR if it stops itself), but its script checks them only every
+# 4 minutes. Nothing needs to be written on a full disk.
 write_gate() {
     cat > "$scratch/pilot/osgpilot-gate" <<END
 closed=false changed=false
@@ -123,7 +123,7 @@ END
 
 check() { say "check $1=$2"; }
 
-# Whether somebody listens at HOST PORT.
+# Succeed if something listens at HOST PORT.
 reaches() {
     # shellcheck disable=SC2016  # expanded by the inner shell, from its arguments
     timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - "$1" "$2" 2>/dev/null
@@ -131,7 +131,7 @@ reaches() {
 
 check_node() {
     local free manager port
-    # mapped: some systems make the namespace, but one in which nothing is allowed
+    # mapped: some systems create a namespace without any privileges
     if unshare --user --map-root-user true 2>/dev/null; then check user_namespaces ok; else check user_namespaces missing; fi
     if [ -c /dev/fuse ]; then check fuse ok; else check fuse missing; fi
     if [ -d /cvmfs/oasis.opensciencegrid.org ]; then check cvmfs ok; else check cvmfs missing; fi
@@ -157,7 +157,7 @@ check_room() {
         die "only $free MB free in ${option[scratch]} on $(hostname): no job could start there"
 }
 
-# An image that has to be fetched is kept in a cache, by one pilot at a time, and renewed when it is old.
+# Fetch an image into a cache, one pilot at a time, and renew it when it is old.
 find_image() {
     local cache=~/.cache/osgpilot/pilot-images image=${option[image]} kept
     case $image in *://*) ;; *) return ;; esac
@@ -173,7 +173,7 @@ find_image() {
         else
             rm -f "$kept.$SLURM_JOB_ID"
             [ -e "$kept" ] || die "cannot fetch $image"
-            say "warning: cannot renew $image, going on with the one from $(date -r "$kept" +%F)"
+            say "warning: cannot renew $image, using the one from $(date -r "$kept" +%F)"
         fi
     fi
     exec 9>&-
@@ -193,7 +193,7 @@ OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
 END
 }
 
-# Where Slurm does not keep other GPUs of the node away from us, these variables alone say which are ours.
+# If Slurm does not confine us to our GPUs, only these variables say which are ours.
 use_gpus() {
     local name
     binds+=(--nv)
@@ -218,7 +218,7 @@ run_container() {
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
     [ "${option[gpus]}" = 0 ] || use_gpus
-    # else a shell in there would evaluate the values of variables
+    # otherwise a shell in there evaluates the values of variables
     export APPTAINER_NO_EVAL=1
     "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" &
     container=$!
@@ -233,19 +233,19 @@ end_gently() {
 }
 
 # shellcheck disable=SC2317  # called by traps
-# Reached by `scancel --batch --signal=USR1`. With the stop file there, no job is started any more.
+# Reached by `scancel --batch --signal=USR1`. The stop file prevents further job starts.
 drain() {
     say "asked to take no new jobs"
     [ -n "$draining" ] || draining=$SECONDS
     touch "$scratch/pilot/stop-glidein.stamp" || say "warning: cannot write the stop file"
 }
 
-# Whether the startd knows that it is to take no jobs; where there is none, there is nothing to know.
+# Succeed if the startd accepts no more jobs, or is not running.
 is_closed() {
     [ -e "$scratch/pilot/osgpilot-closed" ] || (( SECONDS - draining > CLOSED_WITHIN_S )) || ! runs condor_startd
 }
 
-# Whether a process of this name runs in the container. HTCondor has one condor_starter for each job.
+# Succeed if a process of this name runs in the container. HTCondor has one condor_starter per job.
 runs() {
     ps -eo pid=,ppid=,comm= | awk -v root="$container" -v name="$1" '
         { parent[$1] = $2; if ($3 == name) found[$1] }
@@ -256,11 +256,11 @@ runs() {
         }'
 }
 
-# Have this shell drain when the workflow is gone (where a lease was ever to be seen), or the scratch disk
-# stays full.
+# Make this shell drain when the workflow has ended (if there ever was a lease), or when the scratch disk stays
+# full.
 watch() {
     local missed=0 full=0 nothing
-    # waits without a process of its own that would outlive the pilot
+    # wait without a child process that would outlive the pilot
     exec {nothing}<> <(:)
     while ! read -r -t "$LEASE_LOOK_S" -u "$nothing"; do
         look_at_lease
@@ -315,7 +315,7 @@ clean_up() {
     [ -z "${scratch:-}" ] || remove_scratch
 }
 
-# Daemons that a plain scancel has stopped may still write into it for a moment.
+# Daemons stopped by a plain scancel may still write into it for a moment.
 # shellcheck disable=SC2317
 remove_scratch() {
     for _ in {1..10}; do

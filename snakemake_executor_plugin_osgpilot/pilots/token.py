@@ -1,4 +1,4 @@
-"""The token with which pilots join the pool: whether it can do so, said before it has to."""
+"""Check the token with which pilots join the pool, before any pilot is launched."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ RENEW = (
     "ask support@osg-htc.org for a new one; for a pool of your own: `condor_token_fetch "
     "-lifetime SECONDS -authz ADVERTISE_STARTD -authz ADVERTISE_MASTER -authz READ`"
 )
-"""The OSG gives out the tokens of its pool by mail (OSG site documentation, containers for
+"""The OSG issues the tokens of its pool by email (OSG site documentation, containers for
 execution points)."""
 
 Say = Callable[[str], None]
 
 
 def check_token(text: str, where: str, now_s: float, life_s: float, say: Say, warn: Say) -> None:
-    """Say what the pilots' token is, and warn if it ends before a pilot that lives for `life_s`.
+    """Log the pilots' token, and warn if it expires before a pilot that lives for `life_s` ends.
 
     `where` names the file. Raises `InputError` if no pilot could join with it.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
@@ -46,7 +47,6 @@ from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun, recall, t
 from snakemake_executor_plugin_osgpilot.run.shutdown import Ending
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
 from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
 
@@ -138,10 +138,14 @@ def preflight(
     return prepared
 
 
-def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Output) -> Run:
+def start(
+    options: RunOptions, state_folder: Path, share: QuotaShare, output: Output,
+    earlier_core_s: Mapping[str, float],
+) -> Run:  # fmt: skip
     """Check the prerequisites of a run, then start its controller.
 
-    `share` is the run's share of the limits of the workflow. Raises an `OsgpilotError` that names
+    `share` is the run's share of the limits of the workflow, `earlier_core_s` the core-seconds that
+    a job of each rule took in earlier runs. Raises an `OsgpilotError` that names
     the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
@@ -161,7 +165,9 @@ def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Ou
         place = place_of(prepared.site, prepared.schedd, pilots_at)
         # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(taken, cluster, access_point, policy, options, share, output)
+        run = _assemble(
+            taken, cluster, access_point, policy, options, share, output, earlier_core_s
+        )
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -170,7 +176,7 @@ def start(options: RunOptions, state_folder: Path, share: QuotaShare, output: Ou
 
 def _assemble(
     taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    options: RunOptions, share: QuotaShare, output: Output,
+    options: RunOptions, share: QuotaShare, output: Output, earlier_core_s: Mapping[str, float],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     clock, say, warn = SystemClock(), output.say, output.warn
@@ -186,7 +192,7 @@ def _assemble(
         share,
         partial(clear_returned, folder),
     )
-    scaling = Autoscaler(fleet, guarded, clock, policy, share)
+    scaling = Autoscaler(fleet, guarded, clock, policy, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
@@ -204,7 +210,7 @@ def _assemble(
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
-        scaling.ahead = UpcomingWork(later=1)
+        queue.expect(UpcomingWork(later=1))
         say(
             f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from traceback import extract_tb
 
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
-from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, may_run_on
+from snakemake_executor_plugin_osgpilot.model.intervals import poll_delay_s
+from snakemake_executor_plugin_osgpilot.model.plan import Plan
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import StateChange
 from snakemake_executor_plugin_osgpilot.run.ports import LeaseWriter, Recorder
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
 
 TICK_S = 0.5
 
@@ -54,7 +53,7 @@ class RunController:
         self._clock, self._say, self._warn = clock, say, warn
         self._chronicle, self._show = chronicle, show
         self._looked_s, self._look_soon = float("-inf"), False
-        self._idle = self._unfetched = frozenset[str]()
+        self._idle = self._unsupported = frozenset[str]()
         self._suspects = 0
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -74,7 +73,7 @@ class RunController:
 
         That session may have seen some of them end without resubmitting their jobs.
         """
-        self._fleet.recall(pilots)
+        self._fleet.restore(pilots)
         for pilot in self._fleet.pilots:
             if pilot.state.over:
                 self._queue.pilot_ended(pilot.name, pilot.since_s, vanished=False)
@@ -215,7 +214,7 @@ class RunController:
 
     def _is_look_due(self) -> bool:
         age_s = self._clock.now_s() - self._looked_s
-        return age_s >= look_after_s(soon=self._look_soon, live=bool(self._fleet.live))
+        return age_s >= poll_delay_s(soon=self._look_soon, live=bool(self._fleet.live))
 
     def look_after_pilots(self) -> None:
         """Query Slurm, plan, act; then renew the lease and write the record."""
@@ -249,36 +248,32 @@ class RunController:
             self._look_soon = True
 
     def _scale(self) -> None:
-        # in this order: a job that is handed over meanwhile counts twice rather than not at all
-        ahead = self._scaling.ahead
         view = self._queue.view()
-        for move in self._scaling.look(view):
-            self._tell(move)
-        decided = self._scaling.plan(view, ahead)
-        self._queue.set_capacity(self._scaling.beside)
+        try:
+            decision = self._scaling.step(view)
+        finally:
+            # the end of a pilot counts even if planning fails
+            for change in self._fleet.changes():
+                self._report_change(change)
+        self._queue.set_capacity(decision.capacity)
         if self._chronicle:
-            self._chronicle.planned(view)
-        for unfit in decided.unfit:
-            self._queue.fail_waiting([unfit.job_class], f"no pilot can run it: {unfit.reason}")
-        told = Counter((type(action).__name__.lower(), action.reason) for action in decided.actions)
-        for (what, reason), number in told.items():
-            self._say(f"{what} {number} pilot(s): {reason}")
-        self._tell_refusals(decided)
-        self._tell_unfetched()
-        self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
-        # before the pilots drain, which takes seconds
-        drained = (action.pilot for action in decided.actions if isinstance(action, Drain))
-        self._queue.avoid_pilots([*self._fleet.health.shunned, *drained])
-        self._fleet.note_unneeded(decided.unneeded)
-        self._fleet.apply(decided)
-        lost = stranded(view.waiting, self._scaling.policy, self._fleet.health.hopeless)
-        for job_class, why in lost.items():
-            if not any(may_run_on(job_class, pilot.offer) for pilot in self._fleet.live):
-                self._queue.fail_waiting([job_class], f"no pilot can be started: {why}")
+            self._chronicle.planned(view, decision)
+        self._fail_waiting(decision.infeasible)
+        self._report_plan(decision.plan)
+        self._report_unsupported(decision.unsupported_schemes)
+        self._look_soon |= decision.plan.throttled
+        # before the pilots get their signals, which takes seconds
+        self._queue.avoid_pilots(decision.avoid)
+        self._fleet.apply(decision.plan)
+        self._fail_waiting(self._scaling.unschedulable(view.waiting))
         self._signal_news()
 
-    def _tell(self, move: StateChange) -> None:
-        pilot = move.after
+    def _fail_waiting(self, reasons: Mapping[JobClass, str]) -> None:
+        for job_class, reason in reasons.items():
+            self._queue.fail_waiting([job_class], reason)
+
+    def _report_change(self, change: StateChange) -> None:
+        pilot = change.after
         where = f" on {pilot.node}" if pilot.node else ""
         why = f" ({pilot.failure})" if pilot.failure else ""
         self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
@@ -286,34 +281,37 @@ class RunController:
             vanished = pilot.started_s is not None and pilot.state is not PilotState.DONE
             self._queue.pilot_ended(pilot.name, self._clock.now_s(), vanished=vanished)
 
-    def _tell_refusals(self, decided: Plan) -> None:
-        """Report a refusal when it begins, and not again while it lasts."""
-        refused = {r.rule: r.reason for r in decided.refusals if r.rule not in PASSING_RULES}
+    def _report_plan(self, plan: Plan) -> None:
+        """Log the actions, and each rule that limits pilots when it begins to."""
+        actions = Counter((type(action).__name__.lower(), action.reason) for action in plan.actions)
+        for (verb, reason), number in actions.items():
+            self._say(f"{verb} {number} pilot(s): {reason}")
+        refused = {r.rule: r.reason for r in plan.refusals if r.rule not in PASSING_RULES}
         for rule, reason in refused.items():
             if rule not in self._refused:
                 say = self._warn if rule == "breaker" else self._say
                 say(f"no more pilots for now: {reason}")
         self._refused = refused
 
-    def _tell_unfetched(self) -> None:
-        for scheme in sorted(self._scaling.unfetched - self._unfetched):
+    def _report_unsupported(self, schemes: frozenset[str]) -> None:
+        for scheme in sorted(schemes - self._unsupported):
             self._warn(
                 f"no pilot can fetch {scheme}:// inputs, their HTCondor has no plugin for it, and "
                 f"jobs with such inputs wait: leave {scheme} out of --osgpilot-url-schemes for "
                 "Snakemake to fetch them, or use an image for pilots that has the plugin"
             )
-        self._unfetched |= self._scaling.unfetched
+        self._unsupported |= schemes
 
     def _signal_news(self) -> None:
         if self._queue.has_news():
             self.news.set()
 
     def _progress(self) -> Progress:
-        eta = self._scaling.eta
+        eta = self._scaling.last.eta
         return Progress(
             **self._queue.counts(),
             **pilots_by_state(self._fleet.live),
-            to_come=self._scaling.ahead.to_come,
+            to_come=self._queue.upcoming.to_come,
             eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )
 

@@ -34,7 +34,7 @@ class LeaseKeeper:
         # for other sessions in this folder, in case pilots see another one
         (self._folder.path / LEASE).touch()
         # the content of the lease does not matter, its age does
-        self._fleet.tell({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
+        self._fleet.write({HELD_BACK: text, LEASE: f"{self._clock.now_s():.0f}\n"})
 
     def write(self) -> None:
         """Write the record, and changes of pilots to the journal."""

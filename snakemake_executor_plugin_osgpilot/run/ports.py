@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import ScalingDecision
 
 
 class LeaseWriter(Protocol):
@@ -20,8 +21,8 @@ class LeaseWriter(Protocol):
 class Recorder(Protocol):
     """Records the history of a run."""
 
-    def planned(self, view: View) -> None:
-        """Record the latest plan, made for `view`."""
+    def planned(self, view: View, decision: ScalingDecision) -> None:
+        """Record the decision made for `view`."""
 
     def follow(self) -> None:
         """Record changes of jobs and pilots since the last call. Raises `OSError`."""

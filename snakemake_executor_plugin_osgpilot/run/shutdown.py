@@ -83,7 +83,7 @@ class Ending:
         else:
             # pilots that Slurm still starts exit at once
             with suppress(OsgpilotError):
-                self._cluster.lend(self._taken.folder, 0.0)
+                self._cluster.extend_lease(self._taken.folder, 0.0)
             self._release()
         if not self._fleet.live:
             self._clear_cluster()
@@ -93,7 +93,7 @@ class Ending:
 
     def _clear_cluster(self) -> None:
         try:
-            self._cluster.leave(self._taken.folder)
+            self._cluster.clean_up(self._taken.folder)
         except OsgpilotError as error:
             there = self._cluster.folder(self._taken.folder).path
             self._warn(f"could not remove {there} from the cluster: {error}")
@@ -101,7 +101,7 @@ class Ending:
     def _detach(self) -> None:
         self._controller.stop(hurry=True)
         with suppress(OsgpilotError):
-            self._cluster.lend(self._taken.folder, time.time() + DETACHED_FOR_S)
+            self._cluster.extend_lease(self._taken.folder, time.time() + DETACHED_FOR_S)
         with suppress(OsgpilotError):
             self._taken.journal.record_pilots(self._fleet.pilots)
         self._release()

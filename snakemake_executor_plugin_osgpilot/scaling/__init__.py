@@ -1,6 +1,6 @@
 """The autoscaler: from a view of the jobs to a plan for the pilots.
 
-autoscaler      gathers the snapshot, asks the planner
-shared_limits   limits that several runs of one workflow share
+autoscaler      observes, runs the planner, returns the decision
+shared_limits   quotas shared by the runs of one workflow
 planner/        the decisions (pure)
 """

@@ -1,9 +1,10 @@
-"""Gathers what a plan may know: Slurm's view, the pool's, the queue's, the DAG's, experience."""
+"""Observe jobs, Slurm and the pool; decide what to do about the pilots."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
@@ -12,94 +13,131 @@ from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHis
 from snakemake_executor_plugin_osgpilot.jobs.state.view import View
 from snakemake_executor_plugin_osgpilot.model.clock import Clock
 from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import PilotState, Policy, Shape
+from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
+from snakemake_executor_plugin_osgpilot.model.resources import (
+    JobClass,
+    PilotState,
+    Policy,
+    Shape,
+    may_run_on,
+)
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Snapshot, ages_s
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, eta, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unschedulable
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
-"""Slurm is asked for its expectation for so many offers, once, before the first pilot."""
+"""Maximum number of pilot types for which Slurm is asked, once, when it would start a pilot."""
 
 
 class Pool(Protocol):
-    """Whom the pool knows."""
+    """The pool's view of the pilots."""
 
     def pilots(self) -> Mapping[str, Mapping[str, Shape]]:
-        """Return this run's pilots that have registered by name, each with the jobs in it (see
-        `ports.AccessPoint`). Raises `OutcomeUnknownError`.
+        """Return this run's registered pilots by name, each with the jobs in it (see
+        `AccessPoint`). Raises `OutcomeUnknownError`.
         """
 
     @property
     def unsupported_schemes(self) -> frozenset[str]:
-        """See `ports.AccessPoint`."""
+        """See `AccessPoint`."""
+
+
+@dataclass(frozen=True)
+class ScalingDecision:
+    """The result of one scaling step.
+
+    `plan` is for the pilots. The rest is for the jobs: `infeasible` classes fail with the reason
+    given, jobs stay off the pilots in `avoid`, and `capacity` records since when there have been
+    free slots for them. `unsupported_schemes` are URL schemes that jobs need and no pilot can
+    fetch.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    infeasible: Mapping[JobClass, str] = field(default_factory=dict)
+    avoid: tuple[str, ...] = ()
+    capacity: CapacityHistory = field(default_factory=CapacityHistory)
+    eta: Eta | None = None
+    unsupported_schemes: frozenset[str] = frozenset()
 
 
 class Autoscaler:
-    """Looks and plans for one run; used by the controller's thread alone, but for `ahead`.
+    """Makes the scaling decisions of one run; used by one thread only.
 
-    `beside` tells since when jobs have waited beside free pilots, `earlier_core_s` what a job of
-    each rule took in earlier runs (time × cores).
+    `earlier_core_s` is the core-seconds that a job of each rule took in earlier runs.
     """
 
     def __init__(
-        self,
-        fleet: PilotManager,
-        pool: Pool,
-        clock: Clock,
-        policy: Policy,
-        share: QuotaShare | None = None,
-    ) -> None:
+        self, fleet: PilotManager, pool: Pool, clock: Clock, policy: Policy,
+        share: QuotaShare | None = None, earlier_core_s: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self._share = share or SharedQuota().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
+        self._earlier_core_s = earlier_core_s or {}
         self._known: Mapping[str, Mapping[str, Shape]] = {}
         self._asked_s: float | None = None
         self._looked_s: float | None = None
         self._hinted = False
         self.estimates = Estimates()
-        self.beside = CapacityHistory()
-        self.ahead = UpcomingWork()
-        self.last = Plan()
-        self.eta: Eta | None = None
-        self.earlier_core_s: Mapping[str, float] = {}
+        self.last = ScalingDecision()
 
-    def look(self, view: View) -> list[StateChange]:
-        """Ask Slurm and, where it is due, the pool; return the pilots that changed their state.
+    def step(self, view: View) -> ScalingDecision:
+        """Query Slurm and, if due, the pool; return what to do about pilots and jobs.
 
-        Raises `OutcomeUnknownError` if Slurm does not answer; what was known stays.
+        Raises `OutcomeUnknownError` if Slurm does not answer; earlier observations are kept.
         """
+        self._observe(view)
+        snapshot = self._snapshot(view)
+        plan = self._share.plan(snapshot, self.estimates, self.policy)
+        capacity = CapacityHistory()
+        if self._free_slots_known(view):
+            capacity = self.last.capacity.after(snapshot, view.started)
+        drained = (action.pilot for action in plan.actions if isinstance(action, Drain))
+        self.last = ScalingDecision(
+            plan,
+            {each.job_class: f"no pilot can run it: {each.reason}" for each in plan.unfit},
+            (*self._fleet.health.shunned, *drained),
+            capacity,
+            self._eta(view, plan, snapshot.now_s),
+            self._pool.unsupported_schemes,
+        )
+        return self.last
+
+    def unschedulable(self, waiting: Iterable[JobClass]) -> dict[JobClass, str]:
+        """Return the waiting classes that no live pilot can run and for which none can be started
+        any more, each with the reason.
+        """
+        lost = unschedulable(waiting, self.policy, self._fleet.health.unavailable)
+        return {
+            job_class: f"no pilot can be started: {why}"
+            for job_class, why in lost.items()
+            if not any(may_run_on(job_class, pilot.offer) for pilot in self._fleet.live)
+        }
+
+    def _observe(self, view: View) -> None:
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
         for name, why in view.suspects.items():
             self._fleet.shun(name, why)
-        self._ask_pool()
-        signs = PilotObservations(
+        self._query_pool()
+        observations = PilotObservations(
             view.served,
             frozenset(self._known),
             self._asked_s,
             jobs_wait=bool(view.waiting) and not view.brake,
         )
-        moves = self._fleet.look(signs)
+        changes = self._fleet.look(observations)
         self._looked_s = self._clock.now_s()
-        for move in moves:
-            self.estimates = learned(self.estimates, move.before, move.after)
-        return moves
+        for change in changes:
+            self.estimates = learned(self.estimates, change.before, change.after)
 
-    @property
-    def unfetched(self) -> frozenset[str]:
-        """Schemes of URLs that jobs need and no pilot can fetch, as the pool told it last."""
-        return self._pool.unsupported_schemes
-
-    def plan(self, view: View, ahead: UpcomingWork | None = None) -> Plan:
-        """Return what to do about the pilots now; `ahead` is what was to come before the view."""
-        ahead = ahead or self.ahead
+    def _snapshot(self, view: View) -> Snapshot:
         if view.waiting and not self._hinted:
             self._hinted = True
-            self._ask_for_hints()
+            self._query_wait_hints()
         now_s = self._clock.now_s()
         running = view.running()
         self.estimates = self.estimates.with_ages(ages_s(running, now_s))
@@ -107,37 +145,31 @@ class Autoscaler:
             job.key: (job.started_s or now_s) + self.estimates.runtime_s(job.job_class)
             for job in view.executing
         }
-        snapshot = Snapshot(
+        return Snapshot(
             now_s,
             view.waiting,
             self._fleet.pilots,
             running,
-            soon=ahead.soon(ends_s),
-            later=ahead.later,
-            further=ahead.further,
-            chain=ahead.chain,
+            soon=view.upcoming.soon(ends_s),
+            later=view.upcoming.later,
+            further=view.upcoming.further,
+            chain=view.upcoming.chain,
             gates=self._gates(view),
             shunned=self._fleet.health.shunned,
             looked_s=self._looked_s,
             others=self._others(view),
         )
-        self.beside = (
-            self.beside.after(snapshot, view.started) if self._sees(view) else CapacityHistory()
-        )
-        self.last = self._share.plan(snapshot, self.estimates, self.policy)
-        self.eta = self._eta(view, ahead, now_s)
-        return self.last
 
-    def _sees(self, view: View) -> bool:
-        """Whether it is known what is free on the pilots, and jobs may start there."""
+    def _free_slots_known(self, view: View) -> bool:
+        """True if jobs may start and the pilots' free slots are known."""
         now_s, asked_s = self._clock.now_s(), self._asked_s
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
         return not view.brake and (known or not self._fleet.shared)
 
-    def _eta(self, view: View, ahead: UpcomingWork, now_s: float) -> Eta | None:
-        rests = rests_of(view.rules, ahead, self.earlier_core_s, now_s)
+    def _eta(self, view: View, plan: Plan, now_s: float) -> Eta | None:
+        rests = rests_of(view.rules, view.upcoming, self._earlier_core_s, now_s)
         ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
-        forecast, policy = self.last.forecast, self.policy
+        forecast, policy = plan.forecast, self.policy
         largest = max(offer.shape.cores for offer in policy.offers)
         most = min(policy.pilots_max * largest, policy.cores_max or math.inf)
         return eta(rests, sum(ready), min(most, max(forecast.live_cores, forecast.wanted_cores)))
@@ -145,16 +177,16 @@ class Autoscaler:
     def _gates(self, view: View) -> dict[str, Gate]:
         gates = self._fleet.gates()
         if view.brake:
-            # jobs on trial need a pilot, too, if all have left meanwhile
-            there = any(pilot.state.serves for pilot in self._fleet.live)
-            one = Gate(int(view.on_trial and not there), view.brake, BRAKE)
+            # jobs on trial need a pilot, too, if all have left since
+            any_serves = any(pilot.state.serves for pilot in self._fleet.live)
+            one = Gate(int(view.on_trial and not any_serves), view.brake, BRAKE)
             for offer in self.policy.offers:
                 known = gates.get(offer.name, one)
                 gates[offer.name] = min(one, known, key=lambda gate: gate.launches_max)
         return gates
 
     def _others(self, view: View) -> dict[str, Shape]:
-        """Return what jobs of others take of each pilot, as the pool told it last."""
+        """Return the resources that jobs of others use on each pilot, as the pool last reported."""
         others = {}
         for pilot, jobs in self._known.items():
             theirs = [shape for job_id, shape in jobs.items() if job_id not in view.ours]
@@ -162,9 +194,10 @@ class Autoscaler:
                 others[pilot] = Shape(*map(sum, zip(*theirs, strict=True)))
         return others
 
-    def _ask_pool(self) -> None:
-        """Ask the pool whom it knows while a pilot is on its way there, may have jobs of others, or
-        is not shown by Slurm; no answer is no news.
+    def _query_pool(self) -> None:
+        """Query the pool while a pilot boots, may run jobs of others, or is not shown by Slurm.
+
+        A failed query changes nothing.
         """
         is_due = any(
             pilot.state is PilotState.BOOTING
@@ -180,12 +213,12 @@ class Autoscaler:
             return
         self._asked_s = now_s
 
-    def _ask_for_hints(self) -> None:
+    def _query_wait_hints(self) -> None:
         hints = {}
         for offer in self.policy.offers[:HINTS_MAX]:
             wait_s = self._fleet.expected_wait_s(offer.name, offer.walltimes_s[0])
             if wait_s is None:
-                # a slurmctld that hangs is not to be waited for once for each offer
+                # do not wait for a hanging slurmctld once per pilot type
                 break
             hints[offer.name] = wait_s
         self.estimates = self.estimates.with_hints(hints)

@@ -1,4 +1,4 @@
-"""What the user allows a workflow, shared by its runs: one for each project and pilot sharing."""
+"""Workflow-wide quotas, shared by its runs: one run for each project and pilot sharing."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 @dataclass(eq=False)
 class QuotaShare:
-    """What one run takes of the limits: as it was last seen, and what was decided since."""
+    """One run's use of the limits: as last observed, plus the last decision."""
 
-    allowance: SharedQuota
+    quota: SharedQuota
     taken: Commitment = field(default_factory=Commitment)
     queued: int = 0
 
     def plan(self, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
-        """Return the plan for a run, with what the others take of the limits."""
-        with self.allowance.lock:
+        """Return the plan for a run, given the use of the limits by the others."""
+        with self.quota.lock:
             elsewhere = sum((share.taken for share in self._others), Commitment())
             decided = plan(replace(snapshot, elsewhere=elsewhere), estimates, policy)
             self.taken = committed(snapshot, decided, policy)
         return decided
 
     def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
-        """Return how many of `unsent` jobs a run with `queued` ones may submit now.
+        """Return the number of `unsent` jobs that a run with `queued` ones may submit now.
 
-        `ask` is given these two and how many jobs the other runs have in the queue.
+        `ask` gets these two and the number of jobs that the other runs have in the queue.
         """
-        with self.allowance.lock:
+        with self.quota.lock:
             room = ask(queued, unsent, sum(share.queued for share in self._others))
             self.queued = queued + min(room, unsent)
         return room
 
     @property
     def _others(self) -> list[QuotaShare]:
-        return [share for share in self.allowance.shares if share is not self]
+        return [share for share in self.quota.shares if share is not self]
 
 
 class SharedQuota:
-    """The shares of all runs of one workflow. They decide one after the other, so that two of them
-    never take the same room.
+    """The shares of all runs of one workflow. They plan one after the other, so that no two of them
+    use the same quota.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class SharedQuota:
         self.shares: list[QuotaShare] = []
 
     def share(self) -> QuotaShare:
-        """Return the share of one more run."""
+        """Return the share of a new run."""
         share = QuotaShare(self)
         with self.lock:
             self.shares.append(share)

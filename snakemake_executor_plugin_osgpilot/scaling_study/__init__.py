@@ -1,4 +1,4 @@
-"""How good is the scaling? Compares the planner with other policies and with lower bounds.
+"""Compare the planner with other scaling policies and with lower bounds.
 
 Only the command line imports it (`osgpilot simulate`).
 """

@@ -1,4 +1,4 @@
-"""The best supply of pilots: what somebody could have who knew all of a site's luck beforehand.
+"""The clairvoyant supply of pilots: the best with full knowledge of a site's random events.
 
 Nobody has pilots earlier, and so nobody is done earlier, whose pilots keep to the limits of the
 policy: a pilot that was asked for counts until it is seen to be over.
@@ -37,7 +37,7 @@ class _Chance(NamedTuple):
 
 
 class Foresight:
-    """The luck of a seed at a site, known beforehand.
+    """The random events of a seed at a site, known in advance.
 
     Pilots are numbered as they are asked for, and luck goes by number. At one look no more can be
     asked for than the policy lets be there at a time, and after a look at which some were asked for

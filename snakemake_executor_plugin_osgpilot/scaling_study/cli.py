@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.scaling_study.table import Row
 
 LINE_EVERY = 100
-"""Where there is no terminal, a line is printed after so many runs."""
+"""Without a terminal, print one line per this many runs."""
 
 WIDE = 150
 """Columns of a terminal that has room for the whole table."""

@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one run came to. `first_slot_s` is when the first pilot came up, infinite if none did.
+    """The result of one run. `first_slot_s` is when the first pilot came up, infinite if none did.
     `needed` is how many pilots of the mean size would have done the work in that time."""
 
     task: Task
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What bounds depend on: scenario, seed, and the number of jobs if not usual."""
+    """Key of bounds: scenario, seed, and the number of jobs if not the default."""
 
     scenario: str
     seed: int
@@ -124,7 +124,7 @@ class Before(Protocol):
 class Bench:
     """Makes runs on several processes; those that were made before are taken from `kept`.
 
-    `tell` hears of every run, whoever made it.
+    `tell` is called with every run.
     """
 
     def __init__(

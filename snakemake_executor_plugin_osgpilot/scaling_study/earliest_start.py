@@ -1,4 +1,4 @@
-"""When each job of a workload can be taken at the earliest, whatever pilots there are.
+"""The earliest start of each job of a workload with any supply of pilots.
 
 A job is taken when HTCondor gives it a slot; from then on it holds its cores. What holds it back,
 each alone enough:

@@ -1,4 +1,4 @@
-"""What no rule of scaling can beat: the shortest makespan and the fewest core-hours.
+"""Lower bounds for any scaling policy: the shortest makespan and the fewest core-hours.
 
 Sources: critical path and area (R. L. Graham, "Bounds on multiprocessing timing anomalies", SIAM
 J. Appl. Math. 17, 1969); work that has to lie in an interval (E. B. Fernández and B. Bussell,
@@ -60,7 +60,7 @@ def limits(workload: Workload, site: Site, policy: Policy, seed: int) -> Limits:
 
 
 class _Best:
-    """The best that could be had, of each thing by itself.
+    """The lower bounds, each by itself.
 
     A job holds its cores for its `durations_s`: the runtime, and what it takes to start in a slot
     that is there. Cores count from the round of the negotiator after they came up.

@@ -1,4 +1,4 @@
-"""Runs that were made before, so that a long comparison goes on where it was.
+"""Cache of earlier runs, so that a long comparison can be resumed.
 
 What a run came to depends on the task and on the code. Of the code only those modules count that
 the run imports, so that a change of our planner leaves the peers' runs as they are.
@@ -63,8 +63,8 @@ def _task(scenario: str, choice: Any, seed: int, jobs: int | None) -> Task:
 
 
 def _key(task: Task) -> str:
-    told = json.dumps([_code(task.choice.rule), scenario(task.scenario).stamp, *task])
-    return hashlib.sha256(told.encode()).hexdigest()
+    key = json.dumps([_code(task.choice.rule), scenario(task.scenario).stamp, *task])
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 @cache

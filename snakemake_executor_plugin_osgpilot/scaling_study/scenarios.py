@@ -1,4 +1,4 @@
-"""What is simulated for the published comparison: twelve workflows at a site, four in trouble."""
+"""Scenarios of the published comparison: twelve workflows at a site, four with faults."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OFFERS = tuple(
     PilotType(f"{cores}c", Shape(cores, 4000 * cores, UNBOUNDED_MB), WALLTIMES_S)
     for cores in (16, 8, 4)
 )
-"""What a site file gives for a partition with pilots of 16 cores: the whole, half, a quarter."""
+"""The pilot types of a partition with pilots of 16 cores: the whole, half, a quarter."""
 
 NORMAL = Site("normal", OFFERS, waits=Waits(median_s=900.0))
 """Pilots of 16 cores for eight hours wait a quarter of an hour, small and short ones less."""
@@ -42,7 +42,7 @@ OUTAGE = replace(
 FAILING = replace(NORMAL, name="failing nodes", faults=Faults(failed_starts=0.2, bad_nodes=2))
 
 LIMITS = Policy(OFFERS, pilots_max=80, pending_max=80, cores_max=320)
-"""The same for every rule: 320 cores at a time. All else of ours is as it comes."""
+"""The same for every policy: 320 cores at a time. Everything else is our default."""
 
 TIGHT = 1.2
 """The exhausted budget, as a multiple of the core-hours that jobs need."""
@@ -74,7 +74,7 @@ class Scenario:
 
     @cached_property
     def stamp(self) -> str:
-        """What tells it from others of the same name that a user gave."""
+        """Distinguishes it from others of the same user-given name."""
         return hashlib.sha256(pickle.dumps((self.make, self.site, self.limits))).hexdigest()
 
     def policy(self, workload: Workload) -> Policy:
@@ -103,7 +103,7 @@ _given: dict[str, Scenario] = {}
 
 
 def give(scenarios: Iterable[Scenario]) -> None:
-    """Have these known by name in this process, before those that are known to all."""
+    """Register scenarios by name in this process, with priority over the built-in ones."""
     _given.update({scenario.name: scenario for scenario in scenarios})
 
 

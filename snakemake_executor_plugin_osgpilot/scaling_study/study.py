@@ -26,7 +26,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.tuning import (
 
 
 class Study(NamedTuple):
-    """What to compare. `tuning_seeds` 0 leaves peers at their own defaults."""
+    """The options of a study. `tuning_seeds` 0 leaves peers at their own defaults."""
 
     scenarios: tuple[str, ...]
     rules: tuple[str, ...]
@@ -69,7 +69,7 @@ class Study(NamedTuple):
 
     @property
     def runs_max(self) -> int:
-        """How many runs it takes at most."""
+        """The maximum number of runs."""
         final = len(self.scenarios) * (OURS in self.rules) * self.seeds
         if not self.tuning_seeds:
             return final + len(self.scenarios) * len(self.peers) * self.seeds

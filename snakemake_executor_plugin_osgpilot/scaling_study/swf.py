@@ -28,7 +28,7 @@ class Trace(NamedTuple):
 
 
 def read(lines: Iterable[str], name: str) -> Trace:
-    """Return what a trace tells. Jobs that never ran, as cancelled ones, are left out.
+    """Return the contents of a trace. Jobs that never ran, as cancelled ones, are left out.
 
     Raises `InputError` with the number of the first line that is no job and no comment.
     """

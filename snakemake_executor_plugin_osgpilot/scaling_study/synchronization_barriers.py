@@ -25,7 +25,7 @@ class _Gate:
         self.jobs, self.shortest_s, self.work_s = 0, math.inf, -1.0
 
     def apart(self, other: _Gate) -> bool:
-        """Whether all jobs of one of the two have ended before any of the other can be taken."""
+        """Return True if all jobs of one have ended before any of the other can start."""
         return not self.jobs & ~other.before or not other.jobs & ~self.before
 
 

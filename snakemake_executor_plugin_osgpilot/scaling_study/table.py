@@ -117,8 +117,8 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def dominated(row: Row, others: Iterable[Row]) -> bool:
-    """Whether one of `others` finished as often, and was better in one and not worse in the other
-    of makespan and charge."""
+    """Return True if one of `others` finished as often, with a smaller makespan or charge, and
+    neither larger."""
     mine = (row.makespan.median, row.charged.median)
     for other in others:
         theirs = (other.makespan.median, other.charged.median)

@@ -1,4 +1,4 @@
-"""The best knobs of each peer for each workload, by grid search on seeds of their own."""
+"""Tune the options of each peer for each workload, by grid search on separate seeds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TUNING_SEED = 1000
 """Seeds from here on are for tuning, smaller ones for what is published."""
 
 FINALISTS = 6
-"""The grid is run on one seed; for each taste so many of the best go on to all tuning seeds."""
+"""The grid is run on one seed; this many of the best per preference are run on all tuning seeds."""
 
 
 class Tuned(NamedTuple):
-    """The best choice of a rule for a scenario and a taste."""
+    """The best options of a policy for a scenario and a preference."""
 
     scenario: str
     taste: str

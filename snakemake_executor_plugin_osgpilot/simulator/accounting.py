@@ -1,4 +1,4 @@
-"""Where the core-milliseconds of one pilot go, kept up to date with every change."""
+"""Account for the core-milliseconds of one pilot, updated with every change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a pilot Slurm knows, and the simpler of the two ways in which Slurm hands out nodes."""
+"""Allocations, and the simpler of the two models of Slurm's scheduling."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Allocation:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, or was taken back before it began."""
+        """True if it has ended, or was cancelled before it began."""
         return self.ended_ms >= 0
 
     @property
     def runs(self) -> bool:
-        """Whether it has begun and not ended."""
+        """True if it has begun and not ended."""
         return self.started_ms >= 0 and self.ended_ms < 0
 
     def begin(self, node: int, now_ms: int) -> None:
@@ -81,13 +81,13 @@ class Slurm(Protocol):
     """Hands out nodes; calls what it was made with when an allocation starts."""
 
     def submit(self, allocation: Allocation) -> None:
-        """Take an allocation in."""
+        """Add an allocation."""
 
     def cancel(self, allocation: Allocation) -> None:
-        """Take one back that has not started; nothing happens if it has."""
+        """Cancel one that has not started; do nothing if it has."""
 
     def freed(self, allocation: Allocation) -> None:
-        """Take in that one that ran is over."""
+        """Record that a running one has ended."""
 
     def expected_wait_s(self, offer: PilotType) -> float | None:
         """Return how long a pilot of `offer` would wait, for all Slurm can tell."""

@@ -27,6 +27,6 @@ class Clock(simpy.Environment):
         self.tell(delay_ms, lambda _: act(), None)
 
     def tell(self, delay_ms: int, listener: Callable[[Any], None], value: object) -> None:
-        """Have `listener` called with an event of this `value` in so many milliseconds."""
+        """Call `listener` with an event of this `value` after `delay_ms`."""
         event = simpy.Timeout(self, delay_ms, value)
         event.callbacks.append(listener)

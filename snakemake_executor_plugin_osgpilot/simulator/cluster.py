@@ -31,7 +31,7 @@ Part = tuple[int, int, int, int]
 
 @dataclass
 class Free:
-    """What is free on each node."""
+    """Free resources of each node."""
 
     cores: list[int]
     memory_mb: list[int]
@@ -41,7 +41,7 @@ class Free:
         return Free(self.cores[:], self.memory_mb[:], self.gpus[:])
 
     def take(self, parts: list[Part], sign: int = -1) -> None:
-        """Take parts of nodes away, or give them back with `sign` 1."""
+        """Claim parts of nodes, or release them with `sign` 1."""
         for node, cores, memory_mb, gpus in parts:
             self.cores[node] += sign * cores
             self.memory_mb[node] += sign * memory_mb
@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def ends_ms(self) -> int:
-        """When Slurm ends it at the latest."""
+        """The time limit at which Slurm ends it."""
         return self.allocation.started_ms + self.allocation.walltime_ms
 
 

@@ -1,4 +1,4 @@
-"""The longest chain of jobs that have not ended yet, kept up to date as they end."""
+"""The longest chain of unfinished jobs, updated as jobs end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import said_s
+from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import prior_s
 from snakemake_executor_plugin_osgpilot.simulator.model import CSR
 
 
@@ -21,7 +21,7 @@ class Chains:
         self, classes: Sequence[JobClass], class_of: Callable[[int], int], children: CSR
     ) -> None:
         self._classes = classes
-        said = [said_s(job_class) for job_class in classes]
+        said = [prior_s(job_class) for job_class in classes]
         numbers: dict[tuple[int, int], int] = {}
         self._links: list[tuple[int, int]] = []
         length_s: list[float] = []
@@ -40,7 +40,7 @@ class Chains:
         self._longest_last = sorted(self._jobs, key=length_s.__getitem__)
 
     def ended(self, job: int) -> None:
-        """Take in that a job has ended."""
+        """Record the end of a job."""
         self._jobs[self._chain_of[job]] -= 1
 
     def longest(self) -> Counter[JobClass]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 GRAIN_MS = 5000
 """Jobs that were started within so many milliseconds of each other are counted together. What is
-made of it is rounded to minutes (`core.ahead`)."""
+made of it is rounded to minutes (`model.upcoming`)."""
 
 Group = tuple[int, int]
 """The class of a job, and the time of its start in grains."""

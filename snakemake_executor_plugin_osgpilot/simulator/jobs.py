@@ -1,4 +1,4 @@
-"""The jobs of a workload: which wait, which come next, which are done."""
+"""The jobs of a workload by state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Line:
         self.count += len(jobs)
 
     def add_first(self, job: int) -> None:
-        """Have a job back that was taken; it has kept its place in the queue."""
+        """Return a job that was taken to its place in the queue."""
         self._chunks.appendleft((-1, array("L", (job,))))
         self.count += 1
 
@@ -57,7 +57,7 @@ def class_of(step: Step) -> JobClass:
 
 
 class Jobs:
-    """What is known of the jobs as time goes on; all work grows with what changes.
+    """The state of the jobs over time; the cost grows with the changes only.
 
     `classes` are told apart by what a planner may know. `in_sight` counts, by class, jobs that wait
     for none but jobs at the access point, or did until a moment ago, `later` all others that are
@@ -109,7 +109,7 @@ class Jobs:
         return array("L", (job for job, count in enumerate(self._open) if not count))
 
     def arrive(self, jobs: Iterable[int]) -> array[int]:
-        """Take in that these jobs are known from now on; return those that are ready."""
+        """Add jobs to the known ones; return those that are ready."""
         ready = array("L")
         for job in jobs:
             self._open[job] -= 1
@@ -134,7 +134,7 @@ class Jobs:
         return max(1, round(runtime_s * MS))
 
     def hand_over_followers(self, jobs: Iterable[int]) -> None:
-        """Take in that jobs which `ended` made ready have been submitted, together.
+        """Record the joint submission of jobs that `ended` made ready.
 
         Until then they were in sight: Snakemake's DAG shows them as long as it has not handed them
         over.
@@ -144,7 +144,7 @@ class Jobs:
         self.hand_over(jobs)
 
     def hand_over(self, jobs: Iterable[int]) -> None:
-        """Take in that these jobs have been submitted, together."""
+        """Record the joint submission of jobs."""
         chunks = [array("L") for _ in self.classes]
         class_of_step, step_of = self._class_of_step, self._step_of
         for job in jobs:
@@ -161,7 +161,7 @@ class Jobs:
         self._submissions += 1
 
     def ended(self, job: int) -> Iterable[int]:
-        """Take in that a job came to its end; return those that are ready now."""
+        """Record the end of a job; return those that are ready now."""
         self.left -= 1
         if self._chains is None:
             return ()
@@ -183,12 +183,12 @@ class Jobs:
         return self._chains.longest() if self._chains else Counter()
 
     def started(self, job: int, number: int, executes_ms: int) -> None:
-        """Take in that a job of class `number` is in execution from then on."""
+        """Record that a job of class `number` runs from then on."""
         if self.has_followers:
             self.followers.started(job, number, executes_ms, self._own_followers(job))
 
     def cut_short(self, job: int) -> None:
-        """Take in that a job has to run again; it may be quicker elsewhere."""
+        """Record that a job has to run again; it may be faster elsewhere."""
         if self.has_followers:
             self.followers.stopped(job, self._own_followers(job))
         self._stragglers[job] = 0

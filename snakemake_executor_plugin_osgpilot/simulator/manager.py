@@ -15,9 +15,12 @@ from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, PilotType, Policy
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory, mute_text
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.inventory import UNREGISTERED, PilotInventory
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    PilotObservations,
+    Row,
+    StateChange,
+)
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
 from snakemake_executor_plugin_osgpilot.simulator.model import Planner
 from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
@@ -27,7 +30,7 @@ HINTS_MAX = 8
 
 
 class Site(Protocol):
-    """What can be asked of Slurm. Pilots are named as `Pilot.name`."""
+    """The interface to the simulated Slurm. Pilots are identified by `Pilot.name`."""
 
     def rows(self) -> Mapping[str, Row]:
         """Return what `squeue` shows of each pilot."""
@@ -39,10 +42,10 @@ class Site(Protocol):
         """Submit a pilot, to start on none of the nodes in `avoid`; False if Slurm refuses."""
 
     def cancel(self, name: str) -> None:
-        """Take a pilot back if it has not started."""
+        """Cancel a pilot if it has not started."""
 
     def drain(self, name: str) -> None:
-        """Have a pilot that runs end when it has no job."""
+        """Drain a running pilot."""
 
     def stop(self, name: str) -> None:
         """End a pilot that runs."""
@@ -71,7 +74,7 @@ class Manager:
         self.plan_s = array("d")
 
     def look(self, now_s: float) -> list[StateChange]:
-        """Take in what jobs and pilots did since the last time; return pilots that moved."""
+        """Observe jobs and pilots; return the pilots that changed state."""
         self.estimates = self._observer.learn(self.estimates)
         self._ask_pool(now_s)
         served_s = {n: at_s for n, at_s in self._observer.served_s.items() if at_s <= now_s}
@@ -79,10 +82,10 @@ class Manager:
         signs = PilotObservations(served_s, self._known, self._asked_s, jobs_wait=jobs_wait)
         self.roster.note_served(served_s)
         moves = self.roster.look(self._site.rows(), signs, lambda name: "", now_s)
-        mute = self.roster.mute(self._asked_s)
-        for pilot in mute:
+        unregistered = self.roster.unregistered(self._asked_s)
+        for pilot in unregistered:
             self._site.stop(pilot.name)
-        self.roster.drained(mute, now_s, mute_text())
+        self.roster.mark_draining(unregistered, now_s, UNREGISTERED)
         for move in moves:
             self.estimates = learned(self.estimates, move.before, move.after)
         return moves
@@ -127,7 +130,7 @@ class Manager:
         drained = [self.roster[a.pilot] for a in decided.actions if isinstance(a, Drain)]
         for pilot in drained:
             self._site.drain(pilot.name)
-        self.roster.drained(drained, now_s)
+        self.roster.mark_draining(drained, now_s)
         for action in decided.actions:
             if isinstance(action, Launch):
                 self._launch(action, now_s)

@@ -1,4 +1,4 @@
-"""What is simulated, where, and what comes of it. Times in seconds from the start of a run."""
+"""Workloads, sites and results of a simulation. Times in seconds from the start of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 
 Planner = Callable[[Snapshot, Estimates, Policy], Plan]
-"""The signature of `core.plan.plan`: what every rule of scaling has to make do with."""
+"""The signature of `scaling.planner.planner.plan`: the input of every scaling policy."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CSR:
 
 @dataclass
 class Workload:
-    """The jobs of a workflow, as a struct of arrays, for there may be a million.
+    """The jobs of a workflow, as a struct of arrays, as there may be a million.
 
     `step_of` has each job's index into `steps`, `runtime_s` the truth, for the world alone.
     `parents` are the jobs that have to end first; `arrivals_s` says when jobs come to be known at
@@ -139,7 +139,7 @@ class OtherJob(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """From when until when every pilot that starts fails."""
+    """A period in which every pilot that starts fails."""
 
     from_s: float
     until_s: float
@@ -147,7 +147,7 @@ class Outage(NamedTuple):
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong. Shares are probabilities, rates are for an hour of a pilot's life.
+    """Faults to simulate. Shares are probabilities, rates are for an hour of a pilot's life.
 
     `failed_starts` is the share of pilots that end `fails_after_s` after their start without having
     come to the pool; on one of the first `bad_nodes` nodes all do, and during an outage. Of the
@@ -166,7 +166,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class Site:
-    """Where pilots run, and how it behaves.
+    """The site where pilots run, and its behaviour.
 
     With `waits` there is no queue: every pilot waits for itself and finds a node. Else pilots and
     `background` share `nodes` of `node_shape`: in order of submission, or with `fair_share` first
@@ -259,7 +259,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a workload. `makespan_s` is the end of the last job.
+    """The result of a workload. `makespan_s` is the end of the last job.
 
     `jobs_left` counts jobs that never ended; `stopped` says why, empty if there are none.
     `first_job_s` is None if none was started. `series` is thinned out to a bounded length.
@@ -280,12 +280,12 @@ class Outcome:
 
     @property
     def charged_core_s(self) -> float:
-        """What the site charges, in core-seconds."""
+        """The charged core-seconds."""
         return self.charged.core_ms / 1000
 
     @property
     def launched(self) -> int:
-        """How many pilots were asked for."""
+        """The number of pilots requested."""
         return len(self.pilots)
 
     @property

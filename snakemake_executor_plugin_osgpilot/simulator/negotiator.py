@@ -1,4 +1,4 @@
-"""What HTCondor's negotiator does: it brings waiting jobs and free room together, in rounds."""
+"""A model of HTCondor's negotiator: match waiting jobs with free slots, in rounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Negotiator:
         self._due = False
 
     def wake(self) -> None:
-        """Have a round at the next time for one."""
+        """Schedule the next round."""
         if not self._due:
             self._due = True
             self._clock.after(self._interval_ms - self._clock.now % self._interval_ms, self._round)
@@ -49,7 +49,7 @@ class Negotiator:
         return sorted(waiting, key=lambda number: self._jobs.lines[number].number)
 
     def _may_start(self, shape: Shape, pilot: SimulatedPilot) -> bool:
-        """Whether what jobs require beside their room lets them start on `pilot`."""
+        """Return True if the requirements of jobs, besides resources, admit `pilot`."""
         return True
 
 

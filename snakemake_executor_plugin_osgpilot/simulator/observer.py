@@ -1,4 +1,4 @@
-"""What a run gets to know of its jobs: who waits, who runs where since when, what took how long.
+"""The jobs as a run observes them: waiting and running ones, and their runtimes.
 
 The world writes it; the manager reads it. Runtimes come in only when a job has ended.
 """
@@ -9,8 +9,8 @@ from collections import deque
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import SAMPLES_MAX, Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.simulator.clock import MS
 from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
 from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool
@@ -23,7 +23,7 @@ class Observer:
         self._jobs, self._farm = jobs, farm
         self._ended_s: list[deque[float]] = [deque(maxlen=SAMPLES_MAX) for _ in jobs.classes]
         self.served_s: dict[str, float] = {}
-        """When the first job was started on each pilot that had one."""
+        """The time of the first job start by pilot."""
 
     def note_ended(self, number: int, runtime_ms: int) -> None:
         """A job of class `number` has ended; only the newest count for an estimate."""

@@ -17,7 +17,7 @@ CLAIM_MS = 1200 * MS
 """After this time a slot takes no next job by itself (HTCondor manual, CLAIM_WORKLIFE)."""
 
 LEAVE_MS = 5 * MS
-"""What a pilot needs to end when it is asked to; five to ten seconds on the local pool."""
+"""Time for a pilot to end on a signal; five to ten seconds on the local pool."""
 
 GONE_MS = 1 * MS
 """A pilot that finds its offer held back ends so soon after its start."""
@@ -48,15 +48,15 @@ class SimulatedPilot:
         self.ends_ms = 0
         self.idle_since_ms = self.changed_ms = -1
         self.closed = True
-        """Whether it takes no jobs."""
+        """True if it accepts no jobs."""
 
     def lives(self, hint_ms: int, now_ms: int) -> bool:
-        """Whether a job that claims this runtime may start on it now."""
+        """Return True if a job with this declared runtime may start on it now."""
         return self.ends_ms - now_ms > hint_ms
 
 
 class Hooks(Protocol):
-    """What a farm tells the world."""
+    """Callbacks of the pilots."""
 
     def room(self, pilot: SimulatedPilot) -> None:
         """There is room on a pilot that was not there before."""
@@ -118,7 +118,7 @@ class PilotPool:
         self._execute(slot, job, now_ms + self._lead_ms)
 
     def drain(self, name: str) -> None:
-        """Have a pilot take no new jobs and end when it has none."""
+        """Drain a pilot: accept no new jobs and end when it has none."""
         pilot = self.pilots.get(name)
         if pilot is None or pilot.allocation.over:
             return
@@ -214,7 +214,7 @@ class PilotPool:
         self._world.room(pilot)
 
     def _idles(self, pilot: SimulatedPilot) -> None:
-        """Have a pilot end that has been without a job for too long."""
+        """End a pilot that has been idle for too long."""
         since_ms = pilot.idle_since_ms = self._clock.now
 
         def check() -> None:

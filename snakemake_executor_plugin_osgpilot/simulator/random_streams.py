@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.simulator.model import Faults, Site, Spr
 
 
 class Luck:
-    """What happens to a pilot depends on its number only, not on what happened before."""
+    """Random events of a pilot, which depend on its number only, not on earlier events."""
 
     def __init__(self, seed: int, site: Site) -> None:
         self._seed = seed
@@ -34,13 +34,13 @@ class Luck:
         return self.stream("node", number).choice(nodes)
 
     def start_fails(self, number: int, node: int, now_ms: int) -> bool:
-        """Whether pilot `number` comes to nothing if it starts on `node` now."""
+        """Return True if pilot `number` fails if it starts on `node` now."""
         faults = self._site.faults
         down = any(o.from_s * MS <= now_ms < o.until_s * MS for o in faults.outages)
         return down or self.start_fails_by_chance(number) or node < faults.bad_nodes
 
     def start_fails_by_chance(self, number: int) -> bool:
-        """Whether pilot `number` comes to nothing wherever and whenever it starts."""
+        """Return True if pilot `number` fails wherever and whenever it starts."""
         share = self._site.faults.failed_starts
         return share > 0 and self.stream("start", number).random() < share
 

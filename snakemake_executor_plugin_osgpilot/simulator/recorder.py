@@ -1,4 +1,4 @@
-"""What is kept of a run."""
+"""Record the course of a simulated run."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class SlurmFacade:
             self._clock.after(LEAVE_MS, lambda: self._farm.end(pilot, Seen.COMPLETED))
 
     def freed(self, allocation: Allocation) -> None:
-        """Take in that an allocation that ran is over."""
+        """Record that a running allocation has ended."""
         self._slurm.freed(allocation)
 
     def _started(self, allocation: Allocation) -> None:

@@ -11,7 +11,7 @@ import simpy
 
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import LOST_AFTER_S
-from snakemake_executor_plugin_osgpilot.model.intervals import look_after_s
+from snakemake_executor_plugin_osgpilot.model.intervals import poll_delay_s
 from snakemake_executor_plugin_osgpilot.model.plan import Plan
 from snakemake_executor_plugin_osgpilot.model.resources import Policy
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
@@ -184,10 +184,10 @@ class World:
     def _look_before_long(self) -> None:
         self._look_soon = True
         live = bool(self.manager.roster.live)
-        self._look_at(self._looked_ms + round(look_after_s(soon=True, live=live) * MS))
+        self._look_at(self._looked_ms + round(poll_delay_s(soon=True, live=live) * MS))
 
     def _look_at(self, due_ms: int) -> None:
-        """Have a look then, unless there is one before."""
+        """Schedule a poll, unless an earlier one is scheduled."""
         due_ms = max(due_ms, self.clock.now)
         if due_ms < self._next_look_ms:
             self._next_look_ms = due_ms
@@ -210,7 +210,7 @@ class World:
         self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
         live = bool(self.manager.roster.live)
         self._next_look_ms = HORIZON_MS
-        after_s = look_after_s(soon=self._look_soon, live=live)
+        after_s = poll_delay_s(soon=self._look_soon, live=live)
         self._look_at(self._looked_ms + max(1, round(after_s * MS)))
         self._stop_if_stuck(decided)
 
@@ -222,9 +222,9 @@ class World:
         live = bool(self.manager.roster.live)
         if live or self._to_arrive or self._ready or self._lost:
             self._alive_ms = now_ms
-        hopeless = health.hopeless if self._heeds else {}
-        if not live and hopeless.keys() >= self._offers:
-            self._stop(f"no pilot can be started: {'; '.join(sorted(set(hopeless.values())))}")
+        unavailable = health.unavailable if self._heeds else {}
+        if not live and unavailable.keys() >= self._offers:
+            self._stop(f"no pilot can be started: {'; '.join(sorted(set(unavailable.values())))}")
         elif decided.unfit:
             self._stop(f"no pilot can run a job: {decided.unfit[0].reason}")
         elif now_ms - self._alive_ms > STUCK_MS:

@@ -1,4 +1,4 @@
-"""Slurm through its commands, on whichever host they work."""
+"""Slurm through its commands, on this host or another one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG_TAIL = 400
 
 
 class SlurmClient:
-    """Implements `ports.Slurm`; commands run one at a time, each with a deadline."""
+    """Implements `batch_system.Slurm`; commands run one at a time, each with a deadline."""
 
     def __init__(self, host: Host, user: str, options: SlurmOptions, script: Path) -> None:
         self._host = host
@@ -28,9 +28,9 @@ class SlurmClient:
 
     def submit(self, allocation: Allocation) -> str:
         argv = commands.sbatch(allocation, self._options, self._script)
-        # Slurm would make the log readable to others
-        named = {**allocation.files, commands.LOG: ""}
-        files = {allocation.folder / name: text for name, text in named.items()}
+        # created here, as Slurm would make the log readable for others
+        by_name = {**allocation.files, commands.LOG: ""}
+        files = {allocation.folder / name: text for name, text in by_name.items()}
         return parse.allocation_id(self._answer(argv, files).out)
 
     def interrupt(self) -> None:
@@ -45,22 +45,22 @@ class SlurmClient:
 
     def _shown(self) -> tuple[str, str]:
         mark = _mark()
-        told = self._answer(commands.squeue(self._user, mark))
-        parse.check_answered(told.err)
-        return told.out, mark
+        done = self._answer(commands.squeue(self._user, mark))
+        parse.check_answered(done.err)
+        return done.out, mark
 
     def cancel_pending(self, pilots: Mapping[str, str]) -> None:
         self._cancel(pilots, commands.PENDING)
 
     def expected_wait_s(self, allocation: Allocation) -> float | None:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
-        told = self._host.run(argv)
-        return parse.expected_wait_s(told.err, now_s=told.at_s)
+        done = self._host.run(argv)
+        return parse.expected_wait_s(done.err, now_s=done.at_s)
 
     def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str]:
-        """Return whether Slurm would take this allocation, and in its words when or why not.
+        """Return True if Slurm would accept this allocation, and its message.
 
-        Nothing is queued and no file is written: `sbatch` reads `script` on its standard input.
+        Nothing is submitted and no file is written: `sbatch` reads `script` on standard input.
         """
         argv = commands.sbatch_test_only(allocation, self._options, self._script)[:-2]
         done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
@@ -89,14 +89,14 @@ class SlurmClient:
     def _answer(
         self, argv: Sequence[str], files: Mapping[Path, str] | None = None, command: str = ""
     ) -> Answer:
-        """Return what a command said that did well; `command` names it if `argv` does not."""
+        """Return the answer of a command that succeeded; `command` names it if `argv` does not."""
         done = self._host.run(argv, files=files, what=command)
         if done.status == 0:
             return done
-        said = " ".join(done.err.split()) or f"exit status {done.status}"
-        raise failure(command or argv[0], said)
+        message = " ".join(done.err.split()) or f"exit status {done.status}"
+        raise failure(command or argv[0], message)
 
 
 def _mark() -> str:
-    """Return a word that cannot be in the name of a job that is there already."""
+    """Return a random word that cannot be in the name of an existing job."""
     return secrets.token_hex(8)

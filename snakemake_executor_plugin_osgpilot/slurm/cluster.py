@@ -1,4 +1,4 @@
-"""The cluster of a run: how it is reached, what has to be there, and what is left behind."""
+"""The cluster of a run: connect, check the prerequisites, clean up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
 FOLDER = "~/.local/state/osgpilot"
 LOGS = "pilots.log"
 LOG_KEPT = 20_000
-"""How much of each pilot's log is brought home from a cluster behind SSH, in bytes."""
+"""Bytes of each pilot's log that are copied from a cluster behind SSH."""
 
 PROBE = """
 home() { case $1 in "~/"*) printf %s "$HOME/${1#??}" ;; *) printf %s "$1" ;; esac; }
@@ -47,7 +47,7 @@ if [ ! -e "$image" ]; then
 elif [ -d "$image" ]; then
     echo image=sif
 elif why=$(LC_ALL=C head -c 1 -- "$image" 2>&1 > /dev/null); then
-    # a SIF file has its magic after a line that starts it, a squashfs image at its beginning
+    # the magic of a SIF file follows a launch line, that of a squashfs image is at its beginning
     magic=$(head -c 64 -- "$image" | LC_ALL=C grep -aoE '^hsqs|SIF_MAGIC')
     [ -n "$magic" ] && echo image=sif || echo image=other
     stat -L --printf='image_made=%Y\\nimage_size=%s\\n' -- "$image"
@@ -55,15 +55,15 @@ else
     printf 'image=%s\\n' "${why##*: }"
 fi
 """
-"""Says in lines NAME=VALUE what a run needs to know; its arguments are token and image. Of tokens,
-one a line in the file, it says what they claim and never the signature that makes them good."""
+"""Prints facts about the cluster as lines NAME=VALUE; its arguments are token and image. Of
+tokens, one per line in the file, it prints the claims and never the signature."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Slurm on its host. `site` has paths as they are there; `user` and `home` are ours there.
+    """Slurm on its host. `site` has the paths on that host; `user` and `home` are ours there.
 
-    `claims` are the pilots' tokens without their signatures, one a line.
+    `claims` are the pilots' tokens without their signatures, one per line.
     """
 
     host: Host
@@ -73,17 +73,16 @@ class Cluster:
     claims: str = ""
 
     def folder(self, run: RunFolder) -> RunFolder:
-        """Return where pilots see the files of `run`."""
+        """Return the folder of `run` on the cluster."""
         if not self.site.slurm.ssh:
             return run
         folder = self.site.slurm.folder or FOLDER
         return RunFolder(_at_home(folder, self.home) / run.path.name)
 
     def client(self, run: RunFolder) -> SlurmClient:
-        """Return Slurm as a run uses it, with the pilots' script in place.
+        """Return the client for a run, after writing the pilots' script.
 
-        Raises `MissingPrerequisiteError`, or `InputError` where others could put another script
-        there.
+        Raises `MissingPrerequisiteError`, or `InputError` if others could replace the script.
         """
         path = self.folder(run).path / SCRIPT
         client = SlurmClient(self.host, self.user, self.site.slurm, path)
@@ -97,26 +96,26 @@ class Cluster:
         return client
 
     def _check_folder(self, folder: Path) -> None:
-        """Raise `InputError` where other users can replace what is in `folder`."""
+        """Raise `InputError` if other users can replace files in `folder`."""
         owners = ("(", "-user", self.user, "-o", "-user", "0", ")")
         modes = ("(", "-perm", "-1000", "-o", "!", "-perm", "/022", ")")
         done = self.host.run(["find", "-H", str(folder), "-maxdepth", "0", *owners, *modes])
         if done.status == 0 and not done.out.strip():
             raise InputError(
                 f"the folder {folder} on {self.site.slurm.ssh} belongs to another user, or others "
-                "can write to it, and so replace the script of your pilots; take those rights away "
-                "(chmod go-w), or name another folder in the site file's `slurm.folder`"
+                "can write to it, and so replace the script of your pilots; remove these "
+                "permissions (chmod go-w), or name another folder in the site file's `slurm.folder`"
             )
 
-    def lend(self, run: RunFolder, until_s: float) -> None:
-        """Have pilots take jobs until then without a sign of life. Raises an `OsgpilotError`."""
+    def extend_lease(self, run: RunFolder, until_s: float) -> None:
+        """Extend the lease, so that pilots accept jobs until then. Raises an `OsgpilotError`."""
         lease = str(self.folder(run).path / LEASE)
         done = self.host.run(["touch", f"--date=@{until_s:.0f}", lease])
         if done.status:
-            raise MissingPrerequisiteError(f"{lease} cannot be dated: {done.err.strip()}")
+            raise MissingPrerequisiteError(f"{lease} cannot be extended: {done.err.strip()}")
 
-    def leave(self, run: RunFolder) -> None:
-        """Bring the pilots' logs home and remove the run's folder from a cluster behind SSH."""
+    def clean_up(self, run: RunFolder) -> None:
+        """Copy the pilots' logs from a cluster behind SSH, then remove the run's folder there."""
         there = self.folder(run).path
         if there == run.path:
             return
@@ -128,9 +127,9 @@ class Cluster:
 
 
 def reach(site: Site) -> Cluster:
-    """Connect to the site's cluster and check what is needed there.
+    """Connect to the site's cluster and check the prerequisites.
 
-    Raises an `OsgpilotError` with what to do; then nothing was left behind.
+    Raises an `OsgpilotError` with what to do, after cleaning up.
     """
     host = connect(site.slurm.ssh)
     try:
@@ -141,10 +140,10 @@ def reach(site: Site) -> Cluster:
 
 
 def connect(ssh: str) -> Host:
-    """Return the host `ssh` of the user's configuration, or this one if that is empty.
+    """Return the host `ssh` of the user's SSH configuration, or this one if that is empty.
 
-    Asks the user on the terminal if the login takes a password or a second factor. Raises an
-    `OsgpilotError` with what to do; then nothing was left behind.
+    Prompts on the terminal if the login requires a password or a second factor. Raises an
+    `OsgpilotError` with what to do, after cleaning up.
     """
     if not ssh:
         return Host(Here())
@@ -158,8 +157,8 @@ def connect(ssh: str) -> Host:
 
 
 def checked(host: Host, site: Site) -> Cluster:
-    """Return the cluster on `host`. Raises `InputError` or `MissingPrerequisiteError` for what is
-    not there."""
+    """Return the cluster on `host`. Raises `InputError` or `MissingPrerequisiteError` if a
+    prerequisite is missing."""
     found = look(host, site)
     for problem in (found.slurm_problem, found.token_problem, found.image_problem):
         if problem:
@@ -169,7 +168,7 @@ def checked(host: Host, site: Site) -> Cluster:
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look at the cluster showed; `site` has paths as they are there."""
+    """The facts found on the cluster; `site` has the paths on its host."""
 
     site: Site
     facts: Mapping[str, str]
@@ -186,7 +185,7 @@ class Look:
 
     @property
     def slurm_problem(self) -> OsgpilotError | None:
-        """Which of Slurm's commands is missing."""
+        """The error for a missing Slurm command, if any."""
         if "missing" not in self.facts:
             return None
         missing, ssh = self.facts["missing"], self.site.slurm.ssh
@@ -200,7 +199,7 @@ class Look:
 
     @property
     def token_problem(self) -> OsgpilotError | None:
-        """Why the token is no readable file that only its owner can read."""
+        """The error for a token that is not a private, readable file, if any."""
         path, facts = self.site.token, self.facts
         name = f"token file {path}{self._where}"
         if "unreadable" in facts:
@@ -215,7 +214,7 @@ class Look:
 
     @property
     def image_problem(self) -> OsgpilotError | None:
-        """What keeps the pilot image from being used."""
+        """The error for an unusable pilot image, if any."""
         name, kind = f"pilot image {self.site.image}", self.facts.get("image")
         if kind is None or kind == "sif":
             return None
@@ -229,16 +228,15 @@ class Look:
 
 
 def look(host: Host, site: Site) -> Look:
-    """Return what is there of all that a run needs. Raises `MissingPrerequisiteError` if there is
-    no telling."""
-    told = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
-    lines = [line.split("=", 1) for line in told.out.splitlines() if "=" in line]
+    """Return the facts found. Raises `MissingPrerequisiteError` if the query fails."""
+    done = host.run(["sh", "-c", PROBE, "-", str(site.token), site.image])
+    lines = [line.split("=", 1) for line in done.out.splitlines() if "=" in line]
     facts = dict(lines)
     claims = "\n".join(value for name, value in lines if name == "claims")
     if not {"home", "user", "uid"} <= facts.keys() or not facts.keys() & {"size", "unreadable"}:
         where = f" on {site.slurm.ssh}" if site.slurm.ssh else ""
         raise MissingPrerequisiteError(
-            f"the first look{where} failed: {' '.join(told.err.split())}"
+            f"the check of the cluster{where} failed: {' '.join(done.err.split())}"
         )
     home = Path(facts["home"])
     image = site.image if "://" in site.image else str(_at_home(site.image, home))

@@ -1,4 +1,4 @@
-"""The argument lists we hand to Slurm's commands. Nothing here passes a shell."""
+"""Argument lists of Slurm's commands; none is interpreted by a shell."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LOG = "slurm.log"
 """The log of a pilot, in its folder."""
 
 WARNING_S = 180
-"""Slurm warns the pilot this long before the walltime. It may do so up to 60 s early (sbatch(1),
---signal), and the pilot ends itself before, so this is the second line of defence."""
+"""Slurm signals the pilot this long before the time limit, possibly 60 s earlier (sbatch(1),
+--signal). A fallback: the pilot ends itself before."""
 
 FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N", "%Z")
-"""What is asked of each allocation: id, name, state, reason, start, end, node, working folder."""
+"""Queried fields of each allocation: id, name, state, reason, start, end, node, working folder."""
 
 CANCEL = """
 user=$1 mark=$2 options=$3; shift 3
@@ -31,9 +31,9 @@ ids=$({ printf '%s\\n' "$@"; echo; printf '%s\\n' "$shown"; } | awk -F: -v mark=
 """
 """Runs `scancel` with those of the wanted ids that do not belong to another job by now.
 
-Ids start again when slurmctld has lost its state. `scancel --name` takes one name alone, so names
-are compared here; an id that `squeue` does not show proves nothing and is passed on. Lines are
-`MARK:ID:NAME:MARK`: a job cannot have a mark in its name that was made for this call.
+Ids restart when slurmctld has lost its state. `scancel --name` accepts only one name, so names are
+compared here; an id that `squeue` does not show proves nothing and is passed on. Lines are
+`MARK:ID:NAME:MARK`: the mark is random, so that no job's name can contain it.
 """
 
 
@@ -69,21 +69,20 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
 
 
 def sbatch_test_only(allocation: Allocation, options: SlurmOptions, script: Path) -> list[str]:
-    """Return the call that asks when Slurm would start this pilot; nothing is submitted."""
+    """Return the `sbatch` call that only predicts the start of this pilot; nothing is submitted."""
     return ["sbatch", "--test-only", *sbatch(allocation, options, script)[1:]]
 
 
 def _filename_pattern(path: Path) -> str:
-    """Escape what sbatch would replace in a file name (sbatch(1), FILENAME PATTERN)."""
+    """Escape the characters that sbatch replaces in a file name (sbatch(1), FILENAME PATTERN)."""
     return str(path).replace("%", "%%")
 
 
 def squeue(user: str, mark: str) -> list[str]:
-    """Return the one query that shows all allocations of `user`, ended ones included.
+    """Return the query for all allocations of `user`, including ended ones and hidden partitions.
 
-    Hidden partitions are included. A job's name may have any character in it, line breaks too;
-    `mark`, made for this query, tells where rows and fields begin and end: `MARK+` before a row,
-    `MARK,` between fields, `MARK.` after it.
+    A job's name may contain any character, even line breaks; the random `mark` delimits rows and
+    fields: `MARK+` before a row, `MARK,` between fields, `MARK.` after it.
     """
     row = f"{mark},".join(FIELDS)
     return [
@@ -97,23 +96,23 @@ def squeue(user: str, mark: str) -> list[str]:
 
 
 PENDING = ("--state=PENDING",)
-"""Options of `scancel`: leave running allocations alone."""
+"""Options of `scancel`: do not affect running allocations."""
 
 TERM = ("--batch", "--signal=TERM")
-"""Options of `scancel`: signal the batch shells alone.
+"""Options of `scancel`: signal the batch shells only.
 
-A plain scancel signals every process of the pilot, the one that holds its root file system
-included; nothing is evicted cleanly then and the job waits for its lease to run out.
+A plain scancel signals every process of the pilot, including the one that mounts its root file
+system; then no job is evicted cleanly, and HTCondor waits for the job lease to expire.
 """
 
 USR1 = ("--batch", "--signal=USR1")
-"""Options of `scancel`: signal the batch shells alone: finish what runs, then end."""
+"""Options of `scancel`: signal the batch shells only, to finish running jobs, then end."""
 
 
 def scancel(user: str, mark: str, pilots: Mapping[str, str], options: Sequence[str]) -> list[str]:
     """Return the call that runs `scancel` on allocations (name by id) that still have their name.
 
-    See `CANCEL`; `mark` is made for this call.
+    See `CANCEL`; `mark` is a random word.
     """
     lines = (f"{mark}:{allocation_id}:{name}:{mark}" for allocation_id, name in pilots.items())
     return ["sh", "-c", CANCEL, "-", user, mark, " ".join(options), *lines]

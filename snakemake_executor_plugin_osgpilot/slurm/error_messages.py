@@ -1,4 +1,4 @@
-"""What Slurm's messages mean: which of our errors a command that failed ends with."""
+"""Slurm's error messages, mapped to exceptions."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ UNKNOWN = (
     "resource temporarily unavailable",
     "slurm temporarily unable to accept job",
 )
-"""After these it is not known whether the request was carried out: the answer may have got lost."""
+"""After these the outcome is unknown: the request may have been carried out and the answer lost."""
 
 NEVER = (
-    # what is asked for
+    # the request
     "invalid partition name",
     "invalid partition specified",
     "no partition specified",
@@ -64,7 +64,7 @@ NEVER = (
     "invalid node name",
     "pathname of a file, directory or other parameter too long",
     "requested operation not supported",
-    # by whom
+    # the user
     "access/permission denied",
     "user's group not permitted to use this partition",
     "invalid account",
@@ -75,32 +75,32 @@ NEVER = (
     "invalid group id",
     "access denied to requested reservation",
     "requested reservation is invalid",
-    # of which job, to scancel
+    # the job, by scancel
     "invalid job id",
     "already completing or completed",
     "job has already finished",
     "job is not running",
-    # by which program
+    # the program
     "incompatible versions of client and server code",
     "unrecognized option",
     "invalid option",
     "unable to open file",
 )
-"""After these the same request gets the same answer; after any other, time may cure it."""
+"""After these a retry gets the same answer; after any other message it may succeed."""
 
-# Texts of src/common/slurm_errno.c (Slurm 20.11 to 25.11), in small letters and without their ends;
+# Texts of src/common/slurm_errno.c (Slurm 20.11 to 25.11), in lower case and without their ends;
 # some of sbatch's own (src/sbatch/opt.c, src/common/proc_args.c).
 
 
-def failure(command: str, said: str) -> OsgpilotError:
-    """Return the error for what `command` `said` when it failed.
+def failure(command: str, message: str) -> OsgpilotError:
+    """Return the exception for the error message of `command`.
 
-    A limit on a user's jobs and one on a job's size have the same message, and what a site's own
-    plugin refuses is an "unspecified error"; so sbatch is asked again, less and less often.
+    A limit on a user's jobs and one on a job's size have the same message, and rejections by a
+    site's own plugin are an "unspecified error"; so sbatch is retried with backoff.
     """
-    text, told = f"{command}: {said}", said.lower()
-    if any(part in told for part in UNKNOWN):
+    text, lower = f"{command}: {message}", message.lower()
+    if any(part in lower for part in UNKNOWN):
         return OutcomeUnknownError(text)
-    if any(part in told for part in NEVER):
+    if any(part in lower for part in NEVER):
         return RejectedError(text)
     return TryLaterError(text) if command == SBATCH else OutcomeUnknownError(text)

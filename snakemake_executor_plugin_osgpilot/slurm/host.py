@@ -1,4 +1,4 @@
-"""The host where Slurm's commands work and where pilots see the files of a run."""
+"""The host with Slurm's commands and the files of a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer, answe
 
 TIMEOUT_S = 60
 SPARE_S = 10.0
-"""What the way there and back may take; by then, the command has ended by itself."""
+"""Extra time for the connection; by then, the command has ended by itself."""
 
 
 class Connection(Protocol):
-    """A way to a shell."""
+    """A connection to a shell."""
 
     def shell(self) -> list[str]:
         """Return the argument list of a `sh` on the host. Raises `NotSentError`."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close the connection and clean up."""
 
 
 class Here:
@@ -47,20 +47,19 @@ class Host:
         self._interrupt = Interrupt()
 
     def interrupt(self) -> None:
-        """Do not wait for the command that another thread has asked for."""
+        """Interrupt the command that another thread waits for."""
         self._interrupt.now()
 
     def run(
         self, argv: Sequence[str], *, files: Mapping[Path, str] | None = None,
         timeout_s: int = TIMEOUT_S, what: str = "",
     ) -> Answer:  # fmt: skip
-        """Write `files` (text by path), then run a command; return what it said.
+        """Write `files` (text by path), then run a command; return its answer.
 
-        Messages name it `what`, by default its first word.
+        Error messages name it `what`, by default its first word.
 
-        Raises `NotSentError` when it did not begin, `OutcomeUnknownError` when it is not known how
-        it ended; that it has ended after `timeout_s` is certain. `AbandonedError` after
-        `interrupt`.
+        Raises `NotSentError` if it did not start, `OutcomeUnknownError` if its outcome is unknown
+        (it has certainly ended after `timeout_s`), `AbandonedError` after `interrupt`.
         """
         shell, mark = self._connection.shell(), f"osgpilot-{secrets.token_hex(8)}"
         deadline_s = None
@@ -75,16 +74,16 @@ class Host:
             interrupt=self._interrupt,
         )
         if self._interrupt.came:
-            raise AbandonedError(f"`{what or argv[0]}` was not waited for")
+            raise AbandonedError(f"`{what or argv[0]}` was interrupted")
         self._learn_time(done.stdout, mark, began_s)
         return answer(done.stdout, done.stderr, mark=mark, what=what or argv[0])
 
     def _learn_time(self, out: str, mark: str, began_s: float) -> None:
-        """Learn how far the host's clock is ahead of ours."""
-        told = out.partition(f"\n{mark} ")[2].partition("\n")[0]
-        if told.isascii() and told.isdigit():
-            self._ahead_s = int(told) - began_s
+        """Record how far the host's clock is ahead of ours."""
+        printed = out.partition(f"\n{mark} ")[2].partition("\n")[0]
+        if printed.isascii() and printed.isdigit():
+            self._ahead_s = int(printed) - began_s
 
     def close(self) -> None:
-        """Leave the host."""
+        """Close the connection."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Ask Slurm what the cluster is like."""
+"""Query Slurm for the partitions, nodes and accounts of the cluster."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
 SCONTROL = ("scontrol", "--all", "--oneliner", "show")
-"""Hidden partitions are shown, too: pilots may be meant for one."""
+"""Hidden partitions are included: pilots may use one."""
 
 
 def survey(host: Host) -> ClusterFacts:
-    """Return what Slurm tells its users of the cluster. Raises `OutcomeUnknownError`.
+    """Return the facts that Slurm reports about the cluster. Raises `OutcomeUnknownError`.
 
-    Four commands, whatever the size of the cluster; accounts are left out where none are kept.
+    Runs a fixed number of commands; accounts are left out if Slurm has no accounting.
     """
     config = facts.config(_answer(host, ["scontrol", "show", "config"]))
     who, *groups = _answer(host, ["id", "-nG"]).split() or [""]
@@ -46,6 +46,6 @@ def _associations(host: Host) -> tuple[facts.Association, ...] | None:
 def _answer(host: Host, argv: Sequence[str]) -> str:
     done = host.run(argv)
     if done.status:
-        said = " ".join(done.err.split()) or f"exit status {done.status}"
-        raise OutcomeUnknownError(f"{' '.join(argv[:4])}: {said}")
+        message = " ".join(done.err.split()) or f"exit status {done.status}"
+        raise OutcomeUnknownError(f"{' '.join(argv[:4])}: {message}")
     return done.out

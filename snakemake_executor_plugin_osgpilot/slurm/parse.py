@@ -1,5 +1,5 @@
-"""What Slurm's commands print, as values. What cannot be read proves nothing, least of all that a
-pilot is gone; jobs that are no pilots do not matter, whatever they are called."""
+"""Parse the output of Slurm's commands. Unreadable output proves nothing, least of all that a
+pilot has ended; jobs that are not pilots are ignored, whatever their names."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ STATES: dict[str, Seen] = {
     **dict.fromkeys(_FAILED.split(), Seen.FAILED),
     **dict.fromkeys(_CANCELLED.split(), Seen.CANCELLED),
 }
-"""Slurm's job states (squeue(1), JOB STATE CODES) and what they mean for a pilot; in any other, it
-is there and not known what."""
+"""Slurm's job states (squeue(1), JOB STATE CODES) as observations of a pilot; a pilot in any
+other state exists, but its state is unknown."""
 
 
 def allocation_id(sbatch_output: str) -> str:
@@ -48,14 +48,14 @@ _TEST_ONLY = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
 def expected_wait_s(test_only_output: str, *, now_s: float) -> float | None:
-    """Return how long from now an allocation would wait, from what `sbatch --test-only` prints."""
+    """Return the expected wait of an allocation, from the output of `sbatch --test-only`."""
     found = _TEST_ONLY.search(test_only_output)
     start_s = timestamp(found[1]) if found else None
     return None if start_s is None else max(0.0, start_s - now_s)
 
 
 def in_local_time(test_only_output: str) -> str:
-    """Return what `sbatch --test-only` prints with the user's time in place of UTC."""
+    """Return the output of `sbatch --test-only` with local time in place of UTC."""
     found = _TEST_ONLY.search(test_only_output)
     start_s = timestamp(found[1]) if found else None
     if found is None or start_s is None:
@@ -65,10 +65,10 @@ def in_local_time(test_only_output: str) -> str:
 
 
 def rows(squeue_output: str, mark: str) -> dict[str, Row]:
-    """Return the pilots of the user by name, as `commands.squeue` with `mark` shows them.
+    """Return the user's pilots by name, from the output of `commands.squeue` with `mark`.
 
-    Other jobs are left out. Where a name occurs twice, one that works in a pilot's folder counts,
-    and of these the latest.
+    Other jobs are left out. If a name occurs twice, one with a pilot's working folder counts, and
+    of these the latest.
     """
     found: dict[str, Row] = {}
     for row in _pilots(squeue_output, mark):
@@ -81,7 +81,7 @@ def rows(squeue_output: str, mark: str) -> dict[str, Row]:
 def folders(squeue_output: str, mark: str) -> list[tuple[str, str, Path]]:
     """Return id, name and working folder of the pilots that have not ended.
 
-    A job that only has such a name is none of ours: its folder is not that of a pilot.
+    A job that only has the name of a pilot is not ours: its folder is not that of a pilot.
     """
     return [
         (row.allocation_id, row.name, Path(row.folder))
@@ -91,8 +91,7 @@ def folders(squeue_output: str, mark: str) -> list[tuple[str, str, Path]]:
 
 
 def check_answered(text: str) -> None:
-    """Raise `OutcomeUnknownError` if squeue says that it did not get its answer, whatever its
-    status."""
+    """Raise `OutcomeUnknownError` if squeue reports a failed query, whatever its exit status."""
     if found := _NO_ANSWER.search(text):
         raise OutcomeUnknownError(f"squeue: {found[0].strip()[:200]}")
 
@@ -103,8 +102,7 @@ _NODE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
-    """Yield the rows of pilots. Raises `OutcomeUnknownError` if there is but a part of the
-    answer."""
+    """Yield the rows of pilots. Raises `OutcomeUnknownError` if the answer is truncated."""
     head, *lines = squeue_output.split(f"{mark}+")
     check_answered(head)
     for line in lines:
@@ -112,7 +110,7 @@ def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
         check_answered(after)
         fields = text.split(f"{mark},")
         if not end or len(fields) != len(FIELDS):
-            raise OutcomeUnknownError(f"squeue's answer was cut off: {text[:200]!r}")
+            raise OutcomeUnknownError(f"squeue's answer was truncated: {text[:200]!r}")
         if run_of(fields[1]):
             yield _row(fields)
 
@@ -126,10 +124,10 @@ def _row(fields: Sequence[str]) -> Row:
         name,
         seen,
         reason,
-        # of one that waits, it is an expectation
+        # of a pending one, it is only expected
         started_s=None if seen is Seen.QUEUED else timestamp(start),
         ends_s=timestamp(end),
-        # it may be given to sbatch as one to leave out
+        # it may be passed to sbatch --exclude
         node=node if _NODE.fullmatch(node) else "",
         state=state,
         folder=folder,
@@ -137,7 +135,7 @@ def _row(fields: Sequence[str]) -> Row:
 
 
 def _rank(row: Row) -> tuple[bool, int, bool]:
-    """Return what is more for an allocation that is rather the pilot of this name.
+    """Return a sort key that is largest for the allocation that is the pilot of this name.
 
     One that moved to another cluster of a federation is shown twice, revoked here.
     """
@@ -145,17 +143,17 @@ def _rank(row: Row) -> tuple[bool, int, bool]:
 
 
 def _is_at_home(row: Row) -> bool:
-    """Whether an allocation works where pilots of its run do, in RUN/pilots/NAME."""
+    """Return True if an allocation's working folder is that of a pilot, RUN/pilots/NAME."""
     return Path(row.folder).parts[-3:-1] == (run_of(row.name), "pilots")
 
 
 def _is_number(text: str) -> bool:
-    """Whether `text` can be a job id; it is given to scancel as it is."""
+    """Return True if `text` can be a job id; it is passed to scancel unchanged."""
     return text.isascii() and text.isdigit() and len(text) < ID_DIGITS_MAX
 
 
 def timestamp(text: str) -> float | None:
-    """Return a time in UTC as Slurm prints it in seconds since the epoch, None for N/A."""
+    """Return the seconds since the epoch for a UTC time printed by Slurm, None for N/A."""
     try:
         return float(calendar.timegm(time.strptime(text, _TIME)))
     except (ValueError, OverflowError):

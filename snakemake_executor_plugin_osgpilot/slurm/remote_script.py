@@ -1,8 +1,8 @@
-"""A command and the files it needs as one shell script, and what came of it. Pure.
+"""A command and its files as one shell script, and its answer. Pure.
 
-The script travels on the standard input of `sh`, so that no login shell and no list of processes
-sees what is in it. A shell reads a compound command to its end before it begins: of a script that
-arrives only in part, nothing is carried out.
+The script is passed on the standard input of `sh`, so that no login shell and no process list shows
+its content. A shell reads a compound command to its end before executing it: a script that arrives
+only in part does nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _UNSET = (
     "/\\1/p' | grep -vxE 'SLURM_(CONF|CONF_SERVER|JWT)')\n"
     "export TZ=UTC0 LC_ALL=C"
 )
-"""Forgets variables that change what Slurm's commands do: those of an allocation in which Snakemake
-runs, and a user's own. Where its configuration is, and a token for it, stay known. Times are
-printed in UTC, whatever the zone of the host, and messages in English."""
+"""Unsets variables that change the behaviour of Slurm's commands: those of an allocation in which
+Snakemake runs, and the user's own. The path of its configuration and a token are kept. Times are
+printed in UTC, independent of the host's time zone, and messages in English."""
 
 _NOT_RUN = {
     LATE: "the command came too late",
@@ -34,12 +34,12 @@ _NOT_RUN = {
     "127": "the command was not found",
     "137": "the command was killed",
 }
-"""What a status tells that is not the command's own; numbers are those of timeout(1) and sh(1)."""
+"""Statuses that are not the command's own; numbers are those of timeout(1) and sh(1)."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said. `at_s` is the time on its host when it began."""
+    """The result of a command. `at_s` is the time on its host when it began."""
 
     status: int
     out: str
@@ -57,9 +57,9 @@ def script(
 ) -> str:
     """Return the script that writes `files`, private to their owner, and then runs `argv`.
 
-    It does nothing after `deadline_s` (the host's time; None: whenever it arrives) and ends the
-    command then, or after `within_s`. So a command that was not heard of again has ended for
-    certain, too. `mark` is a word that nothing prints by chance.
+    It does nothing after `deadline_s` (the host's time; None: no deadline) and ends the command
+    then, or after `within_s`. So even a command without an answer has certainly ended. `mark` is a
+    random word that no output contains.
     """
     left = f"{within_s}" if deadline_s is None else f"$(( {deadline_s} - now ))"
     return f"""{{
@@ -89,17 +89,18 @@ def _writes(files: Mapping[Path, str]) -> str:
 
 
 def answer(out: str, err: str, *, mark: str, what: str) -> Answer:
-    """Return what the command `what` said. Raises `OutcomeUnknownError` unless it ran to its
-    end."""
-    said = " ".join(err.split())
+    """Return the answer of the command `what`. Raises `OutcomeUnknownError` if it is incomplete."""
+    message = " ".join(err.split())
     parts = out.split(f"\n{mark} ")
     if len(parts) != 3 or not parts[2].endswith("\n"):
-        raise OutcomeUnknownError(f"`{what}` was cut off" + (f": {said}" if said else ""))
+        raise OutcomeUnknownError(
+            f"the connection broke during `{what}`" + (f": {message}" if message else "")
+        )
     began, _, printed = parts[1].partition("\n")
     status = parts[2].strip()
     if why := _NOT_RUN.get(status):
-        said_too = f": {said}" if said else ""
+        details = f": {message}" if message else ""
         raise OutcomeUnknownError(
-            f"{why}{said_too}" if status == UNWRITTEN else f"`{what}`: {why}{said_too}"
+            f"{why}{details}" if status == UNWRITTEN else f"`{what}`: {why}{details}"
         )
     return Answer(int(status), printed, err, int(began))

@@ -1,7 +1,7 @@
-"""A connection over OpenSSH's own client: logged in once, kept open, opened anew when it broke.
+"""A connection with OpenSSH's client: one login, kept open, reopened if it breaks.
 
-All commands of a run go through one master connection (ssh_config(5), ControlMaster) on a socket in
-a folder of its own. The user's configuration holds: user, port, keys, jump hosts, host keys.
+All commands of a run use one master connection (ssh_config(5), ControlMaster) on a socket in a
+private folder. The user's SSH configuration applies: user, port, keys, jump hosts, host keys.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from snakemake_executor_plugin_osgpilot.errors import (
 )
 
 LIFE_S = 3600
-"""How long an idle master lives when nobody closes it. It is used every 20 s during a run."""
+"""Idle time after which a master ends if it is not closed. A run uses it every 20 s."""
 
 LOGIN_S, LOCAL_S = 60.0, 10.0
 RETRY_S, RETRY_DENIED_S = 10.0, 600.0
-"""How long after a failed login the next is tried. One that was denied is a failed attempt in the
-eyes of the cluster, which may lock out who has many."""
+"""Time until the next login after a failed one. A denied login counts as a failed attempt on the
+cluster, which may lock out the user after many."""
 
 _KEPT = {
-    # a dead connection is noticed within 30 s
+    # detect a dead connection within 30 s
     "ServerAliveInterval": "10",
     "ServerAliveCountMax": "3",
     "ConnectTimeout": "15",
-    # nothing but our commands
+    # only our commands
     "ClearAllForwardings": "yes",
     "ForwardAgent": "no",
     "ForwardX11": "no",
@@ -57,13 +57,13 @@ class SshConnection:
 
     def __init__(self, host: str) -> None:
         self._host = host
-        # unix sockets have short paths (unix(7): 108 bytes), and mkdtemp makes what nobody else
-        # can have made before; the folder of the login session goes when the user logs out
+        # paths of Unix sockets are short (unix(7): 108 bytes), and no other user can create the
+        # folder before mkdtemp; the folder of the login session is removed at logout
         self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
         self._failed: tuple[float, str] | None = None
 
     def _has_folder(self) -> bool:
-        """Whether our folder is still there: /tmp is swept, and then anybody can take the name."""
+        """Return True if our folder still exists: others can take its name otherwise."""
         try:
             found = self._folder.lstat()
         except OSError:
@@ -80,26 +80,26 @@ class SshConnection:
         return ["ssh", *pairs, *options, "--", self._host]
 
     def _master(self, *options: str, **config: str) -> list[str]:
-        """The call that logs in and goes to the background."""
+        """Return the call that logs in and goes to the background."""
         life = {"ControlMaster": "yes", "ControlPersist": str(LIFE_S)}
         return self._ssh("-f", "-N", *options, **life, **config)
 
     def log_in(self) -> None:
-        """Open the connection; the user may be asked for a password or a second factor.
+        """Open the connection; may prompt for a password or a second factor.
 
         Raises `MissingPrerequisiteError` with what to do.
         """
-        said = self._open()
-        if said and _is_denied(said) and has_terminal():
+        message = self._open()
+        if message and _is_denied(message) and has_terminal():
             self._forget_socket()
-            said = "" if converse(self._master()) == 0 and self._is_open() else said
-        if said:
-            raise MissingPrerequisiteError(self._explained(said))
+            message = "" if converse(self._master()) == 0 and self._is_open() else message
+        if message:
+            raise MissingPrerequisiteError(self._remedy(message))
 
     def shell(self) -> list[str]:
-        """Return the argument list of a remote `sh`; connects anew if no prompt is needed for it.
+        """Return the argument list of a remote `sh`; reconnect if that needs no prompt.
 
-        Raises `NotSentError`, also when the user has to log in again.
+        Raises `NotSentError`, also if the user has to log in again.
         """
         if not self._is_open():
             self._reopen()
@@ -122,16 +122,16 @@ class SshConnection:
     def _reopen(self) -> None:
         if self._failed and time.monotonic() < self._failed[0]:
             raise NotSentError(self._failed[1])
-        said = self._open()
+        message = self._open()
         self._failed = None
-        if said:
-            why = self._explained(said)
-            pause_s = RETRY_DENIED_S if _is_denied(said) else RETRY_S
+        if message:
+            why = self._remedy(message)
+            pause_s = RETRY_DENIED_S if _is_denied(message) else RETRY_S
             self._failed = time.monotonic() + pause_s, why
             raise NotSentError(why)
 
     def _open(self) -> str:
-        """Log in without asking anybody; return what ssh said if that failed."""
+        """Log in without a prompt; return ssh's error message if that failed."""
         self._forget_socket()
         log = self._folder / "log"
         log.unlink(missing_ok=True)
@@ -140,38 +140,38 @@ class SshConnection:
             status = detach(argv, timeout_s=LOGIN_S)
         except OutcomeUnknownError as silence:
             return str(silence)
-        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        message = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         if status == 0 and self._is_open():
             return ""
-        return said or f"exit status {status}"
+        return message or f"exit status {status}"
 
     def _forget_socket(self) -> None:
-        """Remove the socket of a master that is gone: the next would not replace it."""
+        """Remove the socket of a master that has ended: the next one would not replace it."""
         if not self._has_folder():
             self._folder = Path(tempfile.mkdtemp(prefix="osgpilot-", dir="/tmp"))
         self._socket.unlink(missing_ok=True)
 
-    def _explained(self, said: str) -> str:
-        """Return one line with what to do about ssh's complaint."""
+    def _remedy(self, message: str) -> str:
+        """Return one line with the remedy for ssh's error message."""
         host = self._host
-        if "IDENTIFICATION HAS CHANGED" in said:
+        if "IDENTIFICATION HAS CHANGED" in message:
             return (
-                f"ssh {host}: the host key is not the one that is known; ask the cluster's "
-                f"administrators whether it was changed, then: ssh-keygen -R, and ssh {host} once"
+                f"ssh {host}: the host key differs from the known one; ask the cluster's "
+                f"administrators if it was changed, then: ssh-keygen -R, and ssh {host} once"
             )
-        if "host key verification failed" in said.lower():
+        if "host key verification failed" in message.lower():
             return (
                 f"ssh {host}: the host key is not known yet; run `ssh {host}` once and compare it"
             )
-        last = said.strip().splitlines()[-1].removeprefix("ssh: ")
-        if _is_denied(said):
+        last = message.strip().splitlines()[-1].removeprefix("ssh: ")
+        if _is_denied(message):
             command = f"ssh -fNM -o ControlPath={self._socket} -o ControlPersist={LIFE_S} {host}"
             return (
                 f"ssh {host}: {last}; if it asks for a password or a second factor, start "
                 f"Snakemake in a terminal; if it runs already, log in from another one: {command}"
             )
-        return f"ssh {host}: {last}; `ssh {host}` has to work here"
+        return f"ssh {host}: {last}; make `ssh {host}` work here"
 
 
-def _is_denied(said: str) -> bool:
-    return any(word in said.lower() for word in _DENIED)
+def _is_denied(message: str) -> bool:
+    return any(word in message.lower() for word in _DENIED)

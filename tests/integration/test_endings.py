@@ -138,7 +138,7 @@ def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_m
     workflow.write_site({**SITE, "setup": [check]})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 pilot(s) in a row were of no use" in workflow.said, "the breaker to open")
+    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
     assert "this cluster is closed" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     mended.touch()
@@ -152,8 +152,8 @@ def test_pilots_that_never_match_are_not_started_for_ever(workflow):
     workflow.write_site({**SITE, "condor": never})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 pilot(s) in a row were of no use" in workflow.said, "the breaker to open")
-    assert "left without a job although jobs wait" in workflow.said
+    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
+    assert "ended without a job although jobs wait" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) != 0
@@ -187,8 +187,8 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
     # a command of Slurm's may take a minute
     assert process.wait(40) == 1, workflow.said
     assert nothing_left()
-    assert "`sbatch` was not waited for" in workflow.said
-    assert "retrying" not in workflow.said
+    assert "`sbatch` was interrupted" in workflow.said
+    assert "trying again" not in workflow.said
     (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("*/")
     with closing(Journal(folder / JOURNAL)) as journal:
         (pilot,) = journal.pilots()
@@ -197,7 +197,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
         assert pilot.state.over
         return
     assert pilot.state is PilotState.INTENDED
-    assert f"Slurm may have {pilot.name} yet" in workflow.said
+    assert f"Slurm may still queue {pilot.name}" in workflow.said
 
     # it comes after all, sees that nobody wants it, and leaves
     asked = (workflow.folder / "called").read_text().rstrip("\0").split("\0")

@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass
 from snakemake_executor_plugin_osgpilot.model.snapshot import Running
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class View:
     of the latest one, `runtimes_s` the classes and runtimes of jobs that succeeded since the last
     view, `suspects` the reason why jobs avoid a pilot, `brake` the reason why no job may start now
     (empty: they may), but for some if any are `on_trial`. `ours` has the ids of all jobs that are
-    or were of this run, `rules` the sums over the jobs of each rule.
+    or were of this run, `rules` the sums over the jobs of each rule, `upcoming` the jobs that
+    Snakemake has not submitted yet.
     """
 
     waiting: Counter[JobClass]
@@ -33,6 +35,7 @@ class View:
     started: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[str, RuleSums] = field(default_factory=dict)
     on_trial: bool = False
+    upcoming: UpcomingWork = field(default_factory=UpcomingWork)
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return the running jobs on each pilot, by class."""

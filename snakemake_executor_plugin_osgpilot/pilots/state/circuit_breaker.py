@@ -1,7 +1,7 @@
-"""When to stop starting pilots that do no good, and when to try again.
+"""Circuit breaker and backoff for pilot submission.
 
-A breaker opens when the last starts all failed, lets one pilot through after a while to see whether
-the cause is gone (half open), and closes with the first that is of use.
+A breaker opens after consecutive failures, admits one pilot after a while to probe whether the
+cause has passed (half open), and closes with the first pilot that runs a job.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from dataclasses import dataclass, replace
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 
 FAILURES_MAX = 4
-"""Starts in a row that have to fail. If one node in five is bad, four failures come about by chance
-in 0.2 % of cases, two in 4 %."""
+"""Consecutive failures that open a breaker. If one node in five is faulty, four failures happen by
+chance in 0.2 % of cases, two in 4 %."""
 
 PROBE_AFTER_S, PROBE_AFTER_MAX_S = 30.0, 900.0
-"""First and longest wait before a try; it doubles from try to try."""
+"""Shortest and longest wait before a probe; it doubles from probe to probe."""
 
 PROBE_SHARE, PROBE_SHARE_FROM_S = 1 / 8, 300.0
-"""No wait is longer than this share of the trouble so far, from so many seconds on: what it takes
-to notice the end of an outage is to be little beside the outage."""
+"""Maximum wait as a share of the outage so far, beyond this many seconds: an outage's end is to be
+noticed within a fraction of its duration."""
 
 TRIES_MAX, GIVE_UP_AFTER_S = 8, 6 * 3600.0
-"""After so many tries and so long, it is given up: waiting jobs are better off with an error. Most
-outages are over by then, often with the next morning; until then, tries cost next to nothing."""
+"""Give up after this many probes and this long: then an error serves waiting jobs better. Most
+outages have passed by then, often by the next morning; probes cost next to nothing."""
 
 NODE_STRIKES_MAX, NODE_STRIKE_S = 2, 7200.0
-"""A node on which so many starts failed within so many seconds is left out."""
+"""A node with this many failed starts within this many seconds is excluded."""
 
 BAD_NODES_MAX = 2
-"""Failures in a row on so many nodes may be the nodes' fault; on more of them, they are not."""
+"""Consecutive failures on up to this many nodes may be the nodes' fault; on more, they are not."""
 
 DOUBT = "doubt"
-"""The rule by which pilots are held back after failures that are too few to open the breaker."""
+"""The rule that limits launches after failures that are too few to open the breaker."""
 
 EXCUSED = frozenset({"NODE_FAIL", "PREEMPTED", "TIMEOUT", "DEADLINE", "REVOKED"})
-"""Ends of an allocation that say nothing against its kind (squeue(1), JOB STATE CODES)."""
+"""Ends of an allocation that do not count against its type (squeue(1), JOB STATE CODES)."""
 
 
 @dataclass(frozen=True)
 class Breaker:
-    """Failures since the last pilot that was of use; `opened_s` and `tries` once there were enough.
+    """Failures since the last pilot that ran a job; `opened_s` and `tries` once it has opened.
 
-    `since_s` is when it opened first, `opened_s` when the last try failed.
-    `chance` in [0.5, 1.5] spreads the tries of many users after an outage; `permanent` holds a
-    refusal of Slurm's that no waiting cures.
+    `since_s` is when it opened first, `opened_s` when the last probe failed. `chance` in [0.5, 1.5]
+    is jitter for the probes of many users after an outage; `permanent` means that waiting cannot
+    help.
     """
 
     failures: int = 0
@@ -57,9 +57,10 @@ class Breaker:
     chance: float = 1.0
 
     def failed(self, now_s: float, cause: str, *, chance: float = 1.0) -> Breaker:
-        """Return this after a start that came to nothing.
+        """Return the breaker after one more failed pilot.
 
-        What fails before a try is due was started before the breaker opened, and teaches nothing.
+        A failure before the next probe is due was launched before the breaker opened, and does not
+        count.
         """
         if self.opened_s is not None and now_s < self.probe_s():
             return self
@@ -80,13 +81,13 @@ class Breaker:
         )
 
     def refused(self, now_s: float, cause: str) -> Breaker:
-        """Return this after Slurm said no for good."""
+        """Return the breaker after a permanent rejection by Slurm."""
         return replace(self, opened_s=now_s, cause=cause, permanent=True)
 
     def probe_s(self, turn: float = 0.0) -> float:
-        """Return when the next try is due; now, if the breaker is closed.
+        """Return when the next probe is due; now, if the breaker is closed.
 
-        `turn` in [0, 1] is for offers that share a breaker: the later its turn, the longer it is.
+        `turn` in [0, 1] orders pilot types that share a breaker: a larger one waits longer.
         """
         if self.opened_s is None:
             return 0.0
@@ -96,36 +97,70 @@ class Breaker:
         return self.opened_s + self.chance * wait_s * (1.0 + turn / 2)
 
     def gate(self, now_s: float, risked: int, turn: float = 0.0) -> Gate | None:
-        """Return what this breaker allows now, None for everything.
+        """Return the launches that this breaker allows now, None for no limit.
 
-        `risked` pilots are under way of which it is not known whether they are of use.
+        `risked` is the number of live pilots that have not run a job yet.
         """
         if self.opened_s is None:
-            # until one has proved to be of use, no more at risk than it takes to know
+            # until one has run a job, risk no more than it takes to open
             room = FAILURES_MAX - self.failures - risked
             return Gate(room, self._reason(""), DOUBT) if self.failures else None
         if self.permanent:
             return Gate(0, self._reason("; given up"))
         left_s = self.probe_s(turn) - now_s
         if left_s > 0:
-            return Gate(0, self._reason(f"; next try in {left_s:.0f} s"))
-        return Gate(0 if risked else 1, self._reason("; trying one"))
+            return Gate(0, self._reason(f"; next retry in {left_s:.0f} s"))
+        return Gate(0 if risked else 1, self._reason("; retrying with one"))
 
     def _reason(self, then: str) -> str:
         if self.failures < FAILURES_MAX and self.permanent:
             return self.cause
-        return f"{self.failures} pilot(s) in a row were of no use, the last: {self.cause}{then}"
+        return f"{self.failures} consecutive pilot(s) ran no job, the last: {self.cause}{then}"
 
 
 CLOSED = Breaker()
 
 
 @dataclass(frozen=True)
-class Risk:
-    """Pilots under way of which it is not known whether they are of use, by offer.
+class Backoff:
+    """Consecutive temporary rejections by Slurm, the first at `since_s`, the last at `at_s`.
 
-    `waiting` ones cost nothing yet.
+    They do not count against pilots. `chance` in [0.5, 1.5] is jitter for the retries of many users
+    after an outage.
     """
+
+    rejections: int = 0
+    at_s: float = 0.0
+    cause: str = ""
+    chance: float = 1.0
+    since_s: float = 0.0
+
+    def again(self, now_s: float, cause: str, *, chance: float = 1.0) -> Backoff:
+        """Return the backoff after one more rejection."""
+        since_s = self.since_s if self.rejections else now_s
+        return Backoff(self.rejections + 1, now_s, cause, chance, since_s)
+
+    @property
+    def until_s(self) -> float:
+        """When the next retry is due; every wait is twice the previous one."""
+        wait_s = PROBE_AFTER_S * 2.0 ** (self.rejections - 1)
+        return self.at_s + self.chance * min(wait_s, PROBE_AFTER_MAX_S)
+
+    @property
+    def exhausted(self) -> bool:
+        """True if jobs without a pilot should fail by now."""
+        return self.rejections > TRIES_MAX and self.at_s - self.since_s >= GIVE_UP_AFTER_S
+
+    def gate(self, now_s: float) -> Gate:
+        """Return the launches allowed now."""
+        if now_s < self.until_s:
+            return Gate(0, f"{self.cause}; next retry in {self.until_s - now_s:.0f} s")
+        return Gate(1, f"{self.cause}; retrying with one")
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Live pilots that have not run a job yet, by type; `waiting` ones cost nothing yet."""
 
     waiting: Mapping[str, int]
     starting: Mapping[str, int]
@@ -133,18 +168,18 @@ class Risk:
 
 @dataclass(frozen=True)
 class Strikes:
-    """Times at which starts failed, by node."""
+    """Times of failed starts, by node."""
 
     times_s: Mapping[str, tuple[float, ...]]
 
     def struck(self, node: str, now_s: float) -> Strikes:
-        """Return this after one more failed start on `node`."""
+        """Return the strikes after one more failed start on `node`."""
         if not node:
             return self
         return Strikes({**self.times_s, node: (*self.times_s.get(node, ()), now_s)})
 
     def excluded(self, now_s: float) -> tuple[str, ...]:
-        """Return the nodes to leave out now."""
+        """Return the nodes to exclude now."""
         return tuple(
             sorted(
                 node

@@ -1,4 +1,4 @@
-"""The pilots of a run as far as they are known, and what a look at Slurm and the pool changes."""
+"""All pilots of a run; updated from observations of Slurm and the pool."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import Risk
 from snakemake_executor_plugin_osgpilot.pilots.state.health import Health
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, advance, registered
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations, StateChange
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
+    PilotObservations,
+    Row,
+    StateChange,
+    advance,
+    registered,
+)
 
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
 
+UNREGISTERED = f"did not register with the pool within {BOOT_DEADLINE_S / 60:.0f} min"
+"""The failure of a pilot that passed the deadline."""
+
 
 class PilotInventory:
-    """All pilots of one run, by name, and the health of their offers.
+    """All pilots of one run, by name, and the health of their types.
 
-    `chance` is what breakers spread their tries with; `shared` says that pilots serve others, too.
+    `chance` returns jitter for the circuit breakers; `shared` means that others may use the pilots.
     """
 
     def __init__(
@@ -37,32 +45,32 @@ class PilotInventory:
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
-        """All of them, those that are over, too."""
+        """All pilots, including ended ones."""
         return tuple(self._pilots.values())
 
     @property
     def live(self) -> tuple[Pilot, ...]:
-        """Those that are not over."""
+        """The pilots that have not ended."""
         return tuple(p for p in self._pilots.values() if not p.state.over)
 
     def put(self, pilot: Pilot) -> None:
-        """Take `pilot` in, in place of what is known under its name."""
+        """Add `pilot`, or replace the one with its name."""
         self._pilots[pilot.name] = pilot
 
     def drop(self, name: str) -> None:
-        """Strike a pilot out that was never asked for."""
+        """Remove a pilot that was never submitted."""
         del self._pilots[name]
 
     def gates(self, now_s: float) -> dict[str, Gate]:
-        """Return what the breakers allow now, by offer."""
+        """Return the launches that the circuit breakers allow now, by pilot type."""
         return self.health.gates(self._risk(), now_s)
 
     def held_back(self, now_s: float) -> tuple[str, ...]:
-        """Return the offers of which a pilot that starts now should leave at once."""
+        """Return the types of which a pilot that starts now should end at once."""
         return self.health.held_back(self._risk(), now_s)
 
     def _risk(self) -> Risk:
-        """Return the pilots that may come to nothing yet."""
+        """Return the pilots that have not run a job yet."""
         unproven = [pilot for pilot in self.live if not self._proven(pilot)]
         return Risk(
             Counter(pilot.offer for pilot in unproven if pilot.state.waits),
@@ -70,17 +78,17 @@ class PilotInventory:
         )
 
     def _proven(self, pilot: Pilot) -> bool:
-        # one that may serve others is of use as soon as it is there
-        is_there = self._shared and pilot.state is PilotState.READY
-        return is_there or pilot.name in self._served
+        # a shared one is useful as soon as it has registered
+        registered_shared = self._shared and pilot.state is PilotState.READY
+        return registered_shared or pilot.name in self._served
 
     def shun(self, name: str, why: str, now_s: float) -> None:
-        """Have no more jobs on a pilot, whose node seems to be bad."""
+        """Accept no more jobs on a pilot whose node seems faulty."""
         if pilot := self._pilots.get(name):
             self.health.shun(pilot, why, now_s)
 
     def note_served(self, names: Iterable[str]) -> None:
-        """Take in on which pilots a job was ever started."""
+        """Record the pilots on which a job has started."""
         for name in (set(names) & self._pilots.keys()) - self._served:
             self.health.served(self._pilots[name].offer)
         self._served |= set(names)
@@ -88,35 +96,35 @@ class PilotInventory:
     def look(
         self,
         rows: Mapping[str, Row],
-        signs: PilotObservations,
+        observations: PilotObservations,
         log_tail: Callable[[str], str],
         now_s: float,
     ) -> list[StateChange]:
-        """Take in one answered look at Slurm; return the pilots that changed their state.
+        """Apply one answered query of Slurm; return the pilots that changed state.
 
-        `log_tail` tells what a pilot (by name) said last.
+        `log_tail` returns the end of a pilot's log by its name.
         """
-        moves = []
-        # whoever left since the last look was told so by what was known then
+        changes = []
+        # notices valid since the last look apply to pilots that ended since
         self.held_back(now_s)
         for before in self.live:
-            in_pool = signs.shows(before.name, now_s)
+            in_pool = observations.shows(before.name, now_s)
             after = advance(before, rows.get(before.name), at_s=now_s, in_pool=in_pool)
-            if after.name in signs.served:
-                after = registered(after, at_s=signs.served[after.name])
-            elif after.name in signs.known:
+            if after.name in observations.served:
+                after = registered(after, at_s=observations.served[after.name])
+            elif after.name in observations.known:
                 after = registered(after, at_s=now_s)
             self._pilots[after.name] = after
             if after.state is not before.state:
-                moves.append(StateChange(before, after))
+                changes.append(StateChange(before, after))
                 if after.state.over and after.name not in self._served:
-                    # one that may have served others is not to blame for leaving ours no place
-                    jobs_wait = signs.jobs_wait and not self._shared
+                    # a shared one may have run jobs of others instead
+                    jobs_wait = observations.jobs_wait and not self._shared
                     self.health.judge(after, jobs_wait, partial(log_tail, after.name), now_s)
-        return moves
+        return changes
 
-    def mute(self, asked_s: float | None) -> list[Pilot]:
-        """Return the pilots that run but did not come to the pool, by what it told at `asked_s`."""
+    def unregistered(self, asked_s: float | None) -> list[Pilot]:
+        """Return running pilots past the deadline that the pool did not know at `asked_s`."""
         return [
             pilot
             for pilot in self.live
@@ -126,14 +134,14 @@ class PilotInventory:
             and asked_s - pilot.started_s > BOOT_DEADLINE_S
         ]
 
-    def drained(self, pilots: Iterable[Pilot], now_s: float, failure: str = "") -> None:
-        """Take in that pilots were asked to end, for a failure if it is named."""
+    def mark_draining(self, pilots: Iterable[Pilot], now_s: float, failure: str = "") -> None:
+        """Record that pilots are draining, because of `failure` if given."""
         for pilot in pilots:
             why = failure or pilot.failure
             self.put(replace(pilot, state=PilotState.DRAINING, since_s=now_s, failure=why))
 
     def note_unneeded(self, names: Iterable[str], now_s: float) -> None:
-        """Remember since when plans have had no use for these pilots, and forget it for others."""
+        """Record since when plans have had no use for these pilots; reset it for others."""
         unneeded = set(names)
         for pilot in self.live:
             since_s = pilot.unneeded_since_s if pilot.name in unneeded else None
@@ -141,8 +149,3 @@ class PilotInventory:
                 since_s = now_s
             if since_s != pilot.unneeded_since_s:
                 self.put(replace(pilot, unneeded_since_s=since_s))
-
-
-def mute_text() -> str:
-    """Return how a pilot failed that did not come to the pool."""
-    return f"did not come to the pool within {BOOT_DEADLINE_S / 60:.0f} min"

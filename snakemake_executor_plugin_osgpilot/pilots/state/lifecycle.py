@@ -1,32 +1,36 @@
-"""The table of legal moves of a pilot.
+"""The states of a pilot and their legal transitions.
 
-INTENDED   sbatch is about to be called, or its answer got lost
-PENDING    Slurm has the allocation in its queue
-BOOTING    the allocation runs, the pool does not know the pilot yet
+INTENDED   sbatch is about to be called, or its answer was lost
+PENDING    the allocation is in Slurm's queue
+BOOTING    the allocation runs, the pilot has not registered with the pool yet
 READY      the pilot has registered with the pool, or a job was started on it
-DRAINING   it takes nothing new: we asked it to end, or Slurm is completing it
-DONE | FAILED | CANCELLED   the allocation is gone
+DRAINING   it accepts no new jobs: we signalled it to end, or Slurm is completing it
+DONE | FAILED | CANCELLED   the allocation has ended
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Any
 
+from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
 from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
 
 ABSENT_LOOKS_TO_BELIEVE = 3
-"""Answered looks without a row before an allocation counts as gone: one may be a partial list."""
+"""Answered queries without a row until an allocation counts as ended: an answer may be partial."""
 
 SUBMISSION_S = 90.0
-"""An `sbatch` whose answer got lost has ended for certain by then, one way or the other."""
+"""An `sbatch` whose answer was lost has certainly ended by then."""
+
+POOL_ANSWER_VALID_S = 2 * ASK_POOL_EVERY_S
+"""Time for which the pool's answer proves that a pilot exists if Slurm does not show it."""
 
 
 class Seen(Enum):
-    """What one answered look at Slurm, or at the pool, says about one pilot."""
+    """The observation of one pilot by an answered query of Slurm or the pool."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -37,11 +41,11 @@ class Seen(Enum):
     ABSENT = "absent"
     REGISTERED = "registered"
     UNKNOWN = "unknown"
-    """It is there, in a state that this version does not know."""
+    """It exists, in a state that this version does not know."""
 
     @property
     def is_end(self) -> bool:
-        """Whether the allocation has ended, by Slurm's own word."""
+        """True if the allocation has ended according to Slurm."""
         return self in (Seen.COMPLETED, Seen.FAILED, Seen.CANCELLED)
 
 
@@ -49,8 +53,8 @@ class Seen(Enum):
 class Row:
     """One allocation as Slurm shows it; times in seconds since the epoch, None if not known.
 
-    `state` is Slurm's own word for it, `folder` where it works. Without an id, that could not be
-    read.
+    `state` is Slurm's name of the state, `folder` the working directory. The id is empty if it
+    could not be read.
     """
 
     allocation_id: str
@@ -64,12 +68,39 @@ class Row:
     folder: str = ""
 
 
+@dataclass(frozen=True)
+class PilotObservations:
+    """Observations of pilots besides Slurm's.
+
+    `served` has the time of the first job start by pilot, `known` the pilots that the pool knew at
+    `asked_s` (None: the pool has not answered). `jobs_wait` is True if jobs wait for pilots.
+    """
+
+    served: Mapping[str, float] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    asked_s: float | None = None
+    jobs_wait: bool = False
+
+    def shows(self, name: str, now_s: float) -> bool:
+        """Return True if a recent answer of the pool has the pilot."""
+        is_recent = self.asked_s is not None and now_s - self.asked_s <= POOL_ANSWER_VALID_S
+        return is_recent and name in self.known
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A change of state of a pilot."""
+
+    before: Pilot
+    after: Pilot
+
+
 _S = PilotState
 _LIVE = (_S.INTENDED, _S.PENDING, _S.BOOTING, _S.READY, _S.DRAINING)
 NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
     (_S.INTENDED, Seen.QUEUED): _S.PENDING,
     (_S.PENDING, Seen.QUEUED): _S.PENDING,
-    # a requeue by the administrator: the pilot will boot anew
+    # requeued by the administrator: the pilot will boot again
     (_S.BOOTING, Seen.QUEUED): _S.PENDING,
     (_S.READY, Seen.QUEUED): _S.PENDING,
     (_S.DRAINING, Seen.QUEUED): _S.DRAINING,
@@ -78,14 +109,14 @@ NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
     (_S.BOOTING, Seen.RUNNING): _S.BOOTING,
     (_S.READY, Seen.RUNNING): _S.READY,
     (_S.DRAINING, Seen.RUNNING): _S.DRAINING,
-    # the pool can be quicker to tell than Slurm
+    # the pool may report it before Slurm
     **{(state, Seen.REGISTERED): _S.READY for state in _LIVE[:-1]},
     (_S.DRAINING, Seen.REGISTERED): _S.DRAINING,
     **{(state, Seen.COMPLETING): _S.DRAINING for state in _LIVE},
     **{(state, Seen.COMPLETED): _S.DONE for state in _LIVE},
     **{(state, Seen.FAILED): _S.FAILED for state in _LIVE},
     **{(state, Seen.CANCELLED): _S.CANCELLED for state in _LIVE},
-    # after enough looks; that it ended is certain, how is not
+    # after enough queries; it has certainly ended, the outcome is unknown
     (_S.PENDING, Seen.ABSENT): _S.CANCELLED,
     (_S.INTENDED, Seen.ABSENT): _S.CANCELLED,
     (_S.BOOTING, Seen.ABSENT): _S.DONE,
@@ -95,22 +126,22 @@ NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
 }
 
 
-_TOLD = (
+_ROW_FIELDS = (
     "absent_looks", "allocation_id", "started_s", "ends_s", "node", "pending_reason", "failure",
 )  # fmt: skip
-"""What a row tells of a pilot besides its state."""
-_told = attrgetter(*_TOLD)
+"""The fields of a pilot that a row sets besides its state."""
+_row_values = attrgetter(*_ROW_FIELDS)
 
 
 def registered(pilot: Pilot, *, at_s: float) -> Pilot:
-    """Return `pilot` after a sign of life from the pool: its slot's ad, or a job started there."""
-    return pilot if pilot.state.over else _move(pilot, Seen.REGISTERED, at_s)
+    """Return `pilot` after the pool showed its slot ad, or a job started on it."""
+    return pilot if pilot.state.over else _transition(pilot, Seen.REGISTERED, at_s)
 
 
 def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False) -> Pilot:
-    """Return `pilot` after one answered look at Slurm that showed `row` (None: no such row).
+    """Return `pilot` after one answered query of Slurm that showed `row` (None: no such row).
 
-    One that is `in_pool`, as HTCondor has just said, is not gone because Slurm does not show it.
+    A pilot that is `in_pool` according to HTCondor has not ended even if Slurm does not show it.
     """
     if pilot.state.over:
         return pilot
@@ -119,13 +150,13 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         coming = pilot.state is _S.INTENDED and at_s - pilot.asked_s < SUBMISSION_S
         if looks < ABSENT_LOOKS_TO_BELIEVE or coming or in_pool:
             return replace(pilot, absent_looks=looks)
-        return _move(pilot, Seen.ABSENT, at_s)
+        return _transition(pilot, Seen.ABSENT, at_s)
     if row.seen is Seen.UNKNOWN:
         known_id = row.allocation_id or pilot.allocation_id
         return replace(pilot, absent_looks=0, allocation_id=known_id)
     queued = row.seen is Seen.QUEUED
-    # compared one by one: this is done for every pilot at every look
-    told: tuple[Any, ...] = (
+    # compared first: this is done for every pilot at every query
+    values: tuple[Any, ...] = (
         0,
         row.allocation_id,
         None if queued else row.started_s,
@@ -134,12 +165,12 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         row.reason if queued else "",
         row.state if row.seen is Seen.FAILED else pilot.failure,
     )
-    if _told(pilot) != told:
-        pilot = replace(pilot, **dict(zip(_TOLD, told, strict=True)))
-    return _move(pilot, row.seen, at_s, row.ends_s)
+    if _row_values(pilot) != values:
+        pilot = replace(pilot, **dict(zip(_ROW_FIELDS, values, strict=True)))
+    return _transition(pilot, row.seen, at_s, row.ends_s)
 
 
-def _move(pilot: Pilot, seen: Seen, at_s: float, ended_s: float | None = None) -> Pilot:
+def _transition(pilot: Pilot, seen: Seen, at_s: float, ended_s: float | None = None) -> Pilot:
     state = NEXT[(pilot.state, seen)]
     if state is pilot.state:
         return pilot

@@ -1,4 +1,4 @@
-"""The work there is, laid out over the pilots there are: what remains for new ones."""
+"""Place the demand on the live pilots; the rest is for new ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import cha
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
 from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
-from snakemake_executor_plugin_osgpilot.scaling.planner.placement import Demand, laid_out, unserved
+from snakemake_executor_plugin_osgpilot.scaling.planner.placement import Demand, place, unserved
 from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply, supply
 from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import (
     WorkPhase,
@@ -25,12 +25,12 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import (
 
 @dataclass(frozen=True)
 class Assessment:
-    """A snapshot thought through.
+    """A snapshot with derived demand, supply and gap.
 
-    `work` is what waits or will within the lead time, `further_core_s` the work that comes after
-    that and `serial_s` how long the longest chain of jobs takes beyond it. `rooms` is the pilots'
-    room after `work` was put in as far as it goes. `unmet` is what no pilot we have will have come
-    to when a new one could be there.
+    `work` are the jobs that wait or will within the lead time, `further_core_s` is the work that
+    comes after them, `serial_s` the time the longest chain of jobs takes beyond it. `rooms` are the
+    free slots after `work` was placed. `unmet` are the jobs that no live pilot will have started
+    before a new one could.
     """
 
     snapshot: Snapshot
@@ -48,24 +48,24 @@ class Assessment:
 
     @classmethod
     def of(cls, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Assessment:
-        none_fits = unfit(_classes(snapshot), policy)
-        classes = _classes(snapshot) - {each.job_class for each in none_fits}
+        infeasible = unfit(_classes(snapshot), policy)
+        classes = _classes(snapshot) - {each.job_class for each in infeasible}
         waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
         lead_s = _lead_s(classes, snapshot, estimates, policy)
         have = supply(snapshot, estimates, policy, classes, lead_s)
-        left, rooms, spare = laid_out(waiting, have, estimates)
+        left, rooms, spare = place(waiting, have, estimates)
         clear_s = _clear_s(waiting, have, estimates, lead_s, policy.cost_weight)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
         work_core_s = _area(work, estimates) + have.busy_core_s
-        stretch = WorkPhase(work_core_s, lead_s, _overhead_s(work, estimates))
+        phase = WorkPhase(work_core_s, lead_s, _overhead_s(work, estimates))
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
         serial_s = _serial_s(work, snapshot, estimates)
-        wanted = cores_for_all(stretch, further_core_s, serial_s, policy.cost_weight)
+        wanted = cores_for_all(phase, further_core_s, serial_s, policy.cost_weight)
         taken = commitment(snapshot)
         forecast = Forecast(
             wanted_cores=wanted,
@@ -84,7 +84,7 @@ class Assessment:
             serial_s,
             unmet,
             tuple(rooms),
-            none_fits,
+            infeasible,
             have,
             taken + snapshot.elsewhere,
             forecast,
@@ -99,7 +99,7 @@ def _classes(snapshot: Snapshot) -> set[JobClass]:
 def _lead_s(
     classes: Iterable[JobClass], snapshot: Snapshot, estimates: Estimates, policy: Policy
 ) -> float:
-    """Return how soon a new pilot could be of use: nothing earlier can be served by one."""
+    """Return the time until a new pilot could run jobs; it cannot serve anything earlier."""
     wanted = list(classes)
     useful = [o for o in policy.offers if any(fits(c, o, policy) for c in wanted)]
     open_ones = [o for o in useful if o.name not in snapshot.gates]
@@ -113,14 +113,14 @@ def _area(demand: Demand, estimates: Estimates) -> float:
 
 
 def _overhead_s(demand: Demand, estimates: Estimates) -> float:
-    """Return what a core loses to boot and tail; at the end it waits for half a job on average."""
+    """Return the time a core loses to boot and tail: at the end, half a job on average."""
     cores = sum(n * c.shape.cores for c, n in demand.items())
     mean_runtime_s = _area(demand, estimates) / cores if cores else 0.0
     return estimates.boot_s + mean_runtime_s / 2
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:
-    """Return all jobs that do not run yet and can, as far as it is known what they ask for."""
+    """Return all known, feasible jobs that are not running yet."""
     known = Counter(snapshot.waiting) + Counter(snapshot.further)
     for group in snapshot.soon:
         known[group.job_class] += group.jobs
@@ -135,10 +135,10 @@ def _serial_s(work: Demand, snapshot: Snapshot, estimates: Estimates) -> float:
 def _clear_s(
     waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, cost_weight: float
 ) -> float:
-    """Return in how long what waits and runs will be through, on the cores it is worth.
+    """Return the time until waiting and running jobs finish on the cores worth having.
 
-    Not on those there are: with each pilot that is added, more of what comes later would seem to be
-    in time for another one.
+    Not on the present cores: with each added pilot, more upcoming jobs would seem to be in time for
+    another one.
     """
     work_core_s = _area(waiting, estimates) + have.busy_core_s
     overhead_s = _overhead_s(waiting, estimates)
@@ -150,7 +150,7 @@ def _clear_s(
 def _soon(
     snapshot: Snapshot, classes: set[JobClass], clear_s: float, lead_s: float
 ) -> Counter[JobClass]:
-    """Return the jobs to come that a pilot asked for now would be in time for."""
+    """Return the upcoming jobs that a pilot requested now would be in time for."""
     coming: Counter[JobClass] = Counter()
     for group in snapshot.soon:
         in_s = clear_s if group.ready_s is None else group.ready_s - snapshot.now_s

@@ -1,7 +1,7 @@
-"""How many jobs of each class fit where: vector packing, first fit by decreasing size.
+"""Vector bin packing of job classes into pilots, first fit by decreasing size.
 
-Pilots with the same free room and the same life are kept together, so that work grows with classes
-and kinds of rooms, never with jobs.
+Pilots with equal free resources and remaining life are grouped, so that the effort grows with the
+number of job classes and groups, not with the number of jobs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotTy
 
 
 class Bin(NamedTuple):
-    """Pilots that are alike: each has `free`, and takes jobs with a runtime below `life_s`.
+    """Equivalent pilots: each has `free` resources and accepts jobs with a runtime below `life_s`.
 
-    `pilots` are their names, or numbers of pilots that do not exist yet. `coming_s` is for how long
-    they are there before a pilot asked for now could be.
+    `pilots` are their names, or numbers of pilots that do not exist yet. `coming_s` is the time
+    they serve before a pilot requested now could.
     """
 
     free: Shape
@@ -28,9 +28,9 @@ class Bin(NamedTuple):
 
 
 def largest_first(demand: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
-    """Order classes by decreasing size, as first-fit-decreasing bin packing wants it.
+    """Return the classes by decreasing size, as first-fit-decreasing bin packing requires.
 
-    GPUs first: a job that needs none is not to take the room of one that does.
+    GPUs first: a job without GPUs must not take the place of one that needs them.
     """
     return sorted(demand.items(), key=lambda item: (item[0].shape.gpus, item[0]), reverse=True)
 
@@ -38,7 +38,7 @@ def largest_first(demand: Mapping[JobClass, int]) -> list[tuple[JobClass, int]]:
 def fill(
     demand: Mapping[JobClass, int], rooms: Iterable[Bin]
 ) -> tuple[dict[JobClass, int], list[Bin]]:
-    """Put jobs into `rooms` in their order; return those that found none, and the rooms then."""
+    """Place jobs in `rooms` in order; return those that do not fit, and the rooms afterwards."""
     left: dict[JobClass, int] = {}
     full: list[Bin] = []
     open_now = list(rooms)
@@ -65,7 +65,7 @@ def fill(
 
 
 def _spread(job: Shape, count: int, room: Bin) -> tuple[int, list[Bin]]:
-    """Put up to `count` jobs into the pilots of `room`, filling one after the other."""
+    """Place up to `count` jobs in the pilots of `room`, filling one after the other."""
     per_pilot = room.free.holds(job)
     if not per_pilot:
         return count, [room]
@@ -88,9 +88,9 @@ def open_pilots(
     choose: Callable[[JobClass], PilotType | None],
     life_taken_s: float,
 ) -> list[Bin]:
-    """Return new pilots that hold all of `demand` at once, each of the offer chosen for its first
-    class; `life_taken_s` is what boot and end take off a walltime. Classes for which `choose` finds
-    no offer are left out.
+    """Return new pilots that hold all of `demand` at once, each of the type chosen for its first
+    class; `life_taken_s` is the walltime lost to boot and shutdown. Classes for which `choose`
+    finds no type are left out.
     """
     opened: list[Bin] = []
     for job_class, count in largest_first(demand):

@@ -1,4 +1,4 @@
-"""Between which bounds a workflow's time and core-hours lie, whatever the order of its jobs.
+"""Bounds of a workflow's time and core-hours, independent of the order of its jobs.
 
 Critical path and area bound of list scheduling (Graham 1969): on m cores that are never idle while
 a job could run, the work takes at least max(path, work/m) and at most path + work/m.
@@ -14,14 +14,14 @@ from typing import NamedTuple, Protocol
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
 
 LEAST_SHARE = 0.05
-"""Of what its rule says at most, a job of which none was seen takes at least so much."""
+"""Minimum runtime of a job of a rule never seen, as a share of the declared limit."""
 
 
 class Task(NamedTuple):
-    """A job that is to come: what it is expected to take, and the most that it may.
+    """An upcoming job with its expected and its maximum runtime.
 
-    `on_pilot` is False where it runs elsewhere: then it counts for the path alone. `seen` is False
-    where no job of the rule has ever ended: what is expected is a guess then.
+    `on_pilot` is False if it runs elsewhere: then it counts for the path only. `seen` is False if
+    no job of the rule has ever ended: then the expectation is a guess.
     """
 
     rule: str
@@ -33,17 +33,17 @@ class Task(NamedTuple):
 
     @property
     def least_s(self) -> float:
-        """What it takes at best."""
+        """The minimum runtime."""
         return self.expected_s if self.seen else LEAST_SHARE * self.limit_s
 
 
 @dataclass(frozen=True)
 class Case:
-    """A workflow as it is to run. `parents` are numbers of earlier tasks, for each task.
+    """A workflow to be run. `parents` are the indices of earlier tasks, for each task.
 
-    `cores` are those of the pilots that would be started at the beginning, `cores_max` those that
-    there may be at a time, `wait_s` and `boot_s` what the first pilot takes to come, `match_s` the
-    time from there to a job, None if nobody knows. `policy` is what limits them.
+    `cores` is the size of the first pilots, `cores_max` the maximum at a time, `wait_s` and
+    `boot_s` are the queue wait and boot time of the first pilot, `match_s` is the time from there
+    to a job, None if unknown. `policy` has the limits.
     """
 
     tasks: Sequence[Task]
@@ -57,20 +57,20 @@ class Case:
 
     @property
     def lead_s(self) -> float:
-        """How long the first pilot takes until a job runs on it."""
+        """The time until a job runs on the first pilot."""
         return self.wait_s + self.boot_s + (self.match_s or 0.0)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The rules of which nobody knows what a job takes."""
+        """The rules with unknown runtime."""
         return tuple(sorted({task.rule for task in self.tasks if not task.seen}))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """From the first submission to the last end in seconds, and core-hours, each from and to.
+    """Time from the first submission to the last end in seconds, and core-hours, each as a range.
 
-    `how` says where the figures come from, `unknown` are rules of which no job has ever ended.
+    `how` names the method, `unknown` are rules of which no job has ever ended.
     """
 
     makespan_s: tuple[float, float]
@@ -80,10 +80,10 @@ class Expected:
 
 
 def bounds(case: Case) -> Expected:
-    """Return the bounds for `case`: at best with the runtimes expected, at worst with the limits.
+    """Return the bounds for `case`: at best with the expected runtimes, at worst with the limits.
 
-    At best all cores allowed are there at once and none is ever idle; at worst no more come than
-    those of the first pilots, and all of these stay to the end.
+    At best all allowed cores serve at once and are never idle; at worst only the first pilots come,
+    and all of them stay to the end.
     """
     on_pilots = [task for task in case.tasks if task.on_pilot]
     work_s = sum(task.least_s * task.job_class.shape.cores for task in on_pilots)
@@ -108,7 +108,7 @@ def bounds(case: Case) -> Expected:
 
 
 class Parents(Protocol):
-    """Numbers of the earlier jobs that each waits for."""
+    """Indices of the earlier jobs that each job depends on."""
 
     def __getitem__(self, job: int, /) -> Iterable[int]: ...
 
@@ -116,9 +116,9 @@ class Parents(Protocol):
 def earliest_s(
     parents: Parents, runtimes_s: Sequence[float], arrivals_s: Iterable[float] | None = None
 ) -> tuple[array[float], float]:
-    """Return when each job can start at the earliest, and when the last of them has ended.
+    """Return the earliest start of each job, and the end of the last one.
 
-    Without `arrivals_s` all are there at once, and the latter is the length of the longest chain.
+    Without `arrivals_s` all arrive at once, and the latter is the length of the longest chain.
     """
     start_s = array("d", arrivals_s or bytes(8 * len(runtimes_s)))
     last_s = 0.0

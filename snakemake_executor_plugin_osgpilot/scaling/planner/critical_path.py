@@ -1,4 +1,4 @@
-"""The longest chain of jobs, or rules, that need one another: no number of cores shortens it."""
+"""The critical path: the longest chain of dependent jobs or rules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ def longest_path(
     needs: Callable[[Node], Iterable[Node]],
     length_s: Callable[[Node], float],
 ) -> list[Node]:
-    """Return the longest way through `nodes`, the last one first; `needs` are those before each.
+    """Return the longest path through `nodes`, the last one first; `needs` returns dependencies.
 
-    Those that are not among `nodes` do not count. What needs itself, through others or at once,
-    as rules may, counts once.
+    Dependencies outside `nodes` do not count. A node in a cycle, as rules may form, counts once.
     """
     until_s: dict[Node, float] = {}
     before: dict[Node, Node | None] = {}
@@ -50,23 +49,23 @@ def longest_chain(
     needs: Callable[[Node], Iterable[Node]],
     class_of: Callable[[Node], JobClass | None],
 ) -> Counter[JobClass]:
-    """Return the jobs of the longest chain by class, measured by what their rules say.
+    """Return the jobs of the longest chain by class, measured by the runtimes their rules declare.
 
-    Jobs of no class do not count. What the rules say is enough to find the chain; how long it takes
-    is for those to tell who know the runtimes by then.
+    Jobs without a class do not count. Declared runtimes suffice to find the chain; `chain_s`
+    measures it with the estimates of the moment.
     """
-    path = longest_path(jobs, needs, lambda job: said_s(class_of(job)))
+    path = longest_path(jobs, needs, lambda job: prior_s(class_of(job)))
     return Counter(job_class for job in path if (job_class := class_of(job)))
 
 
 def chain_s(chain: Mapping[JobClass, int], estimates: Estimates) -> float:
-    """Return how long the jobs of a chain take one after the other."""
+    """Return the expected total runtime of a chain."""
     return sum(jobs * estimates.runtime_s(job_class) for job_class, jobs in chain.items())
 
 
 @lru_cache(maxsize=4096)
-def said_s(job_class: JobClass | None) -> float:
-    """Return what is expected of a job before any of its kind has ended; 0 for no class."""
+def prior_s(job_class: JobClass | None) -> float:
+    """Return the expected runtime of a job before any of its class has ended; 0 for no class."""
     return Estimates().runtime_s(job_class) if job_class else 0.0
 
 

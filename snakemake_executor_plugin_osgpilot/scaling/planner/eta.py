@@ -1,8 +1,8 @@
-"""How long a run takes from here, as far as it is known: a range, or no figure at all.
+"""The estimated time remaining of a run: a range, or no figure at all.
 
-What a job takes is learned from jobs of its rule that have ended, in this run or in earlier ones of
-the same folder. A rule's `runtime` is a limit and no expectation: of a rule that was never seen
-nothing is told. Critical path and area bound of list scheduling (Graham 1969).
+Runtimes are learned from finished jobs of the same rule, in this run or in earlier ones of the same
+folder. A rule's `runtime` is a limit, not an expectation: a rule that was never seen has no
+estimate. Critical path and area bound of list scheduling (Graham 1969).
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_path
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 EARLIER_WEIGHT = 3
-"""So many jobs of this run count as much as all earlier runs: inputs may be others now."""
+"""Number of jobs of this run that count as much as all earlier runs: inputs may have changed."""
 
 ALIKE = 1.3
-"""Ends of a range that differ by less than this factor are told as one figure."""
+"""Ends of a range that differ by less than this factor are shown as one figure."""
 
 SHORT_S = 10.0
-"""Less than this is not worth counting."""
+"""Times below this are not shown as a figure."""
 
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left to do of a rule.
+    """The remaining work of a rule.
 
-    `jobs` wait or are to come, `running` run and have done so for `elapsed_s` on average. A job
-    has `cores` and takes `takes_s` on average, None if no job of the rule has ever ended. `after`
-    are the rules that jobs to come wait for.
+    `jobs` wait or are upcoming, `running` have run for `elapsed_s` on average. A job uses `cores`
+    and takes `takes_s` on average, None if no job of the rule has ever ended. `after` are the rules
+    that upcoming jobs depend on.
     """
 
     jobs: int = 0
@@ -47,28 +47,27 @@ class Rest:
 
     @property
     def running_rest_s(self) -> float:
-        """How long those that run still take; as long as they are overdue, if they are."""
+        """The remaining time of running jobs; if overdue, as long as they are overdue."""
         return abs((self.takes_s or 0.0) - self.elapsed_s) if self.running else 0.0
 
     @property
     def work_core_s(self) -> float:
-        """Cores × time of all that is left."""
+        """The remaining core-seconds."""
         waiting_s = self.jobs * (self.takes_s or 0.0)
         return self.cores * (waiting_s + self.running * self.running_rest_s)
 
     @property
     def longest_s(self) -> float:
-        """How long the last job takes, once it can start."""
+        """The time of the last job, once it can start."""
         return (self.takes_s or 0.0) if self.jobs else self.running_rest_s
 
 
 @dataclass(frozen=True)
 class Eta:
-    """In how many seconds a run is expected to end, from when its jobs find room.
+    """The expected seconds to the end of a run, counted from when pilots serve.
 
-    `low_s` with all pilots that are wanted, `high_s` with those that serve now. `serving` says
-    whether any does; `unknown` are rules of which no job has ended yet, which take longer by an
-    unknown time.
+    `low_s` assumes all wanted pilots, `high_s` those that serve now. `serving` is True if any does;
+    `unknown` are rules of which no job has ended yet, which add an unknown time.
     """
 
     low_s: float
@@ -77,32 +76,32 @@ class Eta:
     unknown: tuple[str, ...] = ()
 
     def after(self, passed_s: float) -> Eta:
-        """Return it `passed_s` later, when nothing more was learned; time counts with a pilot."""
+        """Return the estimate `passed_s` later without new data; time only counts while serving."""
         passed_s = passed_s if self.serving else 0.0
         low_s, high_s = max(0.0, self.low_s - passed_s), max(0.0, self.high_s - passed_s)
         return Eta(low_s, high_s, self.serving, self.unknown)
 
     @property
     def text(self) -> str:
-        """What a user who waits is told."""
+        """The text for the user."""
         low_s, high_s = rough(self.low_s), rough(self.high_s)
         if self.unknown:
             if low_s < SHORT_S:
                 return "time left unknown"
-            told = f"{duration(low_s)} or more to go"
+            text = f"{duration(low_s)} or more to go"
         elif high_s < SHORT_S:
-            told = f"less than {SHORT_S:.0f} s to go"
+            text = f"less than {SHORT_S:.0f} s to go"
         elif high_s <= ALIKE * low_s:
-            told = f"about {duration(rough((self.low_s + self.high_s) / 2))} to go"
+            text = f"about {duration(rough((self.low_s + self.high_s) / 2))} to go"
         elif low_s < SHORT_S:
-            told = f"about {duration(high_s)} to go"
+            text = f"about {duration(high_s)} to go"
         else:
-            told = f"{duration(low_s)} to {duration(high_s)} to go"
-        return told if self.serving else f"{told} once a pilot is ready"
+            text = f"{duration(low_s)} to {duration(high_s)} to go"
+        return text if self.serving else f"{text} once a pilot is ready"
 
 
 def mean_s(ended: int, took_s: float, earlier_s: float | None) -> float | None:
-    """Return what a job of a rule takes on average, None if none has ended.
+    """Return the mean runtime of a rule's jobs, None if none has ended.
 
     `ended` jobs of this run took `took_s` together; one took `earlier_s` in earlier runs.
     """
@@ -118,9 +117,9 @@ def rests_of(
     earlier_core_s: Mapping[str, float],
     now_s: float,
 ) -> dict[str, Rest]:
-    """Return what is left of each rule, from the jobs there are and those to come.
+    """Return the remaining work by rule, from submitted and upcoming jobs.
 
-    A job took `earlier_core_s` (time × cores) in earlier runs, by rule.
+    `earlier_core_s` has the core-seconds of a job in earlier runs, by rule.
     """
     return {
         name: _rest(name, rules.get(name, RuleSums()), ahead, earlier_core_s.get(name), now_s)
@@ -152,9 +151,9 @@ def _rest(
 
 
 def eta(rests: Mapping[str, Rest], cores: float, wanted_cores: float) -> Eta | None:
-    """Return when a run ends of which `rests` are left, by rule; None if nothing is.
+    """Return the time remaining of a run given the remaining work by rule; None if there is none.
 
-    `cores` are those of pilots that serve now, `wanted_cores` those that there are to be.
+    `cores` is the number of cores that serve now, `wanted_cores` the target.
     """
     left = {name: rest for name, rest in rests.items() if rest.jobs or rest.running}
     if not left:

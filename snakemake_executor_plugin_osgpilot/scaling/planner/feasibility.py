@@ -1,4 +1,4 @@
-"""Which offers can hold a job at all, and what is missing where none can."""
+"""Job classes that no pilot can run, and what the nearest pilot type lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 
 
 def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:
-    """Whether an empty pilot of `offer` with the longest life can run a job of this class."""
+    """Return True if an empty pilot of type `offer` with the longest walltime can run the class."""
     life_s = offer.walltime_max_s - policy.life_taken_s
     return (
         may_run_on(job_class, offer.name)
@@ -26,27 +26,27 @@ def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:
 
 
 def largest(offers: Iterable[PilotType]) -> Shape:
-    """Return the most that a pilot has of each kind."""
+    """Return the maximum of each resource over the pilot types."""
     return Shape(*map(max, zip(*(offer.shape for offer in offers), strict=True)))
 
 
-def stranded(
-    classes: Iterable[JobClass], policy: Policy, hopeless: Mapping[str, str]
+def unschedulable(
+    classes: Iterable[JobClass], policy: Policy, unavailable: Mapping[str, str]
 ) -> dict[JobClass, str]:
     """Return the classes for which no pilot can be started any more, each with the reasons.
 
-    `hopeless` has the offers of which none can, with the reason.
+    `unavailable` has the pilot types that cannot be started, with the reason.
     """
     found = {}
-    for job_class in classes if hopeless else ():
+    for job_class in classes if unavailable else ():
         fitting = {offer.name for offer in policy.offers if fits(job_class, offer, policy)}
-        if fitting and fitting <= hopeless.keys():
-            found[job_class] = "; ".join(sorted({hopeless[offer] for offer in fitting}))
+        if fitting and fitting <= unavailable.keys():
+            found[job_class] = "; ".join(sorted({unavailable[offer] for offer in fitting}))
     return found
 
 
 def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Infeasible, ...]:
-    """Return the classes that no offer can hold, each with the nearest offer and the gap."""
+    """Return the classes that no pilot type can run, each with the nearest type and the gap."""
     return tuple(
         Infeasible(job_class, _gap(job_class, policy))
         for job_class in sorted(classes)
@@ -66,7 +66,7 @@ def _gap(job_class: JobClass, policy: Policy) -> str:
 
 
 def text(job_class: JobClass) -> str:
-    """Return what jobs of a class ask for, for people."""
+    """Return the request of a class as text for users."""
     minutes = f", {job_class.runtime_s // 60} min" if job_class.runtime_s else ""
     return f"{job_class.shape}{minutes}"
 

@@ -1,4 +1,4 @@
-"""The rules that say no: limits, budget, breaker, stale data. Safety first, cost last."""
+"""Limits on launches: budget, maximum sizes, circuit breakers, stale data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate, 
 
 
 def commitment(snapshot: Snapshot) -> Commitment:
-    """Return what is committed now.
+    """Return the present commitment.
 
-    A pilot that is over counts with what it was charged, any other with its whole walltime: Slurm
-    ends it then at the latest, whatever becomes of us.
+    A pilot that has ended counts with its charge, any other with its whole walltime: Slurm ends it
+    then at the latest, even if this process dies.
     """
     live = [pilot for pilot in snapshot.pilots if not pilot.state.over]
     return Commitment(
@@ -26,13 +26,13 @@ def commitment(snapshot: Snapshot) -> Commitment:
 
 
 def committed(snapshot: Snapshot, decided: Plan, policy: Policy) -> Commitment:
-    """Return what is committed once the launches of a plan have been done."""
+    """Return the commitment after the launches of a plan."""
     launches = (action for action in decided.actions if isinstance(action, Launch))
     return commitment(snapshot.after(launches, policy))
 
 
 def committed_core_s(pilot: Pilot) -> float:
-    """Return the core-seconds that may be charged for `pilot` at most."""
+    """Return the maximum core-seconds that may be charged for `pilot`."""
     if not pilot.state.over:
         return float(pilot.shape.cores * pilot.walltime_s)
     if pilot.started_s is None or pilot.ended_s is None:
@@ -41,7 +41,7 @@ def committed_core_s(pilot: Pilot) -> float:
 
 
 def stale(snapshot: Snapshot, policy: Policy) -> Refusal | None:
-    """No decision from old answers."""
+    """Return a refusal if Slurm's last answer is too old to plan with."""
     age_s = 0.0 if snapshot.looked_s is None else snapshot.now_s - snapshot.looked_s
     if age_s <= policy.stale_s:
         return None
@@ -51,7 +51,7 @@ def stale(snapshot: Snapshot, policy: Policy) -> Refusal | None:
 
 
 Rule = Callable[[Commitment, Policy, PilotType, int], tuple[float, str]]
-"""Returns how many more pilots of this offer and walltime are allowed, and why not more."""
+"""Returns the number of further pilots of this type and walltime, and the reason for the limit."""
 
 
 def pilots_max(
@@ -109,10 +109,10 @@ def admit(
     gates: Mapping[str, Gate],
     reason: str,
 ) -> tuple[list[Launch], list[Refusal]]:
-    """Return the launches that the rules let through and what they refuse.
+    """Return the launches that the limits admit, and the refusals.
 
-    `wanted` lists offer, walltime in seconds and number of pilots, `taken` is what there is now,
-    `gates` the offers in trouble.
+    `wanted` lists pilot type, walltime in seconds and number of pilots, `taken` is the present
+    commitment, `gates` limits failing pilot types.
     """
     launches: list[Launch] = []
     refusals: list[Refusal] = []
@@ -127,7 +127,7 @@ def admit(
 
 
 def exhausted(taken: Commitment, policy: Policy, gates: Mapping[str, Gate]) -> bool:
-    """Whether no pilot of any offer may be started any more."""
+    """Return True if no pilot of any type may be started."""
     return all(
         _allowed(taken, policy, offer, offer.walltimes_s[0], gates)[0] < 1
         for offer in policy.offers

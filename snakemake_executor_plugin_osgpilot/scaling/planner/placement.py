@@ -1,4 +1,4 @@
-"""Jobs laid out over the pilots there are: those in free rooms, and those that get a turn later."""
+"""Place waiting jobs on the live pilots: in free slots now, or in slots that become free later."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Demand = Mapping[JobClass, int]
 
 @dataclass
 class SpareCapacity:
-    """The pilots' time for more jobs in core-seconds, together and for each offer."""
+    """The pilots' spare core-seconds, in total and by pilot type."""
 
     core_s: float
     by_offer: dict[str, float]
 
     def of(self, offers: tuple[str, ...]) -> float:
-        """Return what there is for jobs that want these offers, any if there are none."""
+        """Return the spare core-seconds of these pilot types, of all if none is given."""
         if not offers:
             return self.core_s
         return min(self.core_s, sum(self.by_offer.get(offer, 0.0) for offer in offers))
@@ -36,13 +36,13 @@ class SpareCapacity:
             core_s -= taken
 
 
-def laid_out(
+def place(
     waiting: Demand, have: Supply, estimates: Estimates
 ) -> tuple[Demand, list[Bin], SpareCapacity]:
-    """Put jobs into the free rooms; return those left, the rooms then, and what time is to spare.
+    """Place jobs in the free slots; return those left, the slots then, and the spare capacity.
 
-    A job takes no more of that time than the pilot it is put into brings: one that comes when a new
-    one could would else be charged to those that are there.
+    A job uses no more spare capacity than its pilot adds: otherwise a late pilot's jobs would be
+    charged to the pilots that serve already.
     """
     left, rooms = waiting, list[Bin]()
     spare = SpareCapacity(have.coming_core_s, dict(have.coming_by_offer))
@@ -59,10 +59,10 @@ def laid_out(
 def unserved(
     left: Demand, spare: SpareCapacity, have: Supply, estimates: Estimates
 ) -> dict[JobClass, int]:
-    """Return the jobs of `left` that no pilot will have come to before a new one could.
+    """Return the jobs of `left` that no pilot will have started before a new one could.
 
-    What the pilots' time until then has to spare goes to them. Classes that want certain offers
-    have no more than the time of these.
+    The spare capacity until then serves the others. Classes that require certain pilot types only
+    use the capacity of these.
     """
     left_over: dict[JobClass, int] = {}
     for job_class, count in largest_first(left):
@@ -77,7 +77,7 @@ def unserved(
 
 
 def hosted(job_class: JobClass, have: Supply) -> bool:
-    """Whether a pilot that serves or will can run a job of this class when it is empty."""
+    """Return True if a pilot that serves or will can run this class when it is empty."""
     wanted = job_class.offers
     return any(
         shape.holds(job_class.shape) and job_class.runtime_s < life_s

@@ -1,4 +1,4 @@
-"""What to launch, what to take back and what to let go, given what is known."""
+"""Plan the pilots to launch, cancel and drain."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.scale_up import launches
 
 
 def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
-    """Return what to do next, and why.
+    """Return the next actions with their reasons.
 
-    Pure: same arguments, same plan; the order of pilots and classes does not matter. Applying the
-    plan and planning again yields no further launch. A pilot that runs a job is never cancelled.
+    Pure: the same arguments give the same plan; the order of pilots and classes does not matter.
+    Planning again after applying the plan yields no further launch. A pilot that runs a job is
+    never cancelled.
     """
     if refusal := stale(snapshot, policy):
         return Plan(refusals=(refusal,))
-    outlook = Assessment.of(_in_order(snapshot), estimates, policy)
-    started, refused = launches(outlook)
-    unneeded, released = releases(outlook)
+    assessment = Assessment.of(_in_order(snapshot), estimates, policy)
+    started, refused = launches(assessment)
+    unneeded, released = releases(assessment)
     return Plan(
         actions=(*started, *released),
         refusals=tuple(refused),
-        unfit=outlook.unfit,
+        unfit=assessment.unfit,
         unneeded=unneeded,
-        forecast=outlook.forecast,
+        forecast=assessment.forecast,
     )
 
 
 def _in_order(snapshot: Snapshot) -> Snapshot:
-    """Sums of floats depend on their order, a plan must not."""
+    """Return the snapshot in canonical order: sums of floats depend on it, a plan must not."""
     return replace(
         snapshot,
         waiting=dict(sorted(snapshot.waiting.items())),

@@ -1,4 +1,4 @@
-"""Which pilots to start for the work that the present ones cannot take."""
+"""Choose the pilots to launch for the work that live ones cannot serve."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.placement import hosted
 from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import walltime_s
 
 BLOCKED_TOLERANCE = 0.05
-"""Larger pilots are preferred only if so many more of the cores would be idle in smaller ones."""
+"""Larger pilots are preferred only if smaller ones would idle this much larger share of cores."""
 
 WAIT_TOLERANCE = 1.25
 """A larger pilot is preferred only if the smaller one is expected to wait this much longer."""
 
 
-def launches(outlook: Assessment) -> tuple[list[Launch], list[Refusal]]:
-    """Return the pilots to start, and those that a rule keeps from starting.
+def launches(assessment: Assessment) -> tuple[list[Launch], list[Refusal]]:
+    """Return the pilots to launch, and those that a limit refuses.
 
-    What planning again would start is started now: work may be laid out otherwise once there are
-    new pilots, and where a limit refuses a large pilot there may be room for a small one.
+    Launch at once whatever planning again would launch: new pilots may change the placement, and
+    where a limit refuses a large pilot, a small one may be admitted.
     """
     started: list[Launch] = []
-    following: Assessment | None = outlook
+    following: Assessment | None = assessment
     while following:
         more, refused = _launches(following)
         started += more
@@ -44,85 +44,89 @@ def launches(outlook: Assessment) -> tuple[list[Launch], list[Refusal]]:
     return started, refused
 
 
-def _after(outlook: Assessment, started: list[Launch]) -> Assessment | None:
-    """Return the outlook once `started` are asked for; None if nothing could follow from it."""
-    policy, elsewhere = outlook.policy, outlook.snapshot.elsewhere
+def _after(assessment: Assessment, started: list[Launch]) -> Assessment | None:
+    """Return the assessment once `started` are requested; None if no launch could follow."""
+    policy, elsewhere = assessment.policy, assessment.snapshot.elsewhere
     if not started:
         return None
     count = Counter(launch.offer for launch in started)
     snapshot = replace(
-        outlook.snapshot.after(started, policy),
+        assessment.snapshot.after(started, policy),
         elsewhere=elsewhere + Commitment(launched=len(started)),
         gates={
             name: gate._replace(launches_max=gate.launches_max - count[name])
-            for name, gate in outlook.snapshot.gates.items()
+            for name, gate in assessment.snapshot.gates.items()
         },
     )
     if exhausted(commitment(snapshot) + snapshot.elsewhere, policy, snapshot.gates):
         return None
-    return Assessment.of(snapshot, outlook.estimates, policy)
+    return Assessment.of(snapshot, assessment.estimates, policy)
 
 
-def _launches(outlook: Assessment) -> tuple[list[Launch], list[Refusal]]:
-    if not outlook.unmet:
+def _launches(assessment: Assessment) -> tuple[list[Launch], list[Refusal]]:
+    if not assessment.unmet:
         return [], []
-    counts = _counts(outlook)
-    cores = sum(c.shape.cores * n for c, n in outlook.unmet.items())
-    jobs = f"{sum(outlook.unmet.values())} job(s) ({cores} cores)"
+    counts = _counts(assessment)
+    cores = sum(c.shape.cores * n for c, n in assessment.unmet.items())
+    jobs = f"{sum(assessment.unmet.values())} job(s) ({cores} cores)"
     reason = f"no pilot yet for {jobs}"
-    if outlook.have.cores:
-        lead = duration(outlook.forecast.lead_s)
-        reason = f"no room for {jobs} in {outlook.have.cores} cores of pilots within {lead}"
-    wanted = [(offer, _walltime_s(offer, counts, outlook), n) for offer, n in counts.items()]
-    return admit(wanted, outlook.taken, outlook.policy, outlook.snapshot.gates, reason)
+    if assessment.have.cores:
+        lead = duration(assessment.forecast.lead_s)
+        reason = f"no room for {jobs} in {assessment.have.cores} cores of pilots within {lead}"
+    wanted = [(offer, _walltime_s(offer, counts, assessment), n) for offer, n in counts.items()]
+    return admit(wanted, assessment.taken, assessment.policy, assessment.snapshot.gates, reason)
 
 
-def _counts(outlook: Assessment) -> Counter[PilotType]:
-    """Return how many pilots of which offers to start.
+def _counts(assessment: Assessment) -> Counter[PilotType]:
+    """Return the number of pilots to launch by type.
 
-    Small ones, unless they would be more than there may be; as many cores as are worth having; and
-    one for every class that otherwise had none.
+    Prefer small pilots within `pilots_max`, up to the target cores, and one for every class that
+    no pilot could run otherwise.
     """
-    policy = outlook.policy
-    room = policy.pilots_max - outlook.taken.pilots
-    cores = outlook.forecast.wanted_cores - outlook.have.cores
+    policy = assessment.policy
+    room = policy.pilots_max - assessment.taken.pilots
+    cores = assessment.forecast.wanted_cores - assessment.have.cores
     if policy.cores_max is not None:
-        # larger pilots are no remedy for too many small ones where the cores are what is short
-        cores = min(cores, policy.cores_max - outlook.taken.cores)
+        # larger pilots do not help where the number of cores is the limit
+        cores = min(cores, policy.cores_max - assessment.taken.cores)
     counts: Counter[PilotType] = Counter()
-    for choose in _choosers(outlook):
-        opened = open_pilots(outlook.unmet, choose, policy.life_taken_s)
+    for choose in _choosers(assessment):
+        opened = open_pilots(assessment.unmet, choose, policy.life_taken_s)
         counts = _cut(opened, policy, cores)
-        for job_class, _ in largest_first(outlook.unmet):
-            offer = None if _hosted_by(job_class, counts, outlook) else choose(job_class)
+        for job_class, _ in largest_first(assessment.unmet):
+            offer = None if _hosted_by(job_class, counts, assessment) else choose(job_class)
             if offer is not None:
                 counts[offer] += 1
         if counts.total() <= room:
             break
-    return _with_hosts(counts, choose, outlook)
+    return _with_hosts(counts, choose, assessment)
 
 
 def _with_hosts(
-    counts: Counter[PilotType], choose: Callable[[JobClass], PilotType | None], outlook: Assessment
+    counts: Counter[PilotType],
+    choose: Callable[[JobClass], PilotType | None],
+    assessment: Assessment,
 ) -> Counter[PilotType]:
-    """Return `counts` with one pilot for every class to come that otherwise had none.
+    """Return `counts` with one pilot for every upcoming class that no pilot could run otherwise.
 
-    It takes the place of as many cores in smaller ones, which would be in its way when the time has
-    come; until then it runs what they would. GPUs are not kept waiting.
+    It replaces as many cores in smaller ones, which would use up the limits by then; until then it
+    runs their jobs. Pilots with GPUs are not launched ahead of time.
     """
-    snapshot = outlook.snapshot
+    snapshot = assessment.snapshot
     to_come = dict.fromkeys((*snapshot.further, *(soon.job_class for soon in snapshot.soon)), 1)
     for job_class, _ in largest_first(to_come):
-        offer = None if _hosted_by(job_class, counts, outlook) else choose(job_class)
-        is_of_use = offer is not None and any(fits(c, offer, outlook.policy) for c in outlook.unmet)
-        if offer is not None and is_of_use and not offer.shape.gpus:
+        offer = None if _hosted_by(job_class, counts, assessment) else choose(job_class)
+        is_useful = offer is not None and any(
+            fits(c, offer, assessment.policy) for c in assessment.unmet
+        )
+        if offer is not None and is_useful and not offer.shape.gpus:
             counts = _in_place_of_smaller(offer, counts)
     return counts
 
 
 def _in_place_of_smaller(offer: PilotType, counts: Counter[PilotType]) -> Counter[PilotType]:
-    """Return `counts` with one of `offer` for as many cores of others; unchanged if these are
-    fewer."""
+    """Return `counts` with one of `offer` in place of as many cores of others; unchanged if these
+    are fewer."""
     left, cores = counts.copy(), offer.shape.cores
     for other in sorted(counts, key=_size):
         taken = min(left[other], -(-max(0, cores) // other.shape.cores))
@@ -131,14 +135,14 @@ def _in_place_of_smaller(offer: PilotType, counts: Counter[PilotType]) -> Counte
     return counts if cores > 0 else Counter({offer: 1}) + left
 
 
-def _hosted_by(job_class: JobClass, counts: Counter[PilotType], outlook: Assessment) -> bool:
-    return hosted(job_class, outlook.have) or any(
-        fits(job_class, offer, outlook.policy) for offer in counts
+def _hosted_by(job_class: JobClass, counts: Counter[PilotType], assessment: Assessment) -> bool:
+    return hosted(job_class, assessment.have) or any(
+        fits(job_class, offer, assessment.policy) for offer in counts
     )
 
 
 def _cut(opened: list[Bin], policy: Policy, cores: float) -> Counter[PilotType]:
-    """Return how many of the pilots in `opened` to have, until they bring `cores`."""
+    """Return the pilots in `opened` up to `cores`, by type."""
     offers = {offer.name: offer for offer in policy.offers}
     counts: Counter[PilotType] = Counter()
     for room in opened:
@@ -151,25 +155,25 @@ def _cut(opened: list[Bin], policy: Policy, cores: float) -> Counter[PilotType]:
     return counts
 
 
-def _choosers(outlook: Assessment) -> list[Callable[[JobClass], PilotType | None]]:
-    """Return ways to choose offers, those of small ones first.
+def _choosers(assessment: Assessment) -> list[Callable[[JobClass], PilotType | None]]:
+    """Return functions that choose pilot types, those that prefer small pilots first.
 
-    Where small pilots would leave cores idle for want of memory, only larger ones are considered.
+    Where small pilots would leave cores idle for lack of memory, only larger ones are considered.
     """
-    floors = sorted({offer.shape.cores for offer in outlook.policy.offers})
-    choosers = [_chooser(outlook, floor) for floor in floors]
-    shares = [blocked_share(outlook.work, choose, outlook.estimates) for choose in choosers]
+    floors = sorted({offer.shape.cores for offer in assessment.policy.offers})
+    choosers = [_chooser(assessment, floor) for floor in floors]
+    shares = [blocked_share(assessment.work, choose, assessment.estimates) for choose in choosers]
     best = min(shares, default=0.0) + BLOCKED_TOLERANCE
     return [c for c, share in zip(choosers, shares, strict=True) if share <= best]
 
 
-def _chooser(outlook: Assessment, floor: int) -> Callable[[JobClass], PilotType | None]:
-    """Return what picks an offer for a class: the smallest, unless it has to wait for long."""
-    wait_s, gates = outlook.estimates.wait_s, outlook.snapshot.gates
-    by_size = sorted(outlook.policy.offers, key=_size)
+def _chooser(assessment: Assessment, floor: int) -> Callable[[JobClass], PilotType | None]:
+    """Return a function that chooses a type for a class: the smallest, unless its wait is long."""
+    wait_s, gates = assessment.estimates.wait_s, assessment.snapshot.gates
+    by_size = sorted(assessment.policy.offers, key=_size)
 
     def choose(job_class: JobClass) -> PilotType | None:
-        candidates = [o for o in by_size if fits(job_class, o, outlook.policy)]
+        candidates = [o for o in by_size if fits(job_class, o, assessment.policy)]
         candidates = [o for o in candidates if _open(o, gates)] or candidates
         candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
         shortest_s = min((wait_s(o.name) for o in candidates), default=0.0)
@@ -184,17 +188,17 @@ def _open(offer: PilotType, gates: Mapping[str, Gate]) -> bool:
 
 
 def _size(offer: PilotType) -> tuple[int, int, int, str]:
-    """GPUs first: a job that needs none is not to occupy them."""
+    """Return a sort key; GPUs first: a job that needs none must not occupy them."""
     return offer.shape.gpus, offer.shape.cores, offer.shape.memory_mb, offer.name
 
 
-def _walltime_s(offer: PilotType, counts: Counter[PilotType], outlook: Assessment) -> int:
-    hosted_classes = [c for c in outlook.unmet if fits(c, offer, outlook.policy)]
-    longest_s = max(map(outlook.estimates.limit_s, hosted_classes), default=0.0)
-    cores = outlook.have.cores + sum(o.shape.cores * n for o, n in counts.items())
-    work_core_s = outlook.forecast.work_core_s + outlook.further_core_s
-    work_s = work_core_s / cores + outlook.serial_s
-    return walltime_s(offer, longest_s, work_s, outlook.policy.life_taken_s)
+def _walltime_s(offer: PilotType, counts: Counter[PilotType], assessment: Assessment) -> int:
+    hosted_classes = [c for c in assessment.unmet if fits(c, offer, assessment.policy)]
+    longest_s = max(map(assessment.estimates.limit_s, hosted_classes), default=0.0)
+    cores = assessment.have.cores + sum(o.shape.cores * n for o, n in counts.items())
+    work_core_s = assessment.forecast.work_core_s + assessment.further_core_s
+    work_s = work_core_s / cores + assessment.serial_s
+    return walltime_s(offer, longest_s, work_s, assessment.policy.life_taken_s)
 
 
 def blocked_share(
@@ -202,10 +206,10 @@ def blocked_share(
     choose: Callable[[JobClass], PilotType | None],
     estimates: Estimates,
 ) -> float:
-    """Return the share of cores that find no job because another has taken the memory.
+    """Return the share of cores that idle because other jobs use the memory.
 
-    A job that asks for much memory is taken to run beside jobs that ask for less of it by the core,
-    on a pilot of the offer chosen for it; which jobs really meet is up to HTCondor.
+    A memory-heavy job is assumed to share a pilot of the type chosen for it with jobs that need
+    less memory per core; the real placement is up to HTCondor.
     """
     weights_s = {c: n * estimates.runtime_s(c) for c, n in demand.items()}
     beside_cores = beside_mb = blocked = 0.0

@@ -1,4 +1,4 @@
-"""What the pilots we have can still host, from when and until when."""
+"""The capacity of the live pilots over time."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _NEAREST_FIRST = {
 }
 
 ARRIVAL_GRAIN_S = 60.0
-"""Pilots that come within the same minute are treated alike."""
+"""Pilots that start within the same minute are treated as equal."""
 
 OVERDUE_SHARE, OVERDUE_MIN_S = 0.3, 30.0
-"""A job that runs longer than expected is taken to need this share of its age again."""
+"""A job that runs longer than expected is assumed to need this share of its age again."""
 
 
-HOPELESS = re.compile(
+PERMANENT_REASONS = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|Invalid(Account|QOS)|JobHeld"
     r"|(QOS|Assoc)Max\w+Per(Job|Node)Limit|launch failed requeued held"
 )
-"""Reasons of Slurm's for a pending job that time does not cure (man squeue, JOB REASON CODES).
-Limits on what a group may run at once are not among them: they pass when other jobs end."""
+"""Slurm's reasons for a pending job that will never start (man squeue, JOB REASON CODES). Limits on
+what a group may run at once are not included: they pass when other jobs end."""
 
 
-def hopeless(pilot: Pilot) -> bool:
-    """Whether Slurm will never start this pilot as it is."""
-    return pilot.state.waits and HOPELESS.search(pilot.pending_reason) is not None
+def permanently_pending(pilot: Pilot) -> bool:
+    """Return True if Slurm will never start this pilot as requested."""
+    return pilot.state.waits and PERMANENT_REASONS.search(pilot.pending_reason) is not None
 
 
 @dataclass(frozen=True)
 class Supply:
-    """Free rooms, nearest first, and what there is beside them.
+    """Free slots, nearest first, and the totals.
 
-    `hosts` has shape, life and offer of every pilot that serves or will, `cores` their number in
-    all. `busy_core_s` is what the jobs that run still need, `coming_core_s` what the pilots can do
-    until the horizon beyond that, in core-seconds, `coming_by_offer` the same for each offer.
+    `hosts` has shape, remaining life and type of every pilot that serves or will, `cores` is their
+    total. `busy_core_s` is the remaining work of running jobs, `coming_core_s` the capacity beyond
+    that until the horizon, `coming_by_offer` the same by pilot type.
     """
 
     rooms: tuple[Bin, ...]
@@ -68,7 +68,7 @@ class Supply:
 def usable_s(
     pilot: Pilot, estimates: Estimates, policy: Policy, now_s: float
 ) -> tuple[float, float]:
-    """Return in how many seconds `pilot` takes jobs, and for how many seconds from then on."""
+    """Return the seconds until `pilot` accepts jobs, and the seconds it does so from then on."""
     if pilot.state.waits:
         wait_s = estimates.remaining_wait_s(pilot.offer, now_s - pilot.asked_s)
         return wait_s + estimates.boot_s, pilot.walltime_s - policy.life_taken_s
@@ -82,7 +82,7 @@ def usable_s(
 
 
 def remaining_s(running: Running, estimates: Estimates, now_s: float) -> float:
-    """Return the expected rest of the runtime of jobs that run."""
+    """Return the expected remaining runtime of running jobs."""
     age_s = max(0.0, now_s - running.since_s)
     rest_s = estimates.runtime_s(running.job_class) - age_s
     return rest_s if rest_s > 0 else max(OVERDUE_MIN_S, OVERDUE_SHARE * age_s)
@@ -95,14 +95,14 @@ def supply(
     classes: Iterable[JobClass],
     horizon_s: float,
 ) -> Supply:
-    """Return what there is for jobs of `classes`, until `horizon_s` from now."""
+    """Return the supply for jobs of `classes` until `horizon_s` from now."""
     bounds = sorted({job_class.runtime_s for job_class in classes})
     grouped: defaultdict[tuple[_Order, Bin], list[str]] = defaultdict(list)
     hosts: set[tuple[Shape, float, str]] = set()
     cores, busy_core_s = 0, 0.0
     coming_core_s: defaultdict[str, float] = defaultdict(float)
     for pilot in snapshot.pilots:
-        if not pilot.state.serves or hopeless(pilot) or pilot.name in snapshot.shunned:
+        if not pilot.state.serves or permanently_pending(pilot) or pilot.name in snapshot.shunned:
             continue
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())
@@ -133,14 +133,14 @@ def supply(
 
 
 def _in_time_s(seconds: float, horizon_s: float) -> float:
-    """Return the same for pilots that are there for about as long until the horizon."""
+    """Return the time until the horizon, rounded so that similar pilots are grouped."""
     if seconds >= horizon_s:
         return horizon_s
     return max(0.0, seconds // ARRIVAL_GRAIN_S * ARRIVAL_GRAIN_S)
 
 
 def _less(shape: Shape, others: Shape) -> Shape:
-    """Return what there is beside jobs of others; for how long they will be there is not known."""
+    """Return the resources that jobs of others leave; how long these will run is not known."""
     return Shape(*(max(0, n) for n in shape - others))
 
 
@@ -148,11 +148,11 @@ _Order = tuple[int, bool, int]
 
 
 def _order(pilot: Pilot, running: tuple[Running, ...], delay_s: float) -> _Order:
-    """Nearest first; of those at hand the busy ones, so that the idle ones can go."""
+    """Return a sort key: nearest first; busy before idle, so that idle ones can end."""
     return _NEAREST_FIRST[pilot.state], not running, int(delay_s // ARRIVAL_GRAIN_S)
 
 
 def _admits(life_s: float, bounds: list[int]) -> float:
-    """Return the same for lives that admit the same classes, so that fewer kinds are told apart."""
+    """Return an equal value for lives that admit the same classes, so that pilots are grouped."""
     level = bisect_left(bounds, life_s)
     return float(bounds[level]) if level < len(bounds) else inf

@@ -1,4 +1,4 @@
-"""How many cores are worth having, for how long, and how long to keep them idle."""
+"""The number of cores worth having, their walltime, and how long to keep them idle."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import NamedTuple
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType
 
 WALLTIME_MIN_S = 1800.0
-"""No pilot asks for less than this, unless the site allows no more: boots would be most of it."""
+"""Minimum walltime, unless the site allows less: boots would dominate."""
 
-DOUBT = 1.25
-"""Work may take this much longer than expected; a walltime that is too long costs nothing but
-patience in the queue, one that is too short costs another boot."""
+SAFETY_FACTOR = 1.25
+"""Safety factor for work that takes longer than expected; a walltime that is too long only costs
+a longer queue wait, one that is too short costs another boot."""
 
 
 class WorkPhase(NamedTuple):
-    """A stretch of a run: its work, what passes before work can begin, and what every core loses
-    to boot and idleness."""
+    """A phase of a run: its work, the time before work can begin, and the time every core loses to
+    boot and idling."""
 
     work_core_s: float
     lead_s: float
     overhead_s: float
 
     def time_s(self, cores: float) -> float:
-        """Return how long it takes on so many cores."""
+        """Return the time it takes on `cores`."""
         return self.lead_s + self.work_core_s / cores
 
     def charged_core_s(self, cores: float) -> float:
-        """Return what so many cores cost."""
+        """Return the cost of `cores`."""
         return self.work_core_s + cores * self.overhead_s
 
 
-def cores_worth_having(stretch: WorkPhase, cost_weight: float) -> float:
-    """Return the number of cores that suits the work best; infinite for `cost_weight` 0.
+def cores_worth_having(phase: WorkPhase, cost_weight: float) -> float:
+    """Return the optimal number of cores; infinite for `cost_weight` 0.
 
     With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
     minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth one per
@@ -42,7 +42,7 @@ def cores_worth_having(stretch: WorkPhase, cost_weight: float) -> float:
     """
     if cost_weight <= 0:
         return math.inf
-    work_core_s, lead_s, overhead_s = stretch
+    work_core_s, lead_s, overhead_s = phase
     if work_core_s <= 0 or cost_weight >= 1:
         return 0.0
     lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
@@ -54,12 +54,12 @@ def cores_worth_having(stretch: WorkPhase, cost_weight: float) -> float:
 def cores_for_all(
     near: WorkPhase, rest_core_s: float, serial_s: float, cost_weight: float
 ) -> float:
-    """Return the cores that suit `near` and what follows it best.
+    """Return the optimal number of cores for `near` and the work that follows.
 
-    `serial_s` is what the longest chain of jobs takes beyond the jobs in sight: no number of cores
-    makes that shorter, and pilots that are kept for what comes idle meanwhile (work takes
-    T = serial + work/K at most, R. L. Graham, SIAM J. Appl. Math. 17, 1969). Pilots can also go
-    between two stretches of work, and new ones come after another lead. The cheaper way is meant.
+    `serial_s` is the time of the longest chain of jobs beyond the jobs in sight: no number of cores
+    shortens it, and pilots kept for later work idle meanwhile (work takes at most
+    T = serial + work/K, R. L. Graham, SIAM J. Appl. Math. 17, 1969). Alternatively, pilots end
+    between two phases, and new ones start after another lead time. The cheaper one is chosen.
     """
     fresh = cores_worth_having(near, cost_weight)
     if rest_core_s <= 0 or not 0 < cost_weight < 1:
@@ -69,10 +69,10 @@ def cores_for_all(
     kept = cores_worth_having(whole, cost_weight)
     if fresh <= 0:
         return kept
-    stretches = work_core_s / near.work_core_s
-    held_s = min(serial_s / stretches, keep_idle_s(near.lead_s, cost_weight))
-    renewed_s = stretches * near.time_s(fresh) + serial_s
-    renewed_core_s = stretches * (near.charged_core_s(fresh) + fresh * held_s)
+    phases = work_core_s / near.work_core_s
+    held_s = min(serial_s / phases, keep_idle_s(near.lead_s, cost_weight))
+    renewed_s = phases * near.time_s(fresh) + serial_s
+    renewed_core_s = phases * (near.charged_core_s(fresh) + fresh * held_s)
     renewed = renewed_s ** (1 - cost_weight) * renewed_core_s**cost_weight
     price = whole.time_s(kept) ** (1 - cost_weight) * whole.charged_core_s(kept) ** cost_weight
     return kept if price <= renewed else fresh
@@ -81,17 +81,17 @@ def cores_for_all(
 def walltime_s(offer: PilotType, longest_job_s: float, work_s: float, taken_s: float) -> int:
     """Return the shortest walltime of `offer` that is long enough, its longest if none is.
 
-    `work_s` is how long there will be work, `taken_s` what boot and end take off.
+    `work_s` is how long there will be work, `taken_s` the time lost to boot and shutdown.
     """
-    wanted_s = max(longest_job_s + DOUBT * work_s + taken_s, WALLTIME_MIN_S)
+    wanted_s = max(longest_job_s + SAFETY_FACTOR * work_s + taken_s, WALLTIME_MIN_S)
     return next((w for w in offer.walltimes_s if w >= wanted_s), offer.walltime_max_s)
 
 
 def keep_idle_s(lead_s: float, cost_weight: float) -> float:
-    """Return how long an idle pilot is worth keeping while more work is to come.
+    """Return how long to keep an idle pilot while more work is upcoming.
 
-    With `cost_weight` 0.5 as long as a new one would take to come: never more than twice the cost
-    of the best choice in hindsight (the ski-rental problem). A smaller weight keeps it longer.
+    With `cost_weight` 0.5 as long as a new one would take to start: at most twice the cost of the
+    best choice in hindsight (the ski-rental problem). A lower `cost_weight` keeps it longer.
     """
     if cost_weight <= 0:
         return math.inf

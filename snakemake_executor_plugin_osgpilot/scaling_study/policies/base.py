@@ -1,4 +1,4 @@
-"""What the rules have in common: a look at the moment in their words, and the limits of the site.
+"""The common base of the policies: the state in their terms, and the limits of the site.
 
 A rule here decides how many pilots there are. All else is the same for everybody: HTCondor matches
 the jobs, idle pilots end when the pilot's own time is up, and when no job is left all pilots go.
@@ -37,7 +37,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule says: pilots to start, and pilots to let go, whatever state they are in."""
+    """The decision of a policy: pilots to start, and pilots to end in any state."""
 
     asks: tuple[Ask, ...] = ()
     release: tuple[Pilot, ...] = ()
@@ -74,7 +74,7 @@ class Look:
 
     @cached_property
     def pending(self) -> tuple[Pilot, ...]:
-        """Those that wait in Slurm's queue."""
+        """The pilots in Slurm's queue."""
         return tuple(p for p in self.live if p.state.waits)
 
     @cached_property
@@ -96,7 +96,7 @@ class Look:
 
     @cached_property
     def rooms(self) -> tuple[Bin, ...]:
-        """What is free on the pilots that are up."""
+        """Free resources of the running pilots."""
         return tuple(self._rooms())
 
     def _rooms(self) -> Iterator[Bin]:
@@ -139,7 +139,7 @@ class Rule:
     """Base of all rules: pilots of one offer and one walltime. Remembers, so one for each run."""
 
     heeds_gates: ClassVar[bool] = False
-    """Whether pilots that start leave at once while our breaker is open."""
+    """True if pilots that start end at once while our circuit breaker is open."""
 
     offer: PilotType
     walltime_s: int

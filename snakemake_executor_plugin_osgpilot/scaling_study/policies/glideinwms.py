@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
 )
 
 RUNNING_FRACTION = 1.15
-"""How many more may run than jobs need (frontend template, `fraction_running`)."""
+"""Ratio of running pilots to those that jobs need (frontend template, `fraction_running`)."""
 
 
 @dataclass

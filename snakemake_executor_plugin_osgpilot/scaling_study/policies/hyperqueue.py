@@ -19,7 +19,7 @@ FAILURES_MAX = 3
 
 @dataclass
 class HyperQueue(Rule):
-    """What finds no room on running workers is laid out on up to `backlog` workers that do not
+    """Work that does not fit on running workers is placed on up to `backlog` workers that do not
     exist; as many as would be loaded are asked for, less those in the queue. One probe until the
     first worker has shown what it has.
 

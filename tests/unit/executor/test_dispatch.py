@@ -144,7 +144,7 @@ def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_sa
     assert "rule other -> OSPool (Mine, pilot-sharing owner): 1 job" in "".join(said)
     shared.logger.info("osgpilot: launch 1 pilot(s)")
     assert said[-1] == "osgpilot: Mine, pilot-sharing owner: launch 1 pilot(s)"
-    assert mine.share.allowance is shared.share.allowance
+    assert mine.share.quota is shared.share.quota
     assert mine.share is not shared.share
 
 

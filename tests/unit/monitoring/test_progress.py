@@ -3,8 +3,8 @@
 import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, Rest, eta, mean_s, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import RuleAhead, UpcomingWork
 
 
 def minutes(jobs=0, running=0, **more):

@@ -30,10 +30,10 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import BOOT_DEADLINE_S
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
     ABSENT_LOOKS_TO_BELIEVE,
+    PilotObservations,
     Row,
     Seen,
 )
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
 
 KIND = "default/4c"
 LAUNCH = Launch(KIND, 3600, "because")
@@ -139,46 +139,46 @@ def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
     assert states(fleet) == [PilotState.READY]
 
 
-def test_since_when_a_pilot_is_not_needed_is_remembered_and_forgotten(fleet, slurm, clock):
+def test_unneeded_since_is_recorded_and_reset(fleet, slurm, clock):
     fleet.apply(ONE)
-    fleet.note_unneeded({"osgpilot-r1-1"})
+    fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))
     clock.at_s += 10
-    fleet.note_unneeded({"osgpilot-r1-1"})
+    fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))
     assert fleet.pilots[0].unneeded_since_s == clock.at_s - 10
-    fleet.note_unneeded(set())
+    fleet.apply(Plan())
     assert fleet.pilots[0].unneeded_since_s is None
 
 
 def test_a_refusal_stops_launching_and_says_why(fleet, slurm):
     slurm.fails = RejectedError("sbatch: Invalid account")
     fleet.apply(TWO)
-    assert "Invalid account" in fleet.health.hopeless[KIND]
+    assert "Invalid account" in fleet.health.unavailable[KIND]
     assert "Invalid account" in fleet.gates()[KIND].reason
     assert slurm.submitted == []
     assert fleet.live == ()
 
 
-def test_what_slurm_does_not_take_now_is_asked_for_again_less_and_less_often(fleet, slurm, clock):
+def test_temporary_rejection_is_retried_with_backoff(fleet, slurm, clock):
     tries_s = []
-    while not fleet.health.hopeless:
+    while not fleet.health.unavailable:
         clock.at_s += 1
         if fleet.gates().get(KIND, Gate(1, "")).launches_max:
             tries_s.append(clock.at_s)
             slurm.fails = TryLaterError("sbatch: Unspecified error")
             fleet.apply(TWO)
-            assert "Unspecified error; next try in" in fleet.gates()[KIND].reason
+            assert "Unspecified error; next retry in" in fleet.gates()[KIND].reason
     assert fleet.live == ()
     assert slurm.submitted == [], "one refusal is enough for two pilots"
     waits_s = [after - before for before, after in pairwise(tries_s)]
     assert 15 <= waits_s[0] <= 46
     assert max(waits_s) <= 1.5 * PROBE_AFTER_MAX_S + 1
     assert GIVE_UP_AFTER_S <= sum(waits_s) <= GIVE_UP_AFTER_S + 1.5 * PROBE_AFTER_MAX_S + 1
-    assert "Unspecified error" in fleet.health.hopeless[KIND]
+    assert "Unspecified error" in fleet.health.unavailable[KIND]
 
     clock.at_s += 2 * PROBE_AFTER_MAX_S
     fleet.apply(ONE)
     assert len(fleet.live) == 1, "and goes on where there are pilots yet"
-    assert fleet.health.hopeless == {}
+    assert fleet.health.unavailable == {}
     assert fleet.gates() == {}
 
 
@@ -191,7 +191,7 @@ def fail_one(fleet, slurm, *, served=False, **row):
     fleet.look(PilotObservations())
 
 
-def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slurm):
+def test_consecutive_failures_open_the_breaker_with_the_last_log(fleet, slurm):
     for _ in range(FAILURES_MAX):
         gate = fleet.gates().get(KIND)
         assert gate is None or (gate.rule, gate.launches_max > 0) == (DOUBT, True)
@@ -199,12 +199,12 @@ def test_pilots_that_fail_in_a_row_open_the_breaker_with_the_last_log(fleet, slu
     gate = fleet.gates()[KIND]
     assert gate.launches_max == 0
     assert gate.rule == "breaker"
-    assert f"{FAILURES_MAX} pilot(s) in a row were of no use" in gate.reason
+    assert f"{FAILURES_MAX} consecutive pilot(s) ran no job" in gate.reason
     assert "no fuse" in gate.reason
-    assert fleet.health.hopeless == {}
+    assert fleet.health.unavailable == {}
 
 
-def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, slurm, clock):
+def test_successful_probe_closes_the_breaker(fleet, slurm, clock):
     for _ in range(FAILURES_MAX):
         fail_one(fleet, slurm)
     clock.at_s += 60
@@ -216,11 +216,11 @@ def test_after_a_while_one_pilot_is_tried_and_success_closes_the_breaker(fleet, 
     assert fleet.gates() == {}
 
 
-def test_each_try_that_fails_makes_the_next_wait_longer_and_the_end_is_said(fleet, slurm, clock):
+def test_failed_probes_back_off_until_given_up(fleet, slurm, clock):
     waits, begun = [], clock.at_s
     for _ in range(FAILURES_MAX):
         fail_one(fleet, slurm)
-    while not fleet.health.hopeless:
+    while not fleet.health.unavailable:
         since = clock.at_s
         while fleet.gates()[KIND].launches_max == 0:
             clock.at_s += 1
@@ -238,7 +238,7 @@ def test_a_node_on_which_pilots_fail_is_left_out(fleet, slurm):
     assert slurm.submitted[-1].exclude == ("n3",)
 
 
-def test_pilots_that_leave_because_they_are_held_back_are_not_held_against_anything(fleet, slurm):
+def test_pilots_ending_on_notice_do_not_count_as_failures(fleet, slurm):
     """They started before the breaker opened and found that out when their turn came."""
     late = FAILURES_MAX + 2
     for _ in range(late):
@@ -271,7 +271,7 @@ def test_a_pilot_is_asked_for_on_any_node_when_no_other_is_left(fleet, slurm):
     slurm.fails = RejectedError("sbatch: Requested node configuration is not available")
     fleet.apply(ONE)
     assert slurm.submitted[-1].exclude == ()
-    assert fleet.health.hopeless == {}
+    assert fleet.health.unavailable == {}
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "TIMEOUT"])
@@ -288,7 +288,7 @@ def test_pilots_that_leave_while_jobs_wait_open_the_breaker_too(fleet, slurm):
         fleet.look(JOBS_WAIT)
         slurm.show(Seen.COMPLETED)
         fleet.look(JOBS_WAIT)
-    assert "left without a job although jobs wait" in fleet.gates()[KIND].reason
+    assert "ended without a job although jobs wait" in fleet.gates()[KIND].reason
 
 
 def test_pilots_that_leave_when_all_is_done_are_as_they_should_be(fleet, slurm):
@@ -307,7 +307,7 @@ def test_pilots_that_served_do_not_count_as_failures(fleet, slurm):
     assert fleet.gates() == {}
 
 
-def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(fleet, slurm, clock):
+def test_pilot_that_never_registers_is_ended_as_failed(fleet, slurm, clock):
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.RUNNING, started_s=clock.at_s)
@@ -320,7 +320,7 @@ def test_a_pilot_that_never_comes_to_the_pool_is_ended_and_counts_as_failed(flee
         assert len(slurm.ended) == ended_before + 1
         slurm.show(Seen.COMPLETED)
         fleet.look(PilotObservations())
-    assert "did not come to the pool within 15 min" in fleet.gates()[KIND].reason
+    assert "did not register with the pool within 15 min" in fleet.gates()[KIND].reason
 
 
 def test_the_end_cancels_pending_pilots_and_signals_running_ones(fleet, slurm):
@@ -364,7 +364,7 @@ def test_what_cannot_be_ended_is_said(fleet, slurm):
         fleet.end(wait_s=5, kill_wait_s=5)
 
 
-def test_one_in_a_state_that_is_not_known_goes_on_counting_and_is_removed_at_the_end(fleet, slurm):
+def test_pilot_in_unknown_state_counts_and_is_ended(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.UNKNOWN, state="DANCING")
     slurm.deaf = True
@@ -394,15 +394,15 @@ def test_slurm_may_be_away_for_a_moment_at_the_end(fleet, slurm):
 
 
 def abandoned(fleet, slurm):
-    slurm.fails = AbandonedError("`sbatch` was not waited for")
+    slurm.fails = AbandonedError("`sbatch` was interrupted")
     with pytest.raises(AbandonedError):
         fleet.apply(ONE)
     return fleet.pilots[0]
 
 
-def test_a_submission_that_was_not_waited_for_is_looked_for_and_not_for_long(fleet, slurm, clock):
+def test_interrupted_submission_is_looked_for_briefly(fleet, slurm, clock):
     pilot, began_s = abandoned(fleet, slurm), clock.at_s
-    with pytest.raises(OutcomeUnknownError, match=f"may have {pilot.name} yet"):
+    with pytest.raises(OutcomeUnknownError, match=f"may still queue {pilot.name}"):
         fleet.end()
     assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * fleet_module.LOOK_PAUSE_S
     assert states(fleet) == [PilotState.INTENDED]
@@ -416,16 +416,16 @@ def test_one_that_took_effect_all_the_same_is_taken_back(fleet, slurm):
     assert states(fleet) == [PilotState.CANCELLED]
 
 
-def test_others_are_waited_for_beside_it(fleet, slurm):
+def test_other_pilots_end_despite_an_interrupted_submission(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
     abandoned(fleet, slurm)
-    with pytest.raises(OutcomeUnknownError, match="osgpilot-r1-2 yet"):
+    with pytest.raises(OutcomeUnknownError, match="may still queue osgpilot-r1-2"):
         fleet.end()
     assert states(fleet) == [PilotState.CANCELLED, PilotState.INTENDED]
 
 
-def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock, tmp_path):
+def test_shared_pilots_finish_their_jobs_after_the_run(slurm, clock, tmp_path):
     seat = replace(SEAT, pilot_sharing=PilotSharing.OWNER)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     fleet.apply(TWO)
@@ -437,9 +437,7 @@ def test_pilots_that_others_may_use_finish_their_jobs_after_the_end(slurm, clock
     assert [pilot.allocation_id for pilot in fleet.live] == ["1"]
 
 
-def test_a_pilot_that_served_others_is_not_to_blame_for_having_served_none_of_ours(
-    slurm, clock, tmp_path
-):
+def test_shared_pilot_without_our_jobs_is_not_a_failure(slurm, clock, tmp_path):
     seat = replace(SEAT, pilot_sharing=PilotSharing.PROJECT)
     fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
     for _ in range(FAILURES_MAX):

@@ -182,9 +182,7 @@ def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path)
 
 
 @pytest.mark.parametrize("gone", ["old", "deleted"])
-def test_a_running_pilot_drains_when_its_workflow_is_not_heard_of_any_more(
-    pilot_sh, tmp_path, gone
-):
+def test_pilot_drains_when_the_lease_expires(pilot_sh, tmp_path, gone):
     script, lease = tmp_path / "pilot.sh", tmp_path / "lease"
     script.write_text(script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1"))
     lease.touch()
@@ -230,7 +228,7 @@ OPEN, CLOSED = "OSGPILOT_CLOSED = false", "OSGPILOT_CLOSED = true"
 SAID, NEWS = "- update:false", "- update:true"
 
 
-def test_the_gate_is_closed_by_the_stop_file_and_tells_the_pool_once(gate):
+def test_stop_file_closes_the_gate_and_updates_the_pool_once(gate):
     assert gate() == [OPEN, SAID]
     (gate.folder / "stop-glidein.stamp").touch()
     assert gate() == [CLOSED, NEWS]

@@ -28,13 +28,13 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Request,
     Shape,
 )
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, LeaseKeeper
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
-from snakemake_executor_plugin_osgpilot.scaling.planner.upcoming import UpcomingWork
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -86,8 +86,8 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
     for _ in range(3):
         world.controller._safely(world.controller.look_after_jobs)
     (said,) = world.warned
-    assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
-    monkeypatch.setattr(world.scaling, "look", lambda view: 1 / 0)
+    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    monkeypatch.setattr(world.scaling, "step", lambda view: 1 / 0)
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
     assert "ZeroDivisionError" in world.warned[1]
@@ -111,7 +111,21 @@ def test_pilots_are_submitted_in_the_tick_that_submits_jobs(world):
     assert len(world.slurm.submitted) == 2
 
 
-def test_idle_run_sends_no_queries(world):
+def test_jobs_of_an_ended_pilot_are_resubmitted_even_if_planning_fails(world, monkeypatch):
+    world.add("a")
+    world.tick()
+    world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
+    world.ap.tell("a", EventKind.EXECUTE, pilot="osgpilot-r1-1", allocation_id="1")
+    world.tick()
+    world.slurm.show(Seen.FAILED, started_s=world.clock.at_s)
+    monkeypatch.setattr(world.scaling, "_snapshot", lambda view: 1 / 0)
+    world.controller._safely(world.controller.look_after_pilots)
+    world.clock.at_s += LOOK_EVERY_S
+    world.controller.look_after_jobs()
+    assert world.ap.removed == ["1.0"]
+
+
+def test_nothing_to_do_asks_nobody(world):
     world.tick()
     world.tick()
     assert (world.slurm.looks, world.slurm.submitted) == (0, [])
@@ -159,23 +173,23 @@ def test_failed_query_makes_no_decision(world):
 def test_job_handed_over_during_a_look_keeps_its_pilot(world):
     world.add("a")
     world.tick()
-    world.scaling.ahead = UpcomingWork(gathered={SMALL: 1})
+    world.queue.expect(UpcomingWork(gathered={SMALL: 1}))
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
-    look = world.scaling.look
+    step = world.scaling.step
 
     def handed_over_meanwhile(view):
         world.add("b")
-        world.scaling.ahead = UpcomingWork()
-        return look(view)
+        world.queue.expect(UpcomingWork())
+        return step(view)
 
-    world.scaling.look = handed_over_meanwhile
+    world.scaling.step = handed_over_meanwhile
     world.tick()
     assert world.slurm.cancelled == []
 
 
 def test_all_upcoming_jobs_are_counted(world):
     world.add("a")
-    world.scaling.ahead = UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1})
+    world.queue.expect(UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1}))
     world.tick()
     assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;")
 
@@ -414,7 +428,7 @@ def test_held_back_pilot_types_are_published(world):
         world.slurm.show(Seen.FAILED)
         world.tick()
     assert (world.folder.path / HELD_BACK).read_text() == "default/4c\n"
-    assert any("of no use" in text for text in world.warned)
+    assert any("ran no job" in text for text in world.warned)
 
 
 def test_internal_error_does_not_end_the_thread(world):
@@ -457,7 +471,7 @@ def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch):
     def hanging(allocation):
         hangs.set()
         assert interrupted.wait(60)
-        raise AbandonedError("`sbatch` was not waited for")
+        raise AbandonedError("`sbatch` was interrupted")
 
     world.slurm.submit, world.slurm.interrupt = hanging, interrupted.set
     monkeypatch.setattr(world.fleet, "_clock", SystemClock())
@@ -465,8 +479,8 @@ def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch):
     world.controller.start()
     assert hangs.wait(60)
     assert not world.controller.close(hurry=True)
-    assert "could not end the pilots: `sbatch` was not waited for" in world.warned[-1]
-    assert not any("retrying" in text for text in world.warned)
+    assert "could not end the pilots: `sbatch` was interrupted" in world.warned[-1]
+    assert not any("trying again" in text for text in world.warned)
     assert world.ap.removed_all == 1
 
 

@@ -36,7 +36,7 @@ def test_a_rule_that_fails_everywhere_is_no_fault_of_the_pilots():
     assert black_holes({f"p{n}": ended("x" * 30) for n in range(9)}) == {}
 
 
-def test_a_rule_that_fails_is_not_made_up_for_by_others_that_do_well():
+def test_successes_of_other_rules_do_not_offset_failures():
     mixed = {"one": ended("xxxxx", rule="broken"), "two": ended("." * 90, rule="map")}
     assert black_holes(mixed) == {}
 
@@ -49,7 +49,7 @@ def test_a_few_failures_are_chance():
     assert black_holes({"one": ended("x.x......"), "two": ended("." * 30)}) == {}
 
 
-def test_a_node_that_did_well_and_becomes_bad_is_found_as_soon_as_a_new_one():
+def test_node_that_turns_faulty_is_found_as_soon_as_a_new_one():
     assert set(black_holes({"one": ended("." * 500, "xxxx"), "two": ended("." * 500)})) == {"one"}
 
 
@@ -64,7 +64,7 @@ def test_a_pilot_is_named_once():
     assert black_holes(outcomes, suspects={"bad": "found before"}) == {}
 
 
-def test_what_failed_for_want_of_disk_says_nothing_against_the_pilot(queue, ap):
+def test_disk_failure_does_not_count_against_the_pilot(queue, ap):
     keys = [f"{number}" for number in range(20)]
     queue.add([job(key) for key in keys])
     queue.send()

@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.simulator.model import OtherJob
 HALF, WHOLE = Shape(8, 32_000), Shape(16, 64_000)
 
 
-class JobManager:
+class SimulatedQueue:
     """A cluster of two nodes of 16 cores. What starts is noted with node and time in seconds, and
     ends at its walltime."""
 
@@ -41,7 +41,7 @@ class JobManager:
 
 
 def test_what_fits_starts_at_once_on_the_first_node_with_room():
-    queue = JobManager()
+    queue = SimulatedQueue()
     for name, shape in (("a", HALF), ("b", WHOLE), ("c", HALF)):
         queue.submit(name, shape)
 
@@ -51,7 +51,7 @@ def test_what_fits_starts_at_once_on_the_first_node_with_room():
 
 
 def test_what_does_not_fit_waits_for_the_end_of_what_runs():
-    queue = JobManager(OtherJob(0, 32, 100, 3600))
+    queue = SimulatedQueue(OtherJob(0, 32, 100, 3600))
     queue.until(5)
     queue.submit("a", HALF)
 
@@ -59,7 +59,7 @@ def test_what_does_not_fit_waits_for_the_end_of_what_runs():
 
 
 def test_memory_and_gpus_count_as_cores_do():
-    queue = JobManager()
+    queue = SimulatedQueue()
     queue.submit("a", Shape(1, 64_000))
     queue.submit("b", Shape(1, 64_000))
     queue.submit("c", Shape(1, 1000))
@@ -69,7 +69,7 @@ def test_memory_and_gpus_count_as_cores_do():
 
 
 def test_nodes_that_are_to_be_left_out_are_left_out():
-    queue = JobManager()
+    queue = SimulatedQueue()
     queue.submit("a", HALF, avoid=(0,))
 
     queue.until(10)
@@ -79,7 +79,7 @@ def test_nodes_that_are_to_be_left_out_are_left_out():
 
 def test_a_short_job_goes_before_a_large_one_that_it_does_not_delay():
     """One node is taken for 1000 s by its walltime; both are needed then."""
-    queue = JobManager(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 32, 100, 100))
+    queue = SimulatedQueue(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 32, 100, 100))
     queue.until(5)
     queue.submit("short", HALF, walltime_s=900)
     queue.submit("long", HALF, walltime_s=2000)
@@ -91,7 +91,7 @@ def test_a_short_job_goes_before_a_large_one_that_it_does_not_delay():
 
 
 def test_without_backfill_nothing_goes_before_a_large_job():
-    queue = JobManager(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 32, 100, 100), backfill=False)
+    queue = SimulatedQueue(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 32, 100, 100), backfill=False)
     queue.until(5)
     queue.submit("short", HALF, walltime_s=900)
 
@@ -100,7 +100,7 @@ def test_without_backfill_nothing_goes_before_a_large_job():
 
 def test_a_long_job_may_go_beside_the_place_of_a_large_one():
     """The large one needs 24 of 32 cores when the other has ended; eight are left for long."""
-    queue = JobManager(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 24, 100, 100))
+    queue = SimulatedQueue(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 24, 100, 100))
     queue.until(5)
     queue.submit("long", HALF, walltime_s=5000)
     queue.submit("longer", HALF, walltime_s=5000)
@@ -114,7 +114,7 @@ def test_a_long_job_may_go_beside_the_place_of_a_large_one():
 def test_with_fair_share_who_has_had_least_comes_first():
     hog = [OtherJob(0, 32, 1000, 3600, 1)] + [OtherJob(1.5, 32, 500, 600, 1)] * 3
     for fair_share, first in ((True, 1001), (False, 2501)):
-        queue = JobManager(*hog, fair_share=fair_share, backfill=False)
+        queue = SimulatedQueue(*hog, fair_share=fair_share, backfill=False)
         queue.until(5)
         queue.submit("ours", HALF)
 
@@ -122,7 +122,7 @@ def test_with_fair_share_who_has_had_least_comes_first():
 
 
 def test_a_pending_allocation_can_be_taken_back_and_a_running_one_cannot():
-    queue = JobManager(OtherJob(0, 32, 100, 3600))
+    queue = SimulatedQueue(OtherJob(0, 32, 100, 3600))
     queue.until(2)
     pending = queue.submit("a", HALF)
     queue.until(5)
@@ -137,14 +137,14 @@ def test_a_pending_allocation_can_be_taken_back_and_a_running_one_cannot():
 
 
 def test_jobs_of_others_that_can_never_run_are_left_out():
-    queue = JobManager(OtherJob(0, 33, 100, 3600))
+    queue = SimulatedQueue(OtherJob(0, 33, 100, 3600))
     queue.submit("a", WHOLE)
 
     assert queue.until(10) == {"a": 1}
 
 
 def test_what_slurm_expects_is_reckoned_from_the_walltimes_of_what_runs():
-    queue = JobManager(OtherJob(0, 32, 100, 3600))
+    queue = SimulatedQueue(OtherJob(0, 32, 100, 3600))
     queue.until(10)
 
     assert queue.slurm.expected_wait_s(PilotType("o", HALF, (3600,))) == 3600 + 1 - 10

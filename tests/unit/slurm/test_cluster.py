@@ -142,13 +142,13 @@ def test_behind_ssh_complaints_name_the_host(behind_ssh, home):
         check(behind_ssh)
 
 
-def test_at_the_end_logs_come_home_and_nothing_stays_on_the_cluster(behind_ssh, home):
+def test_clean_up_copies_logs_and_removes_the_folder(behind_ssh, home):
     run = RunFolder.create(home / ".snakemake", RUN)
     cluster = check(behind_ssh)
     client, there = cluster.client(run), cluster.folder(run)
     assert (there.path / "pilot.sh").stat().st_mode & 0o077 == 0
     client.write({there.pilot("p1") / "slurm.log": "it said this\n"})
-    cluster.leave(run)
+    cluster.clean_up(run)
     assert "it said this" in (run.path / LOGS).read_text()
     assert not there.path.exists()
     assert run.path.exists()
@@ -156,7 +156,7 @@ def test_at_the_end_logs_come_home_and_nothing_stays_on_the_cluster(behind_ssh, 
 
 def test_where_slurm_is_here_the_runs_folder_stays(site, home):
     run = RunFolder.create(home / ".snakemake", RUN)
-    check(site).leave(run)
+    check(site).clean_up(run)
     assert run.path.exists()
 
 

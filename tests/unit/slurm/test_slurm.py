@@ -128,7 +128,7 @@ SECOND = RUNNING.replace("osgpilot-r1-1", "osgpilot-r1-2")
 
 @pytest.mark.parametrize("length", range(len(f"{MARK}+"), len(SECOND.rstrip())))
 def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
-    with pytest.raises(OutcomeUnknownError, match="cut off"):
+    with pytest.raises(OutcomeUnknownError, match="truncated"):
         parse.rows(RUNNING + SECOND[:length], MARK)
 
 
@@ -141,7 +141,7 @@ def test_an_answer_that_is_cut_off_means_nothing_is_known(length):
         RUNNING.replace("42", "42;cluster"),
     ],
 )
-def test_a_pilot_whose_row_cannot_be_read_is_there_and_not_known_what(line):
+def test_unreadable_row_is_an_unknown_state(line):
     row = parse.rows("Welcome to the cluster!\n" + line, MARK)["osgpilot-r1-1"]
     assert row.seen is Seen.UNKNOWN
     assert row.allocation_id in ("", "42")

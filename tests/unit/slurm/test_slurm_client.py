@@ -216,7 +216,7 @@ def test_very_many_pilots_are_ended_by_one_call(world):
     assert {hit.split()[1] for hit in world.hit} == set(many)
 
 
-def test_where_squeue_does_not_answer_nothing_is_cancelled_and_nothing_is_known(world):
+def test_failed_squeue_cancels_nothing(world):
     world.show(job(7, PILOT))
     world.put("squeue", "#!/bin/sh\necho 'slurm_load_jobs error: Connection refused' >&2; exit 1\n")
     with pytest.raises(OutcomeUnknownError, match="Connection refused"):

@@ -106,7 +106,7 @@ def test_the_socket_is_in_a_folder_of_our_own_with_a_short_path(network, connect
     assert network.calls("-O")
 
 
-def test_a_folder_that_somebody_else_put_in_place_of_ours_is_not_used(connection, tmp_path):
+def test_foreign_folder_at_our_path_is_not_used(connection, tmp_path):
     connection.log_in()
     gone, theirs = connection._socket.parent, tmp_path / "theirs"
     gone.rename(theirs)
@@ -125,7 +125,7 @@ def test_a_connection_that_breaks_leaves_the_command_unanswered(network, connect
     connection.log_in()
     host = Host(connection)
     network.breaks(how)
-    with pytest.raises(OutcomeUnknownError, match="`sbatch` was cut off"):
+    with pytest.raises(OutcomeUnknownError, match="the connection broke during `sbatch`"):
         host.run(["sbatch"])
     network.heals()
     lose_master(connection)
@@ -171,7 +171,7 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
     ("said", "line"),
     [
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
-         "the host key is not the one that is known"),
+         "the host key differs from the known one"),
         ("Host key verification failed.", "not known yet; run `ssh login` once"),
         (DENIED, "Permission denied (publickey,keyboard-interactive).; if it asks"),
         ("ssh: Could not resolve hostname login: Name or service not known",

@@ -14,8 +14,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     PROBE_AFTER_S,
 )
 from snakemake_executor_plugin_osgpilot.pilots.state.inventory import PilotInventory
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.pilots.state.signs import PilotObservations
+from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations, Row, Seen
 
 OFFERS = ("a", "b", "c")
 DUE_S = 2 * PROBE_AFTER_S
@@ -64,14 +63,14 @@ def here():
     return Site()
 
 
-def test_failures_of_offers_that_never_were_of_use_count_together(here):
+def test_failures_of_unproven_types_count_together(here):
     here.fail("a", 0.0, ["n1", "n2"])
     here.fail("b", 0.0, ["n3", "n4"])
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
-    assert "4 pilot(s) in a row" in here.roster.gates(1.0)["c"].reason
+    assert "4 consecutive pilot(s)" in here.roster.gates(1.0)["c"].reason
 
 
-def test_an_offer_that_never_was_of_use_is_tried_with_one_pilot_where_others_fail(here):
+def test_unproven_type_gets_one_probe_while_others_fail(here):
     here.fail("a", 0.0)
     assert here.room("b", DUE_S) == 1
     started = here.ask("b")
@@ -86,14 +85,14 @@ def test_one_pilot_of_use_clears_the_site(here):
     assert [here.room(offer, 1.0) for offer in OFFERS] == [None, None, None]
 
 
-def test_an_offer_whose_pilots_are_of_use_does_not_suffer_from_others(here):
+def test_working_type_is_unaffected_by_failing_types(here):
     here.serve("b")
     here.fail("a", 0.0)
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, None, 0]
     assert here.roster.held_back(1.0) == ("a", "c")
 
 
-def test_an_offer_that_no_longer_works_is_a_warning_to_those_that_never_did(here):
+def test_type_that_stops_working_opens_the_shared_breaker(here):
     here.serve("b")
     here.fail("b", 0.0)
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
@@ -112,7 +111,7 @@ def test_all_offers_have_their_turn_at_being_tried(here):
     assert tried == ["b", "c", "a", "b", "c", "a"]
 
 
-def test_an_offer_that_alone_will_do_is_tried_although_it_is_not_its_turn(here):
+def test_only_suitable_type_is_probed_out_of_turn(here):
     here.fail("a", 0.0)
     assert here.room("a", PROBE_AFTER_S + 1) == 0
     assert here.room("a", DUE_S) == 1
@@ -144,7 +143,7 @@ def test_a_try_is_one_pilot_although_many_wait(here):
     assert here.roster.held_back(DUE_S) == OFFERS
 
 
-def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here):
+def test_ending_on_notice_is_not_a_failure(here):
     here.fail("a", 0.0)
     leaves, stays = here.ask("a"), here.ask("a")
     assert here.roster.held_back(1.0) == OFFERS
@@ -152,10 +151,10 @@ def test_leaving_when_told_is_not_a_failure_whatever_holds_when_slurm_tells(here
     here.tell(leaves, Seen.COMPLETED, 20.0, started_s=5.0, ends_s=6.0, node="n9")
     assert here.room("a", 20.0) is None
     here.tell(stays, Seen.COMPLETED, 700.0, started_s=5.0, ends_s=690.0, node="n9")
-    assert here.roster.gates(700.0)["a"].reason.startswith("1 pilot(s)")
+    assert here.roster.gates(700.0)["a"].reason.startswith("1 consecutive pilot(s)")
 
 
-def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here):
+def test_ending_early_without_notice_is_a_failure(here):
     """The first one's leaving holds back others, not those that have started."""
     names = here.ask("a", FAILURES_MAX)
     here.tell(names, Seen.RUNNING, 0.0, started_s=0.0)
@@ -163,7 +162,7 @@ def test_pilots_that_leave_early_without_having_been_told_to_are_of_no_use(here)
         now_s = 15.0 + 20.0 * number
         here.tell([name], Seen.COMPLETED, now_s, started_s=0.0, ends_s=15.0, node="n1")
         here.roster.held_back(now_s)
-    assert "4 pilot(s) in a row" in here.roster.gates(now_s)["a"].reason
+    assert "4 consecutive pilot(s)" in here.roster.gates(now_s)["a"].reason
 
 
 def test_pilots_that_run_jobs_are_not_at_risk(here):
@@ -173,7 +172,7 @@ def test_pilots_that_run_jobs_are_not_at_risk(here):
     assert here.room("a", 1.0) == FAILURES_MAX - 1
 
 
-def test_pilots_that_others_may_use_are_not_at_risk_once_they_are_there():
+def test_registered_shared_pilots_are_not_at_risk():
     here = Site(shared=True)
     names = here.ask("a", FAILURES_MAX)
     here.fail("b", 0.0, ["n1"])
@@ -187,29 +186,29 @@ def test_a_refusal_for_good_stays_and_is_no_matter_of_other_offers(here):
     pilot = here.ask("a")
     here.roster.health.refused("a", 0.0, "Invalid account")
     here.tell(pilot, Seen.FAILED, 1.0, node="n1")
-    assert here.roster.health.hopeless == {"a": "Invalid account"}
+    assert here.roster.health.unavailable == {"a": "Invalid account"}
     assert here.room("b", 1.0) is None
 
 
 def test_a_site_that_fails_for_long_is_given_up_not_before(here):
     here.fail("a", 0.0)
     now_s = 0.0
-    while not here.roster.health.hopeless:
+    while not here.roster.health.unavailable:
         assert now_s <= GIVE_UP_AFTER_S + 2 * PROBE_AFTER_MAX_S
         now_s += 60.0
         if here.room("a", now_s):
             here.fail("a", now_s, ["n1"])
     assert now_s >= GIVE_UP_AFTER_S
-    assert here.roster.health.hopeless.keys() == set(OFFERS)
+    assert here.roster.health.unavailable.keys() == set(OFFERS)
 
 
 def test_a_long_wait_in_the_queue_is_not_a_reason_to_give_up(here):
     here.fail("a", 0.0)
     here.fail("a", GIVE_UP_AFTER_S + 1, ["n1"])
-    assert here.roster.health.hopeless == {}
+    assert here.roster.health.unavailable == {}
 
 
-def test_nodes_that_alone_fail_are_left_out_although_the_breaker_opens(here):
+def test_faulty_nodes_stay_excluded_when_the_breaker_opens(here):
     bad = [f"n{number}" for number in range(BAD_NODES_MAX)]
     here.fail("a", 0.0, bad * NODE_STRIKES_MAX)
     assert here.room("a", 1.0) == 0

@@ -76,7 +76,7 @@ def test_what_is_over_stays_over():
     assert advance(gone, row(Seen.RUNNING), at_s=1.0) is gone
 
 
-def test_a_pilot_is_ready_when_the_pool_knows_it_and_not_when_slurm_started_it():
+def test_pilot_is_ready_once_registered_with_the_pool():
     booting = advance(pilot(PilotState.PENDING), row(Seen.RUNNING), at_s=1.0)
     assert booting.state is PilotState.BOOTING
     ready = registered(booting, at_s=9.0)
@@ -94,19 +94,19 @@ def test_how_slurm_says_it_failed_is_kept():
 
 
 @pytest.mark.parametrize("state", [state for state in PilotState if not state.over])
-def test_a_state_that_is_not_known_moves_nothing_and_says_that_it_is_there(state):
+def test_unknown_slurm_state_keeps_the_pilot_state(state):
     doubted = replace(pilot(state), absent_looks=ABSENT_LOOKS_TO_BELIEVE - 1, started_s=3.0)
     assert advance(doubted, row(Seen.UNKNOWN), at_s=9.0) == replace(doubted, absent_looks=0)
 
 
-def test_the_id_of_one_in_a_state_that_is_not_known_is_learned_and_never_forgotten():
+def test_allocation_id_is_kept_in_an_unknown_slurm_state():
     intended = replace(pilot(PilotState.INTENDED), allocation_id="")
     assert advance(intended, row(Seen.UNKNOWN), at_s=1.0).allocation_id == "7"
     unreadable = Row("", "p1", Seen.UNKNOWN)
     assert advance(pilot(), unreadable, at_s=1.0).allocation_id == "7"
 
 
-def test_one_that_the_pool_shows_is_not_gone_because_slurm_does_not_show_it():
+def test_pilot_known_to_the_pool_has_not_ended():
     looked = pilot()
     for _ in range(3 * ABSENT_LOOKS_TO_BELIEVE):
         looked = advance(looked, None, at_s=1.0, in_pool=True)

@@ -59,7 +59,7 @@ def test_other_moves_teach_nothing():
     assert learned(Estimates(), PILOT, gone) == Estimates()
 
 
-def test_slurms_expectation_of_other_pilots_is_corrected_by_what_was_seen():
+def test_observed_waits_correct_hints_of_other_types():
     hinted = Estimates(wait_hints_s={"small": 300.0, "large": 600.0})
     for _ in range(50):
         hinted = hinted.with_wait("small", 660.0)
@@ -67,7 +67,7 @@ def test_slurms_expectation_of_other_pilots_is_corrected_by_what_was_seen():
     assert Estimates(wait_hints_s={"small": 0.0}).with_wait("small", 0.0).wait_s("small") == 0
 
 
-def test_jobs_of_which_the_rule_says_nothing_may_take_as_long_as_any_was_seen_to_run():
+def test_runtime_limit_follows_the_longest_job_seen():
     unsaid, said = Estimates(), SMALL._replace(runtime_s=600)
     assert unsaid.limit_s(SMALL) == LIMIT_PRIOR_S
     seen = unsaid.with_ages({SMALL: 20_000.0, said: 20_000.0}).with_ages({SMALL: 5.0})

@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Running, Snapshot, UpcomingGroup
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import stranded
+from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unschedulable
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 OFFER = PilotType("compute", Shape(4, 3800), (3600,))
@@ -84,7 +84,7 @@ def test_jobs_that_want_certain_pilots_get_them_and_no_others():
     assert launches({IN_LONG: 4, SMALL: 4}, policy=TWO_KINDS, pilots=[short, long]) == 0
 
 
-def test_time_of_other_pilots_is_not_counted_for_jobs_that_want_certain_ones():
+def test_spare_capacity_respects_required_types():
     others = [replace(pilot(f"s{n}"), offer="short/4c") for n in range(20)]
     long = replace(pilot("long"), offer="long/4c")
     busy = {"long": (Running(IN_LONG, 4, 0.0),)}
@@ -93,7 +93,7 @@ def test_time_of_other_pilots_is_not_counted_for_jobs_that_want_certain_ones():
     assert launches({IN_LONG: 40}, pilots=[*others, long], **more) == 10
 
 
-def test_jobs_that_fit_only_pilots_that_they_do_not_want_fit_nowhere():
+def test_required_type_that_is_too_small_is_infeasible():
     hour = JobClass(Shape(1, 500), 3600, ("short/4c",))
     decided = decide({hour: 1}, policy=TWO_KINDS)
     assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
@@ -107,16 +107,16 @@ def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
     assert launches({SMALL: 1}, pilots=[pilot()], others=all_of_it) == 1
 
 
-def test_jobs_are_stranded_when_no_pilot_that_they_could_run_on_can_be_started_any_more():
+def test_jobs_without_an_available_type_are_unschedulable():
     waiting, refused = [SMALL, IN_LONG], "sbatch: Invalid account"
-    assert stranded(waiting, TWO_KINDS, {}) == {}
-    assert stranded(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
+    assert unschedulable(waiting, TWO_KINDS, {}) == {}
+    assert unschedulable(waiting, TWO_KINDS, {"long/4c": refused}) == {IN_LONG: refused}
     all_refused = {"long/4c": refused, "short/4c": "sbatch: Invalid qos"}
-    assert stranded(waiting, TWO_KINDS, all_refused) == {
+    assert unschedulable(waiting, TWO_KINDS, all_refused) == {
         SMALL: "sbatch: Invalid account; sbatch: Invalid qos",
         IN_LONG: refused,
     }
-    assert stranded([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "unfit, which is told"
+    assert unschedulable([JobClass(Shape(64, 1))], TWO_KINDS, all_refused) == {}, "infeasible"
 
 
 # demand and packing
@@ -188,7 +188,7 @@ def test_a_draining_pilot_is_no_supply():
     assert launches({SMALL: 1}, pilots=[pilot(state=PilotState.DRAINING)]) == 1
 
 
-def test_a_pilot_that_slurm_will_never_start_is_no_supply_and_is_taken_back():
+def test_permanently_pending_pilot_is_cancelled():
     hopeless = pilot(state=PilotState.PENDING, pending_reason="PartitionTimeLimit")
     decided = decide({SMALL: 1}, pilots=[hopeless])
     assert [type(a) for a in decided.actions] == [Launch, Cancel]
@@ -325,7 +325,7 @@ def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
 # scale-in
 
 
-def test_a_pending_pilot_is_taken_back_at_once_when_nothing_is_left_to_do():
+def test_pending_pilot_is_cancelled_when_no_work_is_left():
     decided = decide({}, pilots=[pilot(state=PilotState.PENDING)])
     assert released(decided, Cancel) == ["p1"]
 
@@ -339,7 +339,7 @@ def test_otherwise_only_after_a_while():
     assert released(decide({}, pilots=[patient], later=5, now_s=61.0), Cancel) == ["p1"]
 
 
-def test_an_idle_pilot_is_let_go_at_once_when_the_tail_does_not_need_it():
+def test_idle_pilot_is_drained_when_the_tail_does_not_need_it():
     running = {"p1": (Running(SMALL, 1, 0.0),)}
     decided = decide({}, pilots=[pilot("p1"), pilot("p2")], running=running)
     assert released(decided, Drain) == ["p2"]
@@ -438,7 +438,7 @@ def test_running_pilots_are_filled_before_pending_ones():
     assert decide({SMALL: 4}, pilots=pilots).unneeded == {"a"}
 
 
-def test_a_pilot_that_is_shunned_is_drained_though_busy_and_is_no_supply():
+def test_cordoned_pilot_is_drained_even_if_busy():
     running = {"p1": (Running(SMALL, 1, 0.0),)}
     decided = decide(
         {SMALL: 3}, pilots=[pilot("p1")], running=running, shunned={"p1": "jobs fail there"}

@@ -63,7 +63,7 @@ def test_what_a_refused_pilot_leaves_of_the_cores_goes_to_smaller_ones_at_once()
     assert launched_at_once(Snapshot(0.0, waiting), policy=policy) == {"large": 2, "small": 1}
 
 
-def test_jobs_put_into_a_pilot_that_comes_too_late_take_no_time_of_those_that_are_there():
+def test_late_pilots_do_not_reduce_spare_capacity():
     """The pilot at hand is to have done 24 jobs of a minute when the new ones come."""
     jobs = JobClass(Shape(4, 2000))
     known = Estimates(

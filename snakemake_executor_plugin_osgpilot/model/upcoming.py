@@ -1,4 +1,4 @@
-"""What comes after the jobs at the access point."""
+"""Jobs of the workflow that Snakemake has not submitted yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.model.snapshot import UpcomingGroup
 
 @dataclass(frozen=True)
 class RuleAhead:
-    """Jobs of a rule that are to come: how many, the cores of one, and the rules they wait for."""
+    """Upcoming jobs of a rule: their number, the cores of one, and the rules they depend on."""
 
     jobs: int
     cores: float = 1.0
@@ -22,7 +22,7 @@ class RuleAhead:
 
 @dataclass(frozen=True)
 class UpcomingWork:
-    """Jobs that follow. `after` counts those that wait for a single job, by that job's key.
+    """Upcoming jobs. `after` counts those that depend on a single job, by that job's key.
 
     `gathered` counts those that wait for several jobs which are all at the access point, `later`
     all others, and `further` says of these, as far as it is known, what they ask for. `chain` is
@@ -44,11 +44,11 @@ class UpcomingWork:
 
     @cached_property
     def to_come(self) -> int:
-        """How many jobs are still to be handed over, as far as is known."""
+        """The known number of jobs that are not submitted yet."""
         return sum(group.jobs for group in self.soon({})) + self.later
 
     def soon(self, ends_s: Mapping[str, float]) -> tuple[UpcomingGroup, ...]:
-        """Return the jobs to come, given when jobs that run are expected to end, by key."""
+        """Return the upcoming jobs, given the expected ends of running jobs by key."""
         known: Counter[tuple[JobClass, float]] = Counter()
         open_end: Counter[JobClass] = Counter(self.gathered)
         for key, followers in self.after.items():
@@ -65,7 +65,7 @@ class UpcomingWork:
 
 
 def _less(groups: Iterable[UpcomingGroup], gone: Counter[JobClass]) -> Iterator[UpcomingGroup]:
-    """Return `groups` without the jobs that are `gone`, the soonest first."""
+    """Yield `groups` without the jobs that are `gone`, the soonest first."""
     for group in sorted(groups, key=lambda soon: (soon.ready_s is None, soon.ready_s or 0.0)):
         taken = min(gone[group.job_class], group.jobs)
         gone[group.job_class] -= taken
