@@ -102,7 +102,7 @@ def default_work() -> Path:
 
 @pool.command()
 @name_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(name: str, as_json: bool) -> None:
     """Say whether a pool is up and what its services answer."""
     from snakemake_executor_plugin_osgpilot.local_pool.status import status_of, text_of

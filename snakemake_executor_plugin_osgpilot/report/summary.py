@@ -1,4 +1,4 @@
-"""What a run looks like at a moment: one value for terminal, page and other programs. Pure."""
+"""A run at one moment, as one value for terminal, page and programs. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled"
 
 
 class RunState(StrEnum):
-    """How a run stands. `LOST`: nobody works on it, and it did not say that it ended."""
+    """The state of a run. `LOST`: no process drives it, and it did not end properly."""
 
     RUNNING = "running"
     ENDED = "ended"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RuleView:
-    """The jobs of one rule by state, the core-hours they took, and the Slurm jobs they ran in."""
+    """The jobs of one rule by state, their core-hours, and the Slurm jobs they ran in."""
 
     jobs: int = 0
     waiting: int = 0
@@ -42,7 +42,7 @@ class RuleView:
 
 @dataclass(frozen=True)
 class PilotView:
-    """A pilot; `busy_cores` have jobs now, `for_s` is how long it has been in its state."""
+    """A pilot; `busy_cores` have jobs now, `for_s` is the time in its state."""
 
     name: str
     allocation: str
@@ -60,7 +60,7 @@ class PilotView:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a plan did, or did not do, and why."""
+    """What a plan did or did not do, and why."""
 
     at_s: float
     text: str
@@ -68,7 +68,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class FailureView:
-    """Why a job failed; `retried` says that Snakemake handed it over again."""
+    """Why a job failed; `retried` is True if Snakemake submitted it again."""
 
     at_s: float
     rule: str
@@ -82,13 +82,13 @@ class FailureView:
 
 @dataclass(frozen=True)
 class View:
-    """A run at `at_s`. Times are seconds since the epoch, lengths seconds.
+    """A run at `at_s`.
 
-    Cores: `demand_cores` are asked for by waiting jobs, `supply_cores` those of pilots that serve
-    or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
-    `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `makespan_s` and
-    `bound_s` as in the record of a run. `is_full`: the history has reached its limit, and nothing
-    later is known.
+    Times are seconds since the epoch, durations seconds. Cores: `demand_cores` are requested by
+    waiting jobs, `supply_cores` those of pilots that serve or will, `busy_cores` have jobs.
+    `max_core_h` and `left_core_h` are None without a budget; `queue_wait_s` is the expected wait of
+    a new pilot in Slurm's queue. `makespan_s` and `bound_s` as in the record of a run. `is_full`:
+    the history has reached its limit, and nothing later is known.
     """
 
     run: str
@@ -122,7 +122,7 @@ class View:
 
 
 def view(story: Story, now_s: float, *, alive: bool) -> View:
-    """Return what `story` looks like; of a run that nobody works on, at its last sign of life."""
+    """Return a view of `story`; of a dead run, at its last sign of life."""
     at_s = now_s if alive else story.last_s
     rules = _rules(story, at_s)
     pilots = [_pilot(pilot, story, at_s) for pilot in story.pilots.values()]
@@ -231,7 +231,7 @@ def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
 
 
 def makespan(story: Story, at_s: float) -> float:
-    """Return the time from the first submission to the last end of a job."""
+    """Return the time from the first submission to the end of the last job."""
     begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
     if not begun:
         return 0.0
@@ -244,7 +244,7 @@ def makespan(story: Story, at_s: float) -> float:
 
 
 def bound(story: Story, at_s: float) -> float:
-    """Return the time that no number of pilots beats; see `run.Yardstick.bound_s`."""
+    """Return the makespan that no number of pilots can beat; see `run.Yardstick.bound_s`."""
     starts = [a.started_s for j in story.jobs.values() for a in j.attempts]
     begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
     if not starts or not begun:

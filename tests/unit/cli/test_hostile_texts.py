@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher
 from snakemake_executor_plugin_osgpilot.executor.fallback import _PlainSlurm
 from snakemake_executor_plugin_osgpilot.executor.local import OnThisMachine
 from snakemake_executor_plugin_osgpilot.executor.ospool import Executor
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard
+from snakemake_executor_plugin_osgpilot.explain.gather import Answers
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
@@ -78,7 +78,7 @@ def run(tmp_path, monkeypatch):
     rows = {"osgpilot-r-3": Row("103", "osgpilot-r-3", Seen.QUEUED, HOSTILE)}
     monkeypatch.setattr(
         "snakemake_executor_plugin_osgpilot.cli.explain._ask",
-        lambda story: Heard(rows, holds, (HOSTILE,)),
+        lambda story: Answers(rows, holds, (HOSTILE,)),
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -7,7 +7,7 @@ from doubles import FakeSlurm
 from doubles import site as a_site
 
 from snakemake_executor_plugin_osgpilot.doctor import probe
-from snakemake_executor_plugin_osgpilot.doctor.context import World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
 from snakemake_executor_plugin_osgpilot.doctor.probe import Probe, sent
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
@@ -39,9 +39,9 @@ def send(tmp_path, monkeypatch):
     cluster = Cluster(Host(Here()), site, "me", tmp_path)
 
     def run(slurm, probe_wait_s=0.0):
-        world = World(Path("none"), state_folder=tmp_path, probe_wait_s=probe_wait_s)
+        context = CheckContext(Path("none"), state_folder=tmp_path, probe_wait_s=probe_wait_s)
         allocation = Allocation("osgpilot-doctor-1", "doctor", 1, 500, 2, tmp_path / "1")
-        return sent([Probe(largest(site)[0], allocation)], slurm, world, cluster)
+        return sent([Probe(largest(site)[0], allocation)], slurm, context, cluster)
 
     return run
 
@@ -81,7 +81,7 @@ def test_one_that_ran_where_our_folder_is_not_seen_leaves_no_log(send):
     slurm = Slurm(Seen.FAILED, started_s=1.0, node="n1")
     (finding,) = send(slurm)
     assert (finding.name, finding.verdict) == ("node-folder", Verdict.FAILED)
-    assert "share with this host" in finding.cure
+    assert "share with this host" in finding.fix
     assert slurm.killed == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from snakemake_executor_plugin_osgpilot.cli import main
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts
+from snakemake_executor_plugin_osgpilot.explain.gather import Answers, facts
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
@@ -49,7 +49,7 @@ def history(*more):
 def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
     story = fold(history())
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
-    known = facts(story, Heard(rows), 100.0, alive=True)
+    known = facts(story, Answers(rows), 100.0, alive=True)
     assert known.refusals == (Refusal(1, "budget", "the budget is small"),)
     assert known.policy is not None
     assert known.policy.offers[0].walltimes_s == (3600,)
@@ -60,20 +60,20 @@ def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
 
 def test_silence_of_slurm_is_no_end_of_a_pilot_but_its_word_is():
     story = fold(history())
-    assert facts(story, Heard({}), 100.0, alive=True).pilots[0].state == "pending"
+    assert facts(story, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
-    assert facts(story, Heard(rows), 100.0, alive=True).pilots[0].state == "cancelled"
+    assert facts(story, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
 
 
 def test_a_plan_of_a_run_that_nobody_works_on_refuses_nothing():
-    assert facts(fold(history()), Heard(), 100.0, alive=False).refusals == ()
+    assert facts(fold(history()), Answers(), 100.0, alive=False).refusals == ()
 
 
 def test_the_code_of_a_hold_comes_from_the_queue():
     story = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
-    assert facts(story, Heard(), 100.0, alive=True).jobs[0].code == 0
+    assert facts(story, Answers(), 100.0, alive=True).jobs[0].code == 0
     holds = {"12.0": Event(EventKind.HELD, 6.0, code=1, text="via condor_hold")}
-    (one,) = facts(story, Heard(holds=holds), 100.0, alive=True).jobs
+    (one,) = facts(story, Answers(holds=holds), 100.0, alive=True).jobs
     assert (one.code, one.text) == (1, "via condor_hold")
 
 
