@@ -116,10 +116,10 @@ def _coming(expected: Coming) -> str:
     """Return the source of the lead times expected of pilots."""
     boot = f"boot {duration(expected.boot_s)}"
     if not expected.pilots:
-        told = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
+        text = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
         if expected.unsaid:
-            told += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
-        return told
+            text += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
+        return text
     if expected.match_s is not None:
         boot += f", first job {duration(expected.match_s)} later"
     day = time.strftime("%Y-%m-%d", time.localtime(expected.begun_s))

@@ -86,17 +86,17 @@ def _look(watched: Watched) -> View:
     return view(story, time.time(), alive=watched.is_alive())
 
 
-def _follow(watched: Watched, tell: Callable[[View], None], watch: bool, every_s: float) -> View:
+def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s: float) -> View:
     """Show a run once, or with `--watch` until it is over or the user stops."""
     from snakemake_executor_plugin_osgpilot.report.summary import RunState
 
     seen = _look(watched)
-    tell(seen)
+    show(seen)
     with suppress(KeyboardInterrupt):
         while watch and seen.state is RunState.RUNNING:
             time.sleep(every_s)
             seen = _look(watched)
-            tell(seen)
+            show(seen)
     return seen
 
 

@@ -77,13 +77,13 @@ def examine_all(
             workers.submit(examine, check, context): check.name for check in checks
         }
         try:
-            told, open_ = 0, set(futures)
+            done, open_ = 0, set(futures)
             order = list(futures)
-            while told < len(order):
+            while done < len(order):
                 at_work([futures[future] for future in order if future in open_])
                 _, open_ = wait(open_, return_when=FIRST_COMPLETED)
-                while told < len(order) and order[told] not in open_:
-                    yield from order[told].result()
-                    told += 1
+                while done < len(order) and order[done] not in open_:
+                    yield from order[done].result()
+                    done += 1
         finally:
             context.interrupt()

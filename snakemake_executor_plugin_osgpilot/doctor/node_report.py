@@ -163,7 +163,7 @@ def _network(said: Said, site: Site) -> Iterator[Finding]:
 def _clock(said: Said) -> Finding:
     off_s = skew_s(said)
     if off_s is None:
-        return untested("node-clock", f"{said.where} did not tell the time")
+        return untested("node-clock", f"{said.where} did not report its time")
     if abs(off_s) > SKEW_MAX_S:
         how = "ahead of" if off_s > 0 else "behind"
         what = f"the clock of {said.where} is {abs(off_s):.0f} s {how} the one here"

@@ -62,10 +62,10 @@ def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
     return _known(Policy, {**line, "offers": offers})
 
 
-def _known(kind: type[_Made], told: Mapping[str, Any]) -> _Made:
+def _known(kind: type[_Made], line: Mapping[str, Any]) -> _Made:
     """Return a value of `kind` from a history line, which may be of another version."""
     expected = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    values = {name: value for name, value in told.items() if name in expected}
+    values = {name: value for name, value in line.items() if name in expected}
     return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 

@@ -1,4 +1,4 @@
-"""The host's way to PyPI (index, proxy, certificates), for a pip that runs in the pool's tree."""
+"""The host's access to PyPI (index, proxy, certificates), for a pip inside the pool's tree."""
 
 import configparser
 import os
@@ -34,7 +34,9 @@ class PipHost:
 
 
 def config_files(environ: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files, the weakest first (pip documentation, "Configuration")."""
+    """Return pip's configuration files, lowest precedence first (pip documentation,
+    "Configuration").
+    """
     home = Path(environ.get("HOME", "/"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [
@@ -49,7 +51,7 @@ def config_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """pip's effective settings that say how to reach packages; names as in pip's options."""
+    """Return pip's effective settings for reaching packages; names as in pip's options."""
     found: dict[str, str] = {}
     for file in config_files(environ):
         parser = configparser.RawConfigParser()
@@ -69,7 +71,7 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_paths(value: str) -> list[str]:
-    """Paths of this machine that a setting names, plainly or as file: URL."""
+    """Return paths of this machine in a setting, plain or as file: URL."""
     paths = [
         unquote(urlparse(word).path) if word.startswith("file:") else word
         for word in value.split()
@@ -79,7 +81,7 @@ def local_paths(value: str) -> list[str]:
 
 
 def pip_host(environ: Mapping[str, str] = os.environ) -> PipHost:
-    """What a pip inside the tree needs to reach packages the way pip on the host does."""
+    """Return what a pip inside the tree needs to reach packages as the host's pip does."""
     chosen = settings(environ)
     variables = {f"PIP_{key.upper().replace('-', '_')}": value for key, value in chosen.items()}
     binds = [(path, path) for path in NAME_SERVICE if Path(path).exists()]

@@ -206,8 +206,8 @@ def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: b
     )
 
 
-def _eta(told: dict[str, Any]) -> Eta:
-    return Eta(told["low_s"], told["high_s"], told["serving"], tuple(told["unknown"]))
+def _eta(eta: dict[str, Any]) -> Eta:
+    return Eta(eta["low_s"], eta["high_s"], eta["serving"], tuple(eta["unknown"]))
 
 
 def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
@@ -264,26 +264,26 @@ def _never_used(story: Story) -> int:
 
 
 def _decisions(story: Story) -> list[Decision]:
-    told: list[Decision] = []
+    found: list[Decision] = []
     refused: set[str] = set()
     for plan in story.decisions:
         for action in plan["actions"]:
             text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
-            told.append(Decision(plan["at_s"], text))
+            found.append(Decision(plan["at_s"], text))
         news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
         refused = {refusal["rule"] for refusal in plan["refusals"]}
         for refusal in news:
-            told.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
-    return told
+            found.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
+    return found
 
 
 def _failures(story: Story) -> list[FailureView]:
-    told = []
+    found = []
     for failure in sorted(story.failures.values(), key=lambda failure: failure.at_s):
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
         retried = story.state_of(job) == "retried"
-        told.append(
+        found.append(
             FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
         )
-    return told
+    return found

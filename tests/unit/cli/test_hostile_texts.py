@@ -204,7 +204,7 @@ def test_the_last_line_of_a_terminal_stays_one_line():
     assert "\n" not in stream.text
 
 
-def test_what_a_run_says_while_it_goes_on_is_harmless(caplog):
+def test_messages_of_a_live_run_are_harmless(caplog):
     logger = logging.getLogger("hostile")
     caplog.set_level(logging.INFO, "hostile")
     for say in (ConsoleReporter(logger).say, ConsoleReporter(logger).warn):
@@ -280,7 +280,7 @@ def test_the_message_that_snakemake_gets_is_harmless(kind, log):
 
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("message", ["Slurm says FAILED", "", None])
-def test_a_group_that_fails_is_told_with_its_rules_its_message_and_its_log(kind, log, message):
+def test_a_failed_group_shows_rules_message_and_log(kind, log, message):
     group = Group(name="g", groupid="g", jobs=[Part(rule="map"), Part(rule="sort")])
     told_by(kind, group, message, aux_logs=["slurm.log", None])
     assert "None" not in log()

@@ -84,7 +84,7 @@ def test_a_healthy_node_is_all_ok(trouble):
         ({"misses": "ap:9618"}, "node-ports", "cannot reach ap:9618", "TCP ap:9618"),
     ],
 )
-def test_what_a_pilot_would_lack_is_a_failure_with_its_cure(trouble, changes, name, what, fix):
+def test_what_a_pilot_would_lack_is_a_failure_with_a_fix(trouble, changes, name, what, fix):
     (finding,) = trouble(**changes)
     assert (finding.name, finding.verdict) == (name, Verdict.FAILED)
     assert what in finding.what
@@ -117,7 +117,7 @@ def test_in_a_pool_of_ones_own_little_scratch_is_a_warning(site):
     assert [each.verdict for each in found] == [Verdict.WARNING]
 
 
-def test_a_probe_that_broke_off_tells_its_last_words(site):
+def test_a_broken_probe_shows_its_last_line(site):
     log = "osgpilot: check node=n1\nbash: module: not found\n"
     (finding,) = node.findings(node.Said(log, "cpu", 999, 1001), site, 0)
     assert finding.verdict is Verdict.FAILED
@@ -126,7 +126,7 @@ def test_a_probe_that_broke_off_tells_its_last_words(site):
 
 
 @pytest.mark.parametrize(("clock", "skew_s"), [("999", 0), ("1001", 0), ("1061", 60), ("938", -60)])
-def test_a_clock_is_off_only_as_far_as_the_time_in_between_cannot_explain(clock, skew_s):
+def test_clock_skew_excludes_the_time_between_submission_and_reading(clock, skew_s):
     assert node.skew_s(said(clock=clock)) == skew_s
     assert node.skew_s(said(clock="soon")) is None
 
@@ -139,7 +139,7 @@ def test_only_failures_count_for_the_exit_status():
     assert as_data(fine)["counts"] == {"ok": 1, "warning": 1, "failed": 0, "not tested": 1}
 
 
-def test_our_errors_become_findings_with_their_own_cure():
+def test_our_errors_become_findings_with_their_own_fix():
     told = of_error("a", InputError("x is bad; do y; or z"), "never")
     assert (told.verdict, told.what, told.fix) == (Verdict.FAILED, "x is bad", "do y; or z")
     assert of_error("a", InputError("x is bad"), "do y").fix == "do y"
@@ -150,7 +150,7 @@ def context(tmp_path):
     return CheckContext(tmp_path / "none.yaml", state_folder=tmp_path / ".snakemake")
 
 
-def test_findings_come_in_the_order_of_the_table_whichever_is_first(tmp_path):
+def test_findings_keep_the_order_of_the_table(tmp_path):
     here = context(tmp_path)
 
     def slow(_):
@@ -174,7 +174,7 @@ def test_a_check_that_breaks_hides_no_other(tmp_path):
     assert "KeyError" in found[0].what
 
 
-def test_without_a_site_file_one_check_fails_and_those_that_need_it_say_so(tmp_path):
+def test_without_a_site_file_dependent_checks_are_skipped(tmp_path):
     here = context(tmp_path)
     found = list(examine_all(selected((), probe=True), here, lambda names: None))
     here.close()
@@ -189,7 +189,7 @@ def test_without_a_site_file_one_check_fails_and_those_that_need_it_say_so(tmp_p
     assert not (tmp_path / ".snakemake").exists()
 
 
-def test_a_question_is_asked_once_and_its_error_reported_by_its_owner():
+def test_a_question_is_asked_once_and_its_owner_reports_the_error():
     asked = []
 
     def ask():
@@ -262,7 +262,7 @@ def test_where_nothing_is_missing_the_mail_only_informs():
     assert "Could you" not in text
 
 
-def test_what_is_not_known_is_left_to_be_filled_in():
+def test_unknown_values_are_left_to_be_filled_in():
     assert "(GLIDEIN_Site" in mail.text(mail.Asker("alice"), frozenset({"token"}))
 
 

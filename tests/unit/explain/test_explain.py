@@ -244,7 +244,7 @@ def test_why_a_pilot_is_as_it_is(situation):
     assert step in found.next_step
 
 
-def test_an_idle_pilot_beside_waiting_jobs_is_a_question_about_the_jobs():
+def test_an_idle_pilot_beside_waiting_jobs_refers_to_the_jobs():
     (found,) = explain("7", run(pilot(), job()))
     assert "no job runs there, although jobs wait" in found.lines
     assert found.next_step == "osgpilot explain JOB shows what the pilot lacks for it"
@@ -265,13 +265,13 @@ def test_a_rule_is_explained_once_for_each_kind_of_trouble():
     assert kinds[0].lines[-1] == "and 2 more alike"
 
 
-def test_of_a_rule_without_trouble_the_longest_job_is_told():
+def test_a_rule_without_trouble_shows_its_longest_job():
     jobs = [job("running", key=str(n), job_id=f"1.{n}", for_s=n) for n in (5, 50)]
     _, longest = explain("map", run(*jobs))
     assert longest.lines[0].startswith("rule map (n=1) (HTCondor job 1.50): runs for 50 s")
 
 
-def test_without_a_name_everything_that_waits_is_explained_and_nothing_else():
+def test_without_a_name_only_what_waits_is_explained():
     known = run(
         pilot(**PENDING), pilot(name="osgpilot-r1-2", allocation="8", **PENDING),
         pilot(name="osgpilot-r1-3", allocation="9"), job(), job("running", key="2", rule="other"),
@@ -282,7 +282,7 @@ def test_without_a_name_everything_that_waits_is_explained_and_nothing_else():
     assert explain("", run(pilot(), job("done"))) == ()
 
 
-def test_a_job_is_found_by_its_output_and_by_the_number_snakemake_gave_it():
+def test_a_job_is_found_by_output_and_snakemake_number():
     known = run(job(names=("4", "out/1")))
     for name in ("4", "out/1", "12.3", "000001"):
         assert [each.subject for each in explain(name, known)] == ["rule map (n=1)"]

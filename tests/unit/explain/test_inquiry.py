@@ -46,7 +46,7 @@ def history(*more):
     ]  # fmt: skip
 
 
-def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
+def test_facts_combine_history_and_slurms_answer():
     story = fold(history())
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
     known = facts(story, Answers(rows), 100.0, alive=True)
@@ -58,14 +58,14 @@ def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
     assert known.jobs[0].names == ("4", "out/1")
 
 
-def test_silence_of_slurm_is_no_end_of_a_pilot_but_its_word_is():
+def test_only_an_answer_of_slurm_ends_a_pilot():
     story = fold(history())
     assert facts(story, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
     assert facts(story, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
 
 
-def test_a_plan_of_a_run_that_nobody_works_on_refuses_nothing():
+def test_a_dead_run_has_no_refusals():
     assert facts(fold(history()), Answers(), 100.0, alive=False).refusals == ()
 
 
@@ -77,7 +77,7 @@ def test_the_code_of_a_hold_comes_from_the_queue():
     assert (one.code, one.text) == (1, "via condor_hold")
 
 
-def test_the_command_reads_a_history_and_says_what_it_could_not_ask(tmp_path, monkeypatch):
+def test_explain_reports_services_without_an_answer(tmp_path, monkeypatch):
     folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
     folder.mkdir(parents=True)
     text = "".join(json.dumps(line) + "\n" for line in history())
@@ -141,7 +141,7 @@ def test_slurm_is_asked_where_the_run_has_its_pilots(far, tmp_path):
     assert far.calls("exit"), "the connection is closed"
 
 
-def test_where_slurm_cannot_be_reached_nothing_else_is_asked_in_its_place(far, tmp_path):
+def test_an_unreachable_slurm_has_no_substitute(far, tmp_path):
     far.denies(DENIED)
     (silent,) = ask_about_a_pilot(tmp_path)["unanswered"]
     assert "login" in silent
@@ -149,7 +149,7 @@ def test_where_slurm_cannot_be_reached_nothing_else_is_asked_in_its_place(far, t
     assert not (tmp_path / "asked-here").exists()
 
 
-def test_holds_are_asked_for_at_the_runs_own_access_point(tmp_path):
+def test_holds_come_from_the_runs_own_access_point(tmp_path):
     """The queue of this host knows nothing of a run whose jobs are at that of another one."""
     folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
     folder.mkdir(parents=True)
