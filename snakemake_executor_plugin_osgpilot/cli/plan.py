@@ -64,7 +64,7 @@ def _show(found: Preview, *, scripts: bool) -> None:
     for decision in found.routes:
         echo(fitted(str(decision), then="    "))
     if not found.routes:
-        echo("no job has to run anywhere but here")
+        echo("no job has to leave this machine")
     for project in found.projects:
         echo()
         _show_project(project)
@@ -73,13 +73,12 @@ def _show(found: Preview, *, scripts: bool) -> None:
 
 
 def _show_project(project: ProjectPreview) -> None:
-
     echo(
         f"project {project.project}: {project.waiting:,} job(s) can start at once, "
         f"{project.to_come:,} follow them"
     )
     if project.starts:
-        echo(fitted(project.starts[0].reason, "pilots to start, for there is ", "    "))
+        echo(fitted(project.starts[0].reason, "pilots to start: there is ", "    "))
         # in a file or a pipe, rows must not be broken
         terminal(width=None if sys.stdout.isatty() else 200).print(_starts(project))
     for line in _remarks(project):
@@ -93,7 +92,7 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for unfit in project.unfit:
         yield f"no pilot can run some jobs: {unfit.reason}"
     for refusal in project.refusals:
-        yield f"{refusal.count} more pilot(s) would be of use: {refusal.reason}"
+        yield f"{refusal.count} more pilot(s) would help: {refusal.reason}"
     if project.starts:
         yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
@@ -116,7 +115,7 @@ def _coming(expected: Coming) -> str:
     """Return the source of the lead times expected of pilots."""
     boot = f"boot {duration(expected.boot_s)}"
     if not expected.pilots:
-        text = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
+        text = f"{boot}: assumed, as no earlier run in this folder had such a pilot ready"
         if expected.unsaid:
             text += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
         return text

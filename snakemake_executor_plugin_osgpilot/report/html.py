@@ -35,7 +35,7 @@ TICKS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 
 TICKS_MAX = 10
 
 KINDS = (
-    ("useful", "in jobs that ended well or still run"),
+    ("useful", "in jobs that succeeded or still run"),
     ("failed", "in jobs that failed or were interrupted"),
     ("boot", "before a pilot was of use"),
     (

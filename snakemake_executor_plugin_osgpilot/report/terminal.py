@@ -43,10 +43,10 @@ def _head(view: View) -> RenderableType:
     total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
     state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
     lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
-    lives = f", life {view.lives}" if view.lives > 1 else ""
+    sessions = f", session {view.lives}" if view.lives > 1 else ""
     title = Text.assemble(
         (f"run {one_line(view.run)}", "bold"), f", project {one_line(view.project)}: ",
-        (view.state, state), f"{lasted}{lives}",
+        (view.state, state), f"{lasted}{sessions}",
     )  # fmt: skip
     grid = Table.grid(padding=(0, 2))
     done = Text(f"{jobs.done} of {total} jobs done")
@@ -170,7 +170,7 @@ def _failures(view: View) -> Iterable[Text]:
     for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
-        again = "; tried again" if failure.retried else ""
+        again = "; retried" if failure.retried else ""
         yield _timed(failure.at_s, f"{failure.rule}{label}: {first}{again}")
 
 

@@ -1,4 +1,4 @@
-"""How long pilots took to come in earlier runs, and what a plan makes of it."""
+"""Lead times of pilots in earlier runs, and their use by a plan."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_one_line_names_the_source_of_lead_times():
     )
     assumed = _coming(coming(Estimates(), [OFFER.name], None))
     assert assumed.startswith(
-        "boot 3 min: assumed, for no run in this folder has seen such a pilot"
+        "boot 3 min: assumed, as no earlier run in this folder had such a pilot ready"
     )
     assert assumed.endswith(f"so is the wait in the queue of {OFFER.name}")
 

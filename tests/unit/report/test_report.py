@@ -237,7 +237,7 @@ def test_marks_of_time_are_round_and_few():
 
 def test_the_page_of_a_new_run_says_so():
     run = story()
-    assert "No job has ended well so far." in page(run, seen(run))
+    assert "No job has succeeded so far." in page(run, seen(run))
 
 
 def test_text_of_a_workflow_is_never_markup():
