@@ -15,7 +15,7 @@ DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """What a job gets whose rule says nothing; the OSPool's own defaults."""
 
 KINDS = ("auto", "direct", "snakemake")
-"""How a rule's jobs can run, see `payload.prepare`."""
+"""How a rule's jobs can run, see `preparer`."""
 
 HINT, PROJECT, SHARING = "ospool", "osg_project", "osgpilot_pilot_sharing"
 PARTITION, PILOT_CORES = "osgpilot_partition", "osgpilot_pilot_cores"

@@ -1,4 +1,4 @@
-"""What a job, a node or a file name says reaches a terminal, a program or a page as mere text."""
+"""Text from jobs, nodes and file names reaches terminal, programs and page only as text."""
 
 import ast
 import json

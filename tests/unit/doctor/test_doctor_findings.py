@@ -1,4 +1,4 @@
-"""What checks found and what is said of it; that they find what is broken is tested on the pool."""
+"""Findings and their output; the checks themselves are tested on the pool."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Test jobs of the doctor: whatever happens to them, none stays in Slurm."""
+"""Probe jobs of the doctor: in all cases, none stays in Slurm."""
 
 from pathlib import Path
 

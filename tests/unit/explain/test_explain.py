@@ -1,4 +1,4 @@
-"""Situations and the words for them: why something waits, is held, slow or refused."""
+"""Explanations by situation: why something waits, is held, slow or refused."""
 
 import pytest
 

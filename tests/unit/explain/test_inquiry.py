@@ -1,4 +1,4 @@
-"""What `osgpilot explain` is told by a run's history, by Slurm and by the queue."""
+"""Facts that `osgpilot explain` gathers from history, Slurm and the queue."""
 
 import json
 import sys

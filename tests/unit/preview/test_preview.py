@@ -1,4 +1,4 @@
-"""What is told of a run before it is begun: starts one after the other, and bounds."""
+"""The preview of a run: starts of pilots, and bounds."""
 
 import json
 from collections import Counter

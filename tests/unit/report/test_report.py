@@ -1,4 +1,4 @@
-"""What is made of a run's history: numbers, drawings, words; how it looks is for tests/browser."""
+"""Numbers, drawings and texts from a run's history; tests/browser checks the looks."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The image with Snakemake for real sites: what is asked of Apptainer, and when anew."""
+"""The image with Snakemake for real sites: calls of Apptainer, and caching."""
 
 from pathlib import Path
 
