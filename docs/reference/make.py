@@ -39,8 +39,8 @@ def settings() -> str:
     return (
         f"# Settings\n\n{MADE}"
         "Each is an option of `snakemake` (`--osgpilot-…`), a key of a profile (the same without\n"
-        "`--`), and an environment variable. What is said on the command line counts before the\n"
-        "environment, and that before a profile. A list has commas between its values; in a\n"
+        "`--`), and an environment variable. The command line takes precedence over the\n"
+        "environment, and that over a profile. A list has commas between its values; in a\n"
         "profile it may be a YAML list. A value that is not allowed is refused at the start, with\n"
         "what is. What rules may say is in\n"
         "[resources.md](resources.md).\n\n"
@@ -49,17 +49,17 @@ def settings() -> str:
 
 
 def _setting(field: dataclasses.Field[Any]) -> str:
-    told = field.metadata
+    meta = field.metadata
     key = "osgpilot-" + field.name.replace("_", "-")
     kinds = get_args(field.type) or (field.type,)
     lines = [
         f"## `{key}`\n",
-        told["help"] + "\n",
-        f"* on the command line: `--{key} {told['metavar']}`",
+        meta["help"] + "\n",
+        f"* on the command line: `--{key} {meta['metavar']}`",
         f"* in the environment: `SNAKEMAKE_OSGPILOT_{field.name.upper()}`",
     ]
-    if "choices" in told:
-        lines.append(f"* one of {', '.join(f'`{choice}`' for choice in told['choices'])}")
+    if "choices" in meta:
+        lines.append(f"* one of {', '.join(f'`{choice}`' for choice in meta['choices'])}")
     elif kinds[0] in (int, float):
         lines.append(f"* {'a whole number' if kinds[0] is int else 'a number'}")
     return "\n".join(lines) + "\n"
@@ -76,7 +76,7 @@ def resources() -> str:
         "A rule says these itself (`resources:`, `threads:`); a profile does for one rule with\n"
         "`set-resources` and `set-threads`, for all with `default-resources`. A value that is\n"
         "not allowed is refused before anything is submitted, and so is a name that begins with\n"
-        "`osgpilot_` and is not here. What follows from them is told in\n"
+        "`osgpilot_` and is not here. Their effects are described in\n"
         "[further.md](../further.md#resources-of-rules).\n\n"
         "| resource | meaning | values | if the rule does not say |\n| --- | --- | --- | --- |\n"
         + rows
@@ -113,7 +113,7 @@ def site_file() -> str:
         f"# The site file\n\n{MADE}"
         f"{schema['description']} `osgpilot site init` writes one, `osgpilot site check` compares\n"
         "one with the cluster, and `osgpilot site schema` prints the JSON Schema from which this\n"
-        "page is made. What the parts are for is told in\n"
+        "page is made. The parts are described in\n"
         "[further.md](../further.md#the-site-file).\n\n"
         "| key | meaning | values | default |\n| --- | --- | --- | --- |\n"
         + "".join(_keys(schema, ""))
@@ -122,28 +122,28 @@ def site_file() -> str:
 
 def _keys(schema: dict[str, Any], before: str) -> Iterator[str]:
     required = schema.get("required", ())
-    for name, told in schema["properties"].items():
-        default = "required" if name in required else _value(told.get("default"))
-        meaning = told["description"].replace("|", "\\|")
-        yield f"| `{before}{name}` | {meaning} | {_values(told)} | {default} |\n"
-        if "properties" in told:
-            yield from _keys(told, f"{before}{name}.")
-        elif "properties" in told.get("items", {}):
-            yield from _keys(told["items"], f"{before}{name}[].")
+    for name, spec in schema["properties"].items():
+        default = "required" if name in required else _value(spec.get("default"))
+        meaning = spec["description"].replace("|", "\\|")
+        yield f"| `{before}{name}` | {meaning} | {_values(spec)} | {default} |\n"
+        if "properties" in spec:
+            yield from _keys(spec, f"{before}{name}.")
+        elif "properties" in spec.get("items", {}):
+            yield from _keys(spec["items"], f"{before}{name}[].")
 
 
 def _value(default: object) -> str:
     return "" if default is None else f"`{json.dumps(default)}`"
 
 
-def _values(told: dict[str, Any]) -> str:
+def _values(spec: dict[str, Any]) -> str:
     kind = {
         "string": "text", "integer": "whole number", "number": "number", "boolean": "true or false",
         "array": "list", "object": "keys and values",
-    }[told["type"]]  # fmt: skip
-    if "minimum" in told:
-        top = f" to {told['maximum']}" if "maximum" in told else " or more"
-        return f"{kind}, {told['minimum']}{top}"
+    }[spec["type"]]  # fmt: skip
+    if "minimum" in spec:
+        top = f" to {spec['maximum']}" if "maximum" in spec else " or more"
+        return f"{kind}, {spec['minimum']}{top}"
     return kind
 
 

@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     help="Look where runs with this site file have their jobs and pilots, too.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
-@click.option("--json", "as_json", is_flag=True, help="For programs; removes only with --yes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; removes only with --yes.")
 def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool) -> None:
     """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
 
     Looks at the access point and the Slurm of this host, and at those that journals in the working
-    folder and the site file name. Runs that go on, and whatever belongs to others, are not touched.
+    folder and the site file name. Live runs, and whatever belongs to others, are not touched.
 
     \b
-    osgpilot cleanup                   shows it, and asks
-    osgpilot cleanup --yes --dir .     removes it, of runs in this folder; detached ones, too
+    osgpilot cleanup                  show it, and ask before removing it
+    osgpilot cleanup --yes --dir .    remove what runs in this folder left, detached ones included
     """
     from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
     from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
@@ -62,14 +62,14 @@ def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bo
 
 
 def _cleanup_as_json(cleaner: Cleaner, *, yes: bool) -> None:
-    told, failed = [], []
+    rows, failed = [], []
     for each in cleaner.find():
         may_go = each.may_go(named=cleaner.workdir is not None)
         goes = yes and may_go
         if goes and (why := _removed(cleaner, each, partial(echo, err=True))):
             failed.append(why)
             goes = False
-        told.append(
+        rows.append(
             {
                 "run": each.run,
                 "fate": each.status.value,
@@ -82,36 +82,37 @@ def _cleanup_as_json(cleaner: Cleaner, *, yes: bool) -> None:
                 "why": each.why,
             }
         )
-    echo_json(told)
+    echo_json(rows)
     _end(failed)
 
 
 def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
-
     found = cleaner.find()
-    doomed = [each for each in found if each.may_go(named=cleaner.workdir is not None)]
+    removable = [each for each in found if each.may_go(named=cleaner.workdir is not None)]
     if not found:
         echo("nothing is left of any run")
         return
-    echo("what is left of runs, and what would be removed")
-    # as wide as it has to be in a file or a pipe
-    terminal(width=None if sys.stdout.isatty() else 300).print(_table(found, doomed))
+    echo("what runs have left, and what would be removed")
+    # in a file or a pipe, rows must not be broken
+    terminal(width=None if sys.stdout.isatty() else 300).print(_table(found, removable))
     for each in found:
         if each.why:
             echo(f"run {each.run}: {each.why}")
-    if not doomed:
+    if not removable:
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise InputError("nothing was removed; say --yes to remove what is marked")
+            raise InputError("nothing was removed; use --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
-    failed = [why for each in doomed if (why := _removed(cleaner, each, echo))]
-    echo(f"removed what {len(doomed) - len(failed)} run(s) had left")
+    failed = [why for each in removable if (why := _removed(cleaner, each, echo))]
+    echo(f"removed what {len(removable) - len(failed)} run(s) had left")
     _end(failed)
 
 
 def _removed(cleaner: Cleaner, what: Leftovers, say: Callable[[str], None]) -> str:
-    """Remove what a run left; return why that failed. The other runs are not to suffer."""
+    """Remove what a run left; return why that failed, so that the other runs are removed all the
+    same.
+    """
     try:
         cleaner.remove(what, say)
     except (OsgpilotError, OSError) as error:
@@ -125,7 +126,7 @@ def _end(failed: list[str]) -> None:
 
 
 def _place(site_file: Path) -> Place:
-    """Return where runs with this site file are."""
+    """Return where runs with this site file have their jobs and pilots."""
     from snakemake_executor_plugin_osgpilot.config.site import load
     from snakemake_executor_plugin_osgpilot.htcondor.factory import place_of
 
@@ -133,19 +134,19 @@ def _place(site_file: Path) -> Place:
     return place_of(site, site.access_point)
 
 
-def _table(found: list[Leftovers], doomed: list[Leftovers]) -> Table:
+def _table(found: list[Leftovers], removable: list[Leftovers]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "how it stands", "jobs", "pilots", "MB", "remove", "where", "folder"):
+    for name in ("run", "state", "jobs", "pilots", "MB", "remove", "where", "folder"):
         right = name in ("jobs", "pilots", "MB")
         table.add_column(
             name, justify="right" if right else "left", no_wrap=name == "run", overflow="fold"
         )
     for each in found:
         numbers = (str(each.job_count), str(each.pilot_count), f"{each.size_bytes / 1e6:.1f}")
-        mark = "yes" if each in doomed else "no"
+        mark = "yes" if each in removable else "no"
         hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
         where = ", ".join(host or "here" for host in hosts)
         table.add_row(each.run, each.status.value, *numbers, mark, where, _short(each.folder))
@@ -153,7 +154,7 @@ def _table(found: list[Leftovers], doomed: list[Leftovers]) -> Table:
 
 
 def _short(folder: str) -> str:
-    """Return the working folder in which a run was begun: the rest is its name."""
+    """Return the working folder of a run, from its own folder below it."""
     path = folder.partition("/.snakemake/")[0]
     home = str(Path.home())
     return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path

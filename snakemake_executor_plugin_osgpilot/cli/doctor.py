@@ -1,4 +1,4 @@
-"""`osgpilot doctor`: is everything there that a run needs?"""
+"""`osgpilot doctor`: check every prerequisite of a run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.doctor.context import World
+    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
     from snakemake_executor_plugin_osgpilot.doctor.findings import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
 
-@click.command(short_help="Test all that a run needs, for real.")
+@click.command(short_help="Check all prerequisites of a run, with a test job.")
 @click.option(
     "--site",
     "site_file",
     type=click.Path(path_type=Path),
     default="site.yaml",
     show_default=True,
-    help="Site file to test.",
+    help="Site file to check.",
 )
 @click.option("--project", help="In place of $OSG_PROJECT_NAME and of the site file's.")
 @click.option("--access-point", help="In place of the site file's: a schedd's name, or `local`.")
@@ -41,7 +41,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "c
     default=".",
     help="Working folder of the workflow.  [default: the current one]",
 )
-@click.option("--only", multiple=True, metavar="CHECK", help="One check; may be repeated.")
+@click.option(
+    "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated."
+)
 @click.option("--no-probe", is_flag=True, help="Submit no test job to Slurm.")
 @click.option(
     "--probe-wait",
@@ -51,12 +53,12 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "c
     show_default=True,
     help="Seconds that the test job may wait in Slurm's queue.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--list", "listing", is_flag=True, help="Show the checks and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--list", "listing", is_flag=True, help="List the checks and exit.")
 @click.option("--mail", is_flag=True, help="Print a mail to the OSG: token, project. No probe.")
 @click.pass_context
-def doctor(context: click.Context, /, **given: Any) -> None:
-    """Test all that a run needs, for real; one line each, with the cure for what fails.
+def doctor(command: click.Context, /, **given: Any) -> None:
+    """Check all prerequisites of a run; one line each, with a fix for what fails.
 
     The check `node` submits a job of one core and two minutes to each partition of the site file
     and looks at the node from there; it is cancelled if it does not start in time.
@@ -79,24 +81,24 @@ def doctor(context: click.Context, /, **given: Any) -> None:
         checks = selected(only, probe=not given["no_probe"])
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    world = _world(given)
+    context = _context(given)
     try:
         with _ending_on_signals():
             if given["mail"]:
-                _print_mail(world, checks)
+                _print_mail(context, checks)
                 return
-            found = _as_json(checks, world) if given["as_json"] else _as_lines(checks, world)
+            found = _as_json(checks, context) if given["as_json"] else _as_lines(checks, context)
     except KeyboardInterrupt:
-        context.exit(130)
+        command.exit(130)
     finally:
-        world.close()
-    context.exit(exit_status(found))
+        context.close()
+    command.exit(exit_status(found))
 
 
-def _world(given: dict[str, Any]) -> World:
-    from snakemake_executor_plugin_osgpilot.doctor.context import World
+def _context(given: dict[str, Any]) -> CheckContext:
+    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 
-    return World(
+    return CheckContext(
         given["site_file"],
         given["project"],
         given["access_point"],
@@ -107,7 +109,7 @@ def _world(given: dict[str, Any]) -> World:
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Have TERM and HUP end us as Ctrl-C does, so that the test job is cancelled."""
+    """Let TERM and HUP interrupt like Ctrl-C, so that the test job is cancelled."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -122,16 +124,16 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _as_json(checks: Sequence[Any], world: World) -> list[Finding]:
+def _as_json(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
     from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
     from snakemake_executor_plugin_osgpilot.doctor.findings import as_data
 
-    found = list(examine_all(checks, world, lambda names: None))
+    found = list(examine_all(checks, context, lambda names: None))
     echo_json(as_data(found))
     return found
 
 
-def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
+def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
     from rich.text import Text
 
     from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
@@ -140,41 +142,41 @@ def _as_lines(checks: Sequence[Any], world: World) -> list[Finding]:
     console, found = terminal(), []
     with console.status("") as line:
         for finding in examine_all(
-            checks, world, lambda names: line.update(f"testing {', '.join(names)}")
+            checks, context, lambda names: line.update(f"testing {', '.join(names)}")
         ):
             found.append(finding)
             lines = fitted(str(finding), f"{finding.verdict:<10} ", " " * 11)
-            told = Text(lines)
-            told.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
-            console.print(told, soft_wrap=True)
+            text = Text(lines)
+            text.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
+            console.print(text, soft_wrap=True)
     echo(summary(found))
     return found
 
 
-def _print_mail(world: World, checks: Sequence[Any]) -> None:
+def _print_mail(context: CheckContext, checks: Sequence[Any]) -> None:
     from snakemake_executor_plugin_osgpilot.doctor import mail
     from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
 
-    found = list(examine_all(checks, world, lambda names: None))
+    found = list(examine_all(checks, context, lambda names: None))
     for finding in found:
         echo(f"{finding.verdict:<10} {finding}", err=True)
     sys.stderr.flush()
-    echo(mail.text(_asker(world), mail.missing(found)), nl=False)
+    echo(mail.text(_asker(context), mail.missing(found)), nl=False)
 
 
-def _asker(world: World) -> Any:
+def _asker(context: CheckContext) -> Any:
     from snakemake_executor_plugin_osgpilot.doctor.context import Skipped
     from snakemake_executor_plugin_osgpilot.doctor.mail import Asker
 
     known: dict[str, str] = {}
     try:
-        known |= {"site": world.site().site, "resource": world.site().resource}
-        known["project"] = world.project()
+        known |= {"site": context.site().site, "resource": context.site().resource}
+        known["project"] = context.project()
     except Skipped:
         pass
     try:
-        facts = world.facts()
-        nodes = {n.name for p in world.site().partitions for n in facts.nodes_of(p.name)}
+        facts = context.facts()
+        nodes = {n.name for p in context.site().partitions for n in facts.nodes_of(p.name)}
         cores = sum(node.cores for node in facts.nodes if node.name in nodes)
         known |= {"cluster": facts.name, "size": f"{len(nodes)} nodes, {cores} cores in reach"}
     except Skipped:

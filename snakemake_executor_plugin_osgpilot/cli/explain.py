@@ -1,4 +1,4 @@
-"""`osgpilot explain`: why something waits, is held, slow, or refused."""
+"""`osgpilot explain`: why something waits, is held, runs slowly, or was refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError,
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.explain.facts import Explanation
-    from snakemake_executor_plugin_osgpilot.explain.gather import Heard
+    from snakemake_executor_plugin_osgpilot.explain.gather import Answers
     from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
     from snakemake_executor_plugin_osgpilot.journal.location import Place
     from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-@click.command(short_help="Tell why something waits, is held, slow or refused.")
+@click.command(short_help="Explain why something waits, is held, slow or refused.")
 @with_run
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("what", required=False, default="", metavar="[JOB|RULE|PILOT]")
 def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
-    """Tell why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
+    """Explain why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
 
     Without a name, everything that waits is explained. A job is named by HTCondor's id (12.3), by
-    Snakemake's number of it or by an output file, a pilot by its name or its Slurm job id. Works
-    while Snakemake runs and afterwards. Reads what the run wrote, and asks the Slurm and the access
-    point of the run once each, where that can tell more.
+    Snakemake's number or by an output file, a pilot by its name or its Slurm job id. Works
+    while Snakemake runs and afterwards. Reads what the run wrote, and queries the run's Slurm and
+    access point once each where they know more.
 
     \b
     osgpilot explain                  all that waits
@@ -53,22 +53,22 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     watched = Watched(find(workdir, run))
     story = watched.look()
     known = facts(story, _ask(story), time.time(), alive=watched.is_alive())
-    told = explained(what, known)
-    if what and not told:
+    found = explained(what, known)
+    if what and not found:
         raise InputError(
             f"run {watched.folder.name} has no rule, job or pilot {what!r} so far: a rule is known "
             "from its first job that is ready; `osgpilot status` shows what there is"
         )
     if as_json:
-        found = [asdict(each) for each in told]
-        echo_json({"explanations": found, "unanswered": known.unanswered})
+        listed = [asdict(each) for each in found]
+        echo_json({"explanations": listed, "unanswered": known.unanswered})
         return
-    _show(told, known.unanswered)
+    _show(found, known.unanswered)
 
 
-def _ask(story: Story) -> Heard:
-    """Ask Slurm about pilots and the access point about holds, where there are any."""
-    from snakemake_executor_plugin_osgpilot.explain.gather import Heard, place_of
+def _ask(story: Story) -> Answers:
+    """Query Slurm about pilots and the access point about holds, where there are any."""
+    from snakemake_executor_plugin_osgpilot.explain.gather import Answers, place_of
 
     place, silent = place_of(story.life.get("place")), list[str]()
     rows = holds = None
@@ -76,11 +76,11 @@ def _ask(story: Story) -> Heard:
         rows = _answer(lambda: _rows(place), silent)
     if any(job.state == "held" for job in story.jobs.values()):
         holds = _answer(lambda: _holds(place, story), silent)
-    return Heard(rows, holds, tuple(silent))
+    return Answers(rows, holds, tuple(silent))
 
 
 def _rows(place: Place) -> dict[str, Row]:
-    """Return the pilots that the run's Slurm shows."""
+    """Return the run's pilots in Slurm's queue."""
     from snakemake_executor_plugin_osgpilot.run.endpoints import slurm_of
 
     host, slurm = slurm_of(place.ssh)
@@ -91,11 +91,13 @@ def _rows(place: Place) -> dict[str, Row]:
 
 
 def _holds(place: Place, story: Story) -> dict[str, Event]:
-    """Return why jobs of the run are held, as its access point tells."""
+    """Return why jobs of the run are held, from its access point."""
     from snakemake_executor_plugin_osgpilot.run.endpoints import access_point_of
 
     if not place.schedd and place.host not in ("", os.uname().nodename):
-        raise OutcomeUnknownError(f"holds are told on {place.host} alone, the run's access point")
+        raise OutcomeUnknownError(
+            f"holds can be queried only on {place.host}, the run's access point"
+        )
     owner, run = story.life.get("owner", ""), story.life.get("run", "")
     access_point = access_point_of(place.queue, owner, run)
     try:
@@ -112,12 +114,12 @@ def _answer(ask: Callable[[], _Answer], silent: list[str]) -> _Answer | None:
         return None
 
 
-def _show(told: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
+def _show(found: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
     for text in unanswered:
         echo(f"note: {text}", err=True)
-    if not told:
+    if not found:
         echo("nothing waits: no job, and no pilot")
-    for number, each in enumerate(told):
+    for number, each in enumerate(found):
         if number:
             echo()
         head, *rest = each.lines

@@ -1,4 +1,4 @@
-"""Entry point of `osgpilot`: collects the subcommands, turns our errors into one line."""
+"""Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
 import click
 
@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.cli import simulate
 class OneLineErrors(click.Group):
     """Shows an `OsgpilotError` as one line on standard error and exits with status 1.
 
-    Commands are listed in the order in which they were added: that of their use.
+    Commands are listed in the order in which they are used.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -39,19 +39,19 @@ def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow.
 
     \b
-    osgpilot site init      a site file from what Slurm tells
-    osgpilot doctor         is everything there that a run needs?
-    osgpilot plan           what would `snakemake` do?
+    osgpilot site init      write a site file from what Slurm reports
+    osgpilot doctor         check all prerequisites of a run
+    osgpilot plan           show what `snakemake` would do
     snakemake               the run itself, with `executor: osgpilot` in a profile
-    osgpilot status         how far is it?
+    osgpilot status         how far is the run?
     osgpilot explain        why does it wait?
     osgpilot report         where did the core-hours go?
 
     \b
-    Exit status: 0  done
-                 1  one line says why not
+    Exit status: 0  success
+                 1  an error, explained in one line
                  2  wrong usage
-    `doctor`, `status` and `site check` tell more by it: see their --help.
+    `doctor`, `status` and `site check` have more: see their --help.
     """
 
 

@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Tell what a run would do, without doing it.",
+    short_help="Show what a run would do, without doing it.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs; with all scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all scripts.")
 @click.option(
     "--scripts", is_flag=True, help="Show the sbatch calls, the pilot's script and files, and the "
     "submit description of one job of each kind, too."
 )  # fmt: skip
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SNAKEMAKE ARGUMENTS]...")
 def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
-    """Tell what `snakemake ARGUMENTS` would do, without doing it.
+    """Show what `snakemake ARGUMENTS` would do, without doing it.
 
-    Give the arguments of the run, profiles included; they are read by Snakemake itself. Our own
-    options come first. Told are: where each rule goes and why, the pilots that would be started,
-    what Slurm says to them and when they would be there, and a range of time and core-hours. What
-    jobs and pilots took in earlier runs in this folder counts. Nothing is submitted and nothing is
-    left behind. What is wrong is found as at the start of a run; then the exit status is 1.
+    Give the arguments of the run, profiles included; Snakemake itself parses them. Options of this
+    command come first. The output has: where each rule goes and why, the pilots that would be
+    started, Slurm's verdict on them and when they would start, and a range of time and core-hours.
+    Estimates come from earlier runs in this folder. Nothing is submitted and nothing is left
+    behind. Errors are found as at the start of a run; then the exit status is 1.
 
     \b
     osgpilot plan                        with what the workflow's profile says
@@ -64,7 +64,7 @@ def _show(found: Preview, *, scripts: bool) -> None:
     for decision in found.routes:
         echo(fitted(str(decision), then="    "))
     if not found.routes:
-        echo("no job has to run anywhere but here")
+        echo("no job has to leave this machine")
     for project in found.projects:
         echo()
         _show_project(project)
@@ -73,14 +73,13 @@ def _show(found: Preview, *, scripts: bool) -> None:
 
 
 def _show_project(project: ProjectPreview) -> None:
-
     echo(
         f"project {project.project}: {project.waiting:,} job(s) can start at once, "
         f"{project.to_come:,} follow them"
     )
     if project.starts:
-        echo(fitted(project.starts[0].reason, "pilots to start, for there is ", "    "))
-        # as wide as it has to be in a file or a pipe
+        echo(fitted(project.starts[0].reason, "pilots to start: there is ", "    "))
+        # in a file or a pipe, rows must not be broken
         terminal(width=None if sys.stdout.isatty() else 200).print(_starts(project))
     for line in _remarks(project):
         echo(fitted(line, then="    "))
@@ -93,7 +92,7 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for unfit in project.unfit:
         yield f"no pilot can run some jobs: {unfit.reason}"
     for refusal in project.refusals:
-        yield f"{refusal.count} more pilot(s) would be of use: {refusal.reason}"
+        yield f"{refusal.count} more pilot(s) would help: {refusal.reason}"
     if project.starts:
         yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
@@ -113,13 +112,13 @@ def _span(low: str, high: str) -> str:
 
 
 def _coming(expected: Coming) -> str:
-    """Return where the times come from that pilots are expected to take."""
+    """Return the source of the lead times expected of pilots."""
     boot = f"boot {duration(expected.boot_s)}"
     if not expected.pilots:
-        told = f"{boot}: assumed, for no run in this folder has seen such a pilot come up"
+        text = f"{boot}: assumed, as no earlier run in this folder had such a pilot ready"
         if expected.unsaid:
-            told += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
-        return told
+            text += f"; so is the wait in the queue of {', '.join(expected.unsaid)}"
+        return text
     if expected.match_s is not None:
         boot += f", first job {duration(expected.match_s)} later"
     day = time.strftime("%Y-%m-%d", time.localtime(expected.begun_s))

@@ -22,11 +22,11 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
     show_default=True,
     help="The page to write.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print where the page is as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the path of the page as JSON.")
 def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     """Write a page on a run: pilots and jobs over time, waste, what rules took, cost, failures.
 
-    It is one file that needs no network. Works while the run goes on and afterwards.
+    It is one file that needs no network. The run may be live or ended.
 
     \b
     osgpilot report                             the run written last in this folder
@@ -45,8 +45,8 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
         part.replace(out)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error}") from error
-    told = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
+    written = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
     if as_json:
-        echo_json(told, indent=None)
+        echo_json(written, indent=None)
     else:
         echo(f"the report of run {seen.run} is in {out}")

@@ -1,4 +1,4 @@
-"""`osgpilot runtime`: the image with Snakemake for rules that need it where they run."""
+"""`osgpilot runtime`: the image with Snakemake for rules that need it on the execution point."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def runtime() -> None:
     help="Copy the image to this file.  [default: it stays in the cache folder]",
 )
 def build(base: str | None, output: Path | None) -> None:
-    """Make an image with the very version of Snakemake that is installed here.
+    """Build an image with the version of Snakemake that is installed here.
 
     Storage plugins that are installed here are in it, too. Needs Apptainer and the network. Prints
-    the file's name, for --osgpilot-runtime-image. An image that was made once is kept in the cache
-    folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot); to make it anew, remove it there.
+    the file's name, for --osgpilot-runtime-image. A built image is kept in the cache
+    folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot); remove it there to rebuild it.
     """
     from snakemake_executor_plugin_osgpilot.runtime_image.build import make
     from snakemake_executor_plugin_osgpilot.runtime_image.definition import default_base

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_osgpilot.config.site_template import Answers
-    from snakemake_executor_plugin_osgpilot.doctor.context import World
+    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
     from snakemake_executor_plugin_osgpilot.slurm.host import Host
 
 FileArgument = click.Path(dir_okay=False, path_type=Path)
@@ -25,9 +25,9 @@ def site() -> None:
     """The site file: the cluster where pilots run.
 
     \b
-    osgpilot site init      writes one from what Slurm tells
-    osgpilot site check     compares one with the cluster
-    osgpilot site schema    prints what may be in it, for editors
+    osgpilot site init      write one from what Slurm reports
+    osgpilot site check     compare one with the cluster
+    osgpilot site schema    print the JSON Schema, for editors
     """
 
 
@@ -50,10 +50,10 @@ def site() -> None:
 @click.option("--access-point", default="", help="Schedd's name, if it is on another host.")
 @click.option("--central-manager", default="", help="host:port; leave out for the OSPool.")
 def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> None:
-    """Write a site file from what Slurm tells: partitions, limits, accounts, nodes.
+    """Write a site file from what Slurm reports: partitions, limits, accounts, nodes.
 
-    What Slurm cannot know is asked for on a terminal, where no option says it, and is left as a
-    comment elsewhere. Nothing is submitted.
+    On a terminal, asks for what Slurm cannot know and no option gives; elsewhere leaves it as a
+    comment. Nothing is submitted.
 
     \b
     osgpilot site init                    asks what Slurm cannot know
@@ -109,8 +109,8 @@ def _draft(host: Host, answers: Answers) -> str:
             suggested["account"] = cluster.accounts[0]
         for name, default in suggested.items():
             if not getattr(answers, name):
-                told = click.prompt(_QUESTIONS[name], default=default, show_default=bool(default))
-                answers = replace(answers, **{name: told})
+                answer = click.prompt(_QUESTIONS[name], default=default, show_default=bool(default))
+                answers = replace(answers, **{name: answer})
     return draft.text(cluster, answers, str(schema_path()), cluster.scratch)
 
 
@@ -140,15 +140,15 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
                  1  there is a problem
     """
     from snakemake_executor_plugin_osgpilot.config.site import all_complaints
-    from snakemake_executor_plugin_osgpilot.doctor.context import World
+    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 
     complaints = all_complaints(file)
     if not complaints and not offline:
-        world = World(file)
+        checked = CheckContext(file)
         try:
-            complaints = _against_cluster(world)
+            complaints = _against_cluster(checked)
         finally:
-            world.close()
+            context.close()
     for complaint in complaints:
         echo(fitted(complaint, then="    "))
     if complaints:
@@ -156,22 +156,22 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))
 
 
-def _against_cluster(world: World) -> list[str]:
+def _against_cluster(context: CheckContext) -> list[str]:
     from snakemake_executor_plugin_osgpilot.config.site_check import problems
     from snakemake_executor_plugin_osgpilot.config.site_schema import line_of
     from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
     from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
 
-    file = world.site_file
-    found = problems(world.site.reported(), world.facts.reported())
+    file = context.site_file
+    found = problems(context.site.reported(), context.facts.reported())
     if found:
         return [f"site file {file}, line {line_of(file, p.keys)}: {p}" for p in found]
-    refused = [each for each in places.limits(world) if each.verdict is not Verdict.OK]
+    refused = [each for each in places.limits(context) if each.verdict is not Verdict.OK]
     return [f"site file {file}: {each.what}" for each in refused]
 
 
 @site.command()
-@click.option("--path", is_flag=True, help="Print where the schema is, not what it says.")
+@click.option("--path", is_flag=True, help="Print the path of the schema in place of its text.")
 def schema(path: bool) -> None:
     """Print the JSON Schema of site files (draft 2020-12).
 

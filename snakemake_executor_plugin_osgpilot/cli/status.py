@@ -1,4 +1,4 @@
-"""`osgpilot status`: how a run stands, from its history."""
+"""`osgpilot status`: the state of a run, from its history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 NewFile = click.Path(dir_okay=False, path_type=Path)
 
 FAILED, CUT_SHORT = 3, 4
-"""Exit statuses of the command, besides 0, and 1 and 2 for its own mistakes."""
+"""Exit statuses of the command, besides 0, and 1 and 2 for errors and wrong usage."""
 
 run_options = (
     click.option(
@@ -33,18 +33,20 @@ run_options = (
 
 
 def with_run(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which run is meant."""
+    """Add the options that select a run to a command."""
     for option in reversed(run_options):
         command = option(command)
     return command
 
 
-@click.command(short_help="Show how far a run is, or was.")
+@click.command(short_help="Show the state of a run, live or ended.")
 @with_run
-@click.option("--watch", is_flag=True, help="Go on showing it until the run is over.")
+@click.option("--watch", is_flag=True, help="Keep updating until the run is over.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
-              show_default=True, help="Seconds between two looks with --watch.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="For programs; with --watch a line a look.")
+              show_default=True, help="Seconds between updates with --watch.")  # fmt: skip
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON; with --watch, one line per update."
+)
 @click.option(
     "--prometheus",
     type=NewFile,
@@ -54,11 +56,11 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
 def status(
     workdir: Path, run: str, watch: bool, every_s: float, as_json: bool, prometheus: Path | None
 ) -> None:
-    """Show jobs, pilots, cores and decisions of a run, while it goes on or afterwards.
+    """Show jobs, pilots, cores and decisions of a run, live or ended.
 
-    Reads what the run wrote; asks neither Slurm nor HTCondor. The exit status is 0 while the run
-    goes on and when all of its jobs came to a good end, 3 if some failed or were cancelled, 4 if
-    Snakemake is gone without having ended the run, 1 if there is no run.
+    Reads what the run wrote; queries neither Slurm nor HTCondor. The exit status is 0 while the run
+    is live and when all of its jobs succeeded, 3 if some failed or were cancelled, 4 if
+    Snakemake died without ending the run, 1 if there is no run.
 
     \b
     osgpilot status                    once
@@ -84,17 +86,17 @@ def _look(watched: Watched) -> View:
     return view(story, time.time(), alive=watched.is_alive())
 
 
-def _follow(watched: Watched, tell: Callable[[View], None], watch: bool, every_s: float) -> View:
-    """Tell of a run once, or until it is over or the user has seen enough."""
+def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s: float) -> View:
+    """Show a run once, or with `--watch` until it is over or the user stops."""
     from snakemake_executor_plugin_osgpilot.report.summary import RunState
 
     seen = _look(watched)
-    tell(seen)
+    show(seen)
     with suppress(KeyboardInterrupt):
         while watch and seen.state is RunState.RUNNING:
             time.sleep(every_s)
             seen = _look(watched)
-            tell(seen)
+            show(seen)
     return seen
 
 
@@ -118,7 +120,7 @@ def _print(view: View, *, indent: bool) -> None:
 
 
 def _write(path: Path, view: View) -> None:
-    """Replace the file in one step: who reads it never sees half of it."""
+    """Replace the file atomically: readers never see half of it."""
     from snakemake_executor_plugin_osgpilot.errors import InputError
     from snakemake_executor_plugin_osgpilot.report.prometheus import text
 

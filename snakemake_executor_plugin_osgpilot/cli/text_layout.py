@@ -1,4 +1,4 @@
-"""Lines for people who look at a terminal, and for programs that read them."""
+"""Line breaking for terminals; unbroken lines for programs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _STAYS = "\N{NO-BREAK SPACE}"
 
 
 def fitted(text: str, first: str = "", then: str = "") -> str:
-    """Return `first` and `text`, broken at words where a terminal is too narrow for it.
+    """Return `first` and `text`, wrapped to the terminal's width; further lines begin with `then`.
 
-    What follows begins with `then`. Elsewhere it stays one line, for grep and for copying.
+    Elsewhere it stays one line, for grep and for copying.
     """
     text = one_line(text)
     if not sys.stdout.isatty():
@@ -25,7 +25,7 @@ def fitted(text: str, first: str = "", then: str = "") -> str:
 
 
 def broken(text: str, width: int, first: str = "", then: str = "") -> str:
-    """Return `first` and `text` in lines of `width`; a number stays with its unit."""
+    """Return `first` and `text` in lines of `width`; a number is not separated from its unit."""
     whole = _UNIT.sub(f"\\1{_STAYS}", text)
     lines = textwrap.fill(
         whole, width, initial_indent=first, subsequent_indent=then,

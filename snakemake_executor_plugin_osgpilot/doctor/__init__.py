@@ -1,1 +1,1 @@
-"""Is the set-up right: every precondition of a run, tested, each failure with its cure."""
+"""Checks of every prerequisite of a run; each failure comes with a fix."""

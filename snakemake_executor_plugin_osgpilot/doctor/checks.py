@@ -1,4 +1,4 @@
-"""The table of checks, and how they are done: at the same time, told in the table's order."""
+"""The table of checks; runs them concurrently and reports them in the table's order."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from snakemake_executor_plugin_osgpilot.doctor import local_checks as setup
 from snakemake_executor_plugin_osgpilot.doctor import probe
 from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
-from snakemake_executor_plugin_osgpilot.doctor.context import Skipped, World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Skipped
 from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, of_error, untested
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check by its name; `about` says in a few words what it tests."""
+    """A check by its name, and in a few words what it tests."""
 
     name: str
     about: str
-    find: Callable[[World], list[Finding]]
+    find: Callable[[CheckContext], list[Finding]]
 
 
 NODE = "node"
@@ -42,8 +42,8 @@ NAMES = tuple(check.name for check in CHECKS)
 
 
 def selected(only: Sequence[str], *, probe: bool) -> tuple[Check, ...]:
-    """Return the checks to do. Raises `InputError` for a name that is none."""
-    # what the job on a node saw is told under names of its own, such as `node-fuse`
+    """Return the checks to run. Raises `InputError` for an unknown name."""
+    # findings of the job on a node have names of their own, such as `node-fuse`
     wanted = {NODE if name.startswith(f"{NODE}-") else name for name in only} or set(NAMES)
     for name in sorted(wanted - set(NAMES)):
         raise InputError(f"--only {name}: there is no such check; known: {', '.join(NAMES)}")
@@ -52,12 +52,12 @@ def selected(only: Sequence[str], *, probe: bool) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if check.name in wanted)
 
 
-def examine(check: Check, world: World) -> list[Finding]:
-    """Do one check; whatever happens becomes a finding."""
+def examine(check: Check, context: CheckContext) -> list[Finding]:
+    """Run one check; any error becomes a finding."""
     try:
-        return check.find(world)
+        return check.find(context)
     except Skipped as other:
-        return [untested(check.name, f"it needs what the check {other} looks at", "mend that")]
+        return [untested(check.name, f"it needs what the check {other} looks at", "fix that first")]
     except OsgpilotError as error:
         return [of_error(check.name, error)]
     except Exception as error:
@@ -66,24 +66,24 @@ def examine(check: Check, world: World) -> list[Finding]:
 
 
 def examine_all(
-    checks: Sequence[Check], world: World, at_work: Callable[[Sequence[str]], None]
+    checks: Sequence[Check], context: CheckContext, at_work: Callable[[Sequence[str]], None]
 ) -> Iterator[Finding]:
-    """Do the checks at the same time; give findings in the table's order as soon as they are there.
+    """Run the checks concurrently; yield findings in the table's order as soon as they are known.
 
-    `at_work` is told the names of checks that are not done whenever one is.
+    `at_work` gets the names of the unfinished checks whenever one ends.
     """
     with ThreadPoolExecutor(len(checks) or 1, thread_name_prefix="doctor") as workers:
         futures: dict[Future[list[Finding]], str] = {
-            workers.submit(examine, check, world): check.name for check in checks
+            workers.submit(examine, check, context): check.name for check in checks
         }
         try:
-            told, open_ = 0, set(futures)
+            done, open_ = 0, set(futures)
             order = list(futures)
-            while told < len(order):
+            while done < len(order):
                 at_work([futures[future] for future in order if future in open_])
                 _, open_ = wait(open_, return_when=FIRST_COMPLETED)
-                while told < len(order) and order[told] not in open_:
-                    yield from order[told].result()
-                    told += 1
+                while done < len(order) and order[done] not in open_:
+                    yield from order[done].result()
+                    done += 1
         finally:
-            world.interrupt()
+            context.interrupt()

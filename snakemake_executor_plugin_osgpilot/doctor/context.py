@@ -1,4 +1,4 @@
-"""What the checks look at: things that several of them need are found out once."""
+"""The set-up that checks look at; facts that several of them need are found once."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from snakemake_executor_plugin_osgpilot.slurm.inventory import survey
 T = TypeVar("T")
 
 PROBE_WAIT_S = 180.0
-"""How long the probe job may wait in Slurm's queue, unless the user says otherwise."""
+"""Default limit of the probe job's wait in Slurm's queue."""
 
 
 class Skipped(Exception):  # noqa: N818  # as `unittest.SkipTest`: nothing went wrong
-    """A check cannot be done because of what the check of that name found."""
+    """A check cannot run because of a finding of the check of that name."""
 
 
 class Once(Generic[T]):
-    """The answer to a question that is asked once, an error as well; `owner` is who reports it."""
+    """A question asked once; its answer or error is kept. `owner` is the check that reports it."""
 
     def __init__(self, owner: str, ask: Callable[[], T]) -> None:
         self._owner = owner
@@ -61,7 +61,7 @@ class Once(Generic[T]):
         return self._answer[0]
 
     def peek(self) -> T | None:
-        """Return the answer if there is one by now."""
+        """Return the answer if there is one already."""
         return next(iter(self._answer), None)
 
     def __call__(self) -> T:
@@ -73,10 +73,10 @@ class Once(Generic[T]):
 
 
 @dataclass
-class World:
+class CheckContext:
     """The set-up under test. `state_folder` is where a run here would keep its files.
 
-    `stop` is set when the user wants no more: whatever waits then cleans up and ends.
+    `stop` is set when the user interrupts: whatever waits then cleans up and ends.
     """
 
     site_file: Path
@@ -116,7 +116,9 @@ class World:
 
     @cached_property
     def manager(self) -> Once[AnyAccessPoint]:
-        """The central manager's own way, so that a deaf one keeps nobody else waiting."""
+        """The central manager, on a client of its own, so that one that hangs delays no other
+        check.
+        """
         return Once("access-point", self._access_point)
 
     @cached_property
@@ -124,12 +126,12 @@ class World:
         return Once("access-point", self._gate)
 
     def cluster(self) -> Cluster:
-        """Return the cluster as it is, whatever is missing there."""
+        """Return the cluster as it is, even if parts of it are missing."""
         seen = self.look()
         return Cluster(self.host(), seen.site, seen.facts["user"], seen.home)
 
     def seat(self) -> RunIdentity:
-        """Return names for what we start; a project that cannot be one is for its own check."""
+        """Return names for what we start; an invalid project is reported by its own check."""
         try:
             project = self.project()
         except Skipped:
@@ -137,7 +139,7 @@ class World:
         return RunIdentity(getpass.getuser(), project, "doctor")
 
     def interrupt(self) -> None:
-        """Have all that waits give up, and clean up."""
+        """Make everything that waits stop and clean up."""
         self.stop.set()
         for each in (self.access_point, self.manager):
             if access_point := each.peek():

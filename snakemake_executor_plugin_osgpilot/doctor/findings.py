@@ -1,4 +1,4 @@
-"""What a check found, as values: a verdict, and the cure where something is to be mended. Pure."""
+"""Findings of checks as values: a verdict, and a fix for what is wrong. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnkn
 
 
 class Verdict(StrEnum):
-    """How a check came out. What could not be tested is neither right nor wrong."""
+    """The result of a check. What could not be tested is neither right nor wrong."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,41 +22,41 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: the check's `name`, the verdict, `what` was found, and the `cure`."""
+    """One line: the check's `name`, the verdict, `what` was found, and the `fix`."""
 
     name: str
     verdict: Verdict
     what: str
-    cure: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.what}{f'; {self.cure}' if self.cure else ''}"
+        return f"{self.name}: {self.what}{f'; {self.fix}' if self.fix else ''}"
 
 
 def ok(name: str, what: str) -> Finding:
     return Finding(name, Verdict.OK, what)
 
 
-def warning(name: str, what: str, cure: str) -> Finding:
-    return Finding(name, Verdict.WARNING, what, cure)
+def warning(name: str, what: str, fix: str) -> Finding:
+    return Finding(name, Verdict.WARNING, what, fix)
 
 
-def failed(name: str, what: str, cure: str) -> Finding:
-    return Finding(name, Verdict.FAILED, what, cure)
+def failed(name: str, what: str, fix: str) -> Finding:
+    return Finding(name, Verdict.FAILED, what, fix)
 
 
-def untested(name: str, what: str, cure: str = "") -> Finding:
-    return Finding(name, Verdict.UNTESTED, what, cure)
+def untested(name: str, what: str, fix: str = "") -> Finding:
+    return Finding(name, Verdict.UNTESTED, what, fix)
 
 
-def of_error(name: str, error: OsgpilotError, cure: str = "") -> Finding:
-    """Return an error as a finding; our errors end with what to do, else `cure` says it.
+def of_error(name: str, error: OsgpilotError, fix: str = "") -> Finding:
+    """Return an error as a finding; our errors end with a fix, else `fix` is used.
 
-    A question that was not answered leaves open what it was about.
+    A query without an answer leaves open what it was about.
     """
     what, _, remedy = str(error).partition("; ")
     make = untested if isinstance(error, OutcomeUnknownError) else failed
-    return make(name, what, remedy or cure)
+    return make(name, what, remedy or fix)
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
@@ -65,13 +65,13 @@ def exit_status(findings: Iterable[Finding]) -> int:
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Return how many came out in which way, in one line."""
+    """Return the number of findings by verdict, in one line."""
     counts = Counter(each.verdict for each in findings)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
 
 
 def as_data(findings: Iterable[Finding]) -> dict[str, Any]:
-    """Return findings as plain data, for programs."""
+    """Return findings as plain data, for JSON."""
     listed = list(findings)
     counts = Counter(each.verdict for each in listed)
     return {

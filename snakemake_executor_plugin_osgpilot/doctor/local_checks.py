@@ -1,4 +1,4 @@
-"""Checks of what is here: versions, site file, project, the folder of runs."""
+"""Checks of this host: versions, site file, project, the folder of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, all_complaints
-from snakemake_executor_plugin_osgpilot.doctor.context import World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
@@ -30,7 +30,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 
 NEEDED = {"snakemake": ((9, 27), (10,)), "htcondor": ((24, 5), (26,))}
-"""Versions from and below which this release works, as `pyproject.toml` asks for them."""
+"""Supported versions (from, below), as in `pyproject.toml`."""
 
 REGISTRY = "https://topology.opensciencegrid.org/miscproject/json"
 """The projects that the OSG knows, by name (opensciencegrid/topology, src/app.py)."""
@@ -39,20 +39,20 @@ REGISTRY_S = 15.0
 JOURNAL_SLOW_S = 2.0
 
 
-def versions(world: World) -> list[Finding]:
-    """Check the packages that a run works with."""
+def versions(context: CheckContext) -> list[Finding]:
+    """Check the versions of packages."""
     found, trouble = [f"Python {platform.python_version()}"], []
     for package, (least, below) in NEEDED.items():
         try:
             text = metadata.version(package)
         except metadata.PackageNotFoundError:
-            cure = f"pip install '{_wanted(package)}' into the environment of Snakemake"
-            trouble.append(failed("versions", f"{package} is not installed here", cure))
+            fix = f"pip install '{_wanted(package)}' into the environment of Snakemake"
+            trouble.append(failed("versions", f"{package} is not installed here", fix))
             continue
         found.append(f"{package} {text}")
         if not least <= numbers(text) < below:
-            cure = f"pip install '{_wanted(package)}'"
-            trouble.append(failed("versions", f"{package} {text} is not known to work", cure))
+            fix = f"pip install '{_wanted(package)}'"
+            trouble.append(failed("versions", f"{package} {text} is not known to work", fix))
     return trouble or [ok("versions", ", ".join(found))]
 
 
@@ -69,68 +69,68 @@ def _wanted(package: str) -> str:
     return f"{package}>={'.'.join(map(str, least))},<{below[0]}"
 
 
-def site_file(world: World) -> list[Finding]:
-    """Check the site file in itself."""
-    if complaints := all_complaints(world.site_file):
-        cure = "`osgpilot site init` writes one, `osgpilot site schema` tells what is known"
-        return [failed("site-file", complaint, cure) for complaint in complaints]
-    site = world.site.reported()
+def site_file(context: CheckContext) -> list[Finding]:
+    """Check the site file by itself."""
+    if complaints := all_complaints(context.site_file):
+        fix = "`osgpilot site init` writes one, `osgpilot site schema` prints the known keys"
+        return [failed("site-file", complaint, fix) for complaint in complaints]
+    site = context.site.reported()
     count = len(site.partitions)
-    return [ok("site-file", f"{world.site_file}: {site.resource}, {count} partition(s)")]
+    return [ok("site-file", f"{context.site_file}: {site.resource}, {count} partition(s)")]
 
 
-def project(world: World) -> list[Finding]:
-    """Check that there is a project, and that the OSG knows it."""
+def project(context: CheckContext) -> list[Finding]:
+    """Check that there is a project and that the OSG knows it."""
     try:
-        name = world.project.reported()
+        name = context.project.reported()
     except InputError as error:
         return [of_error("project", error, "choose one of letters, digits, `.`, `_` and `-`")]
-    if world.site().central_manager != OSPOOL:
+    if context.site().central_manager != OSPOOL:
         return [ok("project", f"{name} (a pool of your own registers none)")]
     try:
         with urllib.request.urlopen(REGISTRY, timeout=REGISTRY_S) as answer:
             known = json.load(answer)
     except (OSError, ValueError) as error:
-        cure = f"look for it in {REGISTRY}"
-        return [untested("project", f"{name}: the OSG's list cannot be fetched ({error})", cure)]
+        fix = f"look for it in {REGISTRY}"
+        return [untested("project", f"{name}: the OSG's list cannot be fetched ({error})", fix)]
     return [known_project(name, known)]
 
 
 def known_project(name: str, known: Iterable[str]) -> Finding:
-    """Return whether a project is `known`; pilots tell upper from lower case."""
+    """Check that a project is `known`; pilots compare names case-sensitively."""
     names = set(known)
     if name in names:
         return ok("project", f"{name} is known to the OSG")
     alike = sorted(each for each in names if each.lower() == name.lower())
     if alike:
         return failed("project", f"{name} is not known to the OSG", f"write it {alike[0]}")
-    cure = "ask for it: `osgpilot doctor --mail` has the text"
-    return failed("project", f"{name} is not known to the OSG", cure)
+    fix = "ask for it: `osgpilot doctor --mail` has the text"
+    return failed("project", f"{name} is not known to the OSG", fix)
 
 
-def run_folder(world: World) -> list[Finding]:
+def run_folder(context: CheckContext) -> list[Finding]:
     """Check that a run's journal works in the folder of runs."""
-    plain_path(world.state_folder)
+    plain_path(context.state_folder)
     mark = f"doctor-{secrets.token_hex(4)}"
-    folder = world.state_folder / mark
-    cure = "work in a folder on another file system, one that you can write and lock files in"
+    folder = context.state_folder / mark
+    fix = "work in a folder on another file system, one that you can write and lock files in"
     try:
         folder.mkdir(parents=True)
         began_s = time.monotonic()
         _use_journal(folder / JOURNAL, RunIdentity("doctor", "doctor", mark))
         took_s = time.monotonic() - began_s
     except OSError as error:
-        return [failed("run-folder", f"{folder}: {error.strerror}", cure)]
+        return [failed("run-folder", f"{folder}: {error.strerror}", fix)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    where = f"{world.state_folder.parent}: a journal was written and read back in {took_s:.2f} s"
+    where = f"{context.state_folder.parent}: a journal was written and read back in {took_s:.2f} s"
     if took_s > JOURNAL_SLOW_S:
         return [warning("run-folder", where, "a faster file system serves large workflows better")]
     return [ok("run-folder", where)]
 
 
 def _use_journal(path: Path, seat: RunIdentity) -> None:
-    """Write a journal and read it back as another start would, beside the one that is open."""
+    """Write a journal and read it back as another process would, while the first is open."""
     with closing(Journal(path, seat)) as journal:
         journal.hold(None)
         journal.check()

@@ -1,4 +1,4 @@
-"""The mail to the OSG for what only people there can grant. Pure."""
+"""The mail to the OSG for what only its staff can grant. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TO = "support@osg-htc.org"
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks, and for which cluster; what is not known is left to be filled in."""
+    """The sender and the cluster; unknown values are left to be filled in."""
 
     name: str
     site: str = "(GLIDEIN_Site, e.g. the institution)"
@@ -25,7 +25,7 @@ class Asker:
 
 
 def missing(findings: Iterable[Finding]) -> frozenset[str]:
-    """Return which of `token` and `project` are to be asked for, by the checks of these names."""
+    """Return which of `token` and `project` to ask for, from the checks of these names."""
     bad = (Verdict.FAILED, Verdict.UNTESTED, Verdict.WARNING)
     return frozenset(
         each.name for each in findings if each.name in ("token", "project") and each.verdict in bad
@@ -33,7 +33,7 @@ def missing(findings: Iterable[Finding]) -> frozenset[str]:
 
 
 def text(asker: Asker, wanted: frozenset[str]) -> str:
-    """Return the mail. It always says what will be run, as the OSPool's policy asks for."""
+    """Return the mail. It always says what will run, as the OSPool's policy demands."""
     asked = [_TOKEN] * ("token" in wanted) + [_PROJECT] * ("project" in wanted)
     numbered = "\n\n".join(f"{n}. {part}" for n, part in enumerate(asked, 1))
     subject = " and ".join(sorted(wanted)) or "automated pilots"

@@ -1,4 +1,4 @@
-"""What a probe job said of its node, as findings. Pure."""
+"""Findings about a node, from the log of a probe job. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PROBLEM = "osgpilot: problem: "
 DONE = f"{MARK}probe=done"
 
 SCRATCH_MIN_GB = 5
-"""With less, a pilot takes no container jobs (osg-flock, pilot/default-image)."""
+"""With less, a pilot runs no container jobs (osg-flock, pilot/default-image)."""
 
 SKEW_MAX_S = 60.0
-"""A clock that is further off makes fresh tokens look as if they were not valid yet."""
+"""With a clock further off, fresh tokens look as if they were not valid yet."""
 
 SHARED = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "panfs", "fuse.")
 ASK = "ask the administrators of the cluster to"
@@ -47,7 +47,7 @@ class Said:
         return [line.removeprefix(start).strip() for line in lines if line.startswith(start)]
 
     def one(self, name: str) -> str:
-        """Return what was said of `name`, empty if nothing was."""
+        """Return the value of `name`, empty if the log has none."""
         return next(iter(self.all(name)), "")
 
     @property
@@ -61,7 +61,7 @@ class Said:
 
 
 def findings(said: Said, site: Site, gpus: int) -> Iterator[Finding]:
-    """Return what there is to say of a node, one line for each thing a pilot needs there."""
+    """Return the findings about a node, one for each thing a pilot needs there."""
     if not said.is_whole:
         tail = " ".join(said.log.split())[-300:] or "nothing"
         yield failed("node", f"the probe on {said.where} broke off, it said: {tail}", "see `setup`")
@@ -78,24 +78,24 @@ def findings(said: Said, site: Site, gpus: int) -> Iterator[Finding]:
 def _containers(said: Said) -> Iterator[Finding]:
     runtime, where = said.one("runtime"), said.where
     if runtime == "missing":
-        cure = "load it in `setup` of the site file, such as `module load apptainer`, or " + ASK
+        fix = "load it in `setup` of the site file, such as `module load apptainer`, or " + ASK
         what = f"neither apptainer nor singularity on {where}"
-        yield failed("node-apptainer", what, f"{cure} install it")
+        yield failed("node-apptainer", what, f"{fix} install it")
     else:
         yield ok("node-apptainer", f"{runtime} on {where}")
     if said.one("user_namespaces") == "ok":
         yield ok("node-namespaces", f"user namespaces work on {where}")
     else:
-        cure = (
+        fix = (
             f"{ASK} allow them on compute nodes (sysctl user.max_user_namespaces above 0; on "
             "Ubuntu kernel.apparmor_restrict_unprivileged_userns = 0)"
         )
-        yield failed("node-namespaces", f"user namespaces are off on {where}", cure)
+        yield failed("node-namespaces", f"user namespaces are off on {where}", fix)
     if said.one("fuse") == "ok":
         yield ok("node-fuse", f"/dev/fuse is there on {where}")
     else:
-        cure = f"{ASK} load the module fuse and to let users open /dev/fuse"
-        yield failed("node-fuse", f"no /dev/fuse on {where}: jobs in containers do not start", cure)
+        fix = f"{ASK} load the module fuse and to let users open /dev/fuse"
+        yield failed("node-fuse", f"no /dev/fuse on {where}: jobs in containers do not start", fix)
 
 
 def _scratch(said: Said, site: Site) -> Iterator[Finding]:
@@ -107,15 +107,15 @@ def _scratch(said: Said, site: Site) -> Iterator[Finding]:
         return
     free_gb, kind = int(said.one("scratch_gb") or 0), said.one("scratch_kind")
     what = f"{site.scratch} on {where}: {free_gb} GB free, {kind}"
-    cure = "name another folder as `scratch`, on a disk of the node's own"
+    fix = "name another folder as `scratch`, on a disk of the node's own"
     if free_gb < SCRATCH_MIN_GB:
         what = f"{what}; pilots with less than {SCRATCH_MIN_GB} GB take no jobs in containers"
         make = failed if site.central_manager == OSPOOL else warning
-        yield make("node-scratch", what.replace("; ", ", "), cure)
+        yield make("node-scratch", what.replace("; ", ", "), fix)
     elif kind in ("tmpfs", "ramfs"):
-        yield warning("node-scratch", f"{what}: it is in memory that jobs need", cure)
+        yield warning("node-scratch", f"{what}: it is in memory that jobs need", fix)
     elif kind.startswith(SHARED):
-        yield warning("node-scratch", f"{what}: it is shared, so slow for many small files", cure)
+        yield warning("node-scratch", f"{what}: it is shared, so slow for many small files", fix)
     else:
         yield ok("node-scratch", what)
 
@@ -125,25 +125,25 @@ def _files(said: Said, site: Site) -> Iterator[Finding]:
     if said.one("token") == "ok":
         yield ok("node-token", f"the token can be read on {where}")
     else:
-        cure = "put it where compute nodes see it and name that place as `token`"
-        yield failed("node-token", f"{site.token} cannot be read on {where}", cure)
+        fix = "put it where compute nodes see it and name that place as `token`"
+        yield failed("node-token", f"{site.token} cannot be read on {where}", fix)
     image = said.one("image")
     if image == "fetched":
         yield ok("node-image", f"pilots fetch {site.image}")
     elif image == "unreadable":
-        cure = "put it where compute nodes see it and name that place as `image`"
-        yield failed("node-image", f"{site.image} cannot be read on {where}", cure)
+        fix = "put it where compute nodes see it and name that place as `image`"
+        yield failed("node-image", f"{site.image} cannot be read on {where}", fix)
     elif not image:
         yield untested("node-image", f"{site.image} was not started: no apptainer or no scratch")
     elif image != "ok":
-        cure = "fetch it anew; `apptainer exec IMAGE true` has to work on the node"
-        yield failed("node-image", f"{site.image} on {where} {image}", cure)
+        fix = "fetch it again; `apptainer exec IMAGE true` has to work on the node"
+        yield failed("node-image", f"{site.image} on {where} {image}", fix)
     elif said.one("nested") == "ok":
         yield ok("node-image", f"{site.image} starts on {where}, and containers in it can, too")
     else:
-        cure = f"{ASK} allow user namespaces in containers (`allow setuid = no` in apptainer.conf)"
+        fix = f"{ASK} allow user namespaces in containers (`allow setuid = no` in apptainer.conf)"
         what = f"{site.image} starts on {where}, but no container in it can: jobs need one"
-        yield failed("node-image", what, cure)
+        yield failed("node-image", what, fix)
 
 
 def _network(said: Said, site: Site) -> Iterator[Finding]:
@@ -151,19 +151,19 @@ def _network(said: Said, site: Site) -> Iterator[Finding]:
     if said.one("pool") == "ok":
         yield ok("node-pool", f"{where} reaches {site.central_manager}")
     else:
-        cure = f"see `central_manager` in the site file; {ASK} let compute nodes connect out to it"
-        yield failed("node-pool", f"{where} cannot reach {site.central_manager}", cure)
+        fix = f"see `central_manager` in the site file; {ASK} let compute nodes connect out to it"
+        yield failed("node-pool", f"{where} cannot reach {site.central_manager}", fix)
     for target in said.all("reaches"):
         yield ok("node-ports", f"{where} reaches {target}")
     for target in said.all("misses"):
-        cure = f"{ASK} let compute nodes connect out to TCP {target}"
-        yield failed("node-ports", f"{where} cannot reach {target}", cure)
+        fix = f"{ASK} let compute nodes connect out to TCP {target}"
+        yield failed("node-ports", f"{where} cannot reach {target}", fix)
 
 
 def _clock(said: Said) -> Finding:
     off_s = skew_s(said)
     if off_s is None:
-        return untested("node-clock", f"{said.where} did not tell the time")
+        return untested("node-clock", f"{said.where} did not report its time")
     if abs(off_s) > SKEW_MAX_S:
         how = "ahead of" if off_s > 0 else "behind"
         what = f"the clock of {said.where} is {abs(off_s):.0f} s {how} the one here"
@@ -172,9 +172,9 @@ def _clock(said: Said) -> Finding:
 
 
 def skew_s(said: Said) -> float | None:
-    """Return how far the node's clock is ahead of ours at least, in seconds; None if not told.
+    """Return the least that the node's clock is ahead of ours, in seconds; None if unknown.
 
-    It was read between our asking for the probe and our reading of what it said.
+    It was read between our submitting the probe and our reading of its log.
     """
     text = said.one("clock")
     if not text.isdigit():
@@ -186,6 +186,6 @@ def skew_s(said: Said) -> float | None:
 def _gpus(said: Said) -> Finding:
     count = said.one("gpus")
     if count in ("", "0"):
-        cure = "see `gpus` of the partition in the site file; nvidia-smi has to work in a job"
-        return warning("node-gpus", f"nvidia-smi shows no GPU on {said.where}", cure)
+        fix = "see `gpus` of the partition in the site file; nvidia-smi has to work in a job"
+        return warning("node-gpus", f"nvidia-smi shows no GPU on {said.where}", fix)
     return ok("node-gpus", f"{count} GPU(s) on {said.where}")

@@ -1,4 +1,4 @@
-"""One-minute jobs in Slurm that find out what pilots would find on compute nodes."""
+"""One-minute Slurm jobs that find out what pilots would find on compute nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot import pilots
 from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL
-from snakemake_executor_plugin_osgpilot.doctor.context import Skipped, World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Skipped
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
@@ -40,13 +40,13 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 
 PROBE = "probe"
 WALLTIME_MIN, MEMORY_MB = 2, 1024
-"""What a probe asks for: a minute or less is spent, and little fits into gaps of the schedule."""
+"""A probe's request: it takes a minute at most, and a small job fits into gaps of the schedule."""
 
 RUN_S = 180.0
-"""Slurm ends a probe by its walltime, which it rounds up to its next look."""
+"""Slurm ends a probe by its walltime, rounded up to its next check."""
 
 PAUSE_S, PAUSE_MAX_S, LOG_WAIT_S = 0.5, 5.0, 15.0
-"""Between looks at the queue; and how long a log may take to show on a network file system."""
+"""Between polls of the queue; and the time for a log to appear on a network file system."""
 
 CCB = ("ccb-1.ospool.osg-htc.org:9618", "ccb-2.ospool.osg-htc.org:9618")
 """Through them, the access point reaches pilots of the OSPool (osgvo-docker-pilot,
@@ -70,7 +70,7 @@ class Probe:
 
     @property
     def is_over(self) -> bool:
-        """Whether Slurm says so, or has forgotten it: some sites keep ended jobs for no time."""
+        """True if Slurm reports an end, or no longer lists it: some sites keep no ended jobs."""
         if self.absent_looks >= ABSENT_LOOKS_TO_BELIEVE:
             return True
         row = self.row
@@ -82,37 +82,41 @@ class Probe:
         return self.is_over if row is None or row.seen is Seen.QUEUED else row.started_s is not None
 
     def seen_as(self, row: Row | None) -> None:
-        """Take in what a look showed."""
+        """Record the row of a poll, None if there was none."""
         self.absent_looks = 0 if row else self.absent_looks + 1
         self.row = row or self.row
 
 
-def node(world: World) -> list[Finding]:
+def node(context: CheckContext) -> list[Finding]:
     """Check compute nodes of every partition by a small job in each."""
-    cluster = world.cluster()
-    with _folder(world, cluster) as (run, client):
+    cluster = context.cluster()
+    with _folder(context, cluster) as (run, client):
         wanted = largest(cluster.site)
-        probes = [_probe(world, cluster, run.pilot(f"{n}"), k) for n, k in enumerate(wanted, 1)]
-        return sent(probes, client, world, cluster)
+        probes = [_probe(context, cluster, run.pilot(f"{n}"), k) for n, k in enumerate(wanted, 1)]
+        return sent(probes, client, context, cluster)
 
 
-def sent(probes: list[Probe], slurm: Slurm, world: World, cluster: Cluster) -> list[Finding]:
-    """Send probes, wait for them and read what they said; leave none of them in Slurm."""
+def sent(
+    probes: list[Probe], slurm: Slurm, context: CheckContext, cluster: Cluster
+) -> list[Finding]:
+    """Submit probes, wait for them and read their logs; leave none of them in Slurm."""
     refused: list[Finding] = []
     try:
         for probe in probes:
             refused += _submit(slurm, probe)
         asked = [probe for probe in probes if probe.allocation_id]
-        _wait(world, slurm, asked)
-        return refused + [each for probe in asked for each in _read(world, cluster, probe)]
+        _wait(context, slurm, asked)
+        return refused + [each for probe in asked for each in _read(context, cluster, probe)]
     finally:
         _cancel(slurm, probes)
 
 
 @contextmanager
-def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmClient]]:
-    """Give a folder that compute nodes should see, and Slurm; take the folder away at the end."""
-    own = RunFolder(world.state_folder / f"doctor-{secrets.token_hex(4)}")
+def _folder(context: CheckContext, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmClient]]:
+    """Yield a folder that compute nodes should see, and a client of Slurm; remove the folder at the
+    end.
+    """
+    own = RunFolder(context.state_folder / f"doctor-{secrets.token_hex(4)}")
     there = cluster.folder(own)
     try:
         yield there, cluster.client(own)
@@ -124,7 +128,7 @@ def _folder(world: World, cluster: Cluster) -> Iterator[tuple[RunFolder, SlurmCl
                 cluster.host.run(["rm", "-rf", str(there.path)])
 
 
-def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
+def _probe(context: CheckContext, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
     """Return the probe of one partition; `folder` is its own, in that of all."""
     run = folder.parents[1]
     name = f"osgpilot-{run.name}-{folder.name}"
@@ -132,9 +136,9 @@ def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
     gpus = min(1, partition.gpus)
     memory_mb = min(MEMORY_MB, partition.memory_mb)
     shape = Shape(1, memory_mb, gpus=gpus)
-    seat = replace(world.seat(), run=run.name)
+    seat = replace(context.seat(), run=run.name)
     values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run)
-    values["option targets"] = " ".join(_targets(world))
+    values["option targets"] = " ".join(_targets(context))
     probe_text = files(pilots).joinpath("probe.sh").read_text(encoding="utf-8")
     allocation = Allocation(
         name,
@@ -151,11 +155,11 @@ def _probe(world: World, cluster: Cluster, folder: Path, kind: Kind) -> Probe:
     return Probe(kind, allocation)
 
 
-def _targets(world: World) -> list[str]:
-    """Return hosts and ports that pilots connect to, besides the central manager."""
-    targets = list(CCB) if world.site().central_manager == OSPOOL else []
+def _targets(context: CheckContext) -> list[str]:
+    """Return further hosts and ports that pilots connect to, besides the central manager."""
+    targets = list(CCB) if context.site().central_manager == OSPOOL else []
     with suppress(Skipped):
-        targets.append(world.gate()[0])
+        targets.append(context.gate()[0])
     return [target for target in targets if target]
 
 
@@ -164,16 +168,16 @@ def _submit(slurm: Slurm, probe: Probe) -> list[Finding]:
     try:
         probe.allocation_id = slurm.submit(probe.allocation)
     except OsgpilotError as error:
-        cure = "see `slurm` and the partitions in the site file; `osgpilot site check` helps"
-        return [of_error("node", error, cure)]
+        fix = "see `slurm` and the partitions in the site file; `osgpilot site check` helps"
+        return [of_error("node", error, fix)]
     return []
 
 
-def _wait(world: World, slurm: Slurm, probes: list[Probe]) -> None:
-    """Look until all probes are over, or have had their time; one question for all of them."""
-    pause_s, start_by_s = PAUSE_S, time.monotonic() + world.probe_wait_s
+def _wait(context: CheckContext, slurm: Slurm, probes: list[Probe]) -> None:
+    """Poll until all probes are over or out of time, with one query for all of them."""
+    pause_s, start_by_s = PAUSE_S, time.monotonic() + context.probe_wait_s
     while not all(probe.is_over for probe in probes):
-        if world.stop.wait(pause_s):
+        if context.stop.wait(pause_s):
             return
         pause_s = min(PAUSE_MAX_S, 1.5 * pause_s)
         with suppress(OutcomeUnknownError):
@@ -196,7 +200,7 @@ def _is_hopeless(probe: Probe) -> bool:
     return probe.row is not None and PERMANENT_REASONS.search(probe.row.reason) is not None
 
 
-def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
+def _read(context: CheckContext, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
     row, name = probe.row, probe.partition or "the default partition"
     if not probe.has_run:
         reason = row.reason if row and row.reason else "Slurm does not say why"
@@ -204,36 +208,36 @@ def _read(world: World, cluster: Cluster, probe: Probe) -> Iterator[Finding]:
         if _is_hopeless(probe):
             yield failed("node", what, "see `slurm` and the partitions in the site file")
         else:
-            cure = "wait longer: --only node --probe-wait SECONDS; `squeue --start` estimates"
-            yield untested("node", what, cure)
+            fix = "wait longer: --only node --probe-wait SECONDS; `squeue --start` estimates"
+            yield untested("node", what, fix)
         return
-    said = _log(world, cluster, probe)
+    said = _log(context, cluster, probe)
     if not said.log:
-        cure = (
+        fix = (
             "name a folder on a shared file system as `slurm.folder`"
             if cluster.site.slurm.ssh
             else "work in a folder on a file system that compute nodes share with this host"
         )
         where = f"{row.node if row else 'a node'} ({name})"
         what = f"the probe ran on {where} but left no log in {probe.allocation.folder}"
-        yield failed("node-folder", what, cure)
+        yield failed("node-folder", what, fix)
         return
     yield from findings(said, cluster.site, probe.allocation.gpus)
 
 
-def _log(world: World, cluster: Cluster, probe: Probe) -> Said:
+def _log(context: CheckContext, cluster: Cluster, probe: Probe) -> Said:
     path = probe.allocation.folder / commands.LOG
     until_s, log = time.monotonic() + LOG_WAIT_S, ""
     while True:
         with suppress(OutcomeUnknownError):
             log = cluster.host.run(["cat", str(path)]).out
         said = Said(log, probe.partition, probe.asked_s, time.time())
-        if said.is_whole or time.monotonic() > until_s or world.stop.wait(PAUSE_S):
+        if said.is_whole or time.monotonic() > until_s or context.stop.wait(PAUSE_S):
             return said
 
 
 def _cancel(slurm: Slurm, probes: list[Probe]) -> None:
-    """Leave none of them in Slurm, one whose submission got no answer included."""
+    """Cancel all probes, those whose submission got no answer included."""
     rows: dict[str, Row] = {}
     if any(not probe.allocation_id for probe in probes):
         with suppress(OsgpilotError):

@@ -1,4 +1,4 @@
-"""Checks of what is elsewhere but no compute node: Slurm, token, image, access point, pool."""
+"""Checks of everything elsewhere but compute nodes: Slurm, token, image, access point, pool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, examin
 from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind, kinds
 from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, Site
 from snakemake_executor_plugin_osgpilot.config.site_check import problems
-from snakemake_executor_plugin_osgpilot.doctor.context import World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     failed,
@@ -29,25 +29,25 @@ IMAGE_AGE_H = 72
 """The OSG asks for pilots with images no older (site documentation, containers)."""
 
 
-def slurm(world: World) -> list[Finding]:
+def slurm(context: CheckContext) -> list[Finding]:
     """Check that Slurm's commands are there and answer."""
-    if problem := world.look.reported().slurm_problem:
+    if problem := context.look.reported().slurm_problem:
         return [of_error("slurm", problem)]
-    cluster = world.facts.reported()
+    cluster = context.facts.reported()
     accounts = f", accounts {', '.join(cluster.accounts)}" if cluster.accounts else ""
     count = len(cluster.partitions)
     return [ok("slurm", f"Slurm {cluster.version}, {cluster.name}: {count} partition(s){accounts}")]
 
 
-def limits(world: World) -> list[Finding]:
+def limits(context: CheckContext) -> list[Finding]:
     """Check the site's pilots against the limits of its partitions, then by Slurm itself."""
-    site, cluster = world.site(), world.facts()
+    site, cluster = context.site(), context.facts()
     if found := problems(site, cluster):
         return [
             failed("limits", f"`{'.'.join(map(str, p.keys))}` is {p.value}: {p.what}", p.fix)
             for p in found
         ]
-    return list(_test_only(site, world.host(), world))
+    return list(_test_only(site, context.host(), context))
 
 
 def largest(site: Site) -> tuple[Kind, ...]:
@@ -56,8 +56,8 @@ def largest(site: Site) -> tuple[Kind, ...]:
     return tuple(reversed(by_partition.values()))
 
 
-def allocation_of(kind: Kind, name: str, world: World) -> Allocation:
-    """Return what Slurm would be asked for: a pilot of this kind with its longest life."""
+def allocation_of(kind: Kind, name: str, context: CheckContext) -> Allocation:
+    """Return the Slurm request of a pilot of this kind with its longest walltime."""
     shape = kind.offer.shape
     return Allocation(
         name,
@@ -65,34 +65,34 @@ def allocation_of(kind: Kind, name: str, world: World) -> Allocation:
         shape.cores,
         kind.memory_mb,
         max(kind.offer.walltimes_s) // 60,
-        world.look().home,
+        context.look().home,
         partition=kind.partition.name,
         gpus=shape.gpus,
         gpu_type=kind.partition.gpu_type,
     )
 
 
-def _test_only(site: Site, host: Host, world: World) -> Iterator[Finding]:
-    """Ask Slurm about the largest pilot of each partition; nothing is submitted."""
+def _test_only(site: Site, host: Host, context: CheckContext) -> Iterator[Finding]:
+    """Test the largest pilot of each partition with `sbatch --test-only`."""
     for kind in largest(site):
-        wanted = allocation_of(kind, "osgpilot-doctor", world)
-        argv = commands.sbatch_test_only(wanted, site.slurm, world.look().home)
-        # any script does: what it holds is not looked at
+        wanted = allocation_of(kind, "osgpilot-doctor", context)
+        argv = commands.sbatch_test_only(wanted, site.slurm, context.look().home)
+        # any script will do: Slurm ignores its contents
         done = host.run([*argv[:-2], "--wrap=true"])
         said = " ".join(done.err.split())
         what = f"{wanted.cores} cores, {wanted.memory_mb} MB, {wanted.walltime_min} min"
         where = f"in {kind.partition.name or 'the default partition'}"
         if done.status == 0:
-            yield ok("limits", f"Slurm takes {what} {where}")
+            yield ok("limits", f"Slurm accepts {what} {where}")
             continue
-        cure = "see `slurm` and the shape of pilots in the site file; `osgpilot site check` helps"
+        fix = "see `slurm` and the shape of pilots in the site file; `osgpilot site check` helps"
         make = untested if "unable to contact" in said.lower() else failed
-        yield make("limits", f"Slurm refuses {what} {where}: {said}", cure)
+        yield make("limits", f"Slurm refuses {what} {where}: {said}", fix)
 
 
-def token(world: World) -> list[Finding]:
-    """Check the token with which pilots join: file, permissions, scopes, end."""
-    seen = world.look()
+def token(context: CheckContext) -> list[Finding]:
+    """Check the token with which pilots join: file, permissions, scopes, expiry."""
+    seen = context.look()
     if problem := seen.token_problem:
         return [of_error("token", problem, RENEW)]
     life_s = max(max(kind.offer.walltimes_s) for kind in kinds(seen.site))
@@ -104,40 +104,40 @@ def token(world: World) -> list[Finding]:
     return [ok("token", found.summary)]
 
 
-def image(world: World) -> list[Finding]:
-    """Check that the pilot image is there, is one, and is fresh."""
-    seen = world.look()
+def image(context: CheckContext) -> list[Finding]:
+    """Check that the pilot image exists, is one, and is fresh."""
+    seen = context.look()
     if problem := seen.image_problem:
-        cure = "fetch it: apptainer pull FILE docker://hub.osg-htc.org/osg-htc/ospool-ep:25-release"
+        fix = "fetch it: apptainer pull FILE docker://hub.osg-htc.org/osg-htc/ospool-ep:25-release"
         finding = of_error("image", problem)
-        return [failed("image", finding.what, f"{finding.cure}; {cure}")]
+        return [failed("image", finding.what, f"{finding.fix}; {fix}")]
     name = seen.site.image
     if "image_made" not in seen.facts:
         return [ok("image", f"{name}: pilots fetch it, and again after {IMAGE_AGE_H} h")]
     age_s = time.time() - float(seen.facts["image_made"])
     what = f"{name}, {int(seen.facts['image_size']) / 1e6:.0f} MB, {duration(age_s)} old"
     if age_s > IMAGE_AGE_H * 3600 and seen.site.central_manager == OSPOOL:
-        cure = f"the OSG asks for one no older than {IMAGE_AGE_H} h: apptainer pull --force {name}"
-        return [warning("image", what, f"{cure} docker://hub.osg-htc.org/...")]
+        fix = f"the OSG asks for one no older than {IMAGE_AGE_H} h: apptainer pull --force {name}"
+        return [warning("image", what, f"{fix} docker://hub.osg-htc.org/...")]
     return [ok("image", what)]
 
 
-def access_point(world: World) -> list[Finding]:
-    """Check that the access point answers and lets us submit."""
+def access_point(context: CheckContext) -> list[Finding]:
+    """Check that the access point answers and accepts our jobs."""
     try:
-        address, user = world.gate.reported()
+        address, user = context.gate.reported()
     except OutcomeUnknownError as error:
-        cure = "a token with WRITE is needed: `condor_token_fetch -authz READ -authz WRITE` there"
-        return [failed("access-point", f"it does not let you submit ({error})", cure)]
+        fix = "a token with WRITE is needed: `condor_token_fetch -authz READ -authz WRITE` there"
+        return [failed("access-point", f"it does not let you submit ({error})", fix)]
     return [ok("access-point", f"{address} takes jobs of {user}")]
 
 
-def pool(world: World) -> list[Finding]:
+def pool(context: CheckContext) -> list[Finding]:
     """Check that the pool's central manager answers from here."""
-    manager = world.site().central_manager
+    manager = context.site().central_manager
     try:
-        world.manager().pilots()
+        context.manager().pilots()
     except OutcomeUnknownError as error:
-        cure = "see `central_manager` in the site file; outgoing connections to it have to be open"
-        return [failed("pool", f"{manager} does not answer ({error})", cure)]
+        fix = "see `central_manager` in the site file; outgoing connections to it have to be open"
+        return [failed("pool", f"{manager} does not answer ({error})", fix)]
     return [ok("pool", f"{manager} answers")]

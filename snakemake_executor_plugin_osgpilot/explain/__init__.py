@@ -1,7 +1,7 @@
 """Why a job waits, is held, or failed.
 
-gather          collects what is known, asking Slurm and HTCondor where that helps
-facts           the values that explanations are made of
+gather                  collects what is known, and queries Slurm and HTCondor where that helps
+facts                   the input of explanations
 explain, jobs, pilots   make them (pure)
-reason_codes    what HTCondor's and Slurm's codes mean, and what to do
+reason_codes            the meaning of HTCondor's and Slurm's codes, and what to do
 """

@@ -1,4 +1,4 @@
-"""Find what a user means, and explain it: a job, a rule, a pilot, or all that waits."""
+"""Resolve a name (job, rule, pilot; none: all that waits) and explain it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 TROUBLE = (*WAITING, "held")
 
 KINDS_MAX = 8
-"""So many kinds of trouble of one rule are explained."""
+"""Maximum number of kinds of trouble explained for one rule."""
 
 
-def explain(what: str, facts: Facts) -> tuple[Explanation, ...]:
-    """Return explanations of `what`, nothing if it names nothing; of all that waits if empty.
+def explain(name: str, facts: Facts) -> tuple[Explanation, ...]:
+    """Return explanations of `name`: nothing if unknown, all that waits if empty.
 
     Rules are looked for first, then pilots, then jobs.
     """
-    if not what:
+    if not name:
         return _everything(facts)
-    of_rule = [job for job in facts.jobs if job.rule == what]
+    of_rule = [job for job in facts.jobs if job.rule == name]
     if of_rule:
-        return _rule(what, of_rule, facts)
-    pilots = [p for p in facts.pilots if what in (p.name, p.allocation)]
+        return _rule(name, of_rule, facts)
+    pilots = [p for p in facts.pilots if name in (p.name, p.allocation)]
     if pilots:
         return tuple(explain_pilot(pilot, facts) for pilot in pilots)
-    jobs = [job for job in facts.jobs if what in (job.job_id, job.key, *job.names)]
+    jobs = [job for job in facts.jobs if name in (job.job_id, job.key, *job.names)]
     return tuple(explain_job(job, facts) for job in jobs[-1:])
 
 
@@ -54,7 +54,7 @@ def _everything(facts: Facts) -> tuple[Explanation, ...]:
 
 
 def _rule(rule: str, jobs: list[Job], facts: Facts) -> tuple[Explanation, ...]:
-    """Explain one job of each kind of trouble there is; one of those that run if there is none."""
+    """Explain one job of each kind of trouble; a running one if there is no trouble."""
     counts = Counter("waiting" if job.state in WAITING else job.state for job in jobs)
     head = f"rule {rule}: " + ", ".join(f"{number} {state}" for state, number in counts.items())
     kinds: dict[tuple[object, ...], list[Job]] = {}

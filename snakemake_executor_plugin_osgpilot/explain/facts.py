@@ -1,4 +1,4 @@
-"""What is known of a run when something of it is explained; and explanations."""
+"""The known state of a run as input of explanations; and explanations."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
 class Facts:
     """A run at `at_s`.
 
-    `alive` says whether a Snakemake works on it, `ended` whether it came to its end. `refusals` are
-    those of the latest plan, `unanswered` says who did not answer.
+    `alive` is True while a Snakemake process drives it, `ended` once it has ended. `refusals` are
+    those of the latest plan, `unanswered` names the services that did not answer.
     """
 
     at_s: float
@@ -41,7 +41,7 @@ class Facts:
         return free
 
     def life_s(self, pilot: Pilot) -> float:
-        """Return how long a job may take that starts there now, or when the pilot is up."""
+        """Return the longest runtime of a job that starts there now, or when the pilot is up."""
         if pilot.waits or pilot.ends_s is None:
             return pilot.walltime_s - (self.policy.life_taken_s if self.policy else 0)
         return pilot.ends_s - END_MARGIN_S - self.at_s

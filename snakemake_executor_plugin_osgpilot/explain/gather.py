@@ -1,4 +1,4 @@
-"""What is known of a run, put together to explain it: its history, Slurm's and HTCondor's word."""
+"""Combine a run's history with answers of Slurm and HTCondor into facts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was asked just now: allocations by name, holds by HTCondor's id of the job.
+class Answers:
+    """Answers of this moment: allocations by name, holds by HTCondor job id.
 
     None where there was no answer; `unanswered` says who gave none.
     """
@@ -32,28 +32,28 @@ class Heard:
     unanswered: tuple[str, ...] = ()
 
 
-def facts(story: Story, heard: Heard, now_s: float, *, alive: bool) -> Facts:
-    """Return what `story` and what was `heard` tell. Who was not heard is not taken for absent."""
+def facts(story: Story, answers: Answers, now_s: float, *, alive: bool) -> Facts:
+    """Return the facts of `story` and `answers`. No answer proves nothing."""
     plan = story.plan if alive else None
     return Facts(
         now_s,
         alive,
         story.is_over,
         policy_of(story.life.get("policy")),
-        tuple(_job(job, story, heard) for job in story.jobs.values()),
-        tuple(_pilot(pilot, heard) for pilot in story.pilots.values()),
+        tuple(_job(job, story, answers) for job in story.jobs.values()),
+        tuple(_pilot(pilot, answers) for pilot in story.pilots.values()),
         tuple(_known(Refusal, refusal) for refusal in plan["refusals"]) if plan else (),
-        heard.unanswered,
+        answers.unanswered,
     )
 
 
 def place_of(line: Mapping[str, Any] | None) -> Place:
-    """Return where a run has its jobs and pilots; on its host if its history does not tell."""
+    """Return where a run has its jobs and pilots; its host if the history does not have it."""
     return _known(Place, line or {})
 
 
 def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
-    """Return the policy that a run began with, None if its history does not tell."""
+    """Return the policy that a run began with, None if the history does not have it."""
     if not line:
         return None
     offers = tuple(
@@ -62,22 +62,22 @@ def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
     return _known(Policy, {**line, "offers": offers})
 
 
-def _known(kind: type[_Made], told: Mapping[str, Any]) -> _Made:
-    """Return a value of `kind` from what a history tells, which may be of another version."""
+def _known(kind: type[_Made], line: Mapping[str, Any]) -> _Made:
+    """Return a value of `kind` from a history line, which may be of another version."""
     expected = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    values = {name: value for name, value in told.items() if name in expected}
+    values = {name: value for name, value in line.items() if name in expected}
     return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 
-def _job(job: Job, story: Story, heard: Heard) -> Job:
-    hold = (heard.holds or {}).get(job.job_id) if job.state == "held" else None
+def _job(job: Job, story: Story, answers: Answers) -> Job:
+    hold = (answers.holds or {}).get(job.job_id) if job.state == "held" else None
     if hold is not None:
         return replace(job, text=hold.text, code=hold.code, subcode=hold.subcode)
     return replace(job, state="retried") if story.state_of(job) == "retried" else job
 
 
-def _pilot(pilot: Pilot, heard: Heard) -> Pilot:
-    row = (heard.rows or {}).get(pilot.name)
+def _pilot(pilot: Pilot, answers: Answers) -> Pilot:
+    row = (answers.rows or {}).get(pilot.name)
     if row is None or pilot.over:
         return pilot
     state = _ENDS.get(row.seen, pilot.state)

@@ -1,4 +1,4 @@
-"""Why a job is as it is: what it asks for against the pilots there are."""
+"""Explain a job: its request against the pilots."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import text,
 
 WAITING = ("queued", "waiting")
 SLOW = 2.0
-"""A job that runs this many times as long as those of its rule did is slow."""
+"""A job is slow if it runs this many times as long as others of its rule."""
 
 MATCH_S = 120.0
-"""A job that a free pilot can take starts within the cycles of HTCondor's negotiator, of a minute
-or so each."""
+"""A free pilot gets a job within a few cycles of HTCondor's negotiator, about a minute each."""
 
 NAMED_MAX = 5
-"""So many pilots are named; of more, the number is told."""
+"""Maximum number of pilots listed by name."""
 
 
 def explain_job(job: Job, facts: Facts) -> Explanation:
@@ -31,35 +30,34 @@ def explain_job(job: Job, facts: Facts) -> Explanation:
     names = f"{job.title} (HTCondor job {job.job_id})" if job.job_id else job.title
     for_s = duration(facts.at_s - job.since_s)
     if job.state in WAITING:
-        told, step = _waiting(job, facts)
+        lines, step = _waiting(job, facts)
         head = f"{names}: waits for {for_s}; it asks for {text(job.job_class)}"
     elif job.state == "held":
-        told, step = _held(job)
+        lines, step = _held(job)
         head = f"{names}: held for {for_s}"
     elif job.state == "running":
-        told, step = _running(job, facts)
+        lines, step = _running(job, facts)
         head = f"{names}: runs for {for_s} {_where(job)}"
     else:
-        told, step = _over(job)
+        lines, step = _over(job)
         head = f"{names}: {job.state} {for_s} ago"
-    return Explanation(job.title, (head, *told), step)
+    return Explanation(job.title, (head, *lines), step)
 
 
-_Told = tuple[list[str], str]
+_Lines = tuple[list[str], str]
 
 
-def _waiting(job: Job, facts: Facts) -> _Told:
+def _waiting(job: Job, facts: Facts) -> _Lines:
     lines = []
     if job.text:
         lines.append(f"it has been started {len(job.attempts)} time(s) before: {job.text}")
     if job.woken_s:
         lines.append(
-            "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
-            f"{len(job.woken_s)} time(s), the last time "
-            f"{duration(facts.at_s - job.woken_s[-1])} ago"
+            "HTCondor did not offer it to pilots: osgpilot held and released or resubmitted it "
+            f"{len(job.woken_s)} time(s), last {duration(facts.at_s - job.woken_s[-1])} ago"
         )
     if not facts.alive:
-        how = "the run has ended" if facts.ended else "Snakemake is not there any more"
+        how = "the run has ended" if facts.ended else "Snakemake is no longer running"
         return (
             [*lines, f"{how}: no pilot is started for it"],
             "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
@@ -79,7 +77,7 @@ def _waiting(job: Job, facts: Facts) -> _Told:
 
 
 def _against(job: Job, serving: list[Pilot], facts: Facts) -> Iterator[str]:
-    """Say of each pilot what it lacks for the job, alike ones together."""
+    """Return what each pilot lacks for the job, similar pilots together."""
     groups: defaultdict[tuple[str, str], list[Pilot]] = defaultdict(list)
     for pilot in serving:
         groups[pilot.state, _verdict(job, pilot, facts)].append(pilot)
@@ -114,8 +112,8 @@ def _step(job: Job, serving: list[Pilot], facts: Facts) -> str:
     ]
     if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
         return (
-            f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}. If it "
-            "was forgotten, osgpilot holds and releases it after some minutes"
+            f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}. If "
+            "HTCondor does not offer it, osgpilot holds and releases it after some minutes"
         )
     if free:
         return "wait: HTCondor starts it within a minute or two"
@@ -130,18 +128,18 @@ def _step(job: Job, serving: list[Pilot], facts: Facts) -> str:
     return "wait: osgpilot plans again every 20 s and starts a pilot that suits it"
 
 
-def _held(job: Job) -> _Told:
+def _held(job: Job) -> _Lines:
     meaning = of_hold(job.code, job.subcode)
     code = f" (code {job.code}.{job.subcode})" if job.code else ""
     said = [f"HTCondor says: {job.text}{code}"] if job.text else []
     words = [meaning.words] if job.code else []
     step = meaning.step.format(job=job.job_id or job.key) if job.code else ""
     return [*words, *said], step or (
-        "wait: osgpilot lets it run again, has it ask for more, or gives it up with the reason"
+        "wait: osgpilot releases it, raises its request, or fails it with the reason"
     )
 
 
-def _running(job: Job, facts: Facts) -> _Told:
+def _running(job: Job, facts: Facts) -> _Lines:
     lines = []
     if len(job.attempts) > 1:
         why = f"; the last time before: {job.text}" if job.text else ""
@@ -159,7 +157,7 @@ def _running(job: Job, facts: Facts) -> _Told:
     return lines, ""
 
 
-def _over(job: Job) -> _Told:
+def _over(job: Job) -> _Lines:
     where = _where(job)
     if job.state == "done":
         return [where] if where else [], ""

@@ -1,4 +1,4 @@
-"""Why a pilot is as it is."""
+"""Explain a pilot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from snakemake_executor_plugin_osgpilot.explain.reason_codes import of_slurm
 from snakemake_executor_plugin_osgpilot.report.entities import Pilot
 
 BOOT_USUAL_S = 480.0
-"""OSG_NODE_VALIDATED takes 1 to 8 minutes, see `core.estimates.BOOT_PRIOR_S`."""
+"""OSG_NODE_VALIDATED takes 1 to 8 minutes, see `estimates.BOOT_PRIOR_S`."""
 
 
 def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
@@ -22,11 +22,11 @@ def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
     return Explanation(pilot.name, (head, f"it has {pilot.shape}", *lines), step)
 
 
-_Told = tuple[tuple[str, ...], str]
+_Lines = tuple[tuple[str, ...], str]
 
 
 def waits_for(pilot: Pilot) -> tuple[str, str]:
-    """Return what Slurm says of a pilot in its queue, in plain words, and the next step."""
+    """Return Slurm's reason for a pending pilot in plain words, and the next step."""
     if pilot.state == "intended":
         return "sbatch is about to be called, or has not answered yet", ""
     if not pilot.pending_reason:
@@ -41,12 +41,12 @@ def waits_for(pilot: Pilot) -> tuple[str, str]:
     return f"Slurm says {pilot.pending_reason}: {meaning.words}", step
 
 
-def _pending(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _pending(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     words, step = waits_for(pilot)
     return (words,), step or "wait; `squeue --start` shows when Slurm expects to start it"
 
 
-def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     usual = "the container starts and its node is tested, which takes 1 to 8 min"
     if for_s <= BOOT_USUAL_S:
         return (usual,), ""
@@ -56,28 +56,28 @@ def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     )
 
 
-def _ready(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _ready(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     life = f"it takes jobs of up to {duration(facts.life_s(pilot))}"
     if running := facts.running_on(pilot):
         return (f"{len(running)} job(s) run there, {facts.free(pilot)} are free", life), ""
     if any(job.state in ("queued", "waiting") for job in facts.jobs):
         return (
             ("no job runs there, although jobs wait", life),
-            "osgpilot explain JOB tells what it lacks for them",
+            "osgpilot explain JOB shows what the pilot lacks for it",
         )
     return ("no job runs there: none waits; it leaves when it has been idle for long", life), ""
 
 
-def _draining(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _draining(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     why = f" ({pilot.failure})" if pilot.failure else ""
     return (f"it takes no new jobs and ends when those in it have{why}",), ""
 
 
-def _done(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _done(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     return ("its allocation is over",), ""
 
 
-def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
+def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     why = pilot.failure or "Slurm does not say why"
     if not pilot.allocation:
         return (f"Slurm refused it: {why}",), "correct the site file as the message says"
@@ -85,9 +85,9 @@ def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
     return (f"it failed: {why}",), f"read its log, {log}"
 
 
-def _cancelled(pilot: Pilot, facts: Facts, for_s: float) -> _Told:
-    why = pilot.failure or "by osgpilot, when it was of no use any more, or by hand"
-    return (f"it was taken back: {why}",), ""
+def _cancelled(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
+    why = pilot.failure or "by osgpilot, when it was no longer needed, or by hand"
+    return (f"it was cancelled: {why}",), ""
 
 
 _STATES = {

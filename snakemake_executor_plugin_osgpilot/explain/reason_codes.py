@@ -1,4 +1,4 @@
-"""What Slurm's pending reasons, HTCondor's hold codes and our own refusals mean, as tables.
+"""The meaning of Slurm's pending reasons, HTCondor's hold codes and the planner's refusals.
 
 Slurm: https://slurm.schedmd.com/job_reason_codes.html and squeue(1), JOB REASON CODES. HTCondor:
 manual, Job ClassAd Attributes, HoldReasonCode.
@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUB
 
 
 class Meaning(NamedTuple):
-    """A reason in plain words, and what to do about it (empty: to wait)."""
+    """A reason in plain words, and what to do about it (empty: wait)."""
 
     words: str
     step: str = ""
@@ -42,7 +42,7 @@ SLURM: tuple[tuple[str, Meaning], ...] = (
                            "make pilots larger in the site file, or name another QOS")),
     (r"(QOS|Assoc)Max\w*Per(Job|Node)\w*|AssociationTimeLimit|QOSTimeLimit|MaxMemPerLimit",
      Meaning("it asks for more than one job may have in your account or QOS; waiting does not "
-             "cure that", _SMALLER)),
+             "help", _SMALLER)),
     (r"(QOS|Assoc)Grp\w+|QOSMax\w+|AssocMax\w+|Max\w+PerAccount|\w*(Job|Resource)Limit"
      r"|AccountingPolicy",
      Meaning("your account, QOS or user has as much running as it may; it starts when other jobs "
@@ -81,7 +81,7 @@ SLURM: tuple[tuple[str, Meaning], ...] = (
                                            "another try")),
     (r"SystemFailure", Meaning("Slurm or a file system is in trouble", _ADMIN)),
 )  # fmt: skip
-"""The first pattern that matches the whole reason counts."""
+"""The first pattern that matches the whole reason wins."""
 
 HOLDS: dict[int, Meaning] = {
     1: Meaning("it was put on hold by hand (condor_hold)", "run: condor_release {job}"),
@@ -98,7 +98,7 @@ HOLDS: dict[int, Meaning] = {
     19: Meaning("a check of the pilot before the job failed"),
     21: Meaning("the pilot stopped it: it took more memory or disk than it had asked for"),
     22: Meaning(holds.PLAIN[22], "make room on the access point"),
-    26: Meaning(holds.PLAIN[26], "read why; the administrators of the access point can tell more"),
+    26: Meaning(holds.PLAIN[26], "read why; the administrators of the access point know more"),
     32: Meaning(holds.PLAIN[32], "make inputs smaller, or have them fetched by URL"),
     33: Meaning(holds.PLAIN[33], "make outputs smaller, or keep some as temporary"),
     34: Meaning("it took more memory or disk than it had asked for"),
@@ -115,28 +115,28 @@ REFUSALS: dict[str, str] = {
     "pilots_max": "raise --osgpilot-max-pilots, or wait until pilots end",
     "pending_max": "wait until Slurm has started some, or raise --osgpilot-max-pending",
     "launches_max": "",
-    "stale": "see whether squeue answers; planning goes on when it does",
-    "breaker": "read why the last pilot was of no use; its log is in the run's folder, pilots/NAME",
+    "stale": "see whether squeue answers; planning resumes when it does",
+    "breaker": "read why the last pilot ran no job; its log is in the run's folder, pilots/NAME",
     DOUBT: "",
     BRAKE: "see why starts fail (condor_q -hold, and the logs of pilots); jobs start again later",
 }
-"""What to do when a rule of the planner says no, by its name."""
+"""What to do about a refusal of the planner, by its limit."""
 
 
 def of_slurm(reason: str) -> Meaning | None:
-    """Return what a pending reason means, None if it is not known."""
-    told = reason.strip("() ")
-    return next((meaning for pattern, meaning in SLURM if re.fullmatch(pattern, told)), None)
+    """Return the meaning of a pending reason, None if unknown."""
+    code = reason.strip("() ")
+    return next((meaning for pattern, meaning in SLURM if re.fullmatch(pattern, code)), None)
 
 
 def of_hold(code: int, subcode: int = 0) -> Meaning:
-    """Return what a hold means, and what osgpilot does about it by itself."""
+    """Return the meaning of a hold, and what osgpilot does about it."""
     meaning = HOLDS.get(code, Meaning("HTCondor put it on hold"))
     if code in holds.OUT_OF_RESOURCES and subcode in (holds.MEMORY, holds.DISK):
         what, name = ("memory", "mem_mb") if subcode == holds.MEMORY else ("disk", "disk_mb")
         return Meaning(
             f"it took more {what} than it had asked for; it runs again by itself and gets more",
-            f"give the rule more {name}, which saves the starts in vain",
+            f"give the rule more {name}, which saves failed starts",
         )
     if code in holds.TRANSFERS or code == holds.HOOK:
         return meaning._replace(words=f"{meaning.words}; it runs again by itself, a few times")

@@ -1,4 +1,4 @@
 """The local pool: Slurm, HTCondor and Apptainer on one machine, in namespaces of their own.
 
-Tests and other programs start commands in it by `pool.session.exec_argv`.
+Tests and other programs start commands in it by `session.exec_argv`.
 """

@@ -38,7 +38,7 @@ class Builder:
     watch: QueuePoller
 
     def build(self) -> None:
-        """Make what is not there yet, independent stages side by side.
+        """Make missing stages, independent ones concurrently.
 
         Raises MissingPrerequisiteError with the name of the log if a stage fails.
         """
@@ -166,9 +166,8 @@ class Builder:
         upper: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> None:
-        """Run `step` of the kit in the host tree with the layers `above`.
-
-        What it changes goes to `upper` or nowhere.
+        """Run `step` of the kit in the host tree with the layers `above`; changes go to `upper`, or
+        nowhere.
         """
         scratch = folder / "scratch"
         tree = [*above, self.store.path(self.recipe.host) / "tree"]
@@ -195,7 +194,7 @@ class Builder:
 
 
 def last_words(log: Path) -> str:
-    """The line of a log that says best why it ended."""
+    """Return the line of a log that best explains its end."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     lines = [line for line in lines if line]
     telling = [line for line in lines if line.startswith(TELLING)]
@@ -203,5 +202,5 @@ def last_words(log: Path) -> str:
 
 
 def store() -> Store:
-    """The store in the cache folder."""
+    """Return the store in the cache folder."""
     return Store(images())

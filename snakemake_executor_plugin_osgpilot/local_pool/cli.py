@@ -54,7 +54,7 @@ def pool() -> None:
 @pool.command()
 @click.option("--mirror", "uri", help="Debian mirror; by default the one apt uses here.")
 def build(uri: str | None) -> None:
-    """Build the pool from Debian packages; what is there already is kept."""
+    """Build the pool from Debian packages; finished stages are kept."""
     from snakemake_executor_plugin_osgpilot.local_pool.makepool import make
 
     make(uri)
@@ -90,7 +90,7 @@ def up(name: str, work: tuple[Path, ...]) -> None:
 
 
 def default_work() -> Path:
-    """The top of the git checkout of the current folder, else the current folder."""
+    """Return the top of the git checkout of the current folder, else the current folder."""
     try:
         asked = subprocess.run(
             ["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True
@@ -102,9 +102,9 @@ def default_work() -> Path:
 
 @pool.command()
 @name_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(name: str, as_json: bool) -> None:
-    """Say whether a pool is up and what its services answer."""
+    """Show whether a pool is up and the state of its services."""
     from snakemake_executor_plugin_osgpilot.local_pool.status import status_of, text_of
 
     found = status_of(name)
@@ -141,7 +141,7 @@ def shell(name: str, host: str, user: str, folder: Path | None) -> None:
 def run_inside(
     name: str, host: str, user: str, folder: Path | None, command: tuple[str, ...]
 ) -> None:
-    """Become `command` inside the pool; does not return."""
+    """Replace this process by `command` inside the pool; does not return."""
     from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
     from snakemake_executor_plugin_osgpilot.local_pool.state import require
 

@@ -30,7 +30,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
-    """End with one line on standard error."""
+    """Exit with one line on standard error."""
     print(f"Error: {text}", file=sys.stderr, flush=True)
     os._exit(status)
 
@@ -80,7 +80,7 @@ def stand_in(child: int) -> int:
 
 
 def end_as(status: int) -> NoReturn:
-    """End the way the command ended: same exit status, same signal."""
+    """End as the command ended: same exit status, same signal."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number != signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""Is this machine able to run a pool? Every refusal says what to do."""
+"""Check that this machine can run a pool; every error says what to do."""
 
 import os
 import shutil

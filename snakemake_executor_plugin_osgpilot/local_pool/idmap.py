@@ -1,4 +1,4 @@
-"""Which ids of the host stand behind the users of the pool."""
+"""Host ids behind the users of the pool."""
 
 import getpass
 import os
@@ -33,7 +33,7 @@ def id_maps() -> Maps:
 
 
 def alice_outside() -> tuple[int, int]:
-    """Return user and group id that stand behind alice on the host."""
+    """Return the user and group id behind alice on the host."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     return _root_base() + ALICE, _root_base() + ALICE
@@ -48,7 +48,9 @@ def _around(inside: int, own: int, base: int) -> list[list[int]]:
 
 
 def _root_base() -> int:
-    """First of 65535 ids that root may hand out, also where root is root of a container only."""
+    """Return the first of 65535 ids that root may hand out, also if root is root of a container
+    only.
+    """
     ranges = [
         (int(first), int(count))
         for first, _, count in (
@@ -67,7 +69,7 @@ def _root_base() -> int:
 
 
 def _subordinate(file: Path, uid: int) -> int:
-    """First id of a range in /etc/subuid or /etc/subgid that is large enough (subuid(5))."""
+    """Return the first id of a large enough range in /etc/subuid or /etc/subgid (subuid(5))."""
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""A running pool: bring it up, find it, take it down."""
+"""The life cycle of a pool: bring it up, find it, take it down."""
 
 import json
 import signal
@@ -36,9 +36,9 @@ from snakemake_executor_plugin_osgpilot.local_pool.state import (
 )
 
 READY_WITHIN_S = 90
-"""A pool is up within seconds; of many hundred starts one hangs, on a machine that is busy."""
+"""A pool is up within seconds; about one start in many hundred hangs, on a busy machine."""
 
-# folders of the pool's own system: a working folder may lie below most of them, but not be one
+# the pool's system folders: a working folder may be below most of them, but not be one
 SYSTEM = frozenset(
     Path(path)
     for path in (
@@ -52,13 +52,13 @@ NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
 
 
 class NotReadyError(MissingPrerequisiteError):
-    """The services of a pool were started, and one of them does not answer."""
+    """The pool's services were started, but one of them does not answer."""
 
 
 def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[Running, bool]:
     """Bring the pool `name` up and wait until it is ready; False if it was up already.
 
-    A start that hangs is told to `say` and tried once more. Raises MissingPrerequisiteError if
+    A start that hangs is logged by `say` and retried once. Raises MissingPrerequisiteError if
     nothing is built or a service does not start, InputError if `work` cannot be shown inside.
     """
     with locked(cache() / "lock" / name):
@@ -73,7 +73,7 @@ def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[R
 
 
 def _lay_out(name: str, work: Sequence[Path]) -> dict[str, Path]:
-    """Make the folder of the pool anew; return the images that it keeps from being removed."""
+    """Make the pool's folder afresh; return the images that it keeps from being removed."""
     folder = instance_folder(name)
     clear(name)
     with locked(cache() / "lock" / "images in use", shared=True):
@@ -87,7 +87,7 @@ def _lay_out(name: str, work: Sequence[Path]) -> dict[str, Path]:
 
 
 def check_work(path: Path) -> Path:
-    """`path` made absolute; raises InputError if it cannot be a working folder."""
+    """Return `path` made absolute; raises InputError if it cannot be a working folder."""
     real = path.resolve()
     if not real.is_dir():
         raise InputError(f"--work {path}: no such folder")
@@ -118,7 +118,7 @@ def show(name: str, path: Path) -> None:
 
 
 def _attach(running: Running, folder: Path) -> None:
-    """Make `folder` visible in a running pool; raises Unavailable if the kernel refuses."""
+    """Mount `folder` in a running pool; raises MissingPrerequisiteError if the kernel refuses."""
     numbers = [*alice_outside(), running.supervisor, *running.hosts.values()]
     asked = subprocess.run(
         [sys.executable, "-I", "-S", share.__file__, str(folder), *map(str, numbers)],
@@ -141,7 +141,7 @@ def down(name: str) -> bool:
 
 
 def clear(name: str) -> None:
-    """End what runs of the pool `name`, ready or not, and remove its folder."""
+    """Kill whatever runs of the pool `name`, ready or not, and remove its folder."""
     folder = instance_folder(name)
     if (folder / STATE).exists():
         state = Running(**json.loads((folder / STATE).read_text()))
@@ -156,7 +156,7 @@ def _start(name: str, work: Sequence[Path]) -> Running:
     env = space.environment(
         RUN=str(folder),
         LOWER=":".join(str(built[role] / "tree") for role in ("conf", "venv", "host")),
-        # a build from before an image was added still serves
+        # builds from before an image was added still work
         SIFS=" ".join(str(built[role] / f"{role}.sif") for role in IMAGES if role in built),
         BINDS="\n".join(binds),
     )
@@ -211,10 +211,10 @@ def _last_line(log: Path) -> str:
 
 
 def host_processes(supervisor: int) -> dict[str, int]:
-    """For each host of the pool below `supervisor` the process that is PID 1 there."""
+    """Return for each host of the pool below `supervisor` the process that is PID 1 there."""
     found = {}
     for process in psutil.Process(supervisor).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # the pool's others come and go meanwhile
+        with suppress(psutil.NoSuchProcess):  # other processes of the pool come and go meanwhile
             line = process.cmdline()
             if "host.sh" in " ".join(line) and line[-1] in HOSTS and process.children():
                 found[line[-1]] = process.children()[0].pid

@@ -1,4 +1,4 @@
-"""The whole of `osgpilot pool build`: checks, build with progress, removal of what is outdated."""
+"""`osgpilot pool build` as a whole: checks, build with progress, removal of outdated stages."""
 
 import json
 import time
@@ -46,13 +46,13 @@ def _make(target: Store, uri: str | None, progress: Progress) -> None:
 
 
 def outdated() -> bool:
-    """Whether `build` would make something anew."""
+    """Return True if `build` would make something new."""
     target = store()
     return any(not target.has(stage) for stage in recipe().used().values())
 
 
 def in_use() -> set[Path]:
-    """Folders of the build that running or starting pools consist of."""
+    """Return the images that running or starting pools consist of."""
     found: set[Path] = set()
     for file in (cache() / "run").glob("*/pool.json"):
         found |= {Path(path) for path in json.loads(file.read_text())["images"]}

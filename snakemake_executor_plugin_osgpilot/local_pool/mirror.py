@@ -1,4 +1,4 @@
-"""Where Debian packages come from: what the host's own apt is configured to use."""
+"""The Debian mirror: the one that the host's apt is configured to use."""
 
 import subprocess
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
 
 FIELDS = "$(REPO_URI)\t$(ORIGIN)\t$(LABEL)\t$(SIGNED_BY)"
-# how to reach a mirror and what to accept of it; the rest of apt's settings is the host's taste
+# options for reaching and trusting a mirror; other settings of apt are the host's own
 OPTIONS = (
     "Acquire::http",
     "Acquire::https",
@@ -24,7 +24,7 @@ APT_HELPER = "/usr/lib/apt/apt-helper"
 
 
 def pick_uri(index_targets: str) -> str | None:
-    """The Debian main archive among lines of `apt-get indextargets` in the format FIELDS."""
+    """Return the Debian main archive among lines of `apt-get indextargets` in the format FIELDS."""
     rows = [line.split("\t") for line in index_targets.splitlines()]
     known = [row[0] for row in rows if len(row) > 2 and row[1] == row[2] == "Debian"]
     # before the first `apt-get update` apt knows neither origin nor label
@@ -33,7 +33,9 @@ def pick_uri(index_targets: str) -> str | None:
 
 
 def pick_options(dump: str) -> list[str]:
-    """Lines of `apt-config dump` that mmdebstrap needs to reach the mirror as the host does."""
+    """Return the lines of `apt-config dump` that mmdebstrap needs to reach the mirror as the host
+    does.
+    """
     return [
         line
         for line in dump.splitlines()
@@ -43,7 +45,7 @@ def pick_options(dump: str) -> list[str]:
 
 
 def mirror_uri() -> str:
-    """URI of the Debian archive the host uses.
+    """Return the URI of the host's Debian archive.
 
     Raises MissingPrerequisiteError if apt names none.
     """
@@ -56,7 +58,7 @@ def mirror_uri() -> str:
 
 
 def apt_options() -> list[str]:
-    """The host's Acquire options (proxies, time-outs, date checks), as apt.conf lines."""
+    """Return the host's Acquire options (proxies, time-outs, date checks), as apt.conf lines."""
     return pick_options(_output(["apt-config", "dump"]))
 
 

@@ -1,4 +1,4 @@
-"""Start commands in the pool's kind of user namespace."""
+"""Run commands in the pool's kind of user namespace."""
 
 import json
 import os
@@ -15,13 +15,13 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The host's environment with the system programs in PATH, and `extra`."""
+    """Return the host's environment with the system programs in PATH, and `extra`."""
     path = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return {**os.environ, "PATH": f"{path}:{SBIN}", "LC_ALL": "C.UTF-8", **extra}
 
 
 def rooted(command: Sequence[str], *, follow: bool, nodes: bool = True) -> list[str]:
-    """Command line that runs `command` as root of a new user and mount namespace.
+    """Return the command line that runs `command` as root of a new user and mount namespace.
 
     follow: die with the process that starts it
     nodes: whether it needs device nodes
@@ -31,12 +31,12 @@ def rooted(command: Sequence[str], *, follow: bool, nodes: bool = True) -> list[
 
 
 def contained(command: Sequence[str]) -> list[str]:
-    """`command` with processes and mounts of its own, all of which end with it."""
+    """Return `command` with processes and mounts of its own, all of which end with it."""
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", *command]
 
 
 def run(command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
-    """Run `command` as root of its own namespaces, output to `log`; return its exit status."""
+    """Run `command` as root of its own namespaces, log output to `log`; return its exit status."""
     line = rooted(["setpriv", "--no-new-privs", *contained(command)], follow=True)
     with log.open("wb") as output:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Where the pool keeps its things: one cache folder, nothing outside it."""
+"""The pool's files: all in one cache folder."""
 
 import re
 from pathlib import Path
@@ -13,20 +13,17 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 
 def images() -> Path:
-    """Folder of what `build` makes, one subfolder for each finished stage."""
+    """Return the folder of what `build` makes, one subfolder for each finished stage."""
     return cache() / "images"
 
 
 def devices() -> Path:
-    """Empty folder that each namespace covers with device nodes of its own."""
+    """Return the empty folder on which each namespace mounts device nodes of its own."""
     return cache() / "dev"
 
 
 def instance_folder(name: str) -> Path:
-    """Folder of the pool `name`.
-
-    Raises InputError for a name that cannot be one.
-    """
+    """Return the folder of the pool `name`. Raises InputError for an invalid name."""
     if not NAME_PATTERN.fullmatch(name):
         raise InputError(
             f"--name {name!r}: use at most 32 lower-case letters, digits and any of _.-,"

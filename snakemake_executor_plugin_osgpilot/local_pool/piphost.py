@@ -1,4 +1,4 @@
-"""The host's way to PyPI (index, proxy, certificates), for a pip that runs in the pool's tree."""
+"""The host's access to PyPI (index, proxy, certificates), for a pip inside the pool's tree."""
 
 import configparser
 import os
@@ -69,7 +69,7 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_paths(value: str) -> list[str]:
-    """Paths of this machine that a setting names, plainly or as file: URL."""
+    """Return paths of this machine in a setting, plain or as file: URL."""
     paths = [
         unquote(urlparse(word).path) if word.startswith("file:") else word
         for word in value.split()
@@ -79,7 +79,7 @@ def local_paths(value: str) -> list[str]:
 
 
 def pip_host(environ: Mapping[str, str] = os.environ) -> PipHost:
-    """What a pip inside the tree needs to reach packages the way pip on the host does."""
+    """Return what a pip inside the tree needs to reach packages as the host's pip does."""
     chosen = settings(environ)
     variables = {f"PIP_{key.upper().replace('-', '_')}": value for key, value in chosen.items()}
     binds = [(path, path) for path in NAME_SERVICE if Path(path).exists()]

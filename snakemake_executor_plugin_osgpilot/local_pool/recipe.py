@@ -1,4 +1,4 @@
-"""What the stages consist of: packages, suites, the files of the kit each one depends on."""
+"""The inputs of the stages: packages, suites, files of the kit."""
 
 import importlib.metadata
 import tomllib
@@ -53,13 +53,13 @@ class Recipe:
     runtime: Stage
 
     def used(self) -> dict[str, Stage]:
-        """The stages a running pool needs, by role."""
+        """Return the stages a running pool needs, by role."""
         roles = ("host", "conf", "venv", "pilot", "job", "runtime")
         return {role: getattr(self, role) for role in roles}
 
 
 def requirements() -> list[str]:
-    """What the project needs, its `test` extra included, as pip takes it."""
+    """Return the project's requirements, its `test` extra included, for pip."""
     source = _pyproject()
     if source is not None:
         lines = [*source["dependencies"], *source["optional-dependencies"]["test"]]
@@ -72,7 +72,7 @@ def requirements() -> list[str]:
 
 
 def version() -> str:
-    """Version of the project."""
+    """Return the version of the project."""
     source = _pyproject()
     return str(source["version"]) if source is not None else importlib.metadata.version(PROJECT)
 
@@ -86,7 +86,7 @@ def _pyproject() -> dict[str, Any] | None:
 
 
 def recipe() -> Recipe:
-    """The stages as the code, the kit and the project's metadata are now."""
+    """Return the stages for the current code, kit and project metadata."""
     maps = id_maps()
     common = [maps, KIT / "lib.sh", KIT / "inside.sh"]
     host = Stage(

@@ -1,4 +1,4 @@
-"""Commands inside a running pool, as the command line and the tests start them."""
+"""Commands inside a running pool, for the command line and the tests."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def exec_argv(
     argv: Sequence[str],
     env: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Command line, to be run on this machine, that runs `argv` inside the pool `name`.
+    """Return the command line for this machine that runs `argv` inside the pool `name`.
 
     host: "login" or "ap"; user: "alice", "bob" or "root"
     folder: where to run, by default the user's home

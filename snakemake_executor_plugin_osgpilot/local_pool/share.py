@@ -1,4 +1,4 @@
-"""Show a folder of this machine in a pool that is up; a script, standard library only.
+"""Mount a folder of this machine in a running pool; a script, standard library only.
 
 `python -I -S share.py FOLDER UID GID SUPERVISOR_PID HOST_PID...` attaches the folder at the same
 path in each host. UID and GID stand behind the pool's user alice. Run by root, the folder's owner
@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-# numbers of system calls that glibc of Debian 12 does not wrap; the same on all architectures
+# system calls that glibc of Debian 12 does not wrap; the numbers are the same everywhere
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_MOUNT_SETATTR = 442
@@ -27,20 +27,20 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
-    """`result` of a C call; ends with one line if it is -1."""
+    """Return the `result` of a C call; exit with one line if it is -1."""
     if result == -1:
         sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
     return result
 
 
 def copy_of(folder: str) -> int:
-    """A detached copy of the mount at `folder`, as this process sees it."""
+    """Return a detached copy of the mount at `folder`, as this process sees it."""
     path = folder.encode()
     return checked(libc.syscall(SYS_OPEN_TREE, AT_FDCWD, path, OPEN_TREE_CLONE_RECURSIVE), folder)
 
 
 def namespace_of_owner(folder: str, uid: int, gid: int) -> int:
-    """A user namespace in which the owner of `folder` is `uid`, and its group `gid`."""
+    """Return a user namespace in which the owner of `folder` is `uid`, and its group `gid`."""
     owner = Path(folder).stat()
     here, there = os.pipe(), os.pipe()
     child = os.fork()

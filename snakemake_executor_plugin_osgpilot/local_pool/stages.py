@@ -1,4 +1,4 @@
-"""Stages of a build: each one a folder that exists under its final name only when finished."""
+"""Build stages: each is a folder that gets its final name only when finished."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Stage:
 
     @property
     def folder(self) -> str:
-        """Name of its folder below the images."""
+        """Its folder's name below the images."""
         return f"{self.name}-{self.key}"
 
 
@@ -34,17 +34,18 @@ class Store:
         self.root = root
 
     def path(self, stage: Stage) -> Path:
-        """Folder of `stage`, whether it exists or not."""
+        """Return the folder of `stage`, whether it exists or not."""
         return self.root / stage.folder
 
     def has(self, stage: Stage) -> bool:
-        """Whether `stage` is finished."""
+        """Return True if `stage` is finished."""
         return self.path(stage).is_dir()
 
     def make(self, stage: Stage, work: Callable[[Path], None]) -> bool:
-        """Let `work` fill a temporary folder and give it its final name; False if it was there.
+        """Let `work` fill a temporary folder and give it its final name; False if it was finished
+        before.
 
-        What `work` raises is passed on, and nothing is finished then.
+        Errors of `work` are passed on, and nothing is finished then.
         """
         if self.has(stage):
             return False
@@ -63,7 +64,9 @@ class Store:
         temporary.replace(self.root / MANIFEST)
 
     def published(self) -> dict[str, Path] | None:
-        """Folders of the set that pools are made of, by role; None before the first build."""
+        """Return the folders of the set that pools are made of, by role; None before the first
+        build.
+        """
         try:
             content = json.loads((self.root / MANIFEST).read_text())
         except FileNotFoundError:
@@ -71,7 +74,7 @@ class Store:
         return {role: self.root / folder for role, folder in content.items()}
 
     def collect(self, keep: set[Path]) -> list[Path]:
-        """Remove stages and remains of broken builds except `keep`; return what went."""
+        """Remove stages and remains of broken builds except `keep`; return what was removed."""
         gone = [path for path in self.root.iterdir() if path.is_dir() and path not in keep]
         gone = [path for path in gone if path.name != "log"]
         space.remove(*gone)

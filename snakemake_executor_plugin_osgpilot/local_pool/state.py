@@ -1,4 +1,4 @@
-"""Which pools are up, from their folders and /proc; without imports that cost time."""
+"""Running pools, from their folders and /proc; without slow imports."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ STATE = "pool.json"
 
 @dataclass(frozen=True)
 class Running:
-    """What is known of a pool that is up.
+    """A pool that is up.
 
     supervisor: process whose end is the pool's end
     started_ticks: its start, in clock ticks since boot; a process number alone may be used again
@@ -32,7 +32,7 @@ class Running:
 
 
 def find(name: str) -> Running | None:
-    """The pool `name` if it is up, else None."""
+    """Return the pool `name` if it is up, else None."""
     try:
         state = json.loads((instance_folder(name) / STATE).read_text())
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def find(name: str) -> Running | None:
 
 
 def require(name: str) -> Running:
-    """The pool `name`; raises Unavailable if it is not up."""
+    """Return the pool `name`; raises MissingPrerequisiteError if it is not up."""
     running = find(name)
     if running is None:
         raise MissingPrerequisiteError(f"the pool {name!r} is not up: osgpilot pool up{flag(name)}")
@@ -52,13 +52,13 @@ def require(name: str) -> Running:
 
 
 def names() -> list[str]:
-    """Names of all pools that have a folder, up or not."""
+    """Return the names of all pools that have a folder, up or not."""
     folder = cache() / "run"
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def start_ticks(pid: int) -> int | None:
-    """When process `pid` started, in clock ticks since boot; None if it is gone (proc(5))."""
+    """Return the start of process `pid` in clock ticks since boot; None if it is gone (proc(5))."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -68,10 +68,10 @@ def start_ticks(pid: int) -> int | None:
 
 
 def alive(pid: int, started_ticks: int) -> bool:
-    """Whether process `pid` is there, and is the one that started then."""
+    """Return True if process `pid` exists and is the one that started then."""
     return start_ticks(pid) == started_ticks
 
 
 def flag(name: str) -> str:
-    """How to name the pool on a command line: nothing for the default one."""
+    """Return the option that names the pool on a command line, empty for the default one."""
     return "" if name == DEFAULT_NAME else f" --name {name}"

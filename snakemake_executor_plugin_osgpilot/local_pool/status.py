@@ -1,4 +1,4 @@
-"""What a pool's services answer, asked now."""
+"""The state of a pool's services, queried now."""
 
 import subprocess
 from typing import Any
@@ -17,7 +17,7 @@ QUESTIONS = {
 
 
 def status_of(name: str) -> dict[str, Any]:
-    """State of the pool `name`; an answer that did not come is None."""
+    """Return the state of the pool `name`; None for an answer that did not come."""
     instance_folder(name)
     running = find(name)
     if running is None:
@@ -34,7 +34,7 @@ def status_of(name: str) -> dict[str, Any]:
 
 
 def text_of(status: dict[str, Any]) -> str:
-    """`status` for people."""
+    """Return `status` as text."""
     if not status["up"]:
         return f"the pool {status['name']!r} is not up"
     nodes = status["nodes"]

@@ -1,1 +1,1 @@
-"""What a run would do, told before it is begun: `osgpilot plan`."""
+"""A dry run: `osgpilot plan`."""

@@ -1,4 +1,4 @@
-"""A workflow's jobs as Snakemake draws them, without any pool, Slurm or site."""
+"""A workflow's jobs as Snakemake's DAG has them, without any pool, Slurm or site."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def drawn(snakefile: str, policy: Policy) -> Drawn:
     class Reader(_Reader):
         limits = policy
 
-    # the site has to be named, but nobody looks for it
+    # a site is required, but never read
     words = ["--snakefile", snakefile, "--executor", NAME, f"--{NAME}-site", "none", "--jobs", "1"]
     found: Drawn | None = ask(words, Reader)
     if found is None:
@@ -56,7 +56,7 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
         def class_of(job: Any) -> JobClass:
             rule = str(job.rule)
             if rule not in classes:
-                # partitions are those of a site, and there is none
+                # without a site there are no partitions
                 asked = requests.of(job, NO_IMAGE).job_class
                 classes[rule] = asked._replace(offers=())
             return classes[rule]
@@ -69,11 +69,11 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
     handle_job_success = handle_job_error = run_job
 
     def cancel(self) -> None:
-        """Nothing to take back."""
+        """Do nothing: there are no jobs."""
 
     def shutdown(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: there is no run."""
 
 
 def _nothing(text: str) -> None:
-    """Say nothing."""
+    """Log nothing."""

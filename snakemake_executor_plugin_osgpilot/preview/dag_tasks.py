@@ -1,4 +1,4 @@
-"""The jobs that still have to run as tasks, in an order in which they can run."""
+"""The jobs that still have to run as tasks, in topological order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Task
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import RUNTIME_PRIOR_S
 
 UNSAID = 2.0
-"""A job of which the rule says nothing may take so many times as long as expected."""
+"""A job without `runtime` may take so many times as long as expected."""
 
 
 def tasks_of(
@@ -22,8 +22,8 @@ def tasks_of(
 ) -> tuple[list[Task], list[list[int]]]:
     """Return the tasks, and for each the numbers of those that have to end first.
 
-    A job takes what those of its rule took before; of others half of what the rule says at most is
-    expected, or what the planner assumes. `class_of` tells what it asks for, None if unknown.
+    The expected runtime is that of earlier jobs of the rule, else half its `runtime`, else the
+    planner's prior. `class_of` returns a job's request, None if unknown.
     """
     to_do = set(dag.needrun_jobs())
     graph = {job: [d for d in dag.job_dependencies(job) if d in to_do] for job in to_do}
@@ -44,7 +44,7 @@ def _task(
     limit_s = float(asks.runtime_s)
     seen_s = seen_core_s.get(str(job.rule), 0.0) / max(1, asks.shape.cores)
     if job.is_local and not seen_s and not limit_s:
-        # what runs beside Snakemake is seldom work worth mentioning
+        # local rules seldom take long
         return Task(str(job.rule), asks, 0.0, 0.0, on_pilot=False)
     expected_s = seen_s or limit_s / 2 or RUNTIME_PRIOR_S
     most_s = limit_s or UNSAID * expected_s

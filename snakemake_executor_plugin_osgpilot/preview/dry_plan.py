@@ -13,14 +13,14 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.limits import launches_m
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 ROUNDS_MAX = 500
-"""More rounds than this are not of interest: a user may allow thousands of pilots."""
+"""Maximum number of rounds: a user may allow thousands of pilots."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Pilots that are alike and are asked for together, `after_s` from the beginning.
+    """Identical pilots submitted together, `after_s` from the beginning.
 
-    Each is expected to wait `wait_s` in Slurm's queue and to take its first job after `lead_s`.
+    Each is expected to wait `wait_s` in Slurm's queue and to run its first job after `lead_s`.
     """
 
     after_s: float
@@ -34,7 +34,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The starts of pilots, the first plan's forecast, and what held back more of them at last."""
+    """The starts of pilots, the first plan's forecast, and the limits that stopped further ones."""
 
     starts: tuple[Start, ...]
     first: Plan
@@ -46,10 +46,9 @@ class Rehearsal:
 
 
 def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> Rehearsal:
-    """Plan again and again, `round_s` apart, until nothing more is started.
+    """Plan repeatedly, `round_s` apart, until nothing more is started. Pure.
 
-    Pure. Pilots that were asked for stay in Slurm's queue meanwhile: what runs and ends later is
-    for a simulation to tell.
+    Submitted pilots stay in Slurm's queue meanwhile: running and ending is left to the simulation.
     """
     starts: list[Start] = []
     first, began_s = plan(snapshot, estimates, policy), snapshot.now_s

@@ -1,4 +1,4 @@
-"""How something that Snakemake made as its executor comes back without running anything."""
+"""Pass the result of a preview executor out of Snakemake, without running anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 
 
 class Ended(BaseException):
-    """Takes the result out of Snakemake, which would print any `Exception` as a failure."""
+    """Carries the result out of Snakemake, which would print any `Exception` as a failure."""
 
     def __init__(self, found: Any, error: OsgpilotError | None = None) -> None:
         super().__init__("the plan is made")

@@ -1,4 +1,4 @@
-"""The executor that Snakemake sees when it is asked for a plan: it looks, tells, and ends."""
+"""The executor that Snakemake gets when asked for a plan: it reads the DAG, plans, and ends."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
     handle_job_success = handle_job_error = run_job
 
     def cancel(self) -> None:
-        """Nothing to take back."""
+        """Do nothing: there are no jobs."""
 
     def shutdown(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: there is no run."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Thinks a run through, one project after the other."""
+    """Plans a run, one project after the other."""
 
     workflow: Any
     logger: Any
@@ -108,7 +108,7 @@ class _Look:
     forecaster: Forecaster = simulated
 
     def project(self, name: str) -> ProjectPreview:
-        """Return what would be done for the rules that `name` pays for (empty: the run's own)."""
+        """Return the plan for the rules that `name` pays for (empty: the run's own)."""
         ground = self.ground
         project = choose(name, os.environ, ground.site.project) if name else ground.seat.project
         folder = RunFolder(Path(self.workflow.persistence.path).absolute() / "osgpilot" / RUN)
@@ -125,7 +125,7 @@ class _Look:
             estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)
-        # a run begins without what earlier ones saw of pilots, but takes as long as they did
+        # the planner of a run starts without earlier lead times, but its pilots will take as long
         offers = [offer.name for offer in ground.policy.offers]
         expected = coming(estimates, offers, earlier_leads(Path.cwd(), offers))
         return ProjectPreview(
@@ -164,7 +164,7 @@ class _Look:
         return [job for job in self.workflow.dag.ready_jobs if self._serves(job, name)]
 
     def _later(self, name: str, ready: list[Any]) -> list[Any]:
-        """Return single jobs that follow; a group job is put together when it becomes ready."""
+        """Return single jobs that follow; group jobs are assembled when they become ready."""
         seen = {part for job in ready for part in members(job)}
         jobs = (job for job in self.workflow.dag.needrun_jobs() if job not in seen)
         return [job for job in jobs if job.group is None and self._serves(job, name)]
@@ -218,4 +218,4 @@ class _Look:
 
 
 def _nothing(text: str) -> None:
-    """Say nothing: where rules go is told with everything else."""
+    """Log nothing: routes are part of the plan."""

@@ -1,4 +1,4 @@
-"""How long pilots are expected to take, from Slurm, from an earlier run, or assumed. Pure."""
+"""Expected lead times of pilots, from Slurm, from an earlier run, or assumed. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimat
 
 @dataclass(frozen=True)
 class Coming:
-    """What is expected of pilots in seconds: the wait in Slurm's queue by offer, the boot, and the
-    time from there to a job, None if nobody knows.
+    """Expected times of pilots in seconds: wait in Slurm's queue by offer, boot, and from there to
+    a job (None if unknown).
 
-    `pilots` says of how many pilots boots are known, from `run` that began at `begun_s`; 0 if they
-    are assumed. `seen_wait_s` is what pilots of that run waited. `unsaid` are the offers of whose
-    waits nobody said anything.
+    `pilots` is the number of pilots with known boots, from `run` that began at `begun_s`; 0 if
+    assumed. `seen_wait_s` is the wait of that run's pilots. `unsaid` are the offers without any
+    known wait.
     """
 
     waits_s: Mapping[str, float]
@@ -30,17 +30,17 @@ class Coming:
     unsaid: tuple[str, ...] = ()
 
     def start(self, planned: Start) -> Start:
-        """Return when pilots that are asked for then are expected to be of use."""
+        """Return the time at which pilots submitted then are expected to be ready."""
         wait_s = self.waits_s[planned.offer]
         lead_s = wait_s + self.boot_s + (self.match_s or 0.0)
         return replace(planned, wait_s=wait_s, lead_s=lead_s)
 
 
 def coming(estimates: Estimates, offers: Iterable[str], seen: Leads | None) -> Coming:
-    """Return what is expected of pilots of `offers`.
+    """Return the expected lead times of pilots of `offers`.
 
-    `estimates` are those with which a run begins, `seen` is what an earlier one saw. A pilot waits
-    as long as those of that run did, and longer if Slurm says so now.
+    `estimates` are those with which a run begins, `seen` those of an earlier run. A pilot waits as
+    long as those of that run did, and longer if Slurm estimates so now.
     """
     names = tuple(offers)
     said_s = estimates.wait_hints_s

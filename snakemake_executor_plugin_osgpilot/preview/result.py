@@ -1,4 +1,4 @@
-"""What is told of a run before it is begun, as values."""
+"""The result of a preview, as values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Expe
 
 
 class Forecaster(Protocol):
-    """Whoever tells how long a workflow takes, and what it costs."""
+    """Estimates the duration and cost of a workflow."""
 
     def __call__(self, case: Case) -> Expected: ...
 
 
 class Drawn(NamedTuple):
-    """The jobs of a workflow in an order in which they can run, and the numbers of those that each
-    waits for."""
+    """The jobs of a workflow in topological order, and the numbers of each one's predecessors."""
 
     tasks: list[Task]
     parents: list[list[int]]
@@ -31,10 +30,10 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Slurm says to an offer's pilots (`sbatch --test-only`), and how it is asked for one.
+    """Slurm's answer to an offer's pilots (`sbatch --test-only`), and the request.
 
-    `wait_s` is when it would start one, None if it does not say. `files` are those of the pilot,
-    text by name.
+    `wait_s` is Slurm's estimate of the wait, None without one. `files` are those of the pilot, text
+    by name.
     """
 
     offer: str
@@ -48,7 +47,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """One kind of job: the rules that have it, how it runs there, and its submit description."""
+    """One kind of job: its rules, how it runs, and its submit description."""
 
     rules: tuple[str, ...]
     payload: str
@@ -57,10 +56,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class ProjectPreview:
-    """What is done for one project. `waiting` jobs are ready now, `to_come` follow them.
+    """The plan for one project.
 
-    `refusals` say why no more pilots are started, `unfit` which jobs no pilot can hold, `coming`
-    what was expected of pilots.
+    `waiting` jobs are ready now, `to_come` follow them. `refusals` are the limits that stop further
+    pilots, `unfit` the jobs that no pilot can hold, `coming` the expected lead times.
     """
 
     project: str
@@ -77,14 +76,14 @@ class ProjectPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """A run before it is begun: where rules go, what happens for each project, pilots' script."""
+    """A run before it begins: routes of rules, the plan of each project, the pilots' script."""
 
     routes: tuple[RouteDecision, ...]
     projects: tuple[ProjectPreview, ...]
     pilot_script: str
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as plain data for JSON, which has no infinity."""
+        """Return it as plain data for JSON, without infinities."""
         routes = [
             {
                 "rules": list(decision.names),

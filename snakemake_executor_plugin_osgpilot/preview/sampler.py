@@ -1,4 +1,4 @@
-"""Makes jobs ready as the executor does, and goes no further."""
+"""Prepares jobs as the executor does, and stops there."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scratch:
-    """Stands in for a run while jobs are made ready: a folder that is thrown away. `scaling` has
-    the policy alone.
-    """
+    """Stands in for a run while jobs are prepared, with a temporary folder and the policy alone."""
 
     folder: RunFolder
     workdir: Path
@@ -40,7 +38,7 @@ class Scratch:
     say: Say
     warn: Say
     chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
-    """Takes what must not be written down; nothing is."""
+    """A record of the run that is never written."""
 
 
 class Sampler(OSPoolExecutor):
@@ -49,7 +47,7 @@ class Sampler(OSPoolExecutor):
     def __init__(
         self, workflow: Any, logger: Any, serves: Callable[[Any], bool], scratch: Any
     ) -> None:
-        # not the constructors between: they begin a run, and start the thread
+        # skip the constructors in between: they begin a run and start the thread
         RealExecutor.__init__(self, workflow, logger, post_init=False)
         if SharedFSUsage.SOURCES not in workflow.storage_settings.shared_fs_usage:
             self.snakefile = os.path.relpath(workflow.main_snakefile)
@@ -57,15 +55,15 @@ class Sampler(OSPoolExecutor):
         self._made: Preparer = self._begin()
 
     def class_of(self, job: Any) -> JobClass | None:
-        """Return what a job to come will ask for."""
+        """Return the request of a job that is not ready yet."""
         return self._made.class_of(job)
 
     def draft(self, job: Any) -> tuple[Payload, Request]:
-        """Return what a job becomes. Raises `InputError`."""
+        """Return the prepared job. Raises `InputError`."""
         return self._made.draft(job)
 
     def classes(self, jobs: Iterable[Any]) -> list[JobClass]:
-        """Return what ready jobs of one rule ask for; some of them stand for all."""
+        """Return the requests of ready jobs of one rule, from a sample of them."""
         listed = list(jobs)
         chosen = heapq.nsmallest(SAMPLE_MAX, listed, key=lambda job: str(job.output))
         asked = [self.draft(job)[1].job_class for job in chosen]

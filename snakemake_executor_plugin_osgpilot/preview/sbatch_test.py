@@ -1,4 +1,4 @@
-"""What Slurm says to pilots that do not exist yet."""
+"""Slurm's verdict on pilots that are not submitted yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
 
 
 class SlurmVerdicts:
-    """Asks `sbatch --test-only` for pilots of a run that would lie in `folder`."""
+    """Tests pilots of a run in `folder` with `sbatch --test-only`."""
 
     def __init__(self, cluster: Cluster, seat: RunIdentity, folder: RunFolder) -> None:
         there = cluster.folder(folder)
@@ -32,14 +32,16 @@ class SlurmVerdicts:
         self._known: dict[tuple[str, int], Verdict] = {}
 
     def hints(self, offers: Iterable[PilotType]) -> dict[str, float]:
-        """Return the waits that Slurm expects, by offer, as a run asks for them at its start."""
+        """Return the waits that Slurm estimates, by offer, as a run queries them at its start."""
         asked = [(offer.name, offer.walltimes_s[0]) for offer in list(offers)[:HINTS_MAX]]
         found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
         return {name: wait_s for name, wait_s in found if wait_s is not None}
 
     def verdicts(self, pilots: Iterable[tuple[str, int]]) -> tuple[Verdict, ...]:
-        """Return the verdict on each offer with its walltime in seconds. Raises
-        `OutcomeUnknownError`."""
+        """Return the verdict on each offer with its walltime in seconds.
+
+        Raises `OutcomeUnknownError`.
+        """
         return tuple(self._verdict(*pilot) for pilot in sorted(pilots))
 
     def _verdict(self, offer: str, walltime_s: int) -> Verdict:
@@ -49,7 +51,7 @@ class SlurmVerdicts:
 
     def _ask(self, offer: str, walltime_s: int) -> Verdict:
         pilot, allocation = self._fleet.draft(Launch(offer, walltime_s, ""))
-        # the folder of a pilot is made with its files, and this one has none
+        # a pilot's folder is made with its files; this one has none
         accepted, said = self._client.verdict(replace(allocation, folder=Path("/tmp")), script())
         wait_s = parse.expected_wait_s(said, now_s=time.time())
         argv = commands.sbatch(allocation, self._site.slurm, self._path)

@@ -1,4 +1,4 @@
-"""How long a workflow takes and what it costs, from simulated runs of it."""
+"""Duration and cost of a workflow, from simulated runs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from snakemake_executor_plugin_osgpilot.simulator.model import BOOT, Outcome, Si
 from snakemake_executor_plugin_osgpilot.simulator.world import run
 
 RUNS_MIN, FOR_S = 3, 5.0
-"""Runs with different luck: no fewer than three, else as many as this time allows."""
+"""Time for runs with different random numbers; at least three are made."""
 
 WAIT_SIGMA = 0.6
-"""How much waits in Slurm's queue differ: the standard deviation of their logarithm."""
+"""Spread of waits in Slurm's queue: the standard deviation of their logarithm."""
 
 TASKS_MAX, LINKS_MAX = 3_000, 200_000
-"""Larger workflows would take too long to simulate; for them there are bounds."""
+"""Larger workflows would take too long to simulate; they get bounds."""
 
 
 def simulated(case: Case) -> Expected:
     """Return the range over some simulated runs, or bounds where these cannot be had.
 
-    In a simulation every pilot waits in Slurm's queue by itself, for about as long as is expected;
-    jobs of rules that nobody has seen take a little of what they may, or nearly all, or
-    something in between (`SHARES`), all alike. What does not run on pilots adds the time by which
-    it makes the longest chain longer.
+    In a simulation every pilot waits in Slurm's queue independently, for about the expected time.
+    Jobs of rules without history all take the same share (`SHARES`) of their `runtime`: little,
+    nearly all, or something in between. Jobs that do not run on pilots add the time by which they
+    lengthen the critical path.
     """
     found = None
     if len(case.tasks) <= TASKS_MAX:

@@ -1,4 +1,4 @@
-"""Snakemake's own front door, with another executor behind it."""
+"""Snakemake's own command line, with another executor behind it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OTHER_DEEDS = (
     "list_target_rules", "list_untracked", "print_compilation", "report", "reporter",
     "report_after_run", "rulegraph", "summary", "touch", "unlock",
 )  # fmt: skip
-"""Options with which Snakemake does something else than run the workflow (`cli.args_to_api`)."""
+"""Options with which Snakemake does not run the workflow (`cli.args_to_api`)."""
 
 
 def preview(argv: Sequence[str]) -> Preview | None:
-    """Return what `snakemake ARGV` would do; None if Snakemake refused and has said why.
+    """Return what `snakemake ARGV` would do; None if Snakemake refused and printed the reason.
 
-    The arguments, profiles and Snakefile are read by Snakemake itself, and all is checked that a
-    run checks, up to the moment when the run would be begun. Raises an `OsgpilotError`.
+    Snakemake itself parses arguments, profiles and Snakefile, and all checks of a run are made, up
+    to the moment when the run would begin. Raises an `OsgpilotError`.
     """
     from snakemake_executor_plugin_osgpilot.preview.executor import Previewer
 
@@ -43,8 +43,9 @@ def preview(argv: Sequence[str]) -> Preview | None:
 
 
 def ask(argv: Sequence[str], executor: type) -> Any:
-    """Return what `executor`, made by `snakemake ARGV` in place of ours, ends with (`Ended`); None
-    if Snakemake refused and has said why. Raises an `OsgpilotError`.
+    """Return the result (`Ended`) of `executor`, made by `snakemake ARGV` in place of ours.
+
+    None if Snakemake refused and printed the reason. Raises an `OsgpilotError`.
     """
     from snakemake import cli
     from snakemake.settings.enums import Quietness
@@ -79,8 +80,10 @@ def _check(args: Any) -> None:
 
 @contextmanager
 def _as_it_was(state_folder: Path) -> Iterator[None]:
-    """Take away what Snakemake adds to a working folder by a dry run: a list of the files that it
-    has looked for, and in a new one its own folders, as far as they stayed empty.
+    """Remove what a dry run of Snakemake adds to a working folder.
+
+    That is a list of the files it has looked for, and in a new folder its own folders as far as
+    they stayed empty.
     """
     was_there, state_folder = state_folder.exists(), state_folder.absolute()
     seen = state_folder / "iocache" / "latest.pkl"

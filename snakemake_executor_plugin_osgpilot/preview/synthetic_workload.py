@@ -1,4 +1,4 @@
-"""Workloads to simulate that are like a workflow of which only expectations are known."""
+"""Synthetic workloads of a workflow for which only estimates are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Task
 from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Step, Workload
 
 SIGMA = 0.3
-"""How much runtimes of a rule differ: the standard deviation of their logarithm."""
+"""Spread of runtimes of a rule: the standard deviation of their logarithm."""
 
 SHARES = (0.05, 0.95, 0.5, 0.27, 0.73, 0.16, 0.84, 0.39, 0.61)
 """What jobs take of their rule's `runtime` where none was ever seen, from one simulated run to the
@@ -21,14 +21,13 @@ next: it may be anything, and the extremes come first."""
 
 @dataclass(frozen=True)
 class Drawing:
-    """Makes workloads of tasks that all run on pilots. `parents` are numbers of earlier ones."""
+    """Makes workloads of tasks that all run on pilots. `parents` are numbers of earlier tasks."""
 
     tasks: Sequence[Task]
     parents: Sequence[Sequence[int]]
 
     def __call__(self, seed: int, jobs: int | None = None) -> Workload:
-        """Return the workload of a seed, which draws the runtimes; there are as many jobs as there
-        are."""
+        """Return the workload of a seed, which draws the runtimes; every task is in it."""
         random, share = Random(f"{seed}/runtimes"), SHARES[(seed - 1) % len(SHARES)]
         kinds = dict.fromkeys((task.rule, task.job_class) for task in self.tasks)
         numbers = {kind: number for number, kind in enumerate(kinds)}
@@ -44,8 +43,9 @@ class Drawing:
 def on_pilots(
     tasks: Sequence[Task], parents: Sequence[Sequence[int]], links_max: int
 ) -> Drawing | None:
-    """Return those of the tasks that run on pilots, each with those before it on pilots; None if
-    there are none, or more than `links_max` links between them.
+    """Return the tasks that run on pilots, each with its predecessors on pilots.
+
+    None if there are none, or more than `links_max` links between them.
     """
     numbers: dict[int, int] = {}
     through: dict[int, list[int]] = {}

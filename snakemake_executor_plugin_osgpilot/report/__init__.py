@@ -1,1 +1,1 @@
-"""What the user sees of a run: its history folded into one picture for terminal, page, programs."""
+"""Reports on a run: its history replayed, for terminal, page and programs."""

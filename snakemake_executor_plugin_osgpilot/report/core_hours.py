@@ -1,4 +1,4 @@
-"""Where the core-hours that were charged went. Pure."""
+"""Where the charged core-hours went. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Span = tuple[float, float]
 
 @dataclass
 class Waste:
-    """Core-seconds that were charged.
+    """Charged core-seconds by use.
 
-    `useful`: jobs that ended well or still run. `failed`: jobs that failed or were interrupted.
-    `boot`: before the pilot was of use. Cores without a job: `fragmentation` while jobs waited and
+    `useful`: jobs that succeeded or still run. `failed`: jobs that failed or were interrupted.
+    `boot`: before the pilot was ready. Cores without a job: `fragmentation` while jobs waited and
     others ran beside them, `idle` while none waited or the pilot was empty, `tail` after the last
-    job had found a place.
+    job had started.
     """
 
     useful: float = 0.0
@@ -33,12 +33,12 @@ class Waste:
 
     @property
     def charged(self) -> float:
-        """All of it."""
+        """The sum."""
         return float(sum(asdict(self).values()))
 
 
 def waste(story: Story, now_s: float) -> Waste:
-    """Return where the core-seconds of all pilots went."""
+    """Return the use of the core-seconds of all pilots."""
     waits = [span for job in story.jobs.values() for span in job.waits_s(now_s)]
     waiting = _Union(waits)
     by_pilot: defaultdict[str, list[Attempt]] = defaultdict(list)
@@ -78,7 +78,7 @@ def _add(
 def _profile(
     attempts: Iterable[Attempt], from_s: float, until_s: float, now_s: float
 ) -> Iterable[tuple[float, float, int]]:
-    """Return pieces of time with the number of cores that were busy throughout."""
+    """Return intervals with the number of cores that were busy throughout."""
     edges: defaultdict[float, int] = defaultdict(int)
     for attempt in attempts:
         cores = attempt.job.job_class.shape.cores
@@ -95,7 +95,7 @@ def _profile(
 
 
 class _Union:
-    """Times at which at least one of several spans lasted."""
+    """A union of time intervals."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
         merged: list[list[float]] = []
@@ -111,7 +111,7 @@ class _Union:
         self.end_s = self._ends[-1] if merged else 0.0
 
     def overlap_s(self, from_s: float, until_s: float) -> float:
-        """Return how long it lasted between two times."""
+        """Return its length between two times."""
         return self._until(until_s) - self._until(from_s)
 
     def _until(self, at_s: float) -> float:

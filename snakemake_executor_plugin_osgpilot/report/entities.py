@@ -1,4 +1,4 @@
-"""What is known of jobs and pilots of a run, as `report.story` gathers it."""
+"""Jobs and pilots of a run, as `report.replay` rebuilds them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Attempt:
     node: str = ""
 
     def until_s(self, now_s: float) -> float:
-        """Return until when it is known to have lasted."""
+        """Return its last known time."""
         return max(self.started_s, now_s if self.stopped_s is None else self.stopped_s)
 
     def core_s(self, now_s: float) -> float:
@@ -32,7 +32,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Job:
-    """A job as it is known. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
+    """A job. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
     `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed, `code` and
     `subcode` are HTCondor's for a hold (0: the history does not have them). `names` are Snakemake's
     number of it and its outputs, `needs` the keys of the jobs that it had to wait for, `woken_s`
@@ -67,18 +67,19 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """True if it would start if there were room."""
+        """True if it is pending: it would start given capacity."""
         return self.state in ("queued", "waiting")
 
     @property
     def cpu_s(self) -> float:
-        """CPU time of its last start: HTCondor may miss short processes, the shell those that were
-        left behind.
+        """CPU time of its last start.
+
+        HTCondor may miss short processes, the shell those that were left behind.
         """
         return max(self.usage.cpu_s, self.spent.cpu_s if self.spent else 0.0)
 
     def waits_s(self, now_s: float) -> list[tuple[float, float]]:
-        """Return from when until when it waited for a pilot."""
+        """Return the intervals in which it waited for a pilot."""
         starts = [attempt.started_s for attempt in self.attempts]
         stops = [attempt.until_s(now_s) for attempt in self.attempts]
         over_s = now_s if self.waits else self.since_s
@@ -98,9 +99,9 @@ class Job:
 
 @dataclass(slots=True)
 class Pilot:
-    """A pilot as it is known; times in seconds since the epoch, None if not known.
+    """A pilot; times in seconds since the epoch, None if unknown.
 
-    `moves` has the times at which it came to its states, `ready_s` when it was first of use.
+    `moves` has the time of entry of each state, `ready_s` that of the first job or report.
     """
 
     name: str
@@ -142,18 +143,18 @@ class Pilot:
         return self.moves.get("ready")
 
     def serve(self, at_s: float, allocation: str, node: str) -> None:
-        """Take in that a job was started there: it is of use, whatever Slurm has told so far."""
+        """Record that a job started there: it is ready, whatever Slurm has reported so far."""
         if self.waits or self.state == "booting":
             self.state, self.pending_reason = "ready", ""
             self.allocation, self.node = allocation or self.allocation, node or self.node
             self.moves.setdefault("ready", at_s)
 
     def until_s(self, now_s: float) -> float:
-        """Return until when its allocation is known to have lasted."""
+        """Return the last known time of its allocation."""
         return now_s if self.ended_s is None else self.ended_s
 
     def serves_s(self, now_s: float) -> float:
-        """Return when it was first of use; its end, if it never was."""
+        """Return when it was ready; its end, if it never was."""
         ready_s = self.ready_s
         return self.until_s(now_s) if ready_s is None else min(ready_s, self.until_s(now_s))
 
@@ -164,7 +165,7 @@ class Pilot:
 
 @dataclass(slots=True)
 class Failure:
-    """Why a job failed, as the user was told, and when."""
+    """Why a job failed, as reported to the user, and when."""
 
     job: Job
     at_s: float

@@ -35,7 +35,7 @@ TICKS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 
 TICKS_MAX = 10
 
 KINDS = (
-    ("useful", "in jobs that ended well or still run"),
+    ("useful", "in jobs that succeeded or still run"),
     ("failed", "in jobs that failed or were interrupted"),
     ("boot", "before a pilot was of use"),
     (
@@ -56,7 +56,7 @@ class Tick:
 
 
 def page(story: Story, view: View) -> str:
-    """Return the page of a run."""
+    """Return the HTML page of a run."""
     begun_s = view.begun_s
     ended_s = max(view.at_s, begun_s + 1)
     scale = Scale(begun_s, ended_s)
@@ -88,7 +88,7 @@ def page(story: Story, view: View) -> str:
 
 
 def _shown(value: object) -> object:
-    # not what a macro made, which is a kind of `str`
+    # leave the output of macros alone, which is a subclass of `str`
     return printable(value) if type(value) is str else value
 
 
@@ -104,7 +104,7 @@ def _template() -> Template:
 
 
 def _chart(cores: Balance) -> dict[str, str]:
-    """Return the areas of the chart, stacked from below, and the line of all that was wanted."""
+    """Return the stacked areas of the chart, and the line of total demand."""
     factor = CHART_HEIGHT / cores.most
     base = [0.0] * POINTS
     areas = {}
@@ -132,7 +132,7 @@ def _points(values: list[float], factor: float) -> list[str]:
 
 
 def ticks(begun_s: float, ended_s: float) -> list[Tick]:
-    """Return marks at round times since the begin."""
+    """Return marks at round times since the beginning."""
     span_s = ended_s - begun_s
     step_s = next((step for step in TICKS if span_s / step <= TICKS_MAX), span_s / TICKS_MAX)
     marks = [step_s * number for number in range(int(span_s / step_s) + 1)]

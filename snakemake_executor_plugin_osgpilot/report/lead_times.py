@@ -1,4 +1,4 @@
-"""How long pilots of a run took to come, and jobs to find them. Pure."""
+"""Lead times of a run's pilots, and the time from pilot to job. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from snakemake_executor_plugin_osgpilot.report.entities import Attempt
 from snakemake_executor_plugin_osgpilot.report.replay import Story
 
 GRAIN_S = 1.0
-"""Times of the event log are in whole seconds: a shorter time between two of them is none."""
+"""The event log has whole seconds: shorter intervals count as zero."""
 
 
 @dataclass(frozen=True)
 class Leads:
-    """What was seen in a run that began at `begun_s`, in seconds.
+    """Times observed in a run that began at `begun_s`, in seconds.
 
-    `waits_s` has waits in Slurm's queue by offer, `boots_s` the time from the start of an
-    allocation until the pilot was of use, `matches_s` how long a job was in the queue beside an
-    empty pilot before it ran there.
+    `waits_s` has waits in Slurm's queue by offer, `boots_s` the times from the start of an
+    allocation until the pilot was ready, `matches_s` the times that a job waited beside an empty
+    pilot before it ran there.
     """
 
     run: str = ""
@@ -30,23 +30,23 @@ class Leads:
     matches_s: tuple[float, ...] = ()
 
     def wait_s(self, offer: str = "") -> float | None:
-        """Return the usual wait of an offer's pilots, of all where none of these was seen."""
+        """Return the usual wait of an offer's pilots, of all pilots if it had none."""
         every = [wait_s for waits_s in self.waits_s.values() for wait_s in waits_s]
         return _usual_s(self.waits_s.get(offer) or every)
 
     @property
     def boot_s(self) -> float | None:
-        """The usual boot, None if no pilot was of use."""
+        """The usual boot, None if no pilot was ready."""
         return _usual_s(self.boots_s)
 
     @property
     def match_s(self) -> float | None:
-        """The usual time between job and pilot, None if none was seen."""
+        """The usual time between job and pilot, None if none was observed."""
         return _usual_s(self.matches_s)
 
 
 def leads(story: Story, offers: Collection[str]) -> Leads:
-    """Return what pilots of `offers` took in a run."""
+    """Return the lead times of pilots of `offers` in a run."""
     came = {name: pilot for name, pilot in story.pilots.items() if pilot.offer in offers}
     waits_s: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
     boots_s = []
@@ -67,10 +67,10 @@ def leads(story: Story, offers: Collection[str]) -> Leads:
 
 
 def _matches_s(story: Story, ready_s: Mapping[str, float]) -> Iterator[float]:
-    """Tell how long jobs waited that came when a pilot was empty, or were there when it came.
+    """Return the waits of jobs that came when a pilot was empty, or were there when it came.
 
-    One that was there when another job ended says how quickly a claim is used again: that is left
-    out. So is the first job of a pilot of which nobody knew before it started.
+    A job that was there when another one ended shows how quickly a claim is reused: it is left out.
+    So is the first job of a pilot that was unknown before the job started.
     """
     by_pilot: defaultdict[str, list[Attempt]] = defaultdict(list)
     for job in story.jobs.values():

@@ -1,4 +1,4 @@
-"""Runs in a working folder, and their histories; everything is opened for reading only."""
+"""Find runs in a working folder and read their histories; everything is opened read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.report.replay import Story
 
 
 def find(workdir: Path, run: str = "") -> Path:
-    """Return the folder of a run in `workdir`; the one written last, if none is named.
+    """Return the folder of a run in `workdir`; of the one written last, if none is named.
 
     Raises `InputError` if there is none.
     """
@@ -31,8 +31,9 @@ def find(workdir: Path, run: str = "") -> Path:
 
 
 def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
-    """Return what pilots took in the run written last of those in which one of `offers` came up,
-    None if there is none. Histories that cannot be read tell nothing.
+    """Return the lead times of the latest run in which a pilot of `offers` was ready, None if none.
+
+    Unreadable histories are skipped.
     """
     for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
         with suppress(InputError):
@@ -51,7 +52,7 @@ def _newest_first(workdir: Path) -> list[Path]:
 
 @dataclass
 class Watched:
-    """A run that is looked at again and again; each look reads what is new."""
+    """A run that is polled; each poll reads what is new."""
 
     folder: Path
     story: Story = field(default_factory=Story)
@@ -70,12 +71,12 @@ class Watched:
         return self.story
 
     def is_alive(self) -> bool:
-        """Whether a Snakemake works on the run."""
+        """Return True while a Snakemake process drives the run."""
         holder = self.story.life.get("holder")
         if self.story.is_over:
             return False
         if not self.story.life:
-            # the line that would tell is damaged
+            # that line is damaged
             age_s = lease_age_s(RunFolder(self.folder))
             return age_s is None or age_s < LEASE_S
         if not holder:

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_osgpilot.report.summary import STATES, RunState, 
 
 
 def text(view: View) -> str:
-    """Return the run's numbers; times in seconds, as the format wants them."""
+    """Return the run's metrics; times in seconds, as the format demands."""
     return "".join(f"{line}\n" for line in _lines(view))
 
 

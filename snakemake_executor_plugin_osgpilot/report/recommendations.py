@@ -1,4 +1,4 @@
-"""What jobs of a rule asked for, what they took, and what to ask for next time. Pure."""
+"""Requests, usage and recommended requests of a rule's jobs. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from snakemake_executor_plugin_osgpilot.report.entities import Job
 from snakemake_executor_plugin_osgpilot.report.replay import Story
 
 MARGIN = 1.25
-"""Memory and disk above the most that was seen."""
+"""Margin of memory and disk above the highest usage."""
 
 TIME_MARGIN = 1.5
-"""A job that outlives its runtime may meet the end of its pilot."""
+"""A job that exceeds its runtime may be cut off by the end of its pilot."""
 
 DISK_QUANTUM_MB = 100
 CPU_SEEN_S, CPU_COUNTED_S = 10.0, 1.0
@@ -35,8 +35,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class RuleUse:
-    """The jobs of a rule that ended well. `asked` is the most that one asked for; 0 in what is
-    suggested or used stands for: not measured.
+    """The successful jobs of a rule. `asked` is the largest request; 0 in `suggested` or used
+    values means: not measured.
     """
 
     rule: str
@@ -54,7 +54,7 @@ class RuleUse:
 
 
 def uses(story: Story) -> list[RuleUse]:
-    """Return what is known of each rule, in the order in which they came."""
+    """Return the use of each rule, in the order of their first jobs."""
     ended: defaultdict[str, list[Job]] = defaultdict(list)
     for job in story.jobs.values():
         if job.state == "done" and job.attempts:
@@ -91,7 +91,7 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
 
 
 def _cores(job: Job, time_s: float) -> float:
-    """Return how many cores a job kept busy, 0 if it was too short to tell."""
+    """Return the number of cores a job kept busy, 0 if it was too short to know."""
     if job.spent is not None and job.spent.time_s >= CPU_COUNTED_S:
         return job.cpu_s / job.spent.time_s
     return job.usage.cpu_s / time_s if time_s >= CPU_SEEN_S else 0.0
@@ -102,8 +102,8 @@ def _up(number: float, quantum: int) -> int:
 
 
 def profile(found: list[RuleUse]) -> str:
-    """Return lines for a profile that set what is suggested."""
-    # a group is not a rule, and what is no plain name is not for YAML
+    """Return profile lines with the recommendations."""
+    # a group is not a rule, and other names would need quoting in YAML
     rules = [use for use in found if _PLAIN_NAME.fullmatch(use.rule)]
     threads = [f"  {use.rule}: {use.threads}" for use in rules if use.threads]
     resources = []

@@ -1,6 +1,6 @@
-"""A run's history folded into what is known of its jobs, pilots and plans. Pure.
+"""Replay a run's history into its jobs, pilots and plans. Pure.
 
-Lines may come twice and late (`core.history`); of the same thing, the latest counts.
+Lines may come twice and late (`monitoring.records`); of the same thing, the latest counts.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Failure,
 
 OVER = ("done", "failed")
 PLANS_MAX = 2000
-"""Plans kept for charts; the latest is always there."""
+"""Maximum number of plans kept for charts; the latest is always kept."""
 
 
 class Story:
-    """What a run's history tells so far; `take` goes on with it.
+    """The state of a run, replayed from its history; `take` continues with further lines.
 
-    `name` is the run's where its history does not tell. `plan` is the latest plan, `plans` those
+    `name` is the run's if its history does not have it. `plan` is the latest plan, `plans` those
     with other numbers or decisions before it, `life` and `end` the latest lines of these kinds.
-    `tells_needs` says whether jobs are known to have waited for others, `is_full` that the history
-    has reached its limit: nothing that came after `last_s` is known.
+    `tells_needs` is True if the dependencies of jobs are known, `is_full` if the history has
+    reached its limit: nothing after `last_s` is known.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Story:
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> Story:
-        """Go on with lines; of kinds that are not known, and what is not whole, nothing is made."""
+        """Apply lines; unknown kinds and damaged lines are skipped."""
         for line in lines:
             if is_whole(line):
                 try:
@@ -66,16 +66,16 @@ class Story:
 
     @property
     def plan(self) -> Line | None:
-        """The latest plan, None before there was one."""
+        """The latest plan, None before the first."""
         return self.plans[-1] if self.plans else None
 
     @property
     def is_over(self) -> bool:
-        """Whether the latest life said that it ended."""
+        """True if the latest session has ended."""
         return self.end is not None
 
     def state_of(self, job: Job) -> str:
-        """Return the state of a job as a user sees it: one that failed may have been `retried`."""
+        """Return the state of a job as users see it: one that failed may have been `retried`."""
         if job.state == "failed" and self._latest.get((job.rule, job.label), job.key) != job.key:
             return "retried"
         return "waiting" if job.waits else job.state
@@ -105,11 +105,11 @@ class Story:
     def _full(self, line: Line) -> None:
         self.is_full = True
 
-    def _told(self, line: Line) -> Iterator[tuple[Any, ...]]:
-        """Return what a line tells of jobs; nothing of one whose first line is not whole."""
-        for key, *told in line["jobs"]:
+    def _reported(self, line: Line) -> Iterator[tuple[Any, ...]]:
+        """Yield what a line reports of jobs; nothing for a job whose first line is damaged."""
+        for key, *values in line["jobs"]:
             if key in self.jobs:
-                yield self.jobs[key], *told
+                yield self.jobs[key], *values
 
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))
@@ -134,18 +134,18 @@ class Story:
                 self.jobs[key].needs = tuple(line["needs"])
 
     def _sent(self, line: Line) -> None:
-        for job, at_s, job_id in self._told(line):
+        for job, at_s, job_id in self._reported(line):
             job.sent_s, job.job_id = job.sent_s or at_s, job_id or job.job_id
             if job.state == "queued":
                 self._moved(job, "waiting", at_s)
 
     def _started(self, line: Line) -> None:
-        for job, at_s, pilot, slot, allocation, node in self._told(line):
+        for job, at_s, pilot, slot, allocation, node in self._reported(line):
             same = next((a for a in job.attempts if a.started_s == at_s), None)
             if same is not None and same.how != "cancelled":
                 continue
             if same is not None:
-                # the end of a life did not end it after all
+                # it survived the end of a session
                 job.attempts.remove(same)
             self._stop(job, at_s, "interrupted")
             job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))
@@ -155,17 +155,17 @@ class Story:
                 known.serve(at_s, allocation, node)
 
     def _ended(self, line: Line) -> None:
-        for job, at_s, exit_status, *usage in self._told(line):
+        for job, at_s, exit_status, *usage in self._reported(line):
             job.exit_status, job.usage = exit_status, Usage(*usage)
             how = "done" if exit_status == 0 else "failed"
             if job.key in self.failures:
-                # that what it made was not whole may be told before its end
+                # incomplete outputs may be reported before its end
                 how, job.text = "failed", self.failures[job.key].text
             self._stop(job, at_s, how)
             self._moved(job, how, at_s)
 
     def _spent(self, line: Line) -> None:
-        for job, *spent in self._told(line):
+        for job, *spent in self._reported(line):
             job.spent = CommandUsage(*spent)
 
     def _removed(self, line: Line) -> None:
@@ -184,7 +184,7 @@ class Story:
                 job.woken_s.append(line["at_s"])
 
     def _back(self, line: Line, state: str) -> None:
-        for job, at_s, text, *asked in self._told(line):
+        for job, at_s, text, *asked in self._reported(line):
             if job.state == state and job.since_s >= at_s:
                 continue
             if asked:
@@ -234,10 +234,10 @@ class Story:
         if job.state not in ("waiting", "running"):
             job.text, job.state = line["text"], "failed"
             if job.last is not None and job.last.how == "done":
-                # it ended well, but what it made was not whole
+                # it exited with 0, but its outputs were incomplete
                 job.last.how = "failed"
 
 
 def fold(lines: Iterable[Line]) -> Story:
-    """Return what `lines` tell."""
+    """Return the state that `lines` lead to."""
     return Story().take(lines)

@@ -1,4 +1,4 @@
-"""Cores over time: what was asked for, what was there, what was used. Pure."""
+"""Cores over time: requested, supplied, used. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Series:
     _part: list[float] = field(default_factory=lambda: [0.0] * POINTS)
 
     def add(self, from_s: float, until_s: float, weight: float) -> None:
-        """Add an interval; what lies outside of the span is left out."""
+        """Add an interval, clipped to the span."""
         first = min(max(0.0, (from_s - self.begun_s) / self.step_s), POINTS)
         last = min(max(0.0, (until_s - self.begun_s) / self.step_s), POINTS)
         if last <= first:
@@ -44,8 +44,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Balance:
-    """Cores over the span of a run: `busy` with jobs, `idle` in pilots that serve, `coming` in
-    pilots that wait or boot, `waiting` asked for by jobs that wait.
+    """Cores over the span of a run.
+
+    `busy` with jobs, `idle` in pilots that serve, `coming` in pilots that wait or boot, `waiting`
+    requested by jobs that wait.
     """
 
     busy: list[float]
@@ -55,7 +57,7 @@ class Balance:
 
     @property
     def most(self) -> float:
-        """The highest of all."""
+        """The highest of all values."""
         there = (sum(each) for each in zip(self.busy, self.idle, self.coming, strict=True))
         wanted = (sum(each) for each in zip(self.busy, self.waiting, strict=True))
         return max([*there, *wanted, 1.0])

@@ -1,4 +1,4 @@
-"""What a run looks like at a moment: one value for terminal, page and other programs. Pure."""
+"""A run at one moment, as one value for terminal, page and programs. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled"
 
 
 class RunState(StrEnum):
-    """How a run stands. `LOST`: nobody works on it, and it did not say that it ended."""
+    """The state of a run. `LOST`: no process drives it, and it did not end properly."""
 
     RUNNING = "running"
     ENDED = "ended"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RuleView:
-    """The jobs of one rule by state, the core-hours they took, and the Slurm jobs they ran in."""
+    """The jobs of one rule by state, their core-hours, and the Slurm jobs they ran in."""
 
     jobs: int = 0
     waiting: int = 0
@@ -42,7 +42,7 @@ class RuleView:
 
 @dataclass(frozen=True)
 class PilotView:
-    """A pilot; `busy_cores` have jobs now, `for_s` is how long it has been in its state."""
+    """A pilot; `busy_cores` have jobs now, `for_s` is the time in its state."""
 
     name: str
     allocation: str
@@ -60,7 +60,7 @@ class PilotView:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a plan did, or did not do, and why."""
+    """What a plan did or did not do, and why."""
 
     at_s: float
     text: str
@@ -68,7 +68,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class FailureView:
-    """Why a job failed; `retried` says that Snakemake handed it over again."""
+    """Why a job failed; `retried` is True if Snakemake submitted it again."""
 
     at_s: float
     rule: str
@@ -82,7 +82,7 @@ class FailureView:
 
 @dataclass(frozen=True)
 class View:
-    """A run at `at_s`. Times are seconds since the epoch, lengths seconds.
+    """A run at `at_s`.
 
     Cores: `demand_cores` are asked for by waiting jobs, `supply_cores` those of pilots that serve
     or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
@@ -122,7 +122,7 @@ class View:
 
 
 def view(story: Story, now_s: float, *, alive: bool) -> View:
-    """Return what `story` looks like; of a run that nobody works on, at its last sign of life."""
+    """Return a view of `story`; of a dead run, at its last sign of life."""
     at_s = now_s if alive else story.last_s
     rules = _rules(story, at_s)
     pilots = [_pilot(pilot, story, at_s) for pilot in story.pilots.values()]
@@ -206,8 +206,8 @@ def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: b
     )
 
 
-def _eta(told: dict[str, Any]) -> Eta:
-    return Eta(told["low_s"], told["high_s"], told["serving"], tuple(told["unknown"]))
+def _eta(eta: dict[str, Any]) -> Eta:
+    return Eta(eta["low_s"], eta["high_s"], eta["serving"], tuple(eta["unknown"]))
 
 
 def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
@@ -231,7 +231,7 @@ def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
 
 
 def makespan(story: Story, at_s: float) -> float:
-    """Return the time from the first submission to the last end of a job."""
+    """Return the time from the first submission to the end of the last job."""
     begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
     if not begun:
         return 0.0
@@ -268,26 +268,26 @@ def _never_used(story: Story) -> int:
 
 
 def _decisions(story: Story) -> list[Decision]:
-    told: list[Decision] = []
+    found: list[Decision] = []
     refused: set[str] = set()
     for plan in story.decisions:
         for action in plan["actions"]:
             text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
-            told.append(Decision(plan["at_s"], text))
+            found.append(Decision(plan["at_s"], text))
         news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
         refused = {refusal["rule"] for refusal in plan["refusals"]}
         for refusal in news:
-            told.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
-    return told
+            found.append(Decision(plan["at_s"], f"no more pilots: {refusal['reason']}"))
+    return found
 
 
 def _failures(story: Story) -> list[FailureView]:
-    told = []
+    found = []
     for failure in sorted(story.failures.values(), key=lambda failure: failure.at_s):
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
         retried = story.state_of(job) == "retried"
-        told.append(
+        found.append(
             FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
         )
-    return told
+    return found

@@ -1,4 +1,4 @@
-"""A run in a terminal."""
+"""A view of a run for the terminal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FULL = "the history of this run has reached its limit: what came later is not sh
 PILOT_COLUMNS = (
     "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
 )  # fmt: skip
-"""Decisions and failures that are shown."""
+"""Maximum number of decisions and failures shown."""
 
 
 def screen(view: View, pilots_max: int | None = None) -> Group:
-    """Return all of a run; of `pilots_max` pilots at most, those that serve first."""
+    """Return all of a run, with at most `pilots_max` pilots; those that serve come first."""
     parts: list[RenderableType] = [_head(view), _figures(view), Text(), _rules(view)]
     if view.pilots:
         parts += [Text(), _pilots(view, pilots_max)]
@@ -43,10 +43,10 @@ def _head(view: View) -> RenderableType:
     total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
     state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
     lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
-    lives = f", life {view.lives}" if view.lives > 1 else ""
+    sessions = f", session {view.lives}" if view.lives > 1 else ""
     title = Text.assemble(
         (f"run {one_line(view.run)}", "bold"), f", project {one_line(view.project)}: ",
-        (view.state, state), f"{lasted}{lives}",
+        (view.state, state), f"{lasted}{sessions}",
     )  # fmt: skip
     grid = Table.grid(padding=(0, 2))
     done = Text(f"{jobs.done} of {total} jobs done")
@@ -59,7 +59,7 @@ def _head(view: View) -> RenderableType:
 
 
 def _figures(view: View) -> Table:
-    """Return what there is in a few lines, each with its name."""
+    """Return the key figures, each with its name."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
@@ -100,7 +100,7 @@ def _spent(view: View) -> str:
 
 def _rules(view: View) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    # in a terminal of 80 columns, what is nowhere is not worth a column
+    # columns that are empty everywhere are left out: 80 have to do
     shown = [s for s in STATES if s in ALWAYS or any(getattr(r, s) for r in view.rules.values())]
     table.add_column("rule", overflow="fold")
     for name in ("jobs", *shown, "core-hours"):
@@ -128,7 +128,7 @@ def _is_over(view: View) -> bool:
 def _pilots(view: View, pilots_max: int | None) -> RenderableType:
     listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
     cells = [_pilot_row(pilot) for pilot in listed[:pilots_max]]
-    # in a terminal of 80 columns, what nobody has is not worth a column
+    # columns that are empty everywhere are left out: 80 have to do
     shown = [number for number in range(len(PILOT_COLUMNS)) if any(row[number] for row in cells)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number in shown:
@@ -170,7 +170,7 @@ def _failures(view: View) -> Iterable[Text]:
     for failure in view.failures[-RECENT:]:
         first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
-        again = "; tried again" if failure.retried else ""
+        again = "; retried" if failure.retried else ""
         yield _timed(failure.at_s, f"{failure.rule}{label}: {first}{again}")
 
 

@@ -18,16 +18,16 @@ WIDTH = 1000.0
 LANE, GAP, LANES_MAX = 7.0, 5.0, 400
 ROW = 16.0
 PILOTS_MAX = 300
-"""More are not drawn: those that were charged most are."""
+"""Maximum number of pilots drawn: those that were charged most."""
 
 BOXES_MAX = 2500
-"""So many jobs are drawn one by one, with what they are; more are drawn together."""
+"""Maximum number of jobs drawn one by one, with tooltips; more are merged."""
 
 BAD = -1
-"""The colour of jobs that did not end well; others are numbers of their rules."""
+"""The colour of jobs that did not succeed; others are numbers of their rules."""
 
 COLOURS = 7
-"""The last one is for all rules that have none of their own."""
+"""The last one is for all rules without a colour of their own."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Box:
 
 @dataclass
 class Row:
-    """One pilot: where it is drawn, its phases, its jobs as boxes or as paths by colour."""
+    """One pilot: its place, its phases, its jobs as boxes or as paths by colour."""
 
     pilot: Pilot
     y: float
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass
 class Timeline:
-    """All rows, and how many pilots are not drawn."""
+    """All rows, and the number of pilots that are not drawn."""
 
     rows: list[Row]
     height: float
@@ -67,13 +67,13 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Scale:
-    """From times to places."""
+    """Maps times to coordinates."""
 
     begun_s: float
     ended_s: float
 
     def x(self, at_s: float) -> float:
-        """Return the place of a time, within the drawing."""
+        """Return the coordinate of a time, within the drawing."""
         share = (at_s - self.begun_s) / max(1.0, self.ended_s - self.begun_s)
         return round(WIDTH * min(1.0, max(0.0, share)), 1)
 
@@ -156,7 +156,7 @@ def _draw(
 def _lanes(
     attempts: Iterable[Attempt], cores: int, now_s: float
 ) -> Iterable[tuple[Attempt, int, int]]:
-    """Give each job neighbouring lanes that are free, as many as it has cores."""
+    """Give each job adjacent free lanes, as many as it has cores."""
     free_s = [float("-inf")] * max(1, cores)
     for attempt in attempts:
         width = min(max(1, attempt.job.job_class.shape.cores), len(free_s))
@@ -175,7 +175,7 @@ def _lanes(
 
 
 def _profile(pilot: Pilot, attempts: Iterable[Attempt], row: Row, scale: Scale) -> str:
-    """Return the outline of the cores that were busy."""
+    """Return the outline of busy cores."""
     step_s = max(1.0, scale.ended_s - scale.begun_s) / POINTS
     busy = Series(scale.begun_s, step_s)
     for attempt in attempts:
@@ -203,7 +203,7 @@ def _name(colour: int) -> str:
 
 
 def colours_of(story: Story) -> dict[str, int]:
-    """Return a colour's number for each rule; the rules with most jobs have one of their own."""
+    """Return a colour's number for each rule; the rules with most jobs have their own."""
     rules = Counter(job.rule for job in story.jobs.values())
     last = COLOURS - 1
     return {rule: min(number, last) for number, (rule, _) in enumerate(rules.most_common())}

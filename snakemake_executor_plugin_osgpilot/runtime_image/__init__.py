@@ -1,1 +1,1 @@
-"""The image in which Snakemake runs on the execution point, for rules that need Python there."""
+"""The image with Snakemake, for rules that need Python on the execution point."""

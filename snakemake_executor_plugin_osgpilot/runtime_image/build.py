@@ -1,4 +1,4 @@
-"""`osgpilot runtime build`: the image by Apptainer, kept by what it consists of."""
+"""`osgpilot runtime build`: build the image with Apptainer; cached by its contents."""
 
 import importlib.metadata
 import shutil
@@ -15,10 +15,10 @@ IN_A_STEP = ("while running engine", "exit status")
 
 
 def make(base: str, output: Path | None) -> Path:
-    """Build the image unless it is there, copy it to `output` if given; return where it is.
+    """Build the image unless it is cached, copy it to `output` if given; return its path.
 
-    Raises MissingPrerequisiteError if this machine cannot or the build fails, InputError for what
-    was given.
+    Raises MissingPrerequisiteError if this machine cannot build it or the build fails, InputError
+    for invalid arguments.
     """
     place = source(base)
     packages = pins({each.name: each.version for each in importlib.metadata.distributions()})
@@ -37,12 +37,12 @@ def make(base: str, output: Path | None) -> Path:
 
 
 def named(packages: list[str], name: str) -> str:
-    """The package `name` with its version, for a file name."""
+    """Return the package `name` with its version, for a file name."""
     return next(each for each in packages if each.startswith(f"{name}==")).replace("==", "-")
 
 
 def age(place: tuple[str, str]) -> list[int]:
-    """What changes when a local base does."""
+    """Return a value that changes when a local base image does."""
     if place[0] != "localimage":
         return []
     status = Path(place[1]).stat()
@@ -50,7 +50,7 @@ def age(place: tuple[str, str]) -> list[int]:
 
 
 def why(log: str) -> str:
-    """The line of Apptainer's output that says best why a build failed."""
+    """Return the line of Apptainer's output that best explains a failed build."""
     lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("FATAL:")]
     if fatal and not any(words in fatal[-1] for words in IN_A_STEP):

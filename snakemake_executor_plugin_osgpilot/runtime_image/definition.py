@@ -1,4 +1,4 @@
-"""What the image consists of, as text for Apptainer."""
+"""The contents of the image, as an Apptainer definition file."""
 
 import re
 import sys
@@ -10,17 +10,18 @@ from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequ
 NEEDED = re.compile(r"snakemake|snakemake-interface-[a-z-]+|snakemake-storage-plugin-[a-z0-9-]+")
 RELEASE = re.compile(r"[0-9A-Za-z.!]+")
 REGISTRY = re.compile(r"(docker|oras|library)://([\w./:@-]+)")
-# what Apptainer would read as a comment, a variable or another line
+# Apptainer would read these as a comment, a variable or another line
 NOT_IN_PATHS = re.compile(r"[#{}\n]")
 
 
 def default_base() -> str:
-    """A small image with the Python version that runs here."""
+    """Return a small image with the Python version that runs here."""
     return f"docker://python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 
 
 def pins(installed: Mapping[str, str]) -> list[str]:
-    """Of the `installed` packages (name: version) those a job's Snakemake needs, as pip takes them.
+    """Return those of the `installed` packages (name: version) that a job's Snakemake needs, as pip
+    requirements.
 
     Other packages follow from these. Raises MissingPrerequisiteError if one is not a release.
     """
@@ -39,7 +40,7 @@ def pins(installed: Mapping[str, str]) -> list[str]:
 
 
 def source(base: str) -> tuple[str, str]:
-    """Where Apptainer finds the image `base`: its name for the kind of place, and the place.
+    """Return Apptainer's bootstrap agent for the image `base`, and the location.
 
     Raises InputError if it is neither in a registry nor a file or folder here.
     """
@@ -56,13 +57,13 @@ def source(base: str) -> tuple[str, str]:
 
 
 def definition(base: tuple[str, str], packages: list[str]) -> str:
-    """The definition file: `packages` on top of `base`."""
+    """Return the definition file: `packages` on top of `base`."""
     return "\n".join(
         [
             f"Bootstrap: {base[0]}",
             f"From: {base[1]}",
             "%post",
-            # the image is a world of its own, whoever manages the base's Python
+            # nothing else manages the image's Python
             "    export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore",
             f"    python -m pip install --no-cache-dir {' '.join(packages)}",
             "%environment",

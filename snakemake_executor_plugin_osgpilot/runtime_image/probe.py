@@ -1,4 +1,4 @@
-"""What an image on this machine lacks, found out before jobs wait for it."""
+"""Check programs in a local image, before jobs wait for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCRIPT = 'if command -v "$1" > /dev/null; then echo has; else echo lacks; fi'
 
 @cache
 def lacks(image: str, program: str) -> bool:
-    """Return whether `image` is sure not to have `program`; False if that cannot be told here."""
+    """Return True if `image` certainly lacks `program`; False if that cannot be known here."""
     if not Path(image).exists() or shutil.which("apptainer") is None:
         return False
     options = ["--contain", "--cleanenv", "--no-home"]

@@ -1,4 +1,4 @@
-"""`osgpilot doctor` finds what is broken in a set-up, and names the cure."""
+"""`osgpilot doctor` finds what is broken in a set-up, and names the fix."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Broken:
 
     check: str
     says: str
-    cure: str
+    fix: str
     site: dict[str, Any] = field(default_factory=dict)
     project: str = "TestProject"
     token: Callable[[Path], None] | None = None
@@ -213,7 +213,7 @@ def test_it_finds(name, examined):
     failed = {each["name"]: each for each in found if each["verdict"] == "failed"}
     assert failed.keys() == {setup.check, *setup.also}, found
     assert setup.says in failed[setup.check]["what"]
-    assert setup.cure in failed[setup.check]["cure"]
+    assert setup.fix in failed[setup.check]["fix"]
     assert "eyJ" not in str(found)
 
 

@@ -51,7 +51,7 @@ def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     as_data = planned(workflow, "--json")
     assert (said.returncode, as_data.returncode) == (0, 0), said.stderr + as_data.stderr
     assert world(workflow.folder) == before
-    assert "assumed, for no run in this folder has seen such a pilot come up" in said.stdout
+    assert "assumed, as no earlier run in this folder had such a pilot ready" in said.stdout
 
     told = json.loads(as_data.stdout)
     lines = [route["line"] for route in told["routes"]]

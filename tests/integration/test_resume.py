@@ -298,7 +298,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     live = counted.start(*options(shared))
     until(lambda: len(executions(shared)) == 6, "six executions of the live run")
 
-    assert "say --yes" in cleanup()
+    assert "use --yes" in cleanup()
     fates = {each["run"]: each["fate"] for each in json.loads(cleanup("--json"))}
     assert fates[dead_run] == "interrupted"
     assert fates[deleted_run] == "its journal is gone"

@@ -93,7 +93,7 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     shown = cleanup(dead, host="login")
     assert fates(shown)["far"] == "interrupted", "found by its pilots, its jobs by its journal"
     assert "ap.localpool, here" in shown
-    assert "say --yes" in shown
+    assert "use --yes" in shown
     (told,) = [each for each in json.loads(cleanup(dead, "--json", host="login")) if each["may_go"]]
     assert (told["jobs"], told["removed"]) == (2, False)
     assert told["folder"].startswith(str(dead.work / "far"))

@@ -38,7 +38,7 @@ def histories(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(histories())
-def test_every_core_second_that_was_charged_went_somewhere_once(lines):
+def test_every_charged_core_second_is_counted_once(lines):
     run = fold(lines)
     spent = waste(run, BEGUN_S + END_S)
     assert spent.charged == pytest.approx(len(run.pilots) * CORES * END_S)
@@ -59,7 +59,7 @@ def test_the_chart_has_the_core_seconds_of_the_jobs(lines):
 
 @settings(max_examples=20, deadline=None)
 @given(histories(), st.data())
-def test_any_beginning_of_a_history_can_be_shown_and_told_again(lines, data):
+def test_any_prefix_of_a_history_can_be_shown_and_replayed(lines, data):
     part = lines[: data.draw(st.integers(1, len(lines)))]
     again = data.draw(st.integers(0, len(part)))
     once, twice = fold(part), fold([*part, *part[again:]])

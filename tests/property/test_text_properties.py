@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_osgpilot.common.printable import one_line, printable, storable
 from snakemake_executor_plugin_osgpilot.common.redact import BASE64_RUN, LENGTH_MIN, MASK, Redactor
 from snakemake_executor_plugin_osgpilot.explain.explain import explain
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts
+from snakemake_executor_plugin_osgpilot.explain.gather import Answers, facts
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History, read
 from snakemake_executor_plugin_osgpilot.report import prometheus
 from snakemake_executor_plugin_osgpilot.report.html import page
@@ -138,7 +138,7 @@ def test_damaged_line_hides_only_itself(tmp_path, content, alive):
     assert json.dumps(seen.plain())
     assert prometheus.text(seen).encode()
     assert page(story, seen).encode()
-    explain("", facts(story, Heard(), seen.at_s, alive=alive))
+    explain("", facts(story, Answers(), seen.at_s, alive=alive))
     known = Story().take(LINES)
     assert len(known.jobs) - len(story.jobs) <= 6
     assert len(known.pilots) - len(story.pilots) <= 1

@@ -1,4 +1,4 @@
-"""What a job, a node or a file name says reaches a terminal, a program or a page as mere text."""
+"""Text from jobs, nodes and file names reaches terminal, programs and page only as text."""
 
 import ast
 import json
@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher
 from snakemake_executor_plugin_osgpilot.executor.fallback import _PlainSlurm
 from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
 from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard
+from snakemake_executor_plugin_osgpilot.explain.gather import Answers
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
@@ -78,7 +78,7 @@ def run(tmp_path, monkeypatch):
     rows = {"osgpilot-r-3": Row("103", "osgpilot-r-3", Seen.QUEUED, HOSTILE)}
     monkeypatch.setattr(
         "snakemake_executor_plugin_osgpilot.cli.explain._ask",
-        lambda story: Heard(rows, holds, (HOSTILE,)),
+        lambda story: Answers(rows, holds, (HOSTILE,)),
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -204,7 +204,7 @@ def test_the_last_line_of_a_terminal_stays_one_line():
     assert "\n" not in stream.text
 
 
-def test_what_a_run_says_while_it_goes_on_is_harmless(caplog):
+def test_messages_of_a_live_run_are_harmless(caplog):
     logger = logging.getLogger("hostile")
     caplog.set_level(logging.INFO, "hostile")
     for say in (ConsoleReporter(logger).say, ConsoleReporter(logger).warn):
@@ -280,7 +280,7 @@ def test_the_message_that_snakemake_gets_is_harmless(kind, log):
 
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("message", ["Slurm says FAILED", "", None])
-def test_a_group_that_fails_is_told_with_its_rules_its_message_and_its_log(kind, log, message):
+def test_a_failed_group_shows_rules_message_and_log(kind, log, message):
     group = Group(name="g", groupid="g", jobs=[Part(rule="map"), Part(rule="sort")])
     told_by(kind, group, message, aux_logs=["slurm.log", None])
     assert "None" not in log()

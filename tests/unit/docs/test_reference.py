@@ -1,4 +1,4 @@
-"""The reference says what the code says, and the pictures can be drawn again."""
+"""The reference matches the code, and the pictures can be redrawn."""
 
 from __future__ import annotations
 

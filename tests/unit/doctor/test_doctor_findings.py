@@ -1,4 +1,4 @@
-"""What checks found and what is said of it; that they find what is broken is tested on the pool."""
+"""Findings and their output; the checks themselves are tested on the pool."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.doctor.checks import (
     examine_all,
     selected,
 )
-from snakemake_executor_plugin_osgpilot.doctor.context import Once, Skipped, World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Once, Skipped
 from snakemake_executor_plugin_osgpilot.doctor.findings import (
     Finding,
     Verdict,
@@ -68,7 +68,7 @@ def test_a_healthy_node_is_all_ok(trouble):
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "what", "cure"),
+    ("changes", "name", "what", "fix"),
     [
         ({"runtime": "missing"}, "node-apptainer", "neither", "`module load apptainer`"),
         ({"user_namespaces": "missing"}, "node-namespaces", "off on n1", "max_user_namespaces"),
@@ -84,11 +84,11 @@ def test_a_healthy_node_is_all_ok(trouble):
         ({"misses": "ap:9618"}, "node-ports", "cannot reach ap:9618", "TCP ap:9618"),
     ],
 )
-def test_what_a_pilot_would_lack_is_a_failure_with_its_cure(trouble, changes, name, what, cure):
+def test_what_a_pilot_would_lack_is_a_failure_with_a_fix(trouble, changes, name, what, fix):
     (finding,) = trouble(**changes)
     assert (finding.name, finding.verdict) == (name, Verdict.FAILED)
     assert what in finding.what
-    assert cure in finding.cure
+    assert fix in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_what_was_not_started_was_not_tested(trouble):
 
 def test_in_a_pool_of_ones_own_little_scratch_is_a_warning(site):
     site = replace(site, central_manager="cm.example.org")
-    found = [each for each in node.findings(said(scratch_gb="1"), site, 0) if each.cure]
+    found = [each for each in node.findings(said(scratch_gb="1"), site, 0) if each.fix]
     assert [each.verdict for each in found] == [Verdict.WARNING]
 
 
-def test_a_probe_that_broke_off_tells_its_last_words(site):
+def test_a_broken_probe_shows_its_last_line(site):
     log = "osgpilot: check node=n1\nbash: module: not found\n"
     (finding,) = node.findings(node.Said(log, "cpu", 999, 1001), site, 0)
     assert finding.verdict is Verdict.FAILED
@@ -126,7 +126,7 @@ def test_a_probe_that_broke_off_tells_its_last_words(site):
 
 
 @pytest.mark.parametrize(("clock", "skew_s"), [("999", 0), ("1001", 0), ("1061", 60), ("938", -60)])
-def test_a_clock_is_off_only_as_far_as_the_time_in_between_cannot_explain(clock, skew_s):
+def test_clock_skew_excludes_the_time_between_submission_and_reading(clock, skew_s):
     assert node.skew_s(said(clock=clock)) == skew_s
     assert node.skew_s(said(clock="soon")) is None
 
@@ -139,19 +139,19 @@ def test_only_failures_count_for_the_exit_status():
     assert as_data(fine)["counts"] == {"ok": 1, "warning": 1, "failed": 0, "not tested": 1}
 
 
-def test_our_errors_become_findings_with_their_own_cure():
+def test_our_errors_become_findings_with_their_own_fix():
     told = of_error("a", InputError("x is bad; do y; or z"), "never")
-    assert (told.verdict, told.what, told.cure) == (Verdict.FAILED, "x is bad", "do y; or z")
-    assert of_error("a", InputError("x is bad"), "do y").cure == "do y"
+    assert (told.verdict, told.what, told.fix) == (Verdict.FAILED, "x is bad", "do y; or z")
+    assert of_error("a", InputError("x is bad"), "do y").fix == "do y"
     assert of_error("a", OutcomeUnknownError("no answer")).verdict is Verdict.UNTESTED
 
 
-def world(tmp_path):
-    return World(tmp_path / "none.yaml", state_folder=tmp_path / ".snakemake")
+def context(tmp_path):
+    return CheckContext(tmp_path / "none.yaml", state_folder=tmp_path / ".snakemake")
 
 
-def test_findings_come_in_the_order_of_the_table_whichever_is_first(tmp_path):
-    here = world(tmp_path)
+def test_findings_keep_the_order_of_the_table(tmp_path):
+    here = context(tmp_path)
 
     def slow(_):
         assert here.stop.wait(0.2) is False
@@ -169,27 +169,27 @@ def test_a_check_that_breaks_hides_no_other(tmp_path):
         raise KeyError("oops")
 
     checks = (Check("broken", "", broken), Check("fine", "", lambda _: [ok("fine", "")]))
-    found = list(examine_all(checks, world(tmp_path), lambda names: None))
+    found = list(examine_all(checks, context(tmp_path), lambda names: None))
     assert [each.verdict for each in found] == [Verdict.UNTESTED, Verdict.OK]
     assert "KeyError" in found[0].what
 
 
-def test_without_a_site_file_one_check_fails_and_those_that_need_it_say_so(tmp_path):
-    here = world(tmp_path)
+def test_without_a_site_file_dependent_checks_are_skipped(tmp_path):
+    here = context(tmp_path)
     found = list(examine_all(selected((), probe=True), here, lambda names: None))
     here.close()
     by_name = {each.name: each for each in found}
     assert [name for name, each in by_name.items() if each.verdict is Verdict.FAILED] == [
         "site-file"
     ]
-    assert "osgpilot site init" in by_name["site-file"].cure
+    assert "osgpilot site init" in by_name["site-file"].fix
     for name in ("token", "image", "limits", "slurm", "access-point", "pool", "node"):
         assert by_name[name].verdict is Verdict.UNTESTED
         assert "site-file" in by_name[name].what
     assert not (tmp_path / ".snakemake").exists()
 
 
-def test_a_question_is_asked_once_and_its_error_reported_by_its_owner():
+def test_a_question_is_asked_once_and_its_owner_reports_the_error():
     asked = []
 
     def ask():
@@ -216,8 +216,8 @@ def test_a_project_is_known_as_it_is_written_there():
     known = {"Chicago_Curie": {}, "Other": {}}
     assert known_project("Chicago_Curie", known).verdict is Verdict.OK
     alike = known_project("chicago_curie", known)
-    assert (alike.verdict, alike.cure) == (Verdict.FAILED, "write it Chicago_Curie")
-    assert "--mail" in known_project("Nobody", known).cure
+    assert (alike.verdict, alike.fix) == (Verdict.FAILED, "write it Chicago_Curie")
+    assert "--mail" in known_project("Nobody", known).fix
 
 
 def test_versions_are_compared_by_their_numbers():
@@ -262,7 +262,7 @@ def test_where_nothing_is_missing_the_mail_only_informs():
     assert "Could you" not in text
 
 
-def test_what_is_not_known_is_left_to_be_filled_in():
+def test_unknown_values_are_left_to_be_filled_in():
     assert "(GLIDEIN_Site" in mail.text(mail.Asker("alice"), frozenset({"token"}))
 
 

@@ -1,4 +1,4 @@
-"""Test jobs of the doctor: whatever happens to them, none stays in Slurm."""
+"""Probe jobs of the doctor: in all cases, none stays in Slurm."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from doubles import FakeSlurm
 from doubles import site as a_site
 
 from snakemake_executor_plugin_osgpilot.doctor import probe
-from snakemake_executor_plugin_osgpilot.doctor.context import World
+from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
 from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
 from snakemake_executor_plugin_osgpilot.doctor.probe import Probe, sent
 from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
@@ -39,14 +39,14 @@ def send(tmp_path, monkeypatch):
     cluster = Cluster(Host(Here()), site, "me", tmp_path)
 
     def run(slurm, probe_wait_s=0.0):
-        world = World(Path("none"), state_folder=tmp_path, probe_wait_s=probe_wait_s)
+        context = CheckContext(Path("none"), state_folder=tmp_path, probe_wait_s=probe_wait_s)
         allocation = Allocation("osgpilot-doctor-1", "doctor", 1, 500, 2, tmp_path / "1")
-        return sent([Probe(largest(site)[0], allocation)], slurm, world, cluster)
+        return sent([Probe(largest(site)[0], allocation)], slurm, context, cluster)
 
     return run
 
 
-def test_one_that_does_not_start_in_time_is_cancelled(send):
+def test_a_probe_that_does_not_start_in_time_is_cancelled(send):
     slurm = Slurm(Seen.QUEUED, reason="Priority")
     (finding,) = send(slurm)
     assert (finding.name, finding.verdict) == ("node", Verdict.UNTESTED)
@@ -54,14 +54,14 @@ def test_one_that_does_not_start_in_time_is_cancelled(send):
     assert slurm.killed == ["1"]
 
 
-def test_one_that_never_will_is_cancelled_at_once_and_is_a_failure(send):
+def test_a_probe_that_can_never_start_is_cancelled_and_fails(send):
     slurm = Slurm(Seen.QUEUED, reason="AssocMaxCpuPerJobLimit")
     (finding,) = send(slurm, probe_wait_s=3600)
     assert finding.verdict is Verdict.FAILED
     assert slurm.killed == ["1"]
 
 
-def test_one_whose_submission_got_no_answer_is_found_by_its_name_and_cancelled(send):
+def test_a_probe_with_unknown_submission_is_found_by_name_and_cancelled(send):
     slurm = Slurm(Seen.QUEUED)
     slurm.lost_answer = True
     (finding,) = send(slurm)
@@ -69,7 +69,7 @@ def test_one_whose_submission_got_no_answer_is_found_by_its_name_and_cancelled(s
     assert slurm.killed == ["1"]
 
 
-def test_one_that_slurm_refuses_is_a_failure(send):
+def test_a_probe_that_slurm_refuses_is_a_failure(send):
     slurm = Slurm(Seen.QUEUED)
     slurm.fails = RejectedError("sbatch: error: Invalid account")
     (finding,) = send(slurm)
@@ -77,15 +77,15 @@ def test_one_that_slurm_refuses_is_a_failure(send):
     assert slurm.killed == []
 
 
-def test_one_that_ran_where_our_folder_is_not_seen_leaves_no_log(send):
+def test_a_probe_without_a_shared_folder_leaves_no_log(send):
     slurm = Slurm(Seen.FAILED, started_s=1.0, node="n1")
     (finding,) = send(slurm)
     assert (finding.name, finding.verdict) == ("node-folder", Verdict.FAILED)
-    assert "share with this host" in finding.cure
+    assert "share with this host" in finding.fix
     assert slurm.killed == []
 
 
-def test_one_that_slurm_forgot_as_soon_as_it_ended_has_run(send, tmp_path):
+def test_a_probe_that_slurm_purged_has_run(send, tmp_path):
     class Forgetful(FakeSlurm):
         def look(self):
             self.looks += 1

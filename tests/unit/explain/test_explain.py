@@ -1,4 +1,4 @@
-"""Situations and the words for them: why something waits, is held, slow or refused."""
+"""Explanations by situation: why something waits, is held, slow or refused."""
 
 import pytest
 
@@ -118,17 +118,17 @@ JOBS = {
     "room is free, and HTCondor does not match": (
         run(job(for_s=900.0), pilot()),
         "can run it now",
-        "see: condor_q -better-analyze 12.3. If it was forgotten, osgpilot holds and releases it",
+        "see: condor_q -better-analyze 12.3. If HTCondor does not offer it, osgpilot",
     ),
     "cores are kept for jobs of less memory": (
         run(job(job_class=JobClass(Shape(1, 1600)), for_s=900.0), pilot(), taking(1, 1600)),
         "can run it, but may keep its cores for jobs of less memory, for 10 min at most",
         "wait: it starts when a pilot has come or has room",
     ),
-    "HTCondor had forgotten it": (
+    "HTCondor did not offer it": (
         run(job(for_s=900.0, woken_s=[NOW_S - 600.0, NOW_S - 120.0]), pilot()),
-        "HTCondor had forgotten it: osgpilot held and released it, or submitted it anew, "
-        "2 time(s), the last time 2 min ago",
+        "HTCondor did not offer it to pilots: osgpilot held and released or resubmitted it "
+        "2 time(s), last 2 min ago",
         "see: condor_q -better-analyze 12.3",
     ),
     "it is not sent yet": (
@@ -138,7 +138,7 @@ JOBS = {
     ),
     "Snakemake is gone": (
         run(job(), pilot(), alive=False),
-        "Snakemake is not there any more: no pilot is started for it",
+        "Snakemake is no longer running: no pilot is started for it",
         "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
     ),
     "the run has ended": (
@@ -161,10 +161,10 @@ JOBS = {
         "it took more memory than it had asked for; it runs again by itself and gets more",
         "give the rule more mem_mb",
     ),
-    "held, and nobody tells the code": (
+    "held, the code is unknown": (
         run(job("held", text="some reason")),
         "HTCondor says: some reason",
-        "wait: osgpilot lets it run again",
+        "wait: osgpilot releases it",
     ),
     "slow": (
         run(job("running", for_s=900.0, starts=1), ended(60)),
@@ -188,10 +188,10 @@ JOBS = {
 @pytest.mark.parametrize("situation", JOBS)
 def test_why_a_job_is_as_it_is(situation):
     known, words, step = JOBS[situation]
-    (told,) = explain("12.3" if known.jobs[0].job_id else "000001", known)
-    assert words in "\n".join(told.lines)
-    assert step in told.next_step
-    assert not step or told.next_step
+    (found,) = explain("12.3" if known.jobs[0].job_id else "000001", known)
+    assert words in "\n".join(found.lines)
+    assert step in found.next_step
+    assert not step or found.next_step
 
 
 PILOTS = {
@@ -231,7 +231,7 @@ PILOTS = {
     "failed": (
         run(pilot(state="failed", failure="NODE_FAIL")), "it failed: NODE_FAIL", "read its log",
     ),
-    "taken back": (run(pilot(state="cancelled")), "of no use any more", ""),
+    "taken back": (run(pilot(state="cancelled")), "no longer needed", ""),
     "over": (run(pilot(state="done")), "its allocation is over", ""),
 }  # fmt: skip
 
@@ -239,15 +239,15 @@ PILOTS = {
 @pytest.mark.parametrize("situation", PILOTS)
 def test_why_a_pilot_is_as_it_is(situation):
     known, words, step = PILOTS[situation]
-    (told,) = explain("osgpilot-r1-1", known)
-    assert words in "\n".join(told.lines)
-    assert step in told.next_step
+    (found,) = explain("osgpilot-r1-1", known)
+    assert words in "\n".join(found.lines)
+    assert step in found.next_step
 
 
-def test_an_idle_pilot_beside_waiting_jobs_is_a_question_about_the_jobs():
-    (told,) = explain("7", run(pilot(), job()))
-    assert "no job runs there, although jobs wait" in told.lines
-    assert told.next_step == "osgpilot explain JOB tells what it lacks for them"
+def test_an_idle_pilot_beside_waiting_jobs_refers_to_the_jobs():
+    (found,) = explain("7", run(pilot(), job()))
+    assert "no job runs there, although jobs wait" in found.lines
+    assert found.next_step == "osgpilot explain JOB shows what the pilot lacks for it"
 
 
 def test_a_rule_is_explained_once_for_each_kind_of_trouble():
@@ -265,24 +265,24 @@ def test_a_rule_is_explained_once_for_each_kind_of_trouble():
     assert kinds[0].lines[-1] == "and 2 more alike"
 
 
-def test_of_a_rule_without_trouble_the_longest_job_is_told():
+def test_a_rule_without_trouble_shows_its_longest_job():
     jobs = [job("running", key=str(n), job_id=f"1.{n}", for_s=n) for n in (5, 50)]
     _, longest = explain("map", run(*jobs))
     assert longest.lines[0].startswith("rule map (n=1) (HTCondor job 1.50): runs for 50 s")
 
 
-def test_without_a_name_everything_that_waits_is_explained_and_nothing_else():
+def test_without_a_name_only_what_waits_is_explained():
     known = run(
         pilot(**PENDING), pilot(name="osgpilot-r1-2", allocation="8", **PENDING),
         pilot(name="osgpilot-r1-3", allocation="9"), job(), job("running", key="2", rule="other"),
     )  # fmt: skip
-    told = explain("", known)
-    assert [each.subject for each in told] == ["osgpilot-r1-1", "rule map", "rule map (n=1)"]
-    assert told[0].lines[-1] == "and 1 more alike"
+    found = explain("", known)
+    assert [each.subject for each in found] == ["osgpilot-r1-1", "rule map", "rule map (n=1)"]
+    assert found[0].lines[-1] == "and 1 more alike"
     assert explain("", run(pilot(), job("done"))) == ()
 
 
-def test_a_job_is_found_by_its_output_and_by_the_number_snakemake_gave_it():
+def test_a_job_is_found_by_output_and_snakemake_number():
     known = run(job(names=("4", "out/1")))
     for name in ("4", "out/1", "12.3", "000001"):
         assert [each.subject for each in explain(name, known)] == ["rule map (n=1)"]

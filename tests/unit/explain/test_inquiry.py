@@ -1,4 +1,4 @@
-"""What `osgpilot explain` is told by a run's history, by Slurm and by the queue."""
+"""Facts that `osgpilot explain` gathers from history, Slurm and the queue."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from snakemake_executor_plugin_osgpilot.cli import main
-from snakemake_executor_plugin_osgpilot.explain.gather import Heard, facts
+from snakemake_executor_plugin_osgpilot.explain.gather import Answers, facts
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
@@ -46,10 +46,10 @@ def history(*more):
     ]  # fmt: skip
 
 
-def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
+def test_facts_combine_history_and_slurms_answer():
     story = fold(history())
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
-    known = facts(story, Heard(rows), 100.0, alive=True)
+    known = facts(story, Answers(rows), 100.0, alive=True)
     assert known.refusals == (Refusal(1, "budget", "the budget is small"),)
     assert known.policy is not None
     assert known.policy.offers[0].walltimes_s == (3600,)
@@ -58,26 +58,26 @@ def test_the_history_tells_what_was_planned_and_slurm_what_it_says_now():
     assert known.jobs[0].names == ("4", "out/1")
 
 
-def test_silence_of_slurm_is_no_end_of_a_pilot_but_its_word_is():
+def test_only_an_answer_of_slurm_ends_a_pilot():
     story = fold(history())
-    assert facts(story, Heard({}), 100.0, alive=True).pilots[0].state == "pending"
+    assert facts(story, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
-    assert facts(story, Heard(rows), 100.0, alive=True).pilots[0].state == "cancelled"
+    assert facts(story, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
 
 
-def test_a_plan_of_a_run_that_nobody_works_on_refuses_nothing():
-    assert facts(fold(history()), Heard(), 100.0, alive=False).refusals == ()
+def test_a_dead_run_has_no_refusals():
+    assert facts(fold(history()), Answers(), 100.0, alive=False).refusals == ()
 
 
 def test_the_code_of_a_hold_comes_from_the_queue():
     story = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
-    assert facts(story, Heard(), 100.0, alive=True).jobs[0].code == 0
+    assert facts(story, Answers(), 100.0, alive=True).jobs[0].code == 0
     holds = {"12.0": Event(EventKind.HELD, 6.0, code=1, text="via condor_hold")}
-    (one,) = facts(story, Heard(holds=holds), 100.0, alive=True).jobs
+    (one,) = facts(story, Answers(holds=holds), 100.0, alive=True).jobs
     assert (one.code, one.text) == (1, "via condor_hold")
 
 
-def test_the_command_reads_a_history_and_says_what_it_could_not_ask(tmp_path, monkeypatch):
+def test_explain_reports_services_without_an_answer(tmp_path, monkeypatch):
     folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
     folder.mkdir(parents=True)
     text = "".join(json.dumps(line) + "\n" for line in history())
@@ -141,7 +141,7 @@ def test_slurm_is_asked_where_the_run_has_its_pilots(far, tmp_path):
     assert far.calls("exit"), "the connection is closed"
 
 
-def test_where_slurm_cannot_be_reached_nothing_else_is_asked_in_its_place(far, tmp_path):
+def test_an_unreachable_slurm_has_no_substitute(far, tmp_path):
     far.denies(DENIED)
     (silent,) = ask_about_a_pilot(tmp_path)["unanswered"]
     assert "login" in silent
@@ -149,7 +149,7 @@ def test_where_slurm_cannot_be_reached_nothing_else_is_asked_in_its_place(far, t
     assert not (tmp_path / "asked-here").exists()
 
 
-def test_holds_are_asked_for_at_the_runs_own_access_point(tmp_path):
+def test_holds_come_from_the_runs_own_access_point(tmp_path):
     """The queue of this host knows nothing of a run whose jobs are at that of another one."""
     folder = tmp_path / ".snakemake" / "osgpilot" / "r1"
     folder.mkdir(parents=True)

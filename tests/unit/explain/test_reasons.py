@@ -36,6 +36,6 @@ def test_reasons_of_slurm_in_plain_words(reason, words):
     assert words in meaning.words
 
 
-def test_an_unknown_hold_is_told_as_such():
+def test_an_unknown_hold_is_named_as_unknown():
     assert of_hold(99).words == "HTCondor put it on hold"
     assert "runs again by itself" in of_hold(12, 2).words

@@ -1,4 +1,4 @@
-"""What is asked of a running pool's processes while they come and go."""
+"""Queries of a running pool's processes while they come and go."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is told of a run before it is begun: starts one after the other, and bounds."""
+"""The preview of a run: starts of pilots, and bounds."""
 
 import json
 from collections import Counter
@@ -28,14 +28,14 @@ def rehearsed(jobs, policy=PACED, known=None):
     return rehearse(Snapshot(0.0, waiting), known or Estimates(), policy, 3.0)
 
 
-def test_the_first_start_is_what_the_planner_decides_for_the_same_snapshot():
+def test_the_first_start_is_the_planners_decision():
     first = plan(Snapshot(0.0, Counter({SMALL: 40})), Estimates(), PACED)
     start = rehearsed(40).starts[0]
     launches = [action for action in first.actions if isinstance(action, Launch)]
     assert launches == [Launch(start.offer, start.walltime_s, start.reason)] * start.count
 
 
-def test_pilots_are_asked_for_a_few_at_a_time_until_there_is_room_for_all():
+def test_pilots_start_in_batches_until_all_jobs_have_room():
     told = rehearsed(40)
     assert [(start.after_s, start.count) for start in told.starts] == [
         (0.0, 3), (3.0, 3), (6.0, 3), (9.0, 1),
@@ -44,7 +44,7 @@ def test_pilots_are_asked_for_a_few_at_a_time_until_there_is_room_for_all():
     assert told.refusals == ()
 
 
-def test_what_holds_back_further_pilots_is_told_and_the_pace_is_not():
+def test_limits_of_further_pilots_are_reported_but_not_the_pace():
     told = rehearsed(40, replace(PACED, pilots_max=4))
     assert told.pilots == 4
     assert [(refusal.count, refusal.rule) for refusal in told.refusals] == [(6, "pilots_max")]
@@ -54,7 +54,7 @@ def test_nothing_is_started_for_nothing():
     assert rehearsed(0).starts == ()
 
 
-def test_a_start_says_when_its_pilots_are_expected_to_be_of_use():
+def test_a_start_estimates_when_its_pilots_are_ready():
     known = Estimates(waits_s={OFFER.name: (300.0,) * 50}, boots_s=(30.0,) * 50)
     (start, *_) = rehearsed(4, known=known).starts
     assert start.wait_s == pytest.approx(300, abs=60)
@@ -70,7 +70,7 @@ def one(expected_s=60.0, limit_s=120.0, **more):
     return Task("map", SMALL, expected_s, limit_s, **more)
 
 
-def test_a_chain_takes_as_long_as_its_jobs_however_many_cores_there_are():
+def test_a_chain_takes_the_sum_of_its_jobs():
     told = bounds(case([one()] * 3, [[], [0], [1]]))
     assert told.makespan_s[0] == 100 + 3 * 60
     assert told.makespan_s[1] == 100 + 3 * 120 + 3 * 120 / 4
@@ -83,12 +83,12 @@ def test_a_scatter_takes_at_least_its_work_on_all_cores_allowed():
     assert told.core_h[0] < told.core_h[1]
 
 
-def test_no_more_is_expected_to_be_spent_than_the_budget_allows():
+def test_expected_cost_stays_within_the_budget():
     told = bounds(case([one()] * 80, [[]] * 80, core_s_max=1800.0))
     assert told.core_h == (0.5, 0.5)
 
 
-def test_what_runs_elsewhere_takes_time_but_no_pilot():
+def test_jobs_elsewhere_take_time_but_no_pilot():
     told = bounds(replace(case([one(on_pilot=False)], [[]]), cores=0))
     assert told.makespan_s == (60.0, 120.0)
     assert told.core_h == (0.0, 0.0)
@@ -113,7 +113,7 @@ class FakeDag:
         return job.after
 
 
-def test_the_dag_becomes_tasks_in_an_order_in_which_they_can_run():
+def test_the_dag_becomes_tasks_in_topological_order():
     done = FakeJob("done")
     first = FakeJob("first", [done])
     second = FakeJob("second", [first])
@@ -141,9 +141,7 @@ def test_the_dag_becomes_tasks_in_an_order_in_which_they_can_run():
         (("--executor", "osgpilot", "--delete-all-output"), "--delete-all-output runs no workflow"),
     ],
 )
-def test_arguments_that_run_nothing_of_ours_are_refused_in_one_line(
-    argv, told, tmp_path, monkeypatch
-):
+def test_arguments_that_use_no_osgpilot_are_refused(argv, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Snakefile").write_text("rule all:\n    output: 'out'\n    shell: 'touch {output}'")
     given = (*argv, "--osgpilot-site", "site.yaml") if "osgpilot" in argv else argv
@@ -154,7 +152,7 @@ def test_arguments_that_run_nothing_of_ours_are_refused_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["Snakefile"]
 
 
-def test_what_is_wrong_is_told_as_a_run_would_and_nothing_is_left(tmp_path, monkeypatch):
+def test_plan_reports_the_errors_of_a_run_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Snakefile").write_text("rule all:\n    output: 'out'\n    shell: 'touch {output}'")
     argv = ["--executor", "osgpilot", "--osgpilot-site", "none.yaml", "--jobs", "2"]
@@ -193,14 +191,14 @@ def small_case(tasks, parents, **more):
     return Case(tasks, parents, 4, cores_max=400, wait_s=120.0, boot_s=180.0, policy=policy, **more)
 
 
-def test_simulated_runs_take_longer_than_the_chain_and_cost_more_than_the_work():
+def test_simulated_runs_exceed_critical_path_and_work():
     told = simulated(small_case([one()] * 40, [[]] * 39 + [list(range(39))]))
     assert told.how == "9 simulated runs"
     assert 100 < told.makespan_s[0] < told.makespan_s[1]
     assert 40 * 40 / 3600 < told.core_h[0] <= told.core_h[1]
 
 
-def test_what_nobody_has_seen_may_take_a_little_or_nearly_all_it_may():
+def test_unseen_rules_take_little_to_nearly_all_of_their_runtime():
     seen = simulated(small_case([one(600.0, 1200.0)] * 40, [[]] * 40))
     guessed = simulated(small_case([one(600.0, 1200.0, seen=False)] * 40, [[]] * 40))
     assert (seen.unknown, guessed.unknown) == ((), ("map",))
@@ -213,21 +211,21 @@ def test_a_simulation_is_the_same_each_time():
     assert simulated(of) == simulated(of)
 
 
-def test_what_runs_elsewhere_adds_its_part_of_the_chain_to_a_simulation():
+def test_jobs_elsewhere_lengthen_a_simulated_run():
     alone = simulated(small_case([one()], [[]]))
     both = simulated(small_case([one(), one(600.0, on_pilot=False)], [[], [0]]))
     assert both.makespan_s[0] == pytest.approx(alone.makespan_s[0] + 600)
     assert both.core_h == alone.core_h
 
 
-def test_jobs_wait_for_those_before_what_runs_elsewhere():
+def test_jobs_depend_on_predecessors_through_local_jobs():
     through = [one(), one(0.0, 0.0, on_pilot=False), one()]
     chain = simulated(small_case(through, [[], [0], [1]]))
     direct = simulated(small_case([one(), one()], [[], [0]]))
     assert chain.makespan_s == direct.makespan_s
 
 
-def test_there_are_bounds_where_a_simulation_would_take_too_long_or_come_to_no_end():
+def test_bounds_replace_a_simulation_that_is_too_long_or_endless():
     many = small_case([one()] * (TASKS_MAX + 1), [[]] * (TASKS_MAX + 1))
     assert simulated(many).how == bounds(many).how
     nowhere = small_case([one(on_pilot=False)], [[]])

@@ -1,4 +1,4 @@
-"""How long pilots took to come in earlier runs, and what a plan makes of it."""
+"""Lead times of pilots in earlier runs, and their use by a plan."""
 
 import json
 import os
@@ -55,12 +55,12 @@ def test_waits_and_boots_are_those_of_pilots_that_came():
     assert found.wait_s("long/8c") == 110, "of all, where none of these was seen"
 
 
-def test_pilots_of_other_kinds_tell_nothing():
+def test_pilots_of_other_kinds_are_ignored():
     found = seen_in(*waited(1, 100, 50), offers=("elsewhere/4c",))
     assert (found.wait_s(), found.boot_s, found.match_s) == (None, None, None)
 
 
-def test_a_match_is_the_time_for_which_a_job_waited_beside_an_empty_pilot():
+def test_match_time_is_the_wait_beside_an_empty_pilot():
     found = seen_in(
         *served(1, BEGUN_S + 900),
         *sent("1", 1, 0, 75, 100),  # there when the pilot came at 60
@@ -71,7 +71,7 @@ def test_a_match_is_the_time_for_which_a_job_waited_beside_an_empty_pilot():
     assert found.matches_s == (15, 30)
 
 
-def test_a_pilot_that_is_known_by_its_first_job_tells_nothing_of_matches():
+def test_a_pilot_first_seen_with_its_job_has_no_match_time():
     assert seen_in(*served(1, BEGUN_S + 900), *sent("1", 1, 0, 60.4, 100)).matches_s == ()
 
 
@@ -83,7 +83,7 @@ def written(folder, name, *lines, at_s):
     os.utime(history, (at_s, at_s))
 
 
-def test_the_latest_run_in_which_such_a_pilot_came_up_counts(tmp_path):
+def test_lead_times_come_from_the_latest_run_with_such_a_pilot(tmp_path):
     assert earlier_leads(tmp_path, [KIND]) is None
     written(tmp_path, "a", {**LIFE, "run": "a"}, *waited(1, 10, 5), at_s=100)
     written(tmp_path, "b", {**LIFE, "run": "b"}, *waited(1, 20, 6), at_s=200)
@@ -98,7 +98,7 @@ SEEN = Leads("r", BEGUN_S, {OFFER.name: (110.0, 130.0)}, (40.0, 56.0), (20.0,))
 NEW = Start(0.0, 1, OFFER.name, 3600, wait_s=0.0, lead_s=180.0, reason="")
 
 
-def test_what_was_seen_counts_and_longer_waits_if_slurm_expects_them_now():
+def test_waits_are_the_longer_of_history_and_slurms_estimate():
     at_once = coming(Estimates(wait_hints_s={OFFER.name: 0.0}), [OFFER.name], SEEN)
     assert (at_once.boot_s, at_once.match_s, at_once.pilots) == (48, 20, 2)
     assert (at_once.start(NEW).wait_s, at_once.start(NEW).lead_s) == (120, 188)
@@ -106,7 +106,7 @@ def test_what_was_seen_counts_and_longer_waits_if_slurm_expects_them_now():
     assert later.start(NEW).wait_s == 900
 
 
-def test_without_an_earlier_run_all_is_as_a_run_assumes_it():
+def test_without_history_lead_times_are_the_priors():
     unseen = coming(Estimates(wait_hints_s={OFFER.name: 30.0}), [OFFER.name, "long/8c"], None)
     assert (unseen.boot_s, unseen.match_s, unseen.pilots) == (BOOT_PRIOR_S, None, 0)
     assert unseen.waits_s["long/8c"] == WAIT_PRIOR_S
@@ -114,7 +114,7 @@ def test_without_an_earlier_run_all_is_as_a_run_assumes_it():
     assert unseen.start(NEW).lead_s == 30 + BOOT_PRIOR_S
 
 
-def test_one_line_says_where_the_times_come_from():
+def test_one_line_names_the_source_of_lead_times():
     said, day = _coming(coming(Estimates(), [OFFER.name], SEEN)).rsplit("2026-09-", 1)
     assert day in ("21", "22"), "by the clock of this place"
     assert said == (
@@ -123,7 +123,7 @@ def test_one_line_says_where_the_times_come_from():
     )
     assumed = _coming(coming(Estimates(), [OFFER.name], None))
     assert assumed.startswith(
-        "boot 3 min: assumed, for no run in this folder has seen such a pilot"
+        "boot 3 min: assumed, as no earlier run in this folder had such a pilot ready"
     )
     assert assumed.endswith(f"so is the wait in the queue of {OFFER.name}")
 
@@ -131,6 +131,6 @@ def test_one_line_says_where_the_times_come_from():
 @pytest.mark.parametrize(
     ("match_s", "rounds_s", "start_s"), [(None, 60, 2), (32.0, 60, 2), (3.0, 2, 2), (1.0, 1, 1)]
 )
-def test_a_simulated_job_finds_a_pilot_as_quickly_as_one_was_seen_to(match_s, rounds_s, start_s):
+def test_simulated_jobs_match_as_fast_as_observed(match_s, rounds_s, start_s):
     site = site_like("here", POLICY.offers, Spread(60.0), BOOT, match_s)
     assert (site.negotiation_s, site.start_s) == (rounds_s, start_s)

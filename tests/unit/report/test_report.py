@@ -1,4 +1,4 @@
-"""What is made of a run's history: numbers, drawings, words; how it looks is for tests/browser."""
+"""Numbers, drawings and texts from a run's history; tests/browser checks the looks."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def printed(of) -> str:
     return console.file.getvalue()
 
 
-def test_core_hours_are_told_apart_without_a_rest():
+def test_core_hours_are_split_without_a_rest():
     run = story(
         queued("a", "000001", cores=2), queued("b", "000002", cores=4),
         ran("000001", 1, 60, 160), ran("000002", 1, 160, 260, exit_status=1),
@@ -63,7 +63,7 @@ def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
     assert (spent.boot, spent.idle, spent.fragmentation, spent.tail) == (240, 160, 0, 300)
 
 
-def test_a_pilot_on_which_a_job_runs_is_ready_before_slurm_was_asked_again():
+def test_a_started_job_makes_its_pilot_ready():
     at_s = BEGUN_S + 20
     reason = {"pending_reason": "Priority"}
     run = story(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
@@ -104,7 +104,7 @@ def test_a_job_that_was_tried_again_is_no_failure():
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_job_whose_outputs_were_not_whole_failed_in_whatever_order_it_is_told(place, again):
+def test_incomplete_outputs_fail_a_job_in_any_order_of_lines(place, again):
     told = ran("000001", 1, 60, 90)
     told.insert(place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"})
     run = story(queued("a", "000001"), *told, *(told if again else ()))
@@ -113,7 +113,7 @@ def test_a_job_whose_outputs_were_not_whole_failed_in_whatever_order_it_is_told(
     assert run.jobs["000001"].text == "no b"
 
 
-def test_what_is_left_when_a_run_is_broken_off_counts_as_cancelled():
+def test_remaining_jobs_of_an_interrupted_run_are_cancelled():
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0}
     begun = (queued("a", "000001", "000002"), ran("000001", 1, 60, 90)[:2])
     run = story(*begun, {**end, "detached": False})
@@ -124,7 +124,7 @@ def test_what_is_left_when_a_run_is_broken_off_counts_as_cancelled():
     assert (detached.state, detached.progress.running) == (RunState.DETACHED, 1)
 
 
-def test_a_run_that_was_taken_up_goes_on_where_it_was():
+def test_a_resumed_run_continues_where_it_was():
     begun = (queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0, "detached": False}
     run = story(*begun, end, {**LIFE, "at_s": BEGUN_S + 80}, *begun)
@@ -133,7 +133,7 @@ def test_a_run_that_was_taken_up_goes_on_where_it_was():
     assert (run.lives, run.is_over) == (2, False)
 
 
-def test_a_run_that_nobody_works_on_is_shown_as_it_was_last_heard_of():
+def test_a_dead_run_is_shown_at_its_last_sign_of_life():
     run = story(queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
     lost = seen(run, at_s=BEGUN_S + 9000)
     assert (lost.state, lost.at_s) == (RunState.LOST, BEGUN_S + 60)
@@ -162,7 +162,7 @@ def test_the_view_has_cores_budget_and_expectations():
     json.dumps(now.plain())
 
 
-def test_the_bound_is_the_first_start_and_then_all_cores_or_the_longest_chain():
+def test_the_bound_is_first_start_plus_work_or_critical_path():
     run = small()
     cores = 4 * 4
     assert seen(run).bound_s == pytest.approx(BOOT_S + 90 * 11 / cores)
@@ -171,7 +171,7 @@ def test_the_bound_is_the_first_start_and_then_all_cores_or_the_longest_chain():
     assert seen(run).makespan_s == 350
 
 
-def test_what_is_suggested_has_a_margin_and_is_ready_for_a_profile():
+def test_recommendations_have_a_margin_and_fit_a_profile():
     found = uses(small())
     by_rule = {use.rule: use for use in found}
     assert (by_rule["map"].jobs, by_rule["map"].cores_used) == (6, pytest.approx(0.9))
@@ -184,7 +184,7 @@ def test_what_is_suggested_has_a_margin_and_is_ready_for_a_profile():
     }
 
 
-def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_told_first():
+def test_short_jobs_get_cores_from_the_shell_in_any_order():
     spent = {"kind": "spent", "jobs": [["1", 5.8, 3.0]]}
     unseen = {"kind": "ended", "jobs": [["1", BEGUN_S + 103, 0, 0.0, 0, 0]]}
     began = [queued("sort", "1"), *ran("1", 1, 100, 103)[:2]]
@@ -198,13 +198,13 @@ def test_what_the_shell_counted_tells_the_cores_of_short_jobs_also_when_it_is_to
     assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
 
 
-def test_of_jobs_too_short_to_be_seen_no_memory_and_disk_are_suggested():
+def test_short_jobs_get_no_memory_or_disk_recommendation():
     short, long = (story(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
     assert yaml.safe_load(profile(uses(short)))["set-resources"] == {"map": {"runtime": 1}}
     assert yaml.safe_load(profile(uses(long)))["set-resources"]["map"].keys() > {"mem_mb"}
 
 
-def test_names_that_are_none_of_yaml_are_left_out_of_the_profile():
+def test_names_that_yaml_would_quote_are_left_out_of_the_profile():
     run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
     assert profile(uses(run)) == ""
 
@@ -235,12 +235,12 @@ def test_marks_of_time_are_round_and_few():
     assert len(ticks(0, 9e6)) <= 11
 
 
-def test_a_page_of_a_run_that_has_only_begun_says_so():
+def test_the_page_of_a_new_run_says_so():
     run = story()
-    assert "No job has ended well so far." in page(run, seen(run))
+    assert "No job has succeeded so far." in page(run, seen(run))
 
 
-def test_nothing_a_workflow_says_is_markup_on_the_page_or_in_the_terminal():
+def test_text_of_a_workflow_is_never_markup():
     run = nasty()
     assert NASTY not in page(run, seen(run))
     assert "[bold]" not in printed(seen(run))
@@ -296,7 +296,7 @@ DONE = [LIFE, queued("a", "000001"), *ran("000001", 1, 60, 90), *served(1, BEGUN
 END = {"kind": "end", "at_s": BEGUN_S + 100, "live": 0, "detached": False}
 
 
-def test_the_exit_status_tells_how_the_run_stands(osgpilot):
+def test_the_exit_status_is_the_state_of_the_run(osgpilot):
     assert osgpilot("status").exit_code == 1
     assert osgpilot("status", told=[*DONE, END]).exit_code == 0
     assert osgpilot("status", told=DONE).exit_code == 4
@@ -304,7 +304,7 @@ def test_the_exit_status_tells_how_the_run_stands(osgpilot):
     assert osgpilot("status", told=failed).exit_code == 3
 
 
-def test_a_run_whose_first_line_is_damaged_is_shown_and_not_taken_for_dead(osgpilot, tmp_path):
+def test_a_run_with_a_damaged_first_line_is_not_dead(osgpilot, tmp_path):
     damaged = {**LIFE, "at_s": "soon"}
     told = osgpilot("status", told=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}])
     assert told.exit_code == 4

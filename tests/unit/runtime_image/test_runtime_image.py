@@ -1,4 +1,4 @@
-"""The image with Snakemake for real sites: what is asked of Apptainer, and when anew."""
+"""The image with Snakemake for real sites: calls of Apptainer, and caching."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_a_path_that_apptainer_would_change_is_refused(tmp_path: Path):
         ("", "no output"),
     ],
 )
-def test_the_telling_line_of_a_log_is_shown(log: str, words: str):
+def test_the_most_relevant_line_of_a_log_is_shown(log: str, words: str):
     assert build.why(log) == words
 
 
@@ -107,7 +107,7 @@ def apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_an_image_is_made_once_and_anew_for_another_base(apptainer: Path, tmp_path: Path):
+def test_an_image_is_built_once_for_each_base(apptainer: Path, tmp_path: Path):
     first = build.make("docker://python:3.13-slim", None)
     apptainer.unlink()
     assert build.make("docker://python:3.13-slim", None) == first
@@ -117,7 +117,7 @@ def test_an_image_is_made_once_and_anew_for_another_base(apptainer: Path, tmp_pa
         build.make("docker://python:3.12-slim", None)
 
 
-def test_a_changed_local_base_makes_the_image_anew(apptainer: Path, tmp_path: Path):
+def test_a_changed_local_base_rebuilds_the_image(apptainer: Path, tmp_path: Path):
     base = tmp_path / "base.sif"
     base.write_text("1")
     first = build.make(str(base), None)
@@ -133,6 +133,6 @@ def test_a_failed_build_leaves_no_image_and_names_the_log(apptainer: Path, tmp_p
     assert not left & {".sif", ".part"}
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_build(tmp_path: Path):
+def test_an_unwritable_output_fails_before_the_build(tmp_path: Path):
     with pytest.raises(InputError, match="--output"):
         build.make("docker://python:3.13-slim", tmp_path / "none" / "runtime.sif")
