@@ -188,7 +188,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
     assert process.wait(40) == 1, workflow.said
     assert nothing_left()
     assert "`sbatch` was interrupted" in workflow.said
-    assert "trying again" not in workflow.said
+    assert "retrying" not in workflow.said
     (folder,) = (workflow.folder / ".snakemake" / "osgpilot").glob("*/")
     with closing(Journal(folder / JOURNAL)) as journal:
         (pilot,) = journal.pilots()

@@ -219,7 +219,7 @@ def test_a_moved_folder_is_gone_on_with_after_it_was_moved_back(counted, shared)
     away = here.rename(here.with_name(f"{here.name}-moved"))
     moved = Workflow(away)
     assert moved.run(*options(shared)) == 1
-    assert f"its jobs bring their outputs to {here}; " in moved.said
+    assert f"its jobs write their outputs to {here}; " in moved.said
     away.rename(here)
     (shared / "go").touch()
     # with their folders gone, waiting jobs may have been put on hold

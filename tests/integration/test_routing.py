@@ -94,7 +94,7 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
         "rule map -> OSPool (OtherProject): 2 jobs without `runtime`; it sets ospool=True" in said
     )
     assert (
-        "rule late -> OSPool (TestProject, pilot-sharing owner): 1 job without `runtime`; it says"
+        "rule late -> OSPool (TestProject, pilot-sharing owner): 1 job without `runtime`; it sets"
         in said
     )
     assert "rule later -> Slurm: 1 job, up to 0.083 core-hours, taken for 0.042" in said
