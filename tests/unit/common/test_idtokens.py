@@ -125,11 +125,11 @@ SUBMIT = "condor:/READ condor:/WRITE"
 def test_accepted_token_is_known_without_its_signature(tmp_path):
     tokens = {"a": token(jti="1"), "b": token(jti="2"), "c": token(), "d": "nonsense"}
     there = condor(tmp_path, **tokens)
-    found = credentials.taken(there, {"AuthTokenId": "2"})
+    found = credentials.accepted(there, {"AuthTokenId": "2"})
     assert found["file"] == str(tmp_path / "b")
     assert "c2ln" not in found["claims"]
-    assert credentials.taken(there, {"AuthTokenId": "3"}) == {}
-    assert credentials.taken(there, {"AuthMethods": "FS"}) == {}
+    assert credentials.accepted(there, {"AuthTokenId": "3"}) == {}
+    assert credentials.accepted(there, {"AuthMethods": "FS"}) == {}
 
 
 @pytest.mark.parametrize(
