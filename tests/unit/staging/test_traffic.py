@@ -91,7 +91,7 @@ def test_prefixes_that_are_none_are_refused(given):
 
 @pytest.mark.parametrize("given", ["/tmp/x", "/var/tmp", "/proc"])
 def test_folders_that_every_job_has_for_itself_cannot_be_shared(given):
-    with pytest.raises(InputError, match="for itself"):
+    with pytest.raises(InputError, match="private folder of that name"):
         shared_prefixes([given])
 
 
