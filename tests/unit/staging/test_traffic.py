@@ -91,7 +91,7 @@ def test_invalid_prefixes_are_rejected(given):
 
 @pytest.mark.parametrize("given", ["/tmp/x", "/var/tmp", "/proc"])
 def test_private_folders_of_jobs_cannot_be_shared(given):
-    with pytest.raises(InputError, match="for itself"):
+    with pytest.raises(InputError, match="private folder of that name"):
         shared_prefixes([given])
 
 
