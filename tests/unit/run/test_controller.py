@@ -86,7 +86,7 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
     for _ in range(3):
         world.controller._safely(world.controller.look_after_jobs)
     (said,) = world.warned
-    assert said.startswith("internal error, going on: ValueError: look 0 (test_controller.py:")
+    assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
     monkeypatch.setattr(world.scaling, "step", lambda view: 1 / 0)
     world.controller._safely(world.controller.look_after_pilots)
     assert len(world.warned) == 2
