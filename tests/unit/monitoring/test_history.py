@@ -207,7 +207,7 @@ def test_that_the_file_has_reached_its_limit_is_said_once_and_read_later(told, m
     (said,) = [text for text in told.warned if "limit" in text]
     assert "has reached its limit of 0 MB" in said
     assert "`explain` and `report` show the run up to now" in said
-    assert "the run goes on as before" in said
+    assert "the run continues" in said
     assert not any("could write the history" in text for text in told.said)
     told.chronicle.end(detached=False)
     story = told.story
