@@ -59,7 +59,7 @@ class SlurmVerdicts:
 
 
 class _Clock:
-    """Implements `ports.Clock` for pilots that never start."""
+    """Implements `model.clock.Clock` for pilots that never start."""
 
     def now_s(self) -> float:
         return time.time()

@@ -63,7 +63,7 @@ class Output(NamedTuple):
 
 
 class SystemClock:
-    """Implements `ports.Clock`."""
+    """Implements `model.clock.Clock`."""
 
     def now_s(self) -> float:
         return time.time()

@@ -20,7 +20,7 @@ from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
 
 
 class _Now:
-    """Implements `ports.Clock`."""
+    """Implements `model.clock.Clock`."""
 
     def now_s(self) -> float:
         return time.time()

@@ -17,7 +17,7 @@ HELD_BACK = "held-back"
 
 
 class LeaseKeeper:
-    """Implements `ports.LeaseWriter` in the folder of a run."""
+    """Implements `run.ports.LeaseWriter` in the folder of a run."""
 
     def __init__(
         self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: PilotManager,

@@ -1,6 +1,6 @@
 """Our side of the world: looks, plans and acts as a run does, and knows no more than it would.
 
-It has the core's own records of pilots (`core.roster`) and of durations (`core.estimates`).
+It has the product's own inventory of pilots (`pilots.state`) and its `Estimates`.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Spread(NamedTuple):
 
 
 BOOT = Spread(180.0, 0.3)
-"""Start of the allocation to the first slot, see `core.estimates.BOOT_PRIOR_S`."""
+"""Start of the allocation to the first slot, see `scaling.planner.estimates.BOOT_PRIOR_S`."""
 
 
 class Waits(NamedTuple):

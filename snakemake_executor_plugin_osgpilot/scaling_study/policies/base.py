@@ -155,7 +155,7 @@ class Rule:
         return (Ask(self.offer, self.walltime_s, int(count)),) if count >= 1 else ()
 
     def __call__(self, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
-        """Decide as `core.plan.plan` would be asked to."""
+        """Decide on what the planner would be given."""
         look = Look(snapshot, estimates, policy, self._idle(snapshot))
         left = snapshot.soon or snapshot.later or look.running or any(snapshot.waiting.values())
         if not left:
