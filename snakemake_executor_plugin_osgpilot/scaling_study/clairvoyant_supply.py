@@ -41,7 +41,7 @@ class Foresight:
 
     Pilots are numbered as they are asked for, and luck goes by number. At one look no more can be
     asked for than the policy lets be there at a time, and after a look at which some were asked for
-    the next one is LOOK_SOONEST_S later or more (`model.intervals`): so number n cannot be had before
+    the next one is LOOK_SOONEST_S later or more (`model.intervals`): number n cannot be had before
     look n // most. Whoever knows that a pilot has bad luck lets it go and has the next one.
     """
 
