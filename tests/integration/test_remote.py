@@ -156,7 +156,7 @@ def only_token(workflow: Workflow, text: str, patch: pytest.MonkeyPatch) -> str:
     [
         (lambda: "", "there is no token"),
         (lambda: "abc", "there is no token"),
-        (lambda: fetched("-authz", "WRITE", "-lifetime", "1"), "/token ended "),
+        (lambda: fetched("-authz", "WRITE", "-lifetime", "1"), "/token expired "),
         (fetched, "/token does not allow WRITE"),
     ],
 )

@@ -170,7 +170,7 @@ def test_why_a_pilot_waits_is_asked_where_slurm_is(ap: Pool):
 @pytest.mark.parametrize(
     ("ssh", "known_hosts", "line"),
     [
-        ("login", "another", "the host key is not the one"),
+        ("login", "another", "the host key differs from the known one"),
         ("login", "none", "not known yet; run `ssh login` once"),
         ("bob@login", "right", "Permission denied (publickey)"),
     ],
