@@ -155,6 +155,8 @@ def retries_elsewhere(world: World) -> None:
 @fault(prepare=retries_elsewhere)
 def bad_node(world: World) -> None:
     """Every job fails on one of the nodes from now on; rules have three retries."""
+    if not world.wait_until(lambda: len({node for _, node in running_pilots(world)}) > 1, 30):
+        raise NotStruckError("all pilots are on one node, which nothing tells from a bad rule")
     _, name = running_pilot(world)
     world.write(f"{world.shared}/bad-node", f'^OSGPILOT_NODE = "{name}"$\n')
     if not world.wait_until(lambda: "Error in rule" in world.said, 120):
