@@ -127,7 +127,7 @@ class FakeSlurm:
 
 
 class FakeAccessPoint:
-    """A queue in memory; events are told by the test."""
+    """A queue in memory; the test sets the events."""
 
     room = at_once = 10**9
 

@@ -65,10 +65,10 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
     def _preview(self) -> Preview:
         routes_of = router_factory(self.workflow)
         state_folder = Path(self.workflow.persistence.path)
-        wishes = options_of(self.workflow.executor_settings)
+        options = options_of(self.workflow.executor_settings)
         with ExitStack() as undo:
             heard = (self._say, self._warn)
-            ground = preflight(wishes, state_folder, Output(*heard, lambda progress: None), undo)
+            ground = preflight(options, state_folder, Output(*heard, lambda progress: None), undo)
             routes = routes_of(ground.policy, ground.seat, _nothing)
             routes.decide()
             decisions = list(dict.fromkeys(routes.by_rule.values()))

@@ -202,7 +202,7 @@ class RunController:
         """Submit jobs, follow the event log, recover jobs in trouble."""
         self._attempt("submit jobs", self._send)
         if self._attempt("read the event log", self._queue.follow):
-            self._attempt("recover held or lost jobs", self._mend)
+            self._attempt("recover held or lost jobs", self._recover_jobs)
         self._signal_news()
         self._note_idle()
         self._note_suspects()
@@ -228,7 +228,7 @@ class RunController:
         if self._queue.send():
             self._look_soon = True
 
-    def _mend(self) -> None:
+    def _recover_jobs(self) -> None:
         for notice in self._queue.notices():
             self._say(notice)
         self._queue.repair(self._clock.now_s())

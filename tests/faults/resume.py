@@ -3,7 +3,7 @@
 Runs inside the local pool, by hand. Each kill comes at a random moment after the start of a life
 (with a seed, so that it can be repeated). Told are the kills, what every job did, and whether all
 outputs are as they have to be. `--load N` keeps N processes busy beside it: what takes longer
-leaves windows open for longer. Of a job that ran more than once, all attempts are told.
+leaves windows open for longer. Of a job that ran more than once, all attempts are printed.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def test_shared_prefixes_that_cannot_be_any(refused):
         ('osg_project="a b"', "rule all: the resource osg_project 'a b' cannot be used: letters"),
     ],
 )
-def test_wishes_that_cannot_be_met(refused, workflow, resources, line):
+def test_resources_that_no_pilot_has_are_refused(refused, workflow, resources, line):
     workflow.snakefile(SNAKEFILE.replace("    shell", f"    resources: {resources}\n    shell"))
     assert line in refused()
 

@@ -37,7 +37,7 @@ rule gather:
     localrule: True
     shell: "cat {{input}} > {{output}}"
 """
-"""Two jobs end at once, the others when they are told to; each counts its executions."""
+"""Two jobs end at once, the others when `go` exists; each counts its executions."""
 
 JOBS = 8
 

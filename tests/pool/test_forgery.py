@@ -34,7 +34,7 @@ rule gather:
     localrule: True
     shell: "cat {{input}} > {{output}}"
 """
-"""Two jobs end at once, the others when they are told to; each counts its executions."""
+"""Two jobs end at once, the others when `go` exists; each counts its executions."""
 
 AT_AP = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
 FORGED = """

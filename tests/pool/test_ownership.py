@@ -70,7 +70,7 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     pool.say("touch", "--date=1 hour ago", str(lease(pool)))
     assert "its pilots are in the Slurm of login" in refused(pool, "ap")
 
-    # the lease is new again, but the host was started anew since
+    # the lease is fresh again, but the host was rebooted since
     pool.say("touch", str(lease(pool)))
     pool.say("bash", "-c", NEW_BOOT, user="root")
     pool.say("touch", f"{SHARED}/go")
@@ -142,7 +142,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
             or following.poll() is not None
         ),
         120,
-        "the taking up",
+        "the run to be resumed",
     )
     pool.say("touch", f"{SHARED}/go-0")
     until(lambda: (folder / "kept-0").exists() or following.poll() is not None, 120, "an output")

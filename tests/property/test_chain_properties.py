@@ -1,4 +1,4 @@
-"""The longest chain of jobs, found anew or kept up to date."""
+"""The longest chain of jobs, computed from scratch or incrementally."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -51,9 +51,9 @@ def test_there_is_a_profile_for_each_place_of_snakemake():
 def test_a_profile_and_its_site_file_are_taken(profile):
     _, settings = read(profile)
     PLUGIN.validate_settings(settings)
-    wishes = options_of(settings)
-    wishes.limits.check()
-    assert policy_of(load(wishes.site_file), wishes.limits).offers
+    options = options_of(settings)
+    options.limits.check()
+    assert policy_of(load(options.site_file), options.limits).offers
 
 
 def test_hints_are_for_rules_and_pilots_that_there_are(profile):
