@@ -163,7 +163,7 @@ def only_token(workflow: Workflow, text: str, patch: pytest.MonkeyPatch) -> str:
 def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, text, why, monkeypatch):
     only_token(remote, text(), monkeypatch)
     remote.snakefile(RULE)
-    time.sleep(1.5 if "ended" in why else 0)
+    time.sleep(1.5 if "expired" in why else 0)
     assert remote.run() == 1
     (line,) = [each for each in remote.said.splitlines() if "does not let you submit" in each]
     assert why in line
