@@ -245,10 +245,11 @@ is_closed() {
     [ -e "$scratch/pilot/osgpilot-closed" ] || (( SECONDS - draining > CLOSED_WITHIN_S )) || ! runs condor_startd
 }
 
-# Succeed if a process of this name runs in the container. HTCondor has one condor_starter per job.
+# Succeed if a process of this name runs in the container. HTCondor has one condor_starter per job, and one per
+# image or file that jobs share (-a data1_1): it stays while such jobs are in the queue, wherever they can run.
 runs() {
-    ps -eo pid=,ppid=,comm= | awk -v root="$container" -v name="$1" '
-        { parent[$1] = $2; if ($3 == name) found[$1] }
+    ps -eo pid=,ppid=,comm=,args= | awk -v root="$container" -v name="$1" '
+        { parent[$1] = $2; if ($3 == name && !/ -a data[0-9]/) found[$1] }
         END {
             for (pid in found)
                 for (at = pid; at in parent; at = parent[at]) if (at == root) exit 0

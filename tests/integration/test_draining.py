@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, jobs_in_queue, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, Workflow, jobs_in_queue, pilots_in_slurm, tool, until
 
 SNAKEFILE = """
 rule all:
@@ -89,3 +89,36 @@ def test_a_draining_pilot_starts_no_job_finishes_its_own_and_leaves(
     until(lambda: all(allocation not in line for line in pilots_in_slurm()), "the pilot's end")
     assert starts.on(allocation) == before, "a job started on a pilot that drains"
     assert (shared / "keep").read_text() == "start\n", "the job was interrupted"
+
+
+SHARED_IMAGE = """
+rule all:
+    input: expand("made/{n}", n=range(12))
+rule make:
+    output: "made/{n}"
+    container: "/opt/sif/job.sif"
+    threads: 2
+    shell: "echo > SHARED/{wildcards.n}; until [ -e SHARED/go ]; do sleep 0.5; done; touch {output}"
+"""
+
+
+def test_waiting_jobs_that_share_its_image_do_not_keep_a_draining_pilot(
+    workflow: Workflow, shared: Path
+):
+    """HTCondor keeps their image on the pilot, with a process of its own."""
+    workflow.snakefile(SHARED_IMAGE.replace("SHARED", str(shared)))
+    process = workflow.start(
+        "--sdm",
+        "apptainer",
+        "--osgpilot-shared-prefixes",
+        str(shared),
+        "--osgpilot-max-pilots",
+        "1",
+    )
+    until(lambda: len(list(shared.iterdir())) == 2, "the jobs for which the pilot has room")
+    (allocation,) = (line.split()[0] for line in pilots_in_slurm())
+
+    ask_by_signal(process, Starts(workflow.folder), allocation)
+    (shared / "go").touch()
+    until(lambda: all(allocation not in line for line in pilots_in_slurm()), "the pilot's end")
+    assert process.wait(PATIENCE_S) == 0, workflow.said
