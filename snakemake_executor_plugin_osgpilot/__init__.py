@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings, common_settings
-    from snakemake_executor_plugin_osgpilot.executor.dispatcher import Dispatcher as Executor
+    from .config.settings import ExecutorSettings, common_settings
+    from .executor.dispatcher import Dispatcher as Executor
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 

@@ -14,7 +14,7 @@ OsgpilotError                    raised on purpose; one line of text that ends w
 └── RejectedError                Slurm or HTCondor rejected it for good: do not retry
 """
 
-from snakemake_executor_plugin_osgpilot.common.printable import printable
+from .common.printable import printable
 
 
 class OsgpilotError(Exception):

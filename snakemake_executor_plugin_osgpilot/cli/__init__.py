@@ -1,5 +1,5 @@
 """The `osgpilot` command."""
 
-from snakemake_executor_plugin_osgpilot.cli.main import main
+from .main import main
 
 __all__ = ["main"]

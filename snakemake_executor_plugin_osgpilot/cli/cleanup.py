@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
+from ..common.console_output import echo, echo_json, terminal
+from ..errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.journal.location import Place
-    from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
-    from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers
+    from ..journal.location import Place
+    from ..run.cleanup import Cleaner
+    from ..run.leftovers import Leftovers
 
 
 @click.command(short_help="Remove what runs have left whose Snakemake is dead.")
@@ -48,8 +48,8 @@ def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bo
     osgpilot cleanup                  show it, and ask before removing it
     osgpilot cleanup --yes --dir .    remove what runs in this folder left, detached ones included
     """
-    from snakemake_executor_plugin_osgpilot.run.cleanup import Cleaner
-    from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
+    from ..run.cleanup import Cleaner
+    from ..run.endpoints import Endpoints
 
     given = (_place(site_file),) if site_file else ()
     warn = partial(echo, err=True)
@@ -127,8 +127,8 @@ def _end(failed: list[str]) -> None:
 
 def _place(site_file: Path) -> Place:
     """Return where runs with this site file have their jobs and pilots."""
-    from snakemake_executor_plugin_osgpilot.config.site import load
-    from snakemake_executor_plugin_osgpilot.htcondor.factory import place_of
+    from ..config.site import load
+    from ..htcondor.factory import place_of
 
     site = load(site_file)
     return place_of(site, site.access_point)

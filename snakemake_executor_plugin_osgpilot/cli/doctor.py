@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..common.console_output import echo, echo_json, terminal
+from ..errors import InputError
+from .text_layout import fitted
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
-    from snakemake_executor_plugin_osgpilot.doctor.findings import Finding
+    from ..doctor.context import CheckContext
+    from ..doctor.findings import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
@@ -69,8 +69,8 @@ def doctor(command: click.Context, /, **given: Any) -> None:
                  2  wrong usage
                  130  interrupted; the test job was cancelled
     """
-    from snakemake_executor_plugin_osgpilot.doctor.checks import CHECKS, selected
-    from snakemake_executor_plugin_osgpilot.doctor.findings import exit_status
+    from ..doctor.checks import CHECKS, selected
+    from ..doctor.findings import exit_status
 
     if given["listing"]:
         for check in CHECKS:
@@ -96,7 +96,7 @@ def doctor(command: click.Context, /, **given: Any) -> None:
 
 
 def _context(given: dict[str, Any]) -> CheckContext:
-    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
+    from ..doctor.context import CheckContext
 
     return CheckContext(
         given["site_file"],
@@ -125,8 +125,8 @@ def _ending_on_signals() -> Iterator[None]:
 
 
 def _as_json(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
-    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
-    from snakemake_executor_plugin_osgpilot.doctor.findings import as_data
+    from ..doctor.checks import examine_all
+    from ..doctor.findings import as_data
 
     found = list(examine_all(checks, context, lambda names: None))
     echo_json(as_data(found))
@@ -136,8 +136,8 @@ def _as_json(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
 def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
     from rich.text import Text
 
-    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
-    from snakemake_executor_plugin_osgpilot.doctor.findings import summary
+    from ..doctor.checks import examine_all
+    from ..doctor.findings import summary
 
     console, found = terminal(), []
     with console.status("") as line:
@@ -154,8 +154,8 @@ def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
 
 
 def _print_mail(context: CheckContext, checks: Sequence[Any]) -> None:
-    from snakemake_executor_plugin_osgpilot.doctor import mail
-    from snakemake_executor_plugin_osgpilot.doctor.checks import examine_all
+    from ..doctor import mail
+    from ..doctor.checks import examine_all
 
     found = list(examine_all(checks, context, lambda names: None))
     for finding in found:
@@ -165,8 +165,8 @@ def _print_mail(context: CheckContext, checks: Sequence[Any]) -> None:
 
 
 def _asker(context: CheckContext) -> Any:
-    from snakemake_executor_plugin_osgpilot.doctor.context import Skipped
-    from snakemake_executor_plugin_osgpilot.doctor.mail import Asker
+    from ..doctor.context import Skipped
+    from ..doctor.mail import Asker
 
     known: dict[str, str] = {}
     try:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.status import with_run
-from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError, OutcomeUnknownError
+from ..common.console_output import echo, echo_json
+from ..errors import InputError, OsgpilotError, OutcomeUnknownError
+from .status import with_run
+from .text_layout import fitted
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.explain.facts import Explanation
-    from snakemake_executor_plugin_osgpilot.explain.gather import Answers
-    from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-    from snakemake_executor_plugin_osgpilot.journal.location import Place
-    from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-    from snakemake_executor_plugin_osgpilot.report.replay import Story
+    from ..explain.facts import Explanation
+    from ..explain.gather import Answers
+    from ..jobs.state.events import Event
+    from ..journal.location import Place
+    from ..pilots.state.lifecycle import Row
+    from ..report.replay import Story
 
 _Answer = TypeVar("_Answer")
 
@@ -46,9 +46,9 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     osgpilot explain 12.3             a job by HTCondor's id
     osgpilot explain 4711             a pilot by its Slurm job
     """
-    from snakemake_executor_plugin_osgpilot.explain.explain import explain as explained
-    from snakemake_executor_plugin_osgpilot.explain.gather import facts
-    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
+    from ..explain.explain import explain as explained
+    from ..explain.gather import facts
+    from ..report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
     story = watched.look()
@@ -68,7 +68,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
 
 def _ask(story: Story) -> Answers:
     """Query Slurm about pilots and the access point about holds, where there are any."""
-    from snakemake_executor_plugin_osgpilot.explain.gather import Answers, place_of
+    from ..explain.gather import Answers, place_of
 
     place, silent = place_of(story.life.get("place")), list[str]()
     rows = holds = None
@@ -81,7 +81,7 @@ def _ask(story: Story) -> Answers:
 
 def _rows(place: Place) -> dict[str, Row]:
     """Return the run's pilots in Slurm's queue."""
-    from snakemake_executor_plugin_osgpilot.run.endpoints import slurm_of
+    from ..run.endpoints import slurm_of
 
     host, slurm = slurm_of(place.ssh)
     try:
@@ -92,7 +92,7 @@ def _rows(place: Place) -> dict[str, Row]:
 
 def _holds(place: Place, story: Story) -> dict[str, Event]:
     """Return why jobs of the run are held, from its access point."""
-    from snakemake_executor_plugin_osgpilot.run.endpoints import access_point_of
+    from ..run.endpoints import access_point_of
 
     if not place.schedd and place.host not in ("", os.uname().nodename):
         raise OutcomeUnknownError(

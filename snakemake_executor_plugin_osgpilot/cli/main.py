@@ -2,18 +2,18 @@
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.cleanup import cleanup
-from snakemake_executor_plugin_osgpilot.cli.doctor import doctor
-from snakemake_executor_plugin_osgpilot.cli.explain import explain
-from snakemake_executor_plugin_osgpilot.cli.plan import plan
-from snakemake_executor_plugin_osgpilot.cli.report import report
-from snakemake_executor_plugin_osgpilot.cli.runtime import runtime
-from snakemake_executor_plugin_osgpilot.cli.site import site
-from snakemake_executor_plugin_osgpilot.cli.status import status
-from snakemake_executor_plugin_osgpilot.common.console_output import take_any_text
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.local_pool.cli import pool
-from snakemake_executor_plugin_osgpilot.scaling_study.cli import simulate
+from ..common.console_output import take_any_text
+from ..errors import OsgpilotError
+from ..local_pool.cli import pool
+from ..scaling_study.cli import simulate
+from .cleanup import cleanup
+from .doctor import doctor
+from .explain import explain
+from .plan import plan
+from .report import report
+from .runtime import runtime
+from .site import site
+from .status import status
 
 
 class OneLineErrors(click.Group):

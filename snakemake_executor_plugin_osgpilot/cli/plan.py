@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
-from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
+from ..common.console_output import echo, echo_json, terminal
+from ..common.durations import duration, rough
+from .text_layout import fitted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
-    from snakemake_executor_plugin_osgpilot.preview.result import (
-        Preview,
-        ProjectPreview,
-        Sample,
-        Verdict,
-    )
+    from ..preview.lead_times import Coming
+    from ..preview.result import Preview, ProjectPreview, Sample, Verdict
 
 
 @click.command(
@@ -49,7 +44,7 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     osgpilot plan                        with what the workflow's profile says
     osgpilot plan --scripts -- --workflow-profile profiles/cluster results/all.vcf
     """
-    from snakemake_executor_plugin_osgpilot.preview.snakemake_cli import preview
+    from ..preview.snakemake_cli import preview
 
     found = preview(arguments)
     if found is None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.status import NewFile, with_run
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..common.console_output import echo, echo_json
+from ..errors import InputError
+from .status import NewFile, with_run
 
 
 @click.command(short_help="Write a page: what ran when, and what it cost.")
@@ -32,9 +32,9 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     osgpilot report                             the run written last in this folder
     osgpilot report --dir ~/other --out a.html  another folder's
     """
-    from snakemake_executor_plugin_osgpilot.report.html import page
-    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
-    from snakemake_executor_plugin_osgpilot.report.summary import view
+    from ..report.html import page
+    from ..report.locate import Watched, find
+    from ..report.summary import view
 
     watched = Watched(find(workdir, run))
     story = watched.look()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.console_output import echo
+from ..common.console_output import echo
 
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")
@@ -30,7 +30,7 @@ def build(base: str | None, output: Path | None) -> None:
     the file's name, for --osgpilot-runtime-image. A built image is kept in the cache
     folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot); remove it there to rebuild it.
     """
-    from snakemake_executor_plugin_osgpilot.runtime_image.build import make
-    from snakemake_executor_plugin_osgpilot.runtime_image.definition import default_base
+    from ..runtime_image.build import make
+    from ..runtime_image.definition import default_base
 
     echo(make(base or default_base(), output))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.cli.text_layout import fitted
-from snakemake_executor_plugin_osgpilot.common.console_output import echo
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
+from ..common.console_output import echo
+from ..errors import InputError, OsgpilotError
+from .text_layout import fitted
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.config.site_template import Answers
-    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
-    from snakemake_executor_plugin_osgpilot.slurm.host import Host
+    from ..config.site_template import Answers
+    from ..doctor.context import CheckContext
+    from ..slurm.host import Host
 
 FileArgument = click.Path(dir_okay=False, path_type=Path)
 
@@ -60,8 +60,8 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     osgpilot site init --ssh mycluster    Slurm's commands work there, not here
     osgpilot site init --out -            prints the file
     """
-    from snakemake_executor_plugin_osgpilot.config.site_template import Answers
-    from snakemake_executor_plugin_osgpilot.slurm.cluster import connect
+    from ..config.site_template import Answers
+    from ..slurm.cluster import connect
 
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
@@ -86,9 +86,9 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
 def _draft(host: Host, answers: Answers) -> str:
     from dataclasses import replace
 
-    from snakemake_executor_plugin_osgpilot.config import site_template as draft
-    from snakemake_executor_plugin_osgpilot.config.site_schema import schema_path
-    from snakemake_executor_plugin_osgpilot.slurm.inventory import survey
+    from ..config import site_template as draft
+    from ..config.site_schema import schema_path
+    from ..slurm.inventory import survey
 
     try:
         cluster = survey(host)
@@ -139,8 +139,8 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     Exit status: 0  nothing is wrong
                  1  there is a problem
     """
-    from snakemake_executor_plugin_osgpilot.config.site import all_complaints
-    from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
+    from ..config.site import all_complaints
+    from ..doctor.context import CheckContext
 
     complaints = all_complaints(file)
     if not complaints and not offline:
@@ -157,10 +157,10 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
 
 
 def _against_cluster(context: CheckContext) -> list[str]:
-    from snakemake_executor_plugin_osgpilot.config.site_check import problems
-    from snakemake_executor_plugin_osgpilot.config.site_schema import line_of
-    from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
-    from snakemake_executor_plugin_osgpilot.doctor.findings import Verdict
+    from ..config.site_check import problems
+    from ..config.site_schema import line_of
+    from ..doctor import remote_checks as places
+    from ..doctor.findings import Verdict
 
     file = context.site_file
     found = problems(context.site.reported(), context.facts.reported())
@@ -178,7 +178,7 @@ def schema(path: bool) -> None:
     Editors with a YAML language server use it when a site file begins with
     `# yaml-language-server: $schema=PATH`; `site init` writes that line.
     """
-    from snakemake_executor_plugin_osgpilot.config.site_schema import schema_path
+    from ..config.site_schema import schema_path
 
     where = schema_path()
     echo(str(where) if path else where.read_text(encoding="utf-8"), nl=path)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.console_output import echo_json, terminal
+from ..common.console_output import echo_json, terminal
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.report.locate import Watched
-    from snakemake_executor_plugin_osgpilot.report.summary import View
+    from ..report.locate import Watched
+    from ..report.summary import View
 
 Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 NewFile = click.Path(dir_okay=False, path_type=Path)
@@ -67,7 +67,7 @@ def status(
     osgpilot status --watch            until the run is over
     osgpilot status --json | jq .rules
     """
-    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
+    from ..report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
     if prometheus:
@@ -80,7 +80,7 @@ def status(
 
 
 def _look(watched: Watched) -> View:
-    from snakemake_executor_plugin_osgpilot.report.summary import view
+    from ..report.summary import view
 
     story = watched.look()
     return view(story, time.time(), alive=watched.is_alive())
@@ -88,7 +88,7 @@ def _look(watched: Watched) -> View:
 
 def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s: float) -> View:
     """Show a run once, or with `--watch` until it is over or the user stops."""
-    from snakemake_executor_plugin_osgpilot.report.summary import RunState
+    from ..report.summary import RunState
 
     seen = _look(watched)
     show(seen)
@@ -103,7 +103,7 @@ def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s
 def _show(watched: Watched, watch: bool, every_s: float) -> View:
     from rich.live import Live
 
-    from snakemake_executor_plugin_osgpilot.report.terminal import screen
+    from ..report.terminal import screen
 
     console = terminal()
     if not watch:
@@ -121,8 +121,8 @@ def _print(view: View, *, indent: bool) -> None:
 
 def _write(path: Path, view: View) -> None:
     """Replace the file atomically: readers never see half of it."""
-    from snakemake_executor_plugin_osgpilot.errors import InputError
-    from snakemake_executor_plugin_osgpilot.report.prometheus import text
+    from ..errors import InputError
+    from ..report.prometheus import text
 
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -133,7 +133,7 @@ def _write(path: Path, view: View) -> None:
 
 
 def _exit_status(view: View) -> int:
-    from snakemake_executor_plugin_osgpilot.report.summary import RunState
+    from ..report.summary import RunState
 
     if view.state is RunState.LOST:
         return CUT_SHORT

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 
-from snakemake_executor_plugin_osgpilot.common.printable import one_line
+from ..common.printable import one_line
 
 _UNIT = re.compile(r"(\d) (?=(?:s|min|h|d|MB|GB|cores?|core-hours)\b)")
 _STAYS = "\N{NO-BREAK SPACE}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.printable import printable, storable
+from .printable import printable, storable
 
 if TYPE_CHECKING:
     from rich.console import Console

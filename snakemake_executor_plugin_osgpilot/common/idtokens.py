@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
+from .durations import duration
 
 SCOPE = "condor:/"
 """Prefix of HTCondor authorizations in the `scope` of a token (HTCondor manual,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..errors import InputError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names that become part of a ClassAd expression. The pilot container pastes OSG_PROJECT_NAME and

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
+from ..errors import OutcomeUnknownError
 
 
 class Interrupt:

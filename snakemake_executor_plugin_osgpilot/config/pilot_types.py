@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
-from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB, PilotType, Shape
+from ..model.resources import UNBOUNDED_MB, PilotType, Shape
+from .site import Partition, Site
 
 
 @dataclass(frozen=True)

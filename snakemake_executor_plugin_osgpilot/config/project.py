@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..common.names import safe_name
+from ..errors import InputError
 
 VARIABLE = "OSG_PROJECT_NAME"
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
-from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX
-from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
-from snakemake_executor_plugin_osgpilot.model.resources import Policy
+from ..errors import InputError
+from ..jobs.state.submission import QUEUED_MAX
+from ..model.identity import PilotSharing
+from ..model.resources import Policy
+from .pilot_types import kinds
+from .site import Site
 
 
 @dataclass(frozen=True)

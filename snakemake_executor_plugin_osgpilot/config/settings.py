@@ -12,6 +12,8 @@ from typing import Any, List, Optional
 
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
+from . import snakefile_globs as globbed
+
 DEFAULT_URL_SCHEMES = "osdf,pelican,https,http,s3"
 
 common_settings = CommonSettings(
@@ -188,6 +190,4 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         """Record `glob_wildcards()` from now on; Snakemake has not read the Snakefile yet."""
-        from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
-
         globbed.record()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.config.site_schema import complaints, read
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED_MB
+from ..errors import InputError
+from ..model.resources import UNBOUNDED_MB
+from .site_schema import complaints, read
 
 OSPOOL = "ospool"
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.config.site import Partition, Site
-from snakemake_executor_plugin_osgpilot.config.slurm_facts import (
-    Association,
-    ClusterFacts,
-    Node,
-    Nodes,
-)
+from .site import Partition, Site
+from .slurm_facts import Association, ClusterFacts, Node, Nodes
 
 
 @dataclass(frozen=True)

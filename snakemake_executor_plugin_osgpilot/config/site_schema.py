@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..errors import InputError
 
 
 def schema_path() -> Path:

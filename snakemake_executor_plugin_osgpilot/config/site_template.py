@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.config.site_check import longest_min
-from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts, Node, Nodes
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..errors import InputError
+from .site_check import longest_min
+from .slurm_facts import ClusterFacts, Node, Nodes
 
 CHOSEN_MAX = 3
 """Maximum number of partitions; more pilot types do not improve a plan."""

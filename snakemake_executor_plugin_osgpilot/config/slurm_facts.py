@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
+from ..errors import OutcomeUnknownError
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][A-Za-z0-9_]*)=")
 _GPU = re.compile(r"gpu(?::([A-Za-z0-9_.-]+))?:(\d+)(?:\(|,|$)")

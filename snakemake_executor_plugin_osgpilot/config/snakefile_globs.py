@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import record_globs
+from ..common import private_files as private
+from ..common.snakemake_compat import record_globs
 
 FOUND = "globbed.json"
 """In the run folder and with the workflow's sources: pattern → names and values of wildcards."""

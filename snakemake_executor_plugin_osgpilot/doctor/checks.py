@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.doctor import local_checks as setup
-from snakemake_executor_plugin_osgpilot.doctor import probe
-from snakemake_executor_plugin_osgpilot.doctor import remote_checks as places
-from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Skipped
-from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, of_error, untested
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
+from ..errors import InputError, OsgpilotError
+from . import local_checks as setup
+from . import probe
+from . import remote_checks as places
+from .context import CheckContext, Skipped
+from .findings import Finding, of_error, untested
 
 
 @dataclass(frozen=True)

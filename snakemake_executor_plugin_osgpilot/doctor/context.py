@@ -12,21 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.config.site import Site, load
-from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.factory import (
-    AnyAccessPoint,
-    access_point_of,
-    chosen_schedd,
-)
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, Look, connect, look
-from snakemake_executor_plugin_osgpilot.slurm.host import Host
-from snakemake_executor_plugin_osgpilot.slurm.inventory import survey
+from ..config.project import choose
+from ..config.site import Site, load
+from ..config.slurm_facts import ClusterFacts
+from ..errors import OsgpilotError
+from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd
+from ..journal.run_folder import RunFolder
+from ..model.identity import RunIdentity
+from ..run.assembly import SystemClock
+from ..slurm.cluster import Cluster, Look, connect, look
+from ..slurm.host import Host
+from ..slurm.inventory import survey
 
 T = TypeVar("T")
 

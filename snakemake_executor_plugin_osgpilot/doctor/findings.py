@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
+from ..errors import OsgpilotError, OutcomeUnknownError
 
 
 class Verdict(StrEnum):

@@ -13,21 +13,14 @@ from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, all_complaints
-from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
-from snakemake_executor_plugin_osgpilot.doctor.findings import (
-    Finding,
-    failed,
-    of_error,
-    ok,
-    untested,
-    warning,
-)
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..config.site import OSPOOL, all_complaints
+from ..errors import InputError
+from ..htcondor.submit_description import plain_path
+from ..journal.run_folder import JOURNAL
+from ..journal.store import Journal
+from ..model.identity import RunIdentity
+from .context import CheckContext
+from .findings import Finding, failed, of_error, ok, untested, warning
 
 NEEDED = {"snakemake": ((9, 27), (10,)), "htcondor": ((24, 5), (26,))}
 """Supported versions (from, below), as in `pyproject.toml`."""

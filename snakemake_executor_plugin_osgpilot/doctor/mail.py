@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL
-from snakemake_executor_plugin_osgpilot.doctor.findings import Finding, Verdict
+from ..common.idtokens import JOIN_POOL
+from .findings import Finding, Verdict
 
 TO = "support@osg-htc.org"
 """OSG site documentation, containers launched by users."""

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, Site
-from snakemake_executor_plugin_osgpilot.doctor.findings import (
-    Finding,
-    failed,
-    ok,
-    untested,
-    warning,
-)
+from ..config.site import OSPOOL, Site
+from .findings import Finding, failed, ok, untested, warning
 
 MARK = "osgpilot: check "
 PROBLEM = "osgpilot: problem: "

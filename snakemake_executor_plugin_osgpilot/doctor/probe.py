@@ -11,32 +11,23 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot import pilots
-from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind
-from snakemake_executor_plugin_osgpilot.config.site import OSPOOL
-from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Skipped
-from snakemake_executor_plugin_osgpilot.doctor.findings import (
-    Finding,
-    failed,
-    of_error,
-    untested,
-)
-from snakemake_executor_plugin_osgpilot.doctor.node_report import Said, findings
-from snakemake_executor_plugin_osgpilot.doctor.remote_checks import largest
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
-from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters, pilot_files
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
-    ABSENT_LOOKS_TO_BELIEVE,
-    Row,
-    Seen,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.supply import PERMANENT_REASONS
-from snakemake_executor_plugin_osgpilot.slurm import commands
-from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
+from .. import pilots
+from ..config.pilot_types import Kind
+from ..config.site import OSPOOL
+from ..errors import OsgpilotError, OutcomeUnknownError
+from ..journal.run_folder import RunFolder
+from ..model.resources import Pilot, Shape
+from ..pilots.batch_system import Allocation, Slurm
+from ..pilots.parameters import parameters, pilot_files
+from ..pilots.state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, Row, Seen
+from ..scaling.planner.supply import PERMANENT_REASONS
+from ..slurm import commands
+from ..slurm.client import SlurmClient
+from ..slurm.cluster import Cluster
+from .context import CheckContext, Skipped
+from .findings import Finding, failed, of_error, untested
+from .node_report import Said, findings
+from .remote_checks import largest
 
 PROBE = "probe"
 WALLTIME_MIN, MEMORY_MB = 2, 1024

@@ -5,25 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, examine
-from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind, kinds
-from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, Site
-from snakemake_executor_plugin_osgpilot.config.site_check import problems
-from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext
-from snakemake_executor_plugin_osgpilot.doctor.findings import (
-    Finding,
-    failed,
-    of_error,
-    ok,
-    untested,
-    warning,
-)
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
-from snakemake_executor_plugin_osgpilot.pilots.token import RENEW
-from snakemake_executor_plugin_osgpilot.slurm import commands
-from snakemake_executor_plugin_osgpilot.slurm.host import Host
+from ..common.durations import duration
+from ..common.idtokens import JOIN_POOL, examine
+from ..config.pilot_types import Kind, kinds
+from ..config.site import OSPOOL, Site
+from ..config.site_check import problems
+from ..errors import OutcomeUnknownError
+from ..pilots.batch_system import Allocation
+from ..pilots.token import RENEW
+from ..slurm import commands
+from ..slurm.host import Host
+from .context import CheckContext
+from .findings import Finding, failed, of_error, ok, untested, warning
 
 IMAGE_AGE_H = 72
 """The OSG asks for pilots with images no older (site documentation, containers)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.monitoring import records as history
-from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from ..monitoring import records as history
+from ..monitoring.records import Line
 
 LINKS_MAX = 200_000
 """Nothing more is recorded then: walking the links would take longer than submitting jobs."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.executor.job_listeners import HandedOverJob, JobListener
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_chain
+from ..model.clock import Clock
+from ..model.resources import JobClass
+from ..model.upcoming import RuleAhead, UpcomingWork
+from ..scaling.planner.critical_path import longest_chain
+from .job_listeners import HandedOverJob, JobListener
 
 WALK_SHARE = 0.02
 """Maximum share of time spent on walks: a large DAG is walked less often."""

@@ -17,14 +17,24 @@ from typing import TYPE_CHECKING, Any
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
 
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
-from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
+from ..common.snakemake_compat import WorkflowProxy
+from ..config.project import choose
+from ..config.site import load
+from ..errors import InputError, OsgpilotError
+from ..journal.run_folder import core_s_seen
+from ..routing.policy import Offload, Ways, Where
+from ..routing.rules import RuleRouter, whose_text
+from ..scaling.shared_limits import SharedQuota
+from ..staging.resource_request import Requests
+from . import fallback
+from .job_reports import Reporting
+from .ospool import OSPoolExecutor
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
-    from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-    from snakemake_executor_plugin_osgpilot.model.resources import Policy
-    from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision, RuleRouter
+    from ..model.identity import RunIdentity
+    from ..model.resources import Policy
+    from ..routing.rules import RouteDecision, RuleRouter
+    from .ospool import OSPoolExecutor
 
 Destination = tuple[str, str, str]
 """The name of a place (`Where`), and if it is the OSPool the project that pays and
@@ -41,8 +51,6 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         super().__init__(workflow, logger)
-        from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
-
         self._lanes: dict[Destination, Any] = {}
         self._allowance = SharedQuota()
         self._begun = False
@@ -61,9 +69,6 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             raise
 
     def _find_routes(self) -> RuleRouter:
-        from snakemake_executor_plugin_osgpilot.config.project import choose
-        from snakemake_executor_plugin_osgpilot.config.site import load
-
         settings = self.workflow.executor_settings
         routes_of = router_factory(self.workflow)
         own = load(Path(settings.site or "")).project
@@ -78,10 +83,6 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def _lane(self, decision: RouteDecision) -> Any:
         """Return the executor for a route; start it when it is first needed."""
-        from snakemake_executor_plugin_osgpilot.config.site import load
-        from snakemake_executor_plugin_osgpilot.executor import fallback
-        from snakemake_executor_plugin_osgpilot.routing.policy import Where
-
         where = decision.route.where
         assert where is not None
         if where is Where.OSPOOL:
@@ -97,11 +98,6 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         return self._lanes[lane]
 
     def _ospool(self, project: str, sharing: str = "") -> OSPoolExecutor:
-        from snakemake_executor_plugin_osgpilot.common.snakemake_compat import WorkflowProxy
-        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
-        from snakemake_executor_plugin_osgpilot.routing.policy import Where
-        from snakemake_executor_plugin_osgpilot.routing.rules import whose_text
-
         lane = (Where.OSPOOL.value, project, sharing)
         if lane not in self._lanes:
             workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
@@ -175,8 +171,6 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             executor.handle_job_error(job)
 
     def _in_ospool(self) -> list[OSPoolExecutor]:
-        from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
-
         return [
             executor for executor in self._lanes.values() if isinstance(executor, OSPoolExecutor)
         ]
@@ -239,12 +233,6 @@ def router_factory(
 
     Raises `InputError` on invalid settings, before a run starts.
     """
-    from snakemake_executor_plugin_osgpilot.executor import fallback
-    from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
-    from snakemake_executor_plugin_osgpilot.routing.policy import Offload, Ways
-    from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
-    from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
-
     settings = workflow.executor_settings
     choices = [each.value for each in Offload]
     if settings.offload not in choices:

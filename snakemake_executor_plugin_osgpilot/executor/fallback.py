@@ -22,17 +22,14 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.common.printable import printable
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
-    WorkflowProxy,
-    stop_submitting,
-)
-from snakemake_executor_plugin_osgpilot.common.subprocesses import run
-from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
-from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
-from snakemake_executor_plugin_osgpilot.routing.policy import Where
+from ..common.printable import printable
+from ..common.snakemake_compat import WorkflowProxy, stop_submitting
+from ..common.subprocesses import run
+from ..config.site import SlurmOptions
+from ..errors import InputError, OutcomeUnknownError
+from ..routing.policy import Where
+from .job_reports import Reporting
+from .local import LocalExecutor
 
 PACKAGE = "snakemake-executor-plugin-slurm"
 CHOICES = ("slurm", "local", "none")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snakemake_executor_plugin_osgpilot.staging.job_identity import label, names
+from ..staging.job_identity import label, names
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
-    from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
-    from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-    from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
-    from snakemake_executor_plugin_osgpilot.run.intake import Intake
+    from ..jobs.state.events import CommandUsage
+    from ..jobs.state.job import Job
+    from ..monitoring.recorder import HistoryRecorder
+    from ..run.intake import Intake
+    from .dag_dependencies import JobDependencies
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from snakemake_executor_plugin_osgpilot.common.printable import printable
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from ..common.printable import printable
+from ..common.redact import Redactor
 
 if TYPE_CHECKING:
     from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -40,9 +43,6 @@ class Reporting:
 
 def _log_group_error(job: Any, text: str, logs: list[str], more: dict[str, Any]) -> None:
     """Log a failed group job as Snakemake does, but with the message, which it leaves out."""
-    from snakemake.logging import logger
-    from snakemake_interface_logger_plugins.common import LogEvent
-
     parts = sorted(job.jobs, key=lambda part: str(part.rule))
     rules = ", ".join(dict.fromkeys(str(part.rule) for part in parts))
     logger.error(

@@ -17,8 +17,8 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from snakemake_executor_plugin_osgpilot.common.subprocesses import start_shell
-from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
+from ..common.subprocesses import start_shell
+from .job_reports import Reporting
 
 GRACE_S = 10.0
 """Time that interrupted jobs have to end by themselves."""

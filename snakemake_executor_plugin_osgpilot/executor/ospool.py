@@ -14,28 +14,40 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.executor.job_listeners import (
-    EndedJob,
-    HandedOverJob,
-    HistoryListener,
-    IntakeListener,
-    JobListener,
-)
-from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting
-from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter
-from snakemake_executor_plugin_osgpilot.staging import updated_outputs as updated
-from snakemake_executor_plugin_osgpilot.staging.latency_wait import LatencyWait
+from ..common.redact import Redactor
+from ..config.run_options import options_of
+from ..errors import OsgpilotError
+from ..jobs.state.job import Job
+from ..journal.run_folder import core_s_seen
+from ..monitoring.console import ConsoleReporter
+from ..run.assembly import Output, start
+from ..staging import commit_outputs as commit
+from ..staging import updated_outputs as updated
+from ..staging.container_image import Images
+from ..staging.failure_message import explain
+from ..staging.job_identity import digest, identity
+from ..staging.latency_wait import LatencyWait
+from ..staging.payload import needed_from_outside
+from ..staging.preparer import Preparer
+from ..staging.resource_request import Requests
+from ..staging.returned_files import IncompleteOutputError
+from ..staging.s3_keys import KeyFiles
+from ..staging.transfer_policy import traffic_of
+from ..staging.usage import spent
+from ..staging.workflow_sources import moved_prefix
+from .dag_dependencies import JobDependencies
+from .dag_lookahead import Lookahead
+from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
+from .job_reports import Reporting
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
-    from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-    from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-    from snakemake_executor_plugin_osgpilot.run.assembly import Run
-    from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
-    from snakemake_executor_plugin_osgpilot.staging.payload import Payload
-    from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
+    from ..jobs.state.job import Job
+    from ..model.resources import JobClass
+    from ..run.assembly import Run
+    from ..scaling.shared_limits import QuotaShare
+    from ..staging.payload import Payload
+    from ..staging.preparer import Preparer
+    from .dag_lookahead import Lookahead
 
 POLL_S = 0.2
 BATCH = 1000
@@ -66,8 +78,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self.redact = Redactor(_environment(workflow).values())
         self._teller = ConsoleReporter(logger, self.redact)
         self._run = open_run(workflow, share, self._teller)
-        from snakemake_executor_plugin_osgpilot.executor.dag_dependencies import JobDependencies
-
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -79,8 +89,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         super().__init__(workflow, logger)
 
     def _lookahead(self, workflow: Any) -> Lookahead:
-        from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
-
         dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
         return Lookahead(
             dag, self._run.clock, self._class_of, keep_going=keep_going, serves=self._serves
@@ -109,8 +117,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.ending.listen()
         self._run.tenure.is_certain()
         jobs = list(jobs)
-        for start in range(0, len(jobs), BATCH):
-            self._hand_over(jobs[start : start + BATCH])
+        for first in range(0, len(jobs), BATCH):
+            self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
 
     def _hand_over(self, jobs: list[Any]) -> None:
@@ -170,16 +178,11 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
         Snakemake passes on folders of this machine; the last value of each option counts.
         """
-        from snakemake_executor_plugin_osgpilot.staging.workflow_sources import moved_prefix
-
         given = self.workflow.workflow_settings.wrapper_prefix
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _prepare(self, job: Any) -> Job:
-        from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-        from snakemake_executor_plugin_osgpilot.staging.job_identity import digest, identity
-
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
         own_identity, content = identity(job), digest(prepared)
@@ -218,8 +221,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 yield info
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
-        from snakemake_executor_plugin_osgpilot.staging.usage import spent
-
         _, failure = failed.get(key, (None, ""))
         return EndedJob(key, spent(self._run.folder.job(key)), failure)
 
@@ -234,10 +235,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
         A job whose outputs on a shared file system are not visible here yet stays active.
         """
-        from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
-        from snakemake_executor_plugin_osgpilot.staging.failure_message import explain
-        from snakemake_executor_plugin_osgpilot.staging.returned_files import IncompleteOutputError
-
         folder = self._run.folder.job(job.key)
         try:
             if self._waits(job):
@@ -276,9 +273,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self.report_job_error(info, msg=text)
 
     def _commit(self, snakemake_job: Any, job: Job, folder: Path) -> None:
-        from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
-        from snakemake_executor_plugin_osgpilot.staging.payload import needed_from_outside
-
         commit.check_ended(job)
         # not kept in memory for every job
         given = tuple(map(str, needed_from_outside(snakemake_job)))
@@ -314,10 +308,6 @@ def _environment(workflow: Any) -> dict[str, str]:
 
 def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
     """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
-    from snakemake_executor_plugin_osgpilot.config.run_options import options_of
-    from snakemake_executor_plugin_osgpilot.journal.run_folder import core_s_seen
-    from snakemake_executor_plugin_osgpilot.run.assembly import Output, start
-
     try:
         return start(
             options_of(workflow.executor_settings),
@@ -339,12 +329,6 @@ def make_preparer(
     `environment` are the variables that jobs need; `command_of` returns the command with which
     Snakemake runs a job elsewhere.
     """
-    from snakemake_executor_plugin_osgpilot.staging.container_image import Images
-    from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
-    from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
-    from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
-    from snakemake_executor_plugin_osgpilot.staging.transfer_policy import traffic_of
-
     settings = workflow.executor_settings
     shared = workflow.storage_settings.shared_fs_usage
     traffic = traffic_of(settings, shared, signs=run.access_point.signs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
-from snakemake_executor_plugin_osgpilot.explain.jobs import WAITING, explain_job
-from snakemake_executor_plugin_osgpilot.explain.pilots import explain_pilot
-from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS
-from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
+from ..report.entities import Job, Pilot
+from .facts import Explanation, Facts
+from .jobs import WAITING, explain_job
+from .pilots import explain_pilot
+from .reason_codes import REFUSALS
 
 TROUBLE = (*WAITING, "held")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Policy, Shape
-from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
+from ..model.plan import Refusal
+from ..model.resources import END_MARGIN_S, Policy, Shape
+from ..report.entities import Job, Pilot
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from snakemake_executor_plugin_osgpilot.explain.facts import Facts
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.model.plan import Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from ..jobs.state.events import Event
+from ..journal.location import Place
+from ..model.plan import Refusal
+from ..model.resources import PilotType, Policy, Shape
+from ..pilots.state.lifecycle import Row, Seen
+from ..report.entities import Job, Pilot
+from ..report.replay import Story
+from .facts import Facts
 
 _ENDS = {Seen.COMPLETED: "done", Seen.FAILED: "failed", Seen.CANCELLED: "cancelled"}
 

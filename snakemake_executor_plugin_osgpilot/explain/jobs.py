@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
-from snakemake_executor_plugin_osgpilot.explain.pilots import waits_for
-from snakemake_executor_plugin_osgpilot.explain.reason_codes import REFUSALS, of_hold
-from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, may_start_beside
-from snakemake_executor_plugin_osgpilot.model.resources import lacks
-from snakemake_executor_plugin_osgpilot.report.entities import Job, Pilot
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import text, unfit
+from ..common.durations import duration
+from ..model.memory_balance import CORES_KEPT_S, may_start_beside
+from ..model.resources import lacks
+from ..report.entities import Job, Pilot
+from ..scaling.planner.feasibility import text, unfit
+from .facts import Explanation, Facts
+from .pilots import waits_for
+from .reason_codes import REFUSALS, of_hold
 
 WAITING = ("queued", "waiting")
 SLOW = 2.0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.explain.facts import Explanation, Facts
-from snakemake_executor_plugin_osgpilot.explain.reason_codes import of_slurm
-from snakemake_executor_plugin_osgpilot.report.entities import Pilot
+from ..common.durations import duration
+from ..report.entities import Pilot
+from .facts import Explanation, Facts
+from .reason_codes import of_slurm
 
 BOOT_USUAL_S = 480.0
 """OSG_NODE_VALIDATED takes 1 to 8 minutes, see `estimates.BOOT_PRIOR_S`."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy as holds
-from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
-from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
+from ..jobs.state import hold_policy as holds
+from ..jobs.state.start_failures import BRAKE
+from ..pilots.state.circuit_breaker import DOUBT
 
 
 class Meaning(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.idtokens import SUBMIT_JOBS, claims, examine
+from ..common.idtokens import SUBMIT_JOBS, claims, examine
 
 RENEW = "`condor_token_fetch -authz READ -authz WRITE`"
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import re
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    OsgpilotError,
-    OutcomeUnknownError,
-    QueueFullError,
-    RejectedError,
-)
+from ..errors import OsgpilotError, OutcomeUnknownError, QueueFullError, RejectedError
 
 _TRANSIENT = (
     *("connect", "communicat", "locate", "timeout", "timed out", "fetch ads", "authentica"),

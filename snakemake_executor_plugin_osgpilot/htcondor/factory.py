@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.config.site import OSPOOL, RemoteSchedd, Site
-from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..common.names import safe_name
+from ..config.site import OSPOOL, RemoteSchedd, Site
+from ..journal.location import Place
+from ..journal.run_folder import RunFolder
+from ..model.clock import Clock
+from ..model.identity import RunIdentity
+from .local_schedd import LocalAccessPoint
+from .remote_schedd import Address, RemoteAccessPoint
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
 """One of the OSPool's central managers; anybody may query it (osg-flock,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.htcondor.event_log import exit_status
-from snakemake_executor_plugin_osgpilot.htcondor.polling import JobSnapshot, Status
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PILOT_ATTRIBUTES
-from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Usage
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING
+from ..jobs.state.events import NO_USAGE, Usage
+from ..jobs.state.hold_policy import SPOOLING
+from .event_log import exit_status
+from .polling import JobSnapshot, Status
+from .submit_description import PILOT_ATTRIBUTES
 
 PILOT, ALLOCATION, NODE = (f"MachineAttr{name}0" for name in PILOT_ATTRIBUTES)
 """Attributes of a job for its latest start (submit command `job_machine_attrs`)."""

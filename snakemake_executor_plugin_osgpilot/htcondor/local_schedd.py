@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
-from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue, version
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..errors import MissingPrerequisiteError, OsgpilotError
+from ..jobs.state.events import Event
+from ..journal.run_folder import JOB_LOG
+from ..model.identity import RunIdentity
+from .event_log import EventLog
+from .schedd_queue import PING_S, CondorQueue, version
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first version of HTCondor in which `container_is_common` works as documented."""

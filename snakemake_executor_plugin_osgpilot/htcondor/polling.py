@@ -11,13 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import (
-    NO_USAGE,
-    VACATE_CODES,
-    Event,
-    EventKind,
-    Usage,
-)
+from ..jobs.state.events import NO_USAGE, VACATE_CODES, Event, EventKind, Usage
 
 
 class Status(IntEnum):

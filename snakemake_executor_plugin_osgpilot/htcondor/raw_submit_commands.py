@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
+import classad2
+
+from ..errors import InputError
 
 COMMAND, ATTRIBUTE = "htcondor_", "classad_"
 """Prefixes of resources that are submit commands and attributes."""
@@ -167,8 +169,6 @@ def _literal(value: Value) -> str:
 
 def _expression(text: str) -> str:
     """Return `text` if it is one ClassAd expression, so that it stays one in brackets."""
-    import classad2
-
     try:
         # alone, against a bracket that closes the outer one; in brackets, against unparsed text
         classad2.ExprTree(text)

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.htcondor import credentials
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import SPOOLING
+from ..jobs.state.hold_policy import SPOOLING
+from . import credentials
 
 RELEASE_LOOKS, RELEASE_PAUSE_S = 50, 0.2
 """A schedd releases jobs a moment after their inputs have arrived."""

@@ -14,25 +14,16 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    MissingPrerequisiteError,
-    OsgpilotError,
-    OutcomeUnknownError,
-)
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, job_snapshot
-from snakemake_executor_plugin_osgpilot.htcondor.polling import (
-    Events,
-    JobSnapshot,
-    QueuePoller,
-    Status,
-)
-from snakemake_executor_plugin_osgpilot.htcondor.schedd_queue import PING_S, CondorQueue
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import spooled
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import BY_HAND
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..errors import MissingPrerequisiteError, OsgpilotError, OutcomeUnknownError
+from ..jobs.access_point import Submission
+from ..jobs.state.events import Event, EventKind
+from ..jobs.state.hold_policy import BY_HAND
+from ..model.clock import Clock
+from ..model.identity import RunIdentity
+from .job_ad import ATTRIBUTES, job_snapshot
+from .polling import Events, JobSnapshot, QueuePoller, Status
+from .schedd_queue import PING_S, CondorQueue
+from .submit_description import spooled
 
 TRANSFER_S = 3600.0
 """Deadline for the file transfer of many jobs. HTCondor itself gives up a stalled connection, so

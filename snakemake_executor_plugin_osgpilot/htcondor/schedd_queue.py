@@ -9,26 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.htcondor.job_ad import ATTRIBUTES, job_snapshot
-from snakemake_executor_plugin_osgpilot.htcondor.polling import ended
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
-    APART,
-    AVOID,
-    PAUSED,
-    avoided,
-    describe,
-    items,
-    resource_attributes,
-)
-from snakemake_executor_plugin_osgpilot.htcondor.worker_client import Worker
-from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import ASKING
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from ..common.names import safe_name
+from ..jobs.access_point import Submission
+from ..jobs.state.events import Event, EventKind
+from ..jobs.state.hold_policy import REMATCHING
+from ..jobs.state.stuck_jobs import NegotiationStatus
+from ..model.identity import RunIdentity
+from ..model.resources import Shape
+from .job_ad import ATTRIBUTES, job_snapshot
+from .polling import ended
+from .submit_description import APART, AVOID, PAUSED, avoided, describe, items, resource_attributes
+from .worker_client import Worker
+from .worker_lock import ASKING
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.names import SAFE_NAME, safe_name, safe_offer
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import merge
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOB_LOG
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.memory_balance import CORES_KEPT_S, weight
-from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, Request, Shape
+from ..common.names import SAFE_NAME, safe_name, safe_offer
+from ..errors import InputError
+from ..jobs.access_point import Submission
+from ..journal.run_folder import JOB_LOG
+from ..model.identity import RunIdentity
+from ..model.memory_balance import CORES_KEPT_S, weight
+from ..model.resources import MEMORY_QUANTUM_MB, Request, Shape
+from .raw_submit_commands import merge
 
 INPUT_FOLDER = "osgpilot-in"
 OUTPUT_FOLDER = "osgpilot-out"

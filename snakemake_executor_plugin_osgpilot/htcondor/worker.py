@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.htcondor import remote_operations as remote
+import htcondor2
+
+from . import remote_operations as remote
 
 ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
@@ -43,8 +45,6 @@ one of this machine. Only jobs that `constraint` selects are affected."""
 
 def main() -> None:
     """Serve requests until standard input closes."""
-    import htcondor2
-
     for line in sys.stdin:
         request: Request = json.loads(line)
         try:

@@ -10,10 +10,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from snakemake_executor_plugin_osgpilot.common.subprocesses import start_worker
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.htcondor.error_messages import failure
-from snakemake_executor_plugin_osgpilot.htcondor.worker_lock import WorkerLock
+from ..common.subprocesses import start_worker
+from ..errors import OutcomeUnknownError
+from .error_messages import failure
+from .worker_lock import WorkerLock
 
 if TYPE_CHECKING:
     import subprocess

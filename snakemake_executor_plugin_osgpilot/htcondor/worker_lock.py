@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
+from ..errors import OutcomeUnknownError
 
 ASKING = "asking"
 """In a run's folder: locked while a request is under way."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import NegotiationStatus
-from snakemake_executor_plugin_osgpilot.model.resources import Request, Shape
+from ..model.resources import Request, Shape
+from .state.events import Event
+from .state.stuck_jobs import NegotiationStatus
 
 
 @dataclass(frozen=True)

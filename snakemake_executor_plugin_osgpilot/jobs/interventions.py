@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from snakemake_executor_plugin_osgpilot.errors import RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import ASK_AFTER_S
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
-from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
+from ..errors import RejectedError
+from ..model.intervals import ASK_POOL_EVERY_S
+from .access_point import AccessPoint
+from .state.lost_pilots import ASK_AFTER_S
+from .state.tracker import JobTracker
 
 Step = Callable[[float], None]
 

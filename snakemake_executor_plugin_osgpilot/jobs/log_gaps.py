@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
+from ..errors import OutcomeUnknownError, RejectedError
+from .access_point import AccessPoint
+from .state.events import Event, EventKind
+from .state.job import JobState
+from .state.tracker import JobTracker
 
 HISTORY_TRIES = 3
 """Failed queries of the history after which the outputs of a job decide how it ended."""

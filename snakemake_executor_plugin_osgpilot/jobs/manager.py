@@ -8,26 +8,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    OutcomeUnknownError,
-    QueueFullError,
-    RejectedError,
-)
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint, JobJournal, Submission
-from snakemake_executor_plugin_osgpilot.jobs.interventions import JobInterventions
-from snakemake_executor_plugin_osgpilot.jobs.log_gaps import EventLogRepair
-from snakemake_executor_plugin_osgpilot.jobs.rematch import Rematcher
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
-from snakemake_executor_plugin_osgpilot.jobs.state.restore import restore
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import QUEUED_MAX, SubmissionThrottle
-from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
+from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
+from ..model.resources import JobClass, Request, Shape
+from ..model.upcoming import UpcomingWork
+from .access_point import AccessPoint, JobJournal, Submission
+from .interventions import JobInterventions
+from .log_gaps import EventLogRepair
+from .rematch import Rematcher
+from .state.events import Event
+from .state.job import Job
+from .state.recovery import Leftover
+from .state.restore import restore
+from .state.stuck_jobs import CapacityHistory
+from .state.submission import QUEUED_MAX, SubmissionThrottle
+from .state.table import RuleSums
+from .state.tracker import JobTracker
+from .state.view import View
 
 
 class QueueQuota(Protocol):

@@ -8,18 +8,12 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.errors import RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
-    CapacityHistory,
-    RematchCount,
-    needs_resubmission,
-    overdue,
-    stuck,
-)
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
+from ..common.durations import duration
+from ..errors import RejectedError
+from .access_point import AccessPoint
+from .state.job import Job
+from .state.stuck_jobs import CapacityHistory, RematchCount, needs_resubmission, overdue, stuck
+from .state.tracker import JobTracker
 
 LOOK_EVERY_S = 60.0
 """Access point and negotiators serve everybody, and nothing here is urgent."""

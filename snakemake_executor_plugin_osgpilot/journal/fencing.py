@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
+import psutil  # type: ignore[import-untyped]
+
+from ..errors import OutcomeUnknownError, RunTakenOverError
 
 LOST_STATUS = 1
 
@@ -77,8 +79,6 @@ def stop(lost: RunTakenOverError) -> NoReturn:
 
 def _kill_children() -> None:
     """Kill local jobs, whose outputs the other Snakemake creates as well, and helper processes."""
-    import psutil  # type: ignore[import-untyped]
-
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):

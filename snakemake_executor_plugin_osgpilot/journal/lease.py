@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 
-from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner, is_alive
-from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
+from .holder import RunOwner, is_alive
+from .process import started, this_process
+from .run_folder import LEASE, RunFolder
 
 
 def is_alive_in(folder: RunFolder, holder: RunOwner) -> bool:

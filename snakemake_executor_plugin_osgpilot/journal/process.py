@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
+from .holder import RunOwner
 
 _START_FIELD = 22
 """Field of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); the process name before it

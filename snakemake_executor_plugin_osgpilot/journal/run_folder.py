@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
+from ..common import private_files as private
+from ..errors import InputError
+from ..jobs.state.table import RuleSums
+from ..model.identity import RunIdentity
+from ..model.resources import Pilot
 
 RECORD = "record.json"
 JOURNAL = "journal.sqlite"

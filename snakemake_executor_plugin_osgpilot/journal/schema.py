@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import (
+from ..common import private_files as private
+from ..errors import (
     InputError,
     JournalDamagedError,
     MissingPrerequisiteError,
     NeverBegunError,
     OsgpilotError,
 )
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..model.identity import RunIdentity
+from .run_folder import RunFolder
 
 BUSY_S = 10.0
 

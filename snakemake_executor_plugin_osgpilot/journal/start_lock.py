@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
+from ..common import private_files as private
+from ..errors import MissingPrerequisiteError
 
 STARTING = "starting"
 """Locked while a start looks for other runs, so that two starts see each other."""

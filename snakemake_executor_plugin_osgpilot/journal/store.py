@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.printable import storable
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RunTakenOverError
-from snakemake_executor_plugin_osgpilot.jobs.state import avoidance as elsewhere
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Past
-from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.journal.schema import connect, create, damaged, unusable
-from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState, Shape
+from ..common.printable import storable
+from ..errors import OutcomeUnknownError, RunTakenOverError
+from ..jobs.state import avoidance as elsewhere
+from ..jobs.state.job import Job
+from ..jobs.state.recovery import Entry, Past
+from ..model.identity import PilotSharing, RunIdentity
+from ..model.resources import JobClass, Pilot, PilotState, Shape
+from .holder import RunOwner
+from .location import Place
+from .schema import connect, create, damaged, unusable
 
 
 class Journal:

@@ -5,11 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
-from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT, images
-from snakemake_executor_plugin_osgpilot.local_pool.piphost import pip_host
-from snakemake_executor_plugin_osgpilot.local_pool.recipe import (
+from ..errors import MissingPrerequisiteError
+from . import namespace as space
+from .paths import KIT, images
+from .piphost import pip_host
+from .recipe import (
     HOST_PACKAGES,
     JOB_PACKAGES,
     NEWER_PACKAGES,
@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.local_pool.recipe import (
     requirements,
     version,
 )
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage, Store
+from .stages import Stage, Store
 
 Work = Callable[[Path], None]
 QueuePoller = Callable[[str, str], None]  # stage name; "started", "finished", "cached" or "failed"

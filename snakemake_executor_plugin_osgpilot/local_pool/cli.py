@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json
-from snakemake_executor_plugin_osgpilot.local_pool.paths import DEFAULT_NAME, instance_folder
+from ..common.console_output import echo, echo_json
+from .paths import DEFAULT_NAME, instance_folder
 
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Which pool; several may be up."
@@ -55,7 +55,7 @@ def pool() -> None:
 @click.option("--mirror", "uri", help="Debian mirror; by default the one apt uses here.")
 def build(uri: str | None) -> None:
     """Build the pool from Debian packages; finished stages are kept."""
-    from snakemake_executor_plugin_osgpilot.local_pool.makepool import make
+    from .makepool import make
 
     make(uri)
 
@@ -71,7 +71,7 @@ def build(uri: str | None) -> None:
 )
 def up(name: str, work: tuple[Path, ...]) -> None:
     """Start a pool and wait until it is ready."""
-    from snakemake_executor_plugin_osgpilot.local_pool import host, instance, makepool
+    from . import host, instance, makepool
 
     started_s = time.monotonic()
     instance_folder(name)
@@ -105,7 +105,7 @@ def default_work() -> Path:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(name: str, as_json: bool) -> None:
     """Show whether a pool is up and the state of its services."""
-    from snakemake_executor_plugin_osgpilot.local_pool.status import status_of, text_of
+    from .status import status_of, text_of
 
     found = status_of(name)
     if as_json:
@@ -142,13 +142,13 @@ def run_inside(
     name: str, host: str, user: str, folder: Path | None, command: tuple[str, ...]
 ) -> None:
     """Replace this process by `command` inside the pool; does not return."""
-    from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
-    from snakemake_executor_plugin_osgpilot.local_pool.state import require
+    from .session import exec_argv
+    from .state import require
 
     where = folder or Path.cwd()
     running = require(name)
     if not Path(f"/proc/{running.hosts[host]}/root{where}").is_dir() and where.is_dir():
-        from snakemake_executor_plugin_osgpilot.local_pool import instance
+        from . import instance
 
         instance.show(name, default_work() if folder is None else where)
     argv = exec_argv(name, host, user, where, command)
@@ -160,7 +160,7 @@ def run_inside(
 @click.option("--all", "everyone", is_flag=True, help="All pools of this cache folder.")
 def down(name: str, everyone: bool) -> None:
     """End a pool: no process, mount or file of it stays (the built images do)."""
-    from snakemake_executor_plugin_osgpilot.local_pool import instance, state
+    from . import instance, state
 
     for each in state.names() if everyone else [name]:
         started_s = time.monotonic()

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.local_pool.idmap import id_maps
-from snakemake_executor_plugin_osgpilot.local_pool.namespace import SBIN
+from ..errors import MissingPrerequisiteError
+from .idmap import id_maps
+from .namespace import SBIN
 
 FREE_GB = 5
 RUN_TOOLS = {

@@ -5,7 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
+from ..errors import MissingPrerequisiteError
 
 ALICE = 2001
 BOB = 2002

@@ -12,28 +12,14 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, locked
-from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
-from snakemake_executor_plugin_osgpilot.local_pool import share
-from snakemake_executor_plugin_osgpilot.local_pool.idmap import alice_outside
-from snakemake_executor_plugin_osgpilot.local_pool.paths import (
-    KIT,
-    PACKAGE,
-    images,
-    instance_folder,
-)
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Store
-from snakemake_executor_plugin_osgpilot.local_pool.state import (
-    HOSTS,
-    STATE,
-    Running,
-    alive,
-    find,
-    flag,
-    require,
-    start_ticks,
-)
+from ..common.cache_folder import cache, locked
+from ..errors import InputError, MissingPrerequisiteError
+from . import namespace as space
+from . import share
+from .idmap import alice_outside
+from .paths import KIT, PACKAGE, images, instance_folder
+from .stages import Store
+from .state import HOSTS, STATE, Running, alive, find, flag, require, start_ticks
 
 READY_WITHIN_S = 90
 """A pool is up within seconds; about one start in many hundred hangs, on a busy machine."""

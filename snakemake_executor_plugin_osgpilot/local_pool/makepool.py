@@ -4,12 +4,12 @@ import json
 import time
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
-from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, locked
-from snakemake_executor_plugin_osgpilot.local_pool import host, mirror
-from snakemake_executor_plugin_osgpilot.local_pool.build import Builder, store
-from snakemake_executor_plugin_osgpilot.local_pool.recipe import NEWER_SUITE, SUITE, recipe
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Store
+from ..common.build_progress import Progress
+from ..common.cache_folder import cache, locked
+from . import host, mirror
+from .build import Builder, store
+from .recipe import NEWER_SUITE, SUITE, recipe
+from .stages import Store
 
 
 def make(uri: str | None) -> None:

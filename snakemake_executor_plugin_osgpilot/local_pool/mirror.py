@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
+from ..errors import MissingPrerequisiteError
 
 FIELDS = "$(REPO_URI)\t$(ORIGIN)\t$(LABEL)\t$(SIGNED_BY)"
 # options for reaching and trusting a mirror; other settings of apt are the host's own

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.local_pool import userns
-from snakemake_executor_plugin_osgpilot.local_pool.idmap import id_maps
-from snakemake_executor_plugin_osgpilot.local_pool.paths import devices
+from . import userns
+from .idmap import id_maps
+from .paths import devices
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.cache_folder import cache
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..common.cache_folder import cache
+from ..errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
 KIT = Path(__file__).parent / "kit"

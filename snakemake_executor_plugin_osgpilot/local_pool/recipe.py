@@ -7,10 +7,10 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from snakemake_executor_plugin_osgpilot.common.cache_folder import key_of
-from snakemake_executor_plugin_osgpilot.local_pool.idmap import id_maps
-from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT, PACKAGE
-from snakemake_executor_plugin_osgpilot.local_pool.stages import Stage
+from ..common.cache_folder import key_of
+from .idmap import id_maps
+from .paths import KIT, PACKAGE
+from .stages import Stage
 
 PROJECT = "snakemake-executor-plugin-osgpilot"
 SUITE = "trixie"

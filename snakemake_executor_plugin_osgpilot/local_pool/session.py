@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.local_pool import enter
-from snakemake_executor_plugin_osgpilot.local_pool.idmap import ALICE, BOB
-from snakemake_executor_plugin_osgpilot.local_pool.state import HOSTS, flag, require
+from ..errors import InputError
+from . import enter
+from .idmap import ALICE, BOB
+from .state import HOSTS, flag, require
 
 USERS = {"alice": (ALICE, "/home/alice"), "bob": (BOB, "/home/bob"), "root": (0, "/root")}
 PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

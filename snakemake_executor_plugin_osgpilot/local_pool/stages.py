@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.local_pool import namespace as space
+from . import namespace as space
 
 MANIFEST = "current.json"
 

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.cache_folder import cache
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.local_pool.paths import DEFAULT_NAME, instance_folder
+from ..common.cache_folder import cache
+from ..errors import MissingPrerequisiteError
+from .paths import DEFAULT_NAME, instance_folder
 
 HOSTS = ("login", "ap")
 STATE = "pool.json"

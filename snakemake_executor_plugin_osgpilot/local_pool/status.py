@@ -3,9 +3,9 @@
 import subprocess
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.local_pool.paths import instance_folder
-from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
-from snakemake_executor_plugin_osgpilot.local_pool.state import Running, find
+from .paths import instance_folder
+from .session import exec_argv
+from .state import Running, find
 
 TIMEOUT_S = 10
 QUESTIONS = {

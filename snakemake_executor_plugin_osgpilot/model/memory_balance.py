@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from .resources import JobClass, Shape
 
 CORES_KEPT_S = 600.0
 """Time after the last start or end of a slot on a pilot for which its cores are kept for others."""

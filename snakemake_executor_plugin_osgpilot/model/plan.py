@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
+from .resources import JobClass
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.plan import Launch
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    JobClass,
-    Pilot,
-    PilotState,
-    PilotType,
-    Policy,
-    Shape,
-)
+from .plan import Launch
+from .resources import JobClass, Pilot, PilotState, PilotType, Policy, Shape
 
 
 class Running(NamedTuple):

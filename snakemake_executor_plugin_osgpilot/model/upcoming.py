@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.snapshot import UpcomingGroup
+from .resources import JobClass
+from .snapshot import UpcomingGroup
 
 
 @dataclass(frozen=True)

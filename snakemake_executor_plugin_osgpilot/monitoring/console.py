@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO, cast
 
-from snakemake_executor_plugin_osgpilot.common.printable import one_line, printable
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import wrap_terminal_stream
-from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
+from ..common.printable import one_line, printable
+from ..common.redact import Redactor
+from ..common.snakemake_compat import wrap_terminal_stream
+from .progress import Progress
 
 REDRAW_S = 1.0
 

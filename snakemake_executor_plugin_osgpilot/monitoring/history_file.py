@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.monitoring.records import ALWAYS, FULL, Line
+from ..errors import OsgpilotError
+from .records import ALWAYS, FULL, Line
 
 HISTORY = "history.jsonl"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.model.resources import Policy, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line
+from ..model.resources import Policy, Shape
+from .records import FULL, Line
 
 Check = Callable[[Any], bool]
 

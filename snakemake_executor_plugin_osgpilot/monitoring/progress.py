@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+from ..model.resources import Pilot, PilotState
+from ..scaling.planner.eta import Eta
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.journal.process import this_process
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy
-from snakemake_executor_plugin_osgpilot.monitoring import records as lines
-from snakemake_executor_plugin_osgpilot.monitoring.history_file import History
-from snakemake_executor_plugin_osgpilot.monitoring.records import Line
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler, ScalingDecision
-from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+from ..common.redact import Redactor
+from ..errors import OsgpilotError
+from ..jobs.manager import JobManager
+from ..jobs.state.events import CommandUsage
+from ..jobs.state.view import View
+from ..journal.location import Place
+from ..journal.process import this_process
+from ..model.clock import Clock
+from ..model.identity import RunIdentity
+from ..model.resources import Pilot, Policy
+from ..pilots.manager import PilotManager
+from ..scaling.autoscaler import Autoscaler, ScalingDecision
+from ..scaling.planner.eta import Eta
+from . import records as lines
+from .history_file import History
+from .records import Line
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot
+from ..jobs.state.events import CommandUsage
+from ..jobs.state.job import Job, JobState
+from ..model.plan import Launch, Plan
+from ..model.resources import JobClass, Pilot
 
 Line = dict[str, Any]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
+from .state.lifecycle import Row
 
 
 @dataclass(frozen=True)

@@ -9,29 +9,19 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from snakemake_executor_plugin_osgpilot.config.pilot_types import Kind, kinds
-from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import (
-    AbandonedError,
-    NotSentError,
-    OutcomeUnknownError,
-    RejectedError,
-    TryLaterError,
-)
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.pilots import parameters
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation, Slurm
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import UNREGISTERED, PilotInventory
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
-    ABSENT_LOOKS_TO_BELIEVE,
-    PilotObservations,
-    StateChange,
-)
+from ..config.pilot_types import Kind, kinds
+from ..config.site import Site
+from ..errors import AbandonedError, NotSentError, OutcomeUnknownError, RejectedError, TryLaterError
+from ..journal.run_folder import RunFolder
+from ..model.clock import Clock
+from ..model.identity import RunIdentity
+from ..model.plan import Cancel, Drain, Launch, Plan
+from ..model.resources import Pilot, PilotState
+from ..model.snapshot import Gate
+from . import parameters
+from .batch_system import Allocation, Slurm
+from .state.inventory import UNREGISTERED, PilotInventory
+from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange
 
 END_WAIT_S = 20.0
 """Time for a pilot to end gracefully; at the end of a workflow it has no job to lose."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name, safe_offer
-from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S, Pilot
+from ..common.names import safe_name, safe_offer
+from ..config.site import Site
+from ..errors import InputError
+from ..model.identity import PilotSharing, RunIdentity
+from ..model.resources import END_MARGIN_S, Pilot
 
 SCRIPT = "pilot.sh"
 

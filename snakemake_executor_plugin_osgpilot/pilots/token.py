@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snakemake_executor_plugin_osgpilot.common.idtokens import JOIN_POOL, examine
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from ..common.idtokens import JOIN_POOL, examine
+from ..errors import InputError
 
 RENEW = (
     "ask support@osg-htc.org for a new one; for a pool of your own: `condor_token_fetch "

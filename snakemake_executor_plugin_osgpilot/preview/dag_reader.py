@@ -6,14 +6,14 @@ from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
-from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
-from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
-from snakemake_executor_plugin_osgpilot.preview.ended import Ended
-from snakemake_executor_plugin_osgpilot.preview.result import Drawn
-from snakemake_executor_plugin_osgpilot.preview.snakemake_cli import NAME, ask
-from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE
-from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
+from ..errors import InputError, OsgpilotError
+from ..model.resources import JobClass, Policy
+from ..staging.container_image import NO_IMAGE
+from ..staging.resource_request import Requests
+from .dag_tasks import tasks_of
+from .ended import Ended
+from .result import Drawn
+from .snakemake_cli import NAME, ask
 
 
 def drawn(snakefile: str, policy: Policy) -> Drawn:

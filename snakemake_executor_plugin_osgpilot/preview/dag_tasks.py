@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Task
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import RUNTIME_PRIOR_S
+from ..model.resources import JobClass, Shape
+from ..scaling.planner.bounds import Task
+from ..scaling.planner.estimates import RUNTIME_PRIOR_S
 
 UNSAID = 2.0
 """A job without `runtime` may take so many times as long as expected."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import launches_max
-from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from ..model.plan import Launch, Plan, Refusal
+from ..model.resources import Policy
+from ..model.snapshot import Snapshot
+from ..scaling.planner.estimates import Estimates
+from ..scaling.planner.limits import launches_max
+from ..scaling.planner.planner import plan
 
 ROUNDS_MAX = 500
 """Maximum number of rounds: a user may allow thousands of pilots."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
+from ..errors import OsgpilotError
 
 
 class Ended(BaseException):

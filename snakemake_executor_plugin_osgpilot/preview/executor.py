@@ -14,38 +14,33 @@ from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.config.run_options import options_of
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.executor.dag_lookahead import Lookahead
-from snakemake_executor_plugin_osgpilot.executor.dispatcher import router_factory
-from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.pilots.parameters import script
-from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
-from snakemake_executor_plugin_osgpilot.preview.dry_plan import Rehearsal, rehearse
-from snakemake_executor_plugin_osgpilot.preview.ended import Ended
-from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming, coming
-from snakemake_executor_plugin_osgpilot.preview.result import Forecaster, Preview, ProjectPreview
-from snakemake_executor_plugin_osgpilot.preview.sampler import Sampler, Scratch
-from snakemake_executor_plugin_osgpilot.preview.sbatch_test import SlurmVerdicts
-from snakemake_executor_plugin_osgpilot.preview.simulated_runs import simulated
-from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
-from snakemake_executor_plugin_osgpilot.routing.policy import Where
-from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
-from snakemake_executor_plugin_osgpilot.run.assembly import (
-    Output,
-    PreparedRun,
-    SystemClock,
-    preflight,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.staging.payload import members
+from ..common.names import safe_name
+from ..config.project import choose
+from ..config.run_options import options_of
+from ..errors import OsgpilotError
+from ..executor.dag_lookahead import Lookahead
+from ..executor.dispatcher import router_factory
+from ..htcondor.factory import AnyAccessPoint
+from ..journal.run_folder import RunFolder
+from ..model.intervals import LOOK_SOONEST_S
+from ..model.resources import JobClass
+from ..model.snapshot import Snapshot
+from ..pilots.parameters import script
+from ..report.locate import earlier_leads
+from ..routing.policy import Where
+from ..routing.rules import RuleRouter
+from ..run.assembly import Output, PreparedRun, SystemClock, preflight
+from ..scaling.planner.bounds import Case
+from ..scaling.planner.estimates import Estimates
+from ..staging.payload import members
+from .dag_tasks import tasks_of
+from .dry_plan import Rehearsal, rehearse
+from .ended import Ended
+from .lead_times import Coming, coming
+from .result import Forecaster, Preview, ProjectPreview
+from .sampler import Sampler, Scratch
+from .sbatch_test import SlurmVerdicts
+from .simulated_runs import simulated
 
 RUN = "RUN"
 """Stands for the id that a run would have."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
-from snakemake_executor_plugin_osgpilot.report.lead_times import Leads
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from ..report.lead_times import Leads
+from ..scaling.planner.estimates import Estimates
+from .dry_plan import Start
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
-from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
-from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
-from snakemake_executor_plugin_osgpilot.routing.rules import RouteDecision
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Expected, Task
+from ..model.plan import Infeasible, Refusal
+from ..model.resources import Shape
+from ..routing.rules import RouteDecision
+from ..scaling.planner.bounds import Case, Expected, Task
+from .dry_plan import Start
+from .lead_times import Coming
 
 
 class Forecaster(Protocol):

@@ -13,16 +13,16 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
-from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import items
-from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
-from snakemake_executor_plugin_osgpilot.preview.result import Sample
-from snakemake_executor_plugin_osgpilot.routing.rules import SAMPLE_MAX
-from snakemake_executor_plugin_osgpilot.staging.payload import Payload, members
-from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
+from ..executor.ospool import OSPoolExecutor
+from ..htcondor.factory import AnyAccessPoint
+from ..htcondor.submit_description import items
+from ..jobs.access_point import Submission
+from ..journal.run_folder import RunFolder
+from ..model.resources import JobClass, Request
+from ..routing.rules import SAMPLE_MAX
+from ..staging.payload import Payload, members
+from ..staging.preparer import Preparer
+from .result import Sample
 
 Say = Callable[[str], None]
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.plan import Launch
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
-from snakemake_executor_plugin_osgpilot.preview.result import Verdict
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import HINTS_MAX
-from snakemake_executor_plugin_osgpilot.slurm import commands, parse
-from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
+from ..journal.run_folder import RunFolder
+from ..model.identity import RunIdentity
+from ..model.plan import Launch
+from ..model.resources import PilotType
+from ..pilots.manager import PilotManager
+from ..pilots.parameters import SCRIPT, script
+from ..scaling.autoscaler import HINTS_MAX
+from ..slurm import commands, parse
+from ..slurm.client import SlurmClient
+from ..slurm.cluster import Cluster
+from .result import Verdict
 
 
 class SlurmVerdicts:

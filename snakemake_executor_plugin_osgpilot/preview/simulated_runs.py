@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import time
 
-from snakemake_executor_plugin_osgpilot.preview.synthetic_workload import SHARES, on_pilots
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import (
-    Case,
-    Expected,
-    bounds,
-    earliest_s,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
-from snakemake_executor_plugin_osgpilot.simulator.calibrated_site import site_like
-from snakemake_executor_plugin_osgpilot.simulator.model import BOOT, Outcome, Site, Spread
-from snakemake_executor_plugin_osgpilot.simulator.world import run
+from ..scaling.planner.bounds import Case, Expected, bounds, earliest_s
+from ..scaling.planner.planner import plan
+from ..simulator.calibrated_site import site_like
+from ..simulator.model import BOOT, Outcome, Site, Spread
+from ..simulator.world import run
+from .synthetic_workload import SHARES, on_pilots
 
 RUNS_MIN, FOR_S = 3, 5.0
 """Time for runs with different random numbers; at least three are made."""

@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
-    executor_replaced,
-    log_file_disabled,
-)
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.preview.ended import Ended
-from snakemake_executor_plugin_osgpilot.preview.result import Preview
+from snakemake import cli
+from snakemake.settings.enums import Quietness
+
+from ..common.snakemake_compat import executor_replaced, log_file_disabled
+from ..errors import InputError
+from .ended import Ended
+from .executor import Previewer
+from .result import Preview
 
 NAME = "osgpilot"
 
@@ -36,8 +37,6 @@ def preview(argv: Sequence[str]) -> Preview | None:
     Snakemake itself parses arguments, profiles and Snakefile, and all checks of a run are made, up
     to the moment when the run would begin. Raises an `OsgpilotError`.
     """
-    from snakemake_executor_plugin_osgpilot.preview.executor import Previewer
-
     found: Preview | None = ask(argv, Previewer)
     return found
 
@@ -47,9 +46,6 @@ def ask(argv: Sequence[str], executor: type) -> Any:
 
     None if Snakemake refused and printed the reason. Raises an `OsgpilotError`.
     """
-    from snakemake import cli
-    from snakemake.settings.enums import Quietness
-
     with executor_replaced(NAME, executor), log_file_disabled():
         parser, args = cli.parse_args(list(argv))
         _check(args)

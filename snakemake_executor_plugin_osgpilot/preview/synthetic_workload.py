@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Task
-from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Step, Workload
+from ..scaling.planner.bounds import Task
+from ..simulator.model import CSR, Step, Workload
 
 SIGMA = 0.3
 """Spread of runtimes of a rule: the standard deviation of their logarithm."""

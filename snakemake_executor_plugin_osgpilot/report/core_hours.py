@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 
-from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Pilot
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from .entities import Attempt, Pilot
+from .replay import Story
 
 Span = tuple[float, float]
 

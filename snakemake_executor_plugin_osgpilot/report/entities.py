@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, CommandUsage, Usage
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from ..jobs.state.events import NO_USAGE, CommandUsage, Usage
+from ..model.resources import JobClass, Shape
 
 
 @dataclass(slots=True)

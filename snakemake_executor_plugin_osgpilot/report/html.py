@@ -13,21 +13,15 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.common.printable import printable
-from snakemake_executor_plugin_osgpilot.common.times import clock, date
-from snakemake_executor_plugin_osgpilot.report.core_hours import waste
-from snakemake_executor_plugin_osgpilot.report.recommendations import profile, uses
-from snakemake_executor_plugin_osgpilot.report.replay import Story
-from snakemake_executor_plugin_osgpilot.report.series import POINTS, Balance, balance
-from snakemake_executor_plugin_osgpilot.report.summary import View
-from snakemake_executor_plugin_osgpilot.report.timeline import (
-    PILOTS_MAX,
-    WIDTH,
-    Scale,
-    colours_of,
-    timeline,
-)
+from ..common.durations import duration
+from ..common.printable import printable
+from ..common.times import clock, date
+from .core_hours import waste
+from .recommendations import profile, uses
+from .replay import Story
+from .series import POINTS, Balance, balance
+from .summary import View
+from .timeline import PILOTS_MAX, WIDTH, Scale, colours_of, timeline
 
 CHART_HEIGHT = 180.0
 FAILURES_MAX, DECISIONS_MAX, RULES_MAX = 50, 50, 300

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from snakemake_executor_plugin_osgpilot.report.entities import Attempt
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from .entities import Attempt
+from .replay import Story
 
 GRAIN_S = 1.0
 """The event log has whole seconds: shorter intervals count as zero."""

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, RunOwner, is_alive
-from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
-from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
-from snakemake_executor_plugin_osgpilot.journal.run_folder import EARLIER_RUNS_MAX, RunFolder
-from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, read
-from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from ..errors import InputError
+from ..journal.holder import LEASE_S, RunOwner, is_alive
+from ..journal.lease import lease_age_s
+from ..journal.process import started, this_process
+from ..journal.run_folder import EARLIER_RUNS_MAX, RunFolder
+from ..monitoring.history_file import HISTORY, read
+from .lead_times import Leads, leads
+from .replay import Story
 
 
 def find(workdir: Path, run: str = "") -> Path:

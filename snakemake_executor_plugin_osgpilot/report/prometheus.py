@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snakemake_executor_plugin_osgpilot.common.printable import printable
-from snakemake_executor_plugin_osgpilot.report.summary import STATES, RunState, View
+from ..common.printable import printable
+from .summary import STATES, RunState, View
 
 
 def text(view: View) -> str:

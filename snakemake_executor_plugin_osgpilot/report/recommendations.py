@@ -8,9 +8,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, JobClass, Shape
-from snakemake_executor_plugin_osgpilot.report.entities import Job
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from ..model.resources import MEMORY_QUANTUM_MB, JobClass, Shape
+from .entities import Job
+from .replay import Story
 
 MARGIN = 1.25
 """Margin of memory and disk above the highest usage."""

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage, Usage
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.line_check import is_whole
-from snakemake_executor_plugin_osgpilot.monitoring.records import FULL, Line
-from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Failure, Job, Pilot
+from ..jobs.state.events import CommandUsage, Usage
+from ..model.resources import JobClass, Shape
+from ..monitoring.line_check import is_whole
+from ..monitoring.records import FULL, Line
+from .entities import Attempt, Failure, Job, Pilot
 
 OVER = ("done", "failed")
 PLANS_MAX = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from .replay import Story
 
 POINTS = 360
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
-from snakemake_executor_plugin_osgpilot.report.entities import Pilot
-from snakemake_executor_plugin_osgpilot.report.replay import Story
-from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
+from ..monitoring.progress import Progress
+from ..scaling.planner.eta import Eta
+from .entities import Pilot
+from .replay import Story
 
 STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled")
 

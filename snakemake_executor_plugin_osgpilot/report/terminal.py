@@ -9,10 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
-from snakemake_executor_plugin_osgpilot.common.printable import one_line
-from snakemake_executor_plugin_osgpilot.common.times import clock
-from snakemake_executor_plugin_osgpilot.report.summary import STATES, PilotView, RunState, View
+from ..common.durations import duration, rough
+from ..common.printable import one_line
+from ..common.times import clock
+from .summary import STATES, PilotView, RunState, View
 
 ENDED = ("done", "failed", "cancelled")
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Pilot
-from snakemake_executor_plugin_osgpilot.report.replay import Story
-from snakemake_executor_plugin_osgpilot.report.series import POINTS, Series
+from .entities import Attempt, Pilot
+from .replay import Story
+from .series import POINTS, Series
 
 WIDTH = 1000.0
 LANE, GAP, LANES_MAX = 7.0, 5.0, 400

@@ -8,13 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
-    BOOT_PRIOR_S,
-    RUNTIME_PRIOR_S,
-    WAIT_PRIOR_S,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
+from ..model.resources import JobClass, Policy
+from ..scaling.planner.estimates import BOOT_PRIOR_S, RUNTIME_PRIOR_S, WAIT_PRIOR_S
+from ..scaling.planner.feasibility import fits, unfit
 
 CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 * 3600, 10240, 1
 """Limits of jobs that suit the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU

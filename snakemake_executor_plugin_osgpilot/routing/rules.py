@@ -9,30 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
-from snakemake_executor_plugin_osgpilot.routing.policy import (
-    Hint,
-    Route,
-    RuleFacts,
-    Ways,
-    Where,
-    expected_core_s,
-    route,
-)
-from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE
-from snakemake_executor_plugin_osgpilot.staging.payload import members
-from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
-from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
-    HINT,
-    IMAGE,
-    PARTITION,
-    PILOT_CORES,
-    PROJECT,
-    SHARING,
-)
+from ..common.names import safe_name
+from ..errors import InputError
+from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
+from ..model.identity import PilotSharing
+from ..staging.container_image import NO_IMAGE
+from ..staging.payload import members
+from ..staging.resource_request import Requests
+from ..staging.rule_resources import HINT, IMAGE, PARTITION, PILOT_CORES, PROJECT, SHARING
+from .policy import Hint, Route, RuleFacts, Ways, Where, expected_core_s, route
 
 SAMPLE_MAX = 20
 """Maximum number of jobs sampled per rule: evaluating resources of 40,000 jobs takes 18 s."""

@@ -12,43 +12,38 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.config.project import choose
-from snakemake_executor_plugin_osgpilot.config.run_options import RunOptions, policy_of
-from snakemake_executor_plugin_osgpilot.config.site import RemoteSchedd, Site, load
-from snakemake_executor_plugin_osgpilot.htcondor import credentials
-from snakemake_executor_plugin_osgpilot.htcondor.factory import (
-    AnyAccessPoint,
-    access_point_of,
-    chosen_schedd,
-    place_of,
-)
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import plain_path
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.journal.fencing import Guarded, Tenure, stop
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Policy, Shape
-from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
-from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
-from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
-from snakemake_executor_plugin_osgpilot.monitoring.recorder import HistoryRecorder
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Slurm
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.parameters import parameters
-from snakemake_executor_plugin_osgpilot.pilots.token import check_token
-from snakemake_executor_plugin_osgpilot.run.controller import RunController
-from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned
-from snakemake_executor_plugin_osgpilot.run.lease import LeaseKeeper
-from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun, recall, take
-from snakemake_executor_plugin_osgpilot.run.shutdown import Ending
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster, reach
+from ..common.names import safe_name
+from ..common.redact import Redactor
+from ..config.project import choose
+from ..config.run_options import RunOptions, policy_of
+from ..config.site import RemoteSchedd, Site, load
+from ..htcondor import credentials
+from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd, place_of
+from ..htcondor.submit_description import plain_path
+from ..jobs.access_point import AccessPoint
+from ..jobs.manager import JobManager
+from ..journal.fencing import Guarded, Tenure, stop
+from ..journal.run_folder import RunFolder
+from ..journal.store import Journal
+from ..model.identity import RunIdentity
+from ..model.resources import Pilot, Policy, Shape
+from ..model.upcoming import UpcomingWork
+from ..monitoring.history_file import HISTORY, History
+from ..monitoring.progress import Progress
+from ..monitoring.recorder import HistoryRecorder
+from ..pilots.batch_system import Slurm
+from ..pilots.manager import PilotManager
+from ..pilots.parameters import parameters
+from ..pilots.token import check_token
+from ..scaling.autoscaler import Autoscaler
+from ..scaling.planner.feasibility import largest
+from ..scaling.shared_limits import QuotaShare
+from ..slurm.cluster import Cluster, reach
+from .controller import RunController
+from .intake import Intake, clear_returned
+from .lease import LeaseKeeper
+from .resume import AcquiredRun, recall, take
+from .shutdown import Ending
 
 Say = Callable[[str], None]
 

@@ -12,28 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    JournalDamagedError,
-    OutcomeUnknownError,
-    RejectedError,
-)
-from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in
-from snakemake_executor_plugin_osgpilot.journal.location import Place, run_of
-from snakemake_executor_plugin_osgpilot.journal.process import this_process
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
-from snakemake_executor_plugin_osgpilot.journal.start_lock import starting
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History
-from snakemake_executor_plugin_osgpilot.run.endpoints import Endpoints
-from snakemake_executor_plugin_osgpilot.run.leftovers import (
-    Leftovers,
-    RunStatus,
-    is_folder_of,
-    place_of,
-    status_of,
-)
-from snakemake_executor_plugin_osgpilot.run.shutdown import finish
-from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
+from ..errors import JournalDamagedError, OutcomeUnknownError, RejectedError
+from ..journal.lease import is_alive_in
+from ..journal.location import Place, run_of
+from ..journal.process import this_process
+from ..journal.run_folder import JOURNAL, RunFolder
+from ..journal.start_lock import starting
+from ..journal.store import Journal
+from ..monitoring.history_file import HISTORY, History
+from ..staging.commit_outputs import discard
+from .endpoints import Endpoints
+from .leftovers import Leftovers, RunStatus, is_folder_of, place_of, status_of
+from .shutdown import finish
 
 STATE = Path(".snakemake") / "osgpilot"
 HERE = Place().queue

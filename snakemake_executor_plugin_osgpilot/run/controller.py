@@ -10,19 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from traceback import extract_tb
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.intervals import poll_delay_s
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress, pilots_by_state
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import DOUBT
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import StateChange
-from snakemake_executor_plugin_osgpilot.run.ports import LeaseWriter, Recorder
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
+from ..errors import OsgpilotError, OutcomeUnknownError
+from ..jobs.manager import JobManager
+from ..jobs.state.start_failures import BRAKE
+from ..model.clock import Clock
+from ..model.intervals import poll_delay_s
+from ..model.plan import Plan
+from ..model.resources import JobClass, Pilot, PilotState
+from ..monitoring.progress import Progress, pilots_by_state
+from ..pilots.manager import PilotManager
+from ..pilots.state.circuit_breaker import DOUBT
+from ..pilots.state.lifecycle import StateChange
+from ..scaling.autoscaler import Autoscaler
+from .ports import LeaseWriter, Recorder
 
 TICK_S = 0.5
 

@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.names import safe_name
-from snakemake_executor_plugin_osgpilot.config.site import POLL_S, SlurmOptions
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.factory import AnyAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+from ..common.names import safe_name
+from ..config.site import POLL_S, SlurmOptions
+from ..errors import OsgpilotError
+from ..htcondor.factory import AnyAccessPoint
+from ..htcondor.local_schedd import LocalAccessPoint
+from ..htcondor.remote_schedd import Address, RemoteAccessPoint
+from ..journal.location import Place
+from ..model.identity import RunIdentity
+from ..slurm.client import SlurmClient
+from ..slurm.host import Here, Host
+from ..slurm.ssh import SshConnection
 
 
 class _Now:

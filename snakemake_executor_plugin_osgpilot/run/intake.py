@@ -8,18 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
-    INPUT_FOLDER,
-    JOB_FILE,
-    JOB_OUTPUT,
-)
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Adopt, Leftover, Replace, decide
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard, empty
+from ..errors import OsgpilotError
+from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
+from ..jobs.manager import JobManager
+from ..jobs.state.job import Job
+from ..jobs.state.recovery import Adopt, Leftover, Replace, decide
+from ..journal.run_folder import RunFolder
+from ..journal.store import Journal
+from ..staging.commit_outputs import discard, empty
 
 
 @dataclass

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.journal import run_folder as runs
-from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from ..jobs.manager import JobManager
+from ..journal import run_folder as runs
+from ..journal.run_folder import LEASE, RunFolder
+from ..model.clock import Clock
+from ..model.identity import RunIdentity
+from ..model.resources import Pilot
+from ..pilots.manager import PilotManager
 
 HELD_BACK = "held-back"
 """Pilot types, one per line, whose pilots exit at once when they start (see pilot.sh)."""

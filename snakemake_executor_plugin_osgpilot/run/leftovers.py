@@ -8,18 +8,18 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.errors import (
+from ..errors import (
     InputError,
     JournalDamagedError,
     MissingPrerequisiteError,
     NeverBegunError,
     OsgpilotError,
 )
-from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S
-from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_s
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from ..journal.holder import LEASE_S
+from ..journal.lease import is_alive_in, lease_age_s
+from ..journal.location import Place
+from ..journal.run_folder import JOURNAL, RunFolder
+from ..journal.store import Journal
 
 _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
-from snakemake_executor_plugin_osgpilot.scaling.autoscaler import ScalingDecision
+from ..jobs.state.view import View
+from ..scaling.autoscaler import ScalingDecision
 
 
 class LeaseWriter(Protocol):

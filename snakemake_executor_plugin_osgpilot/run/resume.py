@@ -10,23 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    InputError,
-    MissingPrerequisiteError,
-    NeverBegunError,
-    OsgpilotError,
-)
-from snakemake_executor_plugin_osgpilot.jobs.access_point import AccessPoint
-from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover, leftover, unreported
-from snakemake_executor_plugin_osgpilot.journal.holder import RunOwner
-from snakemake_executor_plugin_osgpilot.journal.lease import is_alive_in, lease_age_text
-from snakemake_executor_plugin_osgpilot.journal.location import Place
-from snakemake_executor_plugin_osgpilot.journal.process import this_process
-from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
-from snakemake_executor_plugin_osgpilot.journal.start_lock import starting, writing
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from ..errors import InputError, MissingPrerequisiteError, NeverBegunError, OsgpilotError
+from ..jobs.access_point import AccessPoint
+from ..jobs.manager import JobManager
+from ..jobs.state.recovery import Leftover, leftover, unreported
+from ..journal.holder import RunOwner
+from ..journal.lease import is_alive_in, lease_age_text
+from ..journal.location import Place
+from ..journal.process import this_process
+from ..journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
+from ..journal.start_lock import starting, writing
+from ..journal.store import Journal
+from ..model.identity import RunIdentity
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import INPUT_FOLDER, JOB_FILE
-from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
-from snakemake_executor_plugin_osgpilot.journal.store import Journal
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.run.controller import RunController
-from snakemake_executor_plugin_osgpilot.run.resume import AcquiredRun
-from snakemake_executor_plugin_osgpilot.slurm.cluster import Cluster
-from snakemake_executor_plugin_osgpilot.staging.commit_outputs import discard
+from ..errors import OsgpilotError, OutcomeUnknownError
+from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
+from ..journal.run_folder import RunFolder
+from ..journal.store import Journal
+from ..pilots.manager import PilotManager
+from ..slurm.cluster import Cluster
+from ..staging.commit_outputs import discard
+from .controller import RunController
+from .resume import AcquiredRun
 
 Say = Callable[[str], None]
 

@@ -5,10 +5,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.build_progress import Progress
-from snakemake_executor_plugin_osgpilot.common.cache_folder import cache, key_of, locked
-from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.runtime_image.definition import definition, pins, source
+from ..common.build_progress import Progress
+from ..common.cache_folder import cache, key_of, locked
+from ..errors import InputError, MissingPrerequisiteError
+from .definition import definition, pins, source
 
 APPTAINERS_OWN = ("INFO:", "WARNING:", "FATAL:")
 IN_A_STEP = ("while running engine", "exit status")

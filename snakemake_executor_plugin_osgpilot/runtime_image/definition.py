@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
+from ..errors import InputError, MissingPrerequisiteError
 
 NEEDED = re.compile(r"snakemake|snakemake-interface-[a-z-]+|snakemake-storage-plugin-[a-z0-9-]+")
 RELEASE = re.compile(r"[0-9A-Za-z.!]+")

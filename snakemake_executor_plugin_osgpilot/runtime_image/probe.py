@@ -6,8 +6,8 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.subprocesses import run
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
+from ..common.subprocesses import run
+from ..errors import OutcomeUnknownError
 
 PROBE_S = 60.0
 _SCRIPT = 'if command -v "$1" > /dev/null; then echo has; else echo lacks; fi'

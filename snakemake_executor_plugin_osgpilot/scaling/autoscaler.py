@@ -7,27 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
-from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import BRAKE
-from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
-from snakemake_executor_plugin_osgpilot.model.clock import Clock
-from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
-from snakemake_executor_plugin_osgpilot.model.plan import Drain, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    JobClass,
-    PilotState,
-    Policy,
-    Shape,
-    may_run_on,
-)
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate, Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
-from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, eta, rests_of
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unschedulable
-from snakemake_executor_plugin_osgpilot.scaling.shared_limits import QuotaShare, SharedQuota
+from ..errors import OutcomeUnknownError, RejectedError
+from ..jobs.state.start_failures import BRAKE
+from ..jobs.state.stuck_jobs import CapacityHistory
+from ..jobs.state.view import View
+from ..model.clock import Clock
+from ..model.intervals import ASK_POOL_EVERY_S
+from ..model.plan import Drain, Plan
+from ..model.resources import JobClass, PilotState, Policy, Shape, may_run_on
+from ..model.snapshot import Gate, Snapshot, ages_s
+from ..pilots.manager import PilotManager
+from ..pilots.state.lifecycle import PilotObservations
+from .planner.estimates import Estimates, learned
+from .planner.eta import Eta, eta, rests_of
+from .planner.feasibility import unschedulable
+from .shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
 """Maximum number of pilot types for which Slurm is asked, once, when it would start a pilot."""

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import committed
-from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
+from ..model.plan import Plan
+from ..model.resources import Policy
+from ..model.snapshot import Commitment, Snapshot
+from .planner.estimates import Estimates
+from .planner.limits import committed
+from .planner.planner import plan
 
 
 @dataclass(eq=False)

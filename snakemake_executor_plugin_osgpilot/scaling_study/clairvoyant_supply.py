@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_SOONEST_S
-from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, Policy
-from snakemake_executor_plugin_osgpilot.scaling_study.supply_curve import Supply
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.cluster import Cluster
-from snakemake_executor_plugin_osgpilot.simulator.model import Site
-from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck, median_wait_s
+from ..model.intervals import LOOK_SOONEST_S
+from ..model.resources import UNBOUNDED, Policy
+from ..simulator.clock import MS, Clock
+from ..simulator.cluster import Cluster
+from ..simulator.model import Site
+from ..simulator.random_streams import Luck, median_wait_s
+from .supply_curve import Supply
 
 
 class Kind(NamedTuple):

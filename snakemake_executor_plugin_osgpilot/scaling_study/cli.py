@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from snakemake_executor_plugin_osgpilot.common.console_output import echo, echo_json, terminal
+from ..common.console_output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.scaling_study.compare import Measured
-    from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import Scenario
-    from snakemake_executor_plugin_osgpilot.scaling_study.study import Study
-    from snakemake_executor_plugin_osgpilot.scaling_study.table import Row
+    from .compare import Measured
+    from .scenarios import Scenario
+    from .study import Study
+    from .table import Row
 
 LINE_EVERY = 100
 """Without a terminal, print one line per this many runs."""
@@ -113,10 +113,10 @@ def simulate(
 
     With --out, a comparison that was cut short goes on where it was.
     """
-    from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench
-    from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import check
-    from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import ResultCache
-    from snakemake_executor_plugin_osgpilot.scaling_study.study import Study, report, study
+    from .compare import Bench
+    from .pareto_plot import check
+    from .result_cache import ResultCache
+    from .study import Study, report, study
 
     everything = standard or "all" in policies
     own = _own(snakefile, run_folder)
@@ -137,7 +137,7 @@ def simulate(
     if out is not None:
         report(ratios, rows, out, f"osgpilot {plan.command()}")
     if as_json:
-        from snakemake_executor_plugin_osgpilot.scaling_study.table import as_record
+        from .table import as_record
 
         echo_json([as_record(row) for row in rows])
         return
@@ -170,7 +170,7 @@ class Trace(NamedTuple):
 
 def _own(snakefile: Path | None, run_folder: Path | None) -> list[Scenario]:
     """Return the workflows that a user brought."""
-    from snakemake_executor_plugin_osgpilot.scaling_study import workload_input as given
+    from . import workload_input as given
 
     found = [given.of_snakefile(snakefile)] if snakefile else []
     return [*found, given.of_run(run_folder)] if run_folder else found
@@ -181,8 +181,8 @@ def _named(
 ) -> tuple[str, ...]:
     """Make what a user brought known, and return the names of all workloads that are asked for;
     none stands for all of the standard."""
-    from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS, give, scenario
-    from snakemake_executor_plugin_osgpilot.scaling_study.workload_input import beside
+    from .scenarios import SCENARIOS, give, scenario
+    from .workload_input import beside
 
     names = (*workloads, *(each.name for each in own))
     if not names:
@@ -219,7 +219,7 @@ def _table(rows: list[Row], *, wide: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    from snakemake_executor_plugin_osgpilot.scaling_study.html import percent, text
+    from .html import percent, text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns: list[tuple[str, Callable[[Row], str]]] = [

@@ -9,11 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import Limits, limits
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import Choice
-from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import give, given, scenario
-from snakemake_executor_plugin_osgpilot.simulator.model import Outcome, Workload
+from ..errors import InputError
+from ..simulator import world
+from ..simulator.model import Outcome, Workload
+from .lower_bounds import Limits, limits
+from .policies.registry import Choice
+from .scenarios import give, given, scenario
 
 
 class Task(NamedTuple):
@@ -58,12 +59,10 @@ class Case(NamedTuple):
 
 def measure(task: Task) -> Measured:
     """Run one task."""
-    from snakemake_executor_plugin_osgpilot.simulator.world import run
-
     chosen = scenario(task.scenario)
     workload = _workload(task.scenario, task.seed, task.jobs)
     policy = chosen.policy(workload)
-    outcome = run(workload, chosen.site, task.choice.planner(policy), policy, task.seed)
+    outcome = world.run(workload, chosen.site, task.choice.planner(policy), policy, task.seed)
     return measured(task, workload, outcome)
 
 

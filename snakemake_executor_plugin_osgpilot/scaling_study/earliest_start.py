@@ -20,9 +20,9 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from snakemake_executor_plugin_osgpilot.scaling_study.supply_curve import Supply
-from snakemake_executor_plugin_osgpilot.scaling_study.synchronization_barriers import Gates
-from snakemake_executor_plugin_osgpilot.simulator.model import Workload
+from ..simulator.model import Workload
+from .supply_curve import Supply
+from .synchronization_barriers import Gates
 
 
 def earliest_taken_s(

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 
-from snakemake_executor_plugin_osgpilot.scaling_study.table import Interval, Row
+from jinja2 import Environment
+
+from .table import Interval, Row
 
 
 def html(rows: Sequence[Row], picture_svg: str, command: str) -> str:
     """Return the page. `command` is what makes it again."""
-    from jinja2 import Environment
-
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"interval": text, "percent": percent}
     source = files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")

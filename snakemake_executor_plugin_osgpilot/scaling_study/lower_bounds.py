@@ -14,19 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy, Shape
-from snakemake_executor_plugin_osgpilot.scaling_study.clairvoyant_supply import Foresight, Kind
-from snakemake_executor_plugin_osgpilot.scaling_study.earliest_start import (
-    earliest_taken_s,
-    in_line,
-    sources,
-)
-from snakemake_executor_plugin_osgpilot.scaling_study.min_core_hours_lp import least_core_s
-from snakemake_executor_plugin_osgpilot.scaling_study.supply_curve import Supply
-from snakemake_executor_plugin_osgpilot.scaling_study.synchronization_barriers import Gates
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS
-from snakemake_executor_plugin_osgpilot.simulator.jobs import class_of
-from snakemake_executor_plugin_osgpilot.simulator.model import Site, Workload
+from ..model.resources import JobClass, Policy, Shape
+from ..simulator.clock import MS
+from ..simulator.jobs import class_of
+from ..simulator.model import Site, Workload
+from .clairvoyant_supply import Foresight, Kind
+from .earliest_start import earliest_taken_s, in_line, sources
+from .min_core_hours_lp import least_core_s
+from .supply_curve import Supply
+from .synchronization_barriers import Gates
 
 MOMENTS_MAX = 24
 """Ends of the intervals that are looked at; fewer make the bound lower, never wrong."""

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
+import pulp
+
+from ..model.resources import PilotType, Shape
 
 
 def least_core_s(work: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> float:
@@ -30,8 +32,6 @@ def least_core_s(work: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> 
 
 def _least_cores(demand: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> float:
     """Return how many cores of pilots hold so much work of each shape in one unit of time."""
-    import pulp
-
     program = pulp.LpProblem("core_hours", pulp.LpMinimize)
     lives = [pulp.LpVariable(f"life_{n}", lowBound=0) for n in range(len(offers))]
     program += pulp.lpSum(o.shape.cores * life for o, life in zip(offers, lives, strict=True))

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES
-from snakemake_executor_plugin_osgpilot.scaling_study.table import Row
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..errors import MissingPrerequisiteError
+from .policies.registry import OURS, RULES
+from .table import Row
 
 COLUMNS = 4
 OURS_COLOUR = "#c0392b"
@@ -30,9 +33,6 @@ def check() -> None:
 def svg(rows: Sequence[Row]) -> str:
     """Return the picture as SVG. Raises `MissingPrerequisiteError` without matplotlib."""
     check()
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(row.scenario for row in rows))
     lines = -(-len(names) // COLUMNS)
     # the same bytes for the same rows, and text that stays text

@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.scaling_study.compare import Measured, Task
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES, Choice
-from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import scenario
+from .compare import Measured, Task
+from .policies.registry import OURS, RULES, Choice
+from .scenarios import scenario
 
 _PACKAGE = __package__.partition(".")[0]
 _WORLD = f"{_PACKAGE}.simulator.world"
@@ -89,10 +89,15 @@ def _collect(module: str, found: dict[str, bytes]) -> None:
     """Add the source of a module and of all that it imports of this package."""
     if module in found or not module.startswith(f"{_PACKAGE}."):
         return
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None  # a name within a module
     if spec is None or spec.origin is None:
         return
     found[module] = Path(spec.origin).read_bytes()
     for node in ast.walk(ast.parse(found[module])):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            _collect(node.module, found)
+        if isinstance(node, ast.ImportFrom):
+            named = resolve_name("." * node.level + (node.module or ""), spec.parent)
+            for imported in (named, *(f"{named}.{name.name}" for name in node.names)):
+                _collect(imported, found)

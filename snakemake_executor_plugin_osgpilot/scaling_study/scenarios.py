@@ -9,21 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    UNBOUNDED_MB,
-    PilotType,
-    Policy,
-    Shape,
-)
-from snakemake_executor_plugin_osgpilot.simulator.model import (
-    Faults,
-    Outage,
-    Site,
-    Waits,
-    Workload,
-)
-from snakemake_executor_plugin_osgpilot.simulator.workloads import FAMILIES, made
+from ..errors import InputError
+from ..model.resources import UNBOUNDED_MB, PilotType, Policy, Shape
+from ..simulator.model import Faults, Outage, Site, Waits, Workload
+from ..simulator.workloads import FAMILIES, made
 
 WALLTIMES_S = tuple(60 * minutes for minutes in (30, 60, 120, 240, 480, 720, 1440))
 OFFERS = tuple(

@@ -5,24 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench, Ratio, Task
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES, Choice
-from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS, scenario
-from snakemake_executor_plugin_osgpilot.scaling_study.table import (
-    Row,
-    as_record,
-    as_run_record,
-    rows,
-    write_csv,
-)
-from snakemake_executor_plugin_osgpilot.scaling_study.tuning import (
-    FINALISTS,
-    TASTES,
-    Tuned,
-    candidates,
-    tune,
-)
+from ..errors import InputError
+from .compare import Bench, Ratio, Task
+from .html import html, markdown
+from .pareto_plot import svg
+from .policies.registry import OURS, RULES, Choice
+from .scenarios import SCENARIOS, scenario
+from .table import Row, as_record, as_run_record, rows, write_csv
+from .tuning import FINALISTS, TASTES, Tuned, candidates, tune
 
 
 class Study(NamedTuple):
@@ -118,9 +108,6 @@ def _choices(name: str, plan: Study, tuned: list[Tuned]) -> list[Choice]:
 
 def report(ratios: list[Ratio], listed: list[Row], folder: Path, command: str) -> None:
     """Write runs, table, picture and page. Raises `MissingPrerequisiteError` without matplotlib."""
-    from snakemake_executor_plugin_osgpilot.scaling_study.html import html, markdown
-    from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import svg
-
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as out:
         write_csv([as_run_record(ratio) for ratio in ratios], out)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.simulator.model import OtherJob
+from ..errors import InputError
+from ..simulator.model import OtherJob
 
 FIELDS = 18
 _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME = 1, 3, 4, 7, 8

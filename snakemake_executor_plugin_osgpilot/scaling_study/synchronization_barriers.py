@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import earliest_s
-from snakemake_executor_plugin_osgpilot.simulator.model import Workload
+from ..scaling.planner.bounds import earliest_s
+from ..simulator.model import Workload
 
 JOBS_MAX = 5_000
 """In larger workloads nothing is looked for: it takes memory by the square of the jobs."""

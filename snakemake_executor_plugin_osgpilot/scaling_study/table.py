@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple, TextIO
 
-from snakemake_executor_plugin_osgpilot.scaling_study.compare import Ratio
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, Choice
-from snakemake_executor_plugin_osgpilot.scaling_study.tuning import Tuned
+from .compare import Ratio
+from .policies.registry import OURS, Choice
+from .tuning import Tuned
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
-from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench, Measured, Task
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import RULES, Choice, grid
-from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import scenario
+from ..model.resources import JobClass
+from ..scaling.planner.feasibility import fits
+from .compare import Bench, Measured, Task
+from .policies.registry import RULES, Choice, grid
+from .scenarios import scenario
 
 TASTES: Mapping[str, float] = {"fast": 0.1, "balanced": 0.5, "thrifty": 0.9}
 """Each peer is tuned three times, for the least makespan^(1-e) · charged^e with these e: what

@@ -9,20 +9,24 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
-from snakemake_executor_plugin_osgpilot.report.lead_times import leads
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import unfit
-from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import LIMITS, NORMAL, Scenario
-from snakemake_executor_plugin_osgpilot.scaling_study.swf import read, scaled
-from snakemake_executor_plugin_osgpilot.simulator.calibrated_site import site_like
-from snakemake_executor_plugin_osgpilot.simulator.jobs import class_of
-from snakemake_executor_plugin_osgpilot.simulator.model import BOOT, Site, Spread, Workload
-from snakemake_executor_plugin_osgpilot.simulator.workloads import Ended, recorded
+from ..errors import InputError
+from ..model.resources import PilotType, Policy, Shape
+from ..monitoring.history_file import HISTORY
+from ..preview.dag_reader import drawn
+from ..preview.synthetic_workload import on_pilots
+from ..report.lead_times import leads
+from ..report.locate import Watched, find
+from ..scaling.planner.feasibility import unfit
+from ..simulator.calibrated_site import site_like
+from ..simulator.jobs import class_of
+from ..simulator.model import BOOT, Site, Spread, Workload
+from ..simulator.workloads import Ended, recorded
+from .scenarios import LIMITS, NORMAL, Scenario
+from .swf import read, scaled
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.report.entities import Job
-    from snakemake_executor_plugin_osgpilot.report.replay import Story
+    from ..report.entities import Job
+    from ..report.replay import Story
 
 LINKS_MAX = 5_000_000
 """More links between jobs than memory is meant for."""
@@ -41,9 +45,6 @@ class Same:
 
 def of_snakefile(path: Path) -> Scenario:
     """Return the workflow in a Snakefile, at the usual site. Raises `InputError`."""
-    from snakemake_executor_plugin_osgpilot.preview.dag_reader import drawn
-    from snakemake_executor_plugin_osgpilot.preview.synthetic_workload import on_pilots
-
     tasks, parents = drawn(str(path), LIMITS)
     drawing = on_pilots(tasks, parents, LINKS_MAX)
     if drawing is None:
@@ -57,9 +58,6 @@ def of_run(folder: Path) -> Scenario:
 
     Raises `InputError` if there is no run, or nothing to be learned from it.
     """
-    from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
-    from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
-
     try:
         own = folder if (folder / HISTORY).exists() else find(folder)
     except InputError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.simulator.model import Charged
+from .model import Charged
 
 
 class CoreHourAccount:

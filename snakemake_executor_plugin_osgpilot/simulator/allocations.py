@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.model import Waits
-from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck, median_wait_s
+from ..model.resources import PilotType, Shape
+from ..pilots.state.lifecycle import Row, Seen
+from .clock import MS, Clock
+from .model import Waits
+from .random_streams import Luck, median_wait_s
 
 
 class Allocation:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType
-from snakemake_executor_plugin_osgpilot.simulator.model import Site, Spread, Waits
+from ..model.resources import PilotType
+from .model import Site, Spread, Waits
 
 ROUND_MIN_S = 1.0
 """A negotiator that has rounds more often than that costs a simulation time and nobody has one."""

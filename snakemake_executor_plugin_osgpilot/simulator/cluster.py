@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.simulator.allocations import Allocation
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.model import OtherJob, Site
+from ..model.resources import PilotType, Shape
+from ..pilots.state.lifecycle import Seen
+from .allocations import Allocation
+from .clock import MS, Clock
+from .model import OtherJob, Site
 
 DEPTH = 500
 """So many jobs are looked at for backfill (slurm.conf, bf_max_job_test)."""

@@ -6,9 +6,9 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import prior_s
-from snakemake_executor_plugin_osgpilot.simulator.model import CSR
+from ..model.resources import JobClass
+from ..scaling.planner.critical_path import prior_s
+from .model import CSR
 
 
 class Chains:

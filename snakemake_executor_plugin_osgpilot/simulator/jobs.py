@@ -7,11 +7,11 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import islice
 
-from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, JobClass
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS
-from snakemake_executor_plugin_osgpilot.simulator.critical_path import Chains
-from snakemake_executor_plugin_osgpilot.simulator.dependents import Followers
-from snakemake_executor_plugin_osgpilot.simulator.model import Step, Workload
+from ..model.resources import MEMORY_QUANTUM_MB, JobClass
+from .clock import MS
+from .critical_path import Chains
+from .dependents import Followers
+from .model import Step, Workload
 
 
 class Line:

@@ -11,19 +11,15 @@ from dataclasses import replace
 from time import process_time
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
-from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, PilotType, Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot, ages_s
-from snakemake_executor_plugin_osgpilot.pilots.state.inventory import UNREGISTERED, PilotInventory
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
-    PilotObservations,
-    Row,
-    StateChange,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates, learned
-from snakemake_executor_plugin_osgpilot.simulator.model import Planner
-from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
+from ..model.intervals import ASK_POOL_EVERY_S
+from ..model.plan import Cancel, Drain, Launch, Plan
+from ..model.resources import Pilot, PilotState, PilotType, Policy
+from ..model.snapshot import Snapshot, ages_s
+from ..pilots.state.inventory import UNREGISTERED, PilotInventory
+from ..pilots.state.lifecycle import PilotObservations, Row, StateChange
+from ..scaling.planner.estimates import Estimates, learned
+from .model import Planner
+from .observer import Observer
 
 HINTS_MAX = 8
 """Slurm is asked for its expectation for so many offers, as in a real run."""

@@ -7,15 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    END_MARGIN_S,
-    PilotType,
-    Policy,
-    Shape,
-)
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from ..model.plan import Plan
+from ..model.resources import END_MARGIN_S, PilotType, Policy, Shape
+from ..model.snapshot import Snapshot
+from ..scaling.planner.estimates import Estimates
 
 Planner = Callable[[Snapshot, Estimates, Policy], Plan]
 """The signature of `scaling.planner.planner.plan`: the input of every scaling policy."""

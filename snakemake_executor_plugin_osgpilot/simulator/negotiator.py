@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool, SimulatedPilot
+from ..model import memory_balance as balance
+from ..model.resources import Shape
+from .clock import MS, Clock
+from .jobs import Jobs
+from .pilots import PilotPool, SimulatedPilot
 
 
 class Negotiator:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.snapshot import Running
-from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import SAMPLES_MAX, Estimates
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS
-from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool
+from ..model.resources import JobClass
+from ..model.snapshot import Running
+from ..model.upcoming import UpcomingWork
+from ..scaling.planner.estimates import SAMPLES_MAX, Estimates
+from .clock import MS
+from .jobs import Jobs
+from .pilots import PilotPool
 
 
 class Observer:

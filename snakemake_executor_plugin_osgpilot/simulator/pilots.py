@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.simulator.accounting import CoreHourAccount
-from snakemake_executor_plugin_osgpilot.simulator.allocations import Allocation
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.model import Site
-from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
+from ..model.resources import Shape
+from ..pilots.state.lifecycle import Seen
+from .accounting import CoreHourAccount
+from .allocations import Allocation
+from .clock import MS, Clock
+from .jobs import Jobs
+from .model import Site
+from .random_streams import Luck
 
 CLAIM_MS = 1200 * MS
 """After this time a slot takes no next job by itself (HTCondor manual, CLAIM_WORKLIFE)."""

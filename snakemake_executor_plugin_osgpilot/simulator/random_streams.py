@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from random import Random
 
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS
-from snakemake_executor_plugin_osgpilot.simulator.model import Faults, Site, Spread, Waits
+from .clock import MS
+from .model import Faults, Site, Spread, Waits
 
 
 class Luck:

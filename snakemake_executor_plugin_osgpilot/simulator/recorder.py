@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS
-from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.model import Charged, Life, Moment, Outcome
-from snakemake_executor_plugin_osgpilot.simulator.pilots import PilotPool, SimulatedPilot
+from ..model.resources import Pilot, PilotState
+from ..pilots.state.lifecycle import Seen
+from .clock import MS
+from .jobs import Jobs
+from .model import Charged, Life, Moment, Outcome
+from .pilots import PilotPool, SimulatedPilot
 
 SERIES_MAX = 2000
 """With so many moments, every second one is dropped."""

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotType
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.simulator.allocations import (
-    Allocation,
-    Lottery,
-    Slurm,
-    node_name,
-)
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.cluster import Cluster
-from snakemake_executor_plugin_osgpilot.simulator.model import Site
-from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, PilotPool, SimulatedPilot
-from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
+from ..model.resources import Pilot, PilotType
+from ..pilots.state.lifecycle import Row, Seen
+from .allocations import Allocation, Lottery, Slurm, node_name
+from .clock import MS, Clock
+from .cluster import Cluster
+from .model import Site
+from .pilots import LEAVE_MS, PilotPool, SimulatedPilot
+from .random_streams import Luck
 
 
 class SlurmFacade:

@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.simulator.model import CSR, Step, Workload
+from ..model.resources import Shape
+from .model import CSR, Step, Workload
 
 MINUTE_S = 60.0
 ONE_CORE = Shape(1, 2000)

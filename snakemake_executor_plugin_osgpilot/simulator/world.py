@@ -9,26 +9,23 @@ from dataclasses import replace
 
 import simpy
 
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
-from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import LOST_AFTER_S
-from snakemake_executor_plugin_osgpilot.model.intervals import poll_delay_s
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Policy
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import largest
-from snakemake_executor_plugin_osgpilot.simulator.clock import MS, Clock
-from snakemake_executor_plugin_osgpilot.simulator.jobs import Jobs
-from snakemake_executor_plugin_osgpilot.simulator.manager import Manager
-from snakemake_executor_plugin_osgpilot.simulator.model import Outcome, Planner, Site, Workload
-from snakemake_executor_plugin_osgpilot.simulator.negotiator import (
-    Negotiator,
-    WeighingNegotiator,
-)
-from snakemake_executor_plugin_osgpilot.simulator.observer import Observer
-from snakemake_executor_plugin_osgpilot.simulator.pilots import LEAVE_MS, PilotPool, SimulatedPilot
-from snakemake_executor_plugin_osgpilot.simulator.random_streams import Luck
-from snakemake_executor_plugin_osgpilot.simulator.recorder import Series, outcome
-from snakemake_executor_plugin_osgpilot.simulator.slurm_facade import SlurmFacade
+from ..jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
+from ..jobs.state.lost_pilots import LOST_AFTER_S
+from ..model.intervals import poll_delay_s
+from ..model.plan import Plan
+from ..model.resources import Policy
+from ..pilots.state.lifecycle import Seen
+from ..scaling.planner.feasibility import largest
+from .clock import MS, Clock
+from .jobs import Jobs
+from .manager import Manager
+from .model import Outcome, Planner, Site, Workload
+from .negotiator import Negotiator, WeighingNegotiator
+from .observer import Observer
+from .pilots import LEAVE_MS, PilotPool, SimulatedPilot
+from .random_streams import Luck
+from .recorder import Series, outcome
+from .slurm_facade import SlurmFacade
 
 STUCK_MS = 7200 * MS
 """A run is given up when so long no job ran, no pilot was under way and no job was to arrive. A

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row
-from snakemake_executor_plugin_osgpilot.slurm import commands, parse
-from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure
-from snakemake_executor_plugin_osgpilot.slurm.host import Host
-from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer
+from ..config.site import SlurmOptions
+from ..pilots.batch_system import Allocation
+from ..pilots.state.lifecycle import Row
+from . import commands, parse
+from .error_messages import failure
+from .host import Host
+from .remote_script import Answer
 
 LOG_TAIL = 400
 

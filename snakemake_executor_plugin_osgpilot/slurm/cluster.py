@@ -7,18 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.config.site import Site
-from snakemake_executor_plugin_osgpilot.errors import (
-    InputError,
-    MissingPrerequisiteError,
-    OsgpilotError,
-)
-from snakemake_executor_plugin_osgpilot.journal.run_folder import LEASE, RunFolder
-from snakemake_executor_plugin_osgpilot.pilots.parameters import SCRIPT, script
-from snakemake_executor_plugin_osgpilot.slurm.client import SlurmClient
-from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
-from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+from ..common import private_files as private
+from ..config.site import Site
+from ..errors import InputError, MissingPrerequisiteError, OsgpilotError
+from ..journal.run_folder import LEASE, RunFolder
+from ..pilots.parameters import SCRIPT, script
+from .client import SlurmClient
+from .host import Here, Host
+from .ssh import SshConnection
 
 FOLDER = "~/.local/state/osgpilot"
 LOGS = "pilots.log"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
-from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
+from ..config.site import SlurmOptions
+from ..pilots.batch_system import Allocation
 
 LOG = "slurm.log"
 """The log of a pilot, in its folder."""

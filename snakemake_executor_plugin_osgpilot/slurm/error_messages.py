@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from snakemake_executor_plugin_osgpilot.errors import (
-    OsgpilotError,
-    OutcomeUnknownError,
-    RejectedError,
-    TryLaterError,
-)
+from ..errors import OsgpilotError, OutcomeUnknownError, RejectedError, TryLaterError
 
 SBATCH = "sbatch"
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from snakemake_executor_plugin_osgpilot.common.subprocesses import Interrupt, run
-from snakemake_executor_plugin_osgpilot.errors import AbandonedError
-from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer, answer, script
+from ..common.subprocesses import Interrupt, run
+from ..errors import AbandonedError
+from .remote_script import Answer, answer, script
 
 TIMEOUT_S = 60
 SPARE_S = 10.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snakemake_executor_plugin_osgpilot.config import slurm_facts as facts
-from snakemake_executor_plugin_osgpilot.config.slurm_facts import ClusterFacts
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.slurm.host import Host
+from ..config import slurm_facts as facts
+from ..config.slurm_facts import ClusterFacts
+from ..errors import OutcomeUnknownError
+from .host import Host
 
 SCONTROL = ("scontrol", "--all", "--oneliner", "show")
 """Hidden partitions are included: pilots may use one."""

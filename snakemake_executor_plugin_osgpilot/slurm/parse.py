@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.journal.location import run_of
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.slurm.commands import FIELDS
+from ..errors import OutcomeUnknownError
+from ..journal.location import run_of
+from ..pilots.state.lifecycle import Row, Seen
+from .commands import FIELDS
 
 _QUEUED = "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT"
 _RUNNING = "RUNNING SUSPENDED STOPPED RESIZING SIGNALING"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
+from ..errors import OutcomeUnknownError
 
 UNWRITTEN, LATE = "unwritten", "late"
 

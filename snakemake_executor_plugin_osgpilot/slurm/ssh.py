@@ -14,18 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.subprocesses import (
-    converse,
-    detach,
-    has_terminal,
-    run,
-)
-from snakemake_executor_plugin_osgpilot.errors import (
-    MissingPrerequisiteError,
-    NotSentError,
-    OsgpilotError,
-    OutcomeUnknownError,
-)
+from ..common.subprocesses import converse, detach, has_terminal, run
+from ..errors import MissingPrerequisiteError, NotSentError, OsgpilotError, OutcomeUnknownError
 
 LIFE_S = 3600
 """Idle time after which a master ends if it is not closed. A run uses it every 20 s."""

@@ -16,11 +16,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
 
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import OUTPUT_FOLDER
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.staging import latency_wait as late
-from snakemake_executor_plugin_osgpilot.staging.payload import Payload, lies_in, tops
-from snakemake_executor_plugin_osgpilot.staging.returned_files import (
+from ..htcondor.submit_description import OUTPUT_FOLDER
+from ..jobs.state.job import Job, JobState
+from . import latency_wait as late
+from .payload import Payload, lies_in, tops
+from .returned_files import (
     TAKEN,
     IncompleteOutputError,
     JobFailedError,
@@ -29,8 +29,8 @@ from snakemake_executor_plugin_osgpilot.staging.returned_files import (
     kind,
     take,
 )
-from snakemake_executor_plugin_osgpilot.staging.symlinks import Links, is_fit
-from snakemake_executor_plugin_osgpilot.staging.usage import command_ended
+from .symlinks import Links, is_fit
+from .usage import command_ended
 
 KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 """Exit statuses of commands that ended with their pilot: Slurm sends SIGTERM, later SIGKILL."""

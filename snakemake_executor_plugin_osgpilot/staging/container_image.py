@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import image_name
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import is_below
+from ..errors import InputError
+from ..htcondor.submit_description import image_name
+from .transfer_policy import is_below
 
 _FETCHED_BY_NAME = ("docker://", "oras://")
 _FETCHED_AS_FILE = ("osdf://", "pelican://", "stash://", "https://", "http://", "s3://")

@@ -8,10 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import with_shell_affixes
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import rewriter_of
-from snakemake_executor_plugin_osgpilot.staging.payload import (
+from snakemake.shell import shell
+from snakemake.utils import format as formatted
+
+from ..common.snakemake_compat import with_shell_affixes
+from ..errors import InputError
+from .path_rewriting import rewriter_of
+from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
     Payload,
@@ -22,12 +25,8 @@ from snakemake_executor_plugin_osgpilot.staging.payload import (
     needed_from_outside,
     stays_within,
 )
-from snakemake_executor_plugin_osgpilot.staging.scripts import runs_alone, script_lines
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
-    TransferMethod,
-    TransferPolicy,
-    ordered,
-)
+from .scripts import runs_alone, script_lines
+from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -178,8 +177,6 @@ def _command(job: Any, resources: Any) -> str:
     Names are those of the Snakefile with the rule, which in a module are not the workflow's.
     Raises `InputError` for an unknown name.
     """
-    from snakemake.utils import format as formatted
-
     theirs = {name: value for name, value in job.rule.module_globals.items() if name not in _TAKEN}
     own = {name: getattr(job, name) for name in _OF_A_JOB}
     try:
@@ -230,8 +227,6 @@ def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
 
 
 def _shell(job: Any) -> str:
-    from snakemake.shell import shell
-
     # its path on the execution point may differ
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
 

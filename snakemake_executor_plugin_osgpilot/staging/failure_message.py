@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.common.redact import Redactor
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import JOB_OUTPUT
-from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import history
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, place
-from snakemake_executor_plugin_osgpilot.staging.returned_files import open_plain
+from ..common.redact import Redactor
+from ..errors import OsgpilotError
+from ..htcondor.submit_description import JOB_OUTPUT
+from ..jobs.state.hold_policy import history
+from ..jobs.state.job import Job, place
+from .returned_files import open_plain
 
 TAIL_LINES = 20
 TAIL_BYTES = 16 * 1024

@@ -24,16 +24,12 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import INPUT_FOLDER, JOB_FILE
-from snakemake_executor_plugin_osgpilot.staging.payload import Payload, tops
-from snakemake_executor_plugin_osgpilot.staging.symlinks import leads_nowhere, stays_a_link
-from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
-    SOURCES,
-    WITH_SNAKEFILES,
-    WITHOUT_SNAKEFILES,
-)
+from ..common import private_files as private
+from ..errors import InputError
+from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
+from .payload import Payload, tops
+from .symlinks import leads_nowhere, stays_a_link
+from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES
 
 PACKED_MAX_BYTES = 64 * 1024
 """Maximum total size of inputs and sources that are packed into the job's file: the access point's

@@ -6,9 +6,9 @@ import os
 from hashlib import blake2b
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.printable import storable
-from snakemake_executor_plugin_osgpilot.staging.payload import members
-from snakemake_executor_plugin_osgpilot.staging.preparer import Prepared
+from ..common.printable import storable
+from .payload import members
+from .preparer import Prepared
 
 LENGTH_MAX = 200
 """Longer labels and names are cut."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+    from ..jobs.state.job import Job
 
 LOOK_EVERY_S = 1.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy, is_below
+from .payload import HERE
+from .transfer_policy import TransferPolicy, is_below
 
 _MORE = r"(?:/[^\s'\"`;|&<>()$\\:,]*)?"
 """The rest of a path after a folder; a path with other characters is not rewritten as a file."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake.common.tbdstring import TBDString
+
+from ..errors import InputError
 
 HERE = "/@osgpilot-here@"
 """Placeholder in scripts for the folder in which the job runs, which is known only there."""
@@ -135,6 +137,4 @@ def exports(environment: Mapping[str, str]) -> str:
 
 def unknown(value: object) -> bool:
     """Return True if a resource depends on the results of other jobs."""
-    from snakemake.common.tbdstring import TBDString
-
     return isinstance(value, TBDString)

@@ -12,32 +12,21 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.config import snakefile_globs as globbed
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
-from snakemake_executor_plugin_osgpilot.runtime_image.probe import lacks
-from snakemake_executor_plugin_osgpilot.staging import direct
-from snakemake_executor_plugin_osgpilot.staging import via_snakemake as snakemake
-from snakemake_executor_plugin_osgpilot.staging.container_image import Image, Images
-from snakemake_executor_plugin_osgpilot.staging.job_archive import JobArchive, pack
-from snakemake_executor_plugin_osgpilot.staging.payload import (
-    Payload,
-    check_places,
-    label,
-    members,
-    needed_from_outside,
-)
-from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
-from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
-    IMAGE,
-    KINDS,
-    PAYLOAD,
-    RUNTIME_IMAGE,
-)
-from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles, Lines
-from snakemake_executor_plugin_osgpilot.staging.scripts import needs_r
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy, is_below
-from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
+from ..config import snakefile_globs as globbed
+from ..errors import InputError
+from ..model.resources import JobClass, Request
+from ..runtime_image.probe import lacks
+from . import direct
+from . import via_snakemake as snakemake
+from .container_image import Image, Images
+from .job_archive import JobArchive, pack
+from .payload import Payload, check_places, label, members, needed_from_outside
+from .resource_request import Requests
+from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
+from .s3_keys import KeyFiles, Lines
+from .scripts import needs_r
+from .transfer_policy import TransferPolicy, is_below
+from .workflow_sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
     bundle_sources,

@@ -7,38 +7,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import is_default_expression
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import (
-    ATTRIBUTE,
-    COMMAND,
-    attribute,
-    submit_command,
-)
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
+from ..common.snakemake_compat import is_default_expression
+from ..errors import InputError
+from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND, attribute, submit_command
+from ..htcondor.submit_description import (
     CATEGORY_HOURS,
     claimed_memory_mb,
     duration_category,
     needed_life_s,
     require_gpus,
 )
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    JobClass,
-    PilotType,
-    Policy,
-    Request,
-    Shape,
-)
-from snakemake_executor_plugin_osgpilot.staging.container_image import Image
-from snakemake_executor_plugin_osgpilot.staging.payload import label, members, unknown
-from snakemake_executor_plugin_osgpilot.staging.rule_resources import (
-    DEFAULTS_MB,
-    PARTITION,
-    PILOT_CORES,
-    check_names,
-    meant,
-)
-from snakemake_executor_plugin_osgpilot.staging.s3_keys import Lines
+from ..model.resources import JobClass, PilotType, Policy, Request, Shape
+from .container_image import Image
+from .payload import label, members, unknown
+from .rule_resources import DEFAULTS_MB, PARTITION, PILOT_CORES, check_names, meant
+from .s3_keys import Lines
 
 
 @dataclass

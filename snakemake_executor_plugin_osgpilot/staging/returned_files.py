@@ -16,9 +16,9 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
-from snakemake_executor_plugin_osgpilot.common.printable import one_line
-from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import OUTPUT_FOLDER
+from ..common.printable import one_line
+from ..errors import OsgpilotError
+from ..htcondor.submit_description import OUTPUT_FOLDER
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended pairs of what there is and its path, then `end`, or `failed`

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
-from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
+from ..errors import InputError
+from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
+from ..model.identity import PilotSharing
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """Defaults if a rule sets nothing; the same as the OSPool's."""

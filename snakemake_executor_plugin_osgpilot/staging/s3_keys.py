@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
+from ..common import private_files as private
 
 SCHEME = "s3://"
 

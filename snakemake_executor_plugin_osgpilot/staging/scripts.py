@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import rendered_script
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+from snakemake.script import BashScript, RScript, get_source
+from snakemake.sourcecache import LocalSourceFile
+
+from ..common.snakemake_compat import rendered_script
+from ..errors import InputError
+from .payload import HERE
 
 _FOLDER = ".snakemake/scripts"
 """The folder that Snakemake uses, too; programs see the path (snakemake.script)."""
@@ -42,9 +45,6 @@ def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _script(job: Any, resources: Mapping[str, Any]) -> Any:
-    from snakemake.script import BashScript, RScript, get_source
-    from snakemake.sourcecache import LocalSourceFile
-
     rule = job.rule
     workflow = rule.workflow
     path, source, language, is_local, cached = get_source(

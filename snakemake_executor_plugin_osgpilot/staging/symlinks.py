@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE, lies_in
-from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailedError, kind
+from .payload import HERE, lies_in
+from .returned_files import JobFailedError, kind
 
 TIMESTAMP = ".snakemake_timestamp"
 """Snakemake writes a file of that name in output folders, through a link if it is one."""

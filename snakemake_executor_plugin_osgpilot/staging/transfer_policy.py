@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.config.run_options import shared_prefixes
-from snakemake_executor_plugin_osgpilot.config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import PLAIN_URL
-from snakemake_executor_plugin_osgpilot.staging import s3_keys as s3
+from ..config.run_options import shared_prefixes
+from ..config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
+from ..errors import InputError
+from ..htcondor.submit_description import PLAIN_URL
+from . import s3_keys as s3
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.staging.payload import flagged, members
+from .payload import flagged, members
 
 
 def keep(job: Any, persistence: Any) -> str:

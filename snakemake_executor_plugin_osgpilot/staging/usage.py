@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import CommandUsage
-from snakemake_executor_plugin_osgpilot.staging.returned_files import came, read_small
+from ..jobs.state.events import CommandUsage
+from .returned_files import came, read_small
 
 TIMES = ".osgpilot-times"
 """In the output folder: the output of bash's `times`, then the times when the commands began and

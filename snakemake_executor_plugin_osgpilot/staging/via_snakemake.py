@@ -19,7 +19,7 @@ from snakemake_interface_executor_plugins.utils import (
     join_cli_args,
 )
 
-from snakemake_executor_plugin_osgpilot.staging.payload import (
+from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
     Payload,
@@ -29,11 +29,7 @@ from snakemake_executor_plugin_osgpilot.staging.payload import (
     needed_from_outside,
     stays_within,
 )
-from snakemake_executor_plugin_osgpilot.staging.transfer_policy import (
-    TransferMethod,
-    TransferPolicy,
-    ordered,
-)
+from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 
 def build(

@@ -10,8 +10,12 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.common import private_files as private
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+from snakemake.sourcecache import LocalSourceFile
+from snakemake.wrapper import get_path
+from snakemake_interface_common.exceptions import WorkflowError
+
+from ..common import private_files as private
+from .payload import HERE
 
 SOURCES = "osgpilot-sources.tar"
 """Name of the archive where the job runs."""
@@ -33,8 +37,6 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     Snakemake's own list includes everything that git tracks; without git (or in a folder that git
     rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
     """
-    from snakemake_interface_common.exceptions import WorkflowError
-
     try:
         sources = {str(path) for path in workflow.dag.get_sources()}
     except (OSError, WorkflowError):
@@ -61,8 +63,6 @@ def elsewhere(workflow: Any) -> list[str]:
 
 
 def _snakefiles(workflow: Any) -> Iterable[str]:
-    from snakemake.sourcecache import LocalSourceFile
-
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
         if not located or isinstance(snakefile, LocalSourceFile):
@@ -109,9 +109,6 @@ def _is_small(path: Path) -> bool:
 
 def _wrappers(workflow: Any) -> Iterable[str]:
     """Yield the files of wrappers in folders of this machine."""
-    from snakemake.sourcecache import LocalSourceFile
-    from snakemake.wrapper import get_path
-
     prefix = workflow.workflow_settings.wrapper_prefix
     for rule in workflow.rules:
         place = get_path(rule.wrapper, prefix) if rule.wrapper else None
@@ -126,8 +123,6 @@ def _environments(workflow: Any) -> Iterable[str]:
 
     Snakemake lists only the environments, and only with git.
     """
-    from snakemake.sourcecache import LocalSourceFile
-
     if "conda" not in {str(method) for method in workflow.deployment_settings.deployment_method}:
         return
     jobs = (job for job in workflow.dag.jobs if job.rule.conda_env)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import log
 
-from snakemake_executor_plugin_osgpilot.jobs.state.table import PilotOutcomes
+from .table import PilotOutcomes
 
 BAD_SHARE = 0.5
 """Share of jobs that fail at once on a bad node. A node that fails fewer costs little more than the

@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, FailedAttempt, Job
-from snakemake_executor_plugin_osgpilot.model.resources import MEMORY_QUANTUM_MB, Shape
+from ...model.resources import MEMORY_QUANTUM_MB, Shape
+from .events import Event, EventKind
+from .job import NODE_AT_FAULT, FailedAttempt, Job
 
 FAILED_ATTEMPTS_MAX = 10
 """Failed attempts after which a job fails. The OSPool stops serving a user who has more than

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from snakemake_executor_plugin_osgpilot.jobs.state.events import NO_USAGE, Event, EventKind, Usage
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from ...model.resources import JobClass, Request, Shape
+from .events import NO_USAGE, Event, EventKind, Usage
 
 
 class JobState(Enum):

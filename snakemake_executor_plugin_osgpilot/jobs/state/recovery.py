@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
+from ...model.resources import JobClass, Request
+from .avoidance import Place
+from .events import Event, EventKind
+from .job import Job, JobState
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
-from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from ...model.resources import Shape
+from .job import Job, JobState
+from .table import JobTable
 
 
 class ReleaseSchedule:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Leftover
-from snakemake_executor_plugin_osgpilot.jobs.state.tracker import JobTracker
+from .avoidance import Place
+from .events import Event, EventKind
+from .recovery import Leftover
+from .tracker import JobTracker
 
 
 def restore(tracker: JobTracker, left: Leftover, events: Iterable[tuple[str, Event]]) -> None:

@@ -11,16 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    END_MARGIN_S,
-    JobClass,
-    PilotState,
-    Shape,
-    lacks,
-    may_run_on,
-)
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
+from ...model.resources import END_MARGIN_S, JobClass, PilotState, Shape, lacks, may_run_on
+from ...model.snapshot import Snapshot
+from .job import Job, JobState
 
 STUCK_AFTER_S = 180.0
 """A job that did not start although there was room for this time has been passed over in several

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
-from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, Request
+from ...model.resources import UNBOUNDED, Request
+from .job import JobState
+from .table import JobTable
 
 QUEUED_MAX = 10_000
 """Jobs that one user may have in the queue of an access point of the OSPool (OSPool documentation,

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import PLACES_MAX, Place
-from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job, JobState
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Past
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
+from ...model.resources import JobClass, Request
+from .avoidance import PLACES_MAX, Place
+from .job import NODE_AT_FAULT, Job, JobState
+from .recovery import Past
 
 QUEUED = (JobState.WAITING, JobState.RUNNING, JobState.HELD)
 """The states of a job that is in the access point's queue."""

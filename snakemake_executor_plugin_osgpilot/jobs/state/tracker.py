@@ -8,21 +8,21 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 
-from snakemake_executor_plugin_osgpilot.jobs.state import hold_policy
-from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
-from snakemake_executor_plugin_osgpilot.jobs.state.black_holes import black_holes
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
-from snakemake_executor_plugin_osgpilot.jobs.state.lost_pilots import CutOff, LostPilots
-from snakemake_executor_plugin_osgpilot.jobs.state.pilot_failures import PilotStartFailures
-from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Past
-from snakemake_executor_plugin_osgpilot.jobs.state.release_schedule import ReleaseSchedule
-from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import StartFailureLimiter
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import SubmitQueue
-from snakemake_executor_plugin_osgpilot.jobs.state.table import QUEUED, JobTable, RuleSums
-from snakemake_executor_plugin_osgpilot.jobs.state.view import View
-from snakemake_executor_plugin_osgpilot.model import memory_balance as balance
-from snakemake_executor_plugin_osgpilot.model.resources import UNBOUNDED, JobClass, Request, Shape
+from ...model import memory_balance as balance
+from ...model.resources import UNBOUNDED, JobClass, Request, Shape
+from . import hold_policy
+from .avoidance import Place, kept_off
+from .black_holes import black_holes
+from .events import Event, EventKind
+from .job import Job, JobState, apply_event
+from .lost_pilots import CutOff, LostPilots
+from .pilot_failures import PilotStartFailures
+from .recovery import Past
+from .release_schedule import ReleaseSchedule
+from .start_failures import StartFailureLimiter
+from .submission import SubmitQueue
+from .table import QUEUED, JobTable, RuleSums
+from .view import View
 
 
 class JobTracker:

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
-from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.model.snapshot import Running
-from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
+from ...model.resources import JobClass
+from ...model.snapshot import Running
+from ...model.upcoming import UpcomingWork
+from .job import Job
+from .table import RuleSums
 
 
 @dataclass(frozen=True)

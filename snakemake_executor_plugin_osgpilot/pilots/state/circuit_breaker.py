@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
+from ...model.snapshot import Gate
 
 FAILURES_MAX = 4
 """Consecutive failures that open a breaker. If one node in five is faulty, four failures happen by

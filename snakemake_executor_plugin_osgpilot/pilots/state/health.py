@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from snakemake_executor_plugin_osgpilot.model.intervals import LOOK_EVERY_S
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
+from ...model.intervals import LOOK_EVERY_S
+from ...model.resources import Pilot, PilotState
+from ...model.snapshot import Gate
+from .circuit_breaker import (
     BAD_NODES_MAX,
     CLOSED,
     EXCUSED,

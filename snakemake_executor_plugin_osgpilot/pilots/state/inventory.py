@@ -7,17 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
-from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import Risk
-from snakemake_executor_plugin_osgpilot.pilots.state.health import Health
-from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import (
-    PilotObservations,
-    Row,
-    StateChange,
-    advance,
-    registered,
-)
+from ...model.resources import Pilot, PilotState
+from ...model.snapshot import Gate
+from .circuit_breaker import Risk
+from .health import Health
+from .lifecycle import PilotObservations, Row, StateChange, advance, registered
 
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""

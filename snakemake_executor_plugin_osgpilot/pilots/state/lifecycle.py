@@ -16,8 +16,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
-from snakemake_executor_plugin_osgpilot.model.intervals import ASK_POOL_EVERY_S
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState
+from ...model.intervals import ASK_POOL_EVERY_S
+from ...model.resources import Pilot, PilotState
 
 ABSENT_LOOKS_TO_BELIEVE = 3
 """Answered queries without a row until an allocation counts as ended: an answer may be partial."""

@@ -6,21 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.model.plan import Forecast, Infeasible
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin, fill
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import chain_s
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits, unfit
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import commitment
-from snakemake_executor_plugin_osgpilot.scaling.planner.placement import Demand, place, unserved
-from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply, supply
-from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import (
-    WorkPhase,
-    cores_for_all,
-    cores_worth_having,
-)
+from ...model.plan import Forecast, Infeasible
+from ...model.resources import JobClass, Policy
+from ...model.snapshot import Commitment, Snapshot
+from .bin_packing import Bin, fill
+from .critical_path import chain_s
+from .estimates import Estimates
+from .feasibility import fits, unfit
+from .limits import commitment
+from .placement import Demand, place, unserved
+from .supply import Supply, supply
+from .target_size import WorkPhase, cores_for_all, cores_worth_having
 
 
 @dataclass(frozen=True)

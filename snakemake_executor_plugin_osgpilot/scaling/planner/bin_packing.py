@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Shape
+from ...model.resources import JobClass, PilotType, Shape
 
 
 class Bin(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Policy
+from ...model.resources import JobClass, Policy
 
 LEAST_SHARE = 0.05
 """Minimum runtime of a job of a rule never seen, as a share of the declared limit."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from ...model.resources import JobClass
+from .estimates import Estimates
 
 Node = TypeVar("Node", bound=Hashable)
 

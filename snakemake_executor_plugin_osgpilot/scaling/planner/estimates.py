@@ -8,7 +8,7 @@ from functools import lru_cache
 from statistics import median
 from typing import TypeVar
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Pilot, PilotState
+from ...model.resources import JobClass, Pilot, PilotState
 
 SAMPLES_MAX = 51
 """Only the newest samples count, so that the estimate follows a changing queue or workflow."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration, rough
-from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
-from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import longest_path
+from ...common.durations import duration, rough
+from ...jobs.state.table import RuleSums
+from ...model.upcoming import UpcomingWork
+from .critical_path import longest_path
 
 EARLIER_WEIGHT = 3
 """Number of jobs of this run that count as much as all earlier runs: inputs may have changed."""

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from snakemake_executor_plugin_osgpilot.model.plan import Infeasible
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    JobClass,
-    PilotType,
-    Policy,
-    Shape,
-    lacks,
-    may_run_on,
-)
+from ...model.plan import Infeasible
+from ...model.resources import JobClass, PilotType, Policy, Shape, lacks, may_run_on
 
 
 def fits(job_class: JobClass, offer: PilotType, policy: Policy) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
-from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotType, Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate, Snapshot
+from ...model.plan import Launch, Plan, Refusal
+from ...model.resources import Pilot, PilotType, Policy
+from ...model.snapshot import Commitment, Gate, Snapshot
 
 
 def commitment(snapshot: Snapshot) -> Commitment:

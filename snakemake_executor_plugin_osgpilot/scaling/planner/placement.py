@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin, fill, largest_first
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.supply import Supply
+from ...model.resources import JobClass
+from .bin_packing import Bin, fill, largest_first
+from .estimates import Estimates
+from .supply import Supply
 
 Demand = Mapping[JobClass, int]
 

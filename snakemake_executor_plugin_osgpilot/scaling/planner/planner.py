@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.model.plan import Plan
-from snakemake_executor_plugin_osgpilot.model.resources import Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import stale
-from snakemake_executor_plugin_osgpilot.scaling.planner.scale_down import releases
-from snakemake_executor_plugin_osgpilot.scaling.planner.scale_up import launches
+from ...model.plan import Plan
+from ...model.resources import Policy
+from ...model.snapshot import Snapshot
+from .assessment import Assessment
+from .estimates import Estimates
+from .limits import stale
+from .scale_down import releases
+from .scale_up import launches
 
 
 def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, may_run_on
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
-from snakemake_executor_plugin_osgpilot.scaling.planner.supply import permanently_pending, usable_s
-from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import keep_idle_s
+from ...model.plan import Cancel, Drain
+from ...model.resources import Pilot, may_run_on
+from .assessment import Assessment
+from .supply import permanently_pending, usable_s
+from .target_size import keep_idle_s
 
 
 def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drain]]:

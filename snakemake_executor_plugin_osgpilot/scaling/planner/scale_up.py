@@ -6,21 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.model.plan import Launch, Refusal
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy
-from snakemake_executor_plugin_osgpilot.model.snapshot import Commitment, Gate
-from snakemake_executor_plugin_osgpilot.scaling.planner.assessment import Assessment
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import (
-    Bin,
-    largest_first,
-    open_pilots,
-)
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import admit, commitment, exhausted
-from snakemake_executor_plugin_osgpilot.scaling.planner.placement import hosted
-from snakemake_executor_plugin_osgpilot.scaling.planner.target_size import walltime_s
+from ...common.durations import duration
+from ...model.plan import Launch, Refusal
+from ...model.resources import JobClass, PilotType, Policy
+from ...model.snapshot import Commitment, Gate
+from .assessment import Assessment
+from .bin_packing import Bin, largest_first, open_pilots
+from .estimates import Estimates
+from .feasibility import fits
+from .limits import admit, commitment, exhausted
+from .placement import hosted
+from .target_size import walltime_s
 
 BLOCKED_TOLERANCE = 0.05
 """Larger pilots are preferred only if smaller ones would idle this much larger share of cores."""

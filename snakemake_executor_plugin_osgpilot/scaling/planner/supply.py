@@ -9,17 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    END_MARGIN_S,
-    JobClass,
-    Pilot,
-    PilotState,
-    Policy,
-    Shape,
-)
-from snakemake_executor_plugin_osgpilot.model.snapshot import Running, Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from ...model.resources import END_MARGIN_S, JobClass, Pilot, PilotState, Policy, Shape
+from ...model.snapshot import Running, Snapshot
+from .bin_packing import Bin
+from .estimates import Estimates
 
 _NEAREST_FIRST = {
     PilotState.READY: 0,

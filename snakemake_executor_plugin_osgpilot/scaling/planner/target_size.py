@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType
+from ...model.resources import PilotType
 
 WALLTIME_MIN_S = 1800.0
 """Minimum walltime, unless the site allows less: boots would dominate."""

@@ -11,20 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from snakemake_executor_plugin_osgpilot.model.plan import Action, Cancel, Drain, Plan
-from snakemake_executor_plugin_osgpilot.model.resources import (
-    UNBOUNDED,
-    JobClass,
-    Pilot,
-    PilotState,
-    PilotType,
-    Policy,
-)
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import Bin
-from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
-from snakemake_executor_plugin_osgpilot.scaling.planner.limits import admit, commitment
+from ...model.plan import Action, Cancel, Drain, Plan
+from ...model.resources import UNBOUNDED, JobClass, Pilot, PilotState, PilotType, Policy
+from ...model.snapshot import Snapshot
+from ...scaling.planner.bin_packing import Bin
+from ...scaling.planner.estimates import Estimates
+from ...scaling.planner.feasibility import fits
+from ...scaling.planner.limits import admit, commitment
 
 
 class Ask(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Look, Rule, Verdict
+from ...model.resources import Pilot
+from .base import Look, Rule, Verdict
 
 FACTORY_S = 30.0
 """The factory adds and removes drones so often (composite/factory.py:89-134)."""

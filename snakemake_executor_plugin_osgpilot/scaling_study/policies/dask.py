@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    Look,
-    Rule,
-    Verdict,
-    jobs_in,
-)
+from .base import Look, Rule, Verdict, jobs_in
 
 
 @dataclass

@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    Look,
-    Rule,
-    Verdict,
-    pilots_for,
-)
+from .base import Look, Rule, Verdict, pilots_for
 
 RUNNING_FRACTION = 1.15
 """Ratio of running pilots to those that jobs need (frontend template, `fraction_running`)."""

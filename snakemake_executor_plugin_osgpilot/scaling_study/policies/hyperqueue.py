@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotState
-from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
-from snakemake_executor_plugin_osgpilot.scaling.planner.bin_packing import fill, open_pilots
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Look, Rule, Verdict
+from ...model.resources import PilotState
+from ...model.snapshot import Snapshot
+from ...scaling.planner.bin_packing import fill, open_pilots
+from .base import Look, Rule, Verdict
 
 DELAYS_S = (0.0, 60.0, 900.0, 1800.0, 3600.0)
 """Waits after so many failures in a row (autoalloc/config.rs:34-52)."""

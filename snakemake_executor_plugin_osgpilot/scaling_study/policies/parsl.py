@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    Look,
-    Rule,
-    Verdict,
-    jobs_in,
-)
+from ...model.resources import Pilot
+from .base import Look, Rule, Verdict, jobs_in
 
 
 @dataclass

@@ -5,15 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType
-from snakemake_executor_plugin_osgpilot.scaling.planner.feasibility import fits
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    NOTHING,
-    Ask,
-    Look,
-    Rule,
-    Verdict,
-)
+from ...model.resources import JobClass, PilotType
+from ...scaling.planner.feasibility import fits
+from .base import NOTHING, Ask, Look, Rule, Verdict
 
 
 @dataclass

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy
-from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Rule
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.cobald import CobaldLinear
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.dask import DaskAdaptive
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.glideinwms import GlideinWMS
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.hyperqueue import HyperQueue
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.parsl import ParslHtex, ParslSimple
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.pyglidein import Pyglidein
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.static import Static
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.taskvine import TaskVineFactory
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.zslurm import Zslurm
-from snakemake_executor_plugin_osgpilot.simulator.model import Planner
+from ...errors import InputError
+from ...model.resources import PilotType, Policy
+from ...scaling.planner.planner import plan
+from ...simulator.model import Planner
+from .base import Rule
+from .cobald import CobaldLinear
+from .dask import DaskAdaptive
+from .glideinwms import GlideinWMS
+from .hyperqueue import HyperQueue
+from .parsl import ParslHtex, ParslSimple
+from .pyglidein import Pyglidein
+from .static import Static
+from .taskvine import TaskVineFactory
+from .zslurm import Zslurm
 
 OURS = "osgpilot"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import Look, Rule, Verdict
+from .base import Look, Rule, Verdict
 
 
 @dataclass

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    Look,
-    Rule,
-    Verdict,
-    jobs_in,
-    pilots_for,
-)
+from .base import Look, Rule, Verdict, jobs_in, pilots_for
 
 
 @dataclass

@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot
-from snakemake_executor_plugin_osgpilot.scaling_study.policies.base import (
-    Look,
-    Rule,
-    Verdict,
-    cores_in,
-)
+from ...model.resources import Pilot
+from .base import Look, Rule, Verdict, cores_in
 
 CONSOLIDATE_AFTER_S, CONSOLIDATE_EVERY_S, RUNS_AT_LEAST_S = 120.0, 180.0, 300.0
 """Hysteresis, pause and youth of an engine that is phased out (zslurm:122-137)."""

@@ -59,3 +59,8 @@ def test_the_ways_through_name_files_that_exist():
 
 def test_the_page_stays_short():
     assert len(PAGE.read_text().split()) <= WORDS_MAX
+
+
+def test_modules_of_the_package_import_each_other_relatively():
+    absolute = re.compile(r"^\s*(from|import) snakemake_executor_plugin_osgpilot\b", re.M)
+    assert not [path for path in PACKAGE.rglob("*.py") if absolute.search(path.read_text())]

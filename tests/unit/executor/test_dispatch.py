@@ -7,11 +7,9 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_common.exceptions import ApiError
 
-from snakemake_executor_plugin_osgpilot.config import site as load
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
 from snakemake_executor_plugin_osgpilot.executor import fallback
-from snakemake_executor_plugin_osgpilot.executor import ospool as executor
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
 
@@ -66,10 +64,10 @@ def opened(monkeypatch, tmp_path):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(executor, "OSPoolExecutor", Ospool)
+    monkeypatch.setattr(dispatch, "OSPoolExecutor", Ospool)
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
-    monkeypatch.setattr(load, "load", lambda path: SimpleNamespace(slurm=None, project=""))
+    monkeypatch.setattr(dispatch, "load", lambda path: SimpleNamespace(slurm=None, project=""))
     return made
 
 
