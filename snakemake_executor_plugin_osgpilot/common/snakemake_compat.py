@@ -8,11 +8,14 @@ module, and marks its own patches.
 
 from __future__ import annotations
 
+import ast
 import io
+import pickle
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -104,9 +107,30 @@ def log_file_disabled() -> Iterator[None]:
         cli.create_output_settings = original
 
 
-def rendered_script(script: Any, path: str) -> tuple[str, str]:
-    """Return the text that `script`, one of the classes of `snakemake.script`, writes to `path`,
-    and the command that it starts.
+@dataclass(frozen=True)
+class RenderedScript:
+    """What Snakemake would write and run for a script: `command` starts the file.
+
+    `environment` are variables that it sets beside those of every shell command.
+    """
+
+    text: str
+    command: str
+    environment: Mapping[str, str]
+
+
+def rendered_script(
+    script: Any,
+    path: str,
+    *,
+    preamble: Callable[[str], str] = str,
+    value: Callable[[str], str] = str,
+    has: Callable[[str], bool] = bool,
+) -> RenderedScript:
+    """Return what `script`, one of the classes of `snakemake.script`, writes to `path` and starts.
+
+    `preamble` and `value` change the text before the script and the values of the command; `has`
+    returns True for a command that Snakemake tries first and that is to succeed.
 
     Replaces `_execute_cmd` of the instance, the only method that starts anything (9.27.1). If it is
     renamed, `execute_script` would start the script on this machine: this raises AttributeError
@@ -116,14 +140,49 @@ def rendered_script(script: Any, path: str) -> tuple[str, str]:
 
     if not hasattr(script, "_execute_cmd"):
         raise AttributeError("snakemake.script has no _execute_cmd: unsupported Snakemake version")
-    commands: list[str] = []
-    script._execute_cmd = lambda command, fname: commands.append(
-        str(formatted(command, fname=fname))
-    )
+    started: list[tuple[str, Mapping[str, str]]] = []
+
+    def note(command: str, read: bool = False, **values: Any) -> str:
+        if not read:
+            own = values.get("additional_envvars", {})
+            texts = {n: value(v) if isinstance(v, str) else v for n, v in values.items()}
+            started.append((str(formatted(command, **texts)), own))
+        elif not has(command):
+            raise subprocess.CalledProcessError(127, command)
+        return ""
+
+    script._execute_cmd = note
     text = io.BytesIO()
-    script.write_script(script.get_preamble(), text)
+    script.write_script(preamble(script.get_preamble()), text)
     script.execute_script(path)
-    return text.getvalue().decode(), commands[0]
+    return RenderedScript(text.getvalue().decode(), *started[0])
+
+
+def relocated_preamble(
+    preamble: str, searched: Sequence[str], unpickling: Callable[[Any], str]
+) -> str:
+    """Return the preamble of a Python script with other folders for imports, and with the
+    expression `unpickling(snakemake)` for its object.
+
+    Expects one call each of `sys.path.extend([...])` and `pickle.loads(b...)` in
+    `snakemake.script.PythonScript.generate_preamble` (9.27.1). If these are missing, it raises
+    ValueError, and no Python script is submitted. Raises SyntaxError if the preamble is no Python:
+    Snakemake does not quote the resource `shell_exec`.
+    """
+    calls = {
+        ast.unparse(node.func): node
+        for node in ast.walk(ast.parse(preamble))
+        if isinstance(node, ast.Call)
+    }
+    if not {"sys.path.extend", "pickle.loads"} <= calls.keys():
+        raise ValueError("unsupported Snakemake version: its preamble is unknown")
+    folders, pickled = calls["sys.path.extend"].args[0], calls["pickle.loads"]
+    value = pickle.loads(ast.literal_eval(pickled.args[0]))
+    for node, text in ((pickled, unpickling(value)), (folders, repr(list(searched)))):
+        # on one line, of which the second comes first
+        old = ast.get_source_segment(preamble, node)
+        preamble = preamble.replace(str(old), text, 1)
+    return preamble
 
 
 def with_shell_affixes(command: str, interpreter: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,7 +26,7 @@ from .payload import (
     needed_from_outside,
     stays_within,
 )
-from .scripts import runs_alone, script_lines
+from .scripts import ScriptLines, has_script, script_lines
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 THREAD_VARIABLES = (
@@ -39,8 +40,6 @@ THREAD_VARIABLES = (
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
 _NEEDS_SNAKEMAKE = {
-    "notebook": "a `notebook:`",
-    "wrapper": "a `wrapper:`",
     "cwl": "a `cwl:`",
     "template_engine": "a `template_engine:`",
     "benchmark": "a `benchmark:`",
@@ -63,9 +62,7 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if rule.script and not runs_alone(rule):
-        return "it has a `script:` that is neither bash nor R"
-    if rule.shellcmd is None and not rule.script:
+    if rule.shellcmd is None and not has_script(rule):
         return "it has a `run:`"
     for method, (directive, name) in _DEPLOYED.items():
         if method in deployment and getattr(rule, directive, None):
@@ -106,11 +103,13 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
 
 
-def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> Payload:
+def build(
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, image: str = ""
+) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`. Raises `InputError` naming rule and path when a
-    file lies outside the working folder.
+    `environment` has the workflow's `envvars:`; `image` is named in messages. Raises `InputError`
+    naming rule and path when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -119,11 +118,12 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    scripts, named = zip(*(_script(part, environment, traffic) for part in parts), strict=True)
+    scripts = [_script(part, environment, traffic, image) for part in parts]
+    named = [file for script in scripts for file in script.files]
     return Payload(
-        scripts=scripts,
+        scripts=tuple(script.write + script.command for script in scripts),
         interpreter=_shell(parts[0]),
-        inputs=ordered((*traffic.inputs(used), *(file for files in named for file in files))),
+        inputs=ordered((*traffic.inputs(used), *named)),
         outputs=tuple(path for path in back if path not in internal),
         logs=traffic.outputs(file for part in parts for file in part.log),
         touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
@@ -133,6 +133,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
         shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in internal),
         shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
+        with_modules=any(script.needs_modules for script in scripts),
     ).checked(job)
 
 
@@ -149,9 +150,9 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy
-) -> tuple[str, tuple[str, ...]]:
-    """Return the script of one job, and the files that it names by absolute paths."""
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, image: str
+) -> ScriptLines:
+    """Return the shell text of one job: what prepares it, and its command."""
     resources = _resources(job)
     variables = {
         **environment,
@@ -159,16 +160,13 @@ def _script(
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
     paths = rewriter_of(job.rule.workflow, traffic)
-    prepared = ""
-    named: tuple[str, ...] = ()
-    if job.rule.script:
-        prepared, command = script_lines(job, resources)
-        prepared, _ = paths.rewritten(prepared)
+    if has_script(job.rule):
+        lines = script_lines(job, resources, paths, image)
     else:
-        command, named = paths.rewritten(_command(job, resources))
-    whole = with_shell_affixes(command, _shell(job))
-    text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
-    return text, named
+        lines = ScriptLines("", *paths.rewritten(_command(job, resources)))
+    before = f"{exports(variables)}{_shared_places(job, traffic, resources)}{lines.write}"
+    whole = with_shell_affixes(lines.command, _shell(job))
+    return replace(lines, write=before, command=f"{whole}\n")
 
 
 def _command(job: Any, resources: Any) -> str:

@@ -28,12 +28,13 @@ from ..common import private_files as private
 from ..errors import InputError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from .payload import Payload, tops
+from .snakemake_modules import MODULES
 from .symlinks import leads_nowhere, stays_a_link
 from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES
 
 PACKED_MAX_BYTES = 64 * 1024
 """Maximum total size of inputs and sources that are packed into the job's file: the access point's
-disk has room for a copy for each waiting job."""
+disk has room for a copy for each waiting job. Modules of Snakemake are packed on top (75 KB)."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     """Return the archive of a job. Raises `InputError` if an input is missing."""
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
-    if archive.exists():
-        travelling[SOURCES] = archive
-    packed = _pack(travelling) if payload.inputs else _pack_sources(archive)
+    shared = {SOURCES: archive} if archive.exists() else {}
+    if payload.with_modules:
+        shared[MODULES] = run_folder / MODULES
+    travelling |= shared
+    packed = _pack(travelling) if payload.inputs else _pack_shared(tuple(shared.items()))
     links: dict[str, str] = {}
     if packed is None:
         for name, source in travelling.items():
@@ -92,9 +95,9 @@ def _wrapper() -> bytes:
 
 
 @cache
-def _pack_sources(archive: Path) -> list[str] | None:
-    """Return the packed sources for jobs without inputs; the same for all jobs of a run."""
-    return _pack({SOURCES: archive}) if archive.exists() else []
+def _pack_shared(archives: tuple[tuple[str, Path], ...]) -> list[str] | None:
+    """Return the packed archives for jobs without inputs; the same for all jobs of a run."""
+    return _pack(dict(archives)) if archives else []
 
 
 def _pack(travelling: dict[str, Path]) -> list[str] | None:
@@ -106,7 +109,7 @@ def _pack(travelling: dict[str, Path]) -> list[str] | None:
             status = source.stat()
         except FileNotFoundError:
             return None
-        left_bytes -= status.st_size
+        left_bytes -= 0 if name == MODULES else status.st_size
         if left_bytes < 0 or not S_ISREG(status.st_mode):
             return None
         found.append((_member(name, status), source))

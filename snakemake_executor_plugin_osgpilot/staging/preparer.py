@@ -24,7 +24,8 @@ from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .s3_keys import KeyFiles, Lines
-from .scripts import needs_r
+from .scripts import needs_interpreter
+from .snakemake_modules import write_modules
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
     WITH_SNAKEFILES,
@@ -162,6 +163,8 @@ class Preparer:
     def prepare(self, job: Any) -> Prepared:
         """Return the prepared job. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
+        if payload.with_modules:
+            write_modules(self.run_folder)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
     def draft(self, job: Any) -> tuple[Payload, Request]:
@@ -180,7 +183,7 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
-            payload = direct.build(job, self._for_commands, self.traffic)
+            payload = direct.build(job, self._for_commands, self.traffic, image.name)
             keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
@@ -226,8 +229,8 @@ class Preparer:
         own = str(job.resources.get(IMAGE, "")) or directive
         runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
-            # nodes need not have R, just as they need not have Snakemake
-            return own or (runtime if needs_r(job.rule) else "")
+            # nodes need not have R or Python, just as they need not have Snakemake
+            return own or (runtime if needs_interpreter(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own

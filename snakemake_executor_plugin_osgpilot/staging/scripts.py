@@ -1,62 +1,266 @@
-"""Run a `script:` in bash or R without Snakemake: written and started as Snakemake would."""
+"""Run a `script:`, `wrapper:` or `notebook:` without Snakemake: with the text and the command that
+Snakemake itself would write and start.
+"""
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from snakemake.script import BashScript, RScript, get_source
-from snakemake.sourcecache import LocalSourceFile
+from snakemake import script as languages
+from snakemake.exceptions import WorkflowError
+from snakemake.notebook import JupyterNotebook, PythonJupyterNotebook, RJupyterNotebook
+from snakemake.sourcecache import LocalSourceFile, SourceFile
+from snakemake.wrapper import get_script
 
-from ..common.snakemake_compat import rendered_script
+from ..common.snakemake_compat import RenderedScript, relocated_preamble, rendered_script
 from ..errors import InputError
-from .payload import HERE
+from .path_rewriting import PathRewriter
+from .payload import HERE, exports
+from .portable_pickle import dumped, loading
+from .snakemake_modules import MODULES
+from .workflow_sources import search_paths
 
 _FOLDER = ".snakemake/scripts"
 """The folder that Snakemake uses, too; programs see the path (snakemake.script)."""
 
+_BESIDE = f"{_FOLDER}/osgpilot-beside"
+"""For modules beside a script that does not lie below the working folder."""
 
-def runs_alone(rule: Any) -> bool:
-    """Return True if the rule's script needs only bash or R once its preamble is written."""
-    return str(rule.script).endswith((".sh", ".R"))
-
-
-def needs_r(rule: Any) -> bool:
-    """Return True if the rule's script is in R."""
-    return str(rule.script or "").endswith(".R")
+_IPYTHON = f"{HERE}/osgpilot-tmp/ipython"
 
 
-def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
-    """Return shell text that writes the rule's script as Snakemake does, and its command.
+@dataclass(frozen=True)
+class Language:
+    """Snakemake's class for a kind of script, and the programs of which one has to be there."""
 
-    Raises `InputError` if a value of the rule has no counterpart in the script's language.
+    script: type
+    programs: tuple[str, ...]
+    is_python: bool = False
+
+
+_LANGUAGES = {
+    "python": Language(languages.PythonScript, ("python", "python3"), is_python=True),
+    "r": Language(languages.RScript, ("Rscript",)),
+    "rmarkdown": Language(languages.RMarkdown, ("Rscript",)),
+    "julia": Language(languages.JuliaScript, ("julia",)),
+    "rust": Language(languages.RustScript, ("rust-script",)),
+    "bash": Language(languages.BashScript, ("bash",)),
+    "xonsh": Language(languages.XonshScript, ("xonsh",), is_python=True),
+    "hy": Language(languages.HyScript, ("hy",), is_python=True),
+}
+
+_NOTEBOOK = ("papermill", "jupyter-nbconvert")
+_NOTEBOOKS = {
+    "jupyter_python": Language(PythonJupyterNotebook, _NOTEBOOK, is_python=True),
+    "jupyter_r": Language(RJupyterNotebook, _NOTEBOOK),
+}
+
+
+@dataclass(frozen=True)
+class ScriptLines:
+    """Shell text that writes a script, and the command that starts it.
+
+    `files` below the working folder are named by absolute paths in the script or its parameters.
+    `needs_modules` is true if it imports modules of Snakemake (`snakemake_modules`).
     """
-    script = _script(job, resources)
-    path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
+
+    write: str
+    command: str
+    files: tuple[str, ...] = ()
+    needs_modules: bool = False
+
+
+def has_script(rule: Any) -> bool:
+    """Return True if a rule has a script of any kind in place of a command."""
+    return bool(rule.script or rule.notebook or rule.wrapper)
+
+
+def needs_interpreter(rule: Any) -> bool:
+    """Return True if the rule's script needs a program that nodes need not have."""
+    return has_script(rule) and not str(rule.script or "").endswith(".sh")
+
+
+def script_lines(
+    job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str
+) -> ScriptLines:
+    """Return the shell text of the rule's script, notebook or wrapper.
+
+    Raises `InputError` if it cannot be read, or if a value of the rule has no counterpart in the
+    script's language.
+    """
     try:
-        text, command = rendered_script(script, path)
-    except ValueError as error:
-        raise InputError(f"rule {job.rule.name}: {error}") from error
-    quoted = shlex.quote(text)
-    return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", command
+        return _script_lines(job, resources, paths, image)
+    except SyntaxError as error:
+        raise InputError(
+            f"rule {job.rule.name}: Snakemake cannot start a script in Python with its resource "
+            "shell_exec"
+        ) from error
+    except Exception as error:
+        raise InputError(f"rule {job.rule.name}: its script cannot be sent: {error}") from error
 
 
-def _script(job: Any, resources: Mapping[str, Any]) -> Any:
-    rule = job.rule
+def _script_lines(
+    job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str
+) -> ScriptLines:
+    source = _Source.of(job)
+    _, named = paths.rewritten("\n".join([source.text, *map(str, job.params)]))
+    script = source.script(job, resources, paths)
+    file = f"{_FOLDER}/osgpilot.{source.path.get_filename()}"
+    place = f"{HERE}/{file}"
+
+    def rendered(*, with_papermill: bool = True) -> RenderedScript:
+        return rendered_script(
+            script,
+            place,
+            preamble=lambda text: _preamble(text, source, paths),
+            value=_in_its_folder(job),
+            has=lambda _: with_papermill,
+        )
+
+    first = rendered()
+    beside = dict(source.beside()) if source.language.is_python else {}
+    written = {file: first.text.encode(), **{f"{_BESIDE}/{n}": b for n, b in beside.items()}}
+    lines = [
+        _programs(job.rule.name, source.language, image),
+        "".join(_written(path, content) for path, content in written.items()),
+    ]
+    command = first.command
+    if isinstance(script, JupyterNotebook):
+        other = rendered(with_papermill=False)
+        lines.append(f"mkdir -p {_IPYTHON} || exit\n{exports({'IPYTHONDIR': _IPYTHON})}")
+        by_nbconvert = other.command.replace(other.environment["IPYTHONDIR"], _IPYTHON)
+        has_papermill = "papermill --version > /dev/null 2>&1"
+        command = f"if {has_papermill}; then {command}; else {by_nbconvert}; fi"
+    return ScriptLines("".join(lines), command, named, source.language.is_python)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The source of a script; `path` is where the script believes to be, `cached` its copy."""
+
+    path: SourceFile
+    text: str
+    language: Language
+    cached: str
+    basedir: Any
+    is_local: bool
+    is_below: bool
+    origin: str
+
+    @classmethod
+    def of(cls, job: Any) -> _Source:
+        rule, known = job.rule, _NOTEBOOKS if job.rule.notebook else _LANGUAGES
+        where, basedir = rule.script or rule.notebook, rule.basedir
+        if rule.wrapper:
+            where, basedir = _wrapper(rule), ""
+        path, text, name, is_local, cached = languages.get_source(
+            where, rule.workflow.sourcecache, basedir, job.wildcards, job.params
+        )
+        if name not in known:
+            raise WorkflowError(f"Snakemake does not know the language of {path}")
+        origin = path.get_path_or_uri(secret_free=True)
+        below = os.path.relpath(origin) if is_local else ".."
+        is_below = not below.startswith("..")
+        if is_local:
+            path = LocalSourceFile(f"{HERE}/{below}" if is_below else os.path.abspath(origin))  # noqa: PTH100
+        return cls(path, text, known[name], cached, basedir, is_local, is_below, origin)
+
+    def script(self, job: Any, resources: Mapping[str, Any], paths: PathRewriter) -> Any:
+        """Return Snakemake's object for the script, as in a container."""
+        rule = job.rule
+        return self.language.script(
+            path=self.path, cache_path=self.cached, source=paths.rewritten(self.text)[0],
+            basedir=self.basedir, input_=job.input, output=job.output, params=job.params,
+            wildcards=job.wildcards, threads=job.threads, resources=resources, log=job.log,
+            config=rule.module_globals["config"], rulename=rule.name, conda_env=None,
+            conda_base_path=None, container_img="the image of the job", singularity_args="",
+            env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
+            cleanup_scripts=True, shadow_dir=None, is_local=self.is_local, runtime_paths=None,
+        )  # fmt: skip
+
+    def searched(self) -> list[str]:
+        """Return the folders in which Python finds modules, in Snakemake's order."""
+        folders = [f"{HERE}/{MODULES}", *(f"{HERE}/{path}" for path in search_paths())]
+        if not self.is_below:
+            folders.append(f"{HERE}/{_BESIDE}")
+        if self.is_local:
+            folders.append(self.path.get_basedir().get_path_or_uri(secret_free=True))
+        return list(dict.fromkeys(os.path.normpath(folder) for folder in folders))
+
+    def beside(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the modules beside a script that does not lie below the working folder."""
+        if self.is_below:
+            return
+        folder = Path(self.origin if self.is_local else self.cached).parent
+        for file in sorted(folder.glob("*.py")):
+            if file.is_file():
+                yield file.name, file.read_bytes()
+
+
+def _wrapper(rule: Any) -> SourceFile:
     workflow = rule.workflow
-    path, source, language, is_local, cached = get_source(
-        rule.script, workflow.sourcecache, rule.basedir, job.wildcards, job.params
-    )
-    if is_local:
-        path = LocalSourceFile(f"{HERE}/{os.path.relpath(path.get_path_or_uri(secret_free=True))}")
-    return {"bash": BashScript, "r": RScript}[language](
-        path=path, cache_path=cached, source=source, basedir=rule.basedir, input_=job.input,
-        output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
-        resources=resources, log=job.log, config=rule.module_globals["config"], rulename=rule.name,
-        conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
-        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
-        cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,
-    )  # fmt: skip
+    prefix = workflow.workflow_settings.wrapper_prefix
+    found = get_script(rule.wrapper, workflow.sourcecache, prefix)
+    if isinstance(found, SourceFile):
+        return found
+    reasons = "; ".join(f"{name}: {error}" for name, error in found.items())
+    raise WorkflowError(f"there is no wrapper {prefix or ''}{rule.wrapper} ({reasons})")
+
+
+def _preamble(text: str, source: _Source, paths: PathRewriter) -> str:
+    # notebooks change to the folder in which Snakemake was started
+    here = Path.cwd()
+    for change in ("os.chdir(r'{}')", "setwd('{}')"):
+        text = text.replace(change.format(here), change.format(HERE))
+    if not source.language.is_python:
+        return paths.rewritten(text)[0]
+
+    def unpickling(value: object) -> str:
+        return loading(dumped(value, lambda path: paths.rewritten(path)[0]))
+
+    return relocated_preamble(text, source.searched(), unpickling)
+
+
+def _in_its_folder(job: Any) -> Callable[[str], str]:
+    """Return a function that moves paths made absolute by Snakemake to the folder of the job."""
+    given, here = {str(file) for file in (*job.output, *job.log)}, str(Path.cwd())
+
+    def moved(value: str) -> str:
+        if value in given or not f"{value}/".startswith(f"{here}/"):
+            return value
+        return f"{HERE}{value.removeprefix(here)}"
+
+    return moved
+
+
+def _written(path: str, content: bytes) -> str:
+    folder, target = shlex.quote(str(Path(path).parent)), shlex.quote(path)
+    if path.startswith(_BESIDE):
+        text = f"printf %s {base64.b64encode(content).decode()} | base64 -d"
+    else:
+        text = f"printf %s {shlex.quote(content.decode())}"
+    return f"mkdir -p {folder} && {text} > {target} || exit\n"
+
+
+def _programs(rule: str, language: Language, image: str) -> str:
+    """Return shell lines that fail with one line if the script's interpreter is missing.
+
+    Python is called by the name that Snakemake uses in a container, if there is one.
+    """
+    names = language.programs
+    found = " && ".join(f"! command -v {name} > /dev/null" for name in names)
+    where = f"its image {image} has" if image else "where its jobs run, without an image, there is"
+    what = f"osgpilot: rule {rule}: {where} no {' and no '.join(reversed(names))}"
+    advice = "name an image that has it with container_image"
+    lines = f"if {found}; then echo {shlex.quote(f'{what}; {advice}')} >&2; exit 127; fi\n"
+    if names[0] == "python":
+        # on a node without an image, `python` may be Python 2
+        other = "! command -v python" if image else "command -v python3"
+        lines += f'if {other} > /dev/null; then python() {{ python3 "$@"; }}; fi\n'
+    return lines

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import os
+import sys
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from snakemake.common import get_snakemake_searchpaths
 from snakemake.sourcecache import LocalSourceFile
 from snakemake.wrapper import get_path
 from snakemake_interface_common.exceptions import WorkflowError
@@ -42,7 +44,7 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
-    sources |= snakefiles | {*_wrappers(workflow), *_environments(workflow)}
+    sources |= snakefiles | {*_wrappers(workflow), *_environments(workflow), *_modules(workflow)}
     read = {
         *_beside((*snakefiles, *_configfiles(workflow))),
         *_named_in(workflow.globals["config"]),
@@ -50,6 +52,48 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     made = {os.path.normpath(file) for job in workflow.dag.jobs for file in job.output}
     read -= sources | made
     return sources | read, snakefiles | read
+
+
+def search_paths() -> list[str]:
+    """Return the folders in which Snakefiles let Python find modules, relative to the working
+    folder; folders of the Python that runs Snakemake are left out.
+    """
+    here, own = Path.cwd(), [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    found = (Path(os.path.normpath(here / path)) for path in get_snakemake_searchpaths())
+    return [
+        str(path.relative_to(here))
+        for path in found
+        if path.is_relative_to(here)
+        and not any(path.resolve().is_relative_to(prefix) for prefix in own)
+        and not any(part.startswith(".") for part in path.relative_to(here).parts)
+    ]
+
+
+def _modules(workflow: Any) -> Iterable[str]:
+    """Yield the code below the folders in which Python finds modules, for scripts that import it.
+
+    Snakemake adds the folders of Snakefiles. It lists what lies below those of scripts.
+    """
+    if not any(rule.script or rule.notebook or rule.wrapper for rule in workflow.rules):
+        return
+    for folder in search_paths():
+        for place, below, names in os.walk(folder):
+            below[:] = [name for name in below if _is_package(Path(place, name), folder)]
+            paths = (Path(place, name) for name in names if name.endswith(_CODE))
+            yield from (os.path.normpath(path) for path in paths if _is_small(path))
+
+
+_CODE = (".py", ".R", ".r", ".jl", ".sh", ".hy", ".xsh", ".rs")
+
+
+def _is_package(folder: Path, top: str) -> bool:
+    """Return True if code may lie in `folder`, a folder below `top`.
+
+    The working folder has much else in it, so that only packages count there.
+    """
+    if folder.name.startswith((".", "__pycache__")) or (folder / "pyvenv.cfg").exists():
+        return False
+    return top != "." or (folder / "__init__.py").exists()
 
 
 def elsewhere(workflow: Any) -> list[str]:
