@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -111,12 +111,15 @@ def log_file_disabled() -> Iterator[None]:
 class RenderedScript:
     """What Snakemake would write and run for a script: `command` starts the file.
 
-    `environment` are variables that it sets beside those of every shell command.
+    If Snakemake tries a command first, that is `tried`, and `otherwise` is what it starts if that
+    fails. `environment` are variables beside those of every shell command.
     """
 
     text: str
     command: str
-    environment: Mapping[str, str]
+    tried: str = ""
+    otherwise: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def rendered_script(
@@ -125,12 +128,10 @@ def rendered_script(
     *,
     preamble: Callable[[str], str] = str,
     value: Callable[[str], str] = str,
-    has: Callable[[str], bool] = bool,
 ) -> RenderedScript:
     """Return what `script`, one of the classes of `snakemake.script`, writes to `path` and starts.
 
-    `preamble` and `value` change the text before the script and the values of the command; `has`
-    returns True for a command that Snakemake tries first and that is to succeed.
+    `preamble` and `value` change the text before the script and the values of its command.
 
     Replaces `_execute_cmd` of the instance, the only method that starts anything (9.27.1). If it is
     renamed, `execute_script` would start the script on this machine: this raises AttributeError
@@ -140,22 +141,41 @@ def rendered_script(
 
     if not hasattr(script, "_execute_cmd"):
         raise AttributeError("snakemake.script has no _execute_cmd: unsupported Snakemake version")
-    started: list[tuple[str, Mapping[str, str]]] = []
+    tried: list[str] = []
+    started: list[str] = []
+    environment: dict[str, str] = {}
 
     def note(command: str, read: bool = False, **values: Any) -> str:
-        if not read:
-            own = values.get("additional_envvars", {})
-            texts = {n: value(v) if isinstance(v, str) else v for n, v in values.items()}
-            started.append((str(formatted(command, **texts)), own))
-        elif not has(command):
-            raise subprocess.CalledProcessError(127, command)
+        if read:
+            tried.append(command)
+            if len(tried) == _SECOND:
+                raise subprocess.CalledProcessError(127, command)
+            return ""
+        texts = {name: value(v) if isinstance(v, str) else v for name, v in values.items()}
+        own: Mapping[str, str] = values.get("additional_envvars", {})
+        command = str(formatted(command, **texts))
+        # these are in folders of this machine, which are removed at once
+        for name, place in own.items():
+            environment[name] = OWN_FOLDER
+            command = command.replace(place, OWN_FOLDER)
+        started.append(command)
         return ""
 
     script._execute_cmd = note
     text = io.BytesIO()
     script.write_script(preamble(script.get_preamble()), text)
     script.execute_script(path)
-    return RenderedScript(text.getvalue().decode(), *started[0])
+    if tried:
+        script.execute_script(path)
+    return RenderedScript(
+        text.getvalue().decode(), started[0], "".join(tried[:1]), started[-1], environment
+    )
+
+
+_SECOND = 2
+
+OWN_FOLDER = "/@osgpilot-own-folder@"
+"""Placeholder for a temporary folder that Snakemake makes for a script, as a notebook has one."""
 
 
 def relocated_preamble(

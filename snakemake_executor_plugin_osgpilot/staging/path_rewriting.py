@@ -50,6 +50,16 @@ class PathRewriter:
         pattern = rf"(?<![\w./-]){re.escape(here)}(?![\w.-]){_MORE}"
         return re.sub(pattern, moved, command), tuple(files)
 
+    def value(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """Return `rewritten` for a text that may be a path as a whole, with any characters."""
+        here = str(self.workdir)
+        path = os.path.normpath(text.removeprefix(f"{self.copies}/file"))
+        if self.shared or text.count(here) != 1 or not Path(path).is_relative_to(here):
+            return self.rewritten(text)
+        below = os.path.relpath(path, here)
+        there = HERE if below == "." else f"{HERE}/{below}"
+        return there, (below,) if Path(path).is_file() else ()
+
 
 def rewriter_of(workflow: Any, traffic: TransferPolicy) -> PathRewriter:
     """Return the rewriter for the workflow that runs in the current folder."""

@@ -5,6 +5,7 @@ Snakemake itself would write and start.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -14,11 +15,11 @@ from typing import Any
 
 from snakemake import script as languages
 from snakemake.exceptions import WorkflowError
-from snakemake.notebook import JupyterNotebook, PythonJupyterNotebook, RJupyterNotebook
+from snakemake.notebook import PythonJupyterNotebook, RJupyterNotebook
 from snakemake.sourcecache import LocalSourceFile, SourceFile
 from snakemake.wrapper import get_script
 
-from ..common.snakemake_compat import RenderedScript, relocated_preamble, rendered_script
+from ..common.snakemake_compat import OWN_FOLDER, relocated_preamble, rendered_script
 from ..errors import InputError
 from .path_rewriting import PathRewriter
 from .payload import HERE, exports
@@ -32,7 +33,7 @@ _FOLDER = ".snakemake/scripts"
 _BESIDE = f"{_FOLDER}/osgpilot-beside"
 """For modules beside a script that does not lie below the working folder."""
 
-_IPYTHON = f"{HERE}/osgpilot-tmp/ipython"
+_OWN_FOLDER = f"{HERE}/osgpilot-tmp/of-script"
 
 
 @dataclass(frozen=True)
@@ -109,35 +110,38 @@ def _script_lines(
     job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str
 ) -> ScriptLines:
     source = _Source.of(job)
-    _, named = paths.rewritten("\n".join([source.text, *map(str, job.params)]))
-    script = source.script(job, resources, paths)
+    named = [path for text in map(str, job.params) for path in paths.value(text)[1]]
+    named += paths.rewritten(source.text)[1]
     file = f"{_FOLDER}/osgpilot.{source.path.get_filename()}"
-    place = f"{HERE}/{file}"
-
-    def rendered(*, with_papermill: bool = True) -> RenderedScript:
-        return rendered_script(
-            script,
-            place,
-            preamble=lambda text: _preamble(text, source, paths),
-            value=_in_its_folder(job),
-            has=lambda _: with_papermill,
-        )
-
-    first = rendered()
+    rendered = rendered_script(
+        source.script(job, resources, paths),
+        f"{HERE}/{file}",
+        preamble=lambda text: _preamble(text, source, paths),
+        value=_in_its_folder(job),
+    )
     beside = dict(source.beside()) if source.language.is_python else {}
-    written = {file: first.text.encode(), **{f"{_BESIDE}/{n}": b for n, b in beside.items()}}
-    lines = [
+    text = _with_stable_ids(rendered.text, source.text) if job.rule.notebook else rendered.text
+    written = {file: text.encode(), **{f"{_BESIDE}/{name}": b for name, b in beside.items()}}
+    lines = (
         _programs(job.rule.name, source.language, image),
-        "".join(_written(path, content) for path, content in written.items()),
-    ]
-    command = first.command
-    if isinstance(script, JupyterNotebook):
-        other = rendered(with_papermill=False)
-        lines.append(f"mkdir -p {_IPYTHON} || exit\n{exports({'IPYTHONDIR': _IPYTHON})}")
-        by_nbconvert = other.command.replace(other.environment["IPYTHONDIR"], _IPYTHON)
-        has_papermill = "papermill --version > /dev/null 2>&1"
-        command = f"if {has_papermill}; then {command}; else {by_nbconvert}; fi"
-    return ScriptLines("".join(lines), command, named, source.language.is_python)
+        *(_written(path, content) for path, content in written.items()),
+        f"mkdir -p {_OWN_FOLDER} || exit\n" if rendered.environment else "",
+        exports(rendered.environment),
+    )
+    command = rendered.command
+    if rendered.tried:
+        tried = f"{rendered.tried} > /dev/null 2>&1"
+        command = f"if {tried}; then {command}; else {rendered.otherwise}; fi"
+    write, command = (part.replace(OWN_FOLDER, _OWN_FOLDER) for part in ("".join(lines), command))
+    return ScriptLines(write, command, tuple(named), source.language.is_python)
+
+
+def _with_stable_ids(notebook: str, source: str) -> str:
+    """Return a notebook in which cells without an id have the same one in every session."""
+    for number, cell in enumerate(json.loads(notebook)["cells"]):
+        if (own := cell.get("id", "")) and own not in source:
+            notebook = notebook.replace(json.dumps(own), f'"cell-{number}"', 1)
+    return notebook
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def _preamble(text: str, source: _Source, paths: PathRewriter) -> str:
         return paths.rewritten(text)[0]
 
     def unpickling(value: object) -> str:
-        return loading(dumped(value, lambda path: paths.rewritten(path)[0]))
+        return loading(dumped(value, lambda text: paths.value(text)[0]))
 
     return relocated_preamble(text, source.searched(), unpickling)
 

@@ -1,13 +1,11 @@
 """Scripts, wrappers and notebooks run in images of their own, as the local executor runs them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from conftest import WebServer, Workflow
+from conftest import Workflow
 
 IMAGE = "/opt/sif/job.sif"
 """Has Python 3 (but no `python`) and R, and no Snakemake."""
@@ -130,7 +128,8 @@ with open(snakemake.output[0], "w") as out:
     print(os.path.relpath(snakemake.params.below), open(snakemake.params.below).read(), file=out)
     print(open(snakemake.params.shipped).read(), file=out)
     print(snakemake.log_fmt_shell(stdout=False), file=out)
-shell("echo $OMP_NUM_THREADS {snakemake.input:q} >> {snakemake.output}; echo logged > {snakemake.log:q}")
+shell("echo $OMP_NUM_THREADS {snakemake.input:q} >> {snakemake.output}")
+shell("echo logged > {snakemake.log:q}")
 """,
     "workflow/scripts/one.py": (
         "open(snakemake.output[0], 'w').write(f'{snakemake.rule} {snakemake.wildcards}')\n"
@@ -139,7 +138,8 @@ shell("echo $OMP_NUM_THREADS {snakemake.input:q} >> {snakemake.output}; echo log
         "open(snakemake.output[0], 'w').write(''.join(open(f).read() for f in snakemake.input))\n"
     ),
     "workflow/scripts/make.sh": (
-        'echo "${snakemake_params[several]} ${snakemake_config[greeting]}" > "${snakemake_output[0]}"\n'
+        'echo "${snakemake_params[several]} ${snakemake_config[greeting]}" > '
+        '"${snakemake_output[0]}"\n'
     ),
     "workflow/scripts/helper.R": "helped <- 'helped'\n",
     "workflow/scripts/make.R": r"""

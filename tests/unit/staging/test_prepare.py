@@ -30,6 +30,7 @@ class Rule(SimpleNamespace):
                 "shellcmd": "true",
                 "script": None,
                 "wrapper": None,
+                "notebook": None,
                 "output": [],
                 "conda_env": None,
                 "benchmark": None,
@@ -96,9 +97,7 @@ def flagged(flag):
     "rule",
     [
         Rule(shellcmd=None),
-        Rule(shellcmd=None, script="x.py"),
-        Rule(notebook="x.ipynb"),
-        Rule(wrapper="bio/bwa"),
+        Rule(shellcmd=None, cwl="tool.cwl"),
         Rule(benchmark="b.tsv"),
         Rule(shadow_depth="minimal"),
         Rule(output=[flagged("ensure")]),
@@ -118,9 +117,12 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(output=[flagged("protected")]),
         Rule(shellcmd=None, script="x.sh"),
         Rule(shellcmd=None, script="x.R"),
+        Rule(shellcmd=None, script="x.py"),
+        Rule(shellcmd=None, notebook="x.ipynb"),
+        Rule(shellcmd=None, wrapper="bio/bwa"),
     ],
 )
-def test_a_shell_rule_runs_directly_by_default(rule):
+def test_shell_and_script_rules_run_directly_by_default(rule):
     assert not preparer()._needs_snakemake(job(rule))
     assert preparer("snakemake")._needs_snakemake(job(rule))
     assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
@@ -154,8 +156,11 @@ def test_the_image_is_chosen_by_rule_then_runtime():
     assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
 
 
-def test_a_script_in_r_runs_in_its_own_image_or_where_snakemake_would():
-    rule = Rule(shellcmd=None, script="x.R")
+@pytest.mark.parametrize(
+    "directives", [{"script": "x.R"}, {"script": "x.py"}, {"notebook": "x"}, {"wrapper": "x"}]
+)
+def test_a_script_runs_in_its_own_image_or_where_snakemake_would(directives):
+    rule = Rule(shellcmd=None, **directives)
     assert image_of(preparer(image=RUNTIME), job(rule)) == RUNTIME
     assert image_of(preparer(image=RUNTIME), job(rule, osgpilot_runtime_image=MINE)) == MINE
     assert image_of(preparer(image=RUNTIME), job(rule, container_image=TOOLS)) == TOOLS
@@ -240,11 +245,12 @@ def test_a_rule_that_loses_the_cache_between_workflows_is_named():
     assert warned[0].startswith("rule r runs without the cache between workflows")
 
 
-def test_an_absolute_local_wrapper_is_rejected():
+def test_the_snakemake_there_finds_no_absolute_local_wrapper():
     own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
     with pytest.raises(InputError, match="--wrapper-prefix"):
-        preparer(image=RUNTIME)._check(own)
-    preparer(image=RUNTIME)._check(job(Rule(shellcmd=None, wrapper="file:wrappers/x")))
+        preparer("snakemake", image=RUNTIME)._check(own)
+    below = job(Rule(shellcmd=None, wrapper="file:wrappers/x"))
+    preparer("snakemake", image=RUNTIME)._check(below)
 
 
 def test_conda_prefix_must_be_visible_to_pilots(monkeypatch):
