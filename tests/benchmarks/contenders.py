@@ -44,6 +44,22 @@ rule nap:
     shell: "sleep 0.5; touch {{output}}"
 """
 
+SCRIPT_SNAKEFILE = """
+rule all:
+    input: expand("out/{{n}}", n=range({jobs}))
+
+rule nap:
+    output: "out/{{n}}"
+    resources: container_image="{image}"
+    script: "nap.py"
+"""
+
+SCRIPT = "import time\ntime.sleep(0.5)\nopen({output}, 'w').close()\n"
+"""The same in Python, by Snakemake or by hand."""
+
+JOB_IMAGE = "/opt/sif/job.sif"
+"""Has Python, and no Snakemake."""
+
 SNAKEMAKE = (
     *(sys.executable, "-m", "snakemake", "--jobs", "unlimited"),
     *("--max-jobs-per-timespan", "100000/1s", "--seconds-between-status-checks", "1"),
@@ -62,7 +78,8 @@ folder, a job's container cannot write."""
 @dataclass(frozen=True)
 class Contender:
     """A way to run the workflow. In the file `told_in` of its folder (a pattern), `told_by` stands
-    once for each job that is in the queue. `imports` are folders that its Python needs.
+    once for each job that is in the queue. `imports` are folders that its Python needs. With
+    `has_script`, the jobs are a script in Python.
     """
 
     name: str
@@ -71,6 +88,7 @@ class Contender:
     told_by: str
     needs_pilots: bool = False
     imports: str = ""
+    has_script: bool = False
 
     def argv(self, seat: RunIdentity, pilots: int) -> list[str]:
         """Return the command line of Snakemake."""
@@ -124,6 +142,7 @@ _OSGPILOT = (
 )
 
 DIRECT = Contender("direct", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT)
+PYTHON_SCRIPT = Contender("script", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT, has_script=True)
 SNAKEMAKE_PAYLOAD = Contender(
     "snakemake_payload",
     (
@@ -169,11 +188,13 @@ PEERS_AND_PAYLOADS = (SNAKEMAKE_PAYLOAD, PLUGIN_HTCONDOR, PLUGIN_SLURM)
 """All but the direct payload start Snakemake once more for each job."""
 
 
-def prepare(folder: Path, jobs: int) -> RunIdentity:
+def prepare(folder: Path, jobs: int, *, has_script: bool = False) -> RunIdentity:
     """Write the workflow into a new folder; return the names under which its pilots run."""
     folder.mkdir()
     (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
-    (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
+    snakefile = SCRIPT_SNAKEFILE if has_script else SNAKEFILE
+    (folder / "Snakefile").write_text(snakefile.format(jobs=jobs, image=JOB_IMAGE))
+    (folder / "nap.py").write_text(SCRIPT.format(output="snakemake.output[0]"))
     (folder / "wrapper.sh").write_text(WRAPPER)
     (folder / "wrapper.sh").chmod(0o755)
     return RunIdentity("alice", PROJECT, f"bench-{time.time_ns()}")
@@ -193,10 +214,11 @@ def pilots(folder: Path, seat: RunIdentity, count: int) -> Iterator[None]:
         fleet.end()
 
 
-def submit_bare(folder: Path, seat: RunIdentity, jobs: int) -> None:
+def submit_bare(folder: Path, seat: RunIdentity, jobs: int, *, has_script: bool = False) -> None:
     """Submit the same jobs by hand, in one transaction; they log to `jobs.log`."""
-    script = folder / "nap.sh"
-    script.write_text("#!/bin/bash\nsleep 0.5; touch result\n")
+    script = folder / "by_hand"
+    by_python = "#!/usr/bin/env python3\n" + SCRIPT.format(output="'result'")
+    script.write_text(by_python if has_script else "#!/bin/bash\nsleep 0.5; touch result\n")
     (folder / "out").mkdir()
     description = {
         "executable": str(script),
@@ -211,4 +233,8 @@ def submit_bare(folder: Path, seat: RunIdentity, jobs: int) -> None:
         "My.ProjectName": f'"{seat.project}"',
         "My.OSGPilotWorkflow": f'"{seat.run}"',
     }
+    if has_script:
+        # sent once per pilot, as osgpilot does
+        image = {"container_image": JOB_IMAGE, "container_is_common": "true"}
+        description |= {"universe": "container", **image}
     htcondor2.Schedd().submit(htcondor2.Submit(description), count=jobs)

@@ -18,6 +18,7 @@ from contenders import (
     BARE_LOG,
     DIRECT,
     PEERS_AND_PAYLOADS,
+    PYTHON_SCRIPT,
     SAID,
     Contender,
     Count,
@@ -30,12 +31,12 @@ PATIENCE_S = 900
 _TERMINATED, _HELD = "\n005 (", "\n012 ("
 
 
-def bare(folder: Path, jobs: int, pilot_count: int) -> float:
+def bare(folder: Path, jobs: int, pilot_count: int, *, has_script: bool = False) -> float:
     """Return the seconds HTCondor takes for the same jobs on the same pilots."""
     seat = prepare(folder, jobs)
     ended, held = (Count(folder, BARE_LOG, text) for text in (_TERMINATED, _HELD))
     begun = time.monotonic()
-    submit_bare(folder, seat, jobs)
+    submit_bare(folder, seat, jobs, has_script=has_script)
     with pilots(folder, seat, pilot_count):
         while ended() < jobs:
             assert not held(), (folder / BARE_LOG).read_text()[-2000:]
@@ -48,7 +49,7 @@ def bare(folder: Path, jobs: int, pilot_count: int) -> float:
 
 def by_snakemake(contender: Contender, folder: Path, jobs: int, pilot_count: int) -> float:
     """Return the seconds a whole call of Snakemake takes."""
-    seat = prepare(folder, jobs)
+    seat = prepare(folder, jobs, has_script=contender.has_script)
     begun = time.monotonic()
     with pilots(folder, seat, pilot_count) if contender.needs_pilots else nullcontext():
         status = contender.start(folder, seat, pilot_count).wait(PATIENCE_S)
@@ -63,15 +64,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--slow-jobs", type=int, help="for those that need it; a tenth by default")
     parser.add_argument("--pilots", type=int, default=2)
+    parser.add_argument("--only-script", action="store_true", help="leave out all but scripts")
     arguments = parser.parse_args()
     slow = arguments.slow_jobs or max(1, arguments.jobs // 10)
 
     with tempfile.TemporaryDirectory() as place:
 
-        def seconds(name: str, jobs: int, contender: Contender | None = None) -> float:
+        def seconds(
+            name: str, jobs: int, contender: Contender | None = None, *, has_script: bool = False
+        ) -> float:
             folder = Path(place) / name
             if contender is None:
-                spent_s = bare(folder, jobs, arguments.pilots)
+                spent_s = bare(folder, jobs, arguments.pilots, has_script=has_script)
             else:
                 spent_s = by_snakemake(contender, folder, jobs, arguments.pilots)
             print(f"end-to-end {name}_s {spent_s:.1f}", flush=True)
@@ -80,6 +84,11 @@ def main() -> None:
         def ratio_to(bare_s: float, name: str, jobs: int, contender: Contender) -> float:
             return seconds(f"{name}_{jobs}_jobs", jobs, contender) / bare_s
 
+        bare_s = seconds(f"bare_htcondor_script_{slow}_jobs", slow, has_script=True)
+        by_script = ratio_to(bare_s, "osgpilot_script", slow, PYTHON_SCRIPT)
+        print(f"end-to-end script_ratio_to_bare_htcondor {by_script:.2f}", flush=True)
+        if arguments.only_script:
+            return
         bare_s = seconds(f"bare_htcondor_{arguments.jobs}_jobs", arguments.jobs)
         ours = ratio_to(bare_s, "osgpilot", arguments.jobs, DIRECT)
         bare_s = seconds(f"bare_htcondor_{slow}_jobs", slow)
