@@ -1,4 +1,4 @@
-"""The direct payload: shell commands of a job as plain scripts, without Snakemake."""
+"""The direct payload: commands and scripts of a job as plain shell text, without Snakemake."""
 
 from __future__ import annotations
 

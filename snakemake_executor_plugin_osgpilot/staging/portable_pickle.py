@@ -2,6 +2,7 @@
 
 A pickle stores the length of each text, so that wrapper.sh cannot replace `HERE` in it. Texts with
 `HERE` are pickled in parts, which the code that unpickles them joins with the folder of the job.
+Sets are pickled in order, so that a job is the same in every session.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def loading(pickled: bytes) -> str:
     """
     return (
         'type("Unpickler", (pickle.Unpickler,), {'
-        f'"persistent_load": lambda self, parts: {HERE!r}.join(parts), '
+        f'"persistent_load": lambda self, parts: {HERE!r}.join(parts) '
+        "if type(parts) is list else parts[0](parts[1]), "
         '"find_class": lambda self, module, name: pickle.Unpickler.find_class('
         'self, "pathlib" if module == "pathlib._local" else module, name)'
         f'}})(__import__("io").BytesIO({pickled!r})).load()'
@@ -49,6 +51,8 @@ class _Pickler(pickle.Pickler):
         self._moved = moved
 
     def persistent_id(self, value: Any) -> Any:
+        if type(value) in (set, frozenset):
+            return type(value), sorted(value, key=repr)
         if type(value) is not str:
             return None
         text = self._moved(value)

@@ -253,18 +253,27 @@ def _written(path: str, content: bytes) -> str:
 
 
 def _programs(rule: str, language: Language, image: str) -> str:
-    """Return shell lines that fail with one line if the script's interpreter is missing.
+    """Return shell lines that name a missing interpreter with rule and image.
 
-    Python is called by the name that Snakemake uses in a container, if there is one.
+    `shell.prefix()` may bring it, so that only the end of the command shows that it is missing.
+    Python is called by the name that Snakemake uses in a container, if that is there.
     """
     names = language.programs
-    found = " && ".join(f"! command -v {name} > /dev/null" for name in names)
     where = f"its image {image} has" if image else "where its jobs run, without an image, there is"
     what = f"osgpilot: rule {rule}: {where} no {' and no '.join(reversed(names))}"
-    advice = "name an image that has it with container_image"
-    lines = f"if {found}; then echo {shlex.quote(f'{what}; {advice}')} >&2; exit 127; fi\n"
-    if names[0] == "python":
-        # on a node without an image, `python` may be Python 2
-        other = "! command -v python" if image else "command -v python3"
-        lines += f'if {other} > /dev/null; then python() {{ python3 "$@"; }}; fi\n'
-    return lines
+    message = shlex.quote(f"{what}; name an image that has it with container_image")
+    none = " && ".join(f"! command -v {name} > /dev/null" for name in names)
+    handler = f"if [ $? = {_NOT_FOUND} ] && {none}; then echo {message} >&2; fi"
+    lines = f"trap {shlex.quote(handler)} EXIT\n"
+    if names[0] != "python":
+        return lines
+    # on a node without an image, `python` may be Python 2
+    first, other = names if image else reversed(names)
+    return (
+        f"{lines}python() {{ unset -f python; if command -v {first} > /dev/null; "
+        f'then {first} "$@"; else {other} "$@"; fi; }}\n'
+    )
+
+
+_NOT_FOUND = 127
+"""Exit status of a shell if there is no such command."""

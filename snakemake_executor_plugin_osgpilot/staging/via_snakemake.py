@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+For rules that need it: `run:`, benchmarks, conda environments and so on.
 """
 
 from __future__ import annotations

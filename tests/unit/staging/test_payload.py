@@ -23,6 +23,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT
 from snakemake_executor_plugin_osgpilot.staging import commit_outputs as commit
 from snakemake_executor_plugin_osgpilot.staging import failure_message as failure
 from snakemake_executor_plugin_osgpilot.staging import job_archive as stage
+from snakemake_executor_plugin_osgpilot.staging import snakemake_modules as modules
 from snakemake_executor_plugin_osgpilot.staging import symlinks as links
 from snakemake_executor_plugin_osgpilot.staging import workflow_sources as sources
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE, TMPDIR, Payload, exports
@@ -312,6 +313,29 @@ def test_sources_are_packed_once_and_unpacked_there(bench):
     bench.execute(payload)
     bench.commit(payload)
     assert (bench.workdir / "out").read_text() == "hi\n"
+
+
+@pytest.mark.parametrize("size", [10, stage.PACKED_MAX_BYTES])
+def test_modules_of_snakemake_travel_beside_inputs_of_any_size(bench, size):
+    (bench.workdir / "in").write_bytes(b"x" * size)
+    (bench.workdir / "helper.py").write_text("NUMBER = 3\n")
+    bench.bundle("helper.py")
+    modules.write_modules(bench.run)
+    for inputs in (("in",), ()):
+        payload = job(
+            f"ls {modules.MODULES} helper.py {' '.join(inputs)} > out",
+            inputs=inputs,
+            outputs=("out",),
+        )
+        payload = replace(payload, with_modules=True)
+        assert bench.execute(payload) == 0
+        bench.commit(payload)
+        sent = {path.name for path in (bench.job / "osgpilot-in").iterdir()}
+        # a second file would delay the start of the job
+        assert sent == {"osgpilot-job"} or (inputs and size > 10)
+        shutil.rmtree(bench.job)
+        shutil.rmtree(bench.node)
+    assert stage.pack(job("true"), bench.run, bench.workdir).linked == {}
 
 
 def test_a_missing_input_is_named_before_anything_is_sent(bench):
