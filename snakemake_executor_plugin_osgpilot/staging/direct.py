@@ -118,7 +118,7 @@ def build(
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    scripts = [_script(part, environment, traffic, image) for part in parts]
+    scripts = [_script(part, n, environment, traffic, image) for n, part in enumerate(parts)]
     named = [file for script in scripts for file in script.files]
     return Payload(
         scripts=tuple(script.write + script.command for script in scripts),
@@ -150,9 +150,12 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, image: str
+    job: Any, number: int, environment: Mapping[str, str], traffic: TransferPolicy, image: str
 ) -> ScriptLines:
-    """Return the shell text of one job: what prepares it, and its command."""
+    """Return the shell text of one job: what prepares it, and its command.
+
+    `number` is that of the job in its group.
+    """
     resources = _resources(job)
     variables = {
         **environment,
@@ -161,7 +164,7 @@ def _script(
     }
     paths = rewriter_of(job.rule.workflow, traffic)
     if has_script(job.rule):
-        lines = script_lines(job, resources, paths, image)
+        lines = script_lines(job, resources, paths, image, number=number)
     else:
         lines = ScriptLines("", *paths.rewritten(_command(job, resources)))
     before = f"{exports(variables)}{_shared_places(job, traffic, resources)}{lines.write}"

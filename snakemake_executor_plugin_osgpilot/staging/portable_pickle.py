@@ -1,7 +1,7 @@
 """Pickle values so that the paths in them can be replaced on the execution point.
 
-A pickle stores the length of each text, so that wrapper.sh cannot replace `HERE` in it. Texts with
-`HERE` are pickled in parts, which the code that unpickles them joins with the folder of the job.
+A pickle stores the length of each text, so that wrapper.sh cannot replace marks such as `HERE` in
+it. Texts with marks are pickled in parts, and the code that unpickles them has the marks.
 Sets are pickled in order, so that a job is the same in every session.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
 from .payload import HERE
+
+MARKS = (HERE,)
+"""Placeholders that wrapper.sh replaces in a script."""
 
 PROTOCOL = 4
 """As Snakemake uses: readable since Python 3.4."""
@@ -37,12 +41,17 @@ def loading(pickled: bytes) -> str:
     """
     return (
         'type("Unpickler", (pickle.Unpickler,), {'
-        f'"persistent_load": lambda self, parts: {HERE!r}.join(parts) '
+        '"persistent_load": lambda self, parts: "".join('
+        f"{MARKS!r}[part] if type(part) is int else part for part in parts) "
         "if type(parts) is list else parts[0](parts[1]), "
         '"find_class": lambda self, module, name: pickle.Unpickler.find_class('
         'self, "pathlib" if module == "pathlib._local" else module, name)'
         f'}})(__import__("io").BytesIO({pickled!r})).load()'
     )
+
+
+_MARK = re.compile(f"({'|'.join(map(re.escape, MARKS))})")
+_NUMBERS = {mark: number for number, mark in enumerate(MARKS)}
 
 
 class _Pickler(pickle.Pickler):
@@ -55,8 +64,8 @@ class _Pickler(pickle.Pickler):
             return type(value), sorted(value, key=repr)
         if type(value) is not str:
             return None
-        text = self._moved(value)
-        return None if text == value and HERE not in text else text.split(HERE)
+        parts = _MARK.split(self._moved(value))
+        return None if parts == [value] else [_NUMBERS.get(part, part) for part in parts]
 
     def reducer_override(self, value: Any) -> Any:
         # otherwise pickled as the list of its parts

@@ -30,11 +30,6 @@ from .workflow_sources import search_paths
 _FOLDER = ".snakemake/scripts"
 """The folder that Snakemake uses, too; programs see the path (snakemake.script)."""
 
-_BESIDE = f"{_FOLDER}/osgpilot-beside"
-"""For modules beside a script that does not lie below the working folder."""
-
-_OWN_FOLDER = f"{HERE}/osgpilot-tmp/of-script"
-
 
 @dataclass(frozen=True)
 class Language:
@@ -88,15 +83,23 @@ def needs_interpreter(rule: Any) -> bool:
 
 
 def script_lines(
-    job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str
+    job: Any,
+    resources: Mapping[str, Any],
+    paths: PathRewriter,
+    image: str,
+    *,
+    number: int = 0,
+    repeat: int | None = None,
 ) -> ScriptLines:
     """Return the shell text of the rule's script, notebook or wrapper.
 
-    Raises `InputError` if it cannot be read, or if a value of the rule has no counterpart in the
-    script's language.
+    `image` is named in messages. `number` is that of the job in its group, whose files have names
+    of their own, and `repeat` that of a benchmark. Raises `InputError` if the script cannot be
+    read, or if a value of the rule has no counterpart in its language.
     """
     try:
-        return _script_lines(job, resources, paths, image)
+        source = _Source.of(job)
+        return _script_lines(source, job, resources, paths, image, number, repeat)
     except SyntaxError as error:
         raise InputError(
             f"rule {job.rule.name}: Snakemake cannot start a script in Python with its resource "
@@ -107,32 +110,39 @@ def script_lines(
 
 
 def _script_lines(
-    job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str
+    source: _Source,
+    job: Any,
+    resources: Mapping[str, Any],
+    paths: PathRewriter,
+    image: str,
+    number: int,
+    repeat: int | None,
 ) -> ScriptLines:
-    source = _Source.of(job)
     named = [path for text in map(str, job.params) for path in paths.value(text)[1]]
     named += paths.rewritten(source.text)[1]
-    file = f"{_FOLDER}/osgpilot.{source.path.get_filename()}"
+    own = f"osgpilot{number or ''}"
+    file, beside_it = f"{_FOLDER}/{own}.{source.path.get_filename()}", f"{_FOLDER}/{own}-beside"
     rendered = rendered_script(
-        source.script(job, resources, paths),
+        source.script(job, resources, paths, repeat),
         f"{HERE}/{file}",
-        preamble=lambda text: _preamble(text, source, paths),
+        preamble=lambda text: _preamble(text, source, paths, beside_it),
         value=_in_its_folder(job),
     )
     beside = dict(source.beside()) if source.language.is_python else {}
     text = _with_stable_ids(rendered.text, source.text) if job.rule.notebook else rendered.text
-    written = {file: text.encode(), **{f"{_BESIDE}/{name}": b for name, b in beside.items()}}
+    folder = f"{HERE}/osgpilot-tmp/{own}"
     lines = (
         _programs(job.rule.name, source.language, image),
-        *(_written(path, content) for path, content in written.items()),
-        f"mkdir -p {_OWN_FOLDER} || exit\n" if rendered.environment else "",
+        _written(file, f"printf %s {shlex.quote(text)}"),
+        *(_written(f"{beside_it}/{name}", _decoding(content)) for name, content in beside.items()),
+        f"mkdir -p {folder} || exit\n" if rendered.environment else "",
         exports(rendered.environment),
     )
     command = rendered.command
     if rendered.tried:
         tried = f"{rendered.tried} > /dev/null 2>&1"
         command = f"if {tried}; then {command}; else {rendered.otherwise}; fi"
-    write, command = (part.replace(OWN_FOLDER, _OWN_FOLDER) for part in ("".join(lines), command))
+    write, command = (part.replace(OWN_FOLDER, folder) for part in ("".join(lines), command))
     return ScriptLines(write, command, tuple(named), source.language.is_python)
 
 
@@ -170,12 +180,14 @@ class _Source:
             raise WorkflowError(f"Snakemake does not know the language of {path}")
         origin = path.get_path_or_uri(secret_free=True)
         below = os.path.relpath(origin) if is_local else ".."
-        is_below = not below.startswith("..")
+        is_below = not f"{below}/".startswith("../")
         if is_local:
             path = LocalSourceFile(f"{HERE}/{below}" if is_below else os.path.abspath(origin))  # noqa: PTH100
         return cls(path, text, known[name], cached, basedir, is_local, is_below, origin)
 
-    def script(self, job: Any, resources: Mapping[str, Any], paths: PathRewriter) -> Any:
+    def script(
+        self, job: Any, resources: Mapping[str, Any], paths: PathRewriter, repeat: int | None
+    ) -> Any:
         """Return Snakemake's object for the script, as in a container."""
         rule = job.rule
         return self.language.script(
@@ -184,15 +196,15 @@ class _Source:
             wildcards=job.wildcards, threads=job.threads, resources=resources, log=job.log,
             config=rule.module_globals["config"], rulename=rule.name, conda_env=None,
             conda_base_path=None, container_img="the image of the job", singularity_args="",
-            env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
+            env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=repeat,
             cleanup_scripts=True, shadow_dir=None, is_local=self.is_local, runtime_paths=None,
         )  # fmt: skip
 
-    def searched(self) -> list[str]:
+    def searched(self, beside_it: str) -> list[str]:
         """Return the folders in which Python finds modules, in Snakemake's order."""
         folders = [f"{HERE}/{MODULES}", *(f"{HERE}/{path}" for path in search_paths())]
         if not self.is_below:
-            folders.append(f"{HERE}/{_BESIDE}")
+            folders.append(f"{HERE}/{beside_it}")
         if self.is_local:
             folders.append(self.path.get_basedir().get_path_or_uri(secret_free=True))
         return list(dict.fromkeys(os.path.normpath(folder) for folder in folders))
@@ -217,7 +229,7 @@ def _wrapper(rule: Any) -> SourceFile:
     raise WorkflowError(f"there is no wrapper {prefix or ''}{rule.wrapper} ({reasons})")
 
 
-def _preamble(text: str, source: _Source, paths: PathRewriter) -> str:
+def _preamble(text: str, source: _Source, paths: PathRewriter, beside_it: str) -> str:
     # notebooks change to the folder in which Snakemake was started
     here = Path.cwd()
     for change in ("os.chdir(r'{}')", "setwd('{}')"):
@@ -228,7 +240,7 @@ def _preamble(text: str, source: _Source, paths: PathRewriter) -> str:
     def unpickling(value: object) -> str:
         return loading(dumped(value, lambda text: paths.value(text)[0]))
 
-    return relocated_preamble(text, source.searched(), unpickling)
+    return relocated_preamble(text, source.searched(beside_it), unpickling)
 
 
 def _in_its_folder(job: Any) -> Callable[[str], str]:
@@ -243,13 +255,14 @@ def _in_its_folder(job: Any) -> Callable[[str], str]:
     return moved
 
 
-def _written(path: str, content: bytes) -> str:
+def _written(path: str, command: str) -> str:
+    """Return a shell line that writes what `command` prints to a file."""
     folder, target = shlex.quote(str(Path(path).parent)), shlex.quote(path)
-    if path.startswith(_BESIDE):
-        text = f"printf %s {base64.b64encode(content).decode()} | base64 -d"
-    else:
-        text = f"printf %s {shlex.quote(content.decode())}"
-    return f"mkdir -p {folder} && {text} > {target} || exit\n"
+    return f"mkdir -p {folder} && {command} > {target} || exit\n"
+
+
+def _decoding(content: bytes) -> str:
+    return f"printf %s {base64.b64encode(content).decode()} | base64 -d"
 
 
 def _programs(rule: str, language: Language, image: str) -> str:

@@ -268,7 +268,7 @@ def test_a_notebook_is_run_by_nbconvert_where_there_is_no_papermill(cache, progr
     run_ours(job(None, cache, notebook="a.py.ipynb"), there)
     arguments = called.read_text().splitlines()
     assert arguments[arguments.index("--output") + 1] == f"{there}/log"
-    assert arguments[-1] == f"{there}/osgpilot-tmp/of-script"
+    assert arguments[-1] == f"{there}/osgpilot-tmp/osgpilot"
 
 
 def test_a_value_without_counterpart_in_r_is_named(cache):
