@@ -133,8 +133,14 @@ def build(
         shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in internal),
         shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
-        with_modules=any(script.needs_modules for script in scripts),
+        modules=_modules(scripts),
     ).checked(job)
+
+
+def _modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:
+    """Return the modules of Snakemake that scripts name, None if no script needs any."""
+    given = [script.modules for script in scripts if script.modules is not None]
+    return tuple(sorted({name for names in given for name in names})) if given else None
 
 
 def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:

@@ -28,7 +28,7 @@ from ..common import private_files as private
 from ..errors import InputError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from .payload import Payload, tops
-from .snakemake_modules import MODULES
+from .snakemake_modules import MODULES, archive_path
 from .symlinks import leads_nowhere, stays_a_link
 from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES
 
@@ -69,8 +69,8 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     travelling = {path: workdir / path for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     shared = {SOURCES: archive} if archive.exists() else {}
-    if payload.with_modules:
-        shared[MODULES] = run_folder / MODULES
+    if payload.modules is not None:
+        shared[MODULES] = archive_path(run_folder, payload.modules)
     travelling |= shared
     packed = _pack(travelling) if payload.inputs else _pack_shared(tuple(shared.items()))
     links: dict[str, str] = {}

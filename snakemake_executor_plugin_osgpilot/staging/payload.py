@@ -32,7 +32,8 @@ class Payload:
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
     path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
-    travel with the job, `with_modules` if modules of Snakemake do (`snakemake_modules`).
+    travel with the job. `modules` is None if no modules of Snakemake travel, else those that
+    scripts name beside the usual ones (`snakemake_modules`).
     """
 
     scripts: tuple[str, ...]
@@ -48,7 +49,7 @@ class Payload:
     urls: tuple[tuple[str, str], ...] = ()
     shared_prefixes: tuple[str, ...] = ()
     with_snakefiles: bool = False
-    with_modules: bool = False
+    modules: tuple[str, ...] | None = None
 
     def checked(self, job: Any) -> Payload:
         """Return this payload; raise `InputError` if a file lies outside the working folder."""

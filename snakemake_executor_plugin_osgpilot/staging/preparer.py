@@ -163,8 +163,8 @@ class Preparer:
     def prepare(self, job: Any) -> Prepared:
         """Return the prepared job. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
-        if payload.with_modules:
-            write_modules(self.run_folder)
+        if payload.modules is not None:
+            write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
     def draft(self, job: Any) -> tuple[Payload, Request]:

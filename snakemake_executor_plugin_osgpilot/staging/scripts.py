@@ -24,7 +24,7 @@ from ..errors import InputError
 from .path_rewriting import PathRewriter
 from .payload import HERE, exports
 from .portable_pickle import dumped, loading
-from .snakemake_modules import MODULES
+from .snakemake_modules import MODULES, modules_named
 from .workflow_sources import search_paths
 
 _FOLDER = ".snakemake/scripts"
@@ -63,13 +63,13 @@ class ScriptLines:
     """Shell text that writes a script, and the command that starts it.
 
     `files` below the working folder are named by absolute paths in the script or its parameters.
-    `needs_modules` is true if it imports modules of Snakemake (`snakemake_modules`).
+    `modules` is None for a script that imports none of Snakemake, as in `Payload`.
     """
 
     write: str
     command: str
     files: tuple[str, ...] = ()
-    needs_modules: bool = False
+    modules: tuple[str, ...] | None = None
 
 
 def has_script(rule: Any) -> bool:
@@ -143,7 +143,8 @@ def _script_lines(
         tried = f"{rendered.tried} > /dev/null 2>&1"
         command = f"if {tried}; then {command}; else {rendered.otherwise}; fi"
     write, command = (part.replace(OWN_FOLDER, folder) for part in ("".join(lines), command))
-    return ScriptLines(write, command, tuple(named), source.language.is_python)
+    modules = modules_named(source.text) if source.language.is_python else None
+    return ScriptLines(write, command, tuple(named), modules)
 
 
 def _with_stable_ids(notebook: str, source: str) -> str:

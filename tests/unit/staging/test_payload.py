@@ -327,7 +327,7 @@ def test_modules_of_snakemake_travel_beside_inputs_of_any_size(bench, size):
             inputs=inputs,
             outputs=("out",),
         )
-        payload = replace(payload, with_modules=True)
+        payload = replace(payload, modules=())
         assert bench.execute(payload) == 0
         bench.commit(payload)
         sent = {path.name for path in (bench.job / "osgpilot-in").iterdir()}

@@ -29,7 +29,11 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 from snakemake_executor_plugin_osgpilot.staging.scripts import script_lines
-from snakemake_executor_plugin_osgpilot.staging.snakemake_modules import MODULES, write_modules
+from snakemake_executor_plugin_osgpilot.staging.snakemake_modules import (
+    MODULES,
+    modules_named,
+    write_modules,
+)
 
 NOTEBOOK = json.dumps(
     {
@@ -108,6 +112,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """Interpreters that keep their script and its arguments in the folder that is returned."""
+    modules_named("")  # with the real Python
     folder, kept = tmp_path / "programs", tmp_path / "kept"
     folder.mkdir()
     kept.mkdir()
@@ -350,7 +355,7 @@ def test_modules_of_snakemake_suffice_for_a_bare_python(cache, tmp_path, monkeyp
         "print(snakemake.log_fmt_shell(), snakemake.params.get('n'), file=open('more', 'w'))\n"
     )
     ours = lines(job("a.py", cache, n=5), "image.sif")
-    assert ours.needs_modules
+    assert ours.modules == ()
     there.mkdir()
     write_modules(there)
     python = tmp_path / "programs/python"
@@ -363,6 +368,21 @@ def test_modules_of_snakemake_suffice_for_a_bare_python(cache, tmp_path, monkeyp
     )  # fmt: skip
     assert (there / "out").read_text() == "5 2\n"
     assert (there / "more").read_text() == " > log 2>&1 5\n"
+
+
+def test_a_script_may_name_more_modules_of_snakemake(cache, tmp_path):
+    Path("a.py").write_text(
+        "from snakemake.script import Snakemake\nfrom snakemake.io import expand\n"
+        "import snakemake.nothing_that_exists\n"
+    )
+    named = lines(job("a.py", cache)).modules
+    assert named == ("snakemake.nothing_that_exists", "snakemake.script")
+    path = write_modules(tmp_path, named)
+    argv = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.append(sys.argv[1])\n"]
+    argv[-1] += "from snakemake.script import Snakemake"
+    subprocess.run([*argv, str(path)], check=True)
+    failed = subprocess.run([*argv, str(write_modules(tmp_path))], capture_output=True)
+    assert failed.returncode == 1
 
 
 def test_modules_are_the_same_file_in_every_session(tmp_path):
