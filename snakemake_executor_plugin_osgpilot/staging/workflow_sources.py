@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from stat import S_ISREG
+from types import SimpleNamespace
 from typing import Any
 
 from snakemake.common import get_snakemake_searchpaths
@@ -40,7 +41,7 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
     """
     try:
-        sources = {str(path) for path in workflow.dag.get_sources()}
+        sources = {str(path) for path in _listed(workflow)}
     except (OSError, WorkflowError):
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
@@ -52,6 +53,21 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     made = {os.path.normpath(file) for job in workflow.dag.jobs for file in job.output}
     read -= sources | made
     return sources | read, snakefiles | read
+
+
+def _listed(workflow: Any) -> Iterable[Any]:
+    """Return Snakemake's own list; it fails with a TypeError for scripts of a module elsewhere."""
+    local = [rule for rule in workflow.rules if isinstance(rule.basedir, LocalSourceFile)]
+    if len(local) == len(workflow.rules):
+        found: Iterable[Any] = workflow.dag.get_sources()
+        return found
+    seen = SimpleNamespace(
+        included=workflow.included, configfiles=workflow.configfiles, rules=local
+    )
+    # a method of the DAG, which uses these alone
+    dag = SimpleNamespace(workflow=seen, jobs=workflow.dag.jobs)
+    found = type(workflow.dag).get_sources(dag)
+    return found
 
 
 def search_paths() -> list[str]:
@@ -192,7 +208,8 @@ def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:
 
 def _named_by(workflow: Any) -> Iterable[str]:
     for rule in workflow.rules:
-        if script := rule.script or rule.notebook:
+        script = rule.script or rule.notebook
+        if script and isinstance(rule.basedir, LocalSourceFile):
             folder = Path(os.path.relpath(rule.basedir.join(script))).parent
             yield from (str(path) for path in folder.rglob("*") if path.is_file())
     yield from _configfiles(workflow)

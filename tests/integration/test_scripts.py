@@ -22,7 +22,7 @@ localrules: all
 rule all:
     input:
         "python.txt", "bash.txt", "r.txt", "sum.txt", "near.txt", "far.txt", "prefixed.txt",
-        "fetched.txt", "twice/1.txt", "twice/2.txt", "node.txt"
+        "fetched.txt", "remote.txt", "twice/1.txt", "twice/2.txt", "node.txt"
 
 rule python:
     input: "in put.txt", named=["in put.txt", "config.yaml"]
@@ -100,6 +100,18 @@ rule fetched:
     params: word="fetched"
     resources: container_image=IMAGE
     script: f"{WEB}/wrapper.py"
+
+module of_the_web:
+    snakefile: f"{WEB}/Snakefile"
+use rule * from of_the_web
+"""
+
+REMOTE = """
+rule remote:
+    output: "remote.txt"
+    params: word="remote"
+    resources: container_image="/opt/sif/job.sif"
+    script: "wrapper.py"
 """
 
 FILES = {
@@ -177,6 +189,7 @@ def made(folder: Path) -> dict[str, bytes]:
 
 def test_scripts_leave_what_a_local_run_leaves(workflow: Workflow, tmp_path_factory, web):
     (web.folder / "wrapper.py").write_text(WRAPPER.replace("from beside import MARK", "MARK = 1"))
+    (web.folder / "Snakefile").write_text(REMOTE)
     outside = tmp_path_factory.mktemp("wrappers")
     options = ["--wrapper-prefix", f"file://{outside}/", "--sdm", "apptainer"]
     local = tmp_path_factory.mktemp("local")
@@ -187,7 +200,7 @@ def test_scripts_leave_what_a_local_run_leaves(workflow: Workflow, tmp_path_fact
     before = set((workflow.folder / ".snakemake/scripts").glob("*"))
     assert workflow.run(*options) == 0, workflow.said
     assert made(workflow.folder) == made(local)
-    assert len(made(local)) == 13
+    assert len(made(local)) == 14
     # nothing is written where scripts of this machine would be
     assert set((workflow.folder / ".snakemake/scripts").glob("*")) == before
     # sources from the web are fetched once, by this machine

@@ -1,10 +1,12 @@
 """The files of a workflow that travel with its jobs."""
 
+import sys
 from types import SimpleNamespace
 
 from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
-from snakemake.sourcecache import LocalSourceFile
+from snakemake.sourcecache import GenericSourceFile, LocalSourceFile
 
+from snakemake_executor_plugin_osgpilot.staging import workflow_sources
 from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
     LARGE_MB,
     SMALL_BYTES,
@@ -70,6 +72,44 @@ def test_files_read_by_a_snakefile_travel_only_with_it(tmp_path, monkeypatch):
     sources, for_snakemake = list_sources(of_standard_layout)
     assert sources == {*beside, "units.tsv"}
     assert sources - for_snakemake == {"config/config.yaml"}
+
+
+def test_code_on_the_search_path_travels_with_scripts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    travel = ["lib/a.py", "lib/deep/b.R", "own.py", "package/__init__.py", "package/c.py"]
+    stay = ["data/d.py", "lib/table.tsv", ".hidden/e.py", "venv/f.py", "venv/pyvenv.cfg"]
+    for name in (*travel, *stay):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for path in (str(tmp_path), "lib", str(tmp_path / ".hidden"), sys.prefix):
+        monkeypatch.syspath_prepend(path)
+    flat = workflow(tmp_path, ())
+    assert list_sources(flat)[0] == {"Snakefile"}
+    flat.rules = [rule(LocalSourceFile(str(tmp_path)), wrapper="x/y")]
+    monkeypatch.setattr(workflow_sources, "_wrappers", lambda workflow: ())
+    assert list_sources(flat)[0] == {"Snakefile", *travel}
+
+
+def rule(basedir, script=None, wrapper=None):
+    return SimpleNamespace(basedir=basedir, script=script, notebook=None, wrapper=wrapper)
+
+
+def test_scripts_of_a_module_elsewhere_do_not_hide_other_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    class Dag:
+        jobs = ()
+
+        def get_sources(self):
+            return {
+                each.basedir.join(each.script).get_path_or_uri(True) for each in self.workflow.rules
+            }
+
+    local = rule(LocalSourceFile(str(tmp_path)), "scripts/a.py")
+    far = rule(GenericSourceFile("https://elsewhere/workflow"), "scripts/b.py")
+    mixed = workflow(tmp_path, ())
+    mixed.dag, mixed.rules = Dag(), [local, far]
+    assert list_sources(mixed)[0] == {"Snakefile", str(tmp_path / "scripts/a.py")}
 
 
 def test_snakefiles_outside_the_working_folder_are_named(tmp_path, monkeypatch):
