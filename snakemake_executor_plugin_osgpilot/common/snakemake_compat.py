@@ -198,11 +198,13 @@ def relocated_preamble(
         raise ValueError("unsupported Snakemake version: its preamble is unknown")
     folders, pickled = calls["sys.path.extend"].args[0], calls["pickle.loads"]
     value = pickle.loads(ast.literal_eval(pickled.args[0]))
+    lines = preamble.encode().split(b"\n")
+    # from right to left, if they are on one line
     for node, text in ((pickled, unpickling(value)), (folders, repr(list(searched)))):
-        # on one line, of which the second comes first
-        old = ast.get_source_segment(preamble, node)
-        preamble = preamble.replace(str(old), text, 1)
-    return preamble
+        line = lines[node.lineno - 1]
+        parts = line[: node.col_offset], text.encode(), line[node.end_col_offset :]
+        lines[node.lineno - 1] = b"".join(parts)
+    return b"\n".join(lines).decode()
 
 
 def with_shell_affixes(command: str, interpreter: str) -> str:

@@ -115,6 +115,20 @@ def test_a_script_without_execute_cmd_is_never_started():
     assert started == []
 
 
+def test_a_preamble_of_another_snakemake_is_refused():
+    preamble = "import sys; sys.path.extend([]); snakemake = load(b'')"
+    with pytest.raises(ValueError, match="unsupported Snakemake version"):
+        snakemake_compat.relocated_preamble(preamble, [], repr)
+
+
+def test_a_preamble_keeps_its_lines_and_other_text():
+    preamble = (
+        "# ü\nimport sys;sys.path.extend(['ü', \"it's\"]);s = pickle.loads(b'I1\\n.');y\n# end"
+    )
+    moved = snakemake_compat.relocated_preamble(preamble, ["/a"], lambda value: f"load({value})")
+    assert moved == "# ü\nimport sys;sys.path.extend(['/a']);s = load(1);y\n# end"
+
+
 def test_a_logger_that_does_not_write_to_a_terminal_stays_as_it_is(tmp_path):
     logger = logging.Logger("test")
     with (tmp_path / "log").open("w") as stream:
