@@ -227,7 +227,7 @@ def _wrapper(rule: Any) -> SourceFile:
     if isinstance(found, SourceFile):
         return found
     reasons = "; ".join(f"{name}: {error}" for name, error in found.items())
-    raise WorkflowError(f"there is no wrapper {prefix or ''}{rule.wrapper} ({reasons})")
+    raise WorkflowError(f"there is no wrapper {rule.wrapper} ({reasons})")
 
 
 def _preamble(text: str, source: _Source, paths: PathRewriter, beside_it: str) -> str:
