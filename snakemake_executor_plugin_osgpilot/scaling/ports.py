@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
@@ -21,7 +20,7 @@ class JobsView(Protocol):
     """The jobs of a run at one moment; see `jobs.state.view.View`."""
 
     @property
-    def waiting(self) -> Counter[JobClass]: ...
+    def waiting(self) -> Mapping[JobClass, int]: ...
     @property
     def served(self) -> Mapping[str, float]: ...
     @property

@@ -6,7 +6,7 @@ The world writes it; the autoscaler reads it. Runtimes come in only when a job h
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class SimulatedJobs:
     so there is no estimated time remaining, and `started` is left out, as no job gets stuck.
     """
 
-    waiting: Counter[JobClass]
+    waiting: Mapping[JobClass, int]
     on_pilots: dict[str, tuple[Running, ...]]
     starts: Mapping[str, tuple[JobClass, float]]
     served: Mapping[str, float]
@@ -86,9 +86,9 @@ class SimulatedAccessPoint:
         """Return the pilots that the pool knows; there are no jobs of others in them."""
         return {name: {} for name, p in self._farm.pilots.items() if p.up_ms is not None}
 
-    def _waiting(self) -> Counter[JobClass]:
+    def _waiting(self) -> dict[JobClass, int]:
         pairs = zip(self._jobs.classes, self._jobs.lines, strict=True)
-        return Counter({job_class: line.count for job_class, line in pairs if line.count})
+        return {job_class: line.count for job_class, line in pairs if line.count}
 
     def _running(self) -> dict[str, tuple[Running, ...]]:
         classes = self._jobs.classes
