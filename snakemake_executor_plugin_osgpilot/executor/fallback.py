@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import os
 import re
 import shlex
@@ -22,7 +23,6 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
-from ..common.printable import printable
 from ..common.snakemake_compat import WorkflowProxy, stop_submitting
 from ..common.subprocesses import run
 from ..config.site import SlurmOptions
@@ -30,6 +30,8 @@ from ..errors import InputError, OutcomeUnknownError
 from ..routing.policy import Where
 from .job_reports import Reporting
 from .local import LocalExecutor
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "snakemake-executor-plugin-slurm"
 CHOICES = ("slurm", "local", "none")
@@ -65,7 +67,7 @@ def local_cores(workflow: Any) -> int:
     return workflow.resource_settings.local_cores or len(os.sched_getaffinity(0))
 
 
-def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
+def plain_slurm(workflow: Any, snakemake_logger: Any, options: SlurmOptions) -> Any:
     """Return an executor that runs jobs as plain Slurm jobs, through the Slurm plugin.
 
     `options` apply unless a job's resources override them.
@@ -91,10 +93,10 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
         "accounting": accounting,
         "status_max_s": min(STATUS_MAX_S, age_s / 3),
     }
-    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(proxy, logger)
+    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(proxy, snakemake_logger)
 
 
-def on_this_machine(workflow: Any, logger: Any) -> Any:
+def on_this_machine(workflow: Any, snakemake_logger: Any) -> Any:
     """Return an executor that runs jobs on this machine."""
     common = CommonSettings(
         non_local_exec=True,
@@ -108,7 +110,7 @@ def on_this_machine(workflow: Any, logger: Any) -> Any:
         executor_plugin=SimpleNamespace(common_settings=common),
         storage_settings=_on_shared_folders(workflow.storage_settings),
     )
-    return LocalExecutor(proxy, logger, local_cores(workflow))
+    return LocalExecutor(proxy, snakemake_logger, local_cores(workflow))
 
 
 def _on_shared_folders(settings: Any) -> Any:
@@ -202,8 +204,8 @@ class _PlainSlurm(Reporting):
         except OutcomeUnknownError as error:
             problem = str(error)
         if problem:
-            self.logger.warning(  # type: ignore[attr-defined]
-                f"osgpilot: plain Slurm jobs may still be there ({printable(problem)}); remove "
+            logger.warning(
+                f"plain Slurm jobs may still be there ({problem}); remove "
                 f"them with: {shlex.join(argv)}"
             )
 

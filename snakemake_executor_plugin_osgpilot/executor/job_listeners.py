@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ..monitoring.recorder import HistoryRecorder
     from ..run.intake import Intake
     from .dag_dependencies import JobDependencies
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,12 @@ class HistoryListener(JobListener):
 class IntakeListener(JobListener):
     """Submits jobs, and records in the journal which are done or have failed."""
 
-    def __init__(self, intake: Intake, say: Callable[[str], None]) -> None:
-        self._intake, self._say = intake, say
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
         if known := self._intake.hand_over([each.job for each in jobs]):
-            self._say(f"resumed tracking {known} job(s) of the previous session")
+            logger.info(f"resumed tracking {known} job(s) of the previous session")
 
     def ended(self, jobs: Sequence[EndedJob]) -> None:
         self._intake.settle([each.key for each in jobs if each.failure])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -14,12 +15,13 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
+from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..jobs.state.job import Job
 from ..journal.run_folder import core_s_seen
-from ..monitoring.console import ConsoleReporter
+from ..monitoring.console import ProgressReporter
 from ..run.assembly import Output, start
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from ..staging.preparer import Preparer
     from .dag_lookahead import Lookahead
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.2
 BATCH = 1000
 """Number of jobs prepared before they are submitted: the queue submits them in its own thread and
@@ -65,7 +69,11 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     """
 
     def __init__(
-        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: QuotaShare
+        self,
+        workflow: Any,
+        snakemake_logger: Any,
+        serves: Callable[[Any], bool],
+        share: QuotaShare,
     ) -> None:
         self._serves = serves
         self._payloads: dict[str, Payload] = {}
@@ -75,18 +83,19 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._closed = False
         self._put_off: dict[str, Job] = {}
         self.interrupted = False
-        self.redact = Redactor(_environment(workflow).values())
-        self._teller = ConsoleReporter(logger, self.redact)
-        self._run = open_run(workflow, share, self._teller)
+        self.redact = Redactor(environment_of(workflow).values())
+        self._log_label = current_label()
+        self._progress = ProgressReporter(snakemake_logger)
+        self._run = open_run(workflow, share, self._progress, self.redact)
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
             HistoryListener(self._run.chronicle, JobDependencies(workflow.dag)),
             # last: it submits
-            IntakeListener(self._run.intake, self._run.say),
+            IntakeListener(self._run.intake),
         )
         self._late = LatencyWait(workflow.execution_settings.latency_wait)
-        super().__init__(workflow, logger)
+        super().__init__(workflow, snakemake_logger)
 
     def _lookahead(self, workflow: Any) -> Lookahead:
         dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
@@ -104,7 +113,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
-        run, environment = self._run, _environment(self.workflow)
+        run, environment = self._run, environment_of(self.workflow)
         preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -160,7 +169,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         super().handle_job_error(job)
         self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):
-            self._run.say(trouble)
+            logger.info(trouble)
         for listener in self._listeners:
             listener.failed(job)
         self._look_ahead()
@@ -199,6 +208,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report jobs that ended; yield the rest. Never raises: that ends the status thread."""
+        set_label(self._log_label)
         if not self._run.tenure.is_certain():
             await asyncio.sleep(POLL_S)
             for info in active_jobs:
@@ -296,24 +306,24 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._closed = True
             self._run.intake.settle()
             self._run.close(interrupted=interrupted)
-            self._teller.close()
+            self._progress.close()
 
 
-def _environment(workflow: Any) -> dict[str, str]:
+def environment_of(workflow: Any) -> dict[str, str]:
     """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
     # variables that the user set are passed on unchanged; Snakemake would rewrite some of them
     given = sorted(workflow.spawned_job_args_factory.envvars().items())
     return {name: os.environ.get(name, value) for name, value in given}
 
 
-def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
+def open_run(workflow: Any, share: QuotaShare, progress: ProgressReporter, redact: Redactor) -> Run:
     """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
     try:
         return start(
             options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Output(teller.say, teller.warn, teller.show, teller.redact),
+            Output(progress.show, redact),
             core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:
@@ -342,8 +352,8 @@ def make_preparer(
         command_of,
         environment,
         traffic,
-        Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
-        Requests(run.scaling.policy, run.say, run.warn),
+        Images(run.workdir, logger.info, run.access_point.image_way, traffic.shared_prefixes),
+        Requests(run.scaling.policy, logger.info, logger.warning),
         KeyFiles(run.folder.keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
     )

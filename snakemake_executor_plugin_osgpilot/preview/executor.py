@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,22 +13,26 @@ from typing import Any, NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
+from ..common.log_output import attached
 from ..common.names import safe_name
+from ..common.redact import Redactor
 from ..config.project import choose
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..executor.dag_lookahead import Lookahead
 from ..executor.dispatcher import router_factory
+from ..executor.ospool import environment_of
 from ..htcondor.factory import AnyAccessPoint
 from ..journal.run_folder import RunFolder
 from ..model.intervals import LOOK_SOONEST_S
 from ..model.resources import JobClass
 from ..model.snapshot import Snapshot
+from ..monitoring.console import SnakemakeHandler
 from ..pilots.parameters import script
 from ..report.locate import earlier_leads
 from ..routing.policy import Where
 from ..routing.rules import RuleRouter
-from ..run.assembly import Output, PreparedRun, SystemClock, preflight
+from ..run.assembly import PreparedRun, SystemClock, preflight
 from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
 from ..staging.payload import members
@@ -62,21 +65,16 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         state_folder = Path(self.workflow.persistence.path)
         options = options_of(self.workflow.executor_settings)
         with ExitStack() as undo:
-            heard = (self._say, self._warn)
-            ground = preflight(options, state_folder, Output(*heard, lambda progress: None), undo)
-            routes = routes_of(ground.policy, ground.seat, _nothing)
+            redact = Redactor(environment_of(self.workflow).values())
+            undo.enter_context(attached(SnakemakeHandler(self.logger, redact)))
+            ground = preflight(options, state_folder, undo)
+            routes = routes_of(ground.policy, ground.seat)
             routes.decide()
             decisions = list(dict.fromkeys(routes.by_rule.values()))
             projects = {d.project for d in decisions if d.route.where is Where.OSPOOL}
-            look = _Look(self.workflow, self.logger, ground, routes, undo, heard)
+            look = _Look(self.workflow, self.logger, ground, routes, undo)
             previews = tuple(look.project(name) for name in sorted(projects))
         return Preview(tuple(decisions), previews, script())
-
-    def _say(self, text: str) -> None:
-        self.logger.info(f"osgpilot: {text}")
-
-    def _warn(self, text: str) -> None:
-        self.logger.warning(f"osgpilot: {text}")
 
     def run_job(self, job: Any) -> NoReturn:
         raise AssertionError("a plan runs nothing")
@@ -99,7 +97,6 @@ class _Look:
     ground: PreparedRun
     routes: RuleRouter
     undo: ExitStack
-    heard: tuple[Callable[[str], None], Callable[[str], None]]
     forecaster: Forecaster = simulated
 
     def project(self, name: str) -> ProjectPreview:
@@ -143,7 +140,6 @@ class _Look:
             Path.cwd(),
             access_point,
             SimpleNamespace(policy=self.ground.policy),
-            *self.heard,
         )
         return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
 
@@ -210,7 +206,3 @@ class _Look:
             policy,
             expected.match_s,
         )
-
-
-def _nothing(text: str) -> None:
-    """Log nothing: routes are part of the plan."""

@@ -24,8 +24,6 @@ from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
 from .result import Sample
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Scratch:
@@ -35,8 +33,6 @@ class Scratch:
     workdir: Path
     access_point: AnyAccessPoint
     scaling: SimpleNamespace
-    say: Say
-    warn: Say
     chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
     """A record of the run that is never written."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class RouteDecision:
 @dataclass
 class RuleRouter:
     """Decides once per rule. `project` and `pilot_sharing` are the workflow's, `seen_core_s` what a
-    job of a rule took in an earlier run; `say` logs each decision. Used on Snakemake's main thread.
+    job of a rule took in an earlier run. Used on Snakemake's main thread.
     """
 
     dag: Any
@@ -56,13 +56,12 @@ class RuleRouter:
     requests: Requests
     project: str
     seen_core_s: Mapping[str, float]
-    say: Callable[[str], None]
     pilot_sharing: str = PilotSharing.WORKFLOW
     by_rule: dict[str, RouteDecision] = field(default_factory=dict)
     _samples: dict[str, list[Any]] = field(default_factory=dict)
 
-    def decide(self) -> None:
-        """Route the new rules of the DAG; earlier decisions stay.
+    def decide(self) -> list[RouteDecision]:
+        """Route the new rules of the DAG, and return the decisions; earlier ones stay.
 
         Raises `InputError` naming the rule, before anything is decided, if one cannot run.
         """
@@ -83,7 +82,7 @@ class RuleRouter:
         for decision in decided:
             self.by_rule.update(dict.fromkeys(decision.names, decision))
             self._samples.update((name, jobs_of[name][:1]) for name in decision.names)
-            self.say(str(decision))
+        return decided
 
     def knows(self, job: Any) -> bool:
         """Return True if all rules of `job` are routed."""

@@ -14,6 +14,8 @@ from histories import BEGUN_S, NASTY, nasty_lines
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.cli.doctor import _as_lines
 from snakemake_executor_plugin_osgpilot.cli.plan import _show
+from snakemake_executor_plugin_osgpilot.common.log_output import attached
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.doctor import checks as doctor_checks
 from snakemake_executor_plugin_osgpilot.doctor import findings
 from snakemake_executor_plugin_osgpilot.errors import InputError
@@ -25,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.explain.gather import Answers
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter, StatusLine
+from snakemake_executor_plugin_osgpilot.monitoring.console import SnakemakeHandler, StatusLine
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
@@ -207,8 +209,10 @@ def test_the_last_line_of_a_terminal_stays_one_line():
 def test_messages_of_a_live_run_are_harmless(caplog):
     logger = logging.getLogger("hostile")
     caplog.set_level(logging.INFO, "hostile")
-    for say in (ConsoleReporter(logger).say, ConsoleReporter(logger).warn):
-        say(f"put it on hold: {HOSTILE}")
+    package = logging.getLogger("snakemake_executor_plugin_osgpilot.any")
+    with attached(SnakemakeHandler(logger, Redactor())):
+        for log in (package.info, package.warning):
+            log(f"put it on hold: {HOSTILE}")
     assert len(caplog.messages) == 2
     assert all(map(is_harmless, caplog.messages))
 

@@ -183,7 +183,7 @@ def test_next_session_releases_temporary_holds(ap):
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_controller_rematches_stuck_jobs_and_records_it(tmp_path):
+def test_controller_rematches_stuck_jobs_and_records_it(tmp_path, logged):
     told = Told(tmp_path)
     told.add("a")
     told.tick()
@@ -193,7 +193,7 @@ def test_controller_rematches_stuck_jobs_and_records_it(tmp_path):
     for _ in range(20):
         told.tick()
     assert told.ap.woken == [("1.0",)]
-    assert len([line for line in told.said if "held and released" in line]) == 1
+    assert len([line for line in logged.info if "held and released" in line]) == 1
     assert len(told.story.jobs["a"].woken_s) == 1
     assert told.story.state_of(told.story.jobs["a"]) == "waiting"
 

@@ -195,7 +195,7 @@ def test_history_size_is_bounded(tmp_path, monkeypatch):
     assert (tmp_path / HISTORY).stat().st_size < 1100
 
 
-def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch):
+def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch, logged):
     told.add("a", "b")
     told.tick()
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
@@ -204,11 +204,11 @@ def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch):
     for at_s in (1040, 1050, 1060):
         told.ap.tell("b", EventKind.EXECUTE, at_s, pilot="p", allocation_id="7")
         told.tick()
-    (said,) = [text for text in told.warned if "limit" in text]
+    (said,) = [text for text in logged.warnings if "limit" in text]
     assert "has reached its limit of 0 MB" in said
     assert "`explain` and `report` show the run up to now" in said
     assert "the run itself continues" in said
-    assert not any("could write the history" in text for text in told.said)
+    assert not any("could write the history" in text for text in logged.info)
     told.chronicle.end(detached=False)
     story = told.story
     assert (story.is_full, story.is_over) == (True, True)
@@ -219,13 +219,13 @@ def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch):
     assert "the history of this run has reached its limit" in console.file.getvalue()
 
 
-def test_name_that_is_not_utf_8_is_recorded(told):
+def test_name_that_is_not_utf_8_is_recorded(told, logged):
     told.add("a")
     told.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
     told.tick()
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
     told.tick()
-    assert told.warned == []
+    assert logged.warnings == []
     assert told.story.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
     assert told.story.jobs["a"].state == "running"
     assert told.path.read_bytes().isascii()
@@ -330,7 +330,7 @@ def test_lines_are_plain_json(told):
     assert all(json.loads(line)["kind"] for line in told.path.read_text().splitlines())
 
 
-def test_controller_continues_if_history_cannot_be_written(told, monkeypatch):
+def test_controller_continues_if_history_cannot_be_written(told, monkeypatch, logged):
     def full(*_):
         raise OSError("No space left on device")
 
@@ -338,5 +338,5 @@ def test_controller_continues_if_history_cannot_be_written(told, monkeypatch):
     told.add("a")
     told.tick()
     assert len(told.ap.submissions) == 1
-    assert any("history" in text for text in told.warned)
+    assert any("history" in text for text in logged.warnings)
     assert isinstance(told.controller, RunController)

@@ -37,7 +37,7 @@ class SharedQueue(FakeAccessPoint):
 class FakeEndpoints:
     """Stands for the one access point and the one Slurm of this host."""
 
-    def __init__(self, owner, warn):
+    def __init__(self, owner):
         self.users, self.slurms, self.hosts = {("", ""): "alice"}, {}, {}
         self.slurms[""] = self
 
@@ -66,7 +66,7 @@ def folder(tmp_path, monkeypatch):
 
 def dead(folder, project):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder / ".snakemake", RunIdentity("alice", project, "any"), lambda text: None)
+    taken = take(folder / ".snakemake", RunIdentity("alice", project, "any"))
     taken.journal.hold(replace(this_process(), started="1"))
     taken.journal.close()
     (taken.folder.path / "jobs" / "000001").mkdir()

@@ -115,7 +115,7 @@ def test_no_file_with_secrets_is_left_after_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", [None, OutcomeUnknownError("the disk is full")])
-def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble):
+def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble, logged):
     folder = RunFolder.create(tmp_path, "r1")
     for key in ("000001", "000002"):
         (folder.job(key) / INPUT_FOLDER).mkdir(parents=True)
@@ -123,12 +123,11 @@ def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble):
         (folder.job(key) / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
         (folder.job(key) / JOB_OUTPUT).write_text("why")
         (folder.job(key) / OUTPUT_FOLDER / "half.txt").write_text("half")
-    warned = []
     queue = JobManager(FakeAccessPoint(), Shape(4, 3800))
-    intake = Intake(queue, Journal(trouble), folder, warn=warned.append)
+    intake = Intake(queue, Journal(trouble), folder)
     intake.queue = SimpleNamespace(jobs=lambda keys: [])
     intake.settle(["000001", "000009"])
     left = sorted(path.name for path in folder.job("000001").rglob("*") if path.is_file())
     assert left == ["half.txt", JOB_OUTPUT]
     assert (folder.job("000002") / INPUT_FOLDER / JOB_FILE).read_text() == SECRET, "it goes on"
-    assert bool(warned) == bool(trouble)
+    assert bool(logged.warnings) == bool(trouble)
