@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
@@ -21,6 +21,7 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from ..common.log_output import attached, labelled
 from ..common.redact import Redactor
 from ..common.snakemake_compat import WorkflowProxy
+from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.site import load
 from ..errors import InputError, OsgpilotError
@@ -55,10 +56,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     Snakemake's scheduler by themselves.
     """
 
-    def __init__(self, workflow: Any, snakemake_logger: Any) -> None:
+    def __init__(self, workflow: Workflow, snakemake_logger: SnakemakeLogger) -> None:
         super().__init__(workflow, snakemake_logger)
-        self._lanes: dict[Destination, Any] = {}
-        self._labels: dict[Any, str] = {}
+        self._lanes: dict[Destination, Executor] = {}
+        self._labels: dict[Executor, str] = {}
         self._logs = ExitStack()
         self._allowance = SharedQuota()
         self._begun = False
@@ -94,7 +95,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         for decision in set(self._routes.by_rule.values()):
             self._lane(decision)
 
-    def _lane(self, decision: RouteDecision) -> Any:
+    def _lane(self, decision: RouteDecision) -> Executor:
         """Return the executor for a route; start it when it is first needed."""
         where = decision.route.where
         assert where is not None
@@ -125,22 +126,23 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                     workflow, self.logger, self._served_by(lane), self._allowance.share()
                 )
             self._labels[self._lanes[lane]] = label
-        ospool: OSPoolExecutor = self._lanes[lane]
+        ospool = self._lanes[lane]
+        assert isinstance(ospool, OSPoolExecutor)
         return ospool
 
-    def _served_by(self, lane: Destination) -> Callable[[Any], bool]:
+    def _served_by(self, lane: Destination) -> Callable[[AnyJob], bool]:
         return lambda job: not job.is_local and self._lane_of(job) == lane
 
-    def _lane_of(self, job: Any) -> Destination | None:
+    def _lane_of(self, job: AnyJob) -> Destination | None:
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
         return decision.route.where.value, decision.project, decision.pilot_sharing
 
-    def run_jobs(self, jobs: Iterable[Any]) -> None:
+    def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Submit each job where its rule is routed, once OSPool jobs are checked."""
-        by_lane: defaultdict[int, list[Any]] = defaultdict(list)
-        executors: dict[int, Any] = {}
+        by_lane: defaultdict[int, list[AnyJob]] = defaultdict(list)
+        executors: dict[int, Executor] = {}
         for job in jobs:
             try:
                 executor = self._executor_of(job)
@@ -156,7 +158,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             with self._labelled(executors[key]):
                 executors[key].run_jobs(theirs)
 
-    def _executor_of(self, job: Any) -> Any:
+    def _executor_of(self, job: AnyJob) -> Executor:
         if not self._routes.knows(job):
             # rules added by a checkpoint
             self._decide_routes()
@@ -174,23 +176,23 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                     with self._labelled(executor):
                         executor.begin()
 
-    def run_job(self, job: Any) -> None:
+    def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
-    def handle_job_success(self, job: Any) -> None:
+    def handle_job_success(self, job: AnyJob) -> None:
         """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
             with self._labelled(executor):
                 executor.handle_job_success(job)
 
-    def handle_job_error(self, job: Any) -> None:
+    def handle_job_error(self, job: AnyJob) -> None:
         """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
             with self._labelled(executor):
                 executor.handle_job_error(job)
 
-    def _labelled(self, executor: Any) -> AbstractContextManager[None]:
+    def _labelled(self, executor: Executor) -> AbstractContextManager[None]:
         """Label what `executor` logs, if there are several in the OSPool."""
         return labelled(self._labels.get(executor, ""))
 
@@ -211,10 +213,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         """Clean up; called at every end of a workflow, also after an internal error."""
         self._together(lambda executor: executor.shutdown())
 
-    def _together(self, end: Callable[[Any], None]) -> None:
+    def _together(self, end: Callable[[Executor], None]) -> None:
         """End all executors in parallel, each regardless of errors in the others; then the logs."""
 
-        def end_labelled(executor: Any) -> None:
+        def end_labelled(executor: Executor) -> None:
             with self._labelled(executor):
                 end(executor)
 
@@ -256,7 +258,7 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def router_factory(workflow: Any) -> Callable[[Policy, RunIdentity], RuleRouter]:
+def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRouter]:
     """Return a factory of routers, called with policy and run identity.
 
     Raises `InputError` on invalid settings, before a run starts.

@@ -24,6 +24,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
 from ..common.snakemake_compat import WorkflowProxy, stop_submitting
+from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..common.subprocesses import run
 from ..config.site import SlurmOptions
 from ..errors import InputError, OutcomeUnknownError
@@ -62,12 +63,14 @@ def choose(named: str | None) -> tuple[Where | None, bool]:
     return (None if named == "none" else Where.LOCAL), named == "local"
 
 
-def local_cores(workflow: Any) -> int:
+def local_cores(workflow: Workflow) -> int:
     """Return the number of cores of this machine that jobs may use, as for local rules."""
     return workflow.resource_settings.local_cores or len(os.sched_getaffinity(0))
 
 
-def plain_slurm(workflow: Any, snakemake_logger: Any, options: SlurmOptions) -> Any:
+def plain_slurm(
+    workflow: Workflow, snakemake_logger: SnakemakeLogger, options: SlurmOptions
+) -> Executor:
     """Return an executor that runs jobs as plain Slurm jobs, through the Slurm plugin.
 
     `options` apply unless a job's resources override them.
@@ -93,10 +96,13 @@ def plain_slurm(workflow: Any, snakemake_logger: Any, options: SlurmOptions) -> 
         "accounting": accounting,
         "status_max_s": min(STATUS_MAX_S, age_s / 3),
     }
-    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(proxy, snakemake_logger)
+    made: Executor = type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(
+        proxy, snakemake_logger
+    )
+    return made
 
 
-def on_this_machine(workflow: Any, snakemake_logger: Any) -> Any:
+def on_this_machine(workflow: Workflow, snakemake_logger: SnakemakeLogger) -> Executor:
     """Return an executor that runs jobs on this machine."""
     common = CommonSettings(
         non_local_exec=True,
@@ -159,7 +165,7 @@ class _PlainSlurm(Reporting):
     accounting: bool
     status_max_s: float
 
-    def get_account_arg(self, job: Any) -> Iterator[str]:
+    def get_account_arg(self, job: AnyJob) -> Iterator[str]:
         if self.options.account and not _names(job, "slurm_account"):
             yield f" -A {shlex.quote(self.options.account)}"
         elif self.accounting or _names(job, "slurm_account"):
@@ -167,7 +173,7 @@ class _PlainSlurm(Reporting):
         else:
             yield ""
 
-    def get_partition_arg(self, job: Any) -> str:
+    def get_partition_arg(self, job: AnyJob) -> str:
         if self.options.partition and not _names(job, "slurm_partition"):
             argument = f" -p {shlex.quote(self.options.partition)}"
         else:
@@ -210,7 +216,7 @@ class _PlainSlurm(Reporting):
             )
 
 
-def _names(job: Any, resource: str) -> bool:
+def _names(job: AnyJob, resource: str) -> bool:
     """Return True if the job sets it, or another cluster, to which our default does not apply."""
     own = (resource, "slurm_cluster", "cluster", "clusters")
     return any(job.resources.get(name) for name in own)

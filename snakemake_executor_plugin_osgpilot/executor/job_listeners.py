@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..common.snakemake_types import AnyJob
 from ..staging.job_identity import label, names
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 class HandedOverJob:
     """A job of Snakemake's that is ready to be submitted as `job`."""
 
-    snakemake_job: Any
+    snakemake_job: AnyJob
     job: Job
 
 
@@ -50,10 +51,10 @@ class JobListener:
         and before it reports a failure to Snakemake.
         """
 
-    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+    def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         """Record that Snakemake counts `job` as done; `key` is empty if it ran elsewhere."""
 
-    def failed(self, job: Any) -> None:
+    def failed(self, job: AnyJob) -> None:
         """Record that Snakemake counts `job` as failed; it may hand it over again."""
 
 
@@ -88,6 +89,6 @@ class IntakeListener(JobListener):
     def ended(self, jobs: Sequence[EndedJob]) -> None:
         self._intake.settle([each.key for each in jobs if each.failure])
 
-    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+    def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         if key:
             self._intake.done(key)

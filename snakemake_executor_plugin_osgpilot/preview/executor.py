@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
 from ..common.log_output import attached
 from ..common.names import safe_name
 from ..common.redact import Redactor
+from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
@@ -52,7 +53,7 @@ RUN = "RUN"
 class Previewer(AbstractExecutor):  # type: ignore[misc]
     """Made by Snakemake where it would make the executor; raises `Ended` in place of running."""
 
-    def __init__(self, workflow: Any, logger: Any) -> None:
+    def __init__(self, workflow: Workflow, logger: SnakemakeLogger) -> None:
         super().__init__(workflow, logger)
         try:
             preview = self._preview()
@@ -76,7 +77,7 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
             previews = tuple(look.project(name) for name in sorted(projects))
         return Preview(tuple(decisions), previews, script())
 
-    def run_job(self, job: Any) -> NoReturn:
+    def run_job(self, job: AnyJob) -> NoReturn:
         raise AssertionError("a plan runs nothing")
 
     handle_job_success = handle_job_error = run_job
@@ -92,8 +93,8 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
 class _Look:
     """Plans a run, one project after the other."""
 
-    workflow: Any
-    logger: Any
+    workflow: Workflow
+    logger: SnakemakeLogger
     ground: PreparedRun
     routes: RuleRouter
     undo: ExitStack
@@ -143,7 +144,7 @@ class _Look:
         )
         return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
 
-    def _serves(self, job: Any, name: str) -> bool:
+    def _serves(self, job: AnyJob, name: str) -> bool:
         decision = None if job.is_local else self.routes.of(job)
         return (
             decision is not None
@@ -151,23 +152,23 @@ class _Look:
             and decision.project == name
         )
 
-    def _ready(self, name: str) -> list[Any]:
+    def _ready(self, name: str) -> list[AnyJob]:
         return [job for job in self.workflow.dag.ready_jobs if self._serves(job, name)]
 
-    def _later(self, name: str, ready: list[Any]) -> list[Any]:
+    def _later(self, name: str, ready: list[AnyJob]) -> list[AnyJob]:
         """Return single jobs that follow; group jobs are assembled when they become ready."""
         seen = {part for job in ready for part in members(job)}
         jobs = (job for job in self.workflow.dag.needrun_jobs() if job not in seen)
         return [job for job in jobs if job.group is None and self._serves(job, name)]
 
-    def _waiting(self, sampler: Sampler, ready: list[Any]) -> Counter[JobClass]:
-        by_rule: defaultdict[str, list[Any]] = defaultdict(list)
+    def _waiting(self, sampler: Sampler, ready: list[AnyJob]) -> Counter[JobClass]:
+        by_rule: defaultdict[str, list[AnyJob]] = defaultdict(list)
         for job in ready:
             by_rule[job.name].append(job)
         return Counter(c for jobs in by_rule.values() for c in sampler.classes(jobs))
 
     def _snapshot(
-        self, sampler: Sampler, ready: list[Any], waiting: Counter[JobClass], name: str
+        self, sampler: Sampler, ready: list[AnyJob], waiting: Counter[JobClass], name: str
     ) -> Snapshot:
         clock, keep_going = SystemClock(), self.workflow.execution_settings.keep_going
         ahead = Lookahead(
