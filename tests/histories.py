@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 
 BEGUN_S = 1_790_000_000.0
 BOOT_S, RUNTIME_S = 60, 600
@@ -65,7 +65,7 @@ def ran(key: str, number: int, from_s: float, until_s: float, exit_status: int =
     ]
 
 
-def large(jobs: int, pilots: int, cores: int = 16) -> Story:
+def large(jobs: int, pilots: int, cores: int = 16) -> ReplayedRun:
     """Return a run of many jobs that kept its pilots busy."""
     chance = random.Random(1)
     rules = ("split", "map_reads", "sort", "call_variants", "merge", "annotate", "plot", "report")
@@ -87,7 +87,7 @@ def large(jobs: int, pilots: int, cores: int = 16) -> Story:
     for key in keys[:200]:
         lines.append({"kind": "failed", "at_s": end_s, "job": key, "text": "no luck\n" * 100})
     lines.append({"kind": "end", "at_s": end_s, "detached": False, "live": 0})
-    return Story().take(lines)
+    return ReplayedRun().take(lines)
 
 
 def nasty_lines(text: str) -> list[Line]:
@@ -115,14 +115,14 @@ def nasty_lines(text: str) -> list[Line]:
     ]  # fmt: skip
 
 
-def nasty() -> Story:
+def nasty() -> ReplayedRun:
     """Return a run in which every text that a user or a node may give is an attack."""
-    return Story().take(nasty_lines(NASTY))
+    return ReplayedRun().take(nasty_lines(NASTY))
 
 
-def small() -> Story:
+def small() -> ReplayedRun:
     """Return a run of eight jobs on two pilots, one of which failed and was tried again."""
-    return Story().take(small_lines())
+    return ReplayedRun().take(small_lines())
 
 
 def small_lines() -> list[Line]:

@@ -14,7 +14,7 @@ from traceback import extract_tb
 
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..jobs.manager import JobManager
-from ..jobs.state.start_failures import BRAKE
+from ..jobs.state.start_failures import START_FAILURE_LIMIT
 from ..model.clock import Clock
 from ..model.intervals import poll_delay_s
 from ..model.plan import Plan
@@ -33,7 +33,7 @@ TICK_S = 0.5
 PATIENCE_S = 5.0
 """Time that `stop` waits for a pending request: one to an access point that hangs takes minutes."""
 
-PASSING_RULES = ("launches_max", DOUBT, BRAKE)
+PASSING_RULES = ("launches_max", DOUBT, START_FAILURE_LIMIT)
 """Rules that are not logged: they hold pilots back briefly, or are reported elsewhere."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
@@ -66,8 +66,8 @@ class RunController:
         self.news = threading.Event()
         self._look_due = threading.Event()
         self._threads = [
-            _thread(self._tend_jobs, "osgpilot-jobs"),
-            _thread(self._tend_pilots, "osgpilot-pilots"),
+            _thread(self._jobs_loop, "osgpilot-jobs"),
+            _thread(self._pilots_loop, "osgpilot-pilots"),
         ]
 
     def recall(self, pilots: Iterable[Pilot]) -> None:
@@ -159,21 +159,21 @@ class RunController:
                 f"jobs are still in the queue; remove them with: {self._queue.removal_hint}"
             )
 
-    def _tend_jobs(self) -> None:
+    def _jobs_loop(self) -> None:
         while not self._closing.is_set():
-            self._safely(self.look_after_jobs)
+            self._safely(self.reconcile_jobs)
             self._safely(self._keep_informed)
             if self._is_look_due():
                 self._look_due.set()
             self._wake.wait(TICK_S)
             self._wake.clear()
 
-    def _tend_pilots(self) -> None:
+    def _pilots_loop(self) -> None:
         while self._look_due.wait() and not self._closing.is_set():
             # what was due before the last look may not be due any more
             self._look_due.clear()
             if self._is_look_due():
-                self._safely(self.look_after_pilots)
+                self._safely(self.reconcile_pilots)
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:
@@ -195,12 +195,12 @@ class RunController:
 
     def tick(self) -> None:
         """Run one step of both loops."""
-        self.look_after_jobs()
+        self.reconcile_jobs()
         if self._is_look_due():
-            self.look_after_pilots()
+            self.reconcile_pilots()
         self._keep_informed()
 
-    def look_after_jobs(self) -> None:
+    def reconcile_jobs(self) -> None:
         """Submit jobs, follow the event log, recover jobs in trouble."""
         self._attempt("submit jobs", self._send)
         if self._attempt("read the event log", self._queue.follow):
@@ -218,7 +218,7 @@ class RunController:
         age_s = self._clock.now_s() - self._looked_s
         return age_s >= poll_delay_s(soon=self._look_soon, live=bool(self._fleet.live))
 
-    def look_after_pilots(self) -> None:
+    def reconcile_pilots(self) -> None:
         """Query Slurm, plan, act; then renew the lease and write the record."""
         self._look_soon = False
         self._looked_s = self._clock.now_s()

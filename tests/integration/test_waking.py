@@ -28,7 +28,7 @@ rule all:
 """
 SMALL = JobClass(Shape(1, 500, 100))
 PAUSED = (("My.OSGPilotPaused", "true"),)
-"""As the brake has it: negotiators are told of the job, and find no slot for it."""
+"""While starts are paused: negotiators get the job, and find no slot for it."""
 
 FORGET = ("CurrentHosts", "1")
 """The schedd takes such a job for one that runs already, and offers it to nobody (`Runnable`)."""

@@ -139,7 +139,7 @@ class JobTracker:
             served=dict(table.served),
             runtimes_s=runtimes_s,
             suspects=dict(self.suspects),
-            brake=self._limiter.reason,
+            starts_paused=self._limiter.reason,
             ours=self._key_by_id,
             started=dict(table.started),
             rules={rule: replace(sums) for rule, sums in table.rules.items()},

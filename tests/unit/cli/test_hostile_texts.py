@@ -80,7 +80,7 @@ def run(tmp_path, monkeypatch):
     rows = {"osgpilot-r-3": Row("103", "osgpilot-r-3", Seen.QUEUED, HOSTILE)}
     monkeypatch.setattr(
         "snakemake_executor_plugin_osgpilot.cli.explain._ask",
-        lambda story: Answers(rows, holds, (HOSTILE,)),
+        lambda replayed: Answers(rows, holds, (HOSTILE,)),
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path

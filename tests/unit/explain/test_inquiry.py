@@ -47,9 +47,9 @@ def history(*more):
 
 
 def test_facts_combine_history_and_slurms_answer():
-    story = fold(history())
+    replayed = fold(history())
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
-    known = facts(story, Answers(rows), 100.0, alive=True)
+    known = facts(replayed, Answers(rows), 100.0, alive=True)
     assert known.refusals == (Refusal(1, "budget", "the budget is small"),)
     assert known.policy is not None
     assert known.policy.offers[0].walltimes_s == (3600,)
@@ -59,10 +59,10 @@ def test_facts_combine_history_and_slurms_answer():
 
 
 def test_only_an_answer_of_slurm_ends_a_pilot():
-    story = fold(history())
-    assert facts(story, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
+    replayed = fold(history())
+    assert facts(replayed, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
-    assert facts(story, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
+    assert facts(replayed, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
 
 
 def test_a_dead_run_has_no_refusals():
@@ -70,10 +70,10 @@ def test_a_dead_run_has_no_refusals():
 
 
 def test_the_code_of_a_hold_comes_from_the_queue():
-    story = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
-    assert facts(story, Answers(), 100.0, alive=True).jobs[0].code == 0
+    replayed = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
+    assert facts(replayed, Answers(), 100.0, alive=True).jobs[0].code == 0
     holds = {"12.0": Event(EventKind.HELD, 6.0, code=1, text="via condor_hold")}
-    (one,) = facts(story, Answers(holds=holds), 100.0, alive=True).jobs
+    (one,) = facts(replayed, Answers(holds=holds), 100.0, alive=True).jobs
     assert (one.code, one.text) == (1, "via condor_hold")
 
 

@@ -194,8 +194,8 @@ def test_controller_rematches_stuck_jobs_and_records_it(tmp_path, logged):
         told.tick()
     assert told.ap.woken == [("1.0",)]
     assert len([line for line in logged.info if "held and released" in line]) == 1
-    assert len(told.story.jobs["a"].woken_s) == 1
-    assert told.story.state_of(told.story.jobs["a"]) == "waiting"
+    assert len(told.replayed.jobs["a"].woken_s) == 1
+    assert told.replayed.state_of(told.replayed.jobs["a"]) == "waiting"
 
 
 def test_no_job_is_rematched_while_starts_are_suspended(tmp_path):

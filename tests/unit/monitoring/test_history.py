@@ -55,7 +55,7 @@ class Told(World):
         return read(self.path)[0]
 
     @property
-    def story(self):
+    def replayed(self):
         return fold(self.lines())
 
 
@@ -68,13 +68,13 @@ def told(tmp_path, monkeypatch):
 def test_history_has_each_state_and_usage_of_a_job(told):
     told.add("a")
     told.tick()
-    assert told.story.jobs["a"].state == "waiting"
+    assert told.replayed.jobs["a"].state == "waiting"
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", slot="slot1_1", allocation_id="7")
     told.tick()
-    assert told.story.jobs["a"].state == "running"
+    assert told.replayed.jobs["a"].state == "running"
     told.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=Usage(25.5, 300, 7))
     told.tick()
-    job = told.story.jobs["a"]
+    job = told.replayed.jobs["a"]
     assert (job.state, job.label, job.job_id, job.usage) == ("done", "n=a", "1.0", (25.5, 300, 7))
     assert [(a.pilot, a.slot, a.started_s, a.stopped_s, a.how) for a in job.attempts] == [
         ("p", "slot1_1", 1030, 1060, "done")
@@ -88,7 +88,7 @@ def test_each_failed_start_is_recorded_with_its_reason(told):
     told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
     told.ap.tell("a", EventKind.EXECUTE, 1050, pilot="q", allocation_id="8")
     told.tick()
-    job = told.story.jobs["a"]
+    job = told.replayed.jobs["a"]
     assert [(a.pilot, a.how) for a in job.attempts] == [("p", "interrupted"), ("q", "running")]
     assert job.text == "preempted"
 
@@ -98,16 +98,16 @@ def test_pilot_is_recorded_with_times_of_its_states(told):
     told.tick()
     told.slurm.show(Seen.QUEUED, reason="Priority")
     told.tick()
-    (pilot,) = told.story.pilots.values()
+    (pilot,) = told.replayed.pilots.values()
     assert (pilot.allocation, pilot.state, pilot.pending_reason) == ("1", "pending", "Priority")
     told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, node="c1")
     told.tick()
     told.controller.close()
     told.chronicle.end(detached=False)
-    (pilot,) = told.story.pilots.values()
+    (pilot,) = told.replayed.pilots.values()
     assert list(pilot.moves) == ["pending", "booting", "cancelled"]
     assert pilot.node == "c1"
-    assert told.story.is_over
+    assert told.replayed.is_over
 
 
 def test_plans_are_recorded_on_decisions_and_periodically(told):
@@ -210,12 +210,12 @@ def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch, log
     assert "the run itself continues" in said
     assert not any("could write the history" in text for text in logged.info)
     told.chronicle.end(detached=False)
-    story = told.story
-    assert (story.is_full, story.is_over) == (True, True)
-    assert story.jobs["a"].state == "running", "how it ended is not known"
-    assert story.jobs["b"].state == "waiting"
+    replayed = told.replayed
+    assert (replayed.is_full, replayed.is_over) == (True, True)
+    assert replayed.jobs["a"].state == "running", "how it ended is not known"
+    assert replayed.jobs["b"].state == "waiting"
     console = Console(file=io.StringIO())
-    console.print(screen(view(story, story.last_s, alive=False)))
+    console.print(screen(view(replayed, replayed.last_s, alive=False)))
     assert "the history of this run has reached its limit" in console.file.getvalue()
 
 
@@ -226,8 +226,8 @@ def test_name_that_is_not_utf_8_is_recorded(told, logged):
     told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
     told.tick()
     assert logged.warnings == []
-    assert told.story.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
-    assert told.story.jobs["a"].state == "running"
+    assert told.replayed.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
+    assert told.replayed.jobs["a"].state == "running"
     assert told.path.read_bytes().isascii()
 
 
@@ -265,7 +265,7 @@ def test_hold_reason_is_recorded_without_secrets(told):
     told.tick()
     told.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
     told.tick()
-    assert told.story.jobs["a"].text == f"of {MASK} by me"
+    assert told.replayed.jobs["a"].text == f"of {MASK} by me"
 
 
 def test_history_is_private(tmp_path):
@@ -280,7 +280,7 @@ def test_failure_is_recorded_without_secrets(told):
     told.chronicle.redact = Redactor(["hunter2hunter2"])
     told.chronicle.failed("a", "login with hunter2hunter2 failed")
     told.history.flush()
-    assert told.story.failures["a"].text == f"login with {MASK} failed"
+    assert told.replayed.failures["a"].text == f"login with {MASK} failed"
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,11 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
 
     monkeypatch.setattr(world.queue, "follow", bug)
     for _ in range(3):
-        world.controller._safely(world.controller.look_after_jobs)
+        world.controller._safely(world.controller.reconcile_jobs)
     (said,) = logged.warnings
     assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
     monkeypatch.setattr(world.scaling, "step", lambda view: 1 / 0)
-    world.controller._safely(world.controller.look_after_pilots)
+    world.controller._safely(world.controller.reconcile_pilots)
     assert len(logged.warnings) == 2
     assert "ZeroDivisionError" in logged.warnings[1]
 
@@ -120,9 +120,9 @@ def test_jobs_of_an_ended_pilot_are_resubmitted_even_if_planning_fails(world, mo
     world.tick()
     world.slurm.show(Seen.FAILED, started_s=world.clock.at_s)
     monkeypatch.setattr(world.scaling, "_snapshot", lambda view: 1 / 0)
-    world.controller._safely(world.controller.look_after_pilots)
+    world.controller._safely(world.controller.reconcile_pilots)
     world.clock.at_s += LOOK_EVERY_S
-    world.controller.look_after_jobs()
+    world.controller.reconcile_jobs()
     assert world.ap.removed == ["1.0"]
 
 
@@ -451,8 +451,8 @@ def test_both_threads_log_with_the_label_of_their_run(tmp_path, monkeypatch, log
     with labelled("Theirs"):
         world = World(tmp_path)
     # each fails at a place of its own: a place is reported once
-    monkeypatch.setattr(world.controller, "look_after_jobs", lambda: 1 / 0)
-    monkeypatch.setattr(world.controller, "look_after_pilots", lambda: [][0])
+    monkeypatch.setattr(world.controller, "reconcile_jobs", lambda: 1 / 0)
+    monkeypatch.setattr(world.controller, "reconcile_pilots", lambda: [][0])
     world.controller.start()
     for _ in range(1000):
         if len(labels) == 2:

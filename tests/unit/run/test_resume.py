@@ -172,7 +172,7 @@ def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
     }
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
-    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is resubmitted"
     assert queue.ended("1")
     there.history_fails = OutcomeUnknownError("it takes too long")
     assert recall(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
