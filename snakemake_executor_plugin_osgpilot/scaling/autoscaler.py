@@ -155,7 +155,7 @@ class Autoscaler:
         )
 
     def _free_slots_known(self, view: View) -> bool:
-        """True if jobs may start and the pilots' free slots are known."""
+        """Return True if jobs may start and the pilots' free slots are known."""
         now_s, asked_s = self._clock.now_s(), self._asked_s
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
         return not view.starts_paused and (known or not self._fleet.shared)

@@ -49,7 +49,8 @@ ELSEWHERE = (
 class Verdict:
     """What a workflow came to. `again` counts executions that ended beyond the first of each job,
     `statuses` has the exit status of every start of Snakemake. `missed` says why the fault did not
-    strike the workflow, if it did not."""
+    strike the workflow, if it did not.
+    """
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)

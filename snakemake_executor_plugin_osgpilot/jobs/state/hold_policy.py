@@ -122,7 +122,8 @@ def exhausted(job: Job) -> Fail | None:
 
 def fills_disks(job: Job, why: str) -> bool:
     """Return True if a job found the disk of too many nodes full, so that it is probably the
-    cause."""
+    cause.
+    """
     before = sum(attempt.text == why for attempt in job.failed_attempts)
     return job.exit_status == NODE_AT_FAULT and before + 1 >= FULL_DISKS_MAX
 
