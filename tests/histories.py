@@ -74,13 +74,13 @@ def large(jobs: int, pilots: int, cores: int = 16) -> ReplayedRun:
     for index, rule in enumerate(rules):
         lines.append(queued(rule, *keys[index :: len(rules)]))
     free_s = [float(BOOT_S)] * (pilots * cores)
-    told: dict[str, list[list[object]]] = {"sent": [], "started": [], "ended": []}
+    reported: dict[str, list[list[object]]] = {"sent": [], "started": [], "ended": []}
     for index, key in enumerate(keys):
         lane = index % len(free_s)
         begun_s, free_s[lane] = free_s[lane], free_s[lane] + chance.uniform(1, 60)
         for line in ran(key, lane // cores, begun_s, free_s[lane], int(chance.random() < 0.01)):
-            told[line["kind"]] += line["jobs"]
-    lines += [{"kind": kind, "jobs": each} for kind, each in told.items()]
+            reported[line["kind"]] += line["jobs"]
+    lines += [{"kind": kind, "jobs": each} for kind, each in reported.items()]
     end_s = BEGUN_S + max(free_s)
     for number in range(pilots):
         lines += served(number, end_s, cores)

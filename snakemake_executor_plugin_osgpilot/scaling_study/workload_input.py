@@ -99,13 +99,13 @@ def _ended(job: Job, replayed: ReplayedRun) -> Ended:
 
 
 def _policy(replayed: ReplayedRun, own: Path) -> Policy:
-    told = replayed.life.get("policy", {})
+    policy = replayed.life.get("policy", {})
     try:
         offers = tuple(
             PilotType(o["name"], Shape(**o["shape"]), tuple(o["walltimes_s"]))
-            for o in told["offers"]
+            for o in policy["offers"]
         )
-        limits = {name: told[name] for name in Policy.__dataclass_fields__ if name in told}
+        limits = {name: policy[name] for name in Policy.__dataclass_fields__ if name in policy}
         return Policy(**{**limits, "offers": offers})
     except (KeyError, TypeError) as error:
         raise InputError(f"{own}: its history does not say which pilots there were") from error
@@ -136,11 +136,11 @@ def beside(scenario: Scenario, trace: Path, nodes: int, from_h: float) -> Scenar
     """
     try:
         with trace.open(encoding="utf-8", errors="replace") as lines:
-            told = read(lines, str(trace))
+            trace_jobs = read(lines, str(trace))
     except OSError as error:
         raise InputError(f"{trace} cannot be read: {error.strerror}") from error
     site = replace(scenario.site, nodes=nodes, waits=None)
-    background = scaled(told, nodes * site.node_shape.cores, 3600 * from_h)
+    background = scaled(trace_jobs, nodes * site.node_shape.cores, 3600 * from_h)
     if not background:
         raise InputError(f"{trace} has no job {from_h:g} hours after its beginning")
     return replace(scenario, site=replace(site, background=background))

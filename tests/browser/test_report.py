@@ -54,20 +54,22 @@ class Shown:
 
     def requests(self) -> list[str]:
         """What was asked for, besides the page and what is written in it."""
-        told = [
+        reported = [
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
         urls = [
             each["params"]["request"]["url"]
-            for each in told
+            for each in reported
             if each["method"] == "Network.requestWillBeSent"
         ]
         return [url for url in urls if url != self.path.as_uri() and not url.startswith("data:")]
 
     def opened_ms(self) -> float:
         """The time the browser worked to show the page."""
-        told = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-        return 1000 * float(next(each["value"] for each in told if each["name"] == "TaskDuration"))
+        reported = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return 1000 * float(
+            next(each["value"] for each in reported if each["name"] == "TaskDuration")
+        )
 
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]

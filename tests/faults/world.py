@@ -307,9 +307,11 @@ class World:
 
     def _look(self) -> None:
         """Note outputs that were replaced after Snakemake had called their jobs finished."""
-        told = [path for said in self._said for path in finished(said.read_text(errors="replace"))]
+        reported = [
+            path for said in self._said for path in finished(said.read_text(errors="replace"))
+        ]
         here = self._outputs()
-        for path in told:
+        for path in reported:
             identity = here.get(path, (0, 0))
             if self._settled.setdefault(path, identity) != identity:
                 self._changed.add(path)

@@ -90,14 +90,16 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
 def test_no_command_lets_a_text_drive_the_terminal(run, argv, terminal):
     colours = {"FORCE_COLOR": "1", "TERM": "xterm-256color"} if terminal else {}
-    told = CliRunner(env=colours).invoke(main, list(argv))
-    assert not isinstance(told.exception, BaseException) or isinstance(told.exception, SystemExit)
-    assert told.output
-    assert is_harmless(COLOURS.sub("", told.output) if terminal else told.output)
+    reported = CliRunner(env=colours).invoke(main, list(argv))
+    assert not isinstance(reported.exception, BaseException) or isinstance(
+        reported.exception, SystemExit
+    )
+    assert reported.output
+    assert is_harmless(COLOURS.sub("", reported.output) if terminal else reported.output)
     if "--json" in argv:
-        assert json.loads(told.stdout)
-        told.stdout.encode("ascii")
-        assert "\\ud800" not in told.stdout.replace("\\\\", "")
+        assert json.loads(reported.stdout)
+        reported.stdout.encode("ascii")
+        assert "\\ud800" not in reported.stdout.replace("\\\\", "")
 
 
 def test_what_is_markup_for_rich_is_shown_as_it_is(run):
@@ -122,9 +124,9 @@ def test_the_page_and_the_numbers_are_utf_8_without_controls(run):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_an_output_that_is_not_utf_8_shows_all_the_same(run, encoding):
     for argv in (["status"], ["explain"], ["status", "--json"]):
-        told = CliRunner(charset=encoding).invoke(main, argv)
-        assert told.exit_code in (0, 3, 4), told.exception
-        assert b"r-3" in told.stdout_bytes or b"103" in told.stdout_bytes
+        reported = CliRunner(charset=encoding).invoke(main, argv)
+        assert reported.exit_code in (0, 3, 4), reported.exception
+        assert b"r-3" in reported.stdout_bytes or b"103" in reported.stdout_bytes
 
 
 def test_cleanup_shows_folders_as_text(monkeypatch):
@@ -138,9 +140,9 @@ def test_cleanup_shows_folders_as_text(monkeypatch):
         cleanup.Cleaner, "remove", lambda self, each, say: say(f"{HOSTILE} is gone")
     )
     for options in ([], ["--yes"], ["--json"]):
-        told = CliRunner().invoke(main, ["cleanup", *options])
-        assert "x[/red]" in told.output
-        assert is_harmless(told.output)
+        reported = CliRunner().invoke(main, ["cleanup", *options])
+        assert "x[/red]" in reported.output
+        assert is_harmless(reported.output)
 
 
 def test_plan_shows_what_slurm_and_rules_say_as_text(capsys):
@@ -296,8 +298,10 @@ def test_a_failed_group_shows_rules_message_and_log(kind, log, message):
 
 
 def test_a_tty_gets_our_colours(run):
-    told = CliRunner(env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}).invoke(main, ["status"])
-    assert COLOURS.search(told.output)
+    reported = CliRunner(env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}).invoke(
+        main, ["status"]
+    )
+    assert COLOURS.search(reported.output)
 
 
 def test_every_executor_of_ours_reports_in_this_way():
@@ -308,6 +312,6 @@ def test_every_executor_of_ours_reports_in_this_way():
 
 
 def test_texts_of_the_command_itself_are_not_changed():
-    told = CliRunner().invoke(main, ["doctor", "--list"])
-    assert told.exit_code == 0
-    assert "\\x" not in told.output
+    reported = CliRunner().invoke(main, ["doctor", "--list"])
+    assert reported.exit_code == 0
+    assert "\\x" not in reported.output

@@ -85,9 +85,9 @@ def test_explain_reports_services_without_an_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
     said = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "--json", "out/1"])
     assert said.exit_code == 0, said.output
-    told = json.loads(said.stdout)
-    assert told["explanations"][0]["subject"] == "rule map (n=1)"
-    assert "as the run last saw it" in told["unanswered"][0]
+    reported = json.loads(said.stdout)
+    assert reported["explanations"][0]["subject"] == "rule map (n=1)"
+    assert "as the run last saw it" in reported["unanswered"][0]
     unknown = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "nonsense"])
     assert unknown.exit_code == 1
     assert "run r1 has no rule, job or pilot 'nonsense'" in unknown.stderr
@@ -134,9 +134,9 @@ def ask_about_a_pilot(workdir):
 
 
 def test_slurm_is_asked_where_the_run_has_its_pilots(far, tmp_path):
-    told = ask_about_a_pilot(tmp_path)
-    assert told["unanswered"] == []
-    assert "QOSMaxCpuPerUserLimit" in json.dumps(told["explanations"])
+    reported = ask_about_a_pilot(tmp_path)
+    assert reported["unanswered"] == []
+    assert "QOSMaxCpuPerUserLimit" in json.dumps(reported["explanations"])
     assert not (tmp_path / "asked-here").exists()
     assert far.calls("exit"), "the connection is closed"
 

@@ -24,9 +24,9 @@ from snakemake_executor_plugin_osgpilot.report.timeline import Scale, colours_of
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
 
-def replayed(*told: Line | list[Line]) -> ReplayedRun:
+def replayed(*reported: Line | list[Line]) -> ReplayedRun:
     lines = [LIFE]
-    for each in told:
+    for each in reported:
         lines += each if isinstance(each, list) else [each]
     return ReplayedRun().take(lines)
 
@@ -105,9 +105,11 @@ def test_a_job_that_was_tried_again_is_no_failure():
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 @pytest.mark.parametrize("again", [False, True])
 def test_incomplete_outputs_fail_a_job_in_any_order_of_lines(place, again):
-    told = ran("000001", 1, 60, 90)
-    told.insert(place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"})
-    run = replayed(queued("a", "000001"), *told, *(told if again else ()))
+    reported = ran("000001", 1, 60, 90)
+    reported.insert(
+        place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"}
+    )
+    run = replayed(queued("a", "000001"), *reported, *(reported if again else ()))
     rule = seen(run).rules["a"]
     assert (rule.done, rule.failed) == (0, 1)
     assert run.jobs["000001"].text == "no b"
@@ -190,8 +192,8 @@ def test_short_jobs_get_cores_from_the_shell_in_any_order():
     began = [queued("sort", "1"), *ran("1", 1, 100, 103)[:2]]
     (use,) = uses(replayed(*began, unseen))
     assert (use.cores_used, use.threads) == (0, 0)
-    for told in ([spent, unseen], [unseen, spent, spent]):
-        of = replayed(*began, *told)
+    for reported in ([spent, unseen], [unseen, spent, spent]):
+        of = replayed(*began, *reported)
         (use,) = uses(of)
         assert of.jobs["1"].cpu_s == 5.8
         assert (round(use.cores_used, 2), use.threads) == (1.93, 2)
@@ -283,9 +285,9 @@ def osgpilot(tmp_path):
     folder = tmp_path / ".snakemake/osgpilot/r1"
     folder.mkdir(parents=True)
 
-    def run(*argv, told=()):
-        if told:
-            text = "".join(json.dumps(line) + "\n" for line in told)
+    def run(*argv, reported=()):
+        if reported:
+            text = "".join(json.dumps(line) + "\n" for line in reported)
             (folder / HISTORY).write_text(text)
         return CliRunner().invoke(main, [*argv, "--dir", str(tmp_path)])
 
@@ -298,34 +300,36 @@ END = {"kind": "end", "at_s": BEGUN_S + 100, "live": 0, "detached": False}
 
 def test_the_exit_status_is_the_state_of_the_run(osgpilot):
     assert osgpilot("status").exit_code == 1
-    assert osgpilot("status", told=[*DONE, END]).exit_code == 0
-    assert osgpilot("status", told=DONE).exit_code == 4
+    assert osgpilot("status", reported=[*DONE, END]).exit_code == 0
+    assert osgpilot("status", reported=DONE).exit_code == 4
     failed = [*DONE, queued("a", "000002"), *ran("000002", 1, 60, 90, exit_status=1), END]
-    assert osgpilot("status", told=failed).exit_code == 3
+    assert osgpilot("status", reported=failed).exit_code == 3
 
 
 def test_a_run_with_a_damaged_first_line_is_not_dead(osgpilot, tmp_path):
     damaged = {**LIFE, "at_s": "soon"}
-    told = osgpilot("status", told=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}])
-    assert told.exit_code == 4
+    reported = osgpilot(
+        "status", reported=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}]
+    )
+    assert reported.exit_code == 4
     (tmp_path / ".snakemake/osgpilot/r1/lease").touch()
-    told = osgpilot("status")
-    assert told.exit_code == 0
-    assert "run r1" in told.output
-    assert "1 of 1 jobs done" in told.output
+    reported = osgpilot("status")
+    assert reported.exit_code == 0
+    assert "run r1" in reported.output
+    assert "1 of 1 jobs done" in reported.output
     assert osgpilot("explain").exit_code == 0
     assert osgpilot("report", "--out", str(tmp_path / "page.html")).exit_code == 0
 
 
 def test_a_history_of_another_version_is_not_guessed_at(osgpilot):
-    told = osgpilot("status", told=[{**LIFE, "version": 2}])
-    assert told.exit_code == 1
-    assert "another version" in told.output
+    reported = osgpilot("status", reported=[{**LIFE, "version": 2}])
+    assert reported.exit_code == 1
+    assert "another version" in reported.output
 
 
 def test_status_is_one_picture_for_programs_too(osgpilot, tmp_path):
-    told = json.loads(osgpilot("status", "--json", told=[*DONE, END]).output)
-    assert (told["state"], told["rules"]["a"]["done"]) == ("ended", 1)
+    reported = json.loads(osgpilot("status", "--json", reported=[*DONE, END]).output)
+    assert (reported["state"], reported["rules"]["a"]["done"]) == ("ended", 1)
     numbers = tmp_path / "osgpilot.prom"
     assert osgpilot("status", "--prometheus", str(numbers)).exit_code == 0
     assert "osgpilot_up" in numbers.read_text()
@@ -333,8 +337,8 @@ def test_status_is_one_picture_for_programs_too(osgpilot, tmp_path):
 
 def test_the_report_is_written_in_one_step(osgpilot, tmp_path):
     out = tmp_path / "page.html"
-    told = osgpilot("report", "--out", str(out), told=[*DONE, END])
-    assert told.exit_code == 0
+    reported = osgpilot("report", "--out", str(out), reported=[*DONE, END])
+    assert reported.exit_code == 0
     assert out.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.glob(".page*")) == []
     nowhere = osgpilot("report", "--out", str(tmp_path / "no" / "page.html"))

@@ -353,9 +353,9 @@ def test_unsupported_url_schemes_are_logged_once(world, logged):
     world.ap.unsupported_schemes = frozenset({"osdf"})
     for _ in range(3):
         world.tick()
-    told = [text for text in logged.warnings if "no pilot can fetch osdf:// inputs" in text]
-    assert len(told) == 1
-    assert "--osgpilot-url-schemes" in told[0]
+    reported = [text for text in logged.warnings if "no pilot can fetch osdf:// inputs" in text]
+    assert len(reported) == 1
+    assert "--osgpilot-url-schemes" in reported[0]
 
 
 def test_jobs_of_others_on_our_pilots_are_planned_with(shared_world):

@@ -93,7 +93,7 @@ def test_reason_of_each_resubmission_is_logged_and_recorded(taken, logged):
     taken.journal.submitted({"2": "7.0", "3": "7.1"})
     there = FakeAccessPoint()
     there.queued = {"4": "8.0", "5": "8.1"}
-    there.told = [("7.0", Event(EventKind.ABORTED, 3.0))]
+    there.unread = [("7.0", Event(EventKind.ABORTED, 3.0))]
     made, noted = intake(taken, there)
     verdicts = [made.key_for(f"who-{n}", "other" if n == 5 else "how") for n in range(1, 6)]
     assert [known for _, known in verdicts] == [False] * 5
@@ -140,7 +140,7 @@ def test_outputs_of_earlier_attempt_are_removed_before_the_next(taken):
     came = taken.folder.job("1") / "osgpilot-out"
     came.mkdir(parents=True)
     (came / "half").touch()
-    there.told = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
+    there.unread = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
     queue.follow()
     assert queue.run_again("1", "it did not come back whole")
     queue.send()

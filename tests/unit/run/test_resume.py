@@ -151,7 +151,7 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
         recall(taken, Silent(), JobManager(Silent(), Shape(4, 4000)))
     there = FakeAccessPoint()
     there.queued = {"1": "5.0", "7": "6.0"}
-    there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
+    there.unread = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
     assert (left.entries["who"].job_id, left.orphans) == ("5.0", ("6.0",))
