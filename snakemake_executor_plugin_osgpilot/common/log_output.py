@@ -11,7 +11,7 @@ PACKAGE = logging.getLogger(__name__.partition(".")[0])
 """The parent of all loggers of this package. Its own handler drops records: without `attached`,
 Python would print warnings itself, with secrets and control characters."""
 
-_LABEL: ContextVar[str] = ContextVar("osgpilot_log_label", default="")
+_LABEL: ContextVar[str] = ContextVar("log_label", default="")
 
 _attached: list[logging.Handler] = []
 
