@@ -1,5 +1,6 @@
 """The interface to the batch system that pilots need, which `slurm` implements, and the requests
-to it."""
+to it.
+"""
 
 from __future__ import annotations
 

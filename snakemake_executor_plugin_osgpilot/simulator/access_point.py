@@ -36,7 +36,7 @@ class SimulatedJobs:
     upcoming: UpcomingWork
     started: Mapping[str, float] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
-    brake: str = ""
+    starts_paused: str = ""
     on_trial: bool = False
     ours: Container[str] = ()
     rules: Mapping[str, RuleSums] = field(default_factory=dict)
