@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from types import FunctionType
 from typing import Any
 
 NoteGlob = Callable[[str, list[str], list[list[str]]], None]
@@ -124,6 +125,34 @@ def rendered_script(script: Any, path: str) -> tuple[str, str]:
     script.write_script(script.get_preamble(), text)
     script.execute_script(path)
     return text.getvalue().decode(), commands[0]
+
+
+def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) -> str:
+    """Return the shell command of a job, formatted where and when Snakemake does it.
+
+    Calls `run_func` of the rule, the function that Snakemake makes of a `shell:`, with another
+    `shell` (9.27.1): an f-string is evaluated in there, and names are those of the Snakefile with
+    the rule. If its parameters change, preparing a direct job fails with a TypeError.
+    """
+    from snakemake.utils import format as formatted
+
+    commands: list[str] = []
+
+    def shell(command: str, *given: Any, bench_record: Any = None, **named: Any) -> None:
+        commands.append(str(formatted(command, *given, stepout=2, **named)))
+
+    run = job.rule.run_func
+    names = {**run.__globals__, "shell": shell}
+    capture = FunctionType(run.__code__, names, run.__name__, run.__defaults__, run.__closure__)
+    capture(
+        input=job.input, output=job.output, params=job.params, wildcards=job.wildcards,
+        threads=job.threads, resources=resources, log=job.log, rule=job.rule.name, conda_env=None,
+        container_img=None, singularity_args="", use_singularity=False, env_modules=None,
+        bench_record=None, jobid=job.jobid, is_shell=True, bench_iteration=bench_iteration,
+        cleanup_scripts=True, shadow_dir=None, edit_notebook=None, conda_base_path=None,
+        basedir=None, sourcecache_path=None, runtime_sourcecache_path=None, runtime_paths=None,
+    )  # fmt: skip
+    return commands[0]
 
 
 def with_shell_affixes(command: str, interpreter: str) -> str:

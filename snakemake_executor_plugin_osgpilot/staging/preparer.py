@@ -18,6 +18,7 @@ from ..model.resources import JobClass, Request
 from ..runtime_image.probe import lacks
 from . import direct
 from . import via_snakemake as snakemake
+from .apptainer_args import environment_of
 from .container_image import Image, Images
 from .job_archive import JobArchive, pack
 from .payload import Payload, check_places, label, members, needed_from_outside
@@ -71,6 +72,7 @@ class Preparer:
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
+        self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
@@ -171,16 +173,18 @@ class Preparer:
         """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
+        of_image = self._of_image if image.name else {}
         keys: Lines = ()
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
             command = snakemake.without_cache(command, self.workflow)
+            command = snakemake.with_own_cores(command, job)
             found = os.path.relpath(self._globbed, self.workdir)
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
-            payload = snakemake.build(job, started, self.environment, self.traffic)
+            payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
-            payload = direct.build(job, self._for_commands, self.traffic)
+            payload = direct.build(job, {**self._for_commands, **of_image}, self.traffic)
             keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
@@ -199,6 +203,14 @@ class Preparer:
     def _for_commands(self) -> dict[str, str]:
         """The variables of commands that run without Snakemake: no secrets of storage plugins."""
         return {n: value for n, value in self.environment.items() if n not in self.of_storage}
+
+    @cached_property
+    def _of_image(self) -> dict[str, str]:
+        """The variables that the user sets in containers. Raises `InputError`."""
+        if "apptainer" not in self._deployment:
+            return {}
+        args = self.workflow.deployment_settings.apptainer_args or ""
+        return environment_of(args, self.traffic.shared_prefixes)
 
     def _reason(self, job: Any) -> str | None:
         return direct.unsupported(job, self.traffic, self._deployment)

@@ -29,13 +29,16 @@ def needs_r(rule: Any) -> bool:
     return str(rule.script or "").endswith(".R")
 
 
-def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
+def script_lines(
+    job: Any, resources: Mapping[str, Any], number: int = 0, repeat: int | None = None
+) -> tuple[str, str]:
     """Return shell text that writes the rule's script as Snakemake does, and its command.
 
+    `number` is that of the job in its group, `repeat` that of its benchmark.
     Raises `InputError` if a value of the rule has no counterpart in the script's language.
     """
-    script = _script(job, resources)
-    path = f"{_FOLDER}/osgpilot{PurePosixPath(str(job.rule.script)).suffix}"
+    script = _script(job, resources, repeat)
+    path = f"{_FOLDER}/osgpilot{number or ''}{PurePosixPath(str(job.rule.script)).suffix}"
     try:
         text, command = rendered_script(script, path)
     except ValueError as error:
@@ -44,7 +47,7 @@ def script_lines(job: Any, resources: Mapping[str, Any]) -> tuple[str, str]:
     return f"mkdir -p {_FOLDER} && printf %s {quoted} > {path} || exit\n", command
 
 
-def _script(job: Any, resources: Mapping[str, Any]) -> Any:
+def _script(job: Any, resources: Mapping[str, Any], repeat: int | None) -> Any:
     rule = job.rule
     workflow = rule.workflow
     path, source, language, is_local, cached = get_source(
@@ -57,6 +60,6 @@ def _script(job: Any, resources: Mapping[str, Any]) -> Any:
         output=job.output, params=job.params, wildcards=job.wildcards, threads=job.threads,
         resources=resources, log=job.log, config=rule.module_globals["config"], rulename=rule.name,
         conda_env=None, conda_base_path=None, container_img=None, singularity_args="",
-        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=None,
+        env_modules=None, bench_record=None, jobid=job.jobid, bench_iteration=repeat,
         cleanup_scripts=True, shadow_dir=None, is_local=is_local, runtime_paths=None,
     )  # fmt: skip

@@ -27,8 +27,8 @@ from .payload import (
     flagged,
     members,
     needed_from_outside,
-    stays_within,
 )
+from .steps import internal, room_of
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 
@@ -43,7 +43,8 @@ def build(
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    kept = [*(file for file in made if not stays_within(job, file)), *benchmarks]
+    inner = internal(job)
+    kept = [*(file for file in made if str(file) not in inner), *benchmarks]
     places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
         scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
@@ -77,6 +78,13 @@ def without_containers(command: str, workflow: Any) -> str:
     argument = factory.workflow_property_to_arg("deployment_settings.deployment_method")
     rest = " ".join(sorted(methods - {"apptainer"}))
     return command.replace(argument, f"{argument.split()[0]} {rest}" if rest else "")
+
+
+def with_own_cores(command: str, job: Any) -> str:
+    """Return `command` with the cores of the job: of a rule that asks for more than a node really
+    has, Snakemake would lower the threads.
+    """
+    return command.replace(" --cores all ", f" --cores {room_of(job)[0]} ", 1)
 
 
 def without_cache(command: str, workflow: Any) -> str:

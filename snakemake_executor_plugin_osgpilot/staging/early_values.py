@@ -1,0 +1,90 @@
+"""Values of jobs before their inputs exist, when functions of the workflow may fail.
+
+Snakemake evaluates resources, threads and params when a job is ready. Whoever asks earlier gets
+what is known; a function that fails then is no mistake of the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from snakemake.common import get_function_params
+
+from .payload import unknown
+
+
+def resources_of(job: Any) -> Mapping[str, Any]:
+    """Return the job's resources; if a function of it fails, those that are constants."""
+    try:
+        found: Mapping[str, Any] = job.resources
+    except Exception:
+        found = {
+            name: resource.value
+            for name, resource in job.rule.resources.items()
+            if not resource.is_evaluable() and resource.value is not None
+        }
+    return found
+
+
+def threads_of(job: Any) -> int:
+    """Return the job's threads, 1 if its function fails."""
+    try:
+        return int(job.threads)
+    except Exception:
+        return 1
+
+
+def params_of(job: Any) -> list[Any]:
+    """Return the values of the job's params, none if a function of it fails."""
+    try:
+        return list(job.params)
+    except Exception:
+        return []
+
+
+def made_in_group(job: Any) -> list[str]:
+    """Return the inputs of `job` that other members of its group make."""
+    group = job.dag.get_job_group(job) if getattr(job, "group", None) else None
+    if group is None:
+        return []
+    made = {str(file) for member in group.jobs if member is not job for file in member.output}
+    return [str(file) for file in job.input if str(file) in made]
+
+
+def late_resources(job: Any, inner: list[str]) -> Iterator[str]:
+    """Yield the resources that Snakemake knows only once its group has made the files `inner`.
+
+    If one of them is there from an earlier run, a function of the inputs gives an old value.
+    """
+    old = any(Path(path).exists() for path in inner)
+    for name, value in job.resources.items():
+        function = getattr(declared(job, name), "_evaluator", None)
+        late = unknown(value) or (old and _takes_input(function))
+        if late and name not in ("tmpdir", "_cores"):
+            yield name
+
+
+def declared(job: Any, name: str) -> Any:
+    """Return what the rule of a job says of a resource: `mem_mb` may be declared as `mem`."""
+    stem = name.removesuffix("_mib").removesuffix("_mb")
+    return job.rule.resources.get(name) or job.rule.resources.get(stem)
+
+
+def is_late_thread_count(job: Any, inner: list[str]) -> bool:
+    """Return True if the threads are a function of inputs of which `inner` may be old."""
+    function = getattr(job.rule.resources.get("_cores"), "_evaluator", None)
+    return any(Path(path).exists() for path in inner) and _takes_input(function)
+
+
+def has_late_params(job: Any, inner: list[str]) -> bool:
+    """Return True if Snakemake knows a parameter only once its group has made the files `inner`."""
+    if any("<TBD>" in str(value) for value in job.params):
+        return True
+    given = (*job.rule.params, *dict(job.rule.params.items()).values())
+    return any(Path(path).exists() for path in inner) and any(map(_takes_input, given))
+
+
+def _takes_input(function: Any) -> bool:
+    return callable(function) and "input" in get_function_params(function)
