@@ -179,6 +179,19 @@ def is_default_expression(resource: Any) -> bool:
     return by_expression and getattr(resource, "raw", None) is None
 
 
+def takes_input(value: Any) -> bool:
+    """Return True if a resource or a parameter of a rule is a function of the job's inputs.
+
+    Uses `_evaluator` of `snakemake.resources.Resource`, which keeps the signature of what the user
+    wrote (9.27.1). If it is renamed, a value that depends on a file which its group makes may be
+    that of an earlier run.
+    """
+    from snakemake.common import get_function_params
+
+    function = getattr(value, "_evaluator", value)
+    return callable(function) and "input" in get_function_params(function)
+
+
 def stop_submitting(slurm_executor: Any) -> None:
     """Wait for the submissions that the Slurm plugin's executor has started, and start no more.
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from snakemake.common import get_function_params
-
+from ..common.snakemake_compat import takes_input
 from .payload import unknown
 
 
@@ -60,8 +59,7 @@ def late_resources(job: Any, inner: list[str]) -> Iterator[str]:
     """
     old = any(Path(path).exists() for path in inner)
     for name, value in job.resources.items():
-        function = getattr(declared(job, name), "_evaluator", None)
-        late = unknown(value) or (old and _takes_input(function))
+        late = unknown(value) or (old and takes_input(declared(job, name)))
         if late and name not in ("tmpdir", "_cores"):
             yield name
 
@@ -74,8 +72,8 @@ def declared(job: Any, name: str) -> Any:
 
 def is_late_thread_count(job: Any, inner: list[str]) -> bool:
     """Return True if the threads are a function of inputs of which `inner` may be old."""
-    function = getattr(job.rule.resources.get("_cores"), "_evaluator", None)
-    return any(Path(path).exists() for path in inner) and _takes_input(function)
+    old = any(Path(path).exists() for path in inner)
+    return old and takes_input(job.rule.resources.get("_cores"))
 
 
 def has_late_params(job: Any, inner: list[str]) -> bool:
@@ -83,8 +81,4 @@ def has_late_params(job: Any, inner: list[str]) -> bool:
     if any("<TBD>" in str(value) for value in job.params):
         return True
     given = (*job.rule.params, *dict(job.rule.params.items()).values())
-    return any(Path(path).exists() for path in inner) and any(map(_takes_input, given))
-
-
-def _takes_input(function: Any) -> bool:
-    return callable(function) and "input" in get_function_params(function)
+    return any(Path(path).exists() for path in inner) and any(map(takes_input, given))

@@ -20,6 +20,7 @@ from . import direct
 from . import via_snakemake as snakemake
 from .apptainer_args import environment_of
 from .container_image import Image, Images
+from .early_values import resources_of
 from .job_archive import JobArchive, pack
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
@@ -179,7 +180,6 @@ class Preparer:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
             command = snakemake.without_cache(command, self.workflow)
-            command = snakemake.with_own_cores(command, job)
             found = os.path.relpath(self._globbed, self.workdir)
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
@@ -192,7 +192,7 @@ class Preparer:
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Return True if the job runs through Snakemake. Raises `InputError` if it must not."""
-        kind = str(job.resources.get(PAYLOAD, self.kind))
+        kind = str(resources_of(job).get(PAYLOAD, self.kind))
         if kind not in KINDS:
             raise InputError(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
         if kind == "direct" and (reason := self._reason(job)):
@@ -235,11 +235,13 @@ class Preparer:
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
-        own = str(job.resources.get(IMAGE, "")) or directive
-        runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
+        asked = resources_of(job)
+        own = str(asked.get(IMAGE, "")) or directive
+        runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
-            # nodes need not have R, just as they need not have Snakemake
-            return own or (runtime if needs_r(job.rule) else "")
+            # nodes need not have R or modules, just as they need not have Snakemake
+            modules = "env-modules" in self._deployment and job.rule.env_modules
+            return own or (runtime if needs_r(job.rule) or modules else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own

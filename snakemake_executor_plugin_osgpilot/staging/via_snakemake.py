@@ -28,7 +28,7 @@ from .payload import (
     members,
     needed_from_outside,
 )
-from .steps import internal, room_of
+from .steps import internal
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 
@@ -78,13 +78,6 @@ def without_containers(command: str, workflow: Any) -> str:
     argument = factory.workflow_property_to_arg("deployment_settings.deployment_method")
     rest = " ".join(sorted(methods - {"apptainer"}))
     return command.replace(argument, f"{argument.split()[0]} {rest}" if rest else "")
-
-
-def with_own_cores(command: str, job: Any) -> str:
-    """Return `command` with the cores of the job: of a rule that asks for more than a node really
-    has, Snakemake would lower the threads.
-    """
-    return command.replace(" --cores all ", f" --cores {room_of(job)[0]} ", 1)
 
 
 def without_cache(command: str, workflow: Any) -> str:

@@ -7,11 +7,8 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
-from snakemake_executor_plugin_osgpilot.staging.payload import (
-    check_places,
-    needed_from_outside,
-    stays_within,
-)
+from snakemake_executor_plugin_osgpilot.staging.payload import check_places, needed_from_outside
+from snakemake_executor_plugin_osgpilot.staging.steps import internal
 
 
 class File(str):
@@ -21,9 +18,22 @@ class File(str):
         return made
 
 
-def job(command="", outputs=(), **module_globals):
+def run_func(command, module_globals):
+    """The function that Snakemake makes of a `shell:`."""
+    text = (
+        "def made(input, output, params, wildcards, threads, resources, log, rule, conda_env, "
+        "container_img, singularity_args, use_singularity, env_modules, bench_record, jobid, "
+        "is_shell, bench_iteration, cleanup_scripts, shadow_dir, edit_notebook, conda_base_path, "
+        "basedir, sourcecache_path, runtime_sourcecache_path, runtime_paths, marker=True):\n"
+        f"    shell({command}, bench_record=bench_record, bench_iteration=bench_iteration)\n"
+    )
+    exec(text, module_globals)
+    return module_globals["made"]
+
+
+def job(command="''", outputs=(), **module_globals):
     return SimpleNamespace(
-        rule=SimpleNamespace(name="r", shellcmd=command, module_globals=module_globals),
+        rule=SimpleNamespace(name="r", run_func=run_func(command, module_globals)),
         input=InputFiles(fromdict={"first": "in put"}),
         output=list(outputs) or OutputFiles(toclone=["a", "b"]),
         params=Params(fromdict={"k": [1, "x y"]}),
@@ -36,7 +46,7 @@ def job(command="", outputs=(), **module_globals):
 
 
 def command(text, **module_globals):
-    return _command(job(text, **module_globals), ResourceList(fromdict={"mem_mb": 5}))
+    return _command(job(repr(text), **module_globals), ResourceList(fromdict={"mem_mb": 5}))
 
 
 def test_a_command_can_use_values_of_its_job():
@@ -64,12 +74,28 @@ def test_an_existing_update_output_is_an_input(tmp_path, monkeypatch):
     assert needed_from_outside(updating) == ["in put", "log.txt"]
 
 
-@pytest.mark.parametrize("flag", ["temp", "pipe", "service"])
-def test_files_used_only_within_a_group_do_not_return(flag):
-    group = SimpleNamespace(is_group=lambda: True, output=["kept"])
-    assert stays_within(group, File("x", flag))
-    assert not stays_within(group, File("kept", flag))
-    assert not stays_within(group, File("x"))
+def test_an_f_string_is_evaluated_when_the_job_runs():
+    """Here `n` is what the loop over rules left behind."""
+    made = job("f'{output[1]} {n} {{threads}} {wildcards.w}'", n="last")
+    assert _command(made, ResourceList()) == "b last 2 v"
+
+
+def test_the_iteration_of_a_benchmark_is_a_name():
+    made = job(repr("{bench_iteration}"))
+    assert _command(made, ResourceList()) == "None"
+    assert _command(made, ResourceList(), 2) == "2"
+
+
+def test_files_used_only_within_a_group_do_not_return():
+    """Whether a temporary file is needed elsewhere, Snakemake knows."""
+    files = {name: File(name, *flags) for name, flags in {
+        "used_up": ["temp"], "needed": ["temp"], "stream": ["pipe"], "port": ["service"], "kept": []
+    }.items()}  # fmt: skip
+    dag = SimpleNamespace(get_unneeded_temp_files=lambda _: [files["used_up"]])
+    member = SimpleNamespace(output=list(files.values()))
+    group = SimpleNamespace(is_group=lambda: True, jobs=[member], dag=dag)
+    assert internal(group) == {"used_up", "stream", "port"}
+    assert internal(SimpleNamespace(is_group=lambda: False)) == frozenset()
 
 
 def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ class Rule(SimpleNamespace):
                 "output": [],
                 "conda_env": None,
                 "benchmark": None,
+                "env_modules": None,
                 "resources": Resources.default("bare"),
                 "cache": SimpleNamespace(output=False),
                 **directives,
@@ -53,6 +54,7 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         output=output,
         log=(),
         container_img_url=container,
+        benchmark=None,
         is_group=lambda: False,
     )
 
@@ -99,9 +101,7 @@ def flagged(flag):
         Rule(shellcmd=None, script="x.py"),
         Rule(notebook="x.ipynb"),
         Rule(wrapper="bio/bwa"),
-        Rule(benchmark="b.tsv"),
-        Rule(shadow_depth="minimal"),
-        Rule(output=[flagged("ensure")]),
+        Rule(cwl="x.cwl"),
     ],
 )
 def test_rules_that_need_snakemake_there(rule):
@@ -116,6 +116,10 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(),
         Rule(output=[flagged("touch")]),
         Rule(output=[flagged("protected")]),
+        Rule(output=[flagged("ensure")]),
+        Rule(output=[flagged("update")]),
+        Rule(output=[flagged("pipe")]),
+        Rule(shadow_depth="full"),
         Rule(shellcmd=None, script="x.sh"),
         Rule(shellcmd=None, script="x.R"),
     ],

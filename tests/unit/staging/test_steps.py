@@ -4,7 +4,6 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from unit.staging.test_payload import STRICT, Bench
 
 from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.staging import benchmarks
@@ -12,6 +11,7 @@ from snakemake_executor_plugin_osgpilot.staging import failure_message as failur
 from snakemake_executor_plugin_osgpilot.staging.payload import Payload
 from snakemake_executor_plugin_osgpilot.staging.returned_files import JobFailedError
 from snakemake_executor_plugin_osgpilot.staging.steps import Schedule, Step
+from unit.staging.test_payload import STRICT, Bench
 
 
 @pytest.fixture
