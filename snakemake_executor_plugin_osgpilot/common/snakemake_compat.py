@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -141,8 +142,30 @@ def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) 
     def shell(command: str, *given: Any, bench_record: Any = None, **named: Any) -> None:
         commands.append(str(formatted(command, *given, stepout=2, **named)))
 
+    _call_rule(job, resources, {"shell": shell}, bench_iteration)
+    return commands[0]
+
+
+def rendered_template(job: Any, path: Path) -> str:
+    """Return what the `template_engine:` of a job renders, on its way through the file `path`.
+
+    Calls `run_func` of the rule with another `render_template` (9.27.1), as `shell_command` does.
+    """
+    from snakemake.template_rendering import render_template
+
+    def render(engine: str, input: Any, output: Any, *rest: Any) -> None:
+        render_template(engine, input, [str(path)], *rest)
+
+    _call_rule(job, job.resources, {"render_template": render}, None)
+    return path.read_text()
+
+
+def _call_rule(
+    job: Any, resources: Any, replaced: dict[str, Any], bench_iteration: int | None
+) -> None:
+    """Call `run_func` of a job's rule with other values of some names."""
     run = job.rule.run_func
-    names = {**run.__globals__, "shell": shell}
+    names = {**run.__globals__, **replaced}
     capture = FunctionType(run.__code__, names, run.__name__, run.__defaults__, run.__closure__)
     capture(
         input=job.input, output=job.output, params=job.params, wildcards=job.wildcards,
@@ -152,7 +175,6 @@ def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) 
         cleanup_scripts=True, shadow_dir=None, edit_notebook=None, conda_base_path=None,
         basedir=None, sourcecache_path=None, runtime_sourcecache_path=None, runtime_paths=None,
     )  # fmt: skip
-    return commands[0]
 
 
 def with_shell_affixes(command: str, interpreter: str) -> str:

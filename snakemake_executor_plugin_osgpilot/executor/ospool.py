@@ -183,10 +183,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
-    def get_job_args(self, job: Any, **kwargs: Any) -> str:
-        """Give the job its own cores: Snakemake would lower its threads to those of the node."""
-        return str(super().get_job_args(job, **{**kwargs, "cores": max(1, int(job.threads))}))
-
     def _prepare(self, job: Any) -> Job:
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake

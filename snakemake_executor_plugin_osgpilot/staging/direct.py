@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snakemake.shell import shell
+from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.snakemake_compat import is_default_expression, shell_command, with_shell_affixes
 from ..errors import InputError
@@ -36,6 +37,7 @@ from .payload import (
 )
 from .scripts import runs_alone, script_lines
 from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
+from .templates import is_template, template_lines
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 THREAD_VARIABLES = (
@@ -52,7 +54,6 @@ _NEEDS_SNAKEMAKE = {
     "notebook": "a `notebook:`",
     "wrapper": "a `wrapper:`",
     "cwl": "a `cwl:`",
-    "template_engine": "a `template_engine:`",
 }
 
 
@@ -67,7 +68,7 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
             return f"it has {name}"
     if rule.script and not runs_alone(rule):
         return "it has a `script:` that is neither bash nor R"
-    if rule.shellcmd is None and not rule.script:
+    if rule.shellcmd is None and not rule.script and not is_template(rule):
         return "it has a `run:`"
     if "conda" in deployment and rule.conda_env:
         return "it has a `conda:` environment"
@@ -94,7 +95,9 @@ def _late_value(job: Any, inner: list[str]) -> str | None:
     late = list(late_resources(job, inner))
     if is_late_thread_count(job, inner):
         named = "threads"
-    elif job.rule.script:
+    elif is_template(job.rule):
+        return f"its template has to be rendered when its group has made {inner[0]}"
+    elif job.rule.shellcmd is None:
         # locally there are none of Snakemake's own formulas; see _resources
         own = (name for name in late if not is_default_expression(declared(job, name)))
         named = next(own, "")
@@ -140,6 +143,8 @@ def _storage(job: Any, traffic: TransferPolicy) -> str | None:
     stored += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
     if stored:
         return f"Snakemake has to transfer {stored[0].storage_object.print_query}"
+    if is_template(job.rule) and traffic.urls(job.input):
+        return "its template is rendered from a file in storage"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
     if len(traffic.keys(job.input)) > 1:
@@ -274,7 +279,9 @@ def _script(
     paths = rewriter_of(job.rule.workflow, traffic)
     prepared = ""
     named: tuple[str, ...] = ()
-    if job.rule.script:
+    if is_template(job.rule):
+        command, named = template_lines(job), ()
+    elif job.rule.script:
         prepared, command = script_lines(job, resources, number, repeat)
         prepared, _ = paths.rewritten(prepared)
     else:
@@ -291,6 +298,9 @@ def _command(job: Any, resources: Any, repeat: int | None = None) -> str:
     """Return the rule's shell command as it runs locally. Raises `InputError` for a mistake."""
     try:
         return shell_command(job, resources, repeat)
+    except WorkflowError:
+        # of a function of the rule, as Snakemake says it
+        raise
     except Exception as error:
         raise InputError(
             f"rule {job.rule.name}: its command cannot be formatted: {error}"

@@ -58,7 +58,7 @@ def late_resources(job: Any, inner: list[str]) -> Iterator[str]:
     If one of them is there from an earlier run, a function of the inputs gives an old value.
     """
     old = any(Path(path).exists() for path in inner)
-    for name, value in job.resources.items():
+    for name, value in resources_of(job).items():
         late = unknown(value) or (old and takes_input(declared(job, name)))
         if late and name not in ("tmpdir", "_cores"):
             yield name
@@ -78,7 +78,7 @@ def is_late_thread_count(job: Any, inner: list[str]) -> bool:
 
 def has_late_params(job: Any, inner: list[str]) -> bool:
     """Return True if Snakemake knows a parameter only once its group has made the files `inner`."""
-    if any("<TBD>" in str(value) for value in job.params):
+    if any("<TBD>" in str(value) for value in params_of(job)):
         return True
     given = (*job.rule.params, *dict(job.rule.params.items()).values())
     return any(Path(path).exists() for path in inner) and any(map(takes_input, given))

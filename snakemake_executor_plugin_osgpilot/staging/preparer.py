@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
@@ -167,8 +168,22 @@ class Preparer:
         payload, request = self.draft(job)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
+    def sketch(self, job: Any) -> tuple[Payload, Request]:
+        """Return payload and request of a job whose inputs need not exist yet.
+
+        If a function of its rule fails without them, the payload has no commands. Raises
+        `InputError` naming what is wrong with it.
+        """
+        try:
+            return self.draft(job)
+        except WorkflowError:
+            needing = any(map(self._needs_snakemake, members(job)))
+            image = self._image(job, with_snakemake=needing)
+            payload = Payload((), "bash", (), (), (), with_snakefiles=needing)
+            return payload, self.requests.of(job, image)
+
     def draft(self, job: Any) -> tuple[Payload, Request]:
-        """Return payload and request of a job without packing it: its inputs need not exist yet.
+        """Return payload and request of a ready job without packing it.
 
         Raises `InputError` naming what is wrong with it.
         """

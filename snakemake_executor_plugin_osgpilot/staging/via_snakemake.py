@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+For rules that need it: `run:`, Python scripts, notebooks, wrappers and so on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from snakemake_interface_executor_plugins.utils import (
     join_cli_args,
 )
 
+from .early_values import threads_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -110,6 +111,8 @@ def via_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
         "found": found,
     }
     replaced = {
+        # of the node's real cores there may be fewer than the job asked for
+        format_cli_arg("--cores", "all"): format_cli_arg("--cores", max(1, threads_of(job))),
         format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
         format_cli_arg("--unneeded-temp-files", unneeded): "",
         format_cli_arg("--config", config): join_cli_args(["--config", *map(shlex.quote, config)]),

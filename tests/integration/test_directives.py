@@ -62,7 +62,7 @@ for n in ["x", "y"]:
 
 rule big:
     output: "big"
-    shell: "head -c 5000000 /dev/zero > {output}; echo 3 > big.index; cp big.index {output}"
+    shell: "head -c 5000000 /dev/zero > {output}"
 
 rule index:
     input: "big"
@@ -261,8 +261,20 @@ SUM = "98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4"
 
 rule all:
     input:
-        "shadowed", "deep/full", "full_of", "sure", "summed", "registry", "flag", "ro", "tries",
-        "cut"
+        "rendered.yaml", "text", "shadowed", "deep/full", "full_of", "sure", "summed", "registry",
+        "flag", "ro", "tries", "cut"
+
+rule rendered:
+    input: "template.yaml"
+    output: "rendered.yaml"
+    params: word="it's"
+    template_engine: "yte"
+
+rule text:
+    input: template="template.txt", other="given"
+    output: "text"
+    params: word="it's $HOME \\n"
+    template_engine: "jinja2"
 
 rule shadowed:
     input: "given"
@@ -313,7 +325,12 @@ rule tries:
 
 
 def test_directives_are_honoured_by_the_command_alone(workflow: Workflow, local: Path):
-    given = {"given": "content\n", "registry": "from before\n"}
+    given = {
+        "given": "content\n",
+        "registry": "from before\n",
+        "template.yaml": "word: ?params.word\n?for n in range(2):\n  n?n: ?n\n",
+        "template.txt": "{{ params.word }} {{ input.other }} {{ config }}\n\n\n",
+    }
     prepare(workflow, local, DIRECTIVES, **given)
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
@@ -522,29 +539,29 @@ rule c:
 
 
 MODULES = """
+envvars: "MODULEPATH"
+
 rule all:
     output: "loaded"
     envmodules: "tools/1.0", "more"
-    shell: "echo $LOADED > {output}"
+    shell: "echo $TOOLS $MORE > {output}"
 """
 
 
-def test_environment_modules_are_loaded_or_their_lack_is_told(workflow: Workflow, shared: Path):
+def test_environment_modules_are_loaded_or_their_lack_is_told(
+    workflow: Workflow, shared: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (shared / "tools").mkdir()
+    (shared / "tools" / "1.0").write_text("#%Module\nsetenv TOOLS {a tool}\n")
+    (shared / "more").write_text("#%Module\nsetenv MORE {and more}\n")
+    monkeypatch.setenv("MODULEPATH", str(shared))
     workflow.snakefile(MODULES)
-    assert workflow.run(*NEVER, "--sdm", "env-modules") == 1
+    options = ["--sdm", "env-modules", "--osgpilot-shared-prefixes", str(shared)]
+    assert workflow.run(*NEVER, *options, "--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
+    assert (workflow.folder / "loaded").read_text() == "a tool and more\n"
+    without = ["--set-resources", "all:container_image=/opt/sif/job.sif", "--forceall"]
+    assert workflow.run(*NEVER, *options, *without) == 1
     assert "rule all has `envmodules:`, and there is no `module` command here" in workflow.said
-    init = shared / "init.sh"
-    init.write_text('module() { LOADED="${LOADED-}$*,"; export LOADED; }\n')
-    init.chmod(0o644)
-    shared.chmod(0o755)
-    text = f'shell.prefix("set -eu; ")\n{MODULES}'
-    workflow.snakefile(
-        text.replace(
-            "    shell", f'    resources: htcondor_environment="BASH_ENV={init}"\n    shell'
-        )
-    )
-    if workflow.run(*NEVER, "--sdm", "env-modules") == 0:
-        assert (workflow.folder / "loaded").read_text() == "purge,load tools/1.0 more,\n"
 
 
 CONTAINED = f"""
