@@ -45,7 +45,7 @@ def params_of(job: Any) -> list[Any]:
 
 def made_in_group(job: Any) -> list[str]:
     """Return the inputs of `job` that other members of its group make."""
-    group = job.dag.get_job_group(job) if getattr(job, "group", None) else None
+    group = job.dag.get_job_group(job)
     if group is None:
         return []
     made = {str(file) for member in group.jobs if member is not job for file in member.output}
@@ -65,9 +65,9 @@ def late_resources(job: Any, inner: list[str]) -> Iterator[str]:
 
 
 def declared(job: Any, name: str) -> Any:
-    """Return what the rule of a job says of a resource: `mem_mb` may be declared as `mem`."""
-    stem = name.removesuffix("_mib").removesuffix("_mb")
-    return job.rule.resources.get(name) or job.rule.resources.get(stem)
+    """Return what a job's rule says of a resource; `mem` and `mem_mib` follow from `mem_mb`."""
+    resources = job.rule.resources
+    return resources.get(name if name in resources else f"{name.removesuffix('_mib')}_mb")
 
 
 def is_late_thread_count(job: Any, inner: list[str]) -> bool:

@@ -328,7 +328,7 @@ def test_directives_are_honoured_by_the_command_alone(workflow: Workflow, local:
     given = {
         "given": "content\n",
         "registry": "from before\n",
-        "template.yaml": "word: ?params.word\n?for n in range(2):\n  n?n: ?n\n",
+        "template.yaml": 'word: ?params.word\n?for n in range(2):\n  ?f"n{n}": ?n\n',
         "template.txt": "{{ params.word }} {{ input.other }} {{ config }}\n\n\n",
     }
     prepare(workflow, local, DIRECTIVES, **given)
