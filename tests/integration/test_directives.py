@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,8 @@ rule counted:
 def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: Path):
     prepare(workflow, local, VALUES)
     run_locally(local)
+    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv(*NEVER)[3:]]
+    subprocess.run(plan, cwd=workflow.folder, check=True)
     assert workflow.run(*NEVER) == 0, workflow.said
     assert files(workflow.folder) == files(local)
 
