@@ -48,8 +48,8 @@ def made_in_group(job: Any) -> list[str]:
     group = job.dag.get_job_group(job)
     if group is None:
         return []
-    made = {str(file) for member in group.jobs if member is not job for file in member.output}
-    return [str(file) for file in job.input if str(file) in made]
+    by_job = job.dag.dependencies[job]
+    return [str(file) for member, files in by_job.items() if member in group.jobs for file in files]
 
 
 def late_resources(job: Any, inner: list[str]) -> Iterator[str]:

@@ -4,12 +4,19 @@
 # data follows in `record` from `at` on. Members that are joined by `pipe()` or `service()` are one crew and start
 # together. After a failure nothing more starts.
 # shellcheck disable=SC2154  # record, at, list, here, out, tmp, script and status are those of wrapper.sh
+# As in wrapper.sh, but one by one: bash finds the next element of an array at once, a range by going through all.
+next_list() {
+    local count=${record[at]} i
+    list=()
+    for ((i = 1; i <= count; i++)); do list+=("${record[at + i]}"); done
+    at=$((at + 1 + count))
+}
 next_list; room=("${list[@]}")       # cores, memory, GPUs of the job
 next_list; passing=("${list[@]}")    # temporary files that only members use
 next_list; crews=("${list[@]}")      # the numbers of the steps of each
 page_kb=$(($(getconf PAGESIZE 2> /dev/null || echo 4096) / 1024))
 steps=${record[at]}; at=$((at + 1))
-starts=() left=() state=() pids=() taken=() crew_state=() stopping=''
+starts=() befores=() amounts=() crew_of=() left=() state=() pids=() taken=() crew_state=() stopping='' running=0
 for ((n = 0; n < ${#room[@]}; n++)); do taken[n]=0; done
 
 # Sets the data of step $1; a step is ten lists.
@@ -29,8 +36,12 @@ read_step() {
 for ((n = 0; n < steps; n++)); do
     starts[n]=$at
     read_step "$n"
-    state[n]=waits
+    befores[n]="${after[*]}" amounts[n]="${needs[*]}" state[n]=waits
     for used in "${uses[@]}"; do left[used]=$((${left[used]-0} + 1)); done
+done
+
+for n in "${!crews[@]}"; do
+    for step in ${crews[n]}; do crew_of[step]=$n; done
 done
 
 # Prints the process $1 and all below it.
@@ -208,11 +219,11 @@ run_step() {
 }
 
 fits() {
-    local step i
+    local step i amount
     for ((i = 0; i < ${#room[@]}; i++)); do asked[i]=0; done
     for step in ${crews[$1]}; do
-        read_step "$step"
-        for ((i = 0; i < ${#room[@]}; i++)); do asked[i]=$((asked[i] + needs[i])); done
+        i=0
+        for amount in ${amounts[step]}; do asked[i]=$((asked[i] + amount)) i=$((i + 1)); done
     done
     for ((i = 0; i < ${#room[@]}; i++)); do
         # values that nobody knew before do not keep a step from running alone
@@ -224,8 +235,7 @@ fits() {
 is_ready() {
     local step before
     for step in ${crews[$1]}; do
-        read_step "$step"
-        for before in "${after[@]}"; do
+        for before in ${befores[step]}; do
             [ "${state[before]}" = over ] || return 1
         done
     done
@@ -235,6 +245,8 @@ start_ready() {
     local crew step i pipe
     [ -z "$stopping" ] || return 0
     for crew in "${!crews[@]}"; do
+        # each step needs a core
+        [ "${taken[0]}" -lt "${room[0]}" ] || return 0
         [ -z "${crew_state[crew]-}" ] || continue
         { is_ready "$crew" && fits "$crew"; } || continue
         crew_state[crew]="${asked[*]}"
@@ -246,7 +258,7 @@ start_ready() {
         for step in ${crews[crew]}; do
             read_step "$step"
             (run_step "$step" {ended}>&-; echo "$step $?" >&"$ended") &
-            pids[step]=$! state[step]=$kind
+            pids[step]=$! state[step]=$kind running=$((running + 1))
         done
     done
 }
@@ -263,10 +275,8 @@ end_crew() {
 }
 
 step_ended() {
-    local crew step used i busy='' asked
-    for crew in "${!crews[@]}"; do
-        case " ${crews[crew]} " in *" $1 "*) break ;; esac
-    done
+    local crew=${crew_of[$1]} step used i busy='' asked
+    case ${state[$1]} in job|service|ending) running=$((running - 1)) ;; esac
     case ${state[$1]} in
         ending) state[$1]=over ;;
         service) state[$1]=over ;;
@@ -300,14 +310,6 @@ step_ended() {
     for ((i = 0; i < ${#room[@]}; i++)); do taken[i]=$((taken[i] - asked[i])); done
 }
 
-is_running() {
-    local step
-    for step in "${!state[@]}"; do
-        case ${state[step]} in job|service|ending) return 0 ;; esac
-    done
-    return 1
-}
-
 # One whose shell was killed cannot say so itself; a service may ignore that it is to end.
 look_for_dead() {
     local step
@@ -320,7 +322,7 @@ look_for_dead() {
 
 exec {ended}<> <(:)
 start_ready || fail "cannot make a pipe"
-while is_running; do
+while [ $running -gt 0 ]; do
     if read -r -t 5 -u "$ended" step code; then step_ended "$step" "$code"; else look_for_dead; fi
     start_ready || fail "cannot make a pipe"
 done

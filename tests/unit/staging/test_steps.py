@@ -192,7 +192,8 @@ BUSY = """python3 -c '
 import time
 held = bytearray(200_000_000)
 end = time.process_time() + 2
-while time.process_time() < end: pass'"""
+while time.process_time() < end: pass
+time.sleep(3)'"""
 
 
 def test_a_benchmark_measures_the_whole_tree_of_processes(bench):
@@ -202,9 +203,8 @@ def test_a_benchmark_measures_the_whole_tree_of_processes(bench):
     assert 190 < float(row["max_rss"]) < 240
     assert 190 < float(row["max_uss"]) <= float(row["max_pss"]) <= float(row["max_rss"])
     assert float(row["max_vms"]) > 200
-    # it is sampled each half second
-    assert 1 < float(row["cpu_time"]) <= 2.5
-    assert float(row["s"]) >= 2
+    assert 1.5 < float(row["cpu_time"]) <= 2.5
+    assert float(row["s"]) >= 5
     assert 0 < float(row["mean_load"]) < 110
 
 
@@ -228,3 +228,14 @@ def test_what_did_not_come_from_the_sampler_is_no_benchmark(bench, text):
     (bench.job / "osgpilot-out" / f"{benchmarks.MEASURED}0").write_text(text)
     with pytest.raises(JobFailedError, match=r"benchmark b\.tsv cannot be read"):
         rows(bench, None)
+
+
+def test_a_group_of_many_members_runs(bench):
+    steps = [
+        *numbered(*(f"echo {n} > part{n}" for n in range(300))),
+        step("cat part* | wc -l > out", 300, after=tuple(range(300))),
+    ]
+    payload = group(*steps, outputs=("out",))
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert (bench.workdir / "out").read_text().strip() == "300"
