@@ -316,12 +316,14 @@ def _modules(job: Any) -> Any:
 def _resources(job: Any) -> Any:
     """Return the job's resources with the `tmpdir` of the execution point.
 
-    What nobody knows yet is left out: as a value of Snakemake's own formulas, it is not there
-    locally either (see `_late_value`).
+    What nobody knows yet is left out of a script's: as a value of Snakemake's own formulas, it is
+    not there locally either (see `_late_value`).
     """
     wanted = job.rule.resources.get("tmpdir")
     tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
-    resources = {name: value for name, value in job.resources.items() if not unknown(value)}
+    resources = dict(job.resources.items())
+    if job.rule.shellcmd is None:
+        resources = {name: value for name, value in resources.items() if not unknown(value)}
     return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
 
 
