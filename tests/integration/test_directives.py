@@ -107,7 +107,7 @@ def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: P
 
 LATE = """
 rule all:
-    input: "used.txt", "told.txt"
+    input: "used.txt", "said.txt"
 
 rule use:
     input: "made.txt"
@@ -118,7 +118,7 @@ rule use:
 
 rule tell:
     input: "made.txt"
-    output: "told.txt"
+    output: "said.txt"
     group: "g"
     params: text=lambda wildcards, input: open(input[0]).read().strip()
     shell: "echo {params.text} > {output}"
@@ -552,7 +552,7 @@ rule all:
 """
 
 
-def test_environment_modules_are_loaded_or_their_lack_is_told(
+def test_environment_modules_are_loaded_or_reported_as_missing(
     workflow: Workflow, shared: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (shared / "tools").mkdir()
