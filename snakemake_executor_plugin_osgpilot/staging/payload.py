@@ -104,8 +104,18 @@ def check_places(job: Any, paths: Iterable[str]) -> None:
 
 
 def members(job: Any) -> list[Any]:
-    """Return the single jobs of `job` in an order in which they can run one after the other."""
-    return [part for level in job.toposorted for part in level] if job.is_group() else [job]
+    """Return the single jobs of `job` in an order in which they can run one after the other.
+
+    It is the same in every session: what is submitted again has to be recognized. Snakemake's own
+    order within a level of a group is not.
+    """
+    if not job.is_group():
+        return [job]
+    return [part for level in job.toposorted for part in sorted(level, key=_rule_and_wildcards)]
+
+
+def _rule_and_wildcards(job: Any) -> tuple[str, list[tuple[str, str]]]:
+    return str(job.rule), sorted(job.wildcards_dict.items())
 
 
 def label(job: Any) -> str:

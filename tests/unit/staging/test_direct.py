@@ -7,7 +7,11 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
-from snakemake_executor_plugin_osgpilot.staging.payload import check_places, needed_from_outside
+from snakemake_executor_plugin_osgpilot.staging.payload import (
+    check_places,
+    members,
+    needed_from_outside,
+)
 from snakemake_executor_plugin_osgpilot.staging.steps import internal
 
 
@@ -96,6 +100,18 @@ def test_files_used_only_within_a_group_do_not_return():
     group = SimpleNamespace(is_group=lambda: True, jobs=[member], dag=dag)
     assert internal(group) == {"used_up", "stream", "port"}
     assert internal(SimpleNamespace(is_group=lambda: False)) == frozenset()
+
+
+def test_members_of_a_group_come_in_the_same_order_in_every_session():
+    """A job's file is compared with that of an earlier session: with another one it runs again."""
+
+    def member(rule, **wildcards):
+        return SimpleNamespace(rule=rule, wildcards_dict=wildcards)
+
+    first, level = member("z"), [member("b", n="1"), member("a", n="2"), member("a", n="1")]
+    for theirs in (level, level[::-1]):
+        group = SimpleNamespace(is_group=lambda: True, toposorted=[[first], theirs])
+        assert members(group) == [first, level[2], level[1], level[0]]
 
 
 def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):

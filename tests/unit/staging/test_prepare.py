@@ -55,6 +55,7 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         log=(),
         container_img_url=container,
         benchmark=None,
+        wildcards_dict={},
         dag=SimpleNamespace(get_job_group=lambda job: None),
         is_group=lambda: False,
     )
