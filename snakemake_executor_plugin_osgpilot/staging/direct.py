@@ -11,16 +11,9 @@ from typing import Any
 from snakemake.shell import shell
 from snakemake_interface_common.exceptions import WorkflowError
 
-from ..common.snakemake_compat import is_default_expression, shell_command, with_shell_affixes
+from ..common.snakemake_compat import shell_command, with_shell_affixes
 from ..errors import InputError
-from .early_values import (
-    declared,
-    has_late_params,
-    is_late_thread_count,
-    late_resources,
-    made_in_group,
-    params_of,
-)
+from .early_values import late_value, made_in_group, params_of
 from .ensured_outputs import ensured_of
 from .environment_modules import find_module
 from .path_rewriting import rewriter_of
@@ -81,59 +74,11 @@ def _needs_evaluation_there(job: Any) -> str | None:
     if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
         return "its `tmpdir` has to be computed there"
     if inner := made_in_group(job):
-        return _late_value(job, inner)
+        return late_value(job, inner)
     inputs = (Path(str(file)) for file in job.input)
     if any("<TBD>" in str(value) for value in params_of(job)) and all(p.exists() for p in inputs):
         return "a parameter depends on its `tmpdir`"
     return None
-
-
-def _late_value(job: Any, inner: list[str]) -> str | None:
-    """Return why a value is known only once the group has made the inputs `inner`, or None."""
-    if has_late_params(job, inner):
-        return f"a parameter depends on {inner[0]}, which its group makes"
-    late = list(late_resources(job, inner))
-    if is_late_thread_count(job, inner):
-        named = "threads"
-    elif is_template(job.rule):
-        return f"its template has to be rendered when its group has made {inner[0]}"
-    elif job.rule.shellcmd is None:
-        # locally there are none of Snakemake's own formulas; see _resources
-        own = (name for name in late if not is_default_expression(declared(job, name)))
-        named = next(own, "")
-    else:
-        named = _named_in_command(job, late)
-    return f"its {named} depends on {inner[0]}, which its group makes" if named else None
-
-
-class _LateValueError(Exception):
-    """A command names a value that is not known yet."""
-
-
-class _LateValue:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __str__(self) -> str:
-        raise _LateValueError(self._name)
-
-    def __format__(self, _: str) -> str:
-        raise _LateValueError(self._name)
-
-
-def _named_in_command(job: Any, late: list[str]) -> str:
-    """Return the first of the resources that the job's command names, empty if none."""
-    if not late:
-        return ""
-    given = {**dict(_resources(job).items()), **{name: _LateValue(name) for name in late}}
-    try:
-        shell_command(job, type(job.resources)(fromdict=given))
-    except _LateValueError as error:
-        return str(error)
-    except Exception:
-        # it is reported when the job is ready
-        return ""
-    return ""
 
 
 def _storage(job: Any, traffic: TransferPolicy) -> str | None:
@@ -317,7 +262,7 @@ def _resources(job: Any) -> Any:
     """Return the job's resources with the `tmpdir` of the execution point.
 
     What nobody knows yet is left out of a script's: as a value of Snakemake's own formulas, it is
-    not there locally either (see `_late_value`).
+    not there locally either (`early_values.late_value`).
     """
     wanted = job.rule.resources.get("tmpdir")
     tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value

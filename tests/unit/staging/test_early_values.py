@@ -8,8 +8,8 @@ import pytest
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from snakemake_executor_plugin_osgpilot.staging.direct import _late_value
 from snakemake_executor_plugin_osgpilot.staging.early_values import (
+    late_value,
     made_in_group,
     resources_of,
     threads_of,
@@ -99,11 +99,11 @@ def test_a_value_is_late_if_the_group_makes_what_it_depends_on(
     with jobs_of(use(lines, command), monkeypatch, tmp_path) as jobs:
         inner = made_in_group(jobs["use"])
         assert inner == ["made"]
-        assert (_late_value(jobs["use"], inner) or "none").startswith(why or "none")
+        assert (late_value(jobs["use"], inner) or "none").startswith(why or "none")
         assert made_in_group(jobs["make"]) == []
 
 
 def test_threads_of_an_old_file_are_late(monkeypatch, tmp_path):
     (tmp_path / "made").write_text("from before")
     with jobs_of(use(THREADS), monkeypatch, tmp_path) as jobs:
-        assert "its threads depend" in _late_value(jobs["use"], ["made"])
+        assert "its threads depend" in late_value(jobs["use"], ["made"])
