@@ -130,7 +130,7 @@ rule make:
 """
 
 
-@pytest.mark.parametrize("old", [None, "from before\\n"])
+@pytest.mark.parametrize("old", [None, "from before"])
 def test_a_value_that_depends_on_the_group_itself_is_never_made_up(
     workflow: Workflow, local: Path, old
 ):
@@ -420,9 +420,7 @@ def test_members_of_a_group_run_on_the_cores_that_the_group_asks_for(workflow: W
     spans = [
         tuple(map(float, (workflow.folder / f"done{n}").read_text().split())) for n in range(8)
     ]
-    of_groups = sorted(spans)
     assert at_most_at_a_time(spans) >= 4
-    assert len(of_groups) == 8
 
 
 PASSING = """
