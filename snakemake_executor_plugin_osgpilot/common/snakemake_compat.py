@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 NoteGlob = Callable[[str, list[str], list[list[str]]], None]
@@ -207,6 +209,55 @@ def relocated_preamble(
     return b"\n".join(lines).decode()
 
 
+def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) -> str:
+    """Return the shell command of a job, formatted where and when Snakemake does it.
+
+    Calls `run_func` of the rule, the function that Snakemake makes of a `shell:`, with another
+    `shell` (9.27.1): an f-string is evaluated in there, and names are those of the Snakefile with
+    the rule. If its parameters change, preparing a direct job fails with a TypeError.
+    """
+    from snakemake.utils import format as formatted
+
+    commands: list[str] = []
+
+    def shell(command: str, *given: Any, bench_record: Any = None, **named: Any) -> None:
+        commands.append(str(formatted(command, *given, stepout=2, **named)))
+
+    _call_rule(job, resources, {"shell": shell}, bench_iteration)
+    return commands[0]
+
+
+def rendered_template(job: Any, path: Path) -> str:
+    """Return what the `template_engine:` of a job renders, on its way through the file `path`.
+
+    Calls `run_func` of the rule with another `render_template` (9.27.1), as `shell_command` does.
+    """
+    from snakemake.template_rendering import render_template
+
+    def render(engine: str, input: Any, output: Any, *rest: Any) -> None:
+        render_template(engine, input, [str(path)], *rest)
+
+    _call_rule(job, job.resources, {"render_template": render}, None)
+    return path.read_text()
+
+
+def _call_rule(
+    job: Any, resources: Any, replaced: dict[str, Any], bench_iteration: int | None
+) -> None:
+    """Call `run_func` of a job's rule with other values of some names."""
+    run = job.rule.run_func
+    names = {**run.__globals__, **replaced}
+    capture = FunctionType(run.__code__, names, run.__name__, run.__defaults__, run.__closure__)
+    capture(
+        input=job.input, output=job.output, params=job.params, wildcards=job.wildcards,
+        threads=job.threads, resources=resources, log=job.log, rule=job.rule.name, conda_env=None,
+        container_img=None, singularity_args="", use_singularity=False, env_modules=None,
+        bench_record=None, jobid=job.jobid, is_shell=True, bench_iteration=bench_iteration,
+        cleanup_scripts=True, shadow_dir=None, edit_notebook=None, conda_base_path=None,
+        basedir=None, sourcecache_path=None, runtime_sourcecache_path=None, runtime_paths=None,
+    )  # fmt: skip
+
+
 def with_shell_affixes(command: str, interpreter: str) -> str:
     """Return `command` between the prefix and suffix that Snakemake's `shell()` adds.
 
@@ -229,6 +280,19 @@ def is_default_expression(resource: Any) -> bool:
     evaluator = getattr(resource, "_evaluator", None)
     by_expression = "from_cli_expression" in getattr(evaluator, "__qualname__", "")
     return by_expression and getattr(resource, "raw", None) is None
+
+
+def takes_input(value: Any) -> bool:
+    """Return True if a resource or a parameter of a rule is a function of the job's inputs.
+
+    Uses `_evaluator` of `snakemake.resources.Resource`, which keeps the signature of what the user
+    wrote (9.27.1). If it is renamed, a value that depends on a file which its group makes may be
+    that of an earlier run.
+    """
+    from snakemake.common import get_function_params
+
+    function = getattr(value, "_evaluator", value)
+    return callable(function) and "input" in get_function_params(function)
 
 
 def stop_submitting(slurm_executor: Any) -> None:

@@ -24,6 +24,7 @@ from ..jobs.state.job import Job
 from ..journal.run_folder import core_s_seen
 from ..monitoring.console import ProgressReporter
 from ..run.assembly import Output, start
+from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.container_image import Images
@@ -288,7 +289,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         # not kept in memory for every job
         given = tuple(map(str, needed_from_outside(snakemake_job)))
         payload = replace(self._payloads[job.key], inputs=given)
-        commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s)
+        extended = self.workflow.output_settings.benchmark_extended
+        texts = benchmarks.texts(snakemake_job, payload.benchmarks, folder, extended=extended)
+        commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s, texts)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel all jobs of this run, found by the run's tag and not by `active_jobs`.

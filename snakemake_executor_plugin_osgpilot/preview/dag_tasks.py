@@ -9,6 +9,7 @@ from ..common.snakemake_types import Dag, SingleJob
 from ..model.resources import JobClass, Shape
 from ..scaling.planner.bounds import Task
 from ..scaling.planner.estimates import RUNTIME_PRIOR_S
+from ..staging.early_values import threads_of
 
 UNSAID = 2.0
 """A job without `runtime` may take so many times as long as expected."""
@@ -40,7 +41,7 @@ def tasks_of(
 def _task(
     job: SingleJob, job_class: JobClass | None, seen_core_s: Mapping[str, float], *, on_pilot: bool
 ) -> Task:
-    asks = job_class or JobClass(Shape(max(1, job.threads), 0))
+    asks = job_class or JobClass(Shape(max(1, threads_of(job)), 0))
     limit_s = float(asks.runtime_s)
     seen_s = seen_core_s.get(str(job.rule), 0.0) / max(1, asks.shape.cores)
     if job.is_local and not seen_s and not limit_s:

@@ -61,7 +61,7 @@ class Sampler(OSPoolExecutor):
 
     def draft(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return the prepared job. Raises `InputError`."""
-        return self._made.draft(job)
+        return self._made.sketch(job)
 
     def classes(self, jobs: Iterable[AnyJob]) -> list[JobClass]:
         """Return the requests of ready jobs of one rule, from a sample of them."""

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
 from ..model.identity import PilotSharing
 from ..staging.container_image import NO_IMAGE
+from ..staging.early_values import resources_of
 from ..staging.payload import members
 from ..staging.resource_request import Requests
 from ..staging.rule_resources import HINT, IMAGE, PARTITION, PILOT_CORES, PROJECT, SHARING
@@ -212,7 +213,7 @@ def _set(samples: Mapping[str, list[SingleJob]], resource: str) -> Iterator[tupl
 
 
 def _same(name: str, resource: str, jobs: Iterable[AnyJob]) -> Any:
-    values = {repr(value): value for value in (job.resources.get(resource) for job in jobs)}
+    values = {repr(value): value for value in (resources_of(job).get(resource) for job in jobs)}
     if len(values) > 1:
         raise InputError(
             f"rule {name}: the resource {resource} has to be the same for all of its jobs, "
@@ -247,13 +248,13 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision
 
 def _tied_to(job: AnyJob) -> str:
     """Return the first resource that only HTCondor and pilots support."""
-    given = (name for name, value in job.resources.items() if value not in (None, ""))
+    given = (name for name, value in resources_of(job).items() if value not in (None, ""))
     tying = (IMAGE, PARTITION, PILOT_CORES)
     return min((n for n in given if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 
 def _runtime_s(job: AnyJob) -> int:
-    value = job.resources.get("runtime")
+    value = resources_of(job).get("runtime")
     return int(60 * value) if isinstance(value, int | float) else 0
 
 

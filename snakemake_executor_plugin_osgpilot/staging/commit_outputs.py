@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
@@ -19,6 +19,7 @@ from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
 from ..htcondor.submit_description import OUTPUT_FOLDER
 from ..jobs.state.job import Job, JobState
 from . import latency_wait as late
+from .ensured_outputs import check as check_ensured
 from .payload import Payload, lies_in, tops
 from .returned_files import (
     TAKEN,
@@ -55,10 +56,12 @@ def commit(
     workdir: Path,
     exit_status: int | None,
     latency_wait_s: float = 0.0,
+    benchmarks: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Put logs and, if the job succeeded and returned all of them, outputs into `workdir`.
 
-    The caller has waited `latency_wait_s` for outputs on a shared file system. Raises
+    The caller has waited `latency_wait_s` for outputs on a shared file system. `benchmarks` yields
+    path and content of files that are written here, once the outputs are in place. Raises
     `JobFailedError` or `IncompleteOutputError` with the cause; no output is touched then. Can be
     repeated.
     """
@@ -84,7 +87,9 @@ def commit(
     links = Links(listed, back, workdir, made, payload.inputs, payload.shared_prefixes)
     _check(payload, links, latency_wait_s, complaint)
     try:
-        _put_in_place(made, payload.folders, links, job_folder)
+        _put_in_place(made, payload, links, job_folder)
+        for path, text in benchmarks:
+            _write(text, workdir / path, job_folder)
         for path in payload.protected:
             _protect(workdir / path)
     except OSError as error:
@@ -129,15 +134,13 @@ def _check_kind(path: str, payload: Payload, links: Links) -> None:
         raise JobFailedError(f"{path} is a link to a folder, which protected() would write-protect")
 
 
-def _put_in_place(
-    outputs: Iterable[str], folders: Collection[str], links: Links, job_folder: Path
-) -> None:
-    """Put all outputs in place, or none. Raises `OSError`."""
+def _put_in_place(outputs: Iterable[str], payload: Payload, links: Links, job_folder: Path) -> None:
+    """Put all outputs in place, or none: then raise `OSError`, or `JobFailedError` (`ensure()`)."""
     replaced = []
     with ExitStack() as undo:
         for number, path in enumerate(outputs):
             target = links.workdir / path
-            if path not in folders:
+            if path not in payload.folders:
                 _check_free(target)
             aside, by = _waypoints(target, job_folder, str(number))
             source = _second(links.back, path, by, links.below(path))
@@ -145,6 +148,7 @@ def _put_in_place(
                 undo.callback(_remove, by)
             _place(source, target, aside, undo)
             replaced.append(aside)
+        check_ensured(payload.ensured, links.workdir)
         undo.pop_all()
     for aside in replaced:
         _remove(aside)
@@ -186,6 +190,16 @@ def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> N
         by.touch(exist_ok=False)
         source = by
     source.replace(workdir / log)
+
+
+def _write(text: str, target: Path, job_folder: Path) -> None:
+    """Write a file in one step."""
+    _check_free(target)
+    _, by = _waypoints(target, job_folder, "benchmark")
+    by.parent.mkdir(exist_ok=True)
+    _remove(by)
+    by.write_text(text)
+    by.replace(target)
 
 
 def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:

@@ -6,14 +6,17 @@ import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snakemake.shell import shell
-from snakemake.utils import format as formatted
+from snakemake_interface_common.exceptions import WorkflowError
 
-from ..common.snakemake_compat import with_shell_affixes
+from ..common.snakemake_compat import shell_command, with_shell_affixes
 from ..errors import InputError
+from .early_values import late_value, made_in_group, params_of
+from .ensured_outputs import ensured_of
+from .environment_modules import find_module
 from .path_rewriting import rewriter_of
 from .payload import (
     TMPDIR,
@@ -24,9 +27,11 @@ from .payload import (
     label,
     members,
     needed_from_outside,
-    stays_within,
+    unknown,
 )
 from .scripts import ScriptLines, has_script, script_lines
+from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
+from .templates import is_template, template_lines
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 THREAD_VARIABLES = (
@@ -41,16 +46,7 @@ THREAD_VARIABLES = (
 
 _NEEDS_SNAKEMAKE = {
     "cwl": "a `cwl:`",
-    "template_engine": "a `template_engine:`",
-    "benchmark": "a `benchmark:`",
-    "shadow_depth": "a `shadow:`",
 }
-
-_DEPLOYED = {
-    "conda": ("conda_env", "a `conda:` environment"),
-    "env-modules": ("env_modules", "`envmodules:`"),
-}
-"""Directives that apply only if the user enables them (`--sdm`)."""
 
 
 def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
@@ -62,14 +58,10 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if rule.shellcmd is None and not has_script(rule):
+    if rule.shellcmd is None and not has_script(rule) and not is_template(rule):
         return "it has a `run:`"
-    for method, (directive, name) in _DEPLOYED.items():
-        if method in deployment and getattr(rule, directive, None):
-            return f"it has {name}"
-    for flag in ("ensure", "pipe", "service", "update"):
-        if any(flagged(file, flag) for file in rule.output):
-            return f"it has an `{flag}()` output"
+    if "conda" in deployment and rule.conda_env:
+        return "it has a `conda:` environment"
     return _needs_evaluation_there(job) or _storage(job, traffic)
 
 
@@ -78,7 +70,10 @@ def _needs_evaluation_there(job: Any) -> str | None:
     tmpdir = job.rule.resources.get("tmpdir")
     if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
         return "its `tmpdir` has to be computed there"
-    if any("<TBD>" in str(value) for value in job.params):
+    if inner := made_in_group(job):
+        return late_value(job, inner)
+    inputs = (Path(str(file)) for file in job.input)
+    if any("<TBD>" in str(value) for value in params_of(job)) and all(p.exists() for p in inputs):
         return "a parameter depends on its `tmpdir`"
     return None
 
@@ -86,10 +81,12 @@ def _needs_evaluation_there(job: Any) -> str | None:
 def _storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return why HTCondor cannot transfer the job's files in storage, or None."""
     stored = [file for file in job.input if traffic.into(file) is TransferMethod.STORAGE]
-    made = [*job.output, *job.log]
+    made = [*job.output, *job.log, *([job.benchmark] if job.benchmark else ())]
     stored += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
     if stored:
         return f"Snakemake has to transfer {stored[0].storage_object.print_query}"
+    if is_template(job.rule) and traffic.urls(job.input):
+        return "its template is rendered from a file in storage"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
     if len(traffic.keys(job.input)) > 1:
@@ -115,53 +112,112 @@ def build(
     made = [file for part in parts for file in part.output]
     used = needed_from_outside(job)
     clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
-    _check_group(job, parts, clash=clash)
-    internal = ordered(file for file in made if stays_within(job, file))
+    _check_group(job, clash=clash)
+    ensured = ensured_of(job)
+    inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
-    scripts = [_script(part, n, environment, traffic, image) for n, part in enumerate(parts)]
-    named = [file for script in scripts for file in script.files]
+    scripts = [_scripts(part, n, environment, traffic, image) for n, part in enumerate(parts)]
+    texts = [tuple(script.write + script.command for script in each) for each in scripts]
+    every = [script for each in scripts for script in each]
+    measured = [(n, part.benchmark) for n, part in enumerate(parts) if part.benchmark]
+    schedule = None
+    if len(parts) > 1 or measured:
+        schedule = Schedule(room_of(job), _steps(parts, texts, inner, traffic))
     return Payload(
-        scripts=tuple(script.write + script.command for script in scripts),
-        interpreter=_shell(parts[0]),
-        inputs=ordered((*traffic.inputs(used), *named)),
-        outputs=tuple(path for path in back if path not in internal),
+        scripts=() if schedule else texts[0],
+        interpreter="bash" if schedule else _shell(parts[0]),
+        inputs=ordered((*traffic.inputs(used), *(path for each in every for path in each.files))),
+        outputs=tuple(path for path in back if path not in inner),
         logs=traffic.outputs(file for part in parts for file in part.log),
-        touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
-        internal=tuple(path for path in internal if path in back),
+        touched=() if schedule else _touched(made),
+        internal=tuple(path for path in back if path in inner),
         protected=ordered(file for file in made if flagged(file, "protected")),
         folders=ordered(file for file in made if flagged(file, "directory")),
-        shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in internal),
+        shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in inner),
         shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
-        modules=_modules(scripts),
+        modules=_snakemake_modules(every),
+        schedule=schedule,
+        benchmarks=tuple((number, str(file)) for number, file in measured),
+        ensured=ensured,
     ).checked(job)
 
 
-def _modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:
+def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:
     """Return the modules of Snakemake that scripts name, None if no script needs any."""
     given = [script.modules for script in scripts if script.modules is not None]
     return tuple(sorted({name for names in given for name in names})) if given else None
 
 
-def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
+def _check_group(job: Any, *, clash: bool) -> None:
     """Raise `InputError` if members of a group conflict that could each run alone."""
-    shells = {_shell(part) for part in parts}
-    if clash or len(shells) > 1:
-        both = "files in storage have the same name or need different keys"
-        what = both if clash else "its rules use different shells"
+    if clash:
         raise InputError(
-            f"{label(job)}: {what}; take a rule out of the group or set its resource "
-            "osgpilot_payload to snakemake"
+            f"{label(job)}: files in storage have the same name or need different keys; take a "
+            "rule out of the group or set its resource osgpilot_payload to snakemake"
         )
 
 
-def _script(
+def _steps(
+    parts: Sequence[Any],
+    scripts: Sequence[tuple[str, ...]],
+    inner: Collection[str],
+    traffic: TransferPolicy,
+) -> tuple[Step, ...]:
+    """Return the steps of a group job, or of a job with a benchmark."""
+    alone = len(parts) == 1
+    ranks = zip(parts, scripts, crews_of(parts), waits_for(parts), strict=True)
+    return tuple(
+        Step(
+            label=f"rule {part.rule.name}{_wildcards(part)}",
+            interpreter=_shell(part),
+            scripts=texts,
+            crew=crew,
+            after=after,
+            needs=room_of(part),
+            shadow="" if alone else part.rule.shadow_depth or "",
+            service=any(flagged(file, "service") for file in part.output),
+            measured=bool(part.benchmark),
+            pipes=ordered(file for file in part.output if flagged(file, "pipe")),
+            uses=tuple(p for p in ordered((*part.input, *part.output)) if p in inner),
+            touched=_touched(part.output),
+            given=tuple(p for p in ordered(part.input) if not p.startswith("/")),
+            made=traffic.outputs((*part.output, *part.log)),
+            wanted=() if alone else ordered(filter(_stays, part.output)),
+        )
+        for part, texts, crew, after in ranks
+    )
+
+
+def _stays(file: Any) -> bool:
+    return not flagged(file, "pipe") and not flagged(file, "service")
+
+
+def _wildcards(job: Any) -> str:
+    text = ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())
+    return f" ({text})" if text else ""
+
+
+def _scripts(
     job: Any, number: int, environment: Mapping[str, str], traffic: TransferPolicy, image: str
-) -> ScriptLines:
-    """Return the shell text of one job: what prepares it, and its command.
+) -> tuple[ScriptLines, ...]:
+    """Return the script of one job, or one for each repeat of its benchmark.
 
     `number` is that of the job in its group.
     """
+    repeats = range(job.benchmark_repeats or 1) if job.benchmark else (None,)
+    return tuple(_script(job, number, each, environment, traffic, image) for each in repeats)
+
+
+def _script(
+    job: Any,
+    number: int,
+    repeat: int | None,
+    environment: Mapping[str, str],
+    traffic: TransferPolicy,
+    image: str,
+) -> ScriptLines:
+    """Return the shell text of one job: what prepares it, and its command."""
     resources = _resources(job)
     variables = {
         **environment,
@@ -170,49 +226,49 @@ def _script(
     }
     paths = rewriter_of(job.rule.workflow, traffic)
     if has_script(job.rule):
-        lines = script_lines(job, resources, paths, image, number=number)
+        lines = script_lines(job, resources, paths, image, number=number, repeat=repeat)
+    elif is_template(job.rule):
+        lines = ScriptLines("", template_lines(job))
     else:
-        lines = ScriptLines("", *paths.rewritten(_command(job, resources)))
+        lines = ScriptLines("", *paths.rewritten(_command(job, resources, repeat)))
     before = f"{exports(variables)}{_shared_places(job, traffic, resources)}{lines.write}"
     whole = with_shell_affixes(lines.command, _shell(job))
+    if modules := _modules(job):
+        before += find_module(job.rule.name)
+        whole = modules.shellcmd(whole)
     return replace(lines, write=before, command=f"{whole}\n")
 
 
-def _command(job: Any, resources: Any) -> str:
-    """Return the rule's shell command, formatted as Snakemake's `shell` does it.
-
-    Names are those of the Snakefile with the rule, which in a module are not the workflow's.
-    Raises `InputError` for an unknown name.
-    """
-    theirs = {name: value for name, value in job.rule.module_globals.items() if name not in _TAKEN}
-    own = {name: getattr(job, name) for name in _OF_A_JOB}
+def _command(job: Any, resources: Any, repeat: int | None = None) -> str:
+    """Return the rule's shell command as it runs locally. Raises `InputError` for a mistake."""
     try:
-        text = formatted(
-            job.rule.shellcmd,
-            **theirs, **own, resources=resources, rule=job.rule.name, bench_iteration=None,
-        )  # fmt: skip
+        return shell_command(job, resources, repeat)
+    except WorkflowError:
+        # of a function of the rule, as Snakemake says it
+        raise
     except Exception as error:
         raise InputError(
             f"rule {job.rule.name}: its command cannot be formatted: {error}"
         ) from error
-    return str(text)
 
 
-_OF_A_JOB = ("input", "output", "params", "wildcards", "threads", "log", "jobid")
-
-_TAKEN = {
-    *_OF_A_JOB,
-    *("resources", "rule", "bench_iteration"),
-    *("_pattern", "stepout", "_quote_all", "quote_func"),
-}
-"""Names that a job defines for its command, and parameters of `snakemake.utils.format`."""
+def _modules(job: Any) -> Any:
+    """Return the environment modules of a job, None if there are none or they are not enabled."""
+    methods = job.rule.workflow.deployment_settings.deployment_method
+    return job.env_modules if "env-modules" in map(str, methods) else None
 
 
 def _resources(job: Any) -> Any:
-    """Return the job's resources with the `tmpdir` of the execution point."""
+    """Return the job's resources with the `tmpdir` of the execution point.
+
+    What nobody knows yet is left out of a script's: as a value of Snakemake's own formulas, it is
+    not there locally either (`early_values.late_value`).
+    """
     wanted = job.rule.resources.get("tmpdir")
     tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
     resources = dict(job.resources.items())
+    if job.rule.shellcmd is None:
+        resources = {name: value for name, value in resources.items() if not unknown(value)}
     return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
 
 
@@ -227,7 +283,9 @@ def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
             path = shlex.quote(str(file))
             old = "-rf" if flagged(file, "directory") else "-f"
             folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120
-            lines.append(f"rm {old} -- {path} && mkdir -p -- {folder} || exit\n")
+            kept = flagged(file, "update")
+            removed = "" if kept else f"rm {old} -- {path} && "
+            lines.append(f"{removed}mkdir -p -- {folder} || exit\n")
     if resources.get("tmpdir", TMPDIR) != TMPDIR:
         lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
     return "".join(lines)
@@ -238,6 +296,7 @@ def _shell(job: Any) -> str:
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
 
 
-def _timestamps(files: Iterable[Any]) -> list[str]:
-    """Return the timestamp files of folders."""
-    return [f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory")]
+def _touched(files: Sequence[Any]) -> tuple[str, ...]:
+    """Return the outputs that are to be touched, and the timestamp files of folders."""
+    folders = (f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory"))
+    return (*ordered(file for file in files if flagged(file, "touch")), *folders)

@@ -16,7 +16,7 @@ import base64
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -29,6 +29,7 @@ from ..errors import InputError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from .payload import Payload, tops
 from .snakemake_modules import MODULES, archive_path
+from .steps import runner
 from .symlinks import leads_nowhere, stays_a_link
 from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES
 
@@ -146,11 +147,20 @@ def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str
         payload.inputs,
         [text for pair in fetched for text in pair],
         [text for pair in links.items() for text in pair],
+        (runner(),) if payload.schedule else (),
     )
-    records = [text for table in tables for text in (str(len(table)), *table)]
+    records = _counted(tables)
+    if schedule := payload.schedule:
+        steps = _counted(schedule.step_lists())
+        records += [*_counted(schedule.lists()), str(len(schedule.steps)), *steps]
     if any("\0" in text for text in records):
         raise InputError("the job's command or a file name contains a NUL character")
     return b"".join(os.fsencode(text) + b"\0" for text in records)
+
+
+def _counted(tables: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lists one after the other, each preceded by its length."""
+    return [text for table in tables for text in (str(len(table)), *table)]
 
 
 def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:

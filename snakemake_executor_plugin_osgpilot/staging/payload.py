@@ -7,11 +7,15 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snakemake.common.tbdstring import TBDString
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .ensured_outputs import Ensured
+    from .steps import Schedule
 
 HERE = "/@osgpilot-here@"
 """Placeholder in scripts for the folder in which the job runs, which is known only there."""
@@ -33,7 +37,9 @@ class Payload:
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
     path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
     travel with the job. `modules` is None if no modules of Snakemake travel, else those that
-    scripts name beside the usual ones (`snakemake_modules`).
+    scripts name beside the usual ones (`snakemake_modules`). With a `schedule`, there are its steps
+    in place of `scripts`; `benchmarks` are the files for what steps took, by number of the step.
+    `ensured` are outputs with conditions.
     """
 
     scripts: tuple[str, ...]
@@ -50,15 +56,19 @@ class Payload:
     shared_prefixes: tuple[str, ...] = ()
     with_snakefiles: bool = False
     modules: tuple[str, ...] | None = None
+    schedule: Schedule | None = None
+    benchmarks: tuple[tuple[int, str], ...] = ()
+    ensured: tuple[Ensured, ...] = ()
 
     def checked(self, job: Any) -> Payload:
         """Return this payload; raise `InputError` if a file lies outside the working folder."""
-        check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
+        benchmarks = (path for _, path in self.benchmarks if path not in self.shared)
+        check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs, *benchmarks))
         return self
 
     def after_submission(self) -> Payload:
         """Return only the fields needed after submission; kept in memory for every job."""
-        return replace(self, scripts=(), inputs=(), urls=())
+        return replace(self, scripts=(), inputs=(), urls=(), schedule=None)
 
 
 def lies_in(path: str, folder: str) -> bool:
@@ -97,8 +107,18 @@ def check_places(job: Any, paths: Iterable[str]) -> None:
 
 
 def members(job: Any) -> list[Any]:
-    """Return the single jobs of `job` in an order in which they can run one after the other."""
-    return [part for level in job.toposorted for part in level] if job.is_group() else [job]
+    """Return the single jobs of `job` in an order in which they can run one after the other.
+
+    It is the same in every session: what is submitted again has to be recognized. Snakemake's own
+    order within a level of a group is not.
+    """
+    if not job.is_group():
+        return [job]
+    return [part for level in job.toposorted for part in sorted(level, key=_rule_and_wildcards)]
+
+
+def _rule_and_wildcards(job: Any) -> tuple[str, list[tuple[str, str]]]:
+    return str(job.rule), sorted(job.wildcards_dict.items())
 
 
 def label(job: Any) -> str:
@@ -122,14 +142,6 @@ def needed_from_outside(job: Any) -> list[Any]:
     given = [file for part in parts for file in part.input if str(file) not in made]
     updated = (file for file in outputs if flagged(file, "update"))
     return given + [file for file in updated if Path(str(file)).exists()]
-
-
-def stays_within(job: Any, file: Any) -> bool:
-    """Return True if only members of a group make and use `file`, and it is temporary."""
-    passing = ("temp", "pipe", "service")
-    if not job.is_group() or not any(flagged(file, flag) for flag in passing):
-        return False
-    return str(file) not in {str(wanted) for wanted in job.output}
 
 
 def exports(environment: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
@@ -18,7 +19,9 @@ from ..model.resources import JobClass, Request
 from ..runtime_image.probe import lacks
 from . import direct
 from . import via_snakemake as snakemake
+from .apptainer_args import environment_of
 from .container_image import Image, Images
+from .early_values import resources_of
 from .job_archive import JobArchive, pack
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
@@ -72,6 +75,7 @@ class Preparer:
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
+        self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
@@ -167,13 +171,28 @@ class Preparer:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
+    def sketch(self, job: Any) -> tuple[Payload, Request]:
+        """Return payload and request of a job whose inputs need not exist yet.
+
+        If a function of its rule fails without them, the payload has no commands. Raises
+        `InputError` naming what is wrong with it.
+        """
+        try:
+            return self.draft(job)
+        except WorkflowError:
+            needing = any(map(self._needs_snakemake, members(job)))
+            image = self._image(job, with_snakemake=needing)
+            payload = Payload((), "bash", (), (), (), with_snakefiles=needing)
+            return payload, self.requests.of(job, image)
+
     def draft(self, job: Any) -> tuple[Payload, Request]:
-        """Return payload and request of a job without packing it: its inputs need not exist yet.
+        """Return payload and request of a ready job without packing it.
 
         Raises `InputError` naming what is wrong with it.
         """
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
+        of_image = self._of_image if image.name else {}
         keys: Lines = ()
         if needing:
             self._check_for_snakemake(needing[0], image.name)
@@ -181,9 +200,10 @@ class Preparer:
             command = snakemake.without_cache(command, self.workflow)
             found = os.path.relpath(self._globbed, self.workdir)
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
-            payload = snakemake.build(job, started, self.environment, self.traffic)
+            payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
-            payload = direct.build(job, self._for_commands, self.traffic, image.name)
+            variables = {**self._for_commands, **of_image}
+            payload = direct.build(job, variables, self.traffic, image.name)
             keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
@@ -191,7 +211,7 @@ class Preparer:
 
     def _needs_snakemake(self, job: Any) -> bool:
         """Return True if the job runs through Snakemake. Raises `InputError` if it must not."""
-        kind = str(job.resources.get(PAYLOAD, self.kind))
+        kind = str(resources_of(job).get(PAYLOAD, self.kind))
         if kind not in KINDS:
             raise InputError(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
         if kind == "direct" and (reason := self._reason(job)):
@@ -202,6 +222,14 @@ class Preparer:
     def _for_commands(self) -> dict[str, str]:
         """The variables of commands that run without Snakemake: no secrets of storage plugins."""
         return {n: value for n, value in self.environment.items() if n not in self.of_storage}
+
+    @cached_property
+    def _of_image(self) -> dict[str, str]:
+        """The variables that the user sets in containers. Raises `InputError`."""
+        if "apptainer" not in self._deployment:
+            return {}
+        args = self.workflow.deployment_settings.apptainer_args or ""
+        return environment_of(args, self.traffic.shared_prefixes)
 
     def _reason(self, job: Any) -> str | None:
         return direct.unsupported(job, self.traffic, self._deployment)
@@ -226,11 +254,13 @@ class Preparer:
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
-        own = str(job.resources.get(IMAGE, "")) or directive
-        runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
+        asked = resources_of(job)
+        own = str(asked.get(IMAGE, "")) or directive
+        runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake:
-            # nodes need not have R or Python, just as they need not have Snakemake
-            return own or (runtime if needs_interpreter(job.rule) else "")
+            # nodes need not have R, Python or modules, just as they need not have Snakemake
+            modules = "env-modules" in self._deployment and job.rule.env_modules
+            return own or (runtime if needs_interpreter(job.rule) or modules else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own

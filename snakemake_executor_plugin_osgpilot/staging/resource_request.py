@@ -19,6 +19,7 @@ from ..htcondor.submit_description import (
 )
 from ..model.resources import JobClass, PilotType, Policy, Request, Shape
 from .container_image import Image
+from .early_values import resources_of, threads_of
 from .payload import label, members, unknown
 from .rule_resources import DEFAULTS_MB, PARTITION, PILOT_CORES, check_names, meant
 from .s3_keys import Lines
@@ -48,13 +49,13 @@ class Requests:
         self._warn_of_typos(members(job))
         memory_mb = self._sized(job, "mem_mb")
         disk_mb = self._sized(job, "disk_mb") + image.size_mb
-        gpus = _whole(who, job.resources, "gpu")
-        runtime_s = 60 * _whole(who, job.resources, "runtime")
+        gpus = _whole(who, resources_of(job), "gpu")
+        runtime_s = 60 * _whole(who, resources_of(job), "runtime")
         offers = pinned(who, members(job), self.policy.offers)
         life_s = needed_life_s(runtime_s, self._pilot_life_s(offers))
         self._check_duration(who, runtime_s, life_s)
-        shape = Shape(max(1, job.threads), claimed_memory_mb(memory_mb), disk_mb, gpus)
-        model, manufacturer = _gpu_kind(who, job.resources, gpus)
+        shape = Shape(max(1, threads_of(job)), claimed_memory_mb(memory_mb), disk_mb, gpus)
+        model, manufacturer = _gpu_kind(who, resources_of(job), gpus)
         request = Request(
             JobClass(shape, life_s, offers),
             image.name,
@@ -75,10 +76,10 @@ class Requests:
         return max(lives_s) - self.policy.life_taken_s
 
     def _sized(self, job: Any, name: str) -> int:
-        value, default = _whole(label(job), job.resources, name), DEFAULTS_MB[name]
+        value, default = _whole(label(job), resources_of(job), name), DEFAULTS_MB[name]
         silent = [part for part in members(job) if not _sets(part, name)]
         for part in silent:
-            if not unknown(part.resources.get(name)):
+            if not unknown(resources_of(part).get(name)):
                 self._note(part.rule.name, name)
         return default if len(silent) == len(members(job)) else value
 
@@ -90,7 +91,7 @@ class Requests:
 
     def _warn_of_typos(self, parts: list[Any]) -> None:
         for part in parts:
-            for name in dict(part.resources.items()):
+            for name in dict(resources_of(part).items()):
                 near = meant(name)
                 if near and (part.rule.name, name) not in self._said:
                     self._said.add((part.rule.name, name))
@@ -117,9 +118,9 @@ def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tup
     """
     names = [offer.name for offer in offers]
     wanted = False
-    resources_of = [part.resources for part in parts]
+    asked = [resources_of(part) for part in parts]
     for resource, half in ((PARTITION, 0), (PILOT_CORES, 1)):
-        for value in (resources.get(resource) for resources in resources_of):
+        for value in (resources.get(resource) for resources in asked):
             if value in (None, "") or unknown(value):
                 continue
             left = [name for name in names if _halves(name)[half] == str(value)]
@@ -162,7 +163,7 @@ def _sets(job: Any, name: str) -> bool:
     Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
     uses constants if these are small or there are none (snakemake.resources, Resources.DEFAULTS).
     """
-    value = job.resources.get(name)
+    value = resources_of(job).get(name)
     if not value or unknown(value):
         return False
     declared = (getattr(job.rule, "resources", None) or {}).get(name)
@@ -192,8 +193,9 @@ def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
     """
     lines: dict[str, tuple[str, str]] = {}
     for part in parts:
-        check_names(who, part.resources.keys())
-        for name, value in part.resources.items():
+        resources = resources_of(part)
+        check_names(who, resources.keys())
+        for name, value in resources.items():
             if not name.startswith((COMMAND, ATTRIBUTE)) or unknown(value):
                 continue
             try:

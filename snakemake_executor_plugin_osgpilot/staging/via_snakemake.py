@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: `run:`, benchmarks, conda environments and so on.
+For rules that need it: `run:`, conda environments and so on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from snakemake_interface_executor_plugins.utils import (
     join_cli_args,
 )
 
+from .early_values import threads_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -27,8 +28,8 @@ from .payload import (
     flagged,
     members,
     needed_from_outside,
-    stays_within,
 )
+from .steps import internal
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
 
@@ -43,7 +44,8 @@ def build(
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
-    kept = [*(file for file in made if not stays_within(job, file)), *benchmarks]
+    inner = internal(job)
+    kept = [*(file for file in made if str(file) not in inner), *benchmarks]
     places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
         scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
@@ -109,6 +111,8 @@ def via_entry(command: str, job: Any, workflow: Any, found: str = "") -> str:
         "found": found,
     }
     replaced = {
+        # of the node's real cores there may be fewer than the job asked for
+        format_cli_arg("--cores", "all"): format_cli_arg("--cores", max(1, threads_of(job))),
         format_cli_arg("--target-jobs", encode_target_jobs_cli_args(specs)): "",
         format_cli_arg("--unneeded-temp-files", unneeded): "",
         format_cli_arg("--config", config): join_cli_args(["--config", *map(shlex.quote, config)]),

@@ -54,6 +54,7 @@ next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
 next_list; fetched=("${list[@]}")    # name under which HTCondor put it, path
 next_list; links=("${list[@]}")      # path, what it points to
+next_list; runner=("${list[@]}")     # steps.sh, which reads what follows, in place of `scripts`
 
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
@@ -74,6 +75,7 @@ done
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
 status=0 began=${EPOCHREALTIME-}
+[ ${#runner[@]} -eq 0 ] || eval "${runner[0]}"
 for text in "${scripts[@]}"; do
     case $text in *"$here"*) text=${text//"$here"/"$PWD"} ;; esac
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"

@@ -105,6 +105,7 @@ rule many:
 rule timed:
     output: "timed"
     benchmark: "timed.tsv"
+    resources: osgpilot_payload="snakemake"
     container: "images/job.sif"
     shell: "command -v bowtie2 > {output} || echo none > {output}"
 """

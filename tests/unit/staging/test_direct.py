@@ -9,9 +9,10 @@ from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     check_places,
+    members,
     needed_from_outside,
-    stays_within,
 )
+from snakemake_executor_plugin_osgpilot.staging.steps import internal
 
 
 class File(str):
@@ -21,9 +22,22 @@ class File(str):
         return made
 
 
-def job(command="", outputs=(), **module_globals):
+def run_func(command, module_globals):
+    """The function that Snakemake makes of a `shell:`."""
+    text = (
+        "def made(input, output, params, wildcards, threads, resources, log, rule, conda_env, "
+        "container_img, singularity_args, use_singularity, env_modules, bench_record, jobid, "
+        "is_shell, bench_iteration, cleanup_scripts, shadow_dir, edit_notebook, conda_base_path, "
+        "basedir, sourcecache_path, runtime_sourcecache_path, runtime_paths, marker=True):\n"
+        f"    shell({command}, bench_record=bench_record, bench_iteration=bench_iteration)\n"
+    )
+    exec(text, module_globals)
+    return module_globals["made"]
+
+
+def job(command="''", outputs=(), **module_globals):
     return SimpleNamespace(
-        rule=SimpleNamespace(name="r", shellcmd=command, module_globals=module_globals),
+        rule=SimpleNamespace(name="r", run_func=run_func(command, module_globals)),
         input=InputFiles(fromdict={"first": "in put"}),
         output=list(outputs) or OutputFiles(toclone=["a", "b"]),
         params=Params(fromdict={"k": [1, "x y"]}),
@@ -36,7 +50,7 @@ def job(command="", outputs=(), **module_globals):
 
 
 def command(text, **module_globals):
-    return _command(job(text, **module_globals), ResourceList(fromdict={"mem_mb": 5}))
+    return _command(job(repr(text), **module_globals), ResourceList(fromdict={"mem_mb": 5}))
 
 
 def test_a_command_can_use_values_of_its_job():
@@ -64,12 +78,40 @@ def test_an_existing_update_output_is_an_input(tmp_path, monkeypatch):
     assert needed_from_outside(updating) == ["in put", "log.txt"]
 
 
-@pytest.mark.parametrize("flag", ["temp", "pipe", "service"])
-def test_files_used_only_within_a_group_do_not_return(flag):
-    group = SimpleNamespace(is_group=lambda: True, output=["kept"])
-    assert stays_within(group, File("x", flag))
-    assert not stays_within(group, File("kept", flag))
-    assert not stays_within(group, File("x"))
+def test_an_f_string_is_evaluated_when_the_job_runs():
+    """Here `n` is what the loop over rules left behind."""
+    made = job("f'{output[1]} {n} {{threads}} {wildcards.w}'", n="last")
+    assert _command(made, ResourceList()) == "b last 2 v"
+
+
+def test_the_iteration_of_a_benchmark_is_a_name():
+    made = job(repr("{bench_iteration}"))
+    assert _command(made, ResourceList()) == "None"
+    assert _command(made, ResourceList(), 2) == "2"
+
+
+def test_files_used_only_within_a_group_do_not_return():
+    """Whether a temporary file is needed elsewhere, Snakemake knows."""
+    files = {name: File(name, *flags) for name, flags in {
+        "used_up": ["temp"], "needed": ["temp"], "stream": ["pipe"], "port": ["service"], "kept": []
+    }.items()}  # fmt: skip
+    dag = SimpleNamespace(get_unneeded_temp_files=lambda _: [files["used_up"]])
+    member = SimpleNamespace(output=list(files.values()))
+    group = SimpleNamespace(is_group=lambda: True, jobs=[member], dag=dag)
+    assert internal(group) == {"used_up", "stream", "port"}
+    assert internal(SimpleNamespace(is_group=lambda: False)) == frozenset()
+
+
+def test_members_of_a_group_come_in_the_same_order_in_every_session():
+    """A job's file is compared with that of an earlier session: with another one it runs again."""
+
+    def member(rule, **wildcards):
+        return SimpleNamespace(rule=rule, wildcards_dict=wildcards)
+
+    first, level = member("z"), [member("b", n="1"), member("a", n="2"), member("a", n="1")]
+    for theirs in (level, level[::-1]):
+        group = SimpleNamespace(is_group=lambda: True, toposorted=[[first], theirs])
+        assert members(group) == [first, level[2], level[1], level[0]]
 
 
 def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ class Rule(SimpleNamespace):
                 "output": [],
                 "conda_env": None,
                 "benchmark": None,
+                "env_modules": None,
                 "resources": Resources.default("bare"),
                 "cache": SimpleNamespace(output=False),
                 **directives,
@@ -54,6 +55,9 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         output=output,
         log=(),
         container_img_url=container,
+        benchmark=None,
+        wildcards_dict={},
+        dag=SimpleNamespace(get_job_group=lambda job: None),
         is_group=lambda: False,
     )
 
@@ -98,9 +102,6 @@ def flagged(flag):
     [
         Rule(shellcmd=None),
         Rule(shellcmd=None, cwl="tool.cwl"),
-        Rule(benchmark="b.tsv"),
-        Rule(shadow_depth="minimal"),
-        Rule(output=[flagged("ensure")]),
     ],
 )
 def test_rules_that_need_snakemake_there(rule):
@@ -115,6 +116,10 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(),
         Rule(output=[flagged("touch")]),
         Rule(output=[flagged("protected")]),
+        Rule(output=[flagged("ensure")]),
+        Rule(output=[flagged("update")]),
+        Rule(output=[flagged("pipe")]),
+        Rule(shadow_depth="full"),
         Rule(shellcmd=None, script="x.sh"),
         Rule(shellcmd=None, script="x.R"),
         Rule(shellcmd=None, script="x.py"),

@@ -38,6 +38,7 @@ def job(threads=1, rule="r", declared=None, size_mb=None, **resources):
         resources=resources,
         threads=threads,
         input=[] if size_mb is None else ["file"],
+        wildcards_dict={},
         is_group=lambda: False,
     )
 

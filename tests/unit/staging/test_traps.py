@@ -108,6 +108,7 @@ def workflow(interval_s=0.05):
         execution_settings=SimpleNamespace(keep_going=False, latency_wait=5),
         storage_settings=SimpleNamespace(shared_fs_usage=SharedFSUsage.all()),
         executor_plugin=SimpleNamespace(common_settings=common),
+        output_settings=SimpleNamespace(benchmark_extended=False),
         scheduler=None,
         persistence=None,
         spawned_job_args_factory=SimpleNamespace(envvars=dict),
