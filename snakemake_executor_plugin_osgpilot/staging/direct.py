@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +13,7 @@ from snakemake.utils import format as formatted
 
 from ..common.snakemake_compat import with_shell_affixes
 from ..errors import InputError
-from .path_rewriting import rewriter_of
+from .path_rewriting import PathRewriter, rewriter_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -25,6 +25,7 @@ from .payload import (
     needed_from_outside,
     stays_within,
 )
+from .run_body import has_body
 from .scripts import runs_alone, script_lines
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
@@ -38,6 +39,9 @@ THREAD_VARIABLES = (
 )
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
+BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
+"""Returns shell lines for a job with a `run:` and its resources, and files that these name."""
+
 _NEEDS_SNAKEMAKE = {
     "notebook": "a `notebook:`",
     "wrapper": "a `wrapper:`",
@@ -46,6 +50,9 @@ _NEEDS_SNAKEMAKE = {
     "benchmark": "a `benchmark:`",
     "shadow_depth": "a `shadow:`",
 }
+
+_OF_A_BODY = ("benchmark", "shadow_depth")
+"""Directives that need nothing more for a `run:`, whose body Snakemake's own code calls there."""
 
 _DEPLOYED = {
     "conda": ("conda_env", "a `conda:` environment"),
@@ -61,12 +68,10 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
     """
     rule = job.rule
     for directive, name in _NEEDS_SNAKEMAKE.items():
-        if getattr(rule, directive, None):
+        if getattr(rule, directive, None) and not (has_body(rule) and directive in _OF_A_BODY):
             return f"it has {name}"
     if rule.script and not runs_alone(rule):
         return "it has a `script:` that is neither bash nor R"
-    if rule.shellcmd is None and not rule.script:
-        return "it has a `run:`"
     for method, (directive, name) in _DEPLOYED.items():
         if method in deployment and getattr(rule, directive, None):
             return f"it has {name}"
@@ -106,26 +111,30 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
 
 
-def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> Payload:
+def build(
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, bodies: BodyLines
+) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`. Raises `InputError` naming rule and path when a
+    `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`. Raises `InputError` naming rule and path when a
     file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
+    made += [part.benchmark for part in parts if part.benchmark]
     used = needed_from_outside(job)
     clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    scripts, named = zip(*(_script(part, environment, traffic) for part in parts), strict=True)
+    scripts, named = zip(*(_script(part, environment, traffic, bodies) for part in parts), strict=True)
     return Payload(
         scripts=scripts,
         interpreter=_shell(parts[0]),
         inputs=ordered((*traffic.inputs(used), *(file for files in named for file in files))),
         outputs=tuple(path for path in back if path not in internal),
         logs=traffic.outputs(file for part in parts for file in part.log),
+        with_snakefiles=any(has_body(part.rule) for part in parts),
         touched=(*ordered(file for file in made if flagged(file, "touch")), *_timestamps(made)),
         internal=tuple(path for path in internal if path in back),
         protected=ordered(file for file in made if flagged(file, "protected")),
@@ -149,25 +158,26 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, bodies: BodyLines
 ) -> tuple[str, tuple[str, ...]]:
     """Return the script of one job, and the files that it names by absolute paths."""
     resources = _resources(job)
-    variables = {
-        **environment,
-        **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
-        **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
-    }
+    variables = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR))}
     paths = rewriter_of(job.rule.workflow, traffic)
+    places = _shared_places(job, traffic, resources)
+    if has_body(job.rule):
+        lines, named = bodies(job, resources, paths)
+        return f"{exports(variables)}{places}{lines}", named
+    variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
     prepared = ""
-    named: tuple[str, ...] = ()
+    named = ()
     if job.rule.script:
         prepared, command = script_lines(job, resources)
         prepared, _ = paths.rewritten(prepared)
     else:
         command, named = paths.rewritten(_command(job, resources))
     whole = with_shell_affixes(command, _shell(job))
-    text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
+    text = f"{exports(variables)}{places}{prepared}{whole}\n"
     return text, named
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from . import via_snakemake as snakemake
 from .container_image import Image, Images
 from .job_archive import JobArchive, pack
 from .payload import Payload, check_places, label, members, needed_from_outside
+from .path_rewriting import rewriter_of
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
+from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import needs_r
 from .transfer_policy import TransferPolicy, is_below
@@ -66,6 +68,8 @@ class Preparer:
     requests: Requests
     keys: KeyFiles
     of_storage: Collection[str] = ()
+    environment_image: Callable[[], str] = str
+    """Returns an image with the Python environment of this process; makes it if need be."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -93,6 +97,8 @@ class Preparer:
     def _check(self, job: Any) -> None:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
         needs_snakemake = self._needs_snakemake(job)
+        if has_body(job.rule) and not needs_snakemake:
+            self._bodies.check(job.rule, rewriter_of(self.workflow, self.traffic))
         image = self._image(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
@@ -114,8 +120,6 @@ class Preparer:
     def _check_for_snakemake(self, job: Any, image: str) -> None:
         why = self._reason(job) or KIND
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
-        if not image:
-            raise InputError(f"{needs}: name an image that has it with --osgpilot-runtime-image")
         if self._elsewhere:
             raise InputError(
                 f"{needs}, which finds the workflow below the working folder only, and "
@@ -131,6 +135,10 @@ class Preparer:
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise InputError(f"{needs}: run Snakemake with --shared-fs-usage none")
+
+    @cached_property
+    def _bodies(self) -> Bodies:
+        return Bodies(self.workflow)
 
     @property
     def _globbed(self) -> Path:
@@ -180,7 +188,9 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
-            payload = direct.build(job, self._for_commands, self.traffic)
+            packed = "_packed" in vars(self) and image.name == self._packed
+            lines = partial(self._bodies.lines, packed=packed)
+            payload = direct.build(job, self._for_commands, self.traffic, lines)
             keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
@@ -225,12 +235,16 @@ class Preparer:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         own = str(job.resources.get(IMAGE, "")) or directive
         runtime = str(job.resources.get(RUNTIME_IMAGE, "")) or self.runtime_image
-        if not with_snakemake:
+        if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, just as they need not have Snakemake
             return own or (runtime if needs_r(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
-        return runtime or own
+        return runtime or own or self._packed
+
+    @cached_property
+    def _packed(self) -> str:
+        return self.environment_image()
 
     def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
         if rule not in self._warned:

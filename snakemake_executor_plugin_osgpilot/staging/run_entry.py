@@ -61,6 +61,13 @@ class Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(zlib.decompress(base64.b64decode(content))))
         self._sets: dict[int, Any] = {}
 
+    def find_class(self, module: str, name: str) -> Any:
+        """Import a class or function."""
+        if module == "snakemake.workflow":
+            # which cannot be the first of Snakemake's modules to be imported
+            import snakemake.api  # noqa: F401
+        return super().find_class(module, name)
+
     def persistent_load(self, pid: Any) -> Any:
         kind, *given = pid
         if kind == "text":
@@ -109,7 +116,8 @@ def loaded(content: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]
     # other processes of the body look for its functions here
     names = vars(sys.modules["__main__"])
     names |= {name: each for name, each in body.__globals__.items() if name not in names}
-    return body, Unpickler(content["job"]).load()
+    values, linemaps = (Unpickler(content[name]).load() for name in ("job", "linemaps"))
+    return body, {**values, "linemaps": linemaps}
 
 
 def main(file: str) -> int:
