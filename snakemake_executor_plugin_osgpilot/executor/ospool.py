@@ -21,6 +21,7 @@ from ..jobs.state.job import Job
 from ..journal.run_folder import core_s_seen
 from ..monitoring.console import ConsoleReporter
 from ..run.assembly import Output, start
+from ..runtime_image.environment import make as make_environment
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.container_image import Images
@@ -105,12 +106,18 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _begin(self) -> Preparer:
         run, environment = self._run, _environment(self.workflow)
-        preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
+        preparer = make_preparer(
+            self.workflow, run, environment, self.format_job_exec, self._environment_image
+        )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
         except OsgpilotError as error:
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
+
+    def _environment_image(self) -> str:
+        """Return an image with the Python environment of this process."""
+        return str(make_environment(self._run.say))
 
     def run_jobs(self, jobs: Iterable[Any]) -> None:
         """Prepare jobs and pass them to the queue."""
@@ -322,12 +329,16 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
 
 
 def make_preparer(
-    workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
+    workflow: Any,
+    run: Run,
+    environment: Mapping[str, str],
+    command_of: Callable[[Any], str],
+    environment_image: Callable[[], str],
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
     `environment` are the variables that jobs need; `command_of` returns the command with which
-    Snakemake runs a job elsewhere.
+    Snakemake runs a job elsewhere, `environment_image` an image with the Python environment.
     """
     settings = workflow.executor_settings
     shared = workflow.storage_settings.shared_fs_usage
@@ -346,4 +357,5 @@ def make_preparer(
         Requests(run.scaling.policy, run.say, run.warn),
         KeyFiles(run.folder.keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
+        environment_image,
     )

@@ -20,6 +20,8 @@ from ..jobs.access_point import Submission
 from ..journal.run_folder import RunFolder
 from ..model.resources import JobClass, Request
 from ..routing.rules import SAMPLE_MAX
+from ..runtime_image.environment import Python
+from ..runtime_image.environment import find as find_environment
 from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
 from .result import Sample
@@ -53,6 +55,10 @@ class Sampler(OSPoolExecutor):
             self.snakefile = os.path.relpath(workflow.main_snakefile)
         self._serves, self._run = serves, scratch
         self._made: Preparer = self._begin()
+
+    def _environment_image(self) -> str:
+        """Return the image with the Python environment if a run has made it, else none."""
+        return str(find_environment(Python.of_this_process()) or "")
 
     def class_of(self, job: Any) -> JobClass | None:
         """Return the request of a job that is not ready yet."""

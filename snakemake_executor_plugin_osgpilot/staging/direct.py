@@ -116,8 +116,8 @@ def build(
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`. Raises `InputError` naming rule and path when a
-    file lies outside the working folder.
+    `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`. Raises
+    `InputError` naming rule and path when a file lies outside the working folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -127,7 +127,9 @@ def build(
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    scripts, named = zip(*(_script(part, environment, traffic, bodies) for part in parts), strict=True)
+    scripts, named = zip(
+        *(_script(part, environment, traffic, bodies) for part in parts), strict=True
+    )
     return Payload(
         scripts=scripts,
         interpreter=_shell(parts[0]),

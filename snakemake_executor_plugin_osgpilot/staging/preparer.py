@@ -13,15 +13,15 @@ from typing import Any
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
-from ..errors import InputError
+from ..errors import InputError, MissingPrerequisiteError
 from ..model.resources import JobClass, Request
 from ..runtime_image.probe import lacks
 from . import direct
 from . import via_snakemake as snakemake
 from .container_image import Image, Images
 from .job_archive import JobArchive, pack
-from .payload import Payload, check_places, label, members, needed_from_outside
 from .path_rewriting import rewriter_of
+from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
@@ -240,7 +240,15 @@ class Preparer:
             return own or (runtime if needs_r(job.rule) else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
-        return runtime or own or self._packed
+        return runtime or own or self._packed_for(job)
+
+    def _packed_for(self, job: Any) -> str:
+        try:
+            return self._packed
+        except MissingPrerequisiteError as error:
+            raise InputError(
+                f"rule {job.rule} needs the Python environment of Snakemake where it runs: {error}"
+            ) from error
 
     @cached_property
     def _packed(self) -> str:

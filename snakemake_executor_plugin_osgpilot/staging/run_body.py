@@ -20,19 +20,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePath
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any
 
 import cloudpickle
 
 from ..common.snakemake_compat import body_arguments, plain_files, shell_settings
 from ..errors import InputError
+from ..runtime_image.environment import ENVIRONMENT
 from .path_rewriting import PathRewriter
 from .payload import HERE
 from .transfer_policy import is_below
-
-ENVIRONMENT = "/osgpilot/env"
-"""Where the packed Python environment is in its image (`runtime_image.environment`)."""
 
 FILE = "osgpilot-run.json"
 
@@ -209,6 +207,10 @@ def _culprit(pickler: BodyPickler, rule: Any, paths: PathRewriter) -> str:
     return "a value"
 
 
+_NO_FILE = "<dynamic-code>"
+"""The file that cloudpickle says code is from."""
+
+
 class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles functions of a Snakefile by value, and objects of Snakemake as stand-ins.
 
@@ -220,6 +222,7 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, workflow: Any, paths: PathRewriter) -> None:
         super().__init__(file, protocol=5)
         self._workflow, self._paths = workflow, paths
+        self._snakemakes: Mapping[str, Any] = workflow.vanilla_globals
         self.used: dict[str, Any] = {}
         self.snakefiles: dict[str, None] = {}
         self.files: dict[str, None] = {}
@@ -237,13 +240,11 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return self._seen[id(value)][1]
 
     def _text(self, text: str) -> Any:
-        if text in self.snakefiles:
-            self.files.pop(text, None)
         moved = _moved(text, self._paths)
         if moved == text:
             moved, named = self._paths.rewritten(text)
             self.files |= dict.fromkeys(named)
-        return None if moved == text else ("text", moved)
+        return ("text", *moved.split(HERE)) if HERE in moved else None
 
     def _made(self, value: Any, kind: type) -> Any:
         if kind in (set, frozenset):
@@ -257,6 +258,10 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return type(value), (str(value),)
         if isinstance(value, FunctionType):
             return self._function(value)
+        if isinstance(value, CodeType):
+            made, given = self.dispatch_table[CodeType](value)
+            # messages name the Snakefile
+            return made, tuple(value.co_filename if a == _NO_FILE else a for a in given)
         if isinstance(value, type):
             with _without_module(value):
                 return _with_stable_id(value, super().reducer_override(value))
@@ -270,7 +275,7 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
         used = reduced[2][1]["__globals__"]
         if function.__globals__.get("workflow") is self._workflow:
             self.snakefiles[function.__code__.co_filename] = None
-            used |= _mentioned(function, used, self._workflow.vanilla_globals)
+            used |= _mentioned(function, used, self._snakemakes)
         self.used |= used
         return reduced
 
@@ -366,8 +371,7 @@ def _is_snakemakes(kind: type) -> bool:
 def _stand_in(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
     """Return the name of an object of Snakemake in messages, and what a body may read of it."""
     if kind == "Workflow":
-        known = {name: getattr(value, name, None) for name in _OF_A_WORKFLOW}
-        return "workflow", {name: each for name, each in known.items() if _is_plain(each)}
+        return "workflow", {name: each for name, each in _settings(value) if _is_plain(each)}
     if kind == "Rules":
         return "rules", dict(value._rules)
     if kind in ("Checkpoints", "CheckpointsProxy"):
@@ -385,6 +389,13 @@ def _stand_in(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
     return f"rules.{rule.name}", {
         name: each if name == "params" else plain_files(each) for name, each in plain.items()
     }
+
+
+def _settings(workflow: Any) -> Iterator[tuple[str, Any]]:
+    for name in _OF_A_WORKFLOW:
+        # some raise if the user did not set them
+        with suppress(Exception):
+            yield name, getattr(workflow, name)
 
 
 def _is_known(values: Any) -> bool:

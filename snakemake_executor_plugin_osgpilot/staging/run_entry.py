@@ -21,8 +21,17 @@ import sys
 import types
 import zlib
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from snakemake.exceptions import format_exception_to_string
+from snakemake.executors.local import run_wrapper
+from snakemake.io import apply_wildcards
+from snakemake.iocontainers import Namedlist
+from snakemake.logging import logger
+from snakemake.shell import shell
 
 # as one word it would be replaced in this text, too
 HERE = "/@osgpilot-" + "here@"
@@ -48,8 +57,6 @@ class StandIn:
 
     def get(self, **wildcards: str) -> Any:
         """Return a checkpoint's job, as `checkpoints.NAME.get`."""
-        from snakemake.io import Namedlist, apply_wildcards
-
         made = Namedlist(toclone=self.output, custom_map=lambda f: apply_wildcards(f, wildcards))
         return StandIn(self._name, {"output": made, "rule": self})
 
@@ -65,13 +72,13 @@ class Unpickler(pickle.Unpickler):
         """Import a class or function."""
         if module == "snakemake.workflow":
             # which cannot be the first of Snakemake's modules to be imported
-            import snakemake.api  # noqa: F401
+            import_module("snakemake.api")
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
         kind, *given = pid
         if kind == "text":
-            return given[0].replace(HERE, str(Path.cwd()))
+            return str(Path.cwd()).join(given)
         if kind == "set":
             number, items, frozen = given
             return self._sets.setdefault(number, frozenset(items) if frozen else set(items))
@@ -88,10 +95,8 @@ class Messages(logging.Handler):
 
 
 def have_cloudpickle(source: str) -> None:
-    """Import cloudpickle, or make it from its `source` if this Python has none."""
-    try:
-        import cloudpickle  # noqa: F401
-    except ImportError:
+    """Make cloudpickle from its `source` if this Python has none."""
+    if find_spec("cloudpickle") is None:
         package, module = (types.ModuleType(f"cloudpickle{end}") for end in ("", ".cloudpickle"))
         sys.modules |= {each.__name__: each for each in (package, module)}
         text = zlib.decompress(base64.b64decode(source)).decode()
@@ -101,8 +106,6 @@ def have_cloudpickle(source: str) -> None:
 
 def prepare_shell(executable: str, prefix: str | None, suffix: str) -> None:
     """Have `shell()` start commands as on the other side (`snakemake.shell`, 9.27.1)."""
-    from snakemake.shell import shell
-
     shell.executable(shutil.which(executable) if executable else None)
     shell._process_prefix, shell._process_suffix = prefix, suffix
 
@@ -132,10 +135,6 @@ def main(file: str) -> int:
             file=sys.stderr,
         )
         return 1
-    from snakemake.exceptions import format_exception_to_string
-    from snakemake.executors.local import run_wrapper
-    from snakemake.logging import logger
-
     logger.addHandler(Messages())
     logger.setLevel(logging.INFO)
     try:
