@@ -160,6 +160,15 @@ def plain_files(files: Any) -> Any:
     return files._plainstrings()
 
 
+def rule_proxies(rules: Any) -> dict[str, Any]:
+    """Return what `rules` of a Snakefile gives for each name.
+
+    Uses `_rules` of `snakemake.common.Rules` (9.27.1). If that changes, preparing a job whose
+    `run:` uses `rules` fails with an AttributeError.
+    """
+    return dict(rules._rules)
+
+
 def body_arguments(job: Any, resources: Any) -> dict[str, Any]:
     """Return the arguments of `snakemake.executors.local.run_wrapper` for a job with a `run:`.
 

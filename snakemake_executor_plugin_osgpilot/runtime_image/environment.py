@@ -104,11 +104,10 @@ class Python:
         whole = str(prefix) not in _SYSTEM
         named = [Path(entry) for entry in sys.path if entry.endswith("-packages")]
         sites = [each for each in named if not (whole and each.is_relative_to(prefix))]
-        executable = Path(getattr(sys, "_base_executable", "") or sys.executable)
         return cls(
             prefix,
             base,
-            executable.resolve(),
+            Path(sys.executable).resolve(),
             tuple(dict.fromkeys(Path(paths[name]) for name in ("stdlib", "platstdlib"))),
             tuple(dict.fromkeys(each for each in sites if each.is_dir())),
         )

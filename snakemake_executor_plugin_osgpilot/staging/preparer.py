@@ -20,6 +20,7 @@ from . import direct
 from . import via_snakemake as snakemake
 from .container_image import Image, Images
 from .job_archive import JobArchive, pack
+from .module_sources import module_files, own_folders
 from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
@@ -86,7 +87,8 @@ class Preparer:
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
         if globbed.write(self._globbed):
             sources.add(str(self._globbed))
-        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+        modules = module_files(own_folders(self.workflow), self.workdir)
+        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir, modules)
         if warning := large(self.run_folder / WITH_SNAKEFILES):
             self.requests.warn(warning)
 
