@@ -101,9 +101,8 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _text(self, text: str) -> Any:
         there = moved(text, self._paths)
-        if there == text:
-            there, named = self._paths.rewritten(text)
-            self.files |= dict.fromkeys(named)
+        if there != text:
+            self.files |= dict.fromkeys(self._paths.rewritten(text)[1])
         return ("text", *there.split(HERE)) if HERE in there else None
 
     def _made(self, value: Any, kind: type) -> Any:
@@ -205,11 +204,15 @@ def _texts(code: CodeType) -> Iterator[str]:
 
 
 def moved(text: str, paths: PathRewriter) -> str:
-    """Return a path to or below the working folder as the execution point has it."""
+    """Return `text` with the working folder, and Snakemake's copies of sources, as they are there.
+
+    Files that the body itself makes need not exist yet, unlike those that a command names.
+    """
+    text = text.replace(f"{paths.copies}/file/", "/")
     here = str(paths.workdir)
-    if paths.shared or here == "/" or not (text == here or text.startswith(f"{here}/")):
+    if paths.shared or here == "/" or here not in text:
         return text
-    return HERE + text.removeprefix(here)
+    return re.sub(rf"(?<![\w./-]){re.escape(here)}(?![\w.-])", HERE, text)
 
 
 _STAND_INS = {

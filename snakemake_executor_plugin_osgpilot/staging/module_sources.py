@@ -21,16 +21,20 @@ def own_folders(workflow: Any) -> list[str]:
     These lie below the working folder, or below the folder of a Snakefile.
     """
     own = [str(Path.cwd()), *_folders_of_snakefiles(workflow)]
-    found = dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry)
-    return [f for f in found if is_below(f, own) and not is_below(f, installed_folders())]
+    found = dict.fromkeys(Path(entry).absolute() for entry in sys.path if entry)
+    # Snakemake has a folder of its own there
+    folders = (str(folder) for folder in found if ".snakemake" not in folder.parts)
+    return [f for f in folders if is_below(f, own) and not is_below(f, installed_folders())]
 
 
 def _folders_of_snakefiles(workflow: Any) -> Iterator[str]:
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
         path = snakefile.get_path_or_uri(secret_free=True) if located else snakefile
-        if Path(str(path)).is_absolute():
-            yield str(Path(str(path)).parent)
+        folder = Path(str(path)).parent
+        if folder.is_absolute():
+            # in the standard layout, modules may lie beside the folder `workflow`
+            yield str(folder.parent if folder.name == "workflow" else folder)
 
 
 @cache
