@@ -337,10 +337,8 @@ def _base(python: Python) -> Entries:
 
 def _settings(python: Python) -> Entries:
     """Return the files and links that make a venv, and the list of other folders of modules."""
-    modules = Path(sysconfig.get_paths()["purelib"])
     version = "{}.{}".format(*sys.version_info)
-    below = modules.relative_to(python.prefix) if python.is_own else None
-    site = below or f"lib/python{version}/site-packages"
+    site = f"lib/python{version}/site-packages"
     listed = "".join(f"{_SITES}/{number}\n" for number in range(len(python.sites)))
     found: Entries = {f"{ENVIRONMENT}/{site}/osgpilot.pth": listed.encode()} if listed else {}
     if python.has_base:

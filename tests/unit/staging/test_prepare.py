@@ -228,7 +228,7 @@ def test_an_environment_that_cannot_be_packed_is_an_error_of_the_rule():
     def make():
         raise MissingPrerequisiteError("no apptainer here")
 
-    with pytest.raises(InputError, match="rule r needs the Python environment.*: no apptainer"):
+    with pytest.raises(InputError, match=r"rule r needs the Python environment.*: no apptainer"):
         image_of(replace(preparer(), environment_image=make), job(Rule(shellcmd=None)))
 
 
