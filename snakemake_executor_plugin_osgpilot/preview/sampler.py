@@ -88,8 +88,7 @@ class Sampler(OSPoolExecutor):
             urls = tuple(url for url, _ in payload.urls)
             submission = Submission(keys, request, urls={keys[0]: urls} if urls else {})
             described = access_point.description(submission) | items(submission)[0]
-            kind = "snakemake" if payload.with_snakefiles else "direct"
-            rules.setdefault((kind, tuple(described.items())), []).append(rule)
+            rules.setdefault((payload.kind, tuple(described.items())), []).append(rule)
         return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from ..common import private_files as private
 from ..common.cache_folder import cache, key_of, locked
 from ..common.subprocesses import run
 from ..errors import MissingPrerequisiteError, OutcomeUnknownError
@@ -207,6 +208,8 @@ def _make(python: Python, image: Path, say: Callable[[str], None]) -> None:
     try:
         fill(part / "tree", content)
         _build(apptainer, part, python)
+        # files that only their owner may read are in it, too
+        (part / "image.sif").chmod(private.FILE_MODE)
         (part / "image.sif").rename(image)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import sys
 import zlib
@@ -112,6 +113,9 @@ class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, value: Any) -> Any:
         """Return how a function, a class or a path is pickled."""
+        if value is os.environ:
+            # that of the job; a copy would take along every secret of this process
+            return getattr, (os, "environ")
         if isinstance(value, PurePath):
             # taken apart it would not be recognized as a path
             return type(value), (str(value),)

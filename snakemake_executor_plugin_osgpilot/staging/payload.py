@@ -31,8 +31,8 @@ class Payload:
     `internal` ones that only members of the group use and that stay there, `protected` ones that
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
-    path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
-    travel with the job.
+    path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles,
+    and what they read, travel with the job, `kind` is how it runs (`osgpilot-payload`).
     """
 
     scripts: tuple[str, ...]
@@ -48,6 +48,7 @@ class Payload:
     urls: tuple[tuple[str, str], ...] = ()
     shared_prefixes: tuple[str, ...] = ()
     with_snakefiles: bool = False
+    kind: str = "direct"
 
     def checked(self, job: Any) -> Payload:
         """Return this payload; raise `InputError` if a file lies outside the working folder."""

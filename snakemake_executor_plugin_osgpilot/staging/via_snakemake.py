@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: `run:`, Python scripts, notebooks, wrappers, benchmarks and so on.
+For rules that need it: Python scripts, notebooks, wrappers, benchmarks and so on.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def build(
         shared=traffic.outputs(kept, TransferMethod.SHARED),
         shared_prefixes=traffic.shared_prefixes,
         with_snakefiles=True,
+        kind="snakemake",
     ).checked(job)
 
 

@@ -59,6 +59,7 @@ def test_an_environment_is_packed_once_for_each_content(cache, apptainer, monkey
     image = make(said.append)
     assert (image, make(said.append)) == (image, image)
     assert (calls(), len(said), left(cache)) == (1, 1, [image.name])
+    assert image.stat().st_mode & 0o777 == 0o600
     assert "MB) for rules that need it where they run, once" in said[0]
 
     installed = [*environment.distributions()]

@@ -27,6 +27,7 @@ from pathlib import Path
 sys.path.insert(0, "lib")
 sys.path.insert(0, str(Path(workflow.basedir).parent / "beside"))
 import near, far
+from os import environ
 
 configfile: "config.yaml"
 SAMPLES = sorted(glob_wildcards("in/{s}.txt").s)
@@ -76,6 +77,7 @@ rule good:
         print(rules.first.output[0], rules.first.output.log, rules.first.params[0])
         print(checkpoints.point.get(y="7").output[0], workflow.basedir == WHERE + "/workflow")
         print([word for word in shell(COMMAND, iterable=True)], flush=True)
+        print(environ is os.environ, "SECRET" in environ)
         shell("echo {threads} $OMP_NUM_THREADS {config[k]} {rules.first.output.log}")
 
 checkpoint point:
@@ -152,7 +154,8 @@ def prepared(folder: Path, *wanted: str, seed: str = "0"):
         (folder / name).write_text(text)
     done = subprocess.run(
         [sys.executable, "-c", PREPARE, *wanted],
-        cwd=folder, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True,
+        cwd=folder, env={**os.environ, "PYTHONHASHSEED": seed, "SECRET": "s3cr3t"},
+        capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -196,7 +199,7 @@ def test_a_body_sees_what_it_sees_here(texts, here, tmp_path):
     assert lines[:5] == theirs[:5]
     assert len(theirs) >= 5, local.stderr
     assert lines[5:8] == ["near far later True", "{x}.first {x}.log 3", "7.point True"]
-    assert lines[8:] == ["['inner a b']", "4 4 v {x}.log"]
+    assert lines[8:] == ["['inner a b']", "True False", "4 4 v {x}.log"]
 
 
 def test_a_body_is_pickled_alike_in_every_process(texts, here):
@@ -292,7 +295,9 @@ def test_the_entry_contains_nothing_that_the_wrapper_replaces():
     assert ast.parse(text)
 
 
-def test_pickles_name_no_path_of_the_working_folder(texts, here):
+def test_pickles_have_neither_the_working_folder_nor_the_environment(texts, here):
     found = content(texts[0]["good"])
     for name in ("body", "job", "linemaps"):
-        assert str(here).encode() not in zlib.decompress(b64decode(found[name]))
+        pickled = zlib.decompress(b64decode(found[name]))
+        assert str(here).encode() not in pickled
+        assert b"s3cr3t" not in pickled
