@@ -15,6 +15,7 @@ import shutil
 import stat
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -182,7 +183,8 @@ def _no_space(folder: Path) -> str:
 def _clean(folder: Path) -> None:
     """Remove what a build left behind that was killed, and images that nobody uses any more."""
     for path in folder.glob(".part-*"):
-        shutil.rmtree(path)
+        # what it had started may still be writing
+        shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("python-*.sif"):
         if time.time() - path.stat().st_mtime > UNUSED_DAYS * 86400:
             path.unlink()
@@ -203,8 +205,7 @@ def _make(python: Python, image: Path, say: Callable[[str], None]) -> None:
         f"packing the Python environment of Snakemake ({size_mb} MB) for rules that need it where "
         f"they run, once: {image}"
     )
-    part = image.parent / f".part-{os.getpid()}"
-    part.mkdir()
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=image.parent))
     try:
         fill(part / "tree", content)
         _build(apptainer, part, python)

@@ -140,7 +140,7 @@ class Preparer:
 
     @cached_property
     def _bodies(self) -> Bodies:
-        return Bodies(self.workflow)
+        return Bodies(self.workflow, self.run_folder)
 
     @property
     def _globbed(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shlex
 import sys
 import zlib
@@ -17,6 +18,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..common import private_files as private
+from ..common.cache_folder import key_of
 from ..common.snakemake_compat import body_arguments, shell_settings
 from ..runtime_image.environment import ENVIRONMENT
 from .body_pickler import pickled
@@ -39,10 +42,12 @@ def has_body(rule: Any) -> bool:
 class Bodies:
     """The bodies of one workflow, each pickled once.
 
-    A body sees the values that its Snakefile had when the rule's first job was prepared.
+    A body sees the values that its Snakefile had when the rule's first job was prepared. A large
+    one, for example with a table, is a file in `run_folder` that travels with each job.
     """
 
     workflow: Any
+    run_folder: Path
     _known: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @cached_property
@@ -70,6 +75,7 @@ class Bodies:
         rule = job.rule
         self.check(rule, paths)
         body, linemaps = self._known[rule.name]
+        file = self._file(body) if len(body) > INLINE_MAX else ""
         values, pickler = pickled(body_arguments(job, resources), rule, paths)
         content = {
             "rule": rule.name,
@@ -78,26 +84,43 @@ class Bodies:
             "path": [f"{HERE}/{place}" for place in self._path],
             "shell": shell_settings(),
             "workdir": str(paths.workdir),
-            "body": body,
+            "body": "" if file else body,
+            "file": file,
             "linemaps": linemaps,
             "job": values,
         }
-        quoted = {"content": shlex.quote(json.dumps(content)), "entry": shlex.quote(_entry())}
-        return _START.format(**quoted, file=FILE, env=ENVIRONMENT), tuple(pickler.files)
+        start = _START.format(
+            check="" if packed else _CHECK,
+            content=shlex.quote(json.dumps(content)),
+            entry=shlex.quote(_entry()),
+            file=FILE,
+            env=ENVIRONMENT,
+        )
+        return start, (*pickler.files, *([file] if file else []))
 
+    def _file(self, body: str) -> str:
+        """Return the file with a large body, relative to the working folder."""
+        path = self.run_folder / f"{key_of(body)}.body"
+        if not path.exists():
+            # a file with the same content stays untouched: jobs of an earlier session have it
+            private.write(path, body)
+        return os.path.relpath(path)
+
+
+INLINE_MAX = 256 * 1024
+"""Larger bodies are files: the access point's disk has room for a copy for each waiting job."""
 
 _START = """\
 export PATH="{env}/bin:$PATH" HOME="$PWD/osgpilot-home" && mkdir -p "$HOME" || exit
-command -v python > /dev/null || {{
-    echo "osgpilot: this image has no Python; name one with osgpilot_runtime_image" >&2
-    exit 1
-}}
-python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is None)' || {{
+{check}printf %s {content} > {file} || exit
+python -c {entry} {file}
+"""
+
+_CHECK = """\
+python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is None)' || {
     echo "osgpilot: this image has no Snakemake; name one with osgpilot_runtime_image" >&2
     exit 1
-}}
-printf %s {content} > {file} || exit
-python -c {entry} {file}
+}
 """
 
 

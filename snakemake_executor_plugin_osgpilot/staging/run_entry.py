@@ -115,7 +115,7 @@ def loaded(content: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]
     sys.path[:0] = [path.replace(HERE, str(Path.cwd())) for path in content["path"]]
     have_cloudpickle(content["cloudpickle"])
     prepare_shell(*content["shell"])
-    body = Unpickler(content["body"]).load()
+    body = Unpickler(content["body"] or Path(content["file"]).read_text()).load()
     # other processes of the body look for its functions here
     names = vars(sys.modules["__main__"])
     names |= {name: each for name, each in body.__globals__.items() if name not in names}

@@ -104,7 +104,7 @@ def test_what_a_killed_process_left_is_not_used_but_removed(cache, apptainer, tm
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert left(cache) == [f".part-{process.pid}"]
+    assert [name[:6] for name in left(cache)] == [".part-"]
     apptainer()
     made = make(lambda text: None)
     assert left(cache) == [made.name]

@@ -21,7 +21,7 @@ from snakemake_executor_plugin_osgpilot.staging.payload import HERE
 from snakemake_executor_plugin_osgpilot.staging.run_body import FILE
 
 SNAKEFILE = r"""
-import collections, enum, os, re, sys, threading
+import collections, enum, os, random, re, sys, threading
 from dataclasses import dataclass
 from pathlib import Path
 sys.path.insert(0, "lib")
@@ -40,6 +40,8 @@ PLACE = Path("in").absolute()
 NESTED = {"place": [PLACE, f"--to={os.getcwd()}/x y"]}
 INNER = "inner"
 COMMAND = "echo {INNER} {SAMPLES}"
+numbers = random.Random(1)
+TABLE = [numbers.random() for _ in range(60_000)]
 LOCK = threading.Lock()
 
 class Colour(enum.Enum):
@@ -83,6 +85,10 @@ rule good:
 checkpoint point:
     output: "{y}.point"
     shell: "touch {output}"
+
+rule large:
+    output: "large"
+    run: print(len(TABLE))
 
 rule fails:
     output: "fails"
@@ -129,13 +135,14 @@ from snakemake_executor_plugin_osgpilot.staging.run_body import Bodies
 texts = {}
 
 async def prepare(dag):
-    bodies, paths = Bodies(dag.workflow), PathRewriter(Path.cwd(), "/no/cache", False)
+    bodies = Bodies(dag.workflow, Path.cwd() / "run")
+    paths = PathRewriter(Path.cwd(), "/no/cache", False)
     for job in dag.jobs:
         resources = type(job.resources)(fromdict={**job.resources, "tmpdir": HERE + "/t"})
         try:
-            texts[str(job.rule)] = bodies.lines(job, resources, paths, packed=True)[0]
+            texts[str(job.rule)] = bodies.lines(job, resources, paths, packed=True)
         except InputError as error:
-            texts[str(job.rule)] = str(error)
+            texts[str(job.rule)] = str(error), ()
     files = module_files(own_folders(dag.workflow), Path.cwd())
     print(json.dumps([texts, {name: path.read_text() for name, path in files.items()}]))
     raise SystemExit
@@ -148,7 +155,8 @@ with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
 
 
 def prepared(folder: Path, *wanted: str, seed: str = "0"):
-    """The scripts of jobs, by rule, and the modules that travel, by path."""
+    """The scripts of jobs with the files they need, by rule, and the modules that travel."""
+    (folder / "run").mkdir(exist_ok=True)
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -161,7 +169,7 @@ def prepared(folder: Path, *wanted: str, seed: str = "0"):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-WANTED = ("good", "fails", "asks", "locked", "exits")
+WANTED = ("good", "large", "fails", "asks", "locked", "exits")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +188,7 @@ def call(texts, rule, folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    script = texts[0][rule].replace(HERE, str(folder))
+    script = texts[0][rule][0].replace(HERE, str(folder))
     return subprocess.run(
         ["/bin/sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -200,6 +208,17 @@ def test_a_body_sees_what_it_sees_here(texts, here, tmp_path):
     assert len(theirs) >= 5, local.stderr
     assert lines[5:8] == ["near far later True", "{x}.first {x}.log 3", "7.point True"]
     assert lines[8:] == ["['inner a b']", "True False", "4 4 v {x}.log"]
+
+
+def test_a_large_body_is_one_file_for_all_jobs(texts, here, tmp_path):
+    script, (name,) = texts[0]["large"]
+    assert len(script) < 100_000 < (here / name).stat().st_size
+    assert (here / name).stat().st_mode & 0o777 == 0o600
+    (tmp_path / "run").mkdir()
+    (tmp_path / name).write_bytes((here / name).read_bytes())
+    done = call(texts, "large", tmp_path)
+    assert done.stdout == "60000\n", done.stderr
+    assert texts[0]["good"][1] == []
 
 
 def test_a_body_is_pickled_alike_in_every_process(texts, here):
@@ -246,7 +265,7 @@ def test_what_is_not_known_there_is_named(texts, tmp_path):
 
 
 def test_a_global_that_cannot_travel_is_named(texts):
-    assert texts[0]["locked"].startswith(
+    assert texts[0]["locked"][0].startswith(
         "rule locked: its `run:` uses `LOCK`, which cannot travel to where the job runs (cannot "
         "pickle '_thread.lock' object): "
     )
@@ -261,7 +280,7 @@ def content(script):
 
 
 def test_another_python_is_refused_in_one_line(texts, tmp_path):
-    mine = content(texts[0]["good"])
+    mine = content(texts[0]["good"][0])
     (tmp_path / FILE).write_text(json.dumps({**mine, "python": "2.7"}))
     text = files("snakemake_executor_plugin_osgpilot.staging").joinpath("run_entry.py").read_text()
     done = subprocess.run(
@@ -296,7 +315,7 @@ def test_the_entry_contains_nothing_that_the_wrapper_replaces():
 
 
 def test_pickles_have_neither_the_working_folder_nor_the_environment(texts, here):
-    found = content(texts[0]["good"])
+    found = content(texts[0]["good"][0])
     for name in ("body", "job", "linemaps"):
         pickled = zlib.decompress(b64decode(found[name]))
         assert str(here).encode() not in pickled
