@@ -18,6 +18,7 @@ from ..errors import (
 from ..journal.holder import LEASE_S
 from ..journal.lease import is_alive_in, lease_age_s
 from ..journal.location import Place
+from ..journal.process import is_open_here
 from ..journal.run_folder import JOURNAL, RunFolder
 from ..journal.store import Journal
 
@@ -125,6 +126,8 @@ def status_of(folder: RunFolder, *, is_here: bool) -> tuple[RunStatus, str]:
 
 def _status(folder: RunFolder, *, is_here: bool) -> RunStatus:
     if not folder.path.is_dir():
+        if is_open_here(f"{folder.path.name}/{JOURNAL}"):
+            return RunStatus.ALIVE  # its folder was moved while it runs
         return RunStatus.GONE if is_here else RunStatus.UNSEEN
     if not (folder.path / JOURNAL).exists():
         # the name shows that the folder belongs to a run

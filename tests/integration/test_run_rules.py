@@ -1,5 +1,6 @@
 """Rules with a `run:`, without an image that anybody named: the body travels, and once for each
-pilot the Python environment of Snakemake."""
+pilot the Python environment of Snakemake.
+"""
 
 import json
 import re

@@ -1,5 +1,6 @@
 """Leftovers of finished and interrupted runs, and what may be removed."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,15 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.journal.location import Place, run_of
-from snakemake_executor_plugin_osgpilot.run.leftovers import Leftovers, RunStatus, is_folder_of
+from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
+from snakemake_executor_plugin_osgpilot.journal.store import Journal
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
+from snakemake_executor_plugin_osgpilot.run.leftovers import (
+    Leftovers,
+    RunStatus,
+    is_folder_of,
+    status_of,
+)
 from snakemake_executor_plugin_osgpilot.slurm import parse
 
 HERE = Place("login1")
@@ -85,3 +94,13 @@ def test_allocations_and_their_folders_are_read():
     assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
     with pytest.raises(OutcomeUnknownError):
         parse.folders(line[:-4], "m")
+
+
+def test_a_run_whose_folder_was_moved_while_it_runs_is_alive(tmp_path):
+    name = "20261122-101010-abc123"
+    gone = RunFolder(tmp_path / "before" / name)
+    gone.path.mkdir(parents=True)
+    with closing(Journal(gone.path / JOURNAL, RunIdentity("alice", "MyProject", name))):
+        gone.path.parent.rename(tmp_path / "after")
+        assert status_of(gone, is_here=True) == (RunStatus.ALIVE, "")
+    assert status_of(gone, is_here=True) == (RunStatus.GONE, "")
