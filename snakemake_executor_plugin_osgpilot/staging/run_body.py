@@ -27,7 +27,8 @@ from .module_sources import own_folders, places
 from .path_rewriting import PathRewriter
 from .payload import HERE
 
-FILE = "osgpilot-run.json"
+FILE = "osgpilot-run"
+"""Followed by a number of the job's own, as the members of a group may run at the same time."""
 
 _OTHER_KINDS = ("script", "notebook", "wrapper", "cwl", "template_engine")
 
@@ -75,7 +76,9 @@ class Bodies:
         rule = job.rule
         self.check(rule, paths)
         body, linemaps = self._known[rule.name]
-        file = self._file(body) if len(body) > INLINE_MAX else ""
+        # a plan is made in a temporary folder, from which nothing travels
+        travels = self.run_folder.is_relative_to(paths.workdir)
+        file = self._file(body) if travels and len(body) > INLINE_MAX else ""
         values, pickler = pickled(body_arguments(job, resources), rule, paths)
         content = {
             "rule": rule.name,
@@ -103,7 +106,8 @@ class Bodies:
         path = self.run_folder / f"{key_of(body)}.body"
         if not path.exists():
             # a file with the same content stays untouched: jobs of an earlier session have it
-            private.write(path, body)
+            private.write(path.with_suffix(".part"), body)
+            path.with_suffix(".part").replace(path)
         return os.path.relpath(path)
 
 
@@ -112,8 +116,8 @@ INLINE_MAX = 256 * 1024
 
 _START = """\
 export PATH="{env}/bin:$PATH" HOME="$PWD/osgpilot-home" && mkdir -p "$HOME" || exit
-{check}printf %s {content} > {file} || exit
-python -c {entry} {file}
+{check}printf %s {content} > "{file}.$$" || exit
+python -c {entry} "{file}.$$"
 """
 
 _CHECK = """\

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, tool
+from conftest import Workflow, tool, until
 
 SNAKEFILE = r"""
 import sys, os
@@ -275,3 +275,23 @@ rule all:
     assert workflow.run() == 1
     assert "rule all: its `run:` uses `LOCK`, which cannot travel" in workflow.said
     assert not re.search("pilot.*submitted", workflow.said)
+
+
+def test_a_run_that_is_killed_while_it_packs_leaves_nothing_that_is_used(
+    workflow: Workflow, tmp_path_factory, monkeypatch
+):
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("OSGPILOT_CACHE", str(cache))
+    workflow.snakefile("""
+rule all:
+    output: "out"
+    run: open(output[0], "w").write("made")
+""")
+    workflow.start()
+    until(lambda: list(cache.glob("environments/.part-*/image.sif")), "the first bytes of an image")
+    workflow.stop()
+    assert not list(cache.glob("environments/*.sif"))
+    assert workflow.run("--nolock") == 0, workflow.said
+    assert (workflow.folder / "out").read_text() == "made"
+    assert workflow.said.count("packing the Python environment of Snakemake") == 1
+    assert len(list(cache.glob("environments/*.sif"))) == 1
