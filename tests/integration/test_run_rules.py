@@ -3,7 +3,9 @@ pilot the Python environment of Snakemake.
 """
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -295,3 +297,31 @@ rule all:
     assert (workflow.folder / "out").read_text() == "made"
     assert workflow.said.count("packing the Python environment of Snakemake") == 1
     assert len(list(cache.glob("environments/*.sif"))) == 1
+
+
+def test_a_resumed_run_knows_the_jobs_of_its_bodies(workflow: Workflow, shared: Path):
+    workflow.snakefile(f"""
+import enum, time
+from pathlib import Path
+class Place(enum.Enum):
+    HERE = "{shared}"
+NAMES = {{"ran", "go", "other", "another"}}
+rule all:
+    output: "out"
+    run:
+        with Path(Place.HERE.value, "ran").open("a") as ran:
+            print(sorted(NAMES), file=ran)
+        while not Path(Place.HERE.value, "go").exists():
+            time.sleep(0.2)
+        Path(output[0]).write_text("made")
+""")
+    options = ("--osgpilot-shared-prefixes", str(shared), "--nolock", "--rerun-incomplete")
+    process = workflow.start(*options)
+    until((shared / "ran").exists, "the job to run")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (shared / "go").touch()
+    assert workflow.run(*options) == 0, workflow.said
+    assert "resumed tracking 1 job(s) of the previous session" in workflow.said
+    assert (workflow.folder / "out").read_text() == "made"
+    assert len((shared / "ran").read_text().splitlines()) == 1
