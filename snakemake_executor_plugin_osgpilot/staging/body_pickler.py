@@ -8,11 +8,14 @@ import os
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import PurePath
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 
@@ -165,12 +168,29 @@ def _with_stable_id(definition: type, reduced: Any) -> Any:
     if reduced is NotImplemented or not isinstance(reduced, tuple):
         return reduced
     made, arguments, *rest = reduced
-    name = f"{definition.__module__}.{definition.__qualname__}"
     stable = tuple(
-        name if isinstance(each, str) and re.fullmatch("[0-9a-f]{32}", each) else each
+        _stable_id(definition)
+        if isinstance(each, str) and re.fullmatch("[0-9a-f]{32}", each)
+        else each
         for each in arguments
     )
     return (made, stable, *rest)
+
+
+_stable_ids: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+_names_seen: Counter[str] = Counter()
+
+
+def _stable_id(definition: type) -> str:
+    """Return the name of a class, with a number for others of the same name.
+
+    A class that a body and the values of its jobs share has to be one there, too.
+    """
+    if definition not in _stable_ids:
+        name = f"{definition.__module__}.{definition.__qualname__}"
+        _stable_ids[definition] = f"{name} {_names_seen[name]}"
+        _names_seen[name] += 1
+    return _stable_ids[definition]
 
 
 def _mentioned(
@@ -282,14 +302,9 @@ def _is_plain(value: Any) -> bool:
 def _elsewhere_by_value(workflow: Any) -> Iterator[None]:
     """Pickle by value what modules define that are neither installed nor travel as sources."""
     known = (*installed_folders(), *own_folders(workflow))
-    found = []
-    modules = {**sys.modules}
-    for name, module in sorted(modules.items()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and name != "__main__" and not is_below(file, known):
-            found.append(module)
+    imported = sys.modules
     registered = []
-    for module in found:
+    for module in _modules_elsewhere(known, len(imported)):
         # a module may have another name than it is known by
         with suppress(ValueError):
             cloudpickle.register_pickle_by_value(module)
@@ -299,3 +314,18 @@ def _elsewhere_by_value(workflow: Any) -> Iterator[None]:
     finally:
         for module in registered:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+@lru_cache(maxsize=4)
+def _modules_elsewhere(known: tuple[str, ...], _count: int) -> list[ModuleType]:
+    """Return the modules from other folders than the `known` ones.
+
+    This is looked up for each job, so again only after another module was imported.
+    """
+    modules = {**sys.modules}
+    files = ((name, getattr(module, "__file__", None)) for name, module in sorted(modules.items()))
+    return [
+        modules[name]
+        for name, file in files
+        if isinstance(file, str) and name != "__main__" and not is_below(file, known)
+    ]

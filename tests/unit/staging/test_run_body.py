@@ -56,6 +56,13 @@ class Child(Point):
     def shown(self):
         return super().__repr__()
 
+def kind(word):
+    class Kind:
+        said = word
+    return Kind
+
+KINDS = [kind("a"), kind("b")]
+
 def even(n): return n == 0 or odd(n - 1)
 def odd(n): return n != 0 and even(n - 1)
 
@@ -79,6 +86,7 @@ rule good:
         print(rules.first.output[0], rules.first.output.log, rules.first.params[0])
         print(checkpoints.point.get(y="7").output[0], workflow.basedir == WHERE + "/workflow")
         print([word for word in shell(COMMAND, iterable=True)], flush=True)
+        print([each.said for each in KINDS])
         print(environ is os.environ, "SECRET" in environ)
         shell("echo {threads} $OMP_NUM_THREADS {config[k]} {rules.first.output.log}")
 
@@ -207,7 +215,7 @@ def test_a_body_sees_what_it_sees_here(texts, here, tmp_path):
     assert lines[:5] == theirs[:5]
     assert len(theirs) >= 5, local.stderr
     assert lines[5:8] == ["near far later True", "{x}.first {x}.log 3", "7.point True"]
-    assert lines[8:] == ["['inner a b']", "True False", "4 4 v {x}.log"]
+    assert lines[8:] == ["['inner a b']", "['a', 'b']", "True False", "4 4 v {x}.log"]
 
 
 def test_a_large_body_is_one_file_for_all_jobs(texts, here, tmp_path):
