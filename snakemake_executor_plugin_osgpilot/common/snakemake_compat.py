@@ -2,8 +2,8 @@
 
 Seen with Snakemake 9.27.1, snakemake-interface-executor-plugins 9.4.0 and
 snakemake-executor-plugin-slurm 2.8.0. Each function says what it relies on and what breaks when
-that changes. `staging/snakemake_entry.py` runs on the execution point, where it cannot import this
-module, and marks its own patches.
+that changes. `staging/snakemake_entry.py` and `staging/run_entry.py` run on the execution point,
+where they cannot import this module, and mark their own patches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import FunctionType
 from typing import Any
 
@@ -268,6 +268,72 @@ def with_shell_affixes(command: str, interpreter: str) -> str:
 
     prefix = shell._get_process_prefix(interpreter)
     return " ".join((prefix, command, shell._process_suffix)).strip()
+
+
+def shell_settings() -> tuple[str, str | None, str]:
+    """Return the name of the program that `shell()` starts, its prefix and its suffix.
+
+    Uses `shell._process_prefix` and `shell._process_suffix` (9.27.1). If these change, preparing a
+    job with a `run:` fails with an AttributeError.
+    """
+    from snakemake.shell import shell
+
+    name = PurePath(shell.get_executable() or "").name
+    return name, shell._process_prefix, shell._process_suffix
+
+
+def plain_files(files: Any) -> Any:
+    """Return a rule's or job's files, or parameters, as plain strings with the same names.
+
+    Uses `_plainstrings` of `snakemake.iocontainers.Namedlist` (9.27.1). If that changes, preparing
+    a job with a `run:` fails with an AttributeError.
+    """
+    return files._plainstrings()
+
+
+def rule_proxies(rules: Any) -> dict[str, Any]:
+    """Return what `rules` of a Snakefile gives for each name.
+
+    Uses `_rules` of `snakemake.common.Rules` (9.27.1). If that changes, preparing a job whose
+    `run:` uses `rules` fails with an AttributeError.
+    """
+    return dict(rules._rules)
+
+
+def body_arguments(job: Any, resources: Any) -> dict[str, Any]:
+    """Return the arguments of `snakemake.executors.local.run_wrapper` for a job with a `run:`.
+
+    These are its parameters, except `job_rule` and `linemaps` (9.27.1). If they change, such jobs
+    fail with a TypeError. There is neither container nor shadow folder: the job runs in its image
+    already, and in a folder of its own. The job's number differs from session to session, so that
+    a job would differ after a restart: it is there only for a benchmark that has it as a column.
+    """
+    extended = bool(job.benchmark) and job.rule.workflow.output_settings.benchmark_extended
+    nothing = dict.fromkeys(
+        (
+            *("conda_env", "container_img", "singularity_args", "env_modules", "edit_notebook"),
+            *("shadow_dir", "conda_base_path", "sourcecache_path", "runtime_sourcecache_path"),
+            "runtime_paths",
+        )
+    )
+    return {
+        **nothing,
+        "input": plain_files(job.input),
+        "output": plain_files(job.output),
+        "params": job.params,
+        "wildcards": job.wildcards,
+        "threads": job.threads,
+        "resources": resources,
+        "log": plain_files(job.log),
+        "benchmark": str(job.benchmark) if job.benchmark else None,
+        "benchmark_repeats": job.benchmark_repeats or 1,
+        "benchmark_extended": extended,
+        "use_singularity": False,
+        "debug": False,
+        "cleanup_scripts": True,
+        "jobid": job.jobid if extended else 0,
+        "basedir": str(job.rule.basedir.get_path_or_uri(secret_free=True)),
+    }
 
 
 def is_default_expression(resource: Any) -> bool:

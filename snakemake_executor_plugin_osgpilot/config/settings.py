@@ -90,8 +90,9 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default=None,
         metadata=_metadata(
             "IMAGE",
-            "Container image with Snakemake, for rules that need it on the execution point: a "
-            "SIF file or an image that HTCondor can fetch. [default: the rule's own image]",
+            "Container image with Snakemake, for rules that need it or its Python on the "
+            "execution point: a SIF file or an image that HTCondor can fetch. [default: the "
+            "rule's own image, else the Python environment of Snakemake here, packed once]",
         ),
     )
     shared_prefixes: List[str] = field(

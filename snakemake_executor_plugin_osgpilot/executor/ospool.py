@@ -24,6 +24,7 @@ from ..jobs.state.job import Job
 from ..journal.run_folder import core_s_seen
 from ..monitoring.console import ProgressReporter
 from ..run.assembly import Output, start
+from ..runtime_image.environment import make as make_environment
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
@@ -116,12 +117,18 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _begin(self) -> Preparer:
         run, environment = self._run, environment_of(self.workflow)
-        preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
+        preparer = make_preparer(
+            self.workflow, run, environment, self.format_job_exec, self._environment_image
+        )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
         except OsgpilotError as error:
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
+
+    def _environment_image(self) -> str:
+        """Return an image with the Python environment of this process."""
+        return str(make_environment(logger.info))
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
@@ -342,11 +349,12 @@ def make_preparer(
     run: Run,
     environment: Mapping[str, str],
     command_of: Callable[[AnyJob], str],
+    environment_image: Callable[[], str],
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
     `environment` are the variables that jobs need; `command_of` returns the command with which
-    Snakemake runs a job elsewhere.
+    Snakemake runs a job elsewhere, `environment_image` an image with the Python environment.
     """
     settings = workflow.executor_settings
     shared = workflow.storage_settings.shared_fs_usage
@@ -365,4 +373,5 @@ def make_preparer(
         Requests(run.scaling.policy, logger.info, logger.warning),
         KeyFiles(run.folder.keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
+        environment_image,
     )

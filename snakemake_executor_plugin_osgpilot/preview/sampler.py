@@ -21,6 +21,8 @@ from ..jobs.access_point import Submission
 from ..journal.run_folder import RunFolder
 from ..model.resources import JobClass, Request
 from ..routing.rules import SAMPLE_MAX
+from ..runtime_image.environment import Python
+from ..runtime_image.environment import find as find_environment
 from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
 from .result import Sample
@@ -55,6 +57,10 @@ class Sampler(OSPoolExecutor):
         self._serves, self._run = serves, scratch
         self._made: Preparer = self._begin()
 
+    def _environment_image(self) -> str:
+        """Return the image with the Python environment if a run has made it, else none."""
+        return str(find_environment(Python.of_this_process()) or "")
+
     def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""
         return self._made.class_of(job)
@@ -83,8 +89,7 @@ class Sampler(OSPoolExecutor):
             urls = tuple(url for url, _ in payload.urls)
             submission = Submission(keys, request, urls={keys[0]: urls} if urls else {})
             described = access_point.description(submission) | items(submission)[0]
-            kind = "snakemake" if payload.with_snakefiles else "direct"
-            rules.setdefault((kind, tuple(described.items())), []).append(rule)
+            rules.setdefault((payload.kind, tuple(described.items())), []).append(rule)
         return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
 
 

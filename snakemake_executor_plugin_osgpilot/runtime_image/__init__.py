@@ -1,1 +1,1 @@
-"""The image with Snakemake, for rules that need Python on the execution point."""
+"""Images with Snakemake, for rules that need Python on the execution point."""

@@ -2,6 +2,7 @@
 
 preparer           choose how and in which image each job runs
 direct, scripts    run the shell command or script alone
+run_body           call the body of a `run:` (body_pickler, module_sources; run_entry: there)
 via_snakemake      run Snakemake on the execution point (snakemake_entry)
 resource_request   resources, image and pilot types that a job requests
 transfer_policy    how each file travels (s3_keys: signed URLs)

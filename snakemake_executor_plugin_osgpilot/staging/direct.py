@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..errors import InputError
 from .early_values import late_value, made_in_group, params_of
 from .ensured_outputs import ensured_of
 from .environment_modules import find_module
-from .path_rewriting import rewriter_of
+from .path_rewriting import PathRewriter, rewriter_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -29,6 +29,7 @@ from .payload import (
     needed_from_outside,
     unknown,
 )
+from .run_body import has_body
 from .scripts import ScriptLines, has_script, script_lines
 from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
 from .templates import is_template, template_lines
@@ -44,6 +45,9 @@ THREAD_VARIABLES = (
 )
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
+BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
+"""Returns shell lines for a job with a `run:` and its resources, and files that these name."""
+
 _NEEDS_SNAKEMAKE = {
     "cwl": "a `cwl:`",
 }
@@ -58,8 +62,6 @@ def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) 
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if rule.shellcmd is None and not has_script(rule) and not is_template(rule):
-        return "it has a `run:`"
     if "conda" in deployment and rule.conda_env:
         return "it has a `conda:` environment"
     return _needs_evaluation_there(job) or _storage(job, traffic)
@@ -101,25 +103,32 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
 
 
 def build(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, image: str = ""
+    job: Any,
+    environment: Mapping[str, str],
+    traffic: TransferPolicy,
+    bodies: BodyLines,
+    image: str = "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`; `image` is named in messages. Raises `InputError`
-    naming rule and path when a file lies outside the working folder.
+    `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
+    named in messages. Raises `InputError` naming rule and path when a file lies outside the working
+    folder.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
+    made += [part.benchmark for part in parts if part.benchmark and not _is_measured(part)]
     used = needed_from_outside(job)
     clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
     _check_group(job, clash=clash)
     ensured = ensured_of(job)
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
-    scripts = [_scripts(part, n, environment, traffic, image) for n, part in enumerate(parts)]
+    run = _Run(environment, traffic, bodies, image)
+    scripts = [_scripts(part, n, run) for n, part in enumerate(parts)]
     texts = [tuple(script.write + script.command for script in each) for each in scripts]
     every = [script for each in scripts for script in each]
-    measured = [(n, part.benchmark) for n, part in enumerate(parts) if part.benchmark]
+    measured = [(n, part.benchmark) for n, part in enumerate(parts) if _is_measured(part)]
     schedule = None
     if len(parts) > 1 or measured:
         schedule = Schedule(room_of(job), _steps(parts, texts, inner, traffic))
@@ -129,6 +138,7 @@ def build(
         inputs=ordered((*traffic.inputs(used), *(path for each in every for path in each.files))),
         outputs=tuple(path for path in back if path not in inner),
         logs=traffic.outputs(file for part in parts for file in part.log),
+        with_snakefiles=any(has_body(part.rule) for part in parts),
         touched=() if schedule else _touched(made),
         internal=tuple(path for path in back if path in inner),
         protected=ordered(file for file in made if flagged(file, "protected")),
@@ -177,12 +187,12 @@ def _steps(
             needs=room_of(part),
             shadow="" if alone else part.rule.shadow_depth or "",
             service=any(flagged(file, "service") for file in part.output),
-            measured=bool(part.benchmark),
+            measured=_is_measured(part),
             pipes=ordered(file for file in part.output if flagged(file, "pipe")),
             uses=tuple(p for p in ordered((*part.input, *part.output)) if p in inner),
             touched=_touched(part.output),
             given=tuple(p for p in ordered(part.input) if not p.startswith("/")),
-            made=traffic.outputs((*part.output, *part.log)),
+            made=traffic.outputs((*part.output, *part.log, *filter(None, [part.benchmark]))),
             wanted=() if alone else ordered(filter(_stays, part.output)),
         )
         for part, texts, crew, after in ranks
@@ -198,40 +208,49 @@ def _wildcards(job: Any) -> str:
     return f" ({text})" if text else ""
 
 
-def _scripts(
-    job: Any, number: int, environment: Mapping[str, str], traffic: TransferPolicy, image: str
-) -> tuple[ScriptLines, ...]:
+@dataclass(frozen=True)
+class _Run:
+    """What the scripts of all members depend on, see `build`."""
+
+    environment: Mapping[str, str]
+    traffic: TransferPolicy
+    bodies: BodyLines
+    image: str
+
+
+def _is_measured(job: Any) -> bool:
+    """Return True if a benchmark is taken from outside; Snakemake's own code measures a body."""
+    return bool(job.benchmark) and not has_body(job.rule)
+
+
+def _scripts(job: Any, number: int, run: _Run) -> tuple[ScriptLines, ...]:
     """Return the script of one job, or one for each repeat of its benchmark.
 
     `number` is that of the job in its group.
     """
-    repeats = range(job.benchmark_repeats or 1) if job.benchmark else (None,)
-    return tuple(_script(job, number, each, environment, traffic, image) for each in repeats)
+    repeats = range(job.benchmark_repeats or 1) if _is_measured(job) else (None,)
+    return tuple(_script(job, number, each, run) for each in repeats)
 
 
-def _script(
-    job: Any,
-    number: int,
-    repeat: int | None,
-    environment: Mapping[str, str],
-    traffic: TransferPolicy,
-    image: str,
-) -> ScriptLines:
+def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines:
     """Return the shell text of one job: what prepares it, and its command."""
     resources = _resources(job)
     variables = {
-        **environment,
-        **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
+        **run.environment,
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
-    paths = rewriter_of(job.rule.workflow, traffic)
+    paths = rewriter_of(job.rule.workflow, run.traffic)
+    places = _shared_places(job, run.traffic, resources)
+    if has_body(job.rule):
+        return ScriptLines(f"{exports(variables)}{places}", *run.bodies(job, resources, paths))
+    variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
     if has_script(job.rule):
-        lines = script_lines(job, resources, paths, image, number=number, repeat=repeat)
+        lines = script_lines(job, resources, paths, run.image, number=number, repeat=repeat)
     elif is_template(job.rule):
         lines = ScriptLines("", template_lines(job))
     else:
         lines = ScriptLines("", *paths.rewritten(_command(job, resources, repeat)))
-    before = f"{exports(variables)}{_shared_places(job, traffic, resources)}{lines.write}"
+    before = f"{exports(variables)}{places}{lines.write}"
     whole = with_shell_affixes(lines.command, _shell(job))
     if modules := _modules(job):
         before += find_module(job.rule.name)

@@ -35,11 +35,12 @@ class Payload:
     `internal` ones that only members of the group use and that stay there, `protected` ones that
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
-    path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
-    travel with the job. `modules` is None if no modules of Snakemake travel, else those that
-    scripts name beside the usual ones (`snakemake_modules`). With a `schedule`, there are its steps
-    in place of `scripts`; `benchmarks` are the files for what steps took, by number of the step.
-    `ensured` are outputs with conditions.
+    path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles,
+    and what they read, travel with the job, `kind` is how it runs (`osgpilot-payload`). `modules`
+    is None if no modules of Snakemake travel, else those that scripts name beside the usual ones
+    (`snakemake_modules`). With a `schedule`, there are its steps in place of `scripts`;
+    `benchmarks` are the files for what steps took, by number of the step. `ensured` are outputs
+    with conditions.
     """
 
     scripts: tuple[str, ...]
@@ -59,6 +60,7 @@ class Payload:
     schedule: Schedule | None = None
     benchmarks: tuple[tuple[int, str], ...] = ()
     ensured: tuple[Ensured, ...] = ()
+    kind: str = "direct"
 
     def checked(self, job: Any) -> Payload:
         """Return this payload; raise `InputError` if a file lies outside the working folder."""

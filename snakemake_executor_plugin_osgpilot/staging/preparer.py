@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
-from ..errors import InputError
+from ..errors import InputError, MissingPrerequisiteError
 from ..model.resources import JobClass, Request
 from ..runtime_image.probe import lacks
 from . import direct
@@ -23,9 +23,12 @@ from .apptainer_args import environment_of
 from .container_image import Image, Images
 from .early_values import resources_of
 from .job_archive import JobArchive, pack
+from .module_sources import module_files, own_folders
+from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
+from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import needs_interpreter
 from .snakemake_modules import write_modules
@@ -70,6 +73,8 @@ class Preparer:
     requests: Requests
     keys: KeyFiles
     of_storage: Collection[str] = ()
+    environment_image: Callable[[], str] = str
+    """Returns an image with the Python environment of this process; makes it if need be."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -87,7 +92,8 @@ class Preparer:
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
         if globbed.write(self._globbed):
             sources.add(str(self._globbed))
-        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir)
+        modules = module_files(own_folders(self.workflow), self.workdir)
+        bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir, modules)
         if warning := large(self.run_folder / WITH_SNAKEFILES):
             self.requests.warn(warning)
 
@@ -98,6 +104,8 @@ class Preparer:
     def _check(self, job: Any) -> None:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
         needs_snakemake = self._needs_snakemake(job)
+        if has_body(job.rule) and not needs_snakemake:
+            self._bodies.check(job.rule, rewriter_of(self.workflow, self.traffic))
         image = self._image(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
@@ -119,8 +127,6 @@ class Preparer:
     def _check_for_snakemake(self, job: Any, image: str) -> None:
         why = self._reason(job) or KIND
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
-        if not image:
-            raise InputError(f"{needs}: name an image that has it with --osgpilot-runtime-image")
         if self._elsewhere:
             raise InputError(
                 f"{needs}, which finds the workflow below the working folder only, and "
@@ -136,6 +142,10 @@ class Preparer:
         if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
             # its command line would name files of this machine
             raise InputError(f"{needs}: run Snakemake with --shared-fs-usage none")
+
+    @cached_property
+    def _bodies(self) -> Bodies:
+        return Bodies(self.workflow, self.run_folder)
 
     @property
     def _globbed(self) -> Path:
@@ -202,8 +212,10 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
+            packed = "_packed" in vars(self) and image.name == self._packed
+            lines = partial(self._bodies.lines, packed=packed)
             variables = {**self._for_commands, **of_image}
-            payload = direct.build(job, variables, self.traffic, image.name)
+            payload = direct.build(job, variables, self.traffic, lines, image.name)
             keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         request = self.requests.of(job, image, keys)
         self._classes[str(members(job)[0].rule)] = request.job_class
@@ -257,13 +269,25 @@ class Preparer:
         asked = resources_of(job)
         own = str(asked.get(IMAGE, "")) or directive
         runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
-        if not with_snakemake:
+        if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
             modules = "env-modules" in self._deployment and job.rule.env_modules
             return own or (runtime if needs_interpreter(job.rule) or modules else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
-        return runtime or own
+        return runtime or own or self._packed_for(job)
+
+    def _packed_for(self, job: Any) -> str:
+        try:
+            return self._packed
+        except MissingPrerequisiteError as error:
+            raise InputError(
+                f"rule {job.rule} needs the Python environment of Snakemake where it runs: {error}"
+            ) from error
+
+    @cached_property
+    def _packed(self) -> str:
+        return self.environment_image()
 
     def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
         if rule not in self._warned:

@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: `run:`, conda environments and so on.
+For rules that need it: with a conda environment, with files in storage and so on.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def build(
         shared=traffic.outputs(kept, TransferMethod.SHARED),
         shared_prefixes=traffic.shared_prefixes,
         with_snakefiles=True,
+        kind="snakemake",
     ).checked(job)
 
 

@@ -215,16 +215,25 @@ def _named_by(workflow: Any) -> Iterable[str]:
     yield from _configfiles(workflow)
 
 
-def bundle_sources(archive_path: Path, sources: Iterable[str], workdir: Path) -> None:
-    """Pack the source files that lie below `workdir` into one archive, if there are any."""
+def bundle_sources(
+    archive_path: Path,
+    sources: Iterable[str],
+    workdir: Path,
+    modules: Mapping[str, Path] | None = None,
+) -> None:
+    """Pack the source files that lie below `workdir` into one archive, if there are any.
+
+    `modules` are further files, by their path where the job runs.
+    """
     paths = {Path(os.path.normpath(workdir / name)) for name in sources}
-    inside = sorted(path for path in paths if path.is_relative_to(workdir) and path.is_file())
-    if not inside:
+    inside = (path for path in paths if path.is_relative_to(workdir) and path.is_file())
+    packed = {**(modules or {}), **{str(path.relative_to(workdir)): path for path in inside}}
+    if not packed:
         return
     part = archive_path.with_suffix(".part")
     with open(part, "wb", opener=private.opener) as file, tarfile.open(None, "w", file) as archive:
-        for path in inside:
-            archive.add(path, arcname=str(path.relative_to(workdir)))
+        for name, path in sorted(packed.items()):
+            archive.add(path, arcname=name)
     # jobs of an earlier session may be reading it
     if archive_path.exists() and filecmp.cmp(part, archive_path, shallow=False):
         part.unlink()

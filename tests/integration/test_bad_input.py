@@ -98,10 +98,19 @@ def test_no_access_point(refused):
     assert "is this an access point?" in refused(env=nowhere)
 
 
-def test_a_rule_that_needs_snakemake_where_no_image_has_it(refused, workflow):
+def test_a_rule_that_needs_snakemakes_python_where_apptainer_is_missing(
+    refused, workflow, tmp_path_factory
+):
+    tools = tmp_path_factory.mktemp("tools")
+    for tool in Path("/usr/bin").iterdir():
+        if tool.name not in ("apptainer", "singularity"):
+            (tools / tool.name).symlink_to(tool)
     workflow.snakefile('rule all:\n    output: "out"\n    run: open(output[0], "w")\n')
-    said = refused()
-    assert "rule all needs Snakemake on the execution point (it has a `run:`)" in said
+    nothing = tmp_path_factory.mktemp("cache")
+    said = refused(
+        env={"PATH": f"{Path(sys.executable).parent}:{tools}", "OSGPILOT_CACHE": str(nothing)}
+    )
+    assert "rule all needs the Python environment of Snakemake where it runs: " in said
     assert "--osgpilot-runtime-image" in said
 
 

@@ -13,7 +13,7 @@ rule alone:
 
 rule by_snakemake:
     output: "by_snakemake"
-    resources: mem_mb=900
+    resources: mem_mb=900, osgpilot_payload="snakemake"
     run:
         import os, pathlib
         lines = [f"{name}={value}" for name, value in os.environ.items()]

@@ -117,6 +117,7 @@ rule image:
 rule by_snakemake:
     input: "{shared}/in.txt"
     output: "{shared}/snakemake.txt"
+    resources: osgpilot_payload="snakemake"
     run:
         open(output[0], "w").write(open(input[0]).read())
 """)

@@ -68,6 +68,7 @@ rule direct:
 rule by_snakemake:
     input: "from-big"
     output: "by-snakemake"
+    resources: osgpilot_payload="snakemake"
     run:
         with open(output[0], "w") as made:
             made.write(open(input[0]).read())

@@ -9,7 +9,7 @@ from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
 from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
@@ -100,7 +100,6 @@ def flagged(flag):
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule(shellcmd=None),
         Rule(shellcmd=None, cwl="tool.cwl"),
     ],
 )
@@ -125,9 +124,11 @@ def test_rules_that_need_snakemake_there(rule):
         Rule(shellcmd=None, script="x.py"),
         Rule(shellcmd=None, notebook="x.ipynb"),
         Rule(shellcmd=None, wrapper="bio/bwa"),
+        Rule(shellcmd=None),
+        Rule(shellcmd=None, benchmark="b.tsv", shadow_depth="minimal"),
     ],
 )
-def test_shell_and_script_rules_run_directly_by_default(rule):
+def test_rules_run_directly_by_default(rule):
     assert not preparer()._needs_snakemake(job(rule))
     assert preparer("snakemake")._needs_snakemake(job(rule))
     assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
@@ -213,10 +214,36 @@ def test_the_snakemake_there_starts_no_containers():
     assert command("conda")[3:5] == ["--deployment-method", "conda"]
 
 
-def test_snakemake_needs_an_image_and_no_shared_file_system():
-    python_job = job(Rule(shellcmd=None))
-    with pytest.raises(InputError, match="--osgpilot-runtime-image"):
-        preparer()._check(python_job)
+def test_the_packed_environment_is_for_rules_that_name_no_image(tmp_path):
+    (tmp_path / "packed.sif").touch()
+    made = []
+
+    def make():
+        made.append("packed")
+        return str(tmp_path / "packed.sif")
+
+    body = Rule(shellcmd=None)
+    wanted = replace(preparer(), environment_image=make)
+    for part in (job(), job(body, container_image=TOOLS), job(body, osgpilot_runtime_image=MINE)):
+        assert image_of(wanted, part) in ("", TOOLS, MINE)
+    assert image_of(replace(preparer(image=RUNTIME), environment_image=make), job(body)) == RUNTIME
+    assert made == []
+    for part in (job(body), job(body), group(job(), job(body))):
+        assert image_of(wanted, part) == str(tmp_path / "packed.sif")
+    assert image_of(wanted, job(), with_snakemake=True) == str(tmp_path / "packed.sif")
+    assert made == ["packed"]
+
+
+def test_an_environment_that_cannot_be_packed_is_an_error_of_the_rule():
+    def make():
+        raise MissingPrerequisiteError("no apptainer here")
+
+    with pytest.raises(InputError, match=r"rule r needs the Python environment.*: no apptainer"):
+        image_of(replace(preparer(), environment_image=make), job(Rule(shellcmd=None)))
+
+
+def test_snakemake_there_needs_no_shared_file_system():
+    python_job = job(Rule(shellcmd=None, cwl="tool.cwl"))
     with pytest.raises(InputError, match="--shared-fs-usage none"):
         preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
     preparer(image=RUNTIME)._check(python_job)
@@ -228,7 +255,7 @@ def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, 
     with pytest.raises(
         InputError, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"
     ):
-        outside._check(job(Rule(shellcmd=None)))
+        outside._check(job(Rule(shellcmd=None, cwl="tool.cwl")))
     outside._check(job())
 
 
