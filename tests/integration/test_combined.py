@@ -1,11 +1,13 @@
 """Directives, kinds of rules and groups together, compared with the local executor."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Workflow
+import pytest
+from conftest import Workflow, tool
 
 NEVER = ("--osgpilot-payload", "direct")
 """Refuses what would need Snakemake on the execution point."""
@@ -160,3 +162,18 @@ def test_a_wrapper_whose_output_is_not_as_ensured_fails(workflow: Workflow):
     assert workflow.run(*NEVER, "wrapped") == 1
     assert "Detected unexpected empty output files" in workflow.said
     assert not (workflow.folder / "wrapped").exists()
+
+
+def test_an_environment_in_a_shared_folder_is_read_in_place(
+    workflow: Workflow, shared: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OSGPILOT_CACHE", str(shared / "cache"))
+    prepare(workflow.folder, WORKFLOW)
+    options = ("--osgpilot-shared-prefixes", str(shared))
+    assert workflow.run("body", "versions", *NEVER, *options) == 0, workflow.said
+    assert f"image {shared}/cache/environments/python-" in workflow.said
+    assert "is read where it is" in workflow.said
+    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
+    ads = json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    assert len(ads) == 2
+    assert max(ad["BytesRecvd"] for ad in ads) < 2_000_000
