@@ -177,3 +177,21 @@ def test_an_environment_in_a_shared_folder_is_read_in_place(
     ads = json.loads(tool("condor_history", "-json", "-constraint", wanted))
     assert len(ads) == 2
     assert max(ad["BytesRecvd"] for ad in ads) < 2_000_000
+
+
+def test_without_apptainer_a_script_runs_with_the_python_of_the_node(
+    workflow: Workflow, tmp_path_factory, monkeypatch: pytest.MonkeyPatch
+):
+    programs, cache = tmp_path_factory.mktemp("bin"), tmp_path_factory.mktemp("cache")
+    here = {path.name: path for path in (*Path("/usr/sbin").iterdir(), *Path("/usr/bin").iterdir())}
+    for name in here.keys() - {"apptainer", "singularity"}:
+        (programs / name).symlink_to(here[name])
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{programs}")
+    monkeypatch.setenv("OSGPILOT_CACHE", str(cache))
+    prepare(workflow.folder, WORKFLOW)
+    assert workflow.run(*NEVER, "twice", "wrapped") == 0, workflow.said
+    assert workflow.said.count("run with the Python of the nodes") == 1
+    assert (workflow.folder / "twice").read_text() == "iteration 0\niteration 1\n"
+    assert (workflow.folder / "wrapped").read_text() == "it's 1\n"
+    assert workflow.run(*NEVER, "body") == 1
+    assert "which is not on this machine" in workflow.said
