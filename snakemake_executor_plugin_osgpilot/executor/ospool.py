@@ -17,8 +17,9 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from ..common.redact import Redactor
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
+from ..htcondor.neutral_path import neutral
 from ..jobs.state.job import Job
-from ..journal.run_folder import core_s_seen
+from ..journal.run_folder import RunFolder, core_s_seen
 from ..monitoring.console import ConsoleReporter
 from ..run.assembly import Output, start
 from ..staging import commit_outputs as commit
@@ -330,6 +331,8 @@ def make_preparer(
     Snakemake runs a job elsewhere.
     """
     settings = workflow.executor_settings
+    # as HTCondor reads it
+    folder = neutral(run.folder.path)
     shared = workflow.storage_settings.shared_fs_usage
     traffic = traffic_of(settings, shared, signs=run.access_point.signs)
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
@@ -342,8 +345,14 @@ def make_preparer(
         command_of,
         environment,
         traffic,
-        Images(run.workdir, run.say, run.access_point.image_way, traffic.shared_prefixes),
+        Images(
+            run.workdir,
+            run.say,
+            run.access_point.image_way,
+            traffic.shared_prefixes,
+            folder / "images",
+        ),
         Requests(run.scaling.policy, run.say, run.warn),
-        KeyFiles(run.folder.keys),
+        KeyFiles(RunFolder(folder).keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
     )
