@@ -23,7 +23,8 @@ def run_in(folder):
 def test_a_plain_folder_needs_no_link(tmp_path, state):
     folder = run_in(tmp_path / "project 1" / "r1")
     link(folder)
-    assert neutral(folder) == folder and not state.exists()
+    assert neutral(folder) == folder
+    assert not state.exists()
 
 
 @pytest.mark.parametrize("name", ["it's (ä)", 'a"b', "$(HOME)", "a\\b", "a[1]", "a\nb", "a;b#c"])
@@ -32,10 +33,12 @@ def test_any_other_folder_is_reached_by_a_link_until_the_run_ends(tmp_path, stat
     (folder / "file").write_text("here")
     link(folder)
     link(folder)
-    assert is_plain(neutral(folder)) and (neutral(folder) / "file").read_text() == "here"
+    assert is_plain(neutral(folder))
+    assert (neutral(folder) / "file").read_text() == "here"
     assert state.stat().st_mode & 0o77 == 0
     unlink(folder)
-    assert not list(state.iterdir()) and (folder / "file").exists()
+    assert not list(state.iterdir())
+    assert (folder / "file").exists()
 
 
 def test_folders_of_one_name_have_links_of_their_own(tmp_path, state):
@@ -53,7 +56,7 @@ def test_a_link_that_leads_elsewhere_is_replaced_and_no_folder_is(tmp_path, stat
     assert neutral(folder).resolve() == folder
     neutral(folder).unlink()
     neutral(folder).mkdir()
-    with pytest.raises(InputError, match="cannot be made .*: set XDG_STATE_HOME"):
+    with pytest.raises(InputError, match=r"cannot be made .*: set XDG_STATE_HOME"):
         link(folder)
     unlink(folder)
     assert neutral(folder).is_dir()
