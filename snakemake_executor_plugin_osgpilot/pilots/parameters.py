@@ -64,6 +64,11 @@ POLICY:Hold_If_Disk_Exceeded), except for slots that keep an image for several j
 gives these the image's size rounded down, evicts them at once, and may leave their jobs idle."""
 
 
+CONTAINER_ARGUMENTS = '"--home $_CONDOR_SCRATCH_DIR:/srv --writable-tmpfs"'
+"""Arguments of Apptainer for jobs: those of OSPool pilots (osg-flock, additional-htcondor-config),
+and a root file system in which a job can link the absolute paths of its files (wrapper.sh)."""
+
+
 def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return the input of pilot.sh: `option` lines for itself, `env` lines for the container.
 
@@ -99,6 +104,7 @@ def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) ->
         "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
+        "_CONDOR_SINGULARITY_EXTRA_ARGUMENTS": CONTAINER_ARGUMENTS,
         **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }

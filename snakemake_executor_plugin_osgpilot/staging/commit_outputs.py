@@ -19,7 +19,8 @@ from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISGID, S_ISREG, S_ISUID, S_ISVTX
 from ..htcondor.submit_description import OUTPUT_FOLDER
 from ..jobs.state.job import Job, JobState
 from . import latency_wait as late
-from .payload import Payload, lies_in, tops
+from .payload import Payload, tops
+from .places import lies_in, source_of
 from .returned_files import (
     TAKEN,
     IncompleteOutputError,
@@ -86,7 +87,7 @@ def commit(
     try:
         _put_in_place(made, payload.folders, links, job_folder)
         for path in payload.protected:
-            _protect(workdir / path)
+            _protect(source_of(path, workdir))
     except OSError as error:
         raise JobFailedError(f"cannot put the outputs in place: {error}") from error
 
@@ -136,7 +137,7 @@ def _put_in_place(
     replaced = []
     with ExitStack() as undo:
         for number, path in enumerate(outputs):
-            target = links.workdir / path
+            target = source_of(path, links.workdir)
             if path not in folders:
                 _check_free(target)
             aside, by = _waypoints(target, job_folder, str(number))
@@ -167,7 +168,7 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
     for log in logs:
         found = kind(came(job_folder), log)
         try:
-            _check_free(workdir / log)
+            _check_free(source_of(log, workdir))
             if found == "folder":
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
             _bring_log(log, job_folder, workdir, written=bool(found))
@@ -177,7 +178,8 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
 
 
 def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
-    _, by = _waypoints(workdir / log, job_folder, "log")
+    target = source_of(log, workdir)
+    _, by = _waypoints(target, job_folder, "log")
     if written:
         source = _second(came(job_folder), log, by, {})
     else:
@@ -185,7 +187,7 @@ def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> N
         _remove(by)
         by.touch(exist_ok=False)
         source = by
-    source.replace(workdir / log)
+    source.replace(target)
 
 
 def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]:

@@ -13,7 +13,7 @@ from snakemake.utils import format as formatted
 
 from ..common.snakemake_compat import with_shell_affixes
 from ..errors import InputError
-from .path_rewriting import rewriter_of
+from .path_rewriting import PathMarker, marker_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -109,8 +109,7 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
 def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
-    `environment` has the workflow's `envvars:`. Raises `InputError` naming rule and path when a
-    file lies outside the working folder.
+    `environment` has the workflow's `envvars:`. Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -119,7 +118,9 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    scripts, named = zip(*(_script(part, environment, traffic) for part in parts), strict=True)
+    paths = marker_of(job, traffic)
+    built = [_script(part, environment, traffic, paths) for part in parts]
+    scripts, named = zip(*built, strict=True)
     return Payload(
         scripts=scripts,
         interpreter=_shell(parts[0]),
@@ -133,7 +134,8 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
         shared=tuple(p for p in traffic.outputs(made, TransferMethod.SHARED) if p not in internal),
         shared_prefixes=traffic.shared_prefixes,
         urls=traffic.urls(used),
-    ).checked(job)
+        unknown=ordered(path for script in scripts for path in paths.unknown(script)),
+    ).placed(job)
 
 
 def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
@@ -149,23 +151,21 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, paths: PathMarker
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the script of one job, and the files that it names by absolute paths."""
+    """Return the script of one job, and undeclared files that it names."""
     resources = _resources(job)
     variables = {
         **environment,
         **dict.fromkeys(THREAD_VARIABLES, str(int(job.threads))),
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
-    paths = rewriter_of(job.rule.workflow, traffic)
     prepared = ""
-    named: tuple[str, ...] = ()
     if job.rule.script:
         prepared, command = script_lines(job, resources)
-        prepared, _ = paths.rewritten(prepared)
+        prepared, named = paths.marked(prepared)
     else:
-        command, named = paths.rewritten(_command(job, resources))
+        command, named = paths.marked(_command(job, resources))
     whole = with_shell_affixes(command, _shell(job))
     text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
     return text, named

@@ -12,9 +12,14 @@ from typing import Any
 from snakemake.common.tbdstring import TBDString
 
 from ..errors import InputError
+from .places import passes, place_of, problem_of
 
 HERE = "/@osgpilot-here@"
 """Placeholder in scripts for the folder in which the job runs, which is known only there."""
+
+ROOT_MARK = "/@osgpilot-root@"
+"""Placeholder in scripts before an absolute path of this machine: wrapper.sh removes it where the
+job has its files at that path, and puts the folder with these (`places.ROOT`) there otherwise."""
 
 TMPDIR = f"{HERE}/osgpilot-tmp"
 """Value of `resources.tmpdir` on the execution point, unless the rule sets it."""
@@ -25,14 +30,17 @@ TMPDIR_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Scripts that run one after the other, and paths relative to the working folder.
+    """Scripts that run one after the other, and paths as they lie in the job's folder (`places`).
 
     `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
     `internal` ones that only members of the group use and that stay there, `protected` ones that
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
     path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles
-    travel with the job.
+    travel with the job. With `by_name` the job needs files at their absolute paths, since its
+    scripts name these where nothing can be rewritten. `passed` are folders that a path of the job
+    goes through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are here and
+    do not travel.
     """
 
     scripts: tuple[str, ...]
@@ -48,20 +56,27 @@ class Payload:
     urls: tuple[tuple[str, str], ...] = ()
     shared_prefixes: tuple[str, ...] = ()
     with_snakefiles: bool = False
+    by_name: bool = False
+    passed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
-    def checked(self, job: Any) -> Payload:
-        """Return this payload; raise `InputError` if a file lies outside the working folder."""
+    def placed(self, job: Any) -> Payload:
+        """Return this payload with paths as they lie in the job's folder, not as the rule names
+        them. Raises `InputError` for a path that cannot be had there.
+        """
         check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
-        return self
+        workdir = Path.cwd()
+        moved: dict[str, Any] = {
+            name: tuple(dict.fromkeys(place_of(path, workdir) for path in getattr(self, name)))
+            for name in ("inputs", "outputs", "logs", "touched", "internal", "protected", "folders")
+        }
+        named = (*self.inputs, *self.outputs, *self.logs)
+        passed = dict.fromkeys(place_of(each, workdir) for path in named for each in passes(path))
+        return replace(self, passed=tuple(passed), **moved)
 
     def after_submission(self) -> Payload:
         """Return only the fields needed after submission; kept in memory for every job."""
         return replace(self, scripts=(), inputs=(), urls=())
-
-
-def lies_in(path: str, folder: str) -> bool:
-    """Return True if `path` is `folder` or below it; both are normalized."""
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def tops(paths: Iterable[str]) -> tuple[str, ...]:
@@ -77,21 +92,10 @@ def tops(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_places(job: Any, paths: Iterable[str]) -> None:
-    """Raise `InputError` if one of the paths of `job` leads out of the working folder."""
+    """Raise `InputError` for a path of `job` that cannot be had in its folder."""
     for path in paths:
-        pure = PurePosixPath(path)
-        below = os.path.relpath(path) if pure.is_absolute() else ".."
-        if not below.startswith(".."):
-            raise InputError(
-                f"{label(job)}: {path} is an absolute path, which is not there where the job runs: "
-                f"write {below}, relative to the working folder"
-            )
-        if pure.is_absolute() or ".." in pure.parts:
-            raise InputError(
-                f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
-                "below, or name a folder that the pilots' nodes see in "
-                "--osgpilot-shared-prefixes, or use a storage plugin"
-            )
+        if problem := problem_of(path, Path.cwd()):
+            raise InputError(f"{label(job)}: {path} {problem}")
 
 
 def members(job: Any) -> list[Any]:

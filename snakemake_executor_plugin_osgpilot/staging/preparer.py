@@ -30,7 +30,6 @@ from .workflow_sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
     bundle_sources,
-    elsewhere,
     large,
     list_sources,
 )
@@ -116,11 +115,6 @@ class Preparer:
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
         if not image:
             raise InputError(f"{needs}: name an image that has it with --osgpilot-runtime-image")
-        if self._elsewhere:
-            raise InputError(
-                f"{needs}, which finds the workflow below the working folder only, and "
-                f"{self._elsewhere[0]} lies elsewhere: start Snakemake in a folder above it"
-            )
         if str(job.rule.wrapper or "").startswith("file:/"):
             raise InputError(
                 f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
@@ -135,10 +129,6 @@ class Preparer:
     @property
     def _globbed(self) -> Path:
         return self.run_folder / globbed.FOUND
-
-    @cached_property
-    def _elsewhere(self) -> list[str]:
-        return elsewhere(self.workflow)
 
     def _check_for_conda(self, job: Any, image: str) -> None:
         has = f"rule {job.rule} has a `conda:` environment"

@@ -8,7 +8,7 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
 from snakemake_executor_plugin_osgpilot.staging.payload import (
-    check_places,
+    Payload,
     needed_from_outside,
     stays_within,
 )
@@ -72,9 +72,11 @@ def test_files_used_only_within_a_group_do_not_return(flag):
     assert not stays_within(group, File("x"))
 
 
-def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):
+def test_files_get_their_places_in_the_job_and_impossible_ones_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="write data/x, relative to the working folder"):
-        check_places(job(), [str(tmp_path / "data/x")])
-    with pytest.raises(InputError, match="lies outside the working folder"):
-        check_places(job(), [str(tmp_path.parent / "x")])
+    files = (str(tmp_path / "data/x"), "data/x", "../y", "z")
+    placed = Payload((), "bash", files, (), (), folders=("/out/z",)).placed(job())
+    assert placed.inputs == ("data/x", f"osgpilot-root{tmp_path.parent}/y", "z")
+    assert placed.folders == ("osgpilot-root/out/z",)
+    with pytest.raises(InputError, match=r"rule .*: \.\. is the working folder or a folder around"):
+        Payload((), "bash", ("..",), (), ()).placed(job())
