@@ -26,11 +26,8 @@ class OutsideFolders:
     workdir: Path
     folders: set[str] = field(default_factory=set)
 
-    def learn(self, workflow: Any, files_of: Any) -> None:
-        """Note the folders that a workflow names before its first job runs.
-
-        `files_of` returns the paths of a job's files that travel.
-        """
+    def learn(self, workflow: Any) -> None:
+        """Note the folders that a workflow names before its first job runs."""
         for path in _named_in(workflow.globals["config"]):
             self._note(path)
             self._note(os.path.dirname(path))  # noqa: PTH120
@@ -41,8 +38,9 @@ class OutsideFolders:
                 self._note(os.path.dirname(fixed))  # noqa: PTH120
         for job in workflow.dag.jobs:
             if not any(map(climbs, job.wildcards_dict.values())):
-                for path in files_of(job):
-                    self._note(os.path.dirname(path))  # noqa: PTH120
+                for path in map(str, (*job.input, *job.output, *job.log)):
+                    if path.startswith("/") or ".." in path:
+                        self._note(os.path.dirname(path))  # noqa: PTH120
 
     def check(self, job: Any, paths: Iterable[str]) -> None:
         """Raise `InputError` if one of the paths of `job` lies in none of these folders."""

@@ -20,6 +20,7 @@ from . import direct
 from . import via_snakemake as snakemake
 from .container_image import Image, Images
 from .job_archive import JobArchive, pack
+from .outside_folders import OutsideFolders
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
@@ -70,11 +71,11 @@ class Preparer:
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
+        self._outside.learn(self.workflow)
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
-            check_places(job, self.traffic.inputs(job.input))
-            check_places(job, self.traffic.outputs((*job.output, *job.log)))
+            self._check_files(job)
             self._check(job)
             self._warn_of_losses(job)
         sources, for_snakemake = list_sources(self.workflow)
@@ -96,6 +97,27 @@ class Preparer:
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
             self._check_for_snakemake(job, image.name)
+
+    def _check_files(self, job: Any) -> None:
+        """Raise `InputError` if a file of a job cannot or must not be where the job runs."""
+        files = self._travelling(job)
+        check_places(job, files)
+        self._outside.check(job, files)
+        if query := self.traffic.unreachable(job.input, (*job.output, *job.log)):
+            raise InputError(
+                f"rule {job.rule}: {query} is in a folder of this machine (storage plugin fs), "
+                "which the pilots' nodes do not see: name the path without the plugin, so that it "
+                "travels, or name its folder in --osgpilot-shared-prefixes"
+            )
+
+    def _travelling(self, job: Any) -> tuple[str, ...]:
+        """Return the paths of a single job's files that travel."""
+        back = self.traffic.outputs((*job.output, *job.log))
+        return (*self.traffic.inputs(job.input), *back)
+
+    @cached_property
+    def _outside(self) -> OutsideFolders:
+        return OutsideFolders(self.workdir)
 
     def _warn_of_losses(self, job: Any) -> None:
         """Warn of effects that jobs of this rule have only on this machine."""
@@ -159,6 +181,8 @@ class Preparer:
 
         Raises `InputError` naming what is wrong with it.
         """
+        for member in members(job):
+            self._check_files(member)
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
         keys: Lines = ()

@@ -212,3 +212,130 @@ def test_a_pipeline_elsewhere_runs_as_it_does_locally(analyses, tmp_path):
             name: re.sub(rb"/\S+/osgpilot-root(?=/)", b"", data) for name, data in found.items()
         }
     assert found == expected
+
+
+HOSTILE = r"""
+rule all:
+    input: "../given/declared.txt", "../given/linked.txt", "../given/folder", "led.txt", "read.txt"
+
+rule strays:
+    output: "../given/declared.txt"
+    shell:
+        "out=$(dirname $(readlink -f osgpilot-root))/osgpilot-out; "
+        "for at in 'HERE/stray' 'HERE/work/.env' 'HERE/given/undeclared'; do "
+        "at=${{at#*osgpilot-root}}; mkdir -p $out/osgpilot-root/$(dirname $at); "
+        "echo bad > $out/osgpilot-root/$at; "
+        "echo bad > osgpilot-root/$at; echo bad > ../given/undeclared; "
+        r"printf '4\0osgpilot-root%s\0' $at >> $out/.osgpilot-manifest; done; echo ok > {output}"
+
+rule links:
+    output: "../given/linked.txt"
+    shell: "rm -f {output}; ln -s ../secrets/key {output}"
+
+rule folder:
+    output: directory("../given/folder")
+    shell: "rm -rf {output}; ln -s /etc {output}"
+
+checkpoint names:
+    output: "names.txt"
+    shell: "echo ../../stray > {output}; echo ../secrets/key >> {output}"
+
+rule led:
+    output: "parts/{n}"
+    shell: "echo bad > {output}"
+
+def named(number):
+    with open(checkpoints.names.get().output[0]) as names:
+        return names.read().split()[number]
+
+rule use:
+    input: lambda wildcards: "parts/" + named(0)
+    output: "led.txt"
+    shell: "cat {input} > {output}"
+
+rule read:
+    input: lambda wildcards: named(1)
+    output: "read.txt"
+    shell: "cat {input} > {output}"
+"""
+
+
+def test_what_jobs_return_changes_nothing_outside_but_what_was_declared(tmp_path: Path):
+    """Jobs write around their outputs, put links in their places, and name files of the user."""
+    folder = tmp_path / "work"
+    secret = tmp_path / "secrets" / "key"
+    for path in (folder, secret.parent):
+        path.mkdir()
+    secret.write_text("secret\n")
+    workflow = Workflow(folder)
+    workflow.snakefile(HOSTILE.replace("HERE", str(tmp_path)))
+    try:
+        assert workflow.run("--keep-going") == 1
+    finally:
+        workflow.stop()
+    outside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    mine = {path for path in outside if not path.startswith("work/")}
+    assert mine == {"work", "secrets", "secrets/key", "given", "given/declared.txt"}, workflow.said
+    assert not (folder / ".env").exists()
+    assert secret.read_text() == "secret\n"
+    assert "secret\n" not in (path.read_text() for path in folder.glob("*.txt"))
+    assert workflow.said.count("no link of a job may lead there") == 2
+    later = "../secrets/key lies outside the working folder, and the workflow named its folder only"
+    assert later in workflow.said
+    assert (
+        "parts/../../stray lies outside the working folder, and a wildcard leads" in workflow.said
+    )
+
+
+def test_storage_in_a_folder_of_this_machine_is_refused_at_the_start(workflow: Workflow):
+    workflow.snakefile(
+        """
+rule all:
+    input: storage.fs("/home/alice/kept.txt")
+rule make:
+    output: storage.fs("/home/alice/kept.txt")
+    shell: "echo x > {output}"
+"""
+    )
+    assert workflow.run("--osgpilot-runtime-image", "/opt/sif/runtime.sif") == 1
+    assert "rule make: /home/alice/kept.txt is in a folder of this machine" in workflow.said
+    assert "--osgpilot-shared-prefixes" in workflow.said
+
+
+def test_rules_that_need_python_find_the_workflow_elsewhere(layout: Workflow, tmp_path: Path):
+    flow = tmp_path / "flow" / "workflow"
+    texts = {
+        flow / "Snakefile": f"""
+configfile: "config/config.yaml"
+rule all:
+    input: "out/ran.txt", "out/scripted.txt"
+rule ran:
+    input: "../ref/g.fa", config["absolute"]
+    output: "out/ran.txt"
+    run:
+        from lib import own
+        with open(output[0], "w") as out:
+            out.write(own.joined(open(name).read() for name in input))
+rule scripted:
+    input: "{tmp_path}/abs/x.txt"
+    output: "out/scripted.txt"
+    script: "scripts/x.py"
+import sys
+sys.path.insert(0, workflow.basedir)
+""",
+        flow / "lib" / "own.py": "def joined(texts): return ''.join(texts)\n",
+        flow / "scripts" / "x.py": (
+            "import helper\nopen(snakemake.output[0], 'w').write(helper.read(snakemake.input[0]))\n"
+        ),
+        flow / "scripts" / "helper.py": "def read(name): return open(name).read()\n",
+        tmp_path / "ref" / "g.fa": "genome\n",
+        tmp_path / "abs" / "x.txt": "absolute\n",
+        layout.folder / "config" / "config.yaml": f"absolute: {tmp_path}/abs/x.txt\n",
+    }
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    runtime = ["--osgpilot-runtime-image", "/opt/sif/runtime.sif"]
+    assert layout.run("--snakefile", str(flow / "Snakefile"), *runtime) == 0, layout.said
+    assert (layout.folder / "out" / "ran.txt").read_text() == "genome\nabsolute\n"
+    assert (layout.folder / "out" / "scripted.txt").read_text() == "absolute\n"
