@@ -287,21 +287,6 @@ def test_what_jobs_return_changes_nothing_outside_but_what_was_declared(tmp_path
     )
 
 
-def test_storage_in_a_folder_of_this_machine_is_refused_at_the_start(workflow: Workflow):
-    workflow.snakefile(
-        """
-rule all:
-    input: storage.fs("/home/alice/kept.txt")
-rule make:
-    output: storage.fs("/home/alice/kept.txt")
-    shell: "echo x > {output}"
-"""
-    )
-    assert workflow.run("--osgpilot-runtime-image", "/opt/sif/runtime.sif") == 1
-    assert "rule make: /home/alice/kept.txt is in a folder of this machine" in workflow.said
-    assert "--osgpilot-shared-prefixes" in workflow.said
-
-
 def test_rules_that_need_python_find_the_workflow_elsewhere(layout: Workflow, tmp_path: Path):
     flow = tmp_path / "flow" / "workflow"
     texts = {
