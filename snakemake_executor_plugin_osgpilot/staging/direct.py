@@ -13,7 +13,7 @@ from snakemake.utils import format as formatted
 
 from ..common.snakemake_compat import with_shell_affixes
 from ..errors import InputError
-from .path_rewriting import PathMarker, marker_of
+from .path_rewriting import PathRewriter, rewriter_of
 from .payload import (
     TMPDIR,
     TMPDIR_VARIABLES,
@@ -118,7 +118,7 @@ def build(job: Any, environment: Mapping[str, str], traffic: TransferPolicy) -> 
     _check_group(job, parts, clash=clash)
     internal = ordered(file for file in made if stays_within(job, file))
     back = traffic.outputs(made)
-    paths = marker_of(job, traffic)
+    paths = rewriter_of(job, traffic)
     built = [_script(part, environment, traffic, paths) for part in parts]
     scripts, named = zip(*built, strict=True)
     return Payload(
@@ -151,7 +151,7 @@ def _check_group(job: Any, parts: Sequence[Any], *, clash: bool) -> None:
 
 
 def _script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, paths: PathMarker
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, paths: PathRewriter
 ) -> tuple[str, tuple[str, ...]]:
     """Return the script of one job, and undeclared files that it names."""
     resources = _resources(job)
@@ -163,9 +163,9 @@ def _script(
     prepared = ""
     if job.rule.script:
         prepared, command = script_lines(job, resources)
-        prepared, named = paths.marked(prepared)
+        prepared, named = paths.rewritten(prepared)
     else:
-        command, named = paths.marked(_command(job, resources))
+        command, named = paths.rewritten(_command(job, resources))
     whole = with_shell_affixes(command, _shell(job))
     text = f"{exports(variables)}{_shared_places(job, traffic, resources)}{prepared}{whole}\n"
     return text, named

@@ -42,7 +42,7 @@ _SUFFIXES = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".rb", ".awk", ".l
 
 
 @dataclass(frozen=True)
-class PathMarker:
+class PathRewriter:
     """Marks paths in the scripts of one job.
 
     `folders` are the folders whose paths are marked: the working folder, those of Snakefiles, and
@@ -59,7 +59,7 @@ class PathMarker:
     shared: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
 
-    def marked(self, text: str) -> tuple[str, tuple[str, ...]]:
+    def rewritten(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Return `text` with its paths marked, and the files that it names.
 
         These are files of the working folder and the workflow that exist and that the job does not
@@ -78,6 +78,14 @@ class PathMarker:
         names = (*named, *_names(_RELATIVE, text))
         return text, tuple(dict.fromkeys(self._sent(names)))
 
+    def value(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """Return `rewritten` for a text that may be a path as a whole, with any characters."""
+        path = text.removeprefix(f"{self.copies}/file")
+        whole = absolute_of(path, self.workdir)
+        if not path.startswith("/") or not any(lies_in(whole, each) for each in self._marked):
+            return self.rewritten(text)
+        return ROOT_MARK + path, tuple(dict.fromkeys(self._sent([path])))
+
     def unknown(self, text: str) -> tuple[str, ...]:
         """Return the absolute paths in a marked `text` that are here, and are not sent."""
         found = (os.path.normpath(name) for name in _names(_ABSOLUTE, text))
@@ -87,20 +95,24 @@ class PathMarker:
             if not is_of_system(path) and not is_below(path, self.shared) and os.path.lexists(path)
         )[:20]
 
+    @property
+    def _marked(self) -> tuple[str, ...]:
+        return (*self.folders, *self.files)
+
     @cached_property
     def _spellings(self) -> dict[str, str]:
         """How scripts spell the marked folders and files."""
-        marked = (*self.folders, *self.files)
-        return {spelled: path for path in marked for spelled in _spellings_of(path)}
+        return {spelled: path for path in self._marked for spelled in _spellings_of(path)}
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         def any_of(paths: Iterable[str]) -> str:
             spelled = (each for each, path in self._spellings.items() if path in paths)
-            return "|".join(re.escape(each) for each in sorted(spelled, key=len, reverse=True))
+            longest_first = sorted(spelled, key=len, reverse=True)
+            return "|".join(map(re.escape, longest_first)) or "(?!)"
 
         folder = rf"(?:{any_of(self.folders)})(?![\w.-])"
-        file = rf"(?:{any_of(self.files)})(?![\w./-])" if self.files else "(?!)"
+        file = rf"(?:{any_of(self.files)})(?![\w./-])"
         return re.compile(rf"(?<![\w./@-])({folder}|{file})({_MORE})")
 
     def _sent(self, names: Iterable[str]) -> Iterator[str]:
@@ -132,8 +144,8 @@ class PathMarker:
         return found
 
 
-def marker_of(job: Any, traffic: TransferPolicy) -> PathMarker:
-    """Return the marker for the scripts of a job of the workflow that runs in this folder."""
+def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
+    """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
     workdir, workflow = Path.cwd(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
     parts = members(job)
@@ -148,7 +160,7 @@ def marker_of(job: Any, traffic: TransferPolicy) -> PathMarker:
     folders = {str(workdir), *snakefiles, *(each for each in around if not is_of_system(each))}
     # a wildcard may come from what an earlier job returned
     is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
-    return PathMarker(
+    return PathRewriter(
         workdir,
         copies,
         tuple(sorted(each for each in folders if each != "/" and not _is_shared(each, traffic))),

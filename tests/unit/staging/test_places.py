@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.staging import path_rewriting
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathMarker
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.places import (
     SYSTEM,
@@ -96,7 +96,7 @@ def marked(here, command, **given):
     command = command.replace("WORK", str(here)).replace("COPY", f"/cache/run/file{here}")
     settings = {"folders": (str(here), "/data/genomes"), "files": ("/usr/dict",)}
     settings |= {"sources": (str(here),)} | given
-    text, sent = PathMarker(here, "/cache/run", **settings).marked(command)
+    text, sent = PathRewriter(here, "/cache/run", **settings).rewritten(command)
     names = tuple(place_of(path, here) for path in sent)
     return text.replace(str(here), "WORK").replace(ROOT_MARK, "@"), names
 
@@ -136,10 +136,29 @@ def test_odd_working_folders_are_found_however_they_are_quoted(tmp_path, name, s
     folder.mkdir()
     (folder / "x.txt").touch()
     command = f"cat {spell(f'{folder}/x.txt')} > y"
-    text, sent = PathMarker(folder, "/c", (str(folder),), sources=(str(folder),)).marked(command)
+    text, sent = PathRewriter(folder, "/c", (str(folder),), sources=(str(folder),)).rewritten(
+        command
+    )
     assert text.replace(ROOT_MARK, "") == command
     assert text.count(ROOT_MARK) == 1
     assert sent == (f"{folder}/x.txt",)
+
+
+def test_a_value_that_is_a_path_may_have_any_characters(here):
+    paths = PathRewriter(here, "/cache/run", (str(here),), sources=(str(here),))
+    assert paths.value(f"{here}/data file") == (
+        f"{ROOT_MARK}{here}/data file",
+        (f"{here}/data file",),
+    )
+    assert paths.value(f"/cache/run/file{here}/x") == (f"{ROOT_MARK}{here}/x", ())
+    assert paths.value(f"a {here}/x") == (f"a {ROOT_MARK}{here}/x", ())
+    assert paths.value("table.tsv") == ("table.tsv", (f"{here}/table.tsv",))
+
+
+def test_without_folders_only_files_are_marked(tmp_path):
+    paths = PathRewriter(tmp_path, "/c", files=("/usr/dict",))
+    assert paths.rewritten("cat /usr/dict /data/x")[0] == f"cat {ROOT_MARK}/usr/dict /data/x"
+    assert PathRewriter(tmp_path, "/c").rewritten("cat /data/x") == ("cat /data/x", ())
 
 
 def test_what_the_job_declares_is_not_sent_twice(here):
@@ -160,6 +179,6 @@ def test_absolute_paths_that_nothing_declares_are_remembered(here, tmp_path_fact
     other = tmp_path_factory.mktemp("other") / "x"
     other.touch()
     text = f"cat {other} {here}/made /usr/bin/env /nowhere/x {other.parent}*"
-    marker = PathMarker(here, "/c", (str(here),))
-    assert marker.unknown(marker.marked(text)[0]) == (str(other), str(other.parent))
-    assert PathMarker(here, "/c", shared=(str(other.parent),)).unknown(str(other)) == ()
+    marker = PathRewriter(here, "/c", (str(here),))
+    assert marker.unknown(marker.rewritten(text)[0]) == (str(other), str(other.parent))
+    assert PathRewriter(here, "/c", shared=(str(other.parent),)).unknown(str(other)) == ()
