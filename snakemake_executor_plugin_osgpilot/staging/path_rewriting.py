@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,11 @@ class PathRewriter:
         named: dict[str, None] = {}
 
         def mark(found: re.Match[str]) -> str:
-            named.setdefault(self._spellings[found[1]] + found[2].lstrip("'\""))
+            named.setdefault(spellings[found[1]] + found[2].lstrip("'\""))
             return ROOT_MARK + found[0]
 
-        if self._spellings:
-            text = self._pattern.sub(mark, text)
+        pattern, spellings = _pattern(self.folders, self.files)
+        text = pattern.sub(mark, text)
         names = (*named, *_names(_RELATIVE, text))
         return text, tuple(dict.fromkeys(self._sent(names)))
 
@@ -98,22 +98,6 @@ class PathRewriter:
     @property
     def _marked(self) -> tuple[str, ...]:
         return (*self.folders, *self.files)
-
-    @cached_property
-    def _spellings(self) -> dict[str, str]:
-        """How scripts spell the marked folders and files."""
-        return {spelled: path for path in self._marked for spelled in _spellings_of(path)}
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        def any_of(paths: Iterable[str]) -> str:
-            spelled = (each for each, path in self._spellings.items() if path in paths)
-            longest_first = sorted(spelled, key=len, reverse=True)
-            return "|".join(map(re.escape, longest_first)) or "(?!)"
-
-        folder = rf"(?:{any_of(self.folders)})(?![\w.-])"
-        file = rf"(?:{any_of(self.files)})(?![\w./-])"
-        return re.compile(rf"(?<![\w./@-])({folder}|{file})({_MORE})")
 
     def _sent(self, names: Iterable[str]) -> Iterator[str]:
         """Yield those of the `names` that have to be sent, and what is beside scripts."""
@@ -182,6 +166,22 @@ def folders_of_snakefiles(workflow: Any) -> Iterator[str]:
 
 def _is_shared(folder: str, traffic: TransferPolicy) -> bool:
     return is_below(folder, traffic.shared_prefixes)
+
+
+@lru_cache(maxsize=1000)
+def _pattern(
+    folders: tuple[str, ...], files: tuple[str, ...]
+) -> tuple[re.Pattern[str], dict[str, str]]:
+    """Return the pattern of these paths with what follows, and the path of each spelling."""
+    spellings = {spelled: path for path in (*folders, *files) for spelled in _spellings_of(path)}
+
+    def any_of(paths: tuple[str, ...]) -> str:
+        longest_first = sorted((s for s in spellings if spellings[s] in paths), key=len)[::-1]
+        return "|".join(map(re.escape, longest_first)) or "(?!)"
+
+    folder = rf"(?:{any_of(folders)})(?![\w.-])"
+    file = rf"(?:{any_of(files)})(?![\w./-])"
+    return re.compile(rf"(?<![\w./@-])({folder}|{file})({_MORE})"), spellings
 
 
 def _spellings_of(path: str) -> Iterable[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Workflow
+from test_remote import REMOTE
 
 ODD = "my project (v1, it's ä)"
 ODDER = 'a "quoted" $(HOME) [x] \\ %j #1 & ; $$(y)'
@@ -324,3 +325,43 @@ sys.path.insert(0, workflow.basedir)
     assert layout.run("--snakefile", str(flow / "Snakefile"), *runtime) == 0, layout.said
     assert (layout.folder / "out" / "ran.txt").read_text() == "genome\nabsolute\n"
     assert (layout.folder / "out" / "scripted.txt").read_text() == "absolute\n"
+
+
+def test_what_an_image_has_stays_and_the_input_of_that_name_is_used(layout: Workflow):
+    layout.snakefile(
+        """
+rule all:
+    input: "mine.txt", "missing.txt"
+rule mine:
+    input: "/etc/passwd"
+    output: "mine.txt", "images.txt"
+    resources: container_image="/opt/sif/job.sif"
+    shell: "cat {input} > {output[0]}; cat /etc/''passwd > {output[1]}; test ! -L /etc/''passwd"
+rule missing:
+    output: "missing.txt"
+    resources: container_image="/opt/sif/job.sif"
+    shell: "cat /opt/sif/job.sif > {output}"
+"""
+    )
+    assert layout.run("--keep-going") == 1
+    assert (layout.folder / "mine.txt").read_bytes() == Path("/etc/passwd").read_bytes()
+    assert (layout.folder / "images.txt").read_bytes() != Path("/etc/passwd").read_bytes()
+    assert "osgpilot: /opt/sif/job.sif, which the command names, is not here" in layout.said
+
+
+def test_an_access_point_on_another_host_serves_any_layout(layout: Workflow, tmp_path: Path):
+    layout.write_site(REMOTE)
+    (tmp_path / "the ref, (1)").mkdir()
+    (tmp_path / "the ref, (1)" / "g.fa").write_text("genome\n" * 20_000)
+    layout.snakefile(
+        """
+rule all:
+    input: "../shared, out/sum.txt"
+rule sum:
+    input: "../the ref, (1)/g.fa"
+    output: "../shared, out/sum.txt"
+    shell: "wc -l < {input:q} > {output:q}"
+"""
+    )
+    assert layout.run() == 0, layout.said
+    assert (tmp_path / "shared, out" / "sum.txt").read_text().strip() == "20000"
