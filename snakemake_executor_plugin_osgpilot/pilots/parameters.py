@@ -10,7 +10,7 @@ from ..common.names import safe_name, safe_offer
 from ..config.site import Site
 from ..errors import InputError
 from ..model.identity import PilotSharing, RunIdentity
-from ..model.resources import END_MARGIN_S, Pilot
+from ..model.resources import END_MARGIN_S, OWN_ROOT, Pilot
 
 SCRIPT = "pilot.sh"
 
@@ -64,9 +64,12 @@ POLICY:Hold_If_Disk_Exceeded), except for slots that keep an image for several j
 gives these the image's size rounded down, evicts them at once, and may leave their jobs idle."""
 
 
-CONTAINER_ARGUMENTS = '"--home $_CONDOR_SCRATCH_DIR:/srv --writable-tmpfs"'
+CONTAINER_ARGUMENTS = (
+    'strcat("--home $_CONDOR_SCRATCH_DIR:/srv", '
+    f'ifThenElse({OWN_ROOT} =?= true, " --writable-tmpfs", ""))'
+)
 """Arguments of Apptainer for jobs: those of OSPool pilots (osg-flock, additional-htcondor-config),
-and a root file system in which a job can link the absolute paths of its files (wrapper.sh)."""
+and for jobs that ask for it a root file system in which they can make links (wrapper.sh)."""
 
 
 def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:

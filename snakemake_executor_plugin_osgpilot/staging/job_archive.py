@@ -27,7 +27,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from ..common import private_files as private
 from ..errors import InputError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
-from .payload import ROOT_MARK, Payload, tops
+from .payload import Payload, tops
 from .places import is_outside, source_of
 from .symlinks import leads_nowhere, stays_a_link
 from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES, has_outside
@@ -136,10 +136,9 @@ def _root(
     back = (*payload.outputs, *payload.logs, *payload.internal)
     given = [source_of(place, workdir) for place in payload.inputs if is_outside(place)]
     made = [source_of(place, workdir).parent for place in back if is_outside(place)]
-    is_named = payload.by_name or any(ROOT_MARK in script for script in payload.scripts)
-    if not (given or made or is_named or has_outside(archive)):
+    if not (given or made or payload.is_named or has_outside(archive)):
         return (), ()
-    names = dict.fromkeys(map(str, (workdir, *given, *made))) if is_named else ()
+    names = dict.fromkeys(map(str, (workdir, *given, *made))) if payload.is_named else ()
     return (str(workdir), "by name" if payload.by_name else ""), tuple(names)
 
 

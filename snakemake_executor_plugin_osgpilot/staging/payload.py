@@ -13,6 +13,7 @@ from snakemake.common.tbdstring import TBDString
 
 from ..errors import InputError
 from .places import passes, place_of, problem_of
+from .transfer_policy import is_below
 
 HERE = "/@osgpilot-here@"
 """Placeholder in scripts for the folder in which the job runs, which is known only there."""
@@ -60,14 +61,23 @@ class Payload:
     passed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
+    @property
+    def is_named(self) -> bool:
+        """True if the scripts use absolute paths of this machine."""
+        return self.by_name or any(ROOT_MARK in script for script in self.scripts)
+
     def placed(self, job: Any) -> Payload:
         """Return this payload with paths as they lie in the job's folder, not as the rule names
         them. Raises `InputError` for a path that cannot be had there.
         """
         check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs))
         workdir = Path.cwd()
+
+        def place(path: str) -> str:
+            return path if is_below(path, self.shared_prefixes) else place_of(path, workdir)
+
         moved: dict[str, Any] = {
-            name: tuple(dict.fromkeys(place_of(path, workdir) for path in getattr(self, name)))
+            name: tuple(dict.fromkeys(map(place, getattr(self, name))))
             for name in ("inputs", "outputs", "logs", "touched", "internal", "protected", "folders")
         }
         named = (*self.inputs, *self.outputs, *self.logs)

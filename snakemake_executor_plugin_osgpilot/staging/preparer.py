@@ -14,7 +14,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
 from ..errors import InputError
-from ..model.resources import JobClass, Request
+from ..model.resources import OWN_ROOT, JobClass, Request
 from ..runtime_image.probe import lacks
 from . import direct
 from . import via_snakemake as snakemake
@@ -185,7 +185,7 @@ class Preparer:
             self._check_files(member)
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
-        keys: Lines = ()
+        lines: Lines = ()
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
@@ -195,8 +195,10 @@ class Preparer:
             payload = snakemake.build(job, started, self.environment, self.traffic)
         else:
             payload = direct.build(job, self._for_commands, self.traffic)
-            keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
-        request = self.requests.of(job, image, keys)
+            lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+        if image.name and payload.is_named:
+            lines += ((f"My.{OWN_ROOT}", "true"),)
+        request = self.requests.of(job, image, lines)
         self._classes[str(members(job)[0].rule)] = request.job_class
         return payload, request
 

@@ -75,8 +75,9 @@ def test_files_used_only_within_a_group_do_not_return(flag):
 def test_files_get_their_places_in_the_job_and_impossible_ones_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = (str(tmp_path / "data/x"), "data/x", "../y", "z")
-    placed = Payload((), "bash", files, (), (), folders=("/out/z",)).placed(job())
+    more = {"folders": ("/out/z", "/shared/z"), "shared_prefixes": ("/shared",)}
+    placed = Payload((), "bash", files, (), (), **more).placed(job())
     assert placed.inputs == ("data/x", f"osgpilot-root{tmp_path.parent}/y", "z")
-    assert placed.folders == ("osgpilot-root/out/z",)
+    assert placed.folders == ("osgpilot-root/out/z", "/shared/z")
     with pytest.raises(InputError, match=r"rule .*: \.\. is the working folder or a folder around"):
         Payload((), "bash", ("..",), (), ()).placed(job())
