@@ -4,6 +4,7 @@ Snakemake imports every installed plugin on every call, whichever executor runs,
 for here is imported when it is first asked for.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ _HOME = {
     "ExecutorSettings": ("config.settings", "ExecutorSettings"),
     "common_settings": ("config.settings", "common_settings"),
 }
+
+
+# whoever runs this decides what is shown (common/log_output.py)
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -138,7 +138,7 @@ class FakeAccessPoint:
         self.released: list[tuple[tuple[str, ...], Shape | None]] = []
         self.removed_all = 0
         self.removed_linger = False
-        self.told: list[tuple[str, Event]] = []
+        self.unread: list[tuple[str, Event]] = []
         self.fails: OsgpilotError | None = None
         self.remove_fails: OsgpilotError | None = None
         self.lost_answer = False
@@ -243,7 +243,7 @@ class FakeAccessPoint:
         self.woken.append(tuple(job_ids))
 
     def tell(self, key: str, kind: EventKind, at_s: float = 2000.0, **more: object) -> None:
-        self.told.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]
+        self.unread.append((self.queued[key], Event(kind, at_s, **more)))  # type: ignore[arg-type]
 
     def held(self) -> dict[str, Event]:
         return {self.queued[key]: event for key, event in self.held_now.items()}
@@ -258,8 +258,8 @@ class FakeAccessPoint:
         return missed
 
     def events(self) -> list[tuple[str, Event]]:
-        told, self.told = self.told, []
-        return told
+        reported, self.unread = self.unread, []
+        return reported
 
     def close(self) -> None:
         """Nothing to close."""

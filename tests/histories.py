@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.records import Line
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 
 BEGUN_S = 1_790_000_000.0
 BOOT_S, RUNTIME_S = 60, 600
@@ -65,7 +65,7 @@ def ran(key: str, number: int, from_s: float, until_s: float, exit_status: int =
     ]
 
 
-def large(jobs: int, pilots: int, cores: int = 16) -> Story:
+def large(jobs: int, pilots: int, cores: int = 16) -> ReplayedRun:
     """Return a run of many jobs that kept its pilots busy."""
     chance = random.Random(1)
     rules = ("split", "map_reads", "sort", "call_variants", "merge", "annotate", "plot", "report")
@@ -74,20 +74,20 @@ def large(jobs: int, pilots: int, cores: int = 16) -> Story:
     for index, rule in enumerate(rules):
         lines.append(queued(rule, *keys[index :: len(rules)]))
     free_s = [float(BOOT_S)] * (pilots * cores)
-    told: dict[str, list[list[object]]] = {"sent": [], "started": [], "ended": []}
+    reported: dict[str, list[list[object]]] = {"sent": [], "started": [], "ended": []}
     for index, key in enumerate(keys):
         lane = index % len(free_s)
         begun_s, free_s[lane] = free_s[lane], free_s[lane] + chance.uniform(1, 60)
         for line in ran(key, lane // cores, begun_s, free_s[lane], int(chance.random() < 0.01)):
-            told[line["kind"]] += line["jobs"]
-    lines += [{"kind": kind, "jobs": each} for kind, each in told.items()]
+            reported[line["kind"]] += line["jobs"]
+    lines += [{"kind": kind, "jobs": each} for kind, each in reported.items()]
     end_s = BEGUN_S + max(free_s)
     for number in range(pilots):
         lines += served(number, end_s, cores)
     for key in keys[:200]:
         lines.append({"kind": "failed", "at_s": end_s, "job": key, "text": "no luck\n" * 100})
     lines.append({"kind": "end", "at_s": end_s, "detached": False, "live": 0})
-    return Story().take(lines)
+    return ReplayedRun().take(lines)
 
 
 def nasty_lines(text: str) -> list[Line]:
@@ -115,14 +115,14 @@ def nasty_lines(text: str) -> list[Line]:
     ]  # fmt: skip
 
 
-def nasty() -> Story:
+def nasty() -> ReplayedRun:
     """Return a run in which every text that a user or a node may give is an attack."""
-    return Story().take(nasty_lines(NASTY))
+    return ReplayedRun().take(nasty_lines(NASTY))
 
 
-def small() -> Story:
+def small() -> ReplayedRun:
     """Return a run of eight jobs on two pilots, one of which failed and was tried again."""
-    return Story().take(small_lines())
+    return ReplayedRun().take(small_lines())
 
 
 def small_lines() -> list[Line]:

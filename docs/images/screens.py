@@ -131,8 +131,8 @@ class Album:
         return (
             f"# What it looks like\n\n{MADE}\n\n"
             "Every command on one real run: the example workflow on a "
-            "[local pool](how-to/local-pool.md), in a\nterminal of 100 columns. What they are for "
-            "is told in [My first site](how-to/my-first-site.md).\n"
+            "[local pool](how-to/local-pool.md), in a\nterminal of 100 columns. Their purpose "
+            "is explained in [My first site](how-to/my-first-site.md).\n"
             + "".join(self._part(name) for name in SCREENS)
         )
 
@@ -219,8 +219,8 @@ def write(path: str, text: str) -> None:
 
 
 def status() -> dict[str, object]:
-    told = tool("osgpilot", "status", "--json")
-    found: dict[str, object] = json.loads(told) if told else {}
+    answer = tool("osgpilot", "status", "--json")
+    found: dict[str, object] = json.loads(answer) if answer else {}
     return found
 
 

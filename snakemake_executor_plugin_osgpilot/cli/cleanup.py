@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..common.console_output import echo, echo_json, terminal
+from ..common.console_output import EchoHandler, echo, echo_json, terminal
+from ..common.log_output import attached
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bo
     from ..run.endpoints import Endpoints
 
     given = (_place(site_file),) if site_file else ()
-    warn = partial(echo, err=True)
-    with closing(Endpoints(getpass.getuser(), warn)) as grounds:
+    with attached(EchoHandler(err=as_json)), closing(Endpoints(getpass.getuser())) as grounds:
         cleaner = Cleaner(grounds, workdir, given)
         if as_json:
             _cleanup_as_json(cleaner, yes=yes)
@@ -66,7 +64,7 @@ def _cleanup_as_json(cleaner: Cleaner, *, yes: bool) -> None:
     for each in cleaner.find():
         may_go = each.may_go(named=cleaner.workdir is not None)
         goes = yes and may_go
-        if goes and (why := _removed(cleaner, each, partial(echo, err=True))):
+        if goes and (why := _removed(cleaner, each)):
             failed.append(why)
             goes = False
         rows.append(
@@ -104,17 +102,17 @@ def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise InputError("nothing was removed; use --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
-    failed = [why for each in removable if (why := _removed(cleaner, each, echo))]
+    failed = [why for each in removable if (why := _removed(cleaner, each))]
     echo(f"removed what {len(removable) - len(failed)} run(s) had left")
     _end(failed)
 
 
-def _removed(cleaner: Cleaner, what: Leftovers, say: Callable[[str], None]) -> str:
+def _removed(cleaner: Cleaner, what: Leftovers) -> str:
     """Remove what a run left; return why that failed, so that the other runs are removed all the
     same.
     """
     try:
-        cleaner.remove(what, say)
+        cleaner.remove(what)
     except (OsgpilotError, OSError) as error:
         return f"run {what.run}: {error}"
     return ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..jobs.state.events import Event
     from ..journal.location import Place
     from ..pilots.state.lifecycle import Row
-    from ..report.replay import Story
+    from ..report.replay import ReplayedRun
 
 _Answer = TypeVar("_Answer")
 
@@ -51,8 +51,8 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     from ..report.locate import Watched, find
 
     watched = Watched(find(workdir, run))
-    story = watched.look()
-    known = facts(story, _ask(story), time.time(), alive=watched.is_alive())
+    replayed = watched.look()
+    known = facts(replayed, _ask(replayed), time.time(), alive=watched.is_alive())
     found = explained(what, known)
     if what and not found:
         raise InputError(
@@ -66,16 +66,16 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     _show(found, known.unanswered)
 
 
-def _ask(story: Story) -> Answers:
+def _ask(replayed: ReplayedRun) -> Answers:
     """Query Slurm about pilots and the access point about holds, where there are any."""
     from ..explain.gather import Answers, place_of
 
-    place, silent = place_of(story.life.get("place")), list[str]()
+    place, silent = place_of(replayed.life.get("place")), list[str]()
     rows = holds = None
-    if any(not pilot.over for pilot in story.pilots.values()):
+    if any(not pilot.over for pilot in replayed.pilots.values()):
         rows = _answer(lambda: _rows(place), silent)
-    if any(job.state == "held" for job in story.jobs.values()):
-        holds = _answer(lambda: _holds(place, story), silent)
+    if any(job.state == "held" for job in replayed.jobs.values()):
+        holds = _answer(lambda: _holds(place, replayed), silent)
     return Answers(rows, holds, tuple(silent))
 
 
@@ -90,7 +90,7 @@ def _rows(place: Place) -> dict[str, Row]:
         host.close()
 
 
-def _holds(place: Place, story: Story) -> dict[str, Event]:
+def _holds(place: Place, replayed: ReplayedRun) -> dict[str, Event]:
     """Return why jobs of the run are held, from its access point."""
     from ..run.endpoints import access_point_of
 
@@ -98,7 +98,7 @@ def _holds(place: Place, story: Story) -> dict[str, Event]:
         raise OutcomeUnknownError(
             f"holds can be queried only on {place.host}, the run's access point"
         )
-    owner, run = story.life.get("owner", ""), story.life.get("run", "")
+    owner, run = replayed.life.get("owner", ""), replayed.life.get("run", "")
     access_point = access_point_of(place.queue, owner, run)
     try:
         return access_point.held()

@@ -37,11 +37,11 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     from ..report.summary import view
 
     watched = Watched(find(workdir, run))
-    story = watched.look()
-    seen = view(story, time.time(), alive=watched.is_alive())
+    replayed = watched.look()
+    seen = view(replayed, time.time(), alive=watched.is_alive())
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        part.write_text(page(story, seen), encoding="utf-8")
+        part.write_text(page(replayed, seen), encoding="utf-8")
         part.replace(out)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error}") from error

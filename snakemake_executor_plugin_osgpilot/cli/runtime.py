@@ -9,7 +9,7 @@ from ..common.console_output import echo
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")
 def runtime() -> None:
-    """The image in which jobs start Snakemake: for `run:`, `script:`, `wrapper:`, `benchmark:`."""
+    """Manage the image where jobs start Snakemake: `run:`, `script:`, `wrapper:`, `benchmark:`."""
 
 
 @runtime.command()

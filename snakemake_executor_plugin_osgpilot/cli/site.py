@@ -22,7 +22,7 @@ FileArgument = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(short_help="Write and check the file on your cluster.")
 def site() -> None:
-    """The site file: the cluster where pilots run.
+    """Create and check the site file: the cluster where pilots run.
 
     \b
     osgpilot site init      write one from what Slurm reports

@@ -82,8 +82,8 @@ def status(
 def _look(watched: Watched) -> View:
     from ..report.summary import view
 
-    story = watched.look()
-    return view(story, time.time(), alive=watched.is_alive())
+    replayed = watched.look()
+    return view(replayed, time.time(), alive=watched.is_alive())
 
 
 def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s: float) -> View:

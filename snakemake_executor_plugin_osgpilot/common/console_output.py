@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,18 @@ def take_any_text() -> None:
 def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
     """Print a text for people."""
     click.echo(printable(str(text)), nl=nl, err=err)
+
+
+class EchoHandler(logging.Handler):
+    """Prints log records: warnings to standard error, others there only if `err`."""
+
+    def __init__(self, *, err: bool = False) -> None:
+        super().__init__()
+        self._err = err
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of `record`."""
+        echo(record.getMessage(), err=self._err or record.levelno >= logging.WARNING)
 
 
 def echo_json(content: Any, indent: int | None = 1) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..jobs.state.submission import QUEUED_MAX
@@ -15,6 +15,9 @@ from ..model.identity import PilotSharing
 from ..model.resources import Policy
 from .pilot_types import kinds
 from .site import Site
+
+if TYPE_CHECKING:
+    from .settings import ExecutorSettings
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class RunOptions:
             ) from error
 
 
-def options_of(settings: Any) -> RunOptions:
+def options_of(settings: ExecutorSettings) -> RunOptions:
     """Return the options of the executor's `settings`. Raises `InputError`."""
     return RunOptions(
         settings.project,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
+from ..common.snakemake_types import AnyJob, Dag, SingleJob, single_jobs
 from ..monitoring import records as history
 from ..monitoring.records import Line
 
@@ -17,29 +17,29 @@ class JobDependencies:
     like everything that walks the DAG.
     """
 
-    def __init__(self, dag: Any) -> None:
+    def __init__(self, dag: Dag) -> None:
         self._dag = dag
-        self._keys: dict[Hashable, str] = {}
+        self._keys: dict[SingleJob, str] = {}
         self._links = 0
 
-    def of(self, jobs: Iterable[tuple[Any, str]]) -> list[Line]:
+    def of(self, jobs: Iterable[tuple[AnyJob, str]]) -> list[Line]:
         """Return history lines with the keys of the jobs that each of `jobs` (with its key) needed.
 
         Call it with jobs in the order in which Snakemake hands them over.
         """
         found: dict[tuple[str, ...], list[str]] = {}
         for job, key in jobs:
-            members = list(job.jobs) if job.is_group() else [job]
+            members = list(single_jobs(job))
             for member in members:
                 self._keys[member] = key
             if needs := self._needs(members) - {key}:
                 found.setdefault(tuple(sorted(needs)), []).append(key)
         return history.needed(found)
 
-    def _needs(self, members: list[Any]) -> set[str]:
+    def _needs(self, members: list[SingleJob]) -> set[str]:
         """Return the keys of the nearest jobs upstream that were handed over."""
         found: set[str] = set()
-        seen: set[Hashable] = set()
+        seen: set[SingleJob] = set()
         to_see = list(members)
         while to_see and self._links < LINKS_MAX:
             for job in self._dag.job_dependencies(to_see.pop()):

@@ -7,10 +7,10 @@ walked there. It uses public parts only (snakemake-interface-scheduler-plugins).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from ..common.snakemake_types import AnyJob, Dag, SingleJob, single_jobs
 from ..model.clock import Clock
 from ..model.resources import JobClass
 from ..model.upcoming import RuleAhead, UpcomingWork
@@ -34,25 +34,25 @@ class Lookahead(JobListener):
 
     def __init__(
         self,
-        dag: Any,
+        dag: Dag,
         clock: Clock,
-        class_of: Callable[[Any], JobClass | None],
+        class_of: Callable[[AnyJob], JobClass | None],
         *,
         keep_going: bool = False,
-        serves: Callable[[Any], bool] = lambda job: not job.is_local,
+        serves: Callable[[AnyJob], bool] = lambda job: not job.is_local,
     ) -> None:
         self._dag = dag
         self._serves = serves
         self._clock = clock
         self._class_of = class_of
         self._keep_going = keep_going
-        self._failed: set[Hashable] = set()
-        self._keys: dict[Hashable, str] = {}
-        self._done: set[Hashable] = set()
+        self._failed: set[SingleJob] = set()
+        self._keys: dict[SingleJob, str] = {}
+        self._done: set[SingleJob] = set()
         self._chain: Mapping[JobClass, int] = {}
         self._chained = 0
         self._kinds: dict[str, JobClass] = {}
-        self._paths_s: dict[Hashable, float] = {}
+        self._paths_s: dict[SingleJob, float] = {}
         self._critical_path_s = 0.0
         self._next_walk_s = float("-inf")
         self._since: Counter[JobClass] = Counter()
@@ -64,16 +64,16 @@ class Lookahead(JobListener):
         for each in jobs:
             self.add(each.snakemake_job, each.job.key, each.job.job_class)
 
-    def add(self, job: Any, key: str, job_class: JobClass) -> None:
+    def add(self, job: AnyJob, key: str, job_class: JobClass) -> None:
         """Record that `job` is at the access point as `key`."""
         self._since[job_class] += 1
         self._gone[job.name] += 1
-        for member in _members(job):
+        for member in single_jobs(job):
             self._keys[member] = key
 
-    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+    def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         """Record that `job` succeeded after running for `runtime_s`."""
-        members = _members(job)
+        members = single_jobs(job)
         before_s = max(
             (self._paths_s.get(dep, 0.0) for m in members for dep in self._dag.job_dependencies(m)),
             default=0.0,
@@ -84,12 +84,12 @@ class Lookahead(JobListener):
             self._paths_s[member] = before_s + runtime_s
         self._critical_path_s = max(self._critical_path_s, before_s + runtime_s)
 
-    def failed(self, job: Any) -> None:
+    def failed(self, job: AnyJob) -> None:
         """Record that `job` failed; Snakemake hands it over again if it may be retried."""
-        for member in _members(job):
+        for member in single_jobs(job):
             self._keys.pop(member, None)
         if job.attempt > job.restart_times:
-            self._failed.update(_members(job))
+            self._failed.update(single_jobs(job))
 
     def walk(self) -> None:
         """Walk the DAG again, unless the last walk was a moment ago."""
@@ -133,14 +133,14 @@ class Lookahead(JobListener):
         chain, rules = self._chain_of(to_do), self._rules(to_do)
         return UpcomingWork(after, gathered, later, further, chain, rules=rules)
 
-    def _chain_of(self, to_do: set[Any]) -> Mapping[JobClass, int]:
+    def _chain_of(self, to_do: set[SingleJob]) -> Mapping[JobClass, int]:
         """Return the longest chain, or the previous one if little has changed since."""
         if not CHAIN_SHARE * self._chained < len(to_do) <= self._chained:
             self._chain = longest_chain(to_do, self._dag.job_dependencies, self._kind)
             self._chained = len(to_do)
         return self._chain
 
-    def _rules(self, to_do: set[Any]) -> dict[str, RuleAhead]:
+    def _rules(self, to_do: set[SingleJob]) -> dict[str, RuleAhead]:
         jobs: Counter[str] = Counter()
         cores: dict[str, float] = {}
         after: defaultdict[str, set[str]] = defaultdict(set)
@@ -156,7 +156,7 @@ class Lookahead(JobListener):
             for name, count in jobs.items()
         }
 
-    def _kind(self, job: Any) -> JobClass | None:
+    def _kind(self, job: SingleJob) -> JobClass | None:
         """Return the class of the first job of the same rule: evaluating resources is slow."""
         if job.is_local:
             return None
@@ -166,15 +166,15 @@ class Lookahead(JobListener):
             self._kinds[job.name] = job_class
         return self._kinds[job.name]
 
-    def _lost(self, to_do: set[Any]) -> set[Any]:
+    def _lost(self, to_do: set[SingleJob]) -> set[SingleJob]:
         """Return the jobs that will never run because they or their dependencies failed."""
         if not self._failed:
             return set()
-        needed_by: defaultdict[Any, list[Any]] = defaultdict(list)
+        needed_by: defaultdict[SingleJob, list[SingleJob]] = defaultdict(list)
         for job in to_do:
             for dependency in self._dag.job_dependencies(job):
                 needed_by[dependency].append(job)
-        lost: set[Any] = set()
+        lost: set[SingleJob] = set()
         found = list(self._failed)
         while found:
             job = found.pop()
@@ -191,11 +191,11 @@ _SEVERAL = frozenset(("", "more"))
 class _Frontier:
     """Jobs at the access point that a job waits for, directly or through local jobs."""
 
-    def __init__(self, dag: Any, to_do: set[Any], keys: Mapping[Hashable, str]) -> None:
+    def __init__(self, dag: Dag, to_do: set[SingleJob], keys: Mapping[SingleJob, str]) -> None:
         self._dag, self._to_do, self._keys = dag, to_do, keys
-        self._through: dict[Hashable, frozenset[str] | None] = {}
+        self._through: dict[SingleJob, frozenset[str] | None] = {}
 
-    def waits_for(self, job: Any) -> frozenset[str] | None:
+    def waits_for(self, job: SingleJob) -> frozenset[str] | None:
         """Return their keys, or None if it also waits for jobs not yet handed over."""
         found: frozenset[str] = frozenset()
         for dependency in self._dag.job_dependencies(job):
@@ -207,7 +207,7 @@ class _Frontier:
             found = found | keys if len(found | keys) < 2 else _SEVERAL
         return found
 
-    def _of(self, job: Any) -> frozenset[str] | None:
+    def _of(self, job: SingleJob) -> frozenset[str] | None:
         if key := self._keys.get(job):
             return frozenset((key,))
         if not job.is_local:
@@ -216,7 +216,3 @@ class _Frontier:
             self._through[job] = None  # a cycle cannot be, but a deep chain of local jobs can
             self._through[job] = self.waits_for(job)
         return self._through[job]
-
-
-def _members(job: Any) -> Iterable[Any]:
-    return job.jobs if job.is_group() else (job,)

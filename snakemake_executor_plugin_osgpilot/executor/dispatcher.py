@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,32 +10,38 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
 
+from ..common.log_output import attached, labelled
+from ..common.redact import Redactor
 from ..common.snakemake_compat import WorkflowProxy
+from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.site import load
 from ..errors import InputError, OsgpilotError
 from ..journal.run_folder import core_s_seen
+from ..monitoring.console import SnakemakeHandler
 from ..routing.policy import Offload, Ways, Where
 from ..routing.rules import RuleRouter, whose_text
 from ..scaling.shared_limits import SharedQuota
 from ..staging.resource_request import Requests
 from . import fallback
 from .job_reports import Reporting
-from .ospool import OSPoolExecutor
+from .ospool import OSPoolExecutor, environment_of
 
 if TYPE_CHECKING:
     from ..model.identity import RunIdentity
     from ..model.resources import Policy
     from ..routing.rules import RouteDecision, RuleRouter
     from .ospool import OSPoolExecutor
+
+logger = logging.getLogger(__name__)
 
 Destination = tuple[str, str, str]
 """The name of a place (`Where`), and if it is the OSPool the project that pays and
@@ -49,13 +56,18 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     Snakemake's scheduler by themselves.
     """
 
-    def __init__(self, workflow: Any, logger: Any) -> None:
-        super().__init__(workflow, logger)
-        self._lanes: dict[Destination, Any] = {}
+    def __init__(self, workflow: Workflow, snakemake_logger: SnakemakeLogger) -> None:
+        super().__init__(workflow, snakemake_logger)
+        self._lanes: dict[Destination, Executor] = {}
+        self._labels: dict[Executor, str] = {}
+        self._logs = ExitStack()
         self._allowance = SharedQuota()
         self._begun = False
         try:
+            self.redact = Redactor(environment_of(workflow).values())
+            self._logs.enter_context(attached(SnakemakeHandler(snakemake_logger, self.redact)))
             self._routes = self._find_routes()
+            self._decide_routes()
             self._open_lanes()
             if not len(workflow.dag):
                 # Snakemake logs that nothing is to be done, and calls no executor method any more
@@ -73,15 +85,17 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         routes_of = router_factory(self.workflow)
         own = load(Path(settings.site or "")).project
         main = self._ospool(choose(settings.project, os.environ, own))
-        routes = routes_of(main.run.scaling.policy, main.run.seat, main.run.say)
-        routes.decide()
-        return routes
+        return routes_of(main.run.scaling.policy, main.run.seat)
+
+    def _decide_routes(self) -> None:
+        for decision in self._routes.decide():
+            logger.info(str(decision))
 
     def _open_lanes(self) -> None:
         for decision in set(self._routes.by_rule.values()):
             self._lane(decision)
 
-    def _lane(self, decision: RouteDecision) -> Any:
+    def _lane(self, decision: RouteDecision) -> Executor:
         """Return the executor for a route; start it when it is first needed."""
         where = decision.route.where
         assert where is not None
@@ -100,31 +114,35 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     def _ospool(self, project: str, sharing: str = "") -> OSPoolExecutor:
         lane = (Where.OSPOOL.value, project, sharing)
         if lane not in self._lanes:
-            workflow, logger, settings = self.workflow, self.logger, self.workflow.executor_settings
+            workflow, settings, label = self.workflow, self.workflow.executor_settings, ""
             if self._lanes:
                 own = replace(
                     settings, project=project, pilot_sharing=sharing or settings.pilot_sharing
                 )
                 workflow = WorkflowProxy(workflow, executor_settings=own)
-                logger = _LabelledLogger(logger, whose_text(project, sharing))
-            share = self._allowance.share()
-            self._lanes[lane] = OSPoolExecutor(workflow, logger, self._served_by(lane), share)
-        ospool: OSPoolExecutor = self._lanes[lane]
+                label = whose_text(project, sharing)
+            with labelled(label):
+                self._lanes[lane] = OSPoolExecutor(
+                    workflow, self.logger, self._served_by(lane), self._allowance.share()
+                )
+            self._labels[self._lanes[lane]] = label
+        ospool = self._lanes[lane]
+        assert isinstance(ospool, OSPoolExecutor)
         return ospool
 
-    def _served_by(self, lane: Destination) -> Callable[[Any], bool]:
+    def _served_by(self, lane: Destination) -> Callable[[AnyJob], bool]:
         return lambda job: not job.is_local and self._lane_of(job) == lane
 
-    def _lane_of(self, job: Any) -> Destination | None:
+    def _lane_of(self, job: AnyJob) -> Destination | None:
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
         return decision.route.where.value, decision.project, decision.pilot_sharing
 
-    def run_jobs(self, jobs: Iterable[Any]) -> None:
+    def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Submit each job where its rule is routed, once OSPool jobs are checked."""
-        by_lane: defaultdict[int, list[Any]] = defaultdict(list)
-        executors: dict[int, Any] = {}
+        by_lane: defaultdict[int, list[AnyJob]] = defaultdict(list)
+        executors: dict[int, Executor] = {}
         for job in jobs:
             try:
                 executor = self._executor_of(job)
@@ -137,12 +155,13 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             by_lane[id(executor)].append(job)
         self._begin()
         for key, theirs in by_lane.items():
-            executors[key].run_jobs(theirs)
+            with self._labelled(executors[key]):
+                executors[key].run_jobs(theirs)
 
-    def _executor_of(self, job: Any) -> Any:
+    def _executor_of(self, job: AnyJob) -> Executor:
         if not self._routes.knows(job):
             # rules added by a checkpoint
-            self._routes.decide()
+            self._decide_routes()
         self._routes.check(job)
         decision = self._routes.of(job)
         assert decision is not None
@@ -154,21 +173,28 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             for decision in self._routes.by_rule.values():
                 executor = self._lane(decision)
                 if executor in self._in_ospool():
-                    executor.begin()
+                    with self._labelled(executor):
+                        executor.begin()
 
-    def run_job(self, job: Any) -> None:
+    def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
-    def handle_job_success(self, job: Any) -> None:
+    def handle_job_success(self, job: AnyJob) -> None:
         """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
-            executor.handle_job_success(job)
+            with self._labelled(executor):
+                executor.handle_job_success(job)
 
-    def handle_job_error(self, job: Any) -> None:
+    def handle_job_error(self, job: AnyJob) -> None:
         """Notify the OSPool executors, which look ahead in the DAG; runs on the main thread."""
         for executor in self._in_ospool():
-            executor.handle_job_error(job)
+            with self._labelled(executor):
+                executor.handle_job_error(job)
+
+    def _labelled(self, executor: Executor) -> AbstractContextManager[None]:
+        """Label what `executor` logs, if there are several in the OSPool."""
+        return labelled(self._labels.get(executor, ""))
 
     def _in_ospool(self) -> list[OSPoolExecutor]:
         return [
@@ -187,34 +213,40 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         """Clean up; called at every end of a workflow, also after an internal error."""
         self._together(lambda executor: executor.shutdown())
 
-    def _together(self, end: Callable[[Any], None]) -> None:
-        """End all executors in parallel, each regardless of errors in the others."""
+    def _together(self, end: Callable[[Executor], None]) -> None:
+        """End all executors in parallel, each regardless of errors in the others; then the logs."""
+
+        def end_labelled(executor: Executor) -> None:
+            with self._labelled(executor):
+                end(executor)
+
         executors = list(self._lanes.values())
-        if not executors:
-            return
-        with _uninterrupted(self.logger.warning):
-            with ThreadPoolExecutor(len(executors)) as pool:
-                ended = [pool.submit(end, executor) for executor in executors]
-            for one in ended:
-                one.result()
+        with self._logs:
+            if not executors:
+                return
+            with _uninterrupted():
+                with ThreadPoolExecutor(len(executors)) as pool:
+                    ended = [pool.submit(end_labelled, executor) for executor in executors]
+                for one in ended:
+                    one.result()
 
 
 @contextmanager
-def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM only `warn`, once: an interrupted shutdown leaves pilots behind."""
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM only log a warning: an interrupted shutdown leaves pilots behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     warnings = iter(
         [
-            "osgpilot: still removing what this run has in HTCondor and Slurm; Ctrl-\\ ends "
+            "still removing what this run has in HTCondor and Slurm; Ctrl-\\ ends "
             "Snakemake at once, and `osgpilot cleanup` removes the rest then"
         ]
     )
 
     def on_signal(*_: object) -> None:
         for text in warnings:
-            warn(text)
+            logger.warning(text)
 
     before = {
         number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
@@ -226,10 +258,8 @@ def _uninterrupted(warn: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def router_factory(
-    workflow: Any,
-) -> Callable[[Policy, RunIdentity, Callable[[str], None]], RuleRouter]:
-    """Return a factory of routers, called with policy, run identity and a log function.
+def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRouter]:
+    """Return a factory of routers, called with policy and run identity.
 
     Raises `InputError` on invalid settings, before a run starts.
     """
@@ -242,34 +272,14 @@ def router_factory(
     cores = fallback.local_cores(workflow)
     seen_core_s = core_s_seen(Path.cwd())
 
-    def routes_of(policy: Policy, seat: RunIdentity, say: Callable[[str], None]) -> RuleRouter:
+    def routes_of(policy: Policy, seat: RunIdentity) -> RuleRouter:
         ways = Ways(policy, offload, where, takes_any, cores)
         requests = Requests(policy, say=_nothing, warn=_nothing)
         return RuleRouter(
-            workflow.dag, ways, requests, seat.project, seen_core_s, say, seat.pilot_sharing
+            workflow.dag, ways, requests, seat.project, seen_core_s, seat.pilot_sharing
         )
 
     return routes_of
-
-
-class _LabelledLogger:
-    """Snakemake's logger for one of several runs: labels each of our lines with `whose` it is."""
-
-    def __init__(self, logger: Any, whose: str) -> None:
-        self._logger, self._whose = logger, whose
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._logger, name)
-
-    def info(self, text: str) -> None:
-        self._logger.info(self._named(text))
-
-    def warning(self, text: str) -> None:
-        self._logger.warning(self._named(text))
-
-    def _named(self, text: str) -> str:
-        rest = text.removeprefix("osgpilot: ")
-        return f"osgpilot: {self._whose}: {rest}" if rest != text else text
 
 
 def _nothing(text: str) -> None:

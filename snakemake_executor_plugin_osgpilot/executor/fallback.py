@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import os
 import re
 import shlex
@@ -22,14 +23,16 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
-from ..common.printable import printable
 from ..common.snakemake_compat import WorkflowProxy, stop_submitting
+from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..common.subprocesses import run
 from ..config.site import SlurmOptions
 from ..errors import InputError, OutcomeUnknownError
 from ..routing.policy import Where
 from .job_reports import Reporting
 from .local import LocalExecutor
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "snakemake-executor-plugin-slurm"
 CHOICES = ("slurm", "local", "none")
@@ -60,12 +63,14 @@ def choose(named: str | None) -> tuple[Where | None, bool]:
     return (None if named == "none" else Where.LOCAL), named == "local"
 
 
-def local_cores(workflow: Any) -> int:
+def local_cores(workflow: Workflow) -> int:
     """Return the number of cores of this machine that jobs may use, as for local rules."""
     return workflow.resource_settings.local_cores or len(os.sched_getaffinity(0))
 
 
-def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
+def plain_slurm(
+    workflow: Workflow, snakemake_logger: SnakemakeLogger, options: SlurmOptions
+) -> Executor:
     """Return an executor that runs jobs as plain Slurm jobs, through the Slurm plugin.
 
     `options` apply unless a job's resources override them.
@@ -91,10 +96,13 @@ def plain_slurm(workflow: Any, logger: Any, options: SlurmOptions) -> Any:
         "accounting": accounting,
         "status_max_s": min(STATUS_MAX_S, age_s / 3),
     }
-    return type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(proxy, logger)
+    made: Executor = type("PlainSlurm", (_PlainSlurm, plugin.executor), own)(
+        proxy, snakemake_logger
+    )
+    return made
 
 
-def on_this_machine(workflow: Any, logger: Any) -> Any:
+def on_this_machine(workflow: Workflow, snakemake_logger: SnakemakeLogger) -> Executor:
     """Return an executor that runs jobs on this machine."""
     common = CommonSettings(
         non_local_exec=True,
@@ -108,7 +116,7 @@ def on_this_machine(workflow: Any, logger: Any) -> Any:
         executor_plugin=SimpleNamespace(common_settings=common),
         storage_settings=_on_shared_folders(workflow.storage_settings),
     )
-    return LocalExecutor(proxy, logger, local_cores(workflow))
+    return LocalExecutor(proxy, snakemake_logger, local_cores(workflow))
 
 
 def _on_shared_folders(settings: Any) -> Any:
@@ -157,7 +165,7 @@ class _PlainSlurm(Reporting):
     accounting: bool
     status_max_s: float
 
-    def get_account_arg(self, job: Any) -> Iterator[str]:
+    def get_account_arg(self, job: AnyJob) -> Iterator[str]:
         if self.options.account and not _names(job, "slurm_account"):
             yield f" -A {shlex.quote(self.options.account)}"
         elif self.accounting or _names(job, "slurm_account"):
@@ -165,7 +173,7 @@ class _PlainSlurm(Reporting):
         else:
             yield ""
 
-    def get_partition_arg(self, job: Any) -> str:
+    def get_partition_arg(self, job: AnyJob) -> str:
         if self.options.partition and not _names(job, "slurm_partition"):
             argument = f" -p {shlex.quote(self.options.partition)}"
         else:
@@ -202,13 +210,13 @@ class _PlainSlurm(Reporting):
         except OutcomeUnknownError as error:
             problem = str(error)
         if problem:
-            self.logger.warning(  # type: ignore[attr-defined]
-                f"osgpilot: plain Slurm jobs may still be there ({printable(problem)}); remove "
+            logger.warning(
+                f"plain Slurm jobs may still be there ({problem}); remove "
                 f"them with: {shlex.join(argv)}"
             )
 
 
-def _names(job: Any, resource: str) -> bool:
+def _names(job: AnyJob, resource: str) -> bool:
     """Return True if the job sets it, or another cluster, to which our default does not apply."""
     own = (resource, "slurm_cluster", "cluster", "clusters")
     return any(job.resources.get(name) for name in own)

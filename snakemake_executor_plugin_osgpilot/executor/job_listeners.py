@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..common.snakemake_types import AnyJob
 from ..staging.job_identity import label, names
 
 if TYPE_CHECKING:
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from ..run.intake import Intake
     from .dag_dependencies import JobDependencies
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class HandedOverJob:
     """A job of Snakemake's that is ready to be submitted as `job`."""
 
-    snakemake_job: Any
+    snakemake_job: AnyJob
     job: Job
 
 
@@ -47,10 +51,10 @@ class JobListener:
         and before it reports a failure to Snakemake.
         """
 
-    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+    def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         """Record that Snakemake counts `job` as done; `key` is empty if it ran elsewhere."""
 
-    def failed(self, job: Any) -> None:
+    def failed(self, job: AnyJob) -> None:
         """Record that Snakemake counts `job` as failed; it may hand it over again."""
 
 
@@ -75,16 +79,16 @@ class HistoryListener(JobListener):
 class IntakeListener(JobListener):
     """Submits jobs, and records in the journal which are done or have failed."""
 
-    def __init__(self, intake: Intake, say: Callable[[str], None]) -> None:
-        self._intake, self._say = intake, say
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
         if known := self._intake.hand_over([each.job for each in jobs]):
-            self._say(f"resumed tracking {known} job(s) of the previous session")
+            logger.info(f"resumed tracking {known} job(s) of the previous session")
 
     def ended(self, jobs: Sequence[EndedJob]) -> None:
         self._intake.settle([each.key for each in jobs if each.failure])
 
-    def finished(self, job: Any, key: str, runtime_s: float) -> None:
+    def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         if key:
             self._intake.done(key)

@@ -9,6 +9,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from ..common.printable import printable
 from ..common.redact import Redactor
+from ..common.snakemake_types import GroupJob
 
 if TYPE_CHECKING:
     from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -41,7 +42,7 @@ class Reporting:
         _log_group_error(job_info.job, text, logs, more)
 
 
-def _log_group_error(job: Any, text: str, logs: list[str], more: dict[str, Any]) -> None:
+def _log_group_error(job: GroupJob, text: str, logs: list[str], more: dict[str, Any]) -> None:
     """Log a failed group job as Snakemake does, but with the message, which it leaves out."""
     parts = sorted(job.jobs, key=lambda part: str(part.rule))
     rules = ", ".join(dict.fromkeys(str(part.rule) for part in parts))

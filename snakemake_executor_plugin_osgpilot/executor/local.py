@@ -17,6 +17,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import ExecMode
 
+from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..common.subprocesses import start_shell
 from .job_reports import Reporting
 
@@ -30,7 +31,7 @@ class LocalExecutor(Reporting, RealExecutor):  # type: ignore[misc]
     Jobs start in the order of submission, and share our stdout and stderr.
     """
 
-    def __init__(self, workflow: Any, logger: Any, cores: int) -> None:
+    def __init__(self, workflow: Workflow, logger: SnakemakeLogger, cores: int) -> None:
         self._cores = self._free = cores
         self._turn, self._changed = threading.Lock(), threading.Condition()
         self._running: set[Popen[bytes]] = set()
@@ -48,23 +49,23 @@ class LocalExecutor(Reporting, RealExecutor):  # type: ignore[misc]
     def get_python_executable(self) -> str:
         return sys.executable
 
-    def get_job_exec_prefix(self, job: Any) -> str:
+    def get_job_exec_prefix(self, job: AnyJob) -> str:
         return f"cd {shlex.quote(str(self.workflow.workdir_init))}"
 
-    def get_job_args(self, job: Any, **kwargs: Any) -> str:
+    def get_job_args(self, job: AnyJob, **kwargs: Any) -> str:
         return str(super().get_job_args(job, cores=self._share(job)))
 
     def additional_general_args(self) -> str:
         return "--quiet progress rules host"
 
-    def run_job(self, job: Any) -> None:
+    def run_job(self, job: AnyJob) -> None:
         """Queue the job until there are free cores."""
         info = SubmittedJobInfo(job)
         command = self.format_job_exec(job)
         self.report_job_submission(info)
         self._pool.submit(self._run_to_end, info, command)
 
-    def _share(self, job: Any) -> int:
+    def _share(self, job: AnyJob) -> int:
         return max(1, min(int(job.threads), self._cores))
 
     def _run_to_end(self, info: SubmittedJobInfo, command: str) -> None:

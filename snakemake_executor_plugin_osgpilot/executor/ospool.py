@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
+from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
+from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
 from ..jobs.state.job import Job
 from ..journal.run_folder import RunFolder, core_s_seen
-from ..monitoring.console import ConsoleReporter
+from ..monitoring.console import ProgressReporter
 from ..run.assembly import Output, start
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from ..staging.preparer import Preparer
     from .dag_lookahead import Lookahead
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.2
 BATCH = 1000
 """Number of jobs prepared before they are submitted: the queue submits them in its own thread and
@@ -66,30 +71,35 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     """
 
     def __init__(
-        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], share: QuotaShare
+        self,
+        workflow: Workflow,
+        snakemake_logger: SnakemakeLogger,
+        serves: Callable[[AnyJob], bool],
+        share: QuotaShare,
     ) -> None:
         self._serves = serves
         self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
-        self._ended: dict[Any, tuple[str, float]] = {}
+        self._ended: dict[AnyJob, tuple[str, float]] = {}
         self._closed = False
         self._put_off: dict[str, Job] = {}
         self.interrupted = False
-        self.redact = Redactor(_environment(workflow).values())
-        self._teller = ConsoleReporter(logger, self.redact)
-        self._run = open_run(workflow, share, self._teller)
+        self.redact = Redactor(environment_of(workflow).values())
+        self._log_label = current_label()
+        self._progress = ProgressReporter(snakemake_logger)
+        self._run = open_run(workflow, share, self._progress, self.redact)
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
             HistoryListener(self._run.chronicle, JobDependencies(workflow.dag)),
             # last: it submits
-            IntakeListener(self._run.intake, self._run.say),
+            IntakeListener(self._run.intake),
         )
         self._late = LatencyWait(workflow.execution_settings.latency_wait)
-        super().__init__(workflow, logger)
+        super().__init__(workflow, snakemake_logger)
 
-    def _lookahead(self, workflow: Any) -> Lookahead:
+    def _lookahead(self, workflow: Workflow) -> Lookahead:
         dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
         return Lookahead(
             dag, self._run.clock, self._class_of, keep_going=keep_going, serves=self._serves
@@ -105,7 +115,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer = self._preparer or self._begin()
 
     def _begin(self) -> Preparer:
-        run, environment = self._run, _environment(self.workflow)
+        run, environment = self._run, environment_of(self.workflow)
         preparer = make_preparer(self.workflow, run, environment, self.format_job_exec)
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -113,7 +123,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             raise ApiError(f"osgpilot: {error}") from error
         return preparer
 
-    def run_jobs(self, jobs: Iterable[Any]) -> None:
+    def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
         self._run.ending.listen()
         self._run.tenure.is_certain()
@@ -122,7 +132,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
 
-    def _hand_over(self, jobs: list[Any]) -> None:
+    def _hand_over(self, jobs: list[AnyJob]) -> None:
         ready: list[HandedOverJob] = []
         for job in jobs:
             self.run_job_pre(job)
@@ -143,11 +153,11 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             listener.handed_over(ready)
         self._run.controller.wake()
 
-    def run_job(self, job: Any) -> None:
+    def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
         self.run_jobs([job])
 
-    def handle_job_success(self, job: Any) -> None:
+    def handle_job_success(self, job: AnyJob) -> None:
         """Notify the listeners that Snakemake counts `job` as done; runs on the main thread."""
         super().handle_job_success(job)
         self._run.tenure.is_certain()
@@ -156,12 +166,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             listener.finished(job, key, runtime_s)
         self._look_ahead()
 
-    def handle_job_error(self, job: Any) -> None:
+    def handle_job_error(self, job: AnyJob) -> None:
         """Notify the listeners that `job` failed; Snakemake may hand it over again."""
         super().handle_job_error(job)
         self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):
-            self._run.say(trouble)
+            logger.info(trouble)
         for listener in self._listeners:
             listener.failed(job)
         self._look_ahead()
@@ -170,7 +180,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ahead.walk()
         self._run.queue.expect(self._ahead.ahead)
 
-    def _class_of(self, job: Any) -> JobClass | None:
+    def _class_of(self, job: AnyJob) -> JobClass | None:
         """Return the class of a future job, None if its rule is unknown so far."""
         return self._preparer.class_of(job) if self._preparer else None
 
@@ -183,7 +193,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
-    def _prepare(self, job: Any) -> Job:
+    def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
         own_identity, content = identity(job), digest(prepared)
@@ -200,6 +210,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report jobs that ended; yield the rest. Never raises: that ends the status thread."""
+        set_label(self._log_label)
         if not self._run.tenure.is_certain():
             await asyncio.sleep(POLL_S)
             for info in active_jobs:
@@ -273,7 +284,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         text += updated.keep(info.job, self.workflow.persistence)
         self.report_job_error(info, msg=text)
 
-    def _commit(self, snakemake_job: Any, job: Job, folder: Path) -> None:
+    def _commit(self, snakemake_job: AnyJob, job: Job, folder: Path) -> None:
         commit.check_ended(job)
         # not kept in memory for every job
         given = tuple(map(str, needed_from_outside(snakemake_job)))
@@ -297,24 +308,26 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._closed = True
             self._run.intake.settle()
             self._run.close(interrupted=interrupted)
-            self._teller.close()
+            self._progress.close()
 
 
-def _environment(workflow: Any) -> dict[str, str]:
+def environment_of(workflow: Workflow) -> dict[str, str]:
     """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
     # variables that the user set are passed on unchanged; Snakemake would rewrite some of them
     given = sorted(workflow.spawned_job_args_factory.envvars().items())
     return {name: os.environ.get(name, value) for name, value in given}
 
 
-def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
+def open_run(
+    workflow: Workflow, share: QuotaShare, progress: ProgressReporter, redact: Redactor
+) -> Run:
     """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
     try:
         return start(
             options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Output(teller.say, teller.warn, teller.show, teller.redact),
+            Output(progress.show, redact),
             core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:
@@ -323,7 +336,10 @@ def open_run(workflow: Any, share: QuotaShare, teller: ConsoleReporter) -> Run:
 
 
 def make_preparer(
-    workflow: Any, run: Run, environment: Mapping[str, str], command_of: Callable[[Any], str]
+    workflow: Workflow,
+    run: Run,
+    environment: Mapping[str, str],
+    command_of: Callable[[AnyJob], str],
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
@@ -347,12 +363,12 @@ def make_preparer(
         traffic,
         Images(
             run.workdir,
-            run.say,
+            logger.info,
             run.access_point.image_way,
             traffic.shared_prefixes,
             folder / "images",
         ),
-        Requests(run.scaling.policy, run.say, run.warn),
+        Requests(run.scaling.policy, logger.info, logger.warning),
         KeyFiles(RunFolder(folder).keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
     )

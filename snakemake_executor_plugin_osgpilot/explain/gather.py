@@ -12,7 +12,7 @@ from ..model.plan import Refusal
 from ..model.resources import PilotType, Policy, Shape
 from ..pilots.state.lifecycle import Row, Seen
 from ..report.entities import Job, Pilot
-from ..report.replay import Story
+from ..report.replay import ReplayedRun
 from .facts import Facts
 
 _ENDS = {Seen.COMPLETED: "done", Seen.FAILED: "failed", Seen.CANCELLED: "cancelled"}
@@ -32,16 +32,16 @@ class Answers:
     unanswered: tuple[str, ...] = ()
 
 
-def facts(story: Story, answers: Answers, now_s: float, *, alive: bool) -> Facts:
-    """Return the facts of `story` and `answers`. No answer proves nothing."""
-    plan = story.plan if alive else None
+def facts(replayed: ReplayedRun, answers: Answers, now_s: float, *, alive: bool) -> Facts:
+    """Return the facts of `replayed` and `answers`. No answer proves nothing."""
+    plan = replayed.plan if alive else None
     return Facts(
         now_s,
         alive,
-        story.is_over,
-        policy_of(story.life.get("policy")),
-        tuple(_job(job, story, answers) for job in story.jobs.values()),
-        tuple(_pilot(pilot, answers) for pilot in story.pilots.values()),
+        replayed.is_over,
+        policy_of(replayed.life.get("policy")),
+        tuple(_job(job, replayed, answers) for job in replayed.jobs.values()),
+        tuple(_pilot(pilot, answers) for pilot in replayed.pilots.values()),
         tuple(_known(Refusal, refusal) for refusal in plan["refusals"]) if plan else (),
         answers.unanswered,
     )
@@ -69,11 +69,11 @@ def _known(kind: type[_Made], line: Mapping[str, Any]) -> _Made:
     return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 
-def _job(job: Job, story: Story, answers: Answers) -> Job:
+def _job(job: Job, replayed: ReplayedRun, answers: Answers) -> Job:
     hold = (answers.holds or {}).get(job.job_id) if job.state == "held" else None
     if hold is not None:
         return replace(job, text=hold.text, code=hold.code, subcode=hold.subcode)
-    return replace(job, state="retried") if story.state_of(job) == "retried" else job
+    return replace(job, state="retried") if replayed.state_of(job) == "retried" else job
 
 
 def _pilot(pilot: Pilot, answers: Answers) -> Pilot:

@@ -1,25 +1,17 @@
-"""The meaning of Slurm's pending reasons, HTCondor's hold codes and the planner's refusals.
+"""The meaning of Slurm's pending reasons, HTCondor's holds and the planner's refusals.
 
-Slurm: https://slurm.schedmd.com/job_reason_codes.html and squeue(1), JOB REASON CODES. HTCondor:
-manual, Job ClassAd Attributes, HoldReasonCode.
+Slurm: https://slurm.schedmd.com/job_reason_codes.html and squeue(1), JOB REASON CODES. The codes of
+holds are in `jobs.state.hold_codes`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from ..jobs.state import hold_policy as holds
-from ..jobs.state.start_failures import BRAKE
+from ..jobs.state.hold_codes import HOLDS, UNKNOWN_HOLD, Meaning
+from ..jobs.state.start_failures import START_FAILURE_LIMIT
 from ..pilots.state.circuit_breaker import DOUBT
-
-
-class Meaning(NamedTuple):
-    """A reason in plain words, and what to do about it (empty: wait)."""
-
-    words: str
-    step: str = ""
-
 
 _PARTITION = "name another partition in the site file, or ask the cluster's administrators"
 _SMALLER = "make pilots smaller or shorter in the site file"
@@ -83,31 +75,6 @@ SLURM: tuple[tuple[str, Meaning], ...] = (
 )  # fmt: skip
 """The first pattern that matches the whole reason wins."""
 
-HOLDS: dict[int, Meaning] = {
-    1: Meaning("it was put on hold by hand (condor_hold)", "run: condor_release {job}"),
-    15: Meaning("it was submitted on hold", "run: condor_release {job}"),
-    16: Meaning("its inputs are on their way to the access point"),
-    3: Meaning(holds.PLAIN[3], "look at the policy in its htcondor_… resources"),
-    6: Meaning(holds.PLAIN[6], "see that the image is there and starts: apptainer exec IMAGE true"),
-    7: Meaning(holds.PLAIN[7], "make room on the access point"),
-    11: Meaning("its files could not be moved, it is not known which way"),
-    12: Meaning("its outputs could not be brought back", "see that the access point has room"),
-    13: Meaning("its inputs could not be sent", "see that the inputs are there and can be read"),
-    14: Meaning(holds.PLAIN[14], "see that the working folder is there"),
-    18: Meaning("its inputs were larger than allowed, or could not be read"),
-    19: Meaning("a check of the pilot before the job failed"),
-    21: Meaning("the pilot stopped it: it took more memory or disk than it had asked for"),
-    22: Meaning(holds.PLAIN[22], "make room on the access point"),
-    26: Meaning(holds.PLAIN[26], "read why; the administrators of the access point know more"),
-    32: Meaning(holds.PLAIN[32], "make inputs smaller, or have them fetched by URL"),
-    33: Meaning(holds.PLAIN[33], "make outputs smaller, or keep some as temporary"),
-    34: Meaning("it took more memory or disk than it had asked for"),
-    35: Meaning(holds.PLAIN[35], "correct container_image"),
-    45: Meaning(holds.PLAIN[45], "see that the image starts there: apptainer exec IMAGE true"),
-    46: Meaning(holds.PLAIN[46], "split the rule's work into shorter jobs"),
-    47: Meaning(holds.PLAIN[47], "split the rule's work into shorter jobs"),
-}
-
 REFUSALS: dict[str, str] = {
     "budget": "raise --osgpilot-max-core-hours, or give rules a shorter `runtime` so that pilots "
     "ask for less",
@@ -118,7 +85,8 @@ REFUSALS: dict[str, str] = {
     "stale": "see whether squeue answers; planning resumes when it does",
     "breaker": "read why the last pilot ran no job; its log is in the run's folder, pilots/NAME",
     DOUBT: "",
-    BRAKE: "see why starts fail (condor_q -hold, and the logs of pilots); jobs start again later",
+    START_FAILURE_LIMIT: "see why starts fail (condor_q -hold, and the logs of pilots); jobs start "
+    "again later",
 }
 """What to do about a refusal of the planner, by its limit."""
 
@@ -131,7 +99,7 @@ def of_slurm(reason: str) -> Meaning | None:
 
 def of_hold(code: int, subcode: int = 0) -> Meaning:
     """Return the meaning of a hold, and what osgpilot does about it."""
-    meaning = HOLDS.get(code, Meaning("HTCondor put it on hold"))
+    meaning = HOLDS.get(code, UNKNOWN_HOLD)
     if code in holds.OUT_OF_RESOURCES and subcode in (holds.MEMORY, holds.DISK):
         what, name = ("memory", "mem_mb") if subcode == holds.MEMORY else ("disk", "disk_mb")
         return Meaning(

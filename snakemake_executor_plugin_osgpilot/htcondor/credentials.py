@@ -5,16 +5,17 @@ The worker process reads them; the signature of a token never leaves this module
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..common.idtokens import SUBMIT_JOBS, claims, examine
 
-RENEW = "`condor_token_fetch -authz READ -authz WRITE`"
+logger = logging.getLogger(__name__)
 
-Say = Callable[[str], None]
+RENEW = "`condor_token_fetch -authz READ -authz WRITE`"
 
 
 def folder(htcondor: Any) -> Path:
@@ -51,14 +52,14 @@ def complaint(htcondor: Any, domain: str) -> str:
     return f"none of the tokens in {place} is accepted there for WRITE"
 
 
-def check_token(token: Mapping[str, str], now_s: float, life_s: float, say: Say, warn: Say) -> None:
+def check_token(token: Mapping[str, str], now_s: float, life_s: float) -> None:
     """Report the token that the access point accepted; warn if it expires within `life_s`."""
     if not token:
         return
     found = examine(token["claims"], SUBMIT_JOBS, now_s, life_s)
-    say(f"token for the access point: {found.summary}")
+    logger.info(f"token for the access point: {found.summary}")
     if problem := found.error or found.warning:
-        warn(
+        logger.warning(
             f"the token in {token['file']} {problem}: jobs that run longer may not come back; get "
             f"a new one on the access point with {RENEW} and put it into that file"
         )

@@ -94,7 +94,8 @@ class EventLog:
 
     def _read_some(self, found: list[tuple[str, Event]]) -> bool:
         """Add events to `found`; return False after an event of a kind unknown to the bindings, or
-        with a text that is not UTF-8."""
+        with a text that is not UTF-8.
+        """
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS:

@@ -31,7 +31,8 @@ class Submission:
 
 class AccessPoint(Protocol):
     """The queue of the access point. Every method raises `OutcomeUnknownError` or
-    `RejectedError`."""
+    `RejectedError`.
+    """
 
     def submit(self, submission: Submission) -> dict[str, str]:
         """Submit all jobs of `submission` or none; return job key → `cluster.proc`.

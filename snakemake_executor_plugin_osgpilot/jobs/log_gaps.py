@@ -68,7 +68,8 @@ class EventLogRepair:
 
     def _apply_ends(self, job_ids: Iterable[str], ends: Mapping[str, Event]) -> None:
         """Apply the `ends` of jobs; those of which nothing is known succeeded if their outputs are
-        complete."""
+        complete.
+        """
         end = Event(EventKind.TERMINATED, self._latest_s(), exit_status=0)
         for job_id in job_ids:
             self._tracker.apply(job_id, ends.get(job_id, end))

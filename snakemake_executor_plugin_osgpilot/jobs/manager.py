@@ -247,7 +247,8 @@ class JobManager:
 
     def avoid_pilots(self, pilots: Iterable[str]) -> None:
         """Let no more jobs start on these pilots, which are alive but leave: a claimed slot takes
-        the next job at once."""
+        the next job at once.
+        """
         with self._lock:
             self._tracker.avoid_pilots(pilots)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any, NoReturn
 import psutil  # type: ignore[import-untyped]
 
 from ..errors import OutcomeUnknownError, RunTakenOverError
+
+logger = logging.getLogger(__name__)
 
 LOST_STATUS = 1
 
@@ -40,10 +43,10 @@ class Guarded:
 
 
 class Tenure:
-    """Checks that this process still holds the run; `warn` is called once while that is unknown."""
+    """Checks that this process still holds the run; warns once while that is unknown."""
 
-    def __init__(self, check: Callable[[], None], warn: Callable[[str], None]) -> None:
-        self._check, self._warn = check, warn
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
         self._in_doubt = False
 
     def is_certain(self) -> bool:
@@ -52,7 +55,7 @@ class Tenure:
             self._check()
         except OutcomeUnknownError as error:
             if not self._in_doubt:
-                self._warn(f"jobs that finish are processed later: {error}")
+                logger.warning(f"jobs that finish are processed later: {error}")
             self._in_doubt = True
             return False
         self._in_doubt = False

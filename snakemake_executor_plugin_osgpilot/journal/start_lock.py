@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..common import private_files as private
 from ..errors import MissingPrerequisiteError
+
+logger = logging.getLogger(__name__)
 
 STARTING = "starting"
 """Locked while a start looks for other runs, so that two starts see each other."""
@@ -25,11 +28,11 @@ _FLOCK = "hhqqi4x"
 
 
 @contextmanager
-def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
+def starting(place: Path) -> Iterator[None]:
     """Hold the lock of `place`, so that no other process resumes or removes a run there.
 
-    `say` reports the process that is waited for. Raises `MissingPrerequisiteError` if the lock
-    cannot be created, or another process does not release it.
+    Logs the process that is waited for. Raises `MissingPrerequisiteError` if the lock cannot
+    be created, or another process does not release it.
     """
     with ExitStack() as undo:
         with writing(place):
@@ -37,7 +40,7 @@ def starting(place: Path, say: Callable[[str], None]) -> Iterator[None]:
             lock = _opened(place / STARTING)
             # closing releases it
             undo.callback(os.close, lock)
-            _take(lock, place / STARTING, say)
+            _take(lock, place / STARTING)
         yield
 
 
@@ -63,7 +66,7 @@ def _opened(path: Path) -> int:
     return lock
 
 
-def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
+def _take(lock: int, path: Path) -> None:
     begun_s, reported = time.monotonic(), False
     while not _locked(lock):
         waited_s = time.monotonic() - begun_s
@@ -74,7 +77,7 @@ def _take(lock: int, path: Path, say: Callable[[str], None]) -> None:
             )
         if waited_s >= SAY_AFTER_S and not reported:
             reported = True
-            say(
+            logger.info(
                 f"waiting for {_holder(lock)}, which starts, resumes or removes a run in this "
                 f"folder ({path} is locked)"
             )

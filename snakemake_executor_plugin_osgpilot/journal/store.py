@@ -146,7 +146,8 @@ class Journal:
 
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Record the ids of jobs, by key. Raises `OutcomeUnknownError`; the next write includes
-        them then."""
+        them then.
+        """
         with self._lock:
             self._ids |= ids
         with self._writing():

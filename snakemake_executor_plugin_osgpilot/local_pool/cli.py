@@ -3,12 +3,12 @@
 import os
 import subprocess
 import time
-from functools import partial
 from pathlib import Path
 
 import click
 
-from ..common.console_output import echo, echo_json
+from ..common.console_output import EchoHandler, echo, echo_json
+from ..common.log_output import attached
 from .paths import DEFAULT_NAME, instance_folder
 
 name_option = click.option(
@@ -38,7 +38,7 @@ dir_option = click.option(
 
 @click.group(short_help="A pool of the OSPool's kind on this machine.")
 def pool() -> None:
-    """A pool of the OSPool's kind on this machine: Slurm, HTCondor, Apptainer, pilots.
+    """Run a pool of the OSPool's kind on this machine: Slurm, HTCondor, Apptainer, pilots.
 
     Nothing on this machine changes: the pool runs in namespaces of its own and keeps its files
     in one cache folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot). Root is not needed.
@@ -76,8 +76,8 @@ def up(name: str, work: tuple[Path, ...]) -> None:
     started_s = time.monotonic()
     instance_folder(name)
     host.require_runnable()
-    note = partial(echo, err=True)
-    running, fresh = instance.up(name, work or (default_work(),), note)
+    with attached(EchoHandler()):
+        running, fresh = instance.up(name, work or (default_work(),))
     if makepool.outdated():
         echo("note: made by an older version of osgpilot: osgpilot pool build", err=True)
     if not fresh:

@@ -97,7 +97,8 @@ def require_fuse(device: Path) -> None:
 
 def require_space(folder: Path, free_gb: float = FREE_GB) -> None:
     """Raise MissingPrerequisiteError if less than `free_gb` GB are free where `folder` is or will
-    be."""
+    be.
+    """
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if free < free_gb:

@@ -1,11 +1,12 @@
 """The life cycle of a pool: bring it up, find it, take it down."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from .idmap import alice_outside
 from .paths import KIT, PACKAGE, images, instance_folder
 from .stages import Store
 from .state import HOSTS, STATE, Running, alive, find, flag, require, start_ticks
+
+logger = logging.getLogger(__name__)
 
 READY_WITHIN_S = 90
 """A pool is up within seconds; about one start in many hundred hangs, on a busy machine."""
@@ -41,10 +44,10 @@ class NotReadyError(MissingPrerequisiteError):
     """The pool's services were started, but one of them does not answer."""
 
 
-def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[Running, bool]:
+def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
     """Bring the pool `name` up and wait until it is ready; False if it was up already.
 
-    A start that hangs is logged by `say` and retried once. Raises MissingPrerequisiteError if
+    A start that hangs is logged and retried once. Raises MissingPrerequisiteError if
     nothing is built or a service does not start, InputError if `work` cannot be shown inside.
     """
     with locked(cache() / "lock" / name):
@@ -54,7 +57,7 @@ def up(name: str, work: Sequence[Path], say: Callable[[str], object]) -> tuple[R
         try:
             return _start(name, shown), True
         except NotReadyError as problem:
-            say(f"{problem}; once more")
+            logger.warning(f"{problem}; once more")
         return _start(name, shown), True
 
 

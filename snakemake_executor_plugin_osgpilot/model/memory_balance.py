@@ -12,7 +12,8 @@ CORES_KEPT_S = 600.0
 
 def weight(shape: Shape, pilot: Shape | None) -> int:
     """Return the number of cores a job blocks: its own, or those that go with its memory, if more;
-    an unknown pilot has memory for all."""
+    an unknown pilot has memory for all.
+    """
     if pilot is None:
         return shape.cores
     return max(shape.cores, -(-shape.memory_mb * pilot.cores // pilot.memory_mb))

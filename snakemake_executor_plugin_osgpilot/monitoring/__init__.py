@@ -4,5 +4,5 @@ recorder, records    records of the history, and when they are written
 history_file         the file (JSON lines)
 line_check           validates a line that is read
 progress             progress and estimated time remaining
-console              lines and the status line in the terminal
+console              log records to Snakemake's logger; the status line in the terminal
 """

@@ -6,16 +6,20 @@ that log lines appear above the status line; log files and handlers of plugins a
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO, cast
 
+from ..common.log_output import current_label
 from ..common.printable import one_line, printable
 from ..common.redact import Redactor
 from ..common.snakemake_compat import wrap_terminal_stream
 from .progress import Progress
+
+logger = logging.getLogger(__name__)
 
 REDRAW_S = 1.0
 
@@ -81,32 +85,34 @@ class StatusLine:
             return 80
 
 
-class ConsoleReporter:
-    """Reports one run through Snakemake's logger, until it is closed.
+class SnakemakeHandler(logging.Handler):
+    """Passes log records of this package to Snakemake's logger.
 
     Messages include output of HTCondor, Slurm and jobs: `redact` masks secrets in it.
     """
 
-    def __init__(
-        self,
-        logger: Any,
-        redact: Redactor | None = None,
-        now_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._logger, self._now_s = logger, now_s
-        self.redact = redact or Redactor()
-        self._status_line = _status_line(logger)
+    def __init__(self, snakemake_logger: Any, redact: Redactor) -> None:
+        super().__init__()
+        self._logger, self._redact = snakemake_logger, redact
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the message as Snakemake's own, with our name and the label of the run."""
+        label = current_label()
+        text = printable(self._redact(record.getMessage()))
+        is_warning = record.levelno >= logging.WARNING
+        log = self._logger.warning if is_warning else self._logger.info
+        log(f"osgpilot: {label}: {text}" if label else f"osgpilot: {text}")
+
+
+class ProgressReporter:
+    """Shows the progress of one run, until it is closed."""
+
+    def __init__(self, snakemake_logger: Any, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._status_line = _status_line(snakemake_logger)
         self._begun_s = self._now_s()
         self._shown_s = float("-inf")
         self._shown = ""
-
-    def say(self, text: str) -> None:
-        """Log a message."""
-        self._logger.info(f"osgpilot: {printable(self.redact(text))}")
-
-    def warn(self, text: str) -> None:
-        """Log a warning."""
-        self._logger.warning(f"osgpilot: {printable(self.redact(text))}")
 
     def show(self, progress: Progress) -> None:
         """Show the progress of the run if it changed and the interval has passed."""
@@ -120,7 +126,7 @@ class ConsoleReporter:
                 self, text and f"osgpilot: {text}", f"osgpilot: {progress.brief}"
             )
         elif text:
-            self.say(text)
+            logger.info(text)
 
     def close(self) -> None:
         """Remove the status line."""
@@ -136,8 +142,8 @@ def _joined(texts: Iterable[str]) -> str:
     return "  |  ".join(text for text in texts if text)
 
 
-def _status_line(logger: Any) -> StatusLine | None:
+def _status_line(snakemake_logger: Any) -> StatusLine | None:
     """Return the status line of the terminal that Snakemake logs to; None if it logs elsewhere."""
     if os.environ.get("TERM", "dumb") == "dumb":
         return None
-    return cast("StatusLine | None", wrap_terminal_stream(logger, StatusLine))
+    return cast("StatusLine | None", wrap_terminal_stream(snakemake_logger, StatusLine))

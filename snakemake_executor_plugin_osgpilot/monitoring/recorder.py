@@ -95,12 +95,12 @@ class HistoryRecorder:
         waits_s = {
             o.name: self.scaling.estimates.wait_s(o.name) for o in self.scaling.policy.offers
         }
-        told = {
+        outlook = {
             "critical_path_s": self.queue.upcoming.critical_path_s,
             "waits_s": waits_s,
             "eta": eta and asdict(eta),
         }
-        self.history.put([{**line, "at_s": self.clock.now_s(), **told}])
+        self.history.put([{**line, "at_s": self.clock.now_s(), **outlook}])
 
     def follow(self) -> None:
         """Record changes of jobs and pilots.
@@ -129,7 +129,7 @@ class HistoryRecorder:
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
         end["critical_path_s"] = self.queue.upcoming.critical_path_s
-        # the run has ended, whether or not its history could be told
+        # the run has ended, whether or not its history can be written
         with suppress(OSError, OsgpilotError):
             self._follow(now_s)
         self.history.put([end])

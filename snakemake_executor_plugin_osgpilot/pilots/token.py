@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 
 from ..common.idtokens import JOIN_POOL, examine
 from ..errors import InputError
+
+logger = logging.getLogger(__name__)
 
 RENEW = (
     "ask support@osg-htc.org for a new one; for a pool of your own: `condor_token_fetch "
@@ -14,10 +16,8 @@ RENEW = (
 """The OSG issues the tokens of its pool by email (OSG site documentation, containers for
 execution points)."""
 
-Say = Callable[[str], None]
 
-
-def check_token(text: str, where: str, now_s: float, life_s: float, say: Say, warn: Say) -> None:
+def check_token(text: str, where: str, now_s: float, life_s: float) -> None:
     """Log the pilots' token, and warn if it expires before a pilot that lives for `life_s` ends.
 
     `where` names the file. Raises `InputError` if no pilot could join with it.
@@ -25,6 +25,6 @@ def check_token(text: str, where: str, now_s: float, life_s: float, say: Say, wa
     found = examine(text, JOIN_POOL, now_s, life_s)
     if found.error:
         raise InputError(f"the token in {where} {found.error}; {RENEW}")
-    say(f"token of the pilots: {found.summary}")
+    logger.info(f"token of the pilots: {found.summary}")
     if found.warning:
-        warn(f"the token in {where} {found.warning}: later pilots may not join; {RENEW}")
+        logger.warning(f"the token in {where} {found.warning}: later pilots may not join; {RENEW}")

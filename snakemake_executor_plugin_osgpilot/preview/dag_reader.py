@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
+from ..common.snakemake_types import AnyJob, Dag, SingleJob, SnakemakeLogger, Workflow
 from ..errors import InputError, OsgpilotError
 from ..model.resources import JobClass, Policy
 from ..staging.container_image import NO_IMAGE
@@ -41,7 +42,7 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
 
     limits: Policy
 
-    def __init__(self, workflow: Any, logger: Any) -> None:
+    def __init__(self, workflow: Workflow, logger: SnakemakeLogger) -> None:
         super().__init__(workflow, logger)
         try:
             found = self._drawn(workflow.dag)
@@ -49,11 +50,11 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
             raise Ended(None, error) from error
         raise Ended(found)
 
-    def _drawn(self, dag: Any) -> Drawn:
+    def _drawn(self, dag: Dag) -> Drawn:
         requests = Requests(self.limits, _nothing, _nothing)
         classes: dict[str, JobClass] = {}
 
-        def class_of(job: Any) -> JobClass:
+        def class_of(job: SingleJob) -> JobClass:
             rule = str(job.rule)
             if rule not in classes:
                 # without a site there are no partitions
@@ -63,7 +64,7 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
 
         return Drawn(*tasks_of(dag, lambda job: not job.is_local, class_of, {}))
 
-    def run_job(self, job: Any) -> NoReturn:
+    def run_job(self, job: AnyJob) -> NoReturn:
         raise AssertionError("nothing is run")
 
     handle_job_success = handle_job_error = run_job

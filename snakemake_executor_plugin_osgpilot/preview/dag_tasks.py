@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
-from typing import Any
 
+from ..common.snakemake_types import Dag, SingleJob
 from ..model.resources import JobClass, Shape
 from ..scaling.planner.bounds import Task
 from ..scaling.planner.estimates import RUNTIME_PRIOR_S
@@ -15,9 +15,9 @@ UNSAID = 2.0
 
 
 def tasks_of(
-    dag: Any,
-    on_pilot: Callable[[Any], bool],
-    class_of: Callable[[Any], JobClass | None],
+    dag: Dag,
+    on_pilot: Callable[[SingleJob], bool],
+    class_of: Callable[[SingleJob], JobClass | None],
     seen_core_s: Mapping[str, float],
 ) -> tuple[list[Task], list[list[int]]]:
     """Return the tasks, and for each the numbers of those that have to end first.
@@ -27,7 +27,7 @@ def tasks_of(
     """
     to_do = set(dag.needrun_jobs())
     graph = {job: [d for d in dag.job_dependencies(job) if d in to_do] for job in to_do}
-    numbers: dict[Any, int] = {}
+    numbers: dict[SingleJob, int] = {}
     tasks: list[Task] = []
     parents: list[list[int]] = []
     for job in TopologicalSorter(graph).static_order():
@@ -38,7 +38,7 @@ def tasks_of(
 
 
 def _task(
-    job: Any, job_class: JobClass | None, seen_core_s: Mapping[str, float], *, on_pilot: bool
+    job: SingleJob, job_class: JobClass | None, seen_core_s: Mapping[str, float], *, on_pilot: bool
 ) -> Task:
     asks = job_class or JobClass(Shape(max(1, job.threads), 0))
     limit_s = float(asks.runtime_s)

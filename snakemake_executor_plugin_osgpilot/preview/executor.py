@@ -5,31 +5,35 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
+from ..common.log_output import attached
 from ..common.names import safe_name
+from ..common.redact import Redactor
+from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..executor.dag_lookahead import Lookahead
 from ..executor.dispatcher import router_factory
+from ..executor.ospool import environment_of
 from ..htcondor.factory import AnyAccessPoint
 from ..journal.run_folder import RunFolder
 from ..model.intervals import LOOK_SOONEST_S
 from ..model.resources import JobClass
 from ..model.snapshot import Snapshot
+from ..monitoring.console import SnakemakeHandler
 from ..pilots.parameters import script
 from ..report.locate import earlier_leads
 from ..routing.policy import Where
 from ..routing.rules import RuleRouter
-from ..run.assembly import Output, PreparedRun, SystemClock, preflight
+from ..run.assembly import PreparedRun, SystemClock, preflight
 from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
 from ..staging.payload import members
@@ -49,7 +53,7 @@ RUN = "RUN"
 class Previewer(AbstractExecutor):  # type: ignore[misc]
     """Made by Snakemake where it would make the executor; raises `Ended` in place of running."""
 
-    def __init__(self, workflow: Any, logger: Any) -> None:
+    def __init__(self, workflow: Workflow, logger: SnakemakeLogger) -> None:
         super().__init__(workflow, logger)
         try:
             preview = self._preview()
@@ -62,23 +66,18 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         state_folder = Path(self.workflow.persistence.path)
         options = options_of(self.workflow.executor_settings)
         with ExitStack() as undo:
-            heard = (self._say, self._warn)
-            ground = preflight(options, state_folder, Output(*heard, lambda progress: None), undo)
-            routes = routes_of(ground.policy, ground.seat, _nothing)
+            redact = Redactor(environment_of(self.workflow).values())
+            undo.enter_context(attached(SnakemakeHandler(self.logger, redact)))
+            ground = preflight(options, state_folder, undo)
+            routes = routes_of(ground.policy, ground.seat)
             routes.decide()
             decisions = list(dict.fromkeys(routes.by_rule.values()))
             projects = {d.project for d in decisions if d.route.where is Where.OSPOOL}
-            look = _Look(self.workflow, self.logger, ground, routes, undo, heard)
+            look = _Look(self.workflow, self.logger, ground, routes, undo)
             previews = tuple(look.project(name) for name in sorted(projects))
         return Preview(tuple(decisions), previews, script())
 
-    def _say(self, text: str) -> None:
-        self.logger.info(f"osgpilot: {text}")
-
-    def _warn(self, text: str) -> None:
-        self.logger.warning(f"osgpilot: {text}")
-
-    def run_job(self, job: Any) -> NoReturn:
+    def run_job(self, job: AnyJob) -> NoReturn:
         raise AssertionError("a plan runs nothing")
 
     handle_job_success = handle_job_error = run_job
@@ -94,12 +93,11 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
 class _Look:
     """Plans a run, one project after the other."""
 
-    workflow: Any
-    logger: Any
+    workflow: Workflow
+    logger: SnakemakeLogger
     ground: PreparedRun
     routes: RuleRouter
     undo: ExitStack
-    heard: tuple[Callable[[str], None], Callable[[str], None]]
     forecaster: Forecaster = simulated
 
     def project(self, name: str) -> ProjectPreview:
@@ -143,11 +141,10 @@ class _Look:
             Path.cwd(),
             access_point,
             SimpleNamespace(policy=self.ground.policy),
-            *self.heard,
         )
         return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
 
-    def _serves(self, job: Any, name: str) -> bool:
+    def _serves(self, job: AnyJob, name: str) -> bool:
         decision = None if job.is_local else self.routes.of(job)
         return (
             decision is not None
@@ -155,23 +152,23 @@ class _Look:
             and decision.project == name
         )
 
-    def _ready(self, name: str) -> list[Any]:
+    def _ready(self, name: str) -> list[AnyJob]:
         return [job for job in self.workflow.dag.ready_jobs if self._serves(job, name)]
 
-    def _later(self, name: str, ready: list[Any]) -> list[Any]:
+    def _later(self, name: str, ready: list[AnyJob]) -> list[AnyJob]:
         """Return single jobs that follow; group jobs are assembled when they become ready."""
         seen = {part for job in ready for part in members(job)}
         jobs = (job for job in self.workflow.dag.needrun_jobs() if job not in seen)
         return [job for job in jobs if job.group is None and self._serves(job, name)]
 
-    def _waiting(self, sampler: Sampler, ready: list[Any]) -> Counter[JobClass]:
-        by_rule: defaultdict[str, list[Any]] = defaultdict(list)
+    def _waiting(self, sampler: Sampler, ready: list[AnyJob]) -> Counter[JobClass]:
+        by_rule: defaultdict[str, list[AnyJob]] = defaultdict(list)
         for job in ready:
             by_rule[job.name].append(job)
         return Counter(c for jobs in by_rule.values() for c in sampler.classes(jobs))
 
     def _snapshot(
-        self, sampler: Sampler, ready: list[Any], waiting: Counter[JobClass], name: str
+        self, sampler: Sampler, ready: list[AnyJob], waiting: Counter[JobClass], name: str
     ) -> Snapshot:
         clock, keep_going = SystemClock(), self.workflow.execution_settings.keep_going
         ahead = Lookahead(
@@ -210,7 +207,3 @@ class _Look:
             policy,
             expected.match_s,
         )
-
-
-def _nothing(text: str) -> None:
-    """Log nothing: routes are part of the plan."""

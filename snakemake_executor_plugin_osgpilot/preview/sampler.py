@@ -13,6 +13,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..executor.ospool import OSPoolExecutor
 from ..htcondor.factory import AnyAccessPoint
 from ..htcondor.submit_description import items
@@ -24,8 +25,6 @@ from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
 from .result import Sample
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Scratch:
@@ -35,8 +34,6 @@ class Scratch:
     workdir: Path
     access_point: AnyAccessPoint
     scaling: SimpleNamespace
-    say: Say
-    warn: Say
     chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
     """A record of the run that is never written."""
 
@@ -45,7 +42,11 @@ class Sampler(OSPoolExecutor):
     """An executor without a run and without the thread that follows jobs."""
 
     def __init__(
-        self, workflow: Any, logger: Any, serves: Callable[[Any], bool], scratch: Any
+        self,
+        workflow: Workflow,
+        logger: SnakemakeLogger,
+        serves: Callable[[AnyJob], bool],
+        scratch: Any,
     ) -> None:
         # skip the constructors in between: they begin a run and start the thread
         RealExecutor.__init__(self, workflow, logger, post_init=False)
@@ -54,25 +55,25 @@ class Sampler(OSPoolExecutor):
         self._serves, self._run = serves, scratch
         self._made: Preparer = self._begin()
 
-    def class_of(self, job: Any) -> JobClass | None:
+    def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""
         return self._made.class_of(job)
 
-    def draft(self, job: Any) -> tuple[Payload, Request]:
+    def draft(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return the prepared job. Raises `InputError`."""
         return self._made.draft(job)
 
-    def classes(self, jobs: Iterable[Any]) -> list[JobClass]:
+    def classes(self, jobs: Iterable[AnyJob]) -> list[JobClass]:
         """Return the requests of ready jobs of one rule, from a sample of them."""
         listed = list(jobs)
         chosen = heapq.nsmallest(SAMPLE_MAX, listed, key=lambda job: str(job.output))
         asked = [self.draft(job)[1].job_class for job in chosen]
         return [asked[number % len(asked)] for number in range(len(listed))]
 
-    def samples(self, jobs: Iterable[Any], access_point: AnyAccessPoint) -> tuple[Sample, ...]:
+    def samples(self, jobs: Iterable[AnyJob], access_point: AnyAccessPoint) -> tuple[Sample, ...]:
         """Return each kind of job once, as it would be submitted through `access_point`."""
         rules: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
-        by_rule: dict[str, list[Any]] = {}
+        by_rule: dict[str, list[AnyJob]] = {}
         for job in jobs:
             by_rule.setdefault(_rule(job), []).append(job)
         for rule, theirs in sorted(by_rule.items()):
@@ -87,5 +88,5 @@ class Sampler(OSPoolExecutor):
         return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
 
 
-def _rule(job: Any) -> str:
+def _rule(job: AnyJob) -> str:
     return " + ".join(sorted({str(part.rule) for part in members(job)}))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 
 from .entities import Attempt, Pilot
-from .replay import Story
+from .replay import ReplayedRun
 
 Span = tuple[float, float]
 
@@ -37,16 +37,16 @@ class Waste:
         return float(sum(asdict(self).values()))
 
 
-def waste(story: Story, now_s: float) -> Waste:
+def waste(replayed: ReplayedRun, now_s: float) -> Waste:
     """Return the use of the core-seconds of all pilots."""
-    waits = [span for job in story.jobs.values() for span in job.waits_s(now_s)]
+    waits = [span for job in replayed.jobs.values() for span in job.waits_s(now_s)]
     waiting = _Union(waits)
     by_pilot: defaultdict[str, list[Attempt]] = defaultdict(list)
-    for job in story.jobs.values():
+    for job in replayed.jobs.values():
         for attempt in job.attempts:
             by_pilot[attempt.pilot].append(attempt)
     total = Waste()
-    for pilot in story.pilots.values():
+    for pilot in replayed.pilots.values():
         _add(total, pilot, by_pilot[pilot.name], waiting, now_s)
     return total
 

@@ -18,7 +18,7 @@ from ..common.printable import printable
 from ..common.times import clock, date
 from .core_hours import waste
 from .recommendations import profile, uses
-from .replay import Story
+from .replay import ReplayedRun
 from .series import POINTS, Balance, balance
 from .summary import View
 from .timeline import PILOTS_MAX, WIDTH, Scale, colours_of, timeline
@@ -49,25 +49,25 @@ class Tick:
     text: str
 
 
-def page(story: Story, view: View) -> str:
+def page(replayed: ReplayedRun, view: View) -> str:
     """Return the HTML page of a run."""
     begun_s = view.begun_s
     ended_s = max(view.at_s, begun_s + 1)
     scale = Scale(begun_s, ended_s)
-    colours = colours_of(story)
-    used = uses(story)
-    spent = waste(story, view.at_s)
-    cores = balance(story, begun_s, ended_s)
+    colours = colours_of(replayed)
+    used = uses(replayed)
+    spent = waste(replayed, view.at_s)
+    cores = balance(replayed, begun_s, ended_s)
     return _template().render(
         view=view,
-        life=story.life,
+        life=replayed.life,
         scale=scale,
         width=WIDTH,
         ticks=ticks(begun_s, ended_s),
-        timeline=timeline(story, scale, colours),
+        timeline=timeline(replayed, scale, colours),
         pilots_max=PILOTS_MAX,
         colours=colours,
-        jobs_by_rule=Counter(job.rule for job in story.jobs.values()),
+        jobs_by_rule=Counter(job.rule for job in replayed.jobs.values()),
         chart=_chart(cores),
         chart_height=CHART_HEIGHT,
         cores_most=cores.most,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from .entities import Attempt
-from .replay import Story
+from .replay import ReplayedRun
 
 GRAIN_S = 1.0
 """The event log has whole seconds: shorter intervals count as zero."""
@@ -45,9 +45,9 @@ class Leads:
         return _usual_s(self.matches_s)
 
 
-def leads(story: Story, offers: Collection[str]) -> Leads:
+def leads(replayed: ReplayedRun, offers: Collection[str]) -> Leads:
     """Return the lead times of pilots of `offers` in a run."""
-    came = {name: pilot for name, pilot in story.pilots.items() if pilot.offer in offers}
+    came = {name: pilot for name, pilot in replayed.pilots.items() if pilot.offer in offers}
     waits_s: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
     boots_s = []
     for pilot in came.values():
@@ -58,22 +58,22 @@ def leads(story: Story, offers: Collection[str]) -> Leads:
             boots_s.append(max(0.0, pilot.ready_s - pilot.started_s))
     ready_s = {name: pilot.ready_s for name, pilot in came.items() if pilot.ready_s is not None}
     return Leads(
-        story.life.get("run", ""),
-        story.first_s,
+        replayed.life.get("run", ""),
+        replayed.first_s,
         dict(waits_s),
         tuple(boots_s),
-        tuple(_matches_s(story, ready_s)),
+        tuple(_matches_s(replayed, ready_s)),
     )
 
 
-def _matches_s(story: Story, ready_s: Mapping[str, float]) -> Iterator[float]:
+def _matches_s(replayed: ReplayedRun, ready_s: Mapping[str, float]) -> Iterator[float]:
     """Return the waits of jobs that came when a pilot was empty, or were there when it came.
 
     A job that was there when another one ended shows how quickly a claim is reused: it is left out.
     So is the first job of a pilot that was unknown before the job started.
     """
     by_pilot: defaultdict[str, list[Attempt]] = defaultdict(list)
-    for job in story.jobs.values():
+    for job in replayed.jobs.values():
         for attempt in job.attempts:
             by_pilot[attempt.pilot].append(attempt)
     for pilot in ready_s.keys() & by_pilot.keys():

@@ -14,7 +14,7 @@ from ..journal.process import started, this_process
 from ..journal.run_folder import EARLIER_RUNS_MAX, RunFolder
 from ..monitoring.history_file import HISTORY, read
 from .lead_times import Leads, leads
-from .replay import Story
+from .replay import ReplayedRun
 
 
 def find(workdir: Path, run: str = "") -> Path:
@@ -55,27 +55,27 @@ class Watched:
     """A run that is polled; each poll reads what is new."""
 
     folder: Path
-    story: Story = field(default_factory=Story)
+    replayed: ReplayedRun = field(default_factory=ReplayedRun)
     _offset: int = 0
 
-    def look(self) -> Story:
+    def look(self) -> ReplayedRun:
         """Return what is known by now. Raises `InputError` if the history cannot be read."""
         try:
             lines, self._offset = read(self.folder / HISTORY, self._offset)
         except OSError as error:
             raise InputError(f"{self.folder / HISTORY} cannot be read: {error}") from error
-        self.story.take(lines)
-        self.story.name = self.folder.name
-        if self.story.life.get("version", 1) != 1:
+        self.replayed.take(lines)
+        self.replayed.name = self.folder.name
+        if self.replayed.life.get("version", 1) != 1:
             raise InputError(f"{self.folder / HISTORY} was written by another version of osgpilot")
-        return self.story
+        return self.replayed
 
     def is_alive(self) -> bool:
         """Return True while a Snakemake process drives the run."""
-        holder = self.story.life.get("holder")
-        if self.story.is_over:
+        holder = self.replayed.life.get("holder")
+        if self.replayed.is_over:
             return False
-        if not self.story.life:
+        if not self.replayed.life:
             # that line is damaged
             age_s = lease_age_s(RunFolder(self.folder))
             return age_s is None or age_s < LEASE_S

@@ -10,7 +10,7 @@ from statistics import median
 
 from ..model.resources import MEMORY_QUANTUM_MB, JobClass, Shape
 from .entities import Job
-from .replay import Story
+from .replay import ReplayedRun
 
 MARGIN = 1.25
 """Margin of memory and disk above the highest usage."""
@@ -53,10 +53,10 @@ class RuleUse:
     runtime_min: int
 
 
-def uses(story: Story) -> list[RuleUse]:
+def uses(replayed: ReplayedRun) -> list[RuleUse]:
     """Return the use of each rule, in the order of their first jobs."""
     ended: defaultdict[str, list[Job]] = defaultdict(list)
-    for job in story.jobs.values():
+    for job in replayed.jobs.values():
         if job.state == "done" and job.attempts:
             ended[job.rule].append(job)
     return [_use(rule, jobs) for rule, jobs in ended.items()]

@@ -20,7 +20,7 @@ PLANS_MAX = 2000
 """Maximum number of plans kept for charts; the latest is always kept."""
 
 
-class Story:
+class ReplayedRun:
     """The state of a run, replayed from its history; `take` continues with further lines.
 
     `name` is the run's if its history does not have it. `plan` is the latest plan, `plans` those
@@ -54,7 +54,7 @@ class Story:
             "woken": self._woken, "spent": self._spent, "end": self._end, FULL: self._full,
         }  # fmt: skip
 
-    def take(self, lines: Iterable[Line]) -> Story:
+    def take(self, lines: Iterable[Line]) -> ReplayedRun:
         """Apply lines; unknown kinds and damaged lines are skipped."""
         for line in lines:
             if is_whole(line):
@@ -238,6 +238,6 @@ class Story:
                 job.last.how = "failed"
 
 
-def fold(lines: Iterable[Line]) -> Story:
+def fold(lines: Iterable[Line]) -> ReplayedRun:
     """Return the state that `lines` lead to."""
-    return Story().take(lines)
+    return ReplayedRun().take(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from .replay import Story
+from .replay import ReplayedRun
 
 POINTS = 360
 
@@ -63,17 +63,17 @@ class Balance:
         return max([*there, *wanted, 1.0])
 
 
-def balance(story: Story, begun_s: float, ended_s: float) -> Balance:
+def balance(replayed: ReplayedRun, begun_s: float, ended_s: float) -> Balance:
     """Return demand and supply of a run between two times."""
     step_s = max(ended_s - begun_s, 1.0) / POINTS
     busy, serving, coming, waiting = (Series(begun_s, step_s) for _ in range(4))
-    for job in story.jobs.values():
+    for job in replayed.jobs.values():
         cores = job.job_class.shape.cores
         for from_s, until_s in job.waits_s(ended_s):
             waiting.add(from_s, until_s, cores)
         for attempt in job.attempts:
             busy.add(attempt.started_s, attempt.until_s(ended_s), cores)
-    for pilot in story.pilots.values():
+    for pilot in replayed.pilots.values():
         serves_s = pilot.serves_s(ended_s)
         coming.add(pilot.asked_s, serves_s, pilot.shape.cores)
         serving.add(serves_s, pilot.until_s(ended_s), pilot.shape.cores)

@@ -10,7 +10,7 @@ from typing import Any
 from ..monitoring.progress import Progress
 from ..scaling.planner.eta import Eta
 from .entities import Pilot
-from .replay import Story
+from .replay import ReplayedRun
 
 STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled")
 
@@ -121,30 +121,30 @@ class View:
         return asdict(self)
 
 
-def view(story: Story, now_s: float, *, alive: bool) -> View:
-    """Return a view of `story`; of a dead run, at its last sign of life."""
-    at_s = now_s if alive else story.last_s
-    rules = _rules(story, at_s)
-    pilots = [_pilot(pilot, story, at_s) for pilot in story.pilots.values()]
+def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
+    """Return a view of `replayed`; of a dead run, at its last sign of life."""
+    at_s = now_s if alive else replayed.last_s
+    rules = _rules(replayed, at_s)
+    pilots = [_pilot(pilot, replayed, at_s) for pilot in replayed.pilots.values()]
     used_core_h = sum(rule.core_h for rule in rules.values())
     charged_core_h = sum(p.charged_s * p.cores for p in pilots) / 3600
-    max_core_s = story.life.get("policy", {}).get("core_s_max")
+    max_core_s = replayed.life.get("policy", {}).get("core_s_max")
     max_core_h = None if max_core_s is None else max_core_s / 3600
-    plan = story.plan or {}
-    makespan_s, bound_s = makespan(story, at_s), bound(story, at_s)
+    plan = replayed.plan or {}
+    makespan_s, bound_s = makespan(replayed, at_s), bound(replayed, at_s)
     return View(
-        run=story.life.get("run", story.name),
-        project=story.life.get("project", ""),
-        state=_state(story, alive=alive),
+        run=replayed.life.get("run", replayed.name),
+        project=replayed.life.get("project", ""),
+        state=_state(replayed, alive=alive),
         at_s=at_s,
-        begun_s=story.first_s,
-        lives=story.lives,
-        progress=_progress(story, rules, at_s, alive=alive),
+        begun_s=replayed.first_s,
+        lives=replayed.lives,
+        progress=_progress(replayed, rules, at_s, alive=alive),
         rules=rules,
         pilots=pilots,
-        demand_cores=sum(j.job_class.shape.cores for j in story.jobs.values() if j.waits),
+        demand_cores=sum(j.job_class.shape.cores for j in replayed.jobs.values() if j.waits),
         supply_cores=sum(
-            p.shape.cores for p in story.pilots.values() if not p.over and p.state != "draining"
+            p.shape.cores for p in replayed.pilots.values() if not p.over and p.state != "draining"
         ),
         busy_cores=sum(p.busy_cores for p in pilots),
         queue_wait_s=min(plan.get("waits_s", {}).values(), default=None),
@@ -154,28 +154,28 @@ def view(story: Story, now_s: float, *, alive: bool) -> View:
         charged_core_h=charged_core_h,
         makespan_s=makespan_s,
         bound_s=bound_s,
-        pilots_never_used=_never_used(story),
+        pilots_never_used=_never_used(replayed),
         forecast=plan.get("forecast", {}),
-        decisions=_decisions(story),
-        failures=_failures(story),
-        is_full=story.is_full,
+        decisions=_decisions(replayed),
+        failures=_failures(replayed),
+        is_full=replayed.is_full,
     )
 
 
-def _state(story: Story, *, alive: bool) -> RunState:
+def _state(replayed: ReplayedRun, *, alive: bool) -> RunState:
     if alive:
         return RunState.RUNNING
-    if story.end is None:
+    if replayed.end is None:
         return RunState.LOST
-    return RunState.DETACHED if story.end.get("detached") else RunState.ENDED
+    return RunState.DETACHED if replayed.end.get("detached") else RunState.ENDED
 
 
-def _rules(story: Story, at_s: float) -> dict[str, RuleView]:
+def _rules(replayed: ReplayedRun, at_s: float) -> dict[str, RuleView]:
     states: defaultdict[str, Counter[str]] = defaultdict(Counter)
     core_s: Counter[str] = Counter()
     allocations: defaultdict[str, set[str]] = defaultdict(set)
-    for job in story.jobs.values():
-        states[job.rule][story.state_of(job)] += 1
+    for job in replayed.jobs.values():
+        states[job.rule][replayed.state_of(job)] += 1
         for attempt in job.attempts:
             core_s[job.rule] += attempt.core_s(at_s)  # type: ignore[assignment]
             allocations[job.rule].add(attempt.allocation)
@@ -190,8 +190,10 @@ def _rules(story: Story, at_s: float) -> dict[str, RuleView]:
     }
 
 
-def _progress(story: Story, rules: dict[str, RuleView], at_s: float, *, alive: bool) -> Progress:
-    plan, states = story.plan or {}, Counter(pilot.state for pilot in story.pilots.values())
+def _progress(
+    replayed: ReplayedRun, rules: dict[str, RuleView], at_s: float, *, alive: bool
+) -> Progress:
+    plan, states = replayed.plan or {}, Counter(pilot.state for pilot in replayed.pilots.values())
     eta = plan.get("eta") if alive else None
     return Progress(
         waiting=sum(rule.waiting + rule.held for rule in rules.values()),
@@ -210,8 +212,8 @@ def _eta(eta: dict[str, Any]) -> Eta:
     return Eta(eta["low_s"], eta["high_s"], eta["serving"], tuple(eta["unknown"]))
 
 
-def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
-    running = story.running_on(pilot.name)
+def _pilot(pilot: Pilot, replayed: ReplayedRun, at_s: float) -> PilotView:
+    running = replayed.running_on(pilot.name)
     since_s = pilot.moves.get(pilot.state, pilot.asked_s)
     runs = pilot.started_s is not None and not pilot.over
     return PilotView(
@@ -230,47 +232,47 @@ def _pilot(pilot: Pilot, story: Story, at_s: float) -> PilotView:
     )
 
 
-def makespan(story: Story, at_s: float) -> float:
+def makespan(replayed: ReplayedRun, at_s: float) -> float:
     """Return the time from the first submission to the end of the last job."""
-    begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
+    begun = [j.sent_s for j in replayed.jobs.values() if j.sent_s is not None]
     if not begun:
         return 0.0
     ended = [
         at_s if attempt.stopped_s is None else attempt.stopped_s
-        for job in story.jobs.values()
+        for job in replayed.jobs.values()
         for attempt in job.attempts
     ]
     return max(0.0, max(ended, default=at_s) - min(begun))
 
 
-def bound(story: Story, at_s: float) -> float:
+def bound(replayed: ReplayedRun, at_s: float) -> float:
     """Return the time that no number of pilots beats, given the work that was done.
 
     The first pilot has to come; then the longest chain of jobs runs, or all cores allowed share
     the work (critical path and area bound of list scheduling; Graham 1969).
     """
-    starts = [a.started_s for j in story.jobs.values() for a in j.attempts]
-    begun = [j.sent_s for j in story.jobs.values() if j.sent_s is not None]
+    starts = [a.started_s for j in replayed.jobs.values() for a in j.attempts]
+    begun = [j.sent_s for j in replayed.jobs.values() if j.sent_s is not None]
     if not starts or not begun:
         return 0.0
-    policy = story.life.get("policy", {})
+    policy = replayed.life.get("policy", {})
     largest = max((o["shape"]["cores"] for o in policy.get("offers", ())), default=1)
     cores = policy.get("pilots_max", 1) * largest
     cores = min(cores, policy.get("cores_max") or cores)
-    used_core_s = sum(a.core_s(at_s) for j in story.jobs.values() for a in j.attempts)
+    used_core_s = sum(a.core_s(at_s) for j in replayed.jobs.values() for a in j.attempts)
     first_s = max(0.0, min(starts) - min(begun))
-    return float(first_s + max(story.critical_path_s, used_core_s / cores))
+    return float(first_s + max(replayed.critical_path_s, used_core_s / cores))
 
 
-def _never_used(story: Story) -> int:
-    used = {attempt.pilot for job in story.jobs.values() for attempt in job.attempts}
-    return sum(p.started_s is not None and p.name not in used for p in story.pilots.values())
+def _never_used(replayed: ReplayedRun) -> int:
+    used = {attempt.pilot for job in replayed.jobs.values() for attempt in job.attempts}
+    return sum(p.started_s is not None and p.name not in used for p in replayed.pilots.values())
 
 
-def _decisions(story: Story) -> list[Decision]:
+def _decisions(replayed: ReplayedRun) -> list[Decision]:
     found: list[Decision] = []
     refused: set[str] = set()
-    for plan in story.decisions:
+    for plan in replayed.decisions:
         for action in plan["actions"]:
             text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
             found.append(Decision(plan["at_s"], text))
@@ -281,12 +283,12 @@ def _decisions(story: Story) -> list[Decision]:
     return found
 
 
-def _failures(story: Story) -> list[FailureView]:
+def _failures(replayed: ReplayedRun) -> list[FailureView]:
     found = []
-    for failure in sorted(story.failures.values(), key=lambda failure: failure.at_s):
+    for failure in sorted(replayed.failures.values(), key=lambda failure: failure.at_s):
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
-        retried = story.state_of(job) == "retried"
+        retried = replayed.state_of(job) == "retried"
         found.append(
             FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
         )

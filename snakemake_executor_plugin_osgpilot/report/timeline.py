@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .entities import Attempt, Pilot
-from .replay import Story
+from .replay import ReplayedRun
 from .series import POINTS, Series
 
 WIDTH = 1000.0
@@ -78,14 +78,14 @@ class Scale:
         return round(WIDTH * min(1.0, max(0.0, share)), 1)
 
 
-def timeline(story: Story, scale: Scale, colours: dict[str, int]) -> Timeline:
+def timeline(replayed: ReplayedRun, scale: Scale, colours: dict[str, int]) -> Timeline:
     """Return the drawing; `colours` has a number for each rule."""
     attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
-    for job in story.jobs.values():
+    for job in replayed.jobs.values():
         for attempt in job.attempts:
             attempts[attempt.pilot].append(attempt)
     listed = sorted(
-        story.pilots.values(), key=lambda p: -p.charged_s(scale.ended_s) * p.shape.cores
+        replayed.pilots.values(), key=lambda p: -p.charged_s(scale.ended_s) * p.shape.cores
     )
     shown = sorted(listed[:PILOTS_MAX], key=lambda p: (p.started_s or p.asked_s, p.name))
     lanes = sum(pilot.shape.cores for pilot in shown)
@@ -202,8 +202,8 @@ def _name(colour: int) -> str:
     return "bad" if colour == BAD else f"c{colour}"
 
 
-def colours_of(story: Story) -> dict[str, int]:
+def colours_of(replayed: ReplayedRun) -> dict[str, int]:
     """Return a colour's number for each rule; the rules with most jobs have their own."""
-    rules = Counter(job.rule for job in story.jobs.values())
+    rules = Counter(job.rule for job in replayed.jobs.values())
     last = COLOURS - 1
     return {rule: min(number, last) for number, (rule, _) in enumerate(rules.most_common())}

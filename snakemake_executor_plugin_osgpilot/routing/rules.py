@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..common.names import safe_name
+from ..common.snakemake_types import AnyJob, Dag, SingleJob
 from ..errors import InputError
 from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
 from ..model.identity import PilotSharing
@@ -48,25 +49,24 @@ class RouteDecision:
 @dataclass
 class RuleRouter:
     """Decides once per rule. `project` and `pilot_sharing` are the workflow's, `seen_core_s` what a
-    job of a rule took in an earlier run; `say` logs each decision. Used on Snakemake's main thread.
+    job of a rule took in an earlier run. Used on Snakemake's main thread.
     """
 
-    dag: Any
+    dag: Dag
     ways: Ways
     requests: Requests
     project: str
     seen_core_s: Mapping[str, float]
-    say: Callable[[str], None]
     pilot_sharing: str = PilotSharing.WORKFLOW
     by_rule: dict[str, RouteDecision] = field(default_factory=dict)
-    _samples: dict[str, list[Any]] = field(default_factory=dict)
+    _samples: dict[str, list[SingleJob]] = field(default_factory=dict)
 
-    def decide(self) -> None:
-        """Route the new rules of the DAG; earlier decisions stay.
+    def decide(self) -> list[RouteDecision]:
+        """Route the new rules of the DAG, and return the decisions; earlier ones stay.
 
         Raises `InputError` naming the rule, before anything is decided, if one cannot run.
         """
-        jobs_of: defaultdict[str, list[Any]] = defaultdict(list)
+        jobs_of: defaultdict[str, list[SingleJob]] = defaultdict(list)
         groups: defaultdict[str, set[str]] = defaultdict(set)
         for job in self.dag.needrun_jobs():
             if job.is_local:
@@ -83,24 +83,24 @@ class RuleRouter:
         for decision in decided:
             self.by_rule.update(dict.fromkeys(decision.names, decision))
             self._samples.update((name, jobs_of[name][:1]) for name in decision.names)
-            self.say(str(decision))
+        return decided
 
-    def knows(self, job: Any) -> bool:
+    def knows(self, job: AnyJob) -> bool:
         """Return True if all rules of `job` are routed."""
         return all(str(part.rule) in self.by_rule for part in members(job))
 
-    def check(self, job: Any) -> None:
+    def check(self, job: AnyJob) -> None:
         """Raise `InputError` if a job's resources differ from those that decided for its rule."""
         for part in members(job):
             for resource in (HINT, PROJECT, SHARING):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
 
-    def of(self, job: Any) -> RouteDecision | None:
+    def of(self, job: AnyJob) -> RouteDecision | None:
         """Return the decision for a job or group job, None if there is none yet."""
         return self.by_rule.get(str(members(job)[0].rule))
 
     def _decide_for(
-        self, names: tuple[str, ...], jobs_of: Mapping[str, list[Any]]
+        self, names: tuple[str, ...], jobs_of: Mapping[str, list[SingleJob]]
     ) -> Iterator[RouteDecision]:
         known = [self.by_rule[name] for name in names if name in self.by_rule]
         new = tuple(name for name in names if name not in self.by_rule)
@@ -125,7 +125,10 @@ class RuleRouter:
             )
 
     def _facts(
-        self, names: tuple[str, ...], samples: Mapping[str, list[Any]], jobs: Mapping[str, int]
+        self,
+        names: tuple[str, ...],
+        samples: Mapping[str, list[SingleJob]],
+        jobs: Mapping[str, int],
     ) -> RuleFacts:
         classes, core_s = set(), 0.0
         for name in names:
@@ -163,12 +166,12 @@ def _together(names: Iterable[str], groups: Iterable[set[str]]) -> Iterator[tupl
     return iter(sorted(tuple(sorted(one)) for one in sets))
 
 
-def _sample(jobs: list[Any]) -> list[Any]:
+def _sample(jobs: list[SingleJob]) -> list[SingleJob]:
     """Return a sample of a rule's jobs that does not depend on the order of `jobs`."""
     return heapq.nsmallest(SAMPLE_MAX, jobs, key=lambda job: str(job.output))
 
 
-def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
+def _hints(samples: Mapping[str, list[SingleJob]]) -> dict[str, Hint]:
     words = {"true": Hint.YES, "false": Hint.NO, "auto": Hint.AUTO}
     hints: dict[str, Hint] = {}
     for name, value in _set(samples, HINT):
@@ -182,14 +185,14 @@ def _hints(samples: Mapping[str, list[Any]]) -> dict[str, Hint]:
     return hints
 
 
-def _projects(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+def _projects(samples: Mapping[str, list[SingleJob]]) -> dict[str, str]:
     return {
         name: safe_name(str(value), f"rule {name}: the resource osg_project")
         for name, value in _set(samples, PROJECT)
     }
 
 
-def _sharings(samples: Mapping[str, list[Any]]) -> dict[str, str]:
+def _sharings(samples: Mapping[str, list[SingleJob]]) -> dict[str, str]:
     given = dict(_set(samples, SHARING))
     for name, value in given.items():
         if value not in list(PilotSharing):
@@ -200,7 +203,7 @@ def _sharings(samples: Mapping[str, list[Any]]) -> dict[str, str]:
     return given
 
 
-def _set(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str, Any]]:
+def _set(samples: Mapping[str, list[SingleJob]], resource: str) -> Iterator[tuple[str, Any]]:
     """Yield the rules that set `resource`, with its value. Raises `InputError` if jobs differ."""
     for name, jobs in samples.items():
         value = _same(name, resource, jobs)
@@ -208,7 +211,7 @@ def _set(samples: Mapping[str, list[Any]], resource: str) -> Iterator[tuple[str,
             yield name, value
 
 
-def _same(name: str, resource: str, jobs: Iterable[Any]) -> Any:
+def _same(name: str, resource: str, jobs: Iterable[AnyJob]) -> Any:
     values = {repr(value): value for value in (job.resources.get(resource) for job in jobs)}
     if len(values) > 1:
         raise InputError(
@@ -242,19 +245,19 @@ def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision
         )
 
 
-def _tied_to(job: Any) -> str:
+def _tied_to(job: AnyJob) -> str:
     """Return the first resource that only HTCondor and pilots support."""
     given = (name for name, value in job.resources.items() if value not in (None, ""))
     tying = (IMAGE, PARTITION, PILOT_CORES)
     return min((n for n in given if n in tying or n.startswith((COMMAND, ATTRIBUTE))), default="")
 
 
-def _runtime_s(job: Any) -> int:
+def _runtime_s(job: AnyJob) -> int:
     value = job.resources.get("runtime")
     return int(60 * value) if isinstance(value, int | float) else 0
 
 
-def _input_mb(job: Any) -> float:
+def _input_mb(job: SingleJob) -> float:
     """Return the size of existing inputs that would be transferred."""
     local = (Path(str(file)) for file in job.input if not getattr(file, "is_storage", False))
     paths = (path for path in local if not path.is_absolute() and path.is_file())

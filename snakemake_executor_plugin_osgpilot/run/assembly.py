@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -45,14 +46,12 @@ from .lease import LeaseKeeper
 from .resume import AcquiredRun, recall, take
 from .shutdown import Ending
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 class Output(NamedTuple):
-    """Output to the user: messages, warnings, progress; `redact` masks secrets in it."""
+    """Display of progress to the user; `redact` masks secrets in the history."""
 
-    say: Say
-    warn: Say
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
 
@@ -66,7 +65,7 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Run:
-    """All parts of one run of a workflow. `say` and `warn` show a message to the user."""
+    """All parts of one run of a workflow."""
 
     seat: RunIdentity
     folder: RunFolder
@@ -77,8 +76,6 @@ class Run:
     book: LeaseKeeper
     access_point: AnyAccessPoint
     clock: SystemClock
-    say: Say
-    warn: Say
     journal: Journal
     intake: Intake
     ending: Ending
@@ -111,9 +108,7 @@ class PreparedRun:
         return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
 
 
-def preflight(
-    options: RunOptions, state_folder: Path, output: Output, undo: ExitStack
-) -> PreparedRun:
+def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> PreparedRun:
     """Check the prerequisites of a run; `undo` closes what was opened.
 
     Raises an `OsgpilotError` that names the problem. Nothing is left behind.
@@ -128,8 +123,7 @@ def preflight(
     undo.callback(cluster.host.close)
     policy = policy_of(site, options.limits)
     prepared = PreparedRun(seat, site, there, cluster, policy)
-    loggers = (output.say, output.warn)
-    check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s, *loggers)
+    check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s)
     return prepared
 
 
@@ -144,9 +138,9 @@ def start(
     the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
-        prepared = preflight(options, state_folder, output, undo)
+        prepared = preflight(options, state_folder, undo)
         cluster, policy = prepared.cluster, prepared.policy
-        taken = take(state_folder.absolute(), prepared.seat, output.say)
+        taken = take(state_folder.absolute(), prepared.seat)
         undo.callback(taken.release)
         seat = taken.seat
         link(taken.folder.path)
@@ -154,8 +148,7 @@ def start(
         undo.callback(access_point.close)
         # pilots accept the jobs of this user, whose name there may differ from the one here
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
-        loggers = (output.say, output.warn)
-        credentials.check_token(access_point.token, time.time(), prepared.life_s, *loggers)
+        credentials.check_token(access_point.token, time.time(), prepared.life_s)
         taken = replace(taken, seat=seat)
         pilots_at = str(cluster.folder(taken.folder).path) if prepared.site.slurm.ssh else ""
         place = place_of(prepared.site, prepared.schedd, pilots_at)
@@ -175,7 +168,7 @@ def _assemble(
     options: RunOptions, share: QuotaShare, output: Output, earlier_core_s: Mapping[str, float],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock, say, warn = SystemClock(), output.say, output.warn
+    clock = SystemClock()
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
@@ -194,27 +187,23 @@ def _assemble(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
     )
     chronicle.begin(seat, policy, journal.place)
-    controller = RunController(
-        queue, fleet, scaling, book, clock, say, warn, chronicle, output.show
-    )
+    controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.show)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(
-        queue, journal, folder, count=count, warn=warn, say=say, note_again=chronicle.again
-    )
+    intake = Intake(queue, journal, folder, count=count, note_again=chronicle.again)
     if taken.resumed:
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
         queue.expect(UpcomingWork(later=1))
-        say(
+        logger.info(
             f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, options.on_exit, output[:2])
+    ending = Ending(controller, access_point, cluster, taken, fleet, options.on_exit)
     return Run(
-        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock, say, warn,
-        journal, intake, ending, chronicle, Tenure(journal.check_held, warn),
+        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
+        journal, intake, ending, chronicle, Tenure(journal.check_held),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -25,6 +26,8 @@ from ..staging.commit_outputs import discard
 from .endpoints import Endpoints
 from .leftovers import Leftovers, RunStatus, is_folder_of, place_of, status_of
 from .shutdown import finish
+
+logger = logging.getLogger(__name__)
 
 STATE = Path(".snakemake") / "osgpilot"
 HERE = Place().queue
@@ -121,17 +124,17 @@ class Cleaner:
             why,
         )
 
-    def remove(self, what: Leftovers, say: Callable[[str], None]) -> None:
+    def remove(self, what: Leftovers) -> None:
         """Remove the leftovers of a run. Raises an `OsgpilotError` if some could not be removed."""
         folder = RunFolder(Path(what.folder))
         path = folder.path / JOURNAL
         with ExitStack() as undo:
             journal = None
             if what.status is RunStatus.NEVER_BEGUN:
-                _check_not_begun(folder, say)
-            elif path.exists() and (journal := _claimed(folder, say)):
+                _check_not_begun(folder)
+            elif path.exists() and (journal := _claimed(folder)):
                 undo.callback(journal.close)
-            self._remove_from_hosts(what, say)
+            self._remove_from_hosts(what)
             if journal:
                 finish(folder, journal)
                 _record_end(folder)
@@ -143,11 +146,11 @@ class Cleaner:
         discard(folder.path / "jobs")
         unlink(folder.path)
 
-    def _remove_from_hosts(self, what: Leftovers, say: Callable[[str], None]) -> None:
+    def _remove_from_hosts(self, what: Leftovers) -> None:
         for queue in what.jobs:
-            self._remove_jobs(queue, what.run, say)
+            self._remove_jobs(queue, what.run)
         for ssh in what.pilots:
-            self._end_pilots(ssh, what, say)
+            self._end_pilots(ssh, what)
         for ssh, there in what.cluster_folders.items():
             if ssh in self.endpoints.hosts and is_folder_of(what.run, there):
                 self.endpoints.hosts[ssh].run(["rm", "-rf", there])
@@ -162,7 +165,7 @@ class Cleaner:
         is_seen = place.is_visible_from(os.uname().nodename, queues, slurms)
         return status if is_seen else RunStatus.OUT_OF_REACH
 
-    def _remove_jobs(self, queue: tuple[str, str], run: str, say: Callable[[str], None]) -> None:
+    def _remove_jobs(self, queue: tuple[str, str], run: str) -> None:
         with closing(self.endpoints.access_point(queue, run)) as access_point:
             access_point.remove(None, "osgpilot cleanup")
             if not _until(lambda: not access_point.find(), GENTLY_S):
@@ -171,9 +174,11 @@ class Cleaner:
                 raise OutcomeUnknownError(
                     f"jobs are still in the queue; try: {access_point.removal_hint}"
                 )
-        say(f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}")
+        logger.info(
+            f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}"
+        )
 
-    def _end_pilots(self, ssh: str, what: Leftovers, say: Callable[[str], None]) -> None:
+    def _end_pilots(self, ssh: str, what: Leftovers) -> None:
         slurm = self.endpoints.slurms[ssh]
 
         def left() -> dict[str, str]:
@@ -195,24 +200,24 @@ class Cleaner:
             raise OutcomeUnknownError(
                 f"pilots are still in Slurm; try{there}: scancel {' '.join(left())}"
             )
-        say(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
+        logger.info(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
 
 
-def _check_not_begun(folder: RunFolder, say: Callable[[str], None]) -> None:
+def _check_not_begun(folder: RunFolder) -> None:
     """Raise `OutcomeUnknownError` for a run that has just started."""
-    with starting(folder.path.parent, say):
+    with starting(folder.path.parent):
         status, _ = status_of(folder, is_here=False)
         if folder.path.exists() and status is not RunStatus.NEVER_BEGUN:
             raise OutcomeUnknownError(f"run {folder.path.name} has just started; it is left alone")
 
 
-def _claimed(folder: RunFolder, say: Callable[[str], None]) -> Journal | None:
+def _claimed(folder: RunFolder) -> Journal | None:
     """Return the journal of a run, held so that no Snakemake resumes the run meanwhile.
 
     None if it is damaged. Raises `OutcomeUnknownError` if the run was resumed first, or another
     error if the journal cannot be read.
     """
-    with starting(folder.path.parent, say), ExitStack() as undo:
+    with starting(folder.path.parent), ExitStack() as undo:
         try:
             journal = Journal(folder.path / JOURNAL)
             undo.callback(journal.close)

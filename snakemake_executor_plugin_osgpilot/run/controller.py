@@ -5,14 +5,16 @@ A Slurm command that hangs blocks for a minute; jobs that finish meanwhile are s
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from traceback import extract_tb
 
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..jobs.manager import JobManager
-from ..jobs.state.start_failures import BRAKE
+from ..jobs.state.start_failures import START_FAILURE_LIMIT
 from ..model.clock import Clock
 from ..model.intervals import poll_delay_s
 from ..model.plan import Plan
@@ -24,17 +26,17 @@ from ..pilots.state.lifecycle import StateChange
 from ..scaling.autoscaler import Autoscaler
 from .ports import LeaseWriter, Recorder
 
+logger = logging.getLogger(__name__)
+
 TICK_S = 0.5
 
 PATIENCE_S = 5.0
 """Time that `stop` waits for a pending request: one to an access point that hangs takes minutes."""
 
-PASSING_RULES = ("launches_max", DOUBT, BRAKE)
+PASSING_RULES = ("launches_max", DOUBT, START_FAILURE_LIMIT)
 """Rules that are not logged: they hold pilots back briefly, or are reported elsewhere."""
 
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
-
-Say = Callable[[str], None]
 
 
 class RunController:
@@ -46,11 +48,11 @@ class RunController:
 
     def __init__(
         self, queue: JobManager, fleet: PilotManager, scaling: Autoscaler, book: LeaseWriter,
-        clock: Clock, say: Say, warn: Say, chronicle: Recorder | None = None,
+        clock: Clock, chronicle: Recorder | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
-        self._clock, self._say, self._warn = clock, say, warn
+        self._clock = clock
         self._chronicle, self._show = chronicle, show
         self._looked_s, self._look_soon = float("-inf"), False
         self._idle = self._unsupported = frozenset[str]()
@@ -64,8 +66,8 @@ class RunController:
         self.news = threading.Event()
         self._look_due = threading.Event()
         self._threads = [
-            threading.Thread(target=self._tend_jobs, name="osgpilot-jobs", daemon=True),
-            threading.Thread(target=self._tend_pilots, name="osgpilot-pilots", daemon=True),
+            _thread(self._jobs_loop, "osgpilot-jobs"),
+            _thread(self._pilots_loop, "osgpilot-pilots"),
         ]
 
     def recall(self, pilots: Iterable[Pilot]) -> None:
@@ -115,7 +117,7 @@ class RunController:
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
-            self._say(f"ending {len(self._fleet.live)} pilot(s)")
+            logger.info(f"ending {len(self._fleet.live)} pilot(s)")
         over = self._attempt("end the pilots", self._end_pilots)
         if unfinished:
             over &= self._attempt("empty the queue", self._queue_emptied)
@@ -147,7 +149,7 @@ class RunController:
     def _end_pilots(self) -> None:
         self._fleet.end()
         if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
-            self._say(f"Slurm job(s) {left} end when the jobs of others in them have finished")
+            logger.info(f"Slurm job(s) {left} end when the jobs of others in them have finished")
 
     def _queue_emptied(self) -> None:
         if self._queue.remaining():
@@ -157,21 +159,21 @@ class RunController:
                 f"jobs are still in the queue; remove them with: {self._queue.removal_hint}"
             )
 
-    def _tend_jobs(self) -> None:
+    def _jobs_loop(self) -> None:
         while not self._closing.is_set():
-            self._safely(self.look_after_jobs)
+            self._safely(self.reconcile_jobs)
             self._safely(self._keep_informed)
             if self._is_look_due():
                 self._look_due.set()
             self._wake.wait(TICK_S)
             self._wake.clear()
 
-    def _tend_pilots(self) -> None:
+    def _pilots_loop(self) -> None:
         while self._look_due.wait() and not self._closing.is_set():
             # what was due before the last look may not be due any more
             self._look_due.clear()
             if self._is_look_due():
-                self._safely(self.look_after_pilots)
+                self._safely(self.reconcile_pilots)
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:
@@ -186,19 +188,19 @@ class RunController:
         kind, place = type(error).__name__, f"{at.filename.rpartition('/')[2]}:{at.lineno}"
         if (kind, place) not in self._bugs:
             self._bugs.add((kind, place))
-            self._warn(
+            logger.warning(
                 f"internal error, continuing: {kind}: {error} ({place}); please report it (shown "
                 "once)"
             )
 
     def tick(self) -> None:
         """Run one step of both loops."""
-        self.look_after_jobs()
+        self.reconcile_jobs()
         if self._is_look_due():
-            self.look_after_pilots()
+            self.reconcile_pilots()
         self._keep_informed()
 
-    def look_after_jobs(self) -> None:
+    def reconcile_jobs(self) -> None:
         """Submit jobs, follow the event log, recover jobs in trouble."""
         self._attempt("submit jobs", self._send)
         if self._attempt("read the event log", self._queue.follow):
@@ -216,7 +218,7 @@ class RunController:
         age_s = self._clock.now_s() - self._looked_s
         return age_s >= poll_delay_s(soon=self._look_soon, live=bool(self._fleet.live))
 
-    def look_after_pilots(self) -> None:
+    def reconcile_pilots(self) -> None:
         """Query Slurm, plan, act; then renew the lease and write the record."""
         self._look_soon = False
         self._looked_s = self._clock.now_s()
@@ -230,7 +232,7 @@ class RunController:
 
     def _recover_jobs(self) -> None:
         for notice in self._queue.notices():
-            self._say(notice)
+            logger.info(notice)
         self._queue.repair(self._clock.now_s())
 
     def _note_idle(self) -> None:
@@ -276,7 +278,7 @@ class RunController:
         pilot = change.after
         where = f" on {pilot.node}" if pilot.node else ""
         why = f" ({pilot.failure})" if pilot.failure else ""
-        self._say(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
+        logger.info(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
         if pilot.state.over:
             vanished = pilot.started_s is not None and pilot.state is not PilotState.DONE
             self._queue.pilot_ended(pilot.name, self._clock.now_s(), vanished=vanished)
@@ -285,17 +287,17 @@ class RunController:
         """Log the actions, and each rule that limits pilots when it begins to."""
         actions = Counter((type(action).__name__.lower(), action.reason) for action in plan.actions)
         for (verb, reason), number in actions.items():
-            self._say(f"{verb} {number} pilot(s): {reason}")
+            logger.info(f"{verb} {number} pilot(s): {reason}")
         refused = {r.rule: r.reason for r in plan.refusals if r.rule not in PASSING_RULES}
         for rule, reason in refused.items():
             if rule not in self._refused:
-                say = self._warn if rule == "breaker" else self._say
-                say(f"no more pilots for now: {reason}")
+                level = logging.WARNING if rule == "breaker" else logging.INFO
+                logger.log(level, f"no more pilots for now: {reason}")
         self._refused = refused
 
     def _report_unsupported(self, schemes: frozenset[str]) -> None:
         for scheme in sorted(schemes - self._unsupported):
-            self._warn(
+            logger.warning(
                 f"no pilot can fetch {scheme}:// inputs, their HTCondor has no plugin for it, and "
                 f"jobs with such inputs wait: leave {scheme} out of --osgpilot-url-schemes for "
                 "Snakemake to fetch them, or use an image for pilots that has the plugin"
@@ -323,9 +325,14 @@ class RunController:
             if self._silent.get(what) != str(error):
                 passes = isinstance(error, OutcomeUnknownError) and not self._closing.is_set()
                 later = "; retrying" if passes else ""
-                self._warn(f"could not {what}: {error}{later}")
+                logger.warning(f"could not {what}: {error}{later}")
             self._silent[what] = str(error)
             return False
         if self._silent.pop(what, None):
-            self._say(f"could {what} again")
+            logger.info(f"could {what} again")
         return True
+
+
+def _thread(target: Callable[[], None], name: str) -> threading.Thread:
+    """Return a thread whose log records have the label of this one."""
+    return threading.Thread(target=copy_context().run, args=(target,), name=name, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from ..slurm.client import SlurmClient
 from ..slurm.host import Here, Host
 from ..slurm.ssh import SshConnection
 
+logger = logging.getLogger(__name__)
+
 
 class _Now:
     """Implements `model.clock.Clock`."""
@@ -27,13 +30,13 @@ class _Now:
 
 
 class Endpoints:
-    """Connects once to each access point and Slurm host; `warn` reports those it cannot reach.
+    """Connects once to each access point and Slurm host; warns of those it cannot reach.
 
     `owner` is the local user name; each remote host is asked for the name there.
     """
 
-    def __init__(self, owner: str, warn: Callable[[str], None]) -> None:
-        self._owner, self._warn = owner, warn
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
         self.users: dict[tuple[str, str], str] = {}
         self.hosts: dict[str, Host] = {}
         self.slurms: dict[str, SlurmClient] = {}
@@ -51,7 +54,7 @@ class Endpoints:
             act(what)
         except OsgpilotError as error:
             self._failed.add(what)
-            self._warn(f"{name} is skipped: {error}")
+            logger.warning(f"{name} is skipped: {error}")
 
     def _greet(self, queue: tuple[str, str]) -> None:
         access_point = access_point_of(queue, self._owner, "none")

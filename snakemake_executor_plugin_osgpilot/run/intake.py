@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,13 +18,15 @@ from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..staging.commit_outputs import discard, empty
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Intake:
     """Assigns keys to jobs and passes them to the queue; used by Snakemake's threads.
 
     `left` has the jobs of the previous session. For each of them that is resubmitted, `note_again`
-    gets key and reason; `say` gets their number for each reason.
+    gets key and reason.
     """
 
     queue: JobManager
@@ -31,8 +34,6 @@ class Intake:
     folder: RunFolder
     left: Leftover = field(default_factory=Leftover)
     count: int = 0
-    warn: Callable[[str], None] = print
-    say: Callable[[str], None] = print
     note_again: Callable[[str, str], None] = lambda key, why: None
     _taken: set[str] = field(default_factory=set)
     _again: Counter[str] = field(default_factory=Counter)
@@ -83,7 +84,7 @@ class Intake:
                 new.append(job)
         self._adopted.clear()
         for why, number in self._again.items():
-            self.say(f"{number} job(s) of the previous session are resubmitted: {why}")
+            logger.info(f"{number} job(s) of the previous session are resubmitted: {why}")
         self._again.clear()
         self.queue.claim(known, instead)
         self.queue.add(new)
@@ -117,7 +118,7 @@ class Intake:
         except OsgpilotError as error:
             # after a kill, these jobs would be checked once more
             if str(error) != self._trouble:
-                self.warn(str(error))
+                logger.warning(str(error))
             self._trouble = str(error)
             return
         self._trouble = ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,8 @@ from ..journal.run_folder import JOURNAL, LEASE, RunFolder, runs_in
 from ..journal.start_lock import starting, writing
 from ..journal.store import Journal
 from ..model.identity import RunIdentity
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class AcquiredRun:
         self.journal.close()
 
 
-def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) -> AcquiredRun:
+def take(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
     """Resume the latest interrupted run with the owner, project and pilot sharing of `wanted`.
 
     Create a run if there is none; runs that were never begun are skipped. Raises
@@ -71,7 +73,7 @@ def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) ->
     cannot be written.
     """
     me = this_process()
-    with starting(state_folder / "osgpilot", say):
+    with starting(state_folder / "osgpilot"):
         taken = None
         for folder, journal in reversed(_interrupted(state_folder, me)):
             seat = journal.seat
@@ -79,7 +81,7 @@ def take(state_folder: Path, wanted: RunIdentity, say: Callable[[str], None]) ->
                 taken = AcquiredRun(folder, seat, journal, resumed=True)
                 continue
             journal.close()
-            say(
+            logger.info(
                 f"run {seat.run} of project {seat.project} was interrupted; `osgpilot cleanup` "
                 "removes what it left"
             )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from ..staging.commit_outputs import discard
 from .controller import RunController
 from .resume import AcquiredRun
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 DETACH = "detach"
 
@@ -57,11 +57,10 @@ class Ending:
 
     def __init__(
         self, controller: RunController, access_point: Closable, cluster: Cluster,
-        taken: AcquiredRun, fleet: PilotManager, on_exit: str, outputs: tuple[Say, Say],
+        taken: AcquiredRun, fleet: PilotManager, on_exit: str,
     ) -> None:  # fmt: skip
         self._controller, self._access_point, self._taken = controller, access_point, taken
         self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
-        self._say, self._warn = outputs
 
     @property
     def detaches(self) -> bool:
@@ -98,7 +97,7 @@ class Ending:
             self._cluster.clean_up(self._taken.folder)
         except OsgpilotError as error:
             there = self._cluster.folder(self._taken.folder).path
-            self._warn(f"could not remove {there} from the cluster: {error}")
+            logger.warning(f"could not remove {there} from the cluster: {error}")
 
     def _detach(self) -> None:
         self._controller.stop(hurry=True)
@@ -107,7 +106,7 @@ class Ending:
         with suppress(OsgpilotError):
             self._taken.journal.record_pilots(self._fleet.pilots)
         self._release()
-        self._say(
+        logger.info(
             f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} keep running "
             "without Snakemake: the same command resumes the run, `osgpilot cleanup` ends it"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import OutcomeUnknownError, RejectedError
-from ..jobs.state.start_failures import BRAKE
+from ..jobs.state.start_failures import START_FAILURE_LIMIT
 from ..jobs.state.stuck_jobs import CapacityHistory
 from ..jobs.state.view import View
 from ..model.clock import Clock
@@ -121,7 +121,7 @@ class Autoscaler:
             view.served,
             frozenset(self._known),
             self._asked_s,
-            jobs_wait=bool(view.waiting) and not view.brake,
+            jobs_wait=bool(view.waiting) and not view.starts_paused,
         )
         changes = self._fleet.look(observations)
         self._looked_s = self._clock.now_s()
@@ -155,10 +155,10 @@ class Autoscaler:
         )
 
     def _free_slots_known(self, view: View) -> bool:
-        """True if jobs may start and the pilots' free slots are known."""
+        """Return True if jobs may start and the pilots' free slots are known."""
         now_s, asked_s = self._clock.now_s(), self._asked_s
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
-        return not view.brake and (known or not self._fleet.shared)
+        return not view.starts_paused and (known or not self._fleet.shared)
 
     def _eta(self, view: View, plan: Plan, now_s: float) -> Eta | None:
         rests = rests_of(view.rules, view.upcoming, self._earlier_core_s, now_s)
@@ -170,10 +170,12 @@ class Autoscaler:
 
     def _gates(self, view: View) -> dict[str, Gate]:
         gates = self._fleet.gates()
-        if view.brake:
+        if view.starts_paused:
             # jobs on trial need a pilot, too, if all have left since
             any_serves = any(pilot.state.serves for pilot in self._fleet.live)
-            one = Gate(int(view.on_trial and not any_serves), view.brake, BRAKE)
+            one = Gate(
+                int(view.on_trial and not any_serves), view.starts_paused, START_FAILURE_LIMIT
+            )
             for offer in self.policy.offers:
                 known = gates.get(offer.name, one)
                 gates[offer.name] = min(one, known, key=lambda gate: gate.launches_max)

@@ -29,7 +29,8 @@ class Kind(NamedTuple):
 
 class _Chance(NamedTuple):
     """Of one pilot: when it can be asked for at the earliest, by what its wait differs from the
-    median, and its boot."""
+    median, and its boot.
+    """
 
     asked_s: float
     factor: float

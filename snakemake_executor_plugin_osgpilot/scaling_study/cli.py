@@ -180,7 +180,8 @@ def _named(
     workloads: tuple[str, ...], own: list[Scenario], trace: Trace | None, *, standard: bool
 ) -> tuple[str, ...]:
     """Make what a user brought known, and return the names of all workloads that are asked for;
-    none stands for all of the standard."""
+    none stands for all of the standard.
+    """
     from .scenarios import SCENARIOS, give, scenario
     from .workload_input import beside
 

@@ -28,7 +28,8 @@ class Task(NamedTuple):
 
 class Measured(NamedTuple):
     """The result of one run. `first_slot_s` is when the first pilot came up, infinite if none did.
-    `needed` is how many pilots of the mean size would have done the work in that time."""
+    `needed` is how many pilots of the mean size would have done the work in that time.
+    """
 
     task: Task
     jobs: int

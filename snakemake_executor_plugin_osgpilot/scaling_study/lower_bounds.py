@@ -179,7 +179,8 @@ class _Best:
 
 class _Window(NamedTuple):
     """A job is taken at `earliest_s` at the earliest, and has to end by `latest_s` if the last is
-    to end when it can at the earliest."""
+    to end when it can at the earliest.
+    """
 
     earliest_s: float
     latest_s: float

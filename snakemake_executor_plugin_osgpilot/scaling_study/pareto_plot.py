@@ -22,7 +22,8 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h")
 
 def check() -> None:
     """Raise `MissingPrerequisiteError` without matplotlib, which is better said before a long
-    comparison."""
+    comparison.
+    """
     if find_spec("matplotlib") is None:
         raise MissingPrerequisiteError(
             "the picture needs matplotlib: pip install "

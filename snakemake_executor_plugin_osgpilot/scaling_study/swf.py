@@ -21,7 +21,8 @@ processors, requested time."""
 
 class Trace(NamedTuple):
     """The jobs of a trace in the order of their submission, and the machine's processors if the
-    header says so (`MaxProcs`, else `MaxNodes`; 0: it does not)."""
+    header says so (`MaxProcs`, else `MaxNodes`; 0: it does not).
+    """
 
     jobs: tuple[OtherJob, ...]
     cores: int

@@ -118,7 +118,8 @@ def interval(values: Sequence[float]) -> Interval:
 
 def dominated(row: Row, others: Iterable[Row]) -> bool:
     """Return True if one of `others` finished as often, with a smaller makespan or charge, and
-    neither larger."""
+    neither larger.
+    """
     mine = (row.makespan.median, row.charged.median)
     for other in others:
         theirs = (other.makespan.median, other.charged.median)

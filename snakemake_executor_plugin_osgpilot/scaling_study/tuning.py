@@ -83,7 +83,8 @@ def cost(run: Measured, cost_weight: float) -> float:
 
 def best(runs: Iterable[Measured], cost_weight: float) -> Choice:
     """Return the choice with the least mean cost; of those that all leave jobs, the one that leaves
-    the fewest."""
+    the fewest.
+    """
     by_choice: dict[Choice, list[Measured]] = {}
     for run in runs:
         by_choice.setdefault(run.task.choice, []).append(run)
@@ -99,7 +100,8 @@ def best(runs: Iterable[Measured], cost_weight: float) -> Choice:
 
 def _finalists(runs: list[Measured]) -> list[Choice]:
     """Return the best for each taste. Of choices that came to the same in everything, as where a
-    knob does nothing, the first is enough."""
+    knob does nothing, the first is enough.
+    """
     distinct = {run._replace(task=run.task._replace(choice=Choice("")), plan_ms=0.0): run
                 for run in reversed(runs)}  # fmt: skip
     chosen: dict[Choice, None] = {}

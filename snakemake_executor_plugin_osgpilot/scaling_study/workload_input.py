@@ -26,7 +26,7 @@ from .swf import read, scaled
 
 if TYPE_CHECKING:
     from ..report.entities import Job
-    from ..report.replay import Story
+    from ..report.replay import ReplayedRun
 
 LINKS_MAX = 5_000_000
 """More links between jobs than memory is meant for."""
@@ -62,15 +62,15 @@ def of_run(folder: Path) -> Scenario:
         own = folder if (folder / HISTORY).exists() else find(folder)
     except InputError as error:
         raise InputError(f"there is no run of osgpilot in {folder}") from error
-    story = Watched(own).look()
-    done = [job for job in story.jobs.values() if job.state == "done" and job.attempts]
+    replayed = Watched(own).look()
+    done = [job for job in replayed.jobs.values() if job.state == "done" and job.attempts]
     if not done:
         raise InputError(
             f"no job of the run in {own} came to its end: there is nothing to simulate"
         )
-    policy = _policy(story, own)
-    workload = recorded(own.name, (_ended(job, story) for job in done))
-    site, option = _site(story, policy), f"--run {folder}"
+    policy = _policy(replayed, own)
+    workload = recorded(own.name, (_ended(job, replayed) for job in done))
+    site, option = _site(replayed, policy), f"--run {folder}"
     return _checked(Scenario("run", Same(workload), site, limits=policy, option=option))
 
 
@@ -84,7 +84,7 @@ def _checked(scenario: Scenario) -> Scenario:
     return scenario
 
 
-def _ended(job: Job, story: Story) -> Ended:
+def _ended(job: Job, replayed: ReplayedRun) -> Ended:
     attempt = job.attempts[-1]
     return Ended(
         job.key,
@@ -94,26 +94,26 @@ def _ended(job: Job, story: Story) -> Ended:
         attempt.until_s(attempt.started_s),
         job.needs,
         job.job_class.runtime_s,
-        None if story.tells_needs else job.queued_s,
+        None if replayed.tells_needs else job.queued_s,
     )
 
 
-def _policy(story: Story, own: Path) -> Policy:
-    told = story.life.get("policy", {})
+def _policy(replayed: ReplayedRun, own: Path) -> Policy:
+    policy = replayed.life.get("policy", {})
     try:
         offers = tuple(
             PilotType(o["name"], Shape(**o["shape"]), tuple(o["walltimes_s"]))
-            for o in told["offers"]
+            for o in policy["offers"]
         )
-        limits = {name: told[name] for name in Policy.__dataclass_fields__ if name in told}
+        limits = {name: policy[name] for name in Policy.__dataclass_fields__ if name in policy}
         return Policy(**{**limits, "offers": offers})
     except (KeyError, TypeError) as error:
         raise InputError(f"{own}: its history does not say which pilots there were") from error
 
 
-def _site(story: Story, policy: Policy) -> Site:
+def _site(replayed: ReplayedRun, policy: Policy) -> Site:
     """Return a site where a pilot waits and boots as those of the run did, whatever its size."""
-    seen = leads(story, {offer.name for offer in policy.offers})
+    seen = leads(replayed, {offer.name for offer in policy.offers})
     waits_s = [wait_s for each in seen.waits_s.values() for wait_s in each]
     if not waits_s:
         return replace(NORMAL, name="of the run", offers=policy.offers)
@@ -136,11 +136,11 @@ def beside(scenario: Scenario, trace: Path, nodes: int, from_h: float) -> Scenar
     """
     try:
         with trace.open(encoding="utf-8", errors="replace") as lines:
-            told = read(lines, str(trace))
+            trace_jobs = read(lines, str(trace))
     except OSError as error:
         raise InputError(f"{trace} cannot be read: {error.strerror}") from error
     site = replace(scenario.site, nodes=nodes, waits=None)
-    background = scaled(told, nodes * site.node_shape.cores, 3600 * from_h)
+    background = scaled(trace_jobs, nodes * site.node_shape.cores, 3600 * from_h)
     if not background:
         raise InputError(f"{trace} has no job {from_h:g} hours after its beginning")
     return replace(scenario, site=replace(site, background=background))

@@ -154,7 +154,8 @@ def connect(ssh: str) -> Host:
 
 def checked(host: Host, site: Site) -> Cluster:
     """Return the cluster on `host`. Raises `InputError` or `MissingPrerequisiteError` if a
-    prerequisite is missing."""
+    prerequisite is missing.
+    """
     found = look(host, site)
     for problem in (found.slurm_problem, found.token_problem, found.image_problem):
         if problem:

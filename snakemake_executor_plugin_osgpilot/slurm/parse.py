@@ -1,5 +1,6 @@
 """Parse the output of Slurm's commands. Unreadable output proves nothing, least of all that a
-pilot has ended; jobs that are not pilots are ignored, whatever their names."""
+pilot has ended; jobs that are not pilots are ignored, whatever their names.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from chromium import chromium
 from histories import NASTY, large, nasty, small
 
 from snakemake_executor_plugin_osgpilot.report.html import page
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.report.summary import view
 
 BYTES_MAX, OPEN_MS_MAX, ELEMENTS_MAX = 5_000_000, 2000, 20_000
@@ -37,9 +37,11 @@ return [paper, Math.min(...worst)];
 class Shown:
     """A page in the browser, with what the browser says of it."""
 
-    def __init__(self, driver: Any, path: Path, story: Story) -> None:
+    def __init__(self, driver: Any, path: Path, replayed: ReplayedRun) -> None:
         self.driver, self.path = driver, path
-        path.write_text(page(story, view(story, story.last_s, alive=False)), encoding="utf-8")
+        path.write_text(
+            page(replayed, view(replayed, replayed.last_s, alive=False)), encoding="utf-8"
+        )
         for kind in ("browser", "performance"):
             driver.get_log(kind)
         # by the processor's clock, so that other programs do not count
@@ -52,20 +54,22 @@ class Shown:
 
     def requests(self) -> list[str]:
         """What was asked for, besides the page and what is written in it."""
-        told = [
+        reported = [
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
         urls = [
             each["params"]["request"]["url"]
-            for each in told
+            for each in reported
             if each["method"] == "Network.requestWillBeSent"
         ]
         return [url for url in urls if url != self.path.as_uri() and not url.startswith("data:")]
 
     def opened_ms(self) -> float:
         """The time the browser worked to show the page."""
-        told = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-        return 1000 * float(next(each["value"] for each in told if each["name"] == "TaskDuration"))
+        reported = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return 1000 * float(
+            next(each["value"] for each in reported if each["name"] == "TaskDuration")
+        )
 
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
@@ -95,8 +99,8 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def show(driver: Any, tmp_path: Path) -> Callable[[Story], Shown]:
-    return lambda story: Shown(driver, tmp_path / "report.html", story)
+def show(driver: Any, tmp_path: Path) -> Callable[[ReplayedRun], Shown]:
+    return lambda replayed: Shown(driver, tmp_path / "report.html", replayed)
 
 
 def test_the_page_needs_no_network_and_the_browser_has_nothing_to_complain_of(show):

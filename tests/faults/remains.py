@@ -49,5 +49,5 @@ class Leftovers:
 
     def _of(self, host: str) -> list[Remnant]:
         argv = ("/usr/bin/python3", "-I", "-S", "-c", LIST, host)
-        told = json.loads(self._pool.say(*argv, host=host, user="root"))
-        return [Remnant(text, tuple(of)) for text, of in told]
+        reported = json.loads(self._pool.say(*argv, host=host, user="root"))
+        return [Remnant(text, tuple(of)) for text, of in reported]

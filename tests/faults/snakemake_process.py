@@ -40,7 +40,7 @@ def end_and_start_again(world: World, signal: str, target: str) -> None:
 
 @fault(start_again=True)
 def sigterm(world: World) -> None:
-    """Snakemake is told to end by SIGTERM; nothing may remain, and it is started again."""
+    """Snakemake gets SIGTERM; nothing may remain, and it is started again."""
     end_and_start_again(world, "TERM", world.snakemake)
 
 

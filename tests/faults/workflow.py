@@ -76,5 +76,5 @@ def finished(said: str) -> list[str]:
 
 def twice(lives: Iterable[str]) -> set[str]:
     """Return the outputs whose job was finished more than once over all starts of Snakemake."""
-    told = Counter(output for said in lives for output in finished(said))
-    return {output for output, times in told.items() if times > 1}
+    reported = Counter(output for said in lives for output in finished(said))
+    return {output for output, times in reported.items() if times > 1}

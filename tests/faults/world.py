@@ -49,7 +49,8 @@ ELSEWHERE = (
 class Verdict:
     """What a workflow came to. `again` counts executions that ended beyond the first of each job,
     `statuses` has the exit status of every start of Snakemake. `missed` says why the fault did not
-    strike the workflow, if it did not."""
+    strike the workflow, if it did not.
+    """
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
@@ -306,9 +307,11 @@ class World:
 
     def _look(self) -> None:
         """Note outputs that were replaced after Snakemake had called their jobs finished."""
-        told = [path for said in self._said for path in finished(said.read_text(errors="replace"))]
+        reported = [
+            path for said in self._said for path in finished(said.read_text(errors="replace"))
+        ]
         here = self._outputs()
-        for path in told:
+        for path in reported:
             identity = here.get(path, (0, 0))
             if self._settled.setdefault(path, identity) != identity:
                 self._changed.add(path)

@@ -72,8 +72,8 @@ def channel(web: WebServer) -> str:
         "etc/conda/activate.d/greet.sh": "export GREETING=activated\n",
     }
     listed |= package(folder, "greet", "1.2", ["words >=2,<3"], files)
-    told = {"info": {"subdir": "noarch"}, "packages": listed, "packages.conda": {}}
-    (folder / "repodata.json").write_text(json.dumps(told | {"repodata_version": 1}))
+    reported = {"info": {"subdir": "noarch"}, "packages": listed, "packages.conda": {}}
+    (folder / "repodata.json").write_text(json.dumps(reported | {"repodata_version": 1}))
     return f"{web.url}/channel"
 
 

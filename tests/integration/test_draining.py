@@ -32,8 +32,8 @@ class Starts:
         (self.run,) = (path.parent for path in folder.glob(".snakemake/osgpilot/*/jobs.log"))
 
     def on(self, allocation: str) -> int:
-        told = (self.run / "jobs.log").read_text(errors="replace")
-        return len(re.findall(rf'OSGPILOT_SLURM_JOB_ID = "{allocation}"', told))
+        reported = (self.run / "jobs.log").read_text(errors="replace")
+        return len(re.findall(rf'OSGPILOT_SLURM_JOB_ID = "{allocation}"', reported))
 
 
 def running_on(allocation: str) -> list[str]:
@@ -45,9 +45,9 @@ def running_on(allocation: str) -> list[str]:
 def cycles(number: int) -> None:
     """Wait for so many negotiation cycles from now on: each offers every idle job to each slot."""
     for _ in range(number):
-        told = tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0")
+        reported = tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0")
         until(
-            lambda before=told: (
+            lambda before=reported: (
                 tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0") != before
             ),
             "a negotiation cycle",

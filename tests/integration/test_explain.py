@@ -39,13 +39,13 @@ def explained(workflow, *what: str) -> list[dict]:
     """Return the explanations that are given."""
     said = asked(workflow, *what)
     assert said.returncode == 0, said.stderr
-    told = json.loads(said.stdout)
-    assert told["unanswered"] == []
-    return told["explanations"]
+    reported = json.loads(said.stdout)
+    assert reported["unanswered"] == []
+    return reported["explanations"]
 
 
-def words(told: list[dict]) -> str:
-    return "\n".join(line for each in told for line in (*each["lines"], each["next_step"]))
+def words(reported: list[dict]) -> str:
+    return "\n".join(line for each in reported for line in (*each["lines"], each["next_step"]))
 
 
 def test_whatever_waits_is_explained_with_the_next_step(workflow):
@@ -60,10 +60,10 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     (pending,) = (line.split()[0] for line in pilots_in_slurm() if "osgpilot" in line)
     until(lambda: asked(workflow, pending).returncode == 0, "the pilot in the run's history")
     until(lambda: reason_of(explained(workflow, pending)), "Slurm's reason")
-    (told,) = explained(workflow, pending)
-    assert told["next_step"]
+    (reported,) = explained(workflow, pending)
+    assert reported["next_step"]
     pilot, *others = explained(workflow)
-    assert pilot["subject"] == told["subject"]
+    assert pilot["subject"] == reported["subject"]
     subjects = {each["subject"] for each in others}
     assert {"rule long", "rule second", "rule grows"} <= subjects
     assert f"1 pilot(s) pending (Slurm job {pending}): can run it; Slurm says" in words(others)
@@ -106,5 +106,5 @@ def running() -> str:
     return found.strip()
 
 
-def reason_of(told: list[dict]) -> bool:
-    return any(f"Slurm says {word}: " in words(told) for word in ("Resources", "Priority"))
+def reason_of(reported: list[dict]) -> bool:
+    return any(f"Slurm says {word}: " in words(reported) for word in ("Resources", "Priority"))

@@ -119,15 +119,15 @@ def push(registry: str, trusted: Trusted, root: Path) -> str:
         "config": {"Env": ["PATH=/usr/bin:/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{plain.hexdigest()}"]},
     }
-    told = json.dumps(config).encode()
+    reported = json.dumps(config).encode()
     docker = "application/vnd.docker"
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{docker}.distribution.manifest.v2+json",
         "config": {
             "mediaType": f"{docker}.container.image.v1+json",
-            "size": len(told),
-            "digest": blob(told),
+            "size": len(reported),
+            "digest": blob(reported),
         },
         "layers": [
             {

@@ -27,9 +27,9 @@ def osgpilot(tmp_path):
 def test_a_site_file_is_written_checked_and_used(osgpilot, workflow, tmp_path):
     assert osgpilot("site", "init", *KNOWN, "--force").returncode == 0
     assert osgpilot("site", "check").stdout == "site file site.yaml: nothing is wrong\n"
-    told = osgpilot("doctor")
-    assert told.returncode == 0, told.stdout
-    assert "failed" not in told.stdout
+    reported = osgpilot("doctor")
+    assert reported.returncode == 0, reported.stdout
+    assert "failed" not in reported.stdout
     workflow.snakefile('rule all:\n    output: "out"\n    shell: "hostname > {output}"\n')
     assert workflow.run(project=None) == 0, workflow.said
 
@@ -49,9 +49,11 @@ def test_what_the_cluster_does_not_have_is_told_by_line_and_key(osgpilot, tmp_pa
     path = tmp_path / "site.yaml"
     path.write_text(path.read_text().replace("    cores: 4", "    cores: 40", 1))
     line = path.read_text().splitlines().index("    cores: 40") + 1
-    told = osgpilot("site", "check")
-    assert told.returncode == 1
-    assert f"line {line}: `partitions.0.cores` is 40: its largest node has 4 cores" in told.stdout
+    reported = osgpilot("site", "check")
+    assert reported.returncode == 1
+    assert (
+        f"line {line}: `partitions.0.cores` is 40: its largest node has 4 cores" in reported.stdout
+    )
     assert osgpilot("site", "check", "--offline").returncode == 0
     path.write_text(path.read_text().replace("cores: 40", "cores: many"))
     assert f"line {line}: `partitions.0.cores` 'many'" in osgpilot("site", "check").stdout

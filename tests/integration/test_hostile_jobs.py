@@ -45,14 +45,14 @@ def is_harmless(text: str) -> bool:
 
 def osgpilot(workflow, *argv: str, **environment: str) -> str:
     """Return what the command prints, in a locale without UTF-8."""
-    told = subprocess.run(
+    reported = subprocess.run(
         [shutil.which("osgpilot"), *argv], cwd=workflow.folder, capture_output=True, timeout=60,
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
              **environment},
     )  # fmt: skip
-    assert b"Traceback" not in told.stderr, told.stderr
-    assert is_harmless(told.stderr.decode("ascii"))
-    return told.stdout.decode("ascii")
+    assert b"Traceback" not in reported.stderr, reported.stderr
+    assert is_harmless(reported.stderr.decode("ascii"))
+    return reported.stdout.decode("ascii")
 
 
 def check(where: str, text: str) -> None:
@@ -84,9 +84,13 @@ def test_what_jobs_print_drives_no_terminal_and_tells_no_secret(workflow, monkey
     status = osgpilot(workflow, "status")
     check("status", status)
     assert "[secret]" not in status, "only the first line of each failure"
-    told = json.loads(osgpilot(workflow, "status", "--json"))
-    assert [told["rules"][name]["failed"] for name in ("tells", "snakemake", "link")] == [1, 1, 1]
-    assert told["rules"]["good"]["done"] == 1, "the history goes on after the link"
+    reported = json.loads(osgpilot(workflow, "status", "--json"))
+    assert [reported["rules"][name]["failed"] for name in ("tells", "snakemake", "link")] == [
+        1,
+        1,
+        1,
+    ]
+    assert reported["rules"]["good"]["done"] == 1, "the history goes on after the link"
     for rule in ("tells", "snakemake", "link"):
         check("explain", osgpilot(workflow, "explain", rule))
     osgpilot(workflow, "report")

@@ -83,7 +83,8 @@ def done(tmp_path_factory) -> Iterator[Workflow]:
 
 def test_includes_and_scripts_travel_by_themselves(done: Workflow):
     """There, included Snakefiles, modules and siblings of scripts do not travel, and
-    the path of a script is taken relative to the wrong folder."""
+    the path of a script is taken relative to the wrong folder.
+    """
     made = (done.folder / 'results/B c/it\'s "so" ok.txt').read_text()
     assert made.startswith("IT'S ")
 

@@ -53,10 +53,10 @@ def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     assert world(workflow.folder) == before
     assert "assumed, as no earlier run in this folder had such a pilot ready" in said.stdout
 
-    told = json.loads(as_data.stdout)
-    lines = [route["line"] for route in told["routes"]]
+    reported = json.loads(as_data.stdout)
+    lines = [route["line"] for route in reported["routes"]]
     assert said.stdout.splitlines()[: len(lines)] == lines
-    (project,) = told["projects"]
+    (project,) = reported["projects"]
     assert (project["project"], project["waiting"]) == ("TestProject", 6)
     (start,), (refusal,) = project["starts"], project["refusals"]
     assert (start["count"], start["offer"]) == (1, "compute/4c")
@@ -71,7 +71,7 @@ def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     ran = [line.removeprefix("osgpilot: ") for line in workflow.said.splitlines()]
     assert [line for line in ran if line.startswith("rule ") and " -> " in line] == lines
     assert f"launch 1 pilot(s): {start['reason']}" in workflow.said
-    same_scripts(workflow.folder, project, told["pilot_script"])
+    same_scripts(workflow.folder, project, reported["pilot_script"])
 
 
 def same_scripts(workdir: Path, project: dict, script: str) -> None:
@@ -114,14 +114,14 @@ rule gather:
     shell: "touch {output}"
 """)
     before = world(workflow.folder)
-    told = json.loads(planned(workflow, "--json").stdout)
-    ours, theirs = sorted(told["projects"], key=lambda each: -each["waiting"])
+    reported = json.loads(planned(workflow, "--json").stdout)
+    ours, theirs = sorted(reported["projects"], key=lambda each: -each["waiting"])
     assert (ours["project"], ours["waiting"]) == ("TestProject", 6)
     assert (theirs["project"], theirs["waiting"], theirs["to_come"]) == ("OtherProject", 0, 1)
     assert [sample["rules"] for sample in theirs["samples"]] == [["gather"]]
     workflow.write_site(SITE | {"slurm": {"partition": "nowhere"}})
-    told = json.loads(planned(workflow, "--json").stdout)
-    (verdict,) = [each for project in told["projects"] for each in project["verdicts"]]
+    reported = json.loads(planned(workflow, "--json").stdout)
+    (verdict,) = [each for project in reported["projects"] for each in project["verdicts"]]
     assert not verdict["accepted"]
     assert "invalid partition specified: nowhere" in verdict["said"]
     workflow.write_site(SITE | {"token": "none"})

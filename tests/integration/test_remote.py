@@ -99,12 +99,12 @@ def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
     tool("condor_rm", *AP, "-constraint", "RequestCpus == 3")
     assert process.wait(PATIENCE_S) == 1
     print(remote.said)
-    told = errors(remote.said)
-    assert set(told) == {"fails", "removed"}
-    assert "exit status 7 (in Slurm job" in told["fails"]
-    assert "so far so good" in told["fails"]
-    assert "somebody removed it from the queue" in told["removed"]
-    assert "condor_rm (by user alice)" in told["removed"]
+    reported = errors(remote.said)
+    assert set(reported) == {"fails", "removed"}
+    assert "exit status 7 (in Slurm job" in reported["fails"]
+    assert "so far so good" in reported["fails"]
+    assert "somebody removed it from the queue" in reported["removed"]
+    assert "condor_rm (by user alice)" in reported["removed"]
     for name in ("from-big", "by-snakemake", "l"):
         assert (remote.folder / name).read_text() == "200000\n"
     assert (remote.folder / "l").is_symlink()

@@ -113,15 +113,17 @@ def test_a_hostile_job_changes_and_gets_nothing_but_its_own_outputs(
     assert (workflow.folder / "logs/kept").read_text() == "of the user"
     assert (workflow.folder / "good").exists()
     assert (workflow.folder / "read_only/d/x").exists()
-    told = errors(workflow.said)
-    assert set(told) == {"reaches", "zero", "fifo", "unreadable", "special", "logged", "loud"}
-    assert f"reaches is a link to {secret}, and no link of a job may lead there" in told["reaches"]
-    assert "exit status 3" in told["zero"]
-    assert "exit status 3" in told["fifo"]
-    assert "unreadable cannot be read (mode 000)" in told["unreadable"]
-    assert "special is neither a file nor a folder" in told["special"]
-    assert "its log logs is not put in place" in told["logged"]
-    assert "last" in told["loud"]
+    reported = errors(workflow.said)
+    assert set(reported) == {"reaches", "zero", "fifo", "unreadable", "special", "logged", "loud"}
+    assert (
+        f"reaches is a link to {secret}, and no link of a job may lead there" in reported["reaches"]
+    )
+    assert "exit status 3" in reported["zero"]
+    assert "exit status 3" in reported["fifo"]
+    assert "unreadable cannot be read (mode 000)" in reported["unreadable"]
+    assert "special is neither a file nor a folder" in reported["special"]
+    assert "its log logs is not put in place" in reported["logged"]
+    assert "last" in reported["loud"]
     printed = workflow.folder.glob(".snakemake/osgpilot/*/jobs/*/output")
     assert 4e6 < max(path.stat().st_size for path in printed) < 4.5e6
     # HTCondor held none of them to try its transfer again

@@ -65,15 +65,15 @@ def s3(tmp_path_factory, trusted: Trusted) -> Iterator[S3]:
 def signature(server: S3, path: str) -> str:
     """The signature that the secret makes of a URL (AWS, Signature Version 4, query string)."""
     parts = urlsplit(path)
-    told = dict(parse_qsl(parts.query))
+    reported = dict(parse_qsl(parts.query))
     # the server's log has it without its percent signs
-    signed = sorted((name, text) for name, text in told.items() if name != "X-Amz-Signature")
+    signed = sorted((name, text) for name, text in reported.items() if name != "X-Amz-Signature")
     query = urlencode(signed, quote_via=quote, safe="")
     host = urlsplit(server.url).netloc
     canonical = f"GET\n{parts.path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    _, *scope = told["X-Amz-Credential"].split("/")
+    _, *scope = reported["X-Amz-Credential"].split("/")
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = "\n".join((told["X-Amz-Algorithm"], told["X-Amz-Date"], "/".join(scope), digest))
+    text = "\n".join((reported["X-Amz-Algorithm"], reported["X-Amz-Date"], "/".join(scope), digest))
     key = f"AWS4{SECRET}".encode()
     for word in (*scope, text):
         key = hmac.digest(key, word.encode(), "sha256")

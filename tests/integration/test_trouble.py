@@ -98,14 +98,14 @@ def test_each_trouble_is_solved_or_told_in_one_line_and_the_rest_goes_on(workflo
 
     assert process.wait(PATIENCE_S) == 1
     print(workflow.said)
-    told = errors(workflow.said)
-    assert set(told) == {"never", "full", "gone", "removed"}
-    assert "needs more than 896 MB of memory" in told["never"]
-    assert "in Slurm job" in told["never"]
-    assert "disk of the access point is full" in told["full"]
-    assert "so far so good" in told["full"]
-    assert "the input big.in did not arrive" in told["gone"]
-    assert "condor_rm (by user alice)" in told["removed"]
+    reported = errors(workflow.said)
+    assert set(reported) == {"never", "full", "gone", "removed"}
+    assert "needs more than 896 MB of memory" in reported["never"]
+    assert "in Slurm job" in reported["never"]
+    assert "disk of the access point is full" in reported["full"]
+    assert "so far so good" in reported["full"]
+    assert "the input big.in did not arrive" in reported["gone"]
+    assert "condor_rm (by user alice)" in reported["removed"]
     assert "rule grows: exceeded 128 MB of memory; requesting" in workflow.said
     assert re.search(r"rule disk: exceeded 50 MB of disk; requesting 1\d\d MB", workflow.said)
     assert (workflow.folder / "good").read_text() == "1\n"

@@ -68,8 +68,8 @@ def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
     assert "reference is missing" in failure["text"]
     assert "opensesame" not in json.dumps(over)
 
-    told = osgpilot(workflow, "report")
-    assert told.returncode == 0, told.stderr
+    reported = osgpilot(workflow, "report")
+    assert reported.returncode == 0, reported.stderr
     page = (workflow.folder / "osgpilot-report.html").read_text()
     assert "set-resources:" in page
     assert "opensesame" not in page

@@ -28,7 +28,7 @@ rule all:
 """
 SMALL = JobClass(Shape(1, 500, 100))
 PAUSED = (("My.OSGPilotPaused", "true"),)
-"""As the brake has it: negotiators are told of the job, and find no slot for it."""
+"""While starts are paused: negotiators get the job, and find no slot for it."""
 
 FORGET = ("CurrentHosts", "1")
 """The schedd takes such a job for one that runs already, and offers it to nobody (`Runnable`)."""
@@ -122,5 +122,5 @@ def room_since(since_s: float) -> CapacityHistory:
 def holds(log: Path, job_id: str) -> list[str]:
     """Return the holds and releases of a job that the log tells of, in order."""
     cluster, proc = map(int, job_id.split("."))
-    told = rf"^01[23] \({cluster:03}\.{proc:03}\.\d+\) .* Job was (held|released)\."
-    return re.findall(told, log.read_text(), re.MULTILINE)
+    reported = rf"^01[23] \({cluster:03}\.{proc:03}\.\d+\) .* Job was (held|released)\."
+    return re.findall(reported, log.read_text(), re.MULTILINE)

@@ -94,9 +94,11 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     assert fates(shown)["far"] == "interrupted", "found by its pilots, its jobs by its journal"
     assert "ap.localpool, here" in shown
     assert "use --yes" in shown
-    (told,) = [each for each in json.loads(cleanup(dead, "--json", host="login")) if each["may_go"]]
-    assert (told["jobs"], told["removed"]) == (2, False)
-    assert told["folder"].startswith(str(dead.work / "far"))
+    (reported,) = [
+        each for each in json.loads(cleanup(dead, "--json", host="login")) if each["may_go"]
+    ]
+    assert (reported["jobs"], reported["removed"]) == (2, False)
+    assert reported["folder"].startswith(str(dead.work / "far"))
     assert len(ours(dead)) == before
     said = cleanup(dead, "--yes", host="login")
     assert "its jobs are out of the queue of ap.localpool" in said

@@ -53,16 +53,19 @@ def test_up_twice_says_it_is_up(pool: Pool):
 
 
 HANGS_ONCE = """
-import pathlib, sys
+import logging, pathlib, sys
+from snakemake_executor_plugin_osgpilot.common.log_output import attached
 from snakemake_executor_plugin_osgpilot.local_pool import instance
 
 patience_s, instance.READY_WITHIN_S = instance.READY_WITHIN_S, 0
 
-def say(text):
-    print(text)
-    instance.READY_WITHIN_S = patience_s
+class Patient(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage())
+        instance.READY_WITHIN_S = patience_s
 
-instance.up(sys.argv[1], [pathlib.Path(sys.argv[2])], say)
+with attached(Patient()):
+    instance.up(sys.argv[1], [pathlib.Path(sys.argv[2])])
 """
 
 

@@ -60,9 +60,12 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     until(both_run, 90, "two jobs that run")
     pid = pool.say("pgrep", "-o", "-u", "alice", "-f", "python -m snakemake --executor")
     for host in SITES:
-        told = refused(pool, host)
-        assert f"another Snakemake is running in this folder: run {lease(pool).parent.name}" in told
-        assert f"process {pid} on login" in told
+        reported = refused(pool, host)
+        assert (
+            f"another Snakemake is running in this folder: run {lease(pool).parent.name}"
+            in reported
+        )
+        assert f"process {pid} on login" in reported
 
     pool.say("kill", "-KILL", pid, user="root")
     first.wait()
@@ -150,13 +153,13 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
 
     pool.say("kill", "-CONT", pid, user="root")
     assert frozen.wait(120) != 0
-    told = said("login")
-    (line,) = (each for each in told.splitlines() if "was taken over by" in each)
+    reported = said("login")
+    (line,) = (each for each in reported.splitlines() if "was taken over by" in each)
     assert f"run {lease.parent.name} was taken over by process" in line
     assert "on ap; this Snakemake" in line
-    assert "Traceback" not in told
-    assert "Removing output" not in told
-    assert told.rstrip().endswith(line)
+    assert "Traceback" not in reported
+    assert "Removing output" not in reported
+    assert reported.rstrip().endswith(line)
     assert (folder / "kept-0").read_text() == "0\n"
     assert following.poll() is None
     # a job that has ended stays there until its outputs are fetched

@@ -129,9 +129,9 @@ def test_secrets_reach_jobs_and_nobody_else(pool: Pool, running, shared: str, to
 
     pool.say("touch", f"{shared}/go")
     assert running.wait(100) == 0, (pool.work / "said").read_text()
-    told = pool.say("condor_history", "-limit", "2", "-l") + (pool.work / "said").read_text()
-    assert SECRET not in told
-    assert token not in told
+    reported = pool.say("condor_history", "-limit", "2", "-l") + (pool.work / "said").read_text()
+    assert SECRET not in reported
+    assert token not in reported
     assert all(not path.stat().st_mode & 0o077 for path in holders(pool.work, SECRET))
     expected = hashlib.md5(SECRET.encode()).hexdigest()
     for output in ("direct", "snakemake"):

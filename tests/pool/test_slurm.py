@@ -129,8 +129,8 @@ def test_a_run_sees_its_pilots_and_its_end_leaves_none(odd: tuple[Pool, set[str]
         began, ends = shown(pool, "%S %e", f"--jobs={pilot},999999")[0].split()
         times = [float(pool.say("date", f"--date={each}Z", "+%s")) for each in (began, ends)]
         until(lambda: recorded(pool)["state"] == "ready", 60, "a pilot that is ready")
-        told = recorded(pool)
-        assert [told["started_s"], told["ends_s"]] == times, "whatever the zones"
+        reported = recorded(pool)
+        assert [reported["started_s"], reported["ends_s"]] == times, "whatever the zones"
         workflow.send_signal(signal.SIGINT)
         workflow.wait(90)
         said = pool.say("cat", f"{HERE}/said", host="ap")

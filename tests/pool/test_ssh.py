@@ -138,9 +138,9 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
         assert workflow.wait(150) == 0, said(ap)
     for n in range(4):
         assert ap.say("cat", f"{HERE}/out/{n}", host="ap") == "start\nend"
-    told, lost = said(ap), ap.say("cat", "/home/alice/answer")
-    assert f"pilot {lost} on" in told, "the one whose answer got lost was found by its name"
-    assert "could manage the pilots again" in told
+    reported, lost = said(ap), ap.say("cat", "/home/alice/answer")
+    assert f"pilot {lost} on" in reported, "the one whose answer got lost was found by its name"
+    assert "could manage the pilots again" in reported
     names = ap.say("squeue", "--noheader", "--me", "--states=all", "--format=%j").splitlines()
     recorded = json.loads(in_run(ap, "record.json"))["pilots"]
     assert sorted(names) == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
@@ -160,9 +160,9 @@ def test_why_a_pilot_waits_is_asked_where_slurm_is(ap: Pool):
         explain = ("osgpilot", "explain", "--json", pilot)
         known = "a pilot in the history"
         until(lambda: ap.run(*explain, host="ap", folder=HERE).returncode == 0, 60, known)
-        told = json.loads(ap.say(*explain, host="ap", folder=HERE))
-        assert told["unanswered"] == []
-        assert pilot in told["explanations"][0]["subject"]
+        reported = json.loads(ap.say(*explain, host="ap", folder=HERE))
+        assert reported["unanswered"] == []
+        assert pilot in reported["explanations"][0]["subject"]
         assert workflow.wait(150) == 0, said(ap)
     until(lambda: nothing_left(ap), 90, "an empty cluster")
 
@@ -188,8 +188,8 @@ def test_a_login_that_fails_is_one_line_before_anything_is_submitted(
             assert workflow.wait(60) == 1
     finally:
         put(ap, KNOWN, f"{kept}\n")
-    (told,) = [each for each in said(ap).splitlines() if "osgpilot:" in each]
-    assert line in told
+    (reported,) = [each for each in said(ap).splitlines() if "osgpilot:" in each]
+    assert line in reported
     assert "Traceback" not in said(ap)
     assert not ap.say("squeue", "--noheader", "--me")
     assert not ap.say("find", "/tmp", "-maxdepth", "1", "-name", "osgpilot-*", host="ap")

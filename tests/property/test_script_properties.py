@@ -19,8 +19,8 @@ TEXT = st.lists(
 def test_arguments_and_files_arrive_unchanged(tmp_path_factory, arguments, content):
     path = tmp_path_factory.mktemp("there") / "it's $HOME"
     show = 'for each; do printf "%s\\0" "$each"; done; cat "$0"'
-    told = Host(Here()).run(["sh", "-c", show, str(path), *arguments], files={path: content})
-    assert told.out == "".join(f"{each}\0" for each in arguments) + content
+    reported = Host(Here()).run(["sh", "-c", show, str(path), *arguments], files={path: content})
+    assert reported.out == "".join(f"{each}\0" for each in arguments) + content
 
 
 @settings(max_examples=60, deadline=None)

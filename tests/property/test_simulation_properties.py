@@ -172,7 +172,8 @@ def test_no_whim_beats_the_bounds(jobs, site, policy, seed, whim):
 
 class Watched(World):
     """A world that remembers what the planner was shown, and when each job first ended or was cut
-    short."""
+    short.
+    """
 
     def __init__(self, jobs, site, policy, seed):
         self.shown, self.over_s = [], {}

@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.explain.gather import Answers, facts
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY, History, read
 from snakemake_executor_plugin_osgpilot.report import prometheus
 from snakemake_executor_plugin_osgpilot.report.html import page
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.report.summary import view
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
@@ -133,22 +133,22 @@ def histories(draw):
 def test_damaged_line_hides_only_itself(tmp_path, content, alive):
     path = tmp_path / HISTORY
     path.write_bytes(content)
-    story = Story().take(read(path)[0])
-    seen = view(story, max(story.last_s, 0.0) + 1, alive=alive)
+    replayed = ReplayedRun().take(read(path)[0])
+    seen = view(replayed, max(replayed.last_s, 0.0) + 1, alive=alive)
     assert json.dumps(seen.plain())
     assert prometheus.text(seen).encode()
-    assert page(story, seen).encode()
-    explain("", facts(story, Answers(), seen.at_s, alive=alive))
-    known = Story().take(LINES)
-    assert len(known.jobs) - len(story.jobs) <= 6
-    assert len(known.pilots) - len(story.pilots) <= 1
+    assert page(replayed, seen).encode()
+    explain("", facts(replayed, Answers(), seen.at_s, alive=alive))
+    known = ReplayedRun().take(LINES)
+    assert len(known.jobs) - len(replayed.jobs) <= 6
+    assert len(known.pilots) - len(replayed.pilots) <= 1
 
 
 def test_the_history_that_is_damaged_above_is_whole():
-    story = Story().take(LINES)
-    assert story.life
-    assert story.plans
-    assert {job.state for job in story.jobs.values()} >= {"done", "failed", "held"}
-    assert story.is_full
-    assert not story.is_over
-    assert "has reached its limit" in page(story, view(story, story.last_s, alive=False))
+    replayed = ReplayedRun().take(LINES)
+    assert replayed.life
+    assert replayed.plans
+    assert {job.state for job in replayed.jobs.values()} >= {"done", "failed", "held"}
+    assert replayed.is_full
+    assert not replayed.is_over
+    assert "has reached its limit" in page(replayed, view(replayed, replayed.last_s, alive=False))

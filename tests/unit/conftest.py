@@ -2,7 +2,9 @@
 
 import pytest
 from doubles import FakeAccessPoint
+from log_capture import Logged
 
+from snakemake_executor_plugin_osgpilot.common.log_output import attached
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
@@ -15,3 +17,11 @@ def ap():
 @pytest.fixture
 def queue(ap):
     return JobManager(ap, Shape(4, 3800))
+
+
+@pytest.fixture
+def logged():
+    """What the package logs during the test."""
+    handler = Logged()
+    with attached(handler):
+        yield handler

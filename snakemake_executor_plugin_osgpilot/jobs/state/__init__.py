@@ -4,6 +4,7 @@ job, events          one job, and how an event of the log changes it
 tracker              the way to all of it: events in, changes due and views out
 table                all jobs with sums over them
 submission           which jobs are submitted next, and how many
+hold_codes           what HTCondor's hold codes mean
 hold_policy          held jobs: release, request more, or fail
 release_schedule     when held jobs are released
 lost_pilots          jobs whose pilot is gone

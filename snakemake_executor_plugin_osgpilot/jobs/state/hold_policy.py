@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ...model.resources import MEMORY_QUANTUM_MB, Shape
 from .events import Event, EventKind
+from .hold_codes import HOLDS, UNKNOWN_HOLD
 from .job import NODE_AT_FAULT, FailedAttempt, Job
 
 FAILED_ATTEMPTS_MAX = 10
@@ -47,22 +48,6 @@ _UNREADABLE = (errno.ENOENT, errno.EACCES)
 _NODE_AT_FAULT = (errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.ENODEV, errno.EMFILE)
 """Errors at the start of a command that the node causes. ENOTCONN occurs when the pilot's own file
 system has just gone, as after a plain scancel of a running pilot."""
-
-PLAIN = {
-    3: "a policy of the job stopped it",
-    6: "its command could not be started; does the container image have /bin/bash, and is it built "
-    "for this kind of machine?",
-    7: "the access point could not write its output; is its disk full?",
-    FOLDER_GONE: "its folder on the access point is gone or cannot be entered",
-    22: "the access point could not write the run's event log; is its disk full?",
-    26: "a policy of the access point's administrators stopped it",
-    32: "its inputs are larger than the access point allows",
-    33: "its outputs are larger than the access point allows",
-    35: "its container image is not valid",
-    45: "Apptainer could not start its container image on the node",
-    46: "it took longer than the access point allows",
-    47: "it ran longer than the access point allows",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +104,7 @@ def decide(job: Job, largest: Shape) -> HoldAction:
         return _transfer(job, hold)
     if hold.code == NOT_STARTED and hold.subcode in _NODE_AT_FAULT:
         return Release(BACK_OFF_S, "hit a faulty node; retrying")
-    return Fail(PLAIN.get(hold.code, "HTCondor put it on hold"))
+    return Fail(HOLDS.get(hold.code, UNKNOWN_HOLD).words)
 
 
 def is_temporary(event: Event) -> bool:
@@ -137,7 +122,8 @@ def exhausted(job: Job) -> Fail | None:
 
 def fills_disks(job: Job, why: str) -> bool:
     """Return True if a job found the disk of too many nodes full, so that it is probably the
-    cause."""
+    cause.
+    """
     before = sum(attempt.text == why for attempt in job.failed_attempts)
     return job.exit_status == NODE_AT_FAULT and before + 1 >= FULL_DISKS_MAX
 

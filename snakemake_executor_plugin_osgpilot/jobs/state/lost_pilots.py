@@ -1,5 +1,6 @@
 """Pilots that jobs avoid: those whose allocation is over, until HTCondor has noticed, and those
-that are alive but leave."""
+that are alive but leave.
+"""
 
 from __future__ import annotations
 

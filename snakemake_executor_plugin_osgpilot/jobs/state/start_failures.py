@@ -23,8 +23,8 @@ start, the cause is gone. After one that fails, the next trial is two minutes la
 
 _KEPT = 50
 
-BRAKE = "brake"
-"""The scaling rule that holds pilots back meanwhile."""
+START_FAILURE_LIMIT = "brake"
+"""The scaling rule that holds pilots back meanwhile; histories and `--json` have this name."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class RuleSums:
 @dataclass(slots=True)
 class PilotOutcomes:
     """Ends of jobs on one pilot by rule; `recent` are the last ones in order, True if a job failed
-    quickly."""
+    quickly.
+    """
 
     ended: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)

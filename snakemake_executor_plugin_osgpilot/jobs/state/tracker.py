@@ -139,7 +139,7 @@ class JobTracker:
             served=dict(table.served),
             runtimes_s=runtimes_s,
             suspects=dict(self.suspects),
-            brake=self._limiter.reason,
+            starts_paused=self._limiter.reason,
             ours=self._key_by_id,
             started=dict(table.started),
             rules={rule: replace(sums) for rule, sums in table.rules.items()},
@@ -185,7 +185,8 @@ class JobTracker:
 
     def take_unsent(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
         """Return the keys of up to `room` jobs to submit, by request, and take them off the list of
-        unsent jobs."""
+        unsent jobs.
+        """
         return self._submit_queue.take(room)
 
     def put_back(self, keys: Iterable[str]) -> None:
@@ -194,7 +195,8 @@ class JobTracker:
 
     def begin_submission(self, keys: Iterable[str]) -> list[Job]:
         """Return those of these jobs that are still to be submitted; their outcome is unknown until
-        `submitted`, `not_sent` or `settle`."""
+        `submitted`, `not_sent` or `settle`.
+        """
         return [self._table[key] for key in self._submit_queue.sending(keys)]
 
     @property

@@ -19,10 +19,10 @@ class View:
 
     `waiting` counts by class, `served` has the time of the first job start by pilot, `started` that
     of the latest one, `runtimes_s` the classes and runtimes of jobs that succeeded since the last
-    view, `suspects` the reason why jobs avoid a pilot, `brake` the reason why no job may start now
-    (empty: they may), but for some if any are `on_trial`. `ours` has the ids of all jobs that are
-    or were of this run, `rules` the sums over the jobs of each rule, `upcoming` the jobs that
-    Snakemake has not submitted yet.
+    view, `suspects` the reason why jobs avoid a pilot, `starts_paused` the reason why no job may
+    start now (empty: they may), but for some if any are `on_trial`. `ours` has the ids of
+    all jobs that are or were of this run, `rules` the sums over the jobs of each rule, `upcoming`
+    the jobs that Snakemake has not submitted yet.
     """
 
     waiting: Counter[JobClass]
@@ -30,7 +30,7 @@ class View:
     served: dict[str, float]
     runtimes_s: list[tuple[JobClass, float]]
     suspects: Mapping[str, str]
-    brake: str = ""
+    starts_paused: str = ""
     ours: Container[str] = ()
     started: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[str, RuleSums] = field(default_factory=dict)

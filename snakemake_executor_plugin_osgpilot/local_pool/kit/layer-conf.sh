@@ -29,7 +29,7 @@ cp "$KIT/hosts/condor-ap.conf" /etc/condor/roles/ap.conf
 cp "$KIT/hosts/condor-login.conf" /etc/condor/roles/login.conf
 
 cp "$KIT/hosts/sshd.conf" /etc/ssh/sshd_config.d/10-pool.conf
-rm -f /etc/ssh/ssh_host_*          # made anew at every `up`
+rm -f /etc/ssh/ssh_host_*          # created at every `up`
 
 printf '127.0.0.1 localhost\n10.99.0.1 ap.localpool ap\n10.99.0.2 login.localpool login\n' \
   > /etc/hosts

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by init.sh: keys, tokens and homes of this pool, made anew at every `up`.
+# Sourced by init.sh: keys, tokens and homes of this pool, created at every `up`.
 ap=$RUN/ap/root login=$RUN/login/root
 umask 077
 

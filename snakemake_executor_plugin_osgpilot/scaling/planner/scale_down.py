@@ -87,7 +87,8 @@ def _last_hosts(assessment: Assessment) -> frozenset[str]:
 
 def _surplus(unneeded: list[Pilot], assessment: Assessment) -> frozenset[str]:
     """Return the pilots beyond the target size for all upcoming work; none if that is not known.
-    Those in Slurm's queue come first, then the oldest."""
+    Those in Slurm's queue come first, then the oldest.
+    """
     snapshot, cores = assessment.snapshot, assessment.have.cores
     if sum(snapshot.further.values()) < snapshot.later:
         return frozenset()

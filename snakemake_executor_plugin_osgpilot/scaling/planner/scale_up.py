@@ -122,7 +122,8 @@ def _with_hosts(
 
 def _in_place_of_smaller(offer: PilotType, counts: Counter[PilotType]) -> Counter[PilotType]:
     """Return `counts` with one of `offer` in place of as many cores of others; unchanged if these
-    are fewer."""
+    are fewer.
+    """
     left, cores = counts.copy(), offer.shape.cores
     for other in sorted(counts, key=_size):
         taken = min(left[other], -(-max(0, cores) // other.shape.cores))

@@ -17,7 +17,8 @@ a longer queue wait, one that is too short costs another boot."""
 
 class WorkPhase(NamedTuple):
     """A phase of a run: its work, the time before work can begin, and the time every core loses to
-    boot and idling."""
+    boot and idling.
+    """
 
     work_core_s: float
     lead_s: float

@@ -42,7 +42,8 @@ NOTHING = Verdict()
 @dataclass(frozen=True)
 class Look:
     """A snapshot in the words that rules of scaling use. `idle_s` is how long each pilot that is up
-    has been without a job."""
+    has been without a job.
+    """
 
     snapshot: Snapshot
     estimates: Estimates

@@ -13,7 +13,7 @@ from .base import NOTHING, Ask, Look, Rule, Verdict
 @dataclass
 class Pyglidein(Rule):
     """`limit = min(limit_per_submit, max_total_jobs - running, max(max_idle_jobs - idle, 0))`, then
-    for each shape `min(count, limit)` pilots, asked for anew in each cycle while jobs are idle.
+    for each shape `min(count, limit)` pilots, requested again in each cycle while jobs are idle.
 
     Source: WIPACrepo/pyglidein 68262edee322, client.py:196-198 and etc/client_defaults.cfg:9-11
     (limits 50, 1000 and 1000; every 300 s). Shapes: the job's (submit.py:318-324), here the

@@ -14,6 +14,8 @@ from histories import BEGUN_S, NASTY, nasty_lines
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.cli.doctor import _as_lines
 from snakemake_executor_plugin_osgpilot.cli.plan import _show
+from snakemake_executor_plugin_osgpilot.common.log_output import attached
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
 from snakemake_executor_plugin_osgpilot.doctor import checks as doctor_checks
 from snakemake_executor_plugin_osgpilot.doctor import findings
 from snakemake_executor_plugin_osgpilot.errors import InputError
@@ -25,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.explain.gather import Answers
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.model.plan import Infeasible, Refusal
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter, StatusLine
+from snakemake_executor_plugin_osgpilot.monitoring.console import SnakemakeHandler, StatusLine
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
@@ -78,7 +80,7 @@ def run(tmp_path, monkeypatch):
     rows = {"osgpilot-r-3": Row("103", "osgpilot-r-3", Seen.QUEUED, HOSTILE)}
     monkeypatch.setattr(
         "snakemake_executor_plugin_osgpilot.cli.explain._ask",
-        lambda story: Answers(rows, holds, (HOSTILE,)),
+        lambda replayed: Answers(rows, holds, (HOSTILE,)),
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -88,14 +90,16 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
 def test_no_command_lets_a_text_drive_the_terminal(run, argv, terminal):
     colours = {"FORCE_COLOR": "1", "TERM": "xterm-256color"} if terminal else {}
-    told = CliRunner(env=colours).invoke(main, list(argv))
-    assert not isinstance(told.exception, BaseException) or isinstance(told.exception, SystemExit)
-    assert told.output
-    assert is_harmless(COLOURS.sub("", told.output) if terminal else told.output)
+    reported = CliRunner(env=colours).invoke(main, list(argv))
+    assert not isinstance(reported.exception, BaseException) or isinstance(
+        reported.exception, SystemExit
+    )
+    assert reported.output
+    assert is_harmless(COLOURS.sub("", reported.output) if terminal else reported.output)
     if "--json" in argv:
-        assert json.loads(told.stdout)
-        told.stdout.encode("ascii")
-        assert "\\ud800" not in told.stdout.replace("\\\\", "")
+        assert json.loads(reported.stdout)
+        reported.stdout.encode("ascii")
+        assert "\\ud800" not in reported.stdout.replace("\\\\", "")
 
 
 def test_what_is_markup_for_rich_is_shown_as_it_is(run):
@@ -120,9 +124,9 @@ def test_the_page_and_the_numbers_are_utf_8_without_controls(run):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_an_output_that_is_not_utf_8_shows_all_the_same(run, encoding):
     for argv in (["status"], ["explain"], ["status", "--json"]):
-        told = CliRunner(charset=encoding).invoke(main, argv)
-        assert told.exit_code in (0, 3, 4), told.exception
-        assert b"r-3" in told.stdout_bytes or b"103" in told.stdout_bytes
+        reported = CliRunner(charset=encoding).invoke(main, argv)
+        assert reported.exit_code in (0, 3, 4), reported.exception
+        assert b"r-3" in reported.stdout_bytes or b"103" in reported.stdout_bytes
 
 
 def test_cleanup_shows_folders_as_text(monkeypatch):
@@ -136,9 +140,9 @@ def test_cleanup_shows_folders_as_text(monkeypatch):
         cleanup.Cleaner, "remove", lambda self, each, say: say(f"{HOSTILE} is gone")
     )
     for options in ([], ["--yes"], ["--json"]):
-        told = CliRunner().invoke(main, ["cleanup", *options])
-        assert "x[/red]" in told.output
-        assert is_harmless(told.output)
+        reported = CliRunner().invoke(main, ["cleanup", *options])
+        assert "x[/red]" in reported.output
+        assert is_harmless(reported.output)
 
 
 def test_plan_shows_what_slurm_and_rules_say_as_text(capsys):
@@ -207,8 +211,10 @@ def test_the_last_line_of_a_terminal_stays_one_line():
 def test_messages_of_a_live_run_are_harmless(caplog):
     logger = logging.getLogger("hostile")
     caplog.set_level(logging.INFO, "hostile")
-    for say in (ConsoleReporter(logger).say, ConsoleReporter(logger).warn):
-        say(f"put it on hold: {HOSTILE}")
+    package = logging.getLogger("snakemake_executor_plugin_osgpilot.any")
+    with attached(SnakemakeHandler(logger, Redactor())):
+        for log in (package.info, package.warning):
+            log(f"put it on hold: {HOSTILE}")
     assert len(caplog.messages) == 2
     assert all(map(is_harmless, caplog.messages))
 
@@ -292,8 +298,10 @@ def test_a_failed_group_shows_rules_message_and_log(kind, log, message):
 
 
 def test_a_tty_gets_our_colours(run):
-    told = CliRunner(env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}).invoke(main, ["status"])
-    assert COLOURS.search(told.output)
+    reported = CliRunner(env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}).invoke(
+        main, ["status"]
+    )
+    assert COLOURS.search(reported.output)
 
 
 def test_every_executor_of_ours_reports_in_this_way():
@@ -304,6 +312,6 @@ def test_every_executor_of_ours_reports_in_this_way():
 
 
 def test_texts_of_the_command_itself_are_not_changed():
-    told = CliRunner().invoke(main, ["doctor", "--list"])
-    assert told.exit_code == 0
-    assert "\\x" not in told.output
+    reported = CliRunner().invoke(main, ["doctor", "--list"])
+    assert reported.exit_code == 0
+    assert "\\x" not in reported.output

@@ -91,15 +91,11 @@ def test_claims_cannot_inject_lines():
     assert found.summary.isprintable()
 
 
-def told(text, life_s=LIFE_S):
-    lines = []
-    check_token(text, "/t", NOW_S, life_s, lines.append, lines.append)
-    return lines
-
-
-def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
-    assert told(token()) == [f"token of the pilots: {look(token()).summary}"]
-    _, warning = told(token(exp=NOW_S + 60))
+def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong(logged):
+    check_token(token(), "/t", NOW_S, LIFE_S)
+    assert logged.texts == [f"token of the pilots: {look(token()).summary}"]
+    check_token(token(exp=NOW_S + 60), "/t", NOW_S, LIFE_S)
+    (warning,) = logged.warnings
     assert "the token in /t expires in 1 min" in warning
     assert "condor_token_fetch" in warning
 
@@ -107,7 +103,7 @@ def test_a_run_starts_with_a_line_about_the_token_and_what_may_go_wrong():
 @pytest.mark.parametrize("text", ["hunter2", token(exp=1)])
 def test_refusal_has_a_fix_and_no_token_text(text):
     with pytest.raises(InputError, match="ask support@osg-htc") as caught:
-        told(text)
+        check_token(text, "/t", NOW_S, LIFE_S)
     assert text not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -151,14 +147,15 @@ def test_problems_with_tokens_for_access_point(tmp_path, tokens, what):
     assert credentials.complaint(there, "pool.example").startswith(what.format(tmp_path))
 
 
-def test_submit_token_that_expires_early_is_a_warning():
-    said, warned = [], []
+def test_submit_token_that_expires_early_is_a_warning(logged):
     own = {"file": "/t", "claims": token(scope=SUBMIT, exp=NOW_S + 3600)}
-    credentials.check_token(own, NOW_S, LIFE_S, said.append, warned.append)
-    assert said == [
+    credentials.check_token(own, NOW_S, LIFE_S)
+    assert logged.info == [
         "token for the access point: pilot@pool.example at pool.example, may READ WRITE, "
         "expires in 1 h"
     ]
-    assert warned[0].startswith("the token in /t expires in 1 h, before 12 h are over: jobs")
-    credentials.check_token({}, NOW_S, LIFE_S, said.append, warned.append)
-    assert len(said) == len(warned) == 1
+    assert logged.warnings[0].startswith(
+        "the token in /t expires in 1 h, before 12 h are over: jobs"
+    )
+    credentials.check_token({}, NOW_S, LIFE_S)
+    assert len(logged.texts) == 2

@@ -42,8 +42,8 @@ HEALTHY = {
 
 
 def said(asked_s=999.0, read_s=1001.0, **changes):
-    told = {name: value for name, value in (HEALTHY | changes).items() if value is not None}
-    log = "".join(f"osgpilot: check {name}={value}\n" for name, value in told.items())
+    outcome = {name: value for name, value in (HEALTHY | changes).items() if value is not None}
+    log = "".join(f"osgpilot: check {name}={value}\n" for name, value in outcome.items())
     return node.Said("Loading modules\n" + log, "cpu", asked_s, read_s)
 
 
@@ -140,8 +140,12 @@ def test_only_failures_count_for_the_exit_status():
 
 
 def test_our_errors_become_findings_with_their_own_fix():
-    told = of_error("a", InputError("x is bad; do y; or z"), "never")
-    assert (told.verdict, told.what, told.fix) == (Verdict.FAILED, "x is bad", "do y; or z")
+    outcome = of_error("a", InputError("x is bad; do y; or z"), "never")
+    assert (outcome.verdict, outcome.what, outcome.fix) == (
+        Verdict.FAILED,
+        "x is bad",
+        "do y; or z",
+    )
     assert of_error("a", InputError("x is bad"), "do y").fix == "do y"
     assert of_error("a", OutcomeUnknownError("no answer")).verdict is Verdict.UNTESTED
 
@@ -158,10 +162,10 @@ def test_findings_keep_the_order_of_the_table(tmp_path):
         return [ok("slow", "")]
 
     checks = (Check("slow", "", slow), Check("fast", "", lambda _: [ok("fast", "")]))
-    told = []
-    found = examine_all(checks, here, lambda names: told.append(list(names)))
+    outcome = []
+    found = examine_all(checks, here, lambda names: outcome.append(list(names)))
     assert [each.name for each in found] == ["slow", "fast"]
-    assert told == [["slow", "fast"], ["slow"]]
+    assert outcome == [["slow", "fast"], ["slow"]]
 
 
 def test_a_check_that_breaks_hides_no_other(tmp_path):
@@ -267,8 +271,8 @@ def test_unknown_values_are_left_to_be_filled_in():
 
 
 def test_the_command_lists_its_checks():
-    told = CliRunner().invoke(main, ["doctor", "--list"]).output
-    assert [line.split()[0] for line in told.splitlines()] == [check.name for check in CHECKS]
+    outcome = CliRunner().invoke(main, ["doctor", "--list"]).output
+    assert [line.split()[0] for line in outcome.splitlines()] == [check.name for check in CHECKS]
 
 
 def test_a_finding_is_one_line():

@@ -1,17 +1,25 @@
 """Each job to where its rule goes; callbacks and ends to everybody."""
 
+import logging
 import os
 import signal
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_common.exceptions import ApiError
 
+from snakemake_executor_plugin_osgpilot.common.log_output import PACKAGE
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
 from snakemake_executor_plugin_osgpilot.executor import fallback
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
+
+MADE = []
+"""Dispatchers to shut down after a test."""
+
+OURS = logging.getLogger("snakemake_executor_plugin_osgpilot.any")
 
 
 class Inner:
@@ -23,7 +31,7 @@ class Inner:
         settings = getattr(workflow, "executor_settings", None)
         project = getattr(settings, "project", None) or "Mine"
         seat = SimpleNamespace(project=project, pilot_sharing="workflow")
-        self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), say=logger.info, seat=seat)
+        self.run = SimpleNamespace(scaling=SimpleNamespace(policy=SITE), seat=seat)
         self.ran, self.succeeded, self.failed = [], [], []
         self.begun = self.ended = self.cancelled = 0
         self.trouble = None
@@ -32,6 +40,7 @@ class Inner:
         self.begun += 1
 
     def run_jobs(self, given):
+        OURS.info(f"{len(given)} job(s)")
         self.ran += [job.name for job in given]
 
     def handle_job_success(self, job):
@@ -41,11 +50,13 @@ class Inner:
         self.failed.append(job.name)
 
     def shutdown(self):
+        OURS.info("ended")
         self.ended += 1
         if self.trouble:
             raise self.trouble
 
     def cancel(self):
+        OURS.info("ended")
         self.cancelled += 1
 
 
@@ -68,7 +79,11 @@ def opened(monkeypatch, tmp_path):
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
     monkeypatch.setattr(dispatch, "load", lambda path: SimpleNamespace(slurm=None, project=""))
-    return made
+    yield made
+    for inner in made:
+        inner.trouble = None
+    while MADE:
+        MADE.pop().shutdown()
 
 
 class FailingJob(FakeJob):
@@ -92,8 +107,10 @@ def dispatcher(*given, said=None, **settings):
         resource_settings=SimpleNamespace(local_cores=1),
         scheduler=SimpleNamespace(error_callback=failed.append),
         failed=failed,
+        spawned_job_args_factory=SimpleNamespace(envvars=dict),
     )
-    return dispatch.Dispatcher(workflow, SimpleNamespace(info=say, warning=say))
+    MADE.append(dispatch.Dispatcher(workflow, SimpleNamespace(info=say, warning=say)))
+    return MADE[-1]
 
 
 def test_each_job_goes_where_its_rule_is_routed(opened):
@@ -125,8 +142,7 @@ def test_each_project_has_its_own_executor(opened):
     assert theirs.workflow.executor_settings.project == "Theirs"
     assert (mine.serves(both[0]), mine.serves(both[1])) == (True, False)
     assert theirs.serves(both[1])
-    theirs.logger.info("osgpilot: launch 1 pilot(s)")
-    assert said[-1] == "osgpilot: Theirs: launch 1 pilot(s)"
+    assert said[-2:] == ["osgpilot: 1 job(s)", "osgpilot: Theirs: 1 job(s)"]
 
 
 def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(
@@ -140,10 +156,56 @@ def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_sa
     settings = shared.workflow.executor_settings
     assert (settings.project, settings.pilot_sharing) == ("Mine", "owner")
     assert "rule other -> OSPool (Mine, pilot-sharing owner): 1 job" in "".join(said)
-    shared.logger.info("osgpilot: launch 1 pilot(s)")
-    assert said[-1] == "osgpilot: Mine, pilot-sharing owner: launch 1 pilot(s)"
+    assert said[-1] == "osgpilot: Mine, pilot-sharing owner: 1 job(s)"
     assert mine.share.quota is shared.share.quota
     assert mine.share is not shared.share
+
+
+def is_attached():
+    return [type(each) for each in PACKAGE.handlers] != [logging.NullHandler]
+
+
+@pytest.mark.parametrize("end", ["cancel", "shutdown"])
+@pytest.mark.parametrize("trouble", [None, OSError("no disk")])
+def test_records_are_shown_until_the_end_and_nothing_stays_attached(opened, end, trouble):
+    said = []
+    ours = dispatcher(*jobs("map"), *jobs("other", osg_project="Theirs"), said=said)
+    assert is_attached()
+    for inner in opened:
+        inner.trouble = trouble
+    with suppress(OSError):
+        getattr(ours, end)()
+    assert sorted(said[-2:]) == ["osgpilot: Theirs: ended", "osgpilot: ended"]
+    assert not is_attached()
+    OURS.warning("later")
+    assert "later" not in "".join(said)
+
+
+def test_a_start_that_fails_leaves_nothing_attached(opened):
+    with pytest.raises(ApiError):
+        dispatcher(*jobs("map", ospool=3))
+    assert not is_attached()
+
+
+def test_two_workflows_in_one_process_show_each_record_once(opened):
+    first, second = [], []
+    both = dispatcher(*jobs("map", 300), said=first), dispatcher(*jobs("map", 300), said=second)
+    lines = len(first) + len(second)
+    OURS.info("once")
+    assert len(first) + len(second) == lines + 1
+    for each in both:
+        each.shutdown()
+    assert not is_attached()
+
+
+def test_secrets_are_masked_in_what_is_logged(opened, monkeypatch):
+    monkeypatch.setattr(dispatch, "environment_of", lambda workflow: {"KEY": "hunter2-hunter2"})
+    said = []
+    dispatcher(*jobs("map", 300), said=said)
+    OURS.warning("sbatch: hunter2-hunter2 is no partition\x1b[2J")
+    assert "hunter2" not in said[-1]
+    assert "\x1b" not in said[-1]
+    assert "is no partition" in said[-1]
 
 
 def test_a_project_from_the_environment_is_the_main_project(opened, monkeypatch):
@@ -197,20 +259,20 @@ def test_all_executors_are_ended_even_if_one_fails(opened):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("end", ["cancel", "shutdown"])
 def test_a_second_interrupt_does_not_abort_the_shutdown(opened, monkeypatch, end, number):
-    said = []
+    said, whole = [], []
     made = dispatcher(*jobs("map", 300), said=said)
     (inner,) = opened
 
     def interrupted():
         for _ in range(2):
             os.kill(os.getpid(), number)
-        inner.ended = "wholly"
+        whole.append(end)
 
     monkeypatch.setattr(inner, end, interrupted)
     before = signal.signal(number, signal.default_int_handler)
     try:
         getattr(made, end)()
-        assert inner.ended == "wholly"
+        assert whole == [end]
         (line,) = (line for line in said if "Ctrl-\\" in line)
         assert "still removing" in line
         assert signal.getsignal(number) is signal.default_int_handler

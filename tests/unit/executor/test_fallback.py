@@ -139,15 +139,13 @@ def test_shutdown_cancels_only_if_jobs_are_left(ran):
     assert len(ran) == 1
 
 
-def test_jobs_that_could_not_be_cancelled_are_reported(monkeypatch):
+def test_jobs_that_could_not_be_cancelled_are_reported(monkeypatch, logged):
     def deaf(argv, timeout_s):
         raise OutcomeUnknownError("`scancel` gave no answer")
 
     monkeypatch.setattr(fallback, "run", deaf)
-    executor, said = Slurm(), []
-    executor.logger = SimpleNamespace(warning=said.append)
-    executor.cancel_jobs([])
-    assert "remove them with: scancel --jobname=uuid" in said[0]
+    Slurm().cancel_jobs([])
+    assert "remove them with: scancel --jobname=uuid" in logged.warnings[0]
 
 
 def test_fallback_jobs_share_the_working_folder_only():

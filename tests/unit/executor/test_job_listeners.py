@@ -72,22 +72,21 @@ def test_history_gets_usage_and_failures(batch):
 
 def test_a_check_without_jobs_still_settles_the_journal():
     intake = Calls()
-    IntakeListener(intake, print).ended([])
+    IntakeListener(intake).ended([])
     assert intake.made == [("settle", [])]
 
 
 def test_only_failed_jobs_are_settled_before_snakemake_knows():
     intake = Calls()
-    listener = IntakeListener(intake, print)
+    listener = IntakeListener(intake)
     listener.ended([EndedJob("001"), EndedJob("002", None, "exit status 1")])
     listener.finished(object(), "001", 5.0)
     listener.finished(object(), "", 0.0)
     assert intake.made == [("settle", ["002"]), ("done", "001")]
 
 
-def test_resumed_jobs_are_counted_once_per_batch(batch):
-    said = []
+def test_resumed_jobs_are_counted_once_per_batch(batch, logged):
     intake = Calls(result=1)
-    IntakeListener(intake, said.append).handed_over(batch)
+    IntakeListener(intake).handed_over(batch)
     assert intake.made == [("hand_over", [each.job for each in batch])]
-    assert said == ["resumed tracking 1 job(s) of the previous session"]
+    assert logged.info == ["resumed tracking 1 job(s) of the previous session"]

@@ -47,9 +47,9 @@ def history(*more):
 
 
 def test_facts_combine_history_and_slurms_answer():
-    story = fold(history())
+    replayed = fold(history())
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.QUEUED, "Priority")}
-    known = facts(story, Answers(rows), 100.0, alive=True)
+    known = facts(replayed, Answers(rows), 100.0, alive=True)
     assert known.refusals == (Refusal(1, "budget", "the budget is small"),)
     assert known.policy is not None
     assert known.policy.offers[0].walltimes_s == (3600,)
@@ -59,10 +59,10 @@ def test_facts_combine_history_and_slurms_answer():
 
 
 def test_only_an_answer_of_slurm_ends_a_pilot():
-    story = fold(history())
-    assert facts(story, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
+    replayed = fold(history())
+    assert facts(replayed, Answers({}), 100.0, alive=True).pilots[0].state == "pending"
     rows = {"osgpilot-r1-1": Row("7", "osgpilot-r1-1", Seen.CANCELLED)}
-    assert facts(story, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
+    assert facts(replayed, Answers(rows), 100.0, alive=True).pilots[0].state == "cancelled"
 
 
 def test_a_dead_run_has_no_refusals():
@@ -70,10 +70,10 @@ def test_a_dead_run_has_no_refusals():
 
 
 def test_the_code_of_a_hold_comes_from_the_queue():
-    story = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
-    assert facts(story, Answers(), 100.0, alive=True).jobs[0].code == 0
+    replayed = fold(history({"kind": "held", "jobs": [["000001", 6.0, "by hand"]]}))
+    assert facts(replayed, Answers(), 100.0, alive=True).jobs[0].code == 0
     holds = {"12.0": Event(EventKind.HELD, 6.0, code=1, text="via condor_hold")}
-    (one,) = facts(story, Answers(holds=holds), 100.0, alive=True).jobs
+    (one,) = facts(replayed, Answers(holds=holds), 100.0, alive=True).jobs
     assert (one.code, one.text) == (1, "via condor_hold")
 
 
@@ -85,9 +85,9 @@ def test_explain_reports_services_without_an_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
     said = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "--json", "out/1"])
     assert said.exit_code == 0, said.output
-    told = json.loads(said.stdout)
-    assert told["explanations"][0]["subject"] == "rule map (n=1)"
-    assert "as the run last saw it" in told["unanswered"][0]
+    reported = json.loads(said.stdout)
+    assert reported["explanations"][0]["subject"] == "rule map (n=1)"
+    assert "as the run last saw it" in reported["unanswered"][0]
     unknown = CliRunner().invoke(main, ["explain", "--dir", str(tmp_path), "nonsense"])
     assert unknown.exit_code == 1
     assert "run r1 has no rule, job or pilot 'nonsense'" in unknown.stderr
@@ -134,9 +134,9 @@ def ask_about_a_pilot(workdir):
 
 
 def test_slurm_is_asked_where_the_run_has_its_pilots(far, tmp_path):
-    told = ask_about_a_pilot(tmp_path)
-    assert told["unanswered"] == []
-    assert "QOSMaxCpuPerUserLimit" in json.dumps(told["explanations"])
+    reported = ask_about_a_pilot(tmp_path)
+    assert reported["unanswered"] == []
+    assert "QOSMaxCpuPerUserLimit" in json.dumps(reported["explanations"])
     assert not (tmp_path / "asked-here").exists()
     assert far.calls("exit"), "the connection is closed"
 

@@ -170,7 +170,7 @@ def test_job_on_a_lost_pilot_is_resubmitted(queue, ap):
     assert queue.view().waiting == {SMALL: 1}
     queue.send()
     assert ap.submissions[-1].avoid == ("p1",)
-    ap.told.append(("1.0", Event(EventKind.ABORTED, 2300.0)))
+    ap.unread.append(("1.0", Event(EventKind.ABORTED, 2300.0)))
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
     assert [(j.exit_status, len(j.failed_attempts)) for j in queue.over().values()] == [(0, 1)]

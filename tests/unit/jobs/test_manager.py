@@ -122,7 +122,7 @@ def test_each_end_is_reported_once(queue, ap):
 
 
 def test_events_before_the_submit_answer_are_kept(queue, ap):
-    ap.told.append(("1.0", Event(EventKind.TERMINATED, 1.0, exit_status=0)))
+    ap.unread.append(("1.0", Event(EventKind.TERMINATED, 1.0, exit_status=0)))
     queue.follow()
     queue.add([job("a")])
     queue.send()

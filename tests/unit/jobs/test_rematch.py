@@ -25,7 +25,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
 )
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Seen
-from unit.monitoring.test_history import Told
+from unit.monitoring.test_history import RecordedWorld
 from unit.run.test_controller import SMALL
 
 BEGUN_S = 3000.0
@@ -98,7 +98,7 @@ def test_job_still_stuck_is_resubmitted_without_a_failed_attempt(queue, ap):
         "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 6 min although a "
         "pilot has room; resubmitted"
     ]
-    ap.told.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
+    ap.unread.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
     ap.tell("a", EventKind.TERMINATED, exit_status=0)
     queue.follow()
     assert [(key, job.succeeded) for key, job in queue.over().items()] == [("a", True)]
@@ -183,30 +183,34 @@ def test_next_session_releases_temporary_holds(ap):
     assert queue.view().waiting == {SMALL: 1}
 
 
-def test_controller_rematches_stuck_jobs_and_records_it(tmp_path):
-    told = Told(tmp_path)
-    told.add("a")
-    told.tick()
-    (allocation,) = told.slurm.submitted
-    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, ends_s=told.clock.at_s + 3600)
-    told.ap.known = {allocation.name: {}}
+def test_controller_rematches_stuck_jobs_and_records_it(tmp_path, logged):
+    recorded = RecordedWorld(tmp_path)
+    recorded.add("a")
+    recorded.tick()
+    (allocation,) = recorded.slurm.submitted
+    recorded.slurm.show(
+        Seen.RUNNING, started_s=recorded.clock.at_s, ends_s=recorded.clock.at_s + 3600
+    )
+    recorded.ap.known = {allocation.name: {}}
     for _ in range(20):
-        told.tick()
-    assert told.ap.woken == [("1.0",)]
-    assert len([line for line in told.said if "held and released" in line]) == 1
-    assert len(told.story.jobs["a"].woken_s) == 1
-    assert told.story.state_of(told.story.jobs["a"]) == "waiting"
+        recorded.tick()
+    assert recorded.ap.woken == [("1.0",)]
+    assert len([line for line in logged.info if "held and released" in line]) == 1
+    assert len(recorded.replayed.jobs["a"].woken_s) == 1
+    assert recorded.replayed.state_of(recorded.replayed.jobs["a"]) == "waiting"
 
 
 def test_no_job_is_rematched_while_starts_are_suspended(tmp_path):
-    told = Told(tmp_path)
-    told.add("a", *(f"b{n}" for n in range(12)))
-    told.tick()
-    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, ends_s=told.clock.at_s + 3600)
-    told.ap.known = {each.name: {} for each in told.slurm.submitted}
+    recorded = RecordedWorld(tmp_path)
+    recorded.add("a", *(f"b{n}" for n in range(12)))
+    recorded.tick()
+    recorded.slurm.show(
+        Seen.RUNNING, started_s=recorded.clock.at_s, ends_s=recorded.clock.at_s + 3600
+    )
+    recorded.ap.known = {each.name: {} for each in recorded.slurm.submitted}
     for n in range(12):
-        told.ap.tell(f"b{n}", EventKind.NOT_STARTED, told.clock.at_s)
+        recorded.ap.tell(f"b{n}", EventKind.NOT_STARTED, recorded.clock.at_s)
     for _ in range(20):
-        told.tick()
-    assert told.ap.paused
-    assert told.ap.woken == []
+        recorded.tick()
+    assert recorded.ap.paused
+    assert recorded.ap.woken == []

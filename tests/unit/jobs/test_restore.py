@@ -96,7 +96,7 @@ def test_orphans_are_removed_and_count_until_then(queue, ap):
 def test_last_submission_of_a_killed_session_is_an_orphan(queue, ap):
     queue.restore(Leftover({"a": entry("1", "a")}), RAN)
     queue.add([job("3")])
-    ap.told += [
+    ap.unread += [
         event("8.0", EventKind.SUBMIT, key="2"),
         event("9.0", EventKind.SUBMIT, key="3"),
     ]
@@ -143,7 +143,7 @@ def test_jobs_of_previous_sessions_count_in_the_sums(ap):
         ap.tell(key, EventKind.SUBMIT, 90.0 + n)
         ap.tell(key, EventKind.EXECUTE, 100.0 + n, **place)
         ap.tell(key, EventKind.TERMINATED, 110.0 + 2 * n, exit_status=n % 2)
-    events = list(ap.told)
+    events = list(ap.unread)
     whole.follow()
 
     past = tuple(Past.of(each) for each in whole.jobs("ab"))

@@ -66,13 +66,13 @@ def test_each_request_checks_that_the_run_is_held(error):
     assert (there.removed_all, slurm.killed) == (1, ["1"])
 
 
-def test_unknown_tenure_is_logged_once_per_period():
-    said, answers = [], iter([1, 0, 0, 1, 0, 1])
+def test_unknown_tenure_is_logged_once_per_period(logged):
+    answers = iter([1, 0, 0, 1, 0, 1])
 
     def check():
         if not next(answers):
             raise OutcomeUnknownError("it is locked")
 
-    tenure = Tenure(check, said.append)
+    tenure = Tenure(check)
     assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]
-    assert said == ["jobs that finish are processed later: it is locked"] * 2
+    assert logged.warnings == ["jobs that finish are processed later: it is locked"] * 2

@@ -148,8 +148,8 @@ def test_previous_holder_cannot_write(journal, path):
     with later(path) as other:
         other.hold(replace(this_process(), pid=77, host="login2"))
         other.check_held()
-        before, told = path.read_bytes(), []
-        journal.on_lost = told.append
+        before, reported = path.read_bytes(), []
+        journal.on_lost = reported.append
         writes = (
             lambda: journal.intend(["2"]),
             lambda: journal.submitted({"1": "3.0"}),
@@ -168,7 +168,7 @@ def test_previous_holder_cannot_write(journal, path):
             ):
                 write()
         assert path.read_bytes() == before
-        assert len(told) == len(writes)
+        assert len(reported) == len(writes)
         other.intend([])
         other.finish()
     with pytest.raises(RunTakenOverError, match="another process, which has ended since"):

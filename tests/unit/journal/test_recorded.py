@@ -75,7 +75,7 @@ def test_recorded_journal_is_migrated_and_keeps_every_row(journal):
 
 
 def test_recorded_run_is_resumed_with_its_jobs(workdir):
-    taken = take(workdir / ".snakemake", SEAT, print)
+    taken = take(workdir / ".snakemake", SEAT)
     assert (taken.resumed, taken.seat) == (True, SEAT)
     with closing(taken.journal):
         queue = JobManager(FakeAccessPoint(), Shape(4, 3800), journal=taken.journal)
@@ -89,7 +89,7 @@ def test_journal_of_newer_schema_is_refused_in_one_line(workdir, journal):
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     before = journal.read_bytes()
     with pytest.raises(InputError, match="was written by a newer version of osgpilot") as refused:
-        take(workdir / ".snakemake", SEAT, print)
+        take(workdir / ".snakemake", SEAT)
     assert str(journal) in str(refused.value)
     assert "\n" not in str(refused.value)
     assert journal.read_bytes() == before

@@ -2,12 +2,19 @@
 
 import io
 import logging
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from snakemake_executor_plugin_osgpilot.common.durations import duration
-from snakemake_executor_plugin_osgpilot.monitoring.console import ConsoleReporter, StatusLine
+from snakemake_executor_plugin_osgpilot.common.log_output import attached
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake_executor_plugin_osgpilot.monitoring.console import (
+    ProgressReporter,
+    SnakemakeHandler,
+    StatusLine,
+)
 from snakemake_executor_plugin_osgpilot.monitoring.progress import Progress
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
@@ -40,11 +47,19 @@ class Listening(logging.Handler):
         self.said.append(record.getMessage())
 
 
-def teller(stream, now):
-    logger, listening = logging.Logger("test"), Listening()
-    logger.addHandler(ColorizingTextHandler(stream))
-    logger.addHandler(listening)
-    return ConsoleReporter(logger, now_s=lambda: now["s"]), logger, listening.said
+@pytest.fixture
+def reporting(now):
+    """Make a reporter on a stream, the logger that stands for Snakemake's, and what that logs."""
+    with ExitStack() as undo:
+
+        def make(stream):
+            logger, listening = logging.Logger("test"), Listening()
+            logger.addHandler(ColorizingTextHandler(stream))
+            logger.addHandler(listening)
+            undo.enter_context(attached(SnakemakeHandler(logger, Redactor())))
+            return ProgressReporter(logger, lambda: now["s"]), logger, listening.said
+
+        yield make
 
 
 def test_line_omits_empty_states():
@@ -71,14 +86,14 @@ def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
 
 
-def test_status_line_stays_below_the_log(now):
+def test_status_line_stays_below_the_log(reporting, now):
     terminal = Terminal()
-    told, logger, said = teller(terminal, now)
-    told.show(BEGUN)
+    reporter, logger, said = reporting(terminal)
+    reporter.show(BEGUN)
     logger.warning("hello")
     now["s"] = 2.0
-    told.show(replace(BEGUN, done=1))
-    told.close()
+    reporter.show(replace(BEGUN, done=1))
+    reporter.close()
     lines = terminal.getvalue().split("\n")
     assert said == ["hello"]
     assert lines[0].endswith("\r\r\x1b[2Khello"), "the line was taken away first"
@@ -100,7 +115,7 @@ def test_several_runs_share_the_status_line(now):
     terminal = Terminal()
     logger = logging.Logger("test")
     logger.addHandler(ColorizingTextHandler(terminal))
-    first, second = (ConsoleReporter(logger, lambda: 0.0) for _ in range(2))
+    first, second = (ProgressReporter(logger, lambda: 0.0) for _ in range(2))
     first.show(BEGUN)
     second.show(replace(BEGUN, waiting=7))
     last = terminal.getvalue().split("\x1b[2K")[-1]
@@ -108,27 +123,27 @@ def test_several_runs_share_the_status_line(now):
     assert "|" in last
 
 
-def test_narrow_terminal_gets_brief_line(now):
+def test_narrow_terminal_gets_brief_line(reporting):
     terminal = Terminal()
-    told, _, _ = teller(terminal, now)
-    told.show(replace(BEGUN, done=10, to_come=9, eta=Eta(90.0, 300.0)))
+    reporter, _, _ = reporting(terminal)
+    reporter.show(replace(BEGUN, done=10, to_come=9, eta=Eta(90.0, 300.0)))
     line = terminal.getvalue().rstrip("\r").split("\r")[-1]
     assert line == "osgpilot: 10/23 jobs, 1 running, 0/1 pilots; 1 min 30 s to 5 min to go"
 
 
-def test_log_gets_periodic_lines_on_change(now):
-    told, _, said = teller(io.StringIO(), now)
+def test_log_gets_periodic_lines_on_change(reporting, now):
+    reporter, _, said = reporting(io.StringIO())
     for second in range(600):
         now["s"] = float(second)
-        told.show(replace(BEGUN, done=second))
+        reporter.show(replace(BEGUN, done=second))
     assert 20 <= len(said) <= 30
     for second in range(600, 1200):
         now["s"] = float(second)
-        told.show(replace(BEGUN, done=599))
+        reporter.show(replace(BEGUN, done=599))
     assert len(said) <= 31
 
 
-def test_idle_run_logs_no_progress(now):
-    told, _, said = teller(io.StringIO(), now)
-    told.show(Progress(0, 0, 5, 0))
+def test_idle_run_logs_no_progress(reporting):
+    reporter, _, said = reporting(io.StringIO())
+    reporter.show(Progress(0, 0, 5, 0))
     assert said == []

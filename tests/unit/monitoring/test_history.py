@@ -33,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from unit.run.test_controller import SMALL, World
 
 
-class Told(World):
+class RecordedWorld(World):
     """A controller whose run is written down."""
 
     def __init__(self, folder):
@@ -55,82 +55,82 @@ class Told(World):
         return read(self.path)[0]
 
     @property
-    def story(self):
+    def replayed(self):
         return fold(self.lines())
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
+def recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.REMOVAL_PAUSE_S", 0)
-    return Told(tmp_path)
+    return RecordedWorld(tmp_path)
 
 
-def test_history_has_each_state_and_usage_of_a_job(told):
-    told.add("a")
-    told.tick()
-    assert told.story.jobs["a"].state == "waiting"
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", slot="slot1_1", allocation_id="7")
-    told.tick()
-    assert told.story.jobs["a"].state == "running"
-    told.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=Usage(25.5, 300, 7))
-    told.tick()
-    job = told.story.jobs["a"]
+def test_history_has_each_state_and_usage_of_a_job(recorded):
+    recorded.add("a")
+    recorded.tick()
+    assert recorded.replayed.jobs["a"].state == "waiting"
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", slot="slot1_1", allocation_id="7")
+    recorded.tick()
+    assert recorded.replayed.jobs["a"].state == "running"
+    recorded.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=Usage(25.5, 300, 7))
+    recorded.tick()
+    job = recorded.replayed.jobs["a"]
     assert (job.state, job.label, job.job_id, job.usage) == ("done", "n=a", "1.0", (25.5, 300, 7))
     assert [(a.pilot, a.slot, a.started_s, a.stopped_s, a.how) for a in job.attempts] == [
         ("p", "slot1_1", 1030, 1060, "done")
     ]
 
 
-def test_each_failed_start_is_recorded_with_its_reason(told):
-    told.add("a")
-    told.tick()
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
-    told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
-    told.ap.tell("a", EventKind.EXECUTE, 1050, pilot="q", allocation_id="8")
-    told.tick()
-    job = told.story.jobs["a"]
+def test_each_failed_start_is_recorded_with_its_reason(recorded):
+    recorded.add("a")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    recorded.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
+    recorded.ap.tell("a", EventKind.EXECUTE, 1050, pilot="q", allocation_id="8")
+    recorded.tick()
+    job = recorded.replayed.jobs["a"]
     assert [(a.pilot, a.how) for a in job.attempts] == [("p", "interrupted"), ("q", "running")]
     assert job.text == "preempted"
 
 
-def test_pilot_is_recorded_with_times_of_its_states(told):
-    told.add("a")
-    told.tick()
-    told.slurm.show(Seen.QUEUED, reason="Priority")
-    told.tick()
-    (pilot,) = told.story.pilots.values()
+def test_pilot_is_recorded_with_times_of_its_states(recorded):
+    recorded.add("a")
+    recorded.tick()
+    recorded.slurm.show(Seen.QUEUED, reason="Priority")
+    recorded.tick()
+    (pilot,) = recorded.replayed.pilots.values()
     assert (pilot.allocation, pilot.state, pilot.pending_reason) == ("1", "pending", "Priority")
-    told.slurm.show(Seen.RUNNING, started_s=told.clock.at_s, node="c1")
-    told.tick()
-    told.controller.close()
-    told.chronicle.end(detached=False)
-    (pilot,) = told.story.pilots.values()
+    recorded.slurm.show(Seen.RUNNING, started_s=recorded.clock.at_s, node="c1")
+    recorded.tick()
+    recorded.controller.close()
+    recorded.chronicle.end(detached=False)
+    (pilot,) = recorded.replayed.pilots.values()
     assert list(pilot.moves) == ["pending", "booting", "cancelled"]
     assert pilot.node == "c1"
-    assert told.story.is_over
+    assert recorded.replayed.is_over
 
 
-def test_plans_are_recorded_on_decisions_and_periodically(told):
-    told.add("a")
-    told.tick()
-    told.tick()
-    plans = [line for line in told.lines() if line["kind"] == "plan"]
+def test_plans_are_recorded_on_decisions_and_periodically(recorded):
+    recorded.add("a")
+    recorded.tick()
+    recorded.tick()
+    plans = [line for line in recorded.lines() if line["kind"] == "plan"]
     assert [[a["action"] for a in plan["actions"]] for plan in plans] == [["launch"], []]
     assert plans[0]["demand"] == [{**lines.asked(SMALL), "jobs": 1}]
-    told.tick()
-    assert len([line for line in told.lines() if line["kind"] == "plan"]) == 2
-    told.tick(after_s=NUMBERS_EVERY_S)
-    assert len([line for line in told.lines() if line["kind"] == "plan"]) == 3
+    recorded.tick()
+    assert len([line for line in recorded.lines() if line["kind"] == "plan"]) == 2
+    recorded.tick(after_s=NUMBERS_EVERY_S)
+    assert len([line for line in recorded.lines() if line["kind"] == "plan"]) == 3
 
 
-def test_repeated_lines_change_nothing(told):
-    told.add("a", "b")
-    told.tick()
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
-    told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
-    told.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0)
-    told.tick()
-    once, twice = fold(told.lines()), fold(told.lines() * 2)
+def test_repeated_lines_change_nothing(recorded):
+    recorded.add("a", "b")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    recorded.ap.tell("b", EventKind.HELD, 1030, text="no disk")
+    recorded.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0)
+    recorded.tick()
+    once, twice = fold(recorded.lines()), fold(recorded.lines() * 2)
     for key, job in once.jobs.items():
         assert (job.state, job.since_s) == (twice.jobs[key].state, twice.jobs[key].since_s)
         assert len(job.attempts) == len(twice.jobs[key].attempts)
@@ -195,40 +195,40 @@ def test_history_size_is_bounded(tmp_path, monkeypatch):
     assert (tmp_path / HISTORY).stat().st_size < 1100
 
 
-def test_full_history_is_logged_once_and_shown_by_readers(told, monkeypatch):
-    told.add("a", "b")
-    told.tick()
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
-    told.tick()
+def test_full_history_is_logged_once_and_shown_by_readers(recorded, monkeypatch, logged):
+    recorded.add("a", "b")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    recorded.tick()
     monkeypatch.setattr(history, "SIZE_MAX", 10)
     for at_s in (1040, 1050, 1060):
-        told.ap.tell("b", EventKind.EXECUTE, at_s, pilot="p", allocation_id="7")
-        told.tick()
-    (said,) = [text for text in told.warned if "limit" in text]
+        recorded.ap.tell("b", EventKind.EXECUTE, at_s, pilot="p", allocation_id="7")
+        recorded.tick()
+    (said,) = [text for text in logged.warnings if "limit" in text]
     assert "has reached its limit of 0 MB" in said
     assert "`explain` and `report` show the run up to now" in said
     assert "the run itself continues" in said
-    assert not any("could write the history" in text for text in told.said)
-    told.chronicle.end(detached=False)
-    story = told.story
-    assert (story.is_full, story.is_over) == (True, True)
-    assert story.jobs["a"].state == "running", "how it ended is not known"
-    assert story.jobs["b"].state == "waiting"
+    assert not any("could write the history" in text for text in logged.info)
+    recorded.chronicle.end(detached=False)
+    replayed = recorded.replayed
+    assert (replayed.is_full, replayed.is_over) == (True, True)
+    assert replayed.jobs["a"].state == "running", "how it ended is not known"
+    assert replayed.jobs["b"].state == "waiting"
     console = Console(file=io.StringIO())
-    console.print(screen(view(story, story.last_s, alive=False)))
+    console.print(screen(view(replayed, replayed.last_s, alive=False)))
     assert "the history of this run has reached its limit" in console.file.getvalue()
 
 
-def test_name_that_is_not_utf_8_is_recorded(told):
-    told.add("a")
-    told.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
-    told.tick()
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
-    told.tick()
-    assert told.warned == []
-    assert told.story.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
-    assert told.story.jobs["a"].state == "running"
-    assert told.path.read_bytes().isascii()
+def test_name_that_is_not_utf_8_is_recorded(recorded, logged):
+    recorded.add("a")
+    recorded.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
+    recorded.tick()
+    assert logged.warnings == []
+    assert recorded.replayed.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
+    assert recorded.replayed.jobs["a"].state == "running"
+    assert recorded.path.read_bytes().isascii()
 
 
 def test_line_that_cannot_be_encoded_does_not_block_others(tmp_path):
@@ -242,30 +242,30 @@ def test_line_that_cannot_be_encoded_does_not_block_others(tmp_path):
     assert kinds == ["life", "damaged", "damaged", "end"]
 
 
-def test_written_lines_pass_the_line_check(told):
-    told.add("a", "b")
-    told.tick()
-    told.slurm.show(Seen.QUEUED, reason="Priority")
-    told.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
-    told.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
-    told.ap.tell("b", EventKind.HELD, 1030, text="no disk")
-    told.chronicle.spent({"a": lines.CommandUsage(1.0, 2.0)})
-    told.chronicle.failed("b", "why")
-    told.tick()
-    told.chronicle.end(detached=True)
-    written = told.lines()
+def test_written_lines_pass_the_line_check(recorded):
+    recorded.add("a", "b")
+    recorded.tick()
+    recorded.slurm.show(Seen.QUEUED, reason="Priority")
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
+    recorded.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
+    recorded.ap.tell("b", EventKind.HELD, 1030, text="no disk")
+    recorded.chronicle.spent({"a": lines.CommandUsage(1.0, 2.0)})
+    recorded.chronicle.failed("b", "why")
+    recorded.tick()
+    recorded.chronicle.end(detached=True)
+    written = recorded.lines()
     kinds = {line["kind"] for line in written}
     assert kinds >= {"life", "queued", "sent", "started", "waiting", "held", "pilot", "plan"}
     assert [line for line in written if not is_whole(line)] == []
 
 
-def test_hold_reason_is_recorded_without_secrets(told):
-    told.chronicle.redact = Redactor(["hunter2hunter2"])
-    told.add("a")
-    told.tick()
-    told.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
-    told.tick()
-    assert told.story.jobs["a"].text == f"of {MASK} by me"
+def test_hold_reason_is_recorded_without_secrets(recorded):
+    recorded.chronicle.redact = Redactor(["hunter2hunter2"])
+    recorded.add("a")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
+    recorded.tick()
+    assert recorded.replayed.jobs["a"].text == f"of {MASK} by me"
 
 
 def test_history_is_private(tmp_path):
@@ -275,12 +275,12 @@ def test_history_is_private(tmp_path):
     assert (tmp_path / HISTORY).stat().st_mode & 0o077 == 0
 
 
-def test_failure_is_recorded_without_secrets(told):
-    told.add("a")
-    told.chronicle.redact = Redactor(["hunter2hunter2"])
-    told.chronicle.failed("a", "login with hunter2hunter2 failed")
-    told.history.flush()
-    assert told.story.failures["a"].text == f"login with {MASK} failed"
+def test_failure_is_recorded_without_secrets(recorded):
+    recorded.add("a")
+    recorded.chronicle.redact = Redactor(["hunter2hunter2"])
+    recorded.chronicle.failed("a", "login with hunter2hunter2 failed")
+    recorded.history.flush()
+    assert recorded.replayed.failures["a"].text == f"login with {MASK} failed"
 
 
 @pytest.mark.parametrize(
@@ -320,23 +320,25 @@ def test_a_hundred_thousand_jobs_take_tens_of_megabytes(tmp_path):
 def test_event_log_has_usage_of_a_job(tmp_path, request):
     log = tmp_path / "log"
     log.write_bytes((request.path.parents[1] / "htcondor/event_log.txt").read_bytes())
-    told = dict(event for event in EventLog(log).read() if event[1].kind is EventKind.TERMINATED)
-    assert told["12.0"].usage == Usage(0.0, 5, 1)
+    recorded = dict(
+        event for event in EventLog(log).read() if event[1].kind is EventKind.TERMINATED
+    )
+    assert recorded["12.0"].usage == Usage(0.0, 5, 1)
 
 
-def test_lines_are_plain_json(told):
-    told.add("a")
-    told.tick()
-    assert all(json.loads(line)["kind"] for line in told.path.read_text().splitlines())
+def test_lines_are_plain_json(recorded):
+    recorded.add("a")
+    recorded.tick()
+    assert all(json.loads(line)["kind"] for line in recorded.path.read_text().splitlines())
 
 
-def test_controller_continues_if_history_cannot_be_written(told, monkeypatch):
+def test_controller_continues_if_history_cannot_be_written(recorded, monkeypatch, logged):
     def full(*_):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(history.os, "write", full)
-    told.add("a")
-    told.tick()
-    assert len(told.ap.submissions) == 1
-    assert any("history" in text for text in told.warned)
-    assert isinstance(told.controller, RunController)
+    recorded.add("a")
+    recorded.tick()
+    assert len(recorded.ap.submissions) == 1
+    assert any("history" in text for text in logged.warnings)
+    assert isinstance(recorded.controller, RunController)

@@ -15,13 +15,13 @@ def found(*, cores=4, wanted=4, **rests):
     return eta(rests, cores, wanted)
 
 
-def told(**given):
+def reported(**given):
     return found(**given).text
 
 
 def test_work_is_shared_by_available_cores():
     assert found(map=minutes(40)).low_s == 600
-    assert told(map=minutes(40)) == "about 10 min to go"
+    assert reported(map=minutes(40)) == "about 10 min to go"
 
 
 def test_estimate_is_at_least_the_longest_job():
@@ -63,11 +63,11 @@ def test_cycles_count_once_and_chains_have_any_length():
 
 
 def test_pending_pilots_make_the_estimate_a_range():
-    assert told(map=minutes(40), cores=4, wanted=16) == "2 min 30 s to 10 min to go"
+    assert reported(map=minutes(40), cores=4, wanted=16) == "2 min 30 s to 10 min to go"
 
 
 def test_unseen_rule_gets_no_estimate():
-    assert told(map=Rest(jobs=40)) == "time left unknown"
+    assert reported(map=Rest(jobs=40)) == "time left unknown"
     both = found(map=minutes(40), call=Rest(jobs=1))
     assert both.unknown == ("call",)
     assert both.text == "10 min or more to go"
@@ -81,7 +81,7 @@ def test_time_before_a_ready_pilot_does_not_count():
 
 
 def test_estimate_near_the_end():
-    assert told(map=minutes(running=1, elapsed_s=58)) == "less than 10 s to go"
+    assert reported(map=minutes(running=1, elapsed_s=58)) == "less than 10 s to go"
 
 
 def test_no_estimate_without_jobs():

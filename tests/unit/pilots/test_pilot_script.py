@@ -107,8 +107,8 @@ def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
     assert "--nv" not in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA" not in (tmp_path / "env").read_text()
 
-    told = tmp_path / "p1" / "parameters"
-    told.write_text(told.read_text().replace("option gpus=0\n", "option gpus=2\n"))
+    reported = tmp_path / "p1" / "parameters"
+    reported.write_text(reported.read_text().replace("option gpus=0\n", "option gpus=2\n"))
     pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
     assert "--nv\n" in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
@@ -384,10 +384,10 @@ def test_without_a_container_runtime_the_log_says_so(pilot_sh, tmp_path):
 
 
 def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
-    told, disk = tmp_path / "p1" / "parameters", tmp_path / "disk" / "job_4711"
+    reported, disk = tmp_path / "p1" / "parameters", tmp_path / "disk" / "job_4711"
     disk.mkdir(parents=True)
-    told.write_text(
-        re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", told.read_text())
+    reported.write_text(
+        re.sub("option scratch=.*", "option scratch=$DISK/job_$SLURM_JOB_ID", reported.read_text())
     )
     said, _ = (process := pilot_sh(DISK=str(disk.parent))).communicate(timeout=90)
     assert process.returncode == 0, said
@@ -397,8 +397,8 @@ def test_scratch_may_name_variables_of_the_allocation(pilot_sh, tmp_path):
 
 @pytest.mark.parametrize("value", ["", "disk", "/a:/b", "/a b"])
 def test_scratch_that_is_no_folder_by_its_variables_is_named(pilot_sh, tmp_path, value):
-    told = tmp_path / "p1" / "parameters"
-    told.write_text(re.sub("option scratch=.*", "option scratch=$DISK", told.read_text()))
+    reported = tmp_path / "p1" / "parameters"
+    reported.write_text(re.sub("option scratch=.*", "option scratch=$DISK", reported.read_text()))
     said, _ = (process := pilot_sh(DISK=value)).communicate(timeout=90)
     assert process.returncode == 1
     assert "$DISK is no folder on" in said

@@ -36,18 +36,18 @@ def test_the_first_start_is_the_planners_decision():
 
 
 def test_pilots_start_in_batches_until_all_jobs_have_room():
-    told = rehearsed(40)
-    assert [(start.after_s, start.count) for start in told.starts] == [
+    reported = rehearsed(40)
+    assert [(start.after_s, start.count) for start in reported.starts] == [
         (0.0, 3), (3.0, 3), (6.0, 3), (9.0, 1),
     ]  # fmt: skip
-    assert told.pilots == 10
-    assert told.refusals == ()
+    assert reported.pilots == 10
+    assert reported.refusals == ()
 
 
 def test_limits_of_further_pilots_are_reported_but_not_the_pace():
-    told = rehearsed(40, replace(PACED, pilots_max=4))
-    assert told.pilots == 4
-    assert [(refusal.count, refusal.rule) for refusal in told.refusals] == [(6, "pilots_max")]
+    reported = rehearsed(40, replace(PACED, pilots_max=4))
+    assert reported.pilots == 4
+    assert [(refusal.count, refusal.rule) for refusal in reported.refusals] == [(6, "pilots_max")]
 
 
 def test_nothing_is_started_for_nothing():
@@ -71,27 +71,27 @@ def one(expected_s=60.0, limit_s=120.0, **more):
 
 
 def test_a_chain_takes_the_sum_of_its_jobs():
-    told = bounds(case([one()] * 3, [[], [0], [1]]))
-    assert told.makespan_s[0] == 100 + 3 * 60
-    assert told.makespan_s[1] == 100 + 3 * 120 + 3 * 120 / 4
+    reported = bounds(case([one()] * 3, [[], [0], [1]]))
+    assert reported.makespan_s[0] == 100 + 3 * 60
+    assert reported.makespan_s[1] == 100 + 3 * 120 + 3 * 120 / 4
 
 
 def test_a_scatter_takes_at_least_its_work_on_all_cores_allowed():
-    told = bounds(case([one()] * 80, [[]] * 80))
-    assert told.makespan_s[0] == 100 + 80 * 60 / 8
-    assert told.core_h[0] == pytest.approx((80 * 60 + 4 * 60) / 3600)
-    assert told.core_h[0] < told.core_h[1]
+    reported = bounds(case([one()] * 80, [[]] * 80))
+    assert reported.makespan_s[0] == 100 + 80 * 60 / 8
+    assert reported.core_h[0] == pytest.approx((80 * 60 + 4 * 60) / 3600)
+    assert reported.core_h[0] < reported.core_h[1]
 
 
 def test_expected_cost_stays_within_the_budget():
-    told = bounds(case([one()] * 80, [[]] * 80, core_s_max=1800.0))
-    assert told.core_h == (0.5, 0.5)
+    reported = bounds(case([one()] * 80, [[]] * 80, core_s_max=1800.0))
+    assert reported.core_h == (0.5, 0.5)
 
 
 def test_jobs_elsewhere_take_time_but_no_pilot():
-    told = bounds(replace(case([one(on_pilot=False)], [[]]), cores=0))
-    assert told.makespan_s == (60.0, 120.0)
-    assert told.core_h == (0.0, 0.0)
+    reported = bounds(replace(case([one(on_pilot=False)], [[]]), cores=0))
+    assert reported.makespan_s == (60.0, 120.0)
+    assert reported.core_h == (0.0, 0.0)
 
 
 @dataclass(eq=False)
@@ -133,7 +133,7 @@ def test_the_dag_becomes_tasks_in_topological_order():
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "reported"),
     [
         ((), "executor is local; give those of a run with `--executor osgpilot`"),
         (("--executor", "dryrun"), "executor is dryrun"),
@@ -141,13 +141,13 @@ def test_the_dag_becomes_tasks_in_topological_order():
         (("--executor", "osgpilot", "--delete-all-output"), "--delete-all-output runs no workflow"),
     ],
 )
-def test_arguments_that_use_no_osgpilot_are_refused(argv, told, tmp_path, monkeypatch):
+def test_arguments_that_use_no_osgpilot_are_refused(argv, reported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Snakefile").write_text("rule all:\n    output: 'out'\n    shell: 'touch {output}'")
     given = (*argv, "--osgpilot-site", "site.yaml") if "osgpilot" in argv else argv
     said = CliRunner().invoke(main, ["plan", "--", *given])
     assert said.exit_code == 1
-    assert told in said.stderr
+    assert reported in said.stderr
     assert said.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["Snakefile"]
 
@@ -192,10 +192,10 @@ def small_case(tasks, parents, **more):
 
 
 def test_simulated_runs_exceed_critical_path_and_work():
-    told = simulated(small_case([one()] * 40, [[]] * 39 + [list(range(39))]))
-    assert told.how == "9 simulated runs"
-    assert 100 < told.makespan_s[0] < told.makespan_s[1]
-    assert 40 * 40 / 3600 < told.core_h[0] <= told.core_h[1]
+    reported = simulated(small_case([one()] * 40, [[]] * 39 + [list(range(39))]))
+    assert reported.how == "9 simulated runs"
+    assert 100 < reported.makespan_s[0] < reported.makespan_s[1]
+    assert 40 * 40 / 3600 < reported.core_h[0] <= reported.core_h[1]
 
 
 def test_unseen_rules_take_little_to_nearly_all_of_their_runtime():

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
 from snakemake_executor_plugin_osgpilot.preview.lead_times import coming
 from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
 from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
     BOOT_PRIOR_S,
     WAIT_PRIOR_S,
@@ -35,7 +35,7 @@ def waited(number, wait_s, boot_s, offer=KIND):
 
 
 def seen_in(*lines, offers=(KIND,)):
-    return leads(Story().take([LIFE, *lines]), offers)
+    return leads(ReplayedRun().take([LIFE, *lines]), offers)
 
 
 def sent(key, number, at_s, from_s, until_s):

@@ -16,7 +16,7 @@ from snakemake_executor_plugin_osgpilot.report import prometheus
 from snakemake_executor_plugin_osgpilot.report.core_hours import waste
 from snakemake_executor_plugin_osgpilot.report.html import page, ticks
 from snakemake_executor_plugin_osgpilot.report.recommendations import profile, uses
-from snakemake_executor_plugin_osgpilot.report.replay import Story
+from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.report.series import POINTS, Series, balance
 from snakemake_executor_plugin_osgpilot.report.summary import RunState, view
 from snakemake_executor_plugin_osgpilot.report.terminal import screen
@@ -24,14 +24,14 @@ from snakemake_executor_plugin_osgpilot.report.timeline import Scale, colours_of
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta
 
 
-def story(*told: Line | list[Line]) -> Story:
+def replayed(*reported: Line | list[Line]) -> ReplayedRun:
     lines = [LIFE]
-    for each in told:
+    for each in reported:
         lines += each if isinstance(each, list) else [each]
-    return Story().take(lines)
+    return ReplayedRun().take(lines)
 
 
-def seen(of: Story, *, alive=False, at_s=None):
+def seen(of: ReplayedRun, *, alive=False, at_s=None):
     return view(of, of.last_s if at_s is None else at_s, alive=alive)
 
 
@@ -42,7 +42,7 @@ def printed(of) -> str:
 
 
 def test_core_hours_are_split_without_a_rest():
-    run = story(
+    run = replayed(
         queued("a", "000001", cores=2), queued("b", "000002", cores=4),
         ran("000001", 1, 60, 160), ran("000002", 1, 160, 260, exit_status=1),
         served(1, BEGUN_S + 300),
@@ -56,7 +56,7 @@ def test_core_hours_are_split_without_a_rest():
 
 
 def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
-    run = story(
+    run = replayed(
         queued("a", "000001"), ran("000001", 1, 100, 200), served(1, BEGUN_S + 200),
     )  # fmt: skip
     spent = waste(run, run.last_s)
@@ -66,7 +66,7 @@ def test_a_pilot_without_a_job_is_idle_even_while_jobs_wait():
 def test_a_started_job_makes_its_pilot_ready():
     at_s = BEGUN_S + 20
     reason = {"pending_reason": "Priority"}
-    run = story(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
+    run = replayed(pilot(1, "pending", BEGUN_S, **reason), queued("a", "000001"))
     run.take(ran("000001", 1, 20, 40)[:2])
     (shown,) = seen(run, alive=True, at_s=at_s + 5).pilots
     assert (shown.state, shown.node, shown.busy_cores, shown.for_s) == ("ready", "n1", 1, 5)
@@ -105,9 +105,11 @@ def test_a_job_that_was_tried_again_is_no_failure():
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 @pytest.mark.parametrize("again", [False, True])
 def test_incomplete_outputs_fail_a_job_in_any_order_of_lines(place, again):
-    told = ran("000001", 1, 60, 90)
-    told.insert(place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"})
-    run = story(queued("a", "000001"), *told, *(told if again else ()))
+    reported = ran("000001", 1, 60, 90)
+    reported.insert(
+        place, {"kind": "failed", "at_s": BEGUN_S + 91, "job": "000001", "text": "no b"}
+    )
+    run = replayed(queued("a", "000001"), *reported, *(reported if again else ()))
     rule = seen(run).rules["a"]
     assert (rule.done, rule.failed) == (0, 1)
     assert run.jobs["000001"].text == "no b"
@@ -116,25 +118,25 @@ def test_incomplete_outputs_fail_a_job_in_any_order_of_lines(place, again):
 def test_remaining_jobs_of_an_interrupted_run_are_cancelled():
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0}
     begun = (queued("a", "000001", "000002"), ran("000001", 1, 60, 90)[:2])
-    run = story(*begun, {**end, "detached": False})
+    run = replayed(*begun, {**end, "detached": False})
     rule = seen(run).rules["a"]
     assert (rule.running, rule.waiting, rule.cancelled) == (0, 0, 2)
     assert rule.core_h == 10 / 3600
-    detached = seen(story(*begun, {**end, "detached": True}))
+    detached = seen(replayed(*begun, {**end, "detached": True}))
     assert (detached.state, detached.progress.running) == (RunState.DETACHED, 1)
 
 
 def test_a_resumed_run_continues_where_it_was():
     begun = (queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0, "detached": False}
-    run = story(*begun, end, {**LIFE, "at_s": BEGUN_S + 80}, *begun)
+    run = replayed(*begun, end, {**LIFE, "at_s": BEGUN_S + 80}, *begun)
     assert run.jobs["000001"].state == "running"
     assert len(run.jobs["000001"].attempts) == 1
     assert (run.lives, run.is_over) == (2, False)
 
 
 def test_a_dead_run_is_shown_at_its_last_sign_of_life():
-    run = story(queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
+    run = replayed(queued("a", "000001"), ran("000001", 1, 60, 90)[:2])
     lost = seen(run, at_s=BEGUN_S + 9000)
     assert (lost.state, lost.at_s) == (RunState.LOST, BEGUN_S + 60)
     alive = seen(run, at_s=BEGUN_S + 70, alive=True)
@@ -149,7 +151,7 @@ def test_the_view_has_cores_budget_and_expectations():
         "eta": {"low_s": 100, "high_s": 200, "serving": True, "unknown": ["late"]},
         "waits_s": {"compute/4c": 30.0},
     }  # fmt: skip
-    run = story(
+    run = replayed(
         queued("a", "000001", "000002", cores=3), served(1, BEGUN_S + 300)[:3],
         pilot(2, "pending", BEGUN_S, pending_reason="Priority"), ran("000001", 1, 60, 90)[:2], plan,
     )  # fmt: skip
@@ -188,30 +190,30 @@ def test_short_jobs_get_cores_from_the_shell_in_any_order():
     spent = {"kind": "spent", "jobs": [["1", 5.8, 3.0]]}
     unseen = {"kind": "ended", "jobs": [["1", BEGUN_S + 103, 0, 0.0, 0, 0]]}
     began = [queued("sort", "1"), *ran("1", 1, 100, 103)[:2]]
-    (use,) = uses(story(*began, unseen))
+    (use,) = uses(replayed(*began, unseen))
     assert (use.cores_used, use.threads) == (0, 0)
-    for told in ([spent, unseen], [unseen, spent, spent]):
-        of = story(*began, *told)
+    for reported in ([spent, unseen], [unseen, spent, spent]):
+        of = replayed(*began, *reported)
         (use,) = uses(of)
         assert of.jobs["1"].cpu_s == 5.8
         assert (round(use.cores_used, 2), use.threads) == (1.93, 2)
-    assert uses(story(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
+    assert uses(replayed(*began, unseen, {**spent, "jobs": [["1", 0.9, 0.5]]}))[0].threads == 0
 
 
 def test_short_jobs_get_no_memory_or_disk_recommendation():
-    short, long = (story(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
+    short, long = (replayed(queued("map", "1"), ran("1", 1, 60, 60 + s)) for s in (29, 30))
     assert yaml.safe_load(profile(uses(short)))["set-resources"] == {"map": {"runtime": 1}}
     assert yaml.safe_load(profile(uses(long)))["set-resources"]["map"].keys() > {"mem_mb"}
 
 
 def test_names_that_yaml_would_quote_are_left_out_of_the_profile():
-    run = story({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
+    run = replayed({**queued(NASTY, "000001")}, ran("000001", 1, 60, 90))
     assert profile(uses(run)) == ""
 
 
 def test_rules_have_colours_of_their_own_and_the_rest_share_one():
     rules = [queued(f"rule{n}", *(f"{n}{job}" for job in range(9 - n))) for n in range(9)]
-    run = story(*rules)
+    run = replayed(*rules)
     assert colours_of(run) == {f"rule{n}": min(n, 6) for n in range(9)}
     assert "--c6:" in page(run, seen(run))
 
@@ -236,7 +238,7 @@ def test_marks_of_time_are_round_and_few():
 
 
 def test_the_page_of_a_new_run_says_so():
-    run = story()
+    run = replayed()
     assert "No job has succeeded so far." in page(run, seen(run))
 
 
@@ -244,7 +246,7 @@ def test_text_of_a_workflow_is_never_markup():
     run = nasty()
     assert NASTY not in page(run, seen(run))
     assert "[bold]" not in printed(seen(run))
-    run = story({**queued("[red]rule[/]", "000001")})
+    run = replayed({**queued("[red]rule[/]", "000001")})
     assert "[red]rule[/]" in printed(seen(run))
 
 
@@ -258,8 +260,8 @@ def test_the_terminal_names_rules_pilots_and_decisions():
 
 
 def test_columns_that_nobody_needs_are_left_out():
-    going = story(pilot(1, "ready", BEGUN_S, started_s=BEGUN_S, ends_s=BEGUN_S + 600))
-    over = story(served(1, BEGUN_S + 300))
+    going = replayed(pilot(1, "ready", BEGUN_S, started_s=BEGUN_S, ends_s=BEGUN_S + 600))
+    over = replayed(served(1, BEGUN_S + 300))
     assert {"for", "busy", "left"} <= set(printed(seen(going, alive=True)).split())
     assert not {"for", "busy", "left", "why"} & set(printed(seen(over)).split())
 
@@ -283,9 +285,9 @@ def osgpilot(tmp_path):
     folder = tmp_path / ".snakemake/osgpilot/r1"
     folder.mkdir(parents=True)
 
-    def run(*argv, told=()):
-        if told:
-            text = "".join(json.dumps(line) + "\n" for line in told)
+    def run(*argv, reported=()):
+        if reported:
+            text = "".join(json.dumps(line) + "\n" for line in reported)
             (folder / HISTORY).write_text(text)
         return CliRunner().invoke(main, [*argv, "--dir", str(tmp_path)])
 
@@ -298,34 +300,36 @@ END = {"kind": "end", "at_s": BEGUN_S + 100, "live": 0, "detached": False}
 
 def test_the_exit_status_is_the_state_of_the_run(osgpilot):
     assert osgpilot("status").exit_code == 1
-    assert osgpilot("status", told=[*DONE, END]).exit_code == 0
-    assert osgpilot("status", told=DONE).exit_code == 4
+    assert osgpilot("status", reported=[*DONE, END]).exit_code == 0
+    assert osgpilot("status", reported=DONE).exit_code == 4
     failed = [*DONE, queued("a", "000002"), *ran("000002", 1, 60, 90, exit_status=1), END]
-    assert osgpilot("status", told=failed).exit_code == 3
+    assert osgpilot("status", reported=failed).exit_code == 3
 
 
 def test_a_run_with_a_damaged_first_line_is_not_dead(osgpilot, tmp_path):
     damaged = {**LIFE, "at_s": "soon"}
-    told = osgpilot("status", told=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}])
-    assert told.exit_code == 4
+    reported = osgpilot(
+        "status", reported=[damaged, *DONE[1:], {"kind": "woken", "jobs": ["000001"]}]
+    )
+    assert reported.exit_code == 4
     (tmp_path / ".snakemake/osgpilot/r1/lease").touch()
-    told = osgpilot("status")
-    assert told.exit_code == 0
-    assert "run r1" in told.output
-    assert "1 of 1 jobs done" in told.output
+    reported = osgpilot("status")
+    assert reported.exit_code == 0
+    assert "run r1" in reported.output
+    assert "1 of 1 jobs done" in reported.output
     assert osgpilot("explain").exit_code == 0
     assert osgpilot("report", "--out", str(tmp_path / "page.html")).exit_code == 0
 
 
 def test_a_history_of_another_version_is_not_guessed_at(osgpilot):
-    told = osgpilot("status", told=[{**LIFE, "version": 2}])
-    assert told.exit_code == 1
-    assert "another version" in told.output
+    reported = osgpilot("status", reported=[{**LIFE, "version": 2}])
+    assert reported.exit_code == 1
+    assert "another version" in reported.output
 
 
 def test_status_is_one_picture_for_programs_too(osgpilot, tmp_path):
-    told = json.loads(osgpilot("status", "--json", told=[*DONE, END]).output)
-    assert (told["state"], told["rules"]["a"]["done"]) == ("ended", 1)
+    reported = json.loads(osgpilot("status", "--json", reported=[*DONE, END]).output)
+    assert (reported["state"], reported["rules"]["a"]["done"]) == ("ended", 1)
     numbers = tmp_path / "osgpilot.prom"
     assert osgpilot("status", "--prometheus", str(numbers)).exit_code == 0
     assert "osgpilot_up" in numbers.read_text()
@@ -333,8 +337,8 @@ def test_status_is_one_picture_for_programs_too(osgpilot, tmp_path):
 
 def test_the_report_is_written_in_one_step(osgpilot, tmp_path):
     out = tmp_path / "page.html"
-    told = osgpilot("report", "--out", str(out), told=[*DONE, END])
-    assert told.exit_code == 0
+    reported = osgpilot("report", "--out", str(out), reported=[*DONE, END])
+    assert reported.exit_code == 0
     assert out.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.glob(".page*")) == []
     nowhere = osgpilot("report", "--out", str(tmp_path / "no" / "page.html"))

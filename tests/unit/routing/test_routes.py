@@ -76,11 +76,10 @@ def jobs(name, count=1, group=None, **resources):
     return [FakeJob(name, n, group=group, resources=dict(resources)) for n in range(count)]
 
 
-def routes(*jobs, said=None, seen=None, **ways):
+def routes(*jobs, seen=None, **ways):
     allowed = Ways(SITE, **{"offload": Offload.AUTO, "fallback": Where.SLURM, **ways})
     quiet = Requests(SITE, lambda _: None, lambda _: None)
-    say = (said if said is not None else []).append
-    return RuleRouter(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {}, say)
+    return RuleRouter(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {})
 
 
 def places(found):
@@ -94,10 +93,8 @@ def refused(*jobs, **ways):
 
 
 def test_every_rule_gets_a_line_with_numbers():
-    said = []
-    found = routes(*jobs("map", 4000, runtime=10), *jobs("plot", runtime=10), said=said)
-    found.decide()
-    assert said == [
+    found = routes(*jobs("map", 4000, runtime=10), *jobs("plot", runtime=10))
+    assert [str(decision) for decision in found.decide()] == [
         "rule map -> OSPool (MyProject): 4,000 jobs, up to 667 core-hours",
         "rule plot -> Slurm: 1 job, up to 0.17 core-hours, taken for 0.083 core-hours; "
         "pilots pay from 100 jobs or 2 core-hours (4 cores that boot)",
@@ -105,10 +102,9 @@ def test_every_rule_gets_a_line_with_numbers():
 
 
 def test_core_hours_are_a_limit_until_a_rule_was_measured():
-    said = []
     two = (*jobs("map", 300, runtime=10), *jobs("plot", 300))
-    routes(*two, said=said, seen={"map": 36.0}).decide()
-    assert said == [
+    found = routes(*two, seen={"map": 36.0})
+    assert [str(decision) for decision in found.decide()] == [
         "rule map -> OSPool (MyProject): 300 jobs, about 3 core-hours",
         "rule plot -> OSPool (MyProject): 300 jobs without `runtime`",
     ]
@@ -261,11 +257,10 @@ def test_jobs_outside_the_sample_must_agree_too():
 
 
 def test_an_error_leaves_no_decision():
-    said = []
-    found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"), said=said)
+    found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"))
     with pytest.raises(InputError):
         found.decide()
-    assert (found.by_rule, said) == ({}, [])
+    assert found.by_rule == {}
 
 
 def test_a_rule_can_have_its_own_project():

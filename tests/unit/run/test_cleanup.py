@@ -37,7 +37,7 @@ class SharedQueue(FakeAccessPoint):
 class FakeEndpoints:
     """Stands for the one access point and the one Slurm of this host."""
 
-    def __init__(self, owner, warn):
+    def __init__(self, owner):
         self.users, self.slurms, self.hosts = {("", ""): "alice"}, {}, {}
         self.slurms[""] = self
 
@@ -66,7 +66,7 @@ def folder(tmp_path, monkeypatch):
 
 def dead(folder, project):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder / ".snakemake", RunIdentity("alice", project, "any"), lambda text: None)
+    taken = take(folder / ".snakemake", RunIdentity("alice", project, "any"))
     taken.journal.hold(replace(this_process(), started="1"))
     taken.journal.close()
     (taken.folder.path / "jobs" / "000001").mkdir()
@@ -82,8 +82,8 @@ def called(folder, *options):
 def fates(folder):
     done = CliRunner().invoke(cleanup, ["--dir", str(folder), "--json"])
     assert done.exit_code == 0, done.exception
-    told = json.loads(done.stdout)
-    return {each["run"]: (each["fate"], each["may_go"], each["why"]) for each in told}
+    reported = json.loads(done.stdout)
+    return {each["run"]: (each["fate"], each["may_go"], each["why"]) for each in reported}
 
 
 def unreadable(run):
@@ -118,10 +118,10 @@ def test_unreadable_journal_is_reported_and_kept(folder, broken, why):
     broken(bad)
     if broken in (unreadable, sealed) and os.access(bad / JOURNAL, os.R_OK):
         pytest.skip("root reads everything")
-    told = fates(folder)
-    assert told[bad.name][:2] == ("unknown", False)
-    assert why in told[bad.name][2]
-    assert told[good.name] == ("interrupted", True, "")
+    reported = fates(folder)
+    assert reported[bad.name][:2] == ("unknown", False)
+    assert why in reported[bad.name][2]
+    assert reported[good.name] == ("interrupted", True, "")
     done = called(folder)
     assert "removed what 1 run(s) had left" in done.output
     assert f"run {bad.name}: " in done.output
@@ -149,7 +149,7 @@ def test_run_never_begun_is_removed_with_its_folder(folder):
             (run / JOURNAL).write_bytes(content)
     # what only looks like it is none of ours
     (state / "osgpilot" / "results").mkdir()
-    assert {told[:2] for told in fates(folder).values()} == {("was never begun", True)}
+    assert {reported[:2] for reported in fates(folder).values()} == {("was never begun", True)}
     assert "removed what 2 run(s) had left" in called(folder).output
     assert [path.name for path in (state / "osgpilot").iterdir() if path.is_dir()] == ["results"]
 

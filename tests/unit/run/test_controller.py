@@ -2,11 +2,13 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
+from snakemake_executor_plugin_osgpilot.common.log_output import current_label, labelled
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.errors import (
     AbandonedError,
@@ -49,13 +51,12 @@ class World:
         self.fleet = PilotManager(self.slurm, self.clock, site(folder), seat, self.folder)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, cost_weight=0)
-        self.said, self.warned, self.shown = [], [], []
+        self.shown = []
         self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy)
         book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
         self.controller = RunController(
-            self.queue, self.fleet, self.scaling, book, self.clock,
-            self.said.append, self.warned.append, show=self.shown.append,
-        )  # fmt: skip
+            self.queue, self.fleet, self.scaling, book, self.clock, show=self.shown.append
+        )
 
     def add(self, *keys, job_class=SMALL):
         self.queue.add([Job(key, "map", Request(job_class)) for key in keys])
@@ -76,7 +77,7 @@ def world(tmp_path, monkeypatch):
     return World(tmp_path)
 
 
-def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monkeypatch):
+def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monkeypatch, logged):
     looks = iter(range(1000))
 
     def bug(*_):
@@ -84,13 +85,13 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
 
     monkeypatch.setattr(world.queue, "follow", bug)
     for _ in range(3):
-        world.controller._safely(world.controller.look_after_jobs)
-    (said,) = world.warned
+        world.controller._safely(world.controller.reconcile_jobs)
+    (said,) = logged.warnings
     assert said.startswith("internal error, continuing: ValueError: look 0 (test_controller.py:")
     monkeypatch.setattr(world.scaling, "step", lambda view: 1 / 0)
-    world.controller._safely(world.controller.look_after_pilots)
-    assert len(world.warned) == 2
-    assert "ZeroDivisionError" in world.warned[1]
+    world.controller._safely(world.controller.reconcile_pilots)
+    assert len(logged.warnings) == 2
+    assert "ZeroDivisionError" in logged.warnings[1]
 
 
 def test_jobs_of_pilot_that_ended_in_previous_session_are_resubmitted(world):
@@ -119,9 +120,9 @@ def test_jobs_of_an_ended_pilot_are_resubmitted_even_if_planning_fails(world, mo
     world.tick()
     world.slurm.show(Seen.FAILED, started_s=world.clock.at_s)
     monkeypatch.setattr(world.scaling, "_snapshot", lambda view: 1 / 0)
-    world.controller._safely(world.controller.look_after_pilots)
+    world.controller._safely(world.controller.reconcile_pilots)
     world.clock.at_s += LOOK_EVERY_S
-    world.controller.look_after_jobs()
+    world.controller.reconcile_jobs()
     assert world.ap.removed == ["1.0"]
 
 
@@ -158,14 +159,14 @@ def test_first_jobs_get_pilots_at_once(world):
     assert len(world.slurm.submitted) == 1
 
 
-def test_failed_query_makes_no_decision(world):
+def test_failed_query_makes_no_decision(world, logged):
     world.add("a")
     world.tick()
     world.ap.tell("a", EventKind.TERMINATED, exit_status=0)
     world.slurm.fails = OutcomeUnknownError("slurmctld is down")
     world.tick()
     assert world.slurm.cancelled == []
-    assert any("slurmctld is down" in text for text in world.warned)
+    assert any("slurmctld is down" in text for text in logged.warnings)
     world.tick()
     assert world.slurm.cancelled == ["1"]
 
@@ -194,15 +195,15 @@ def test_all_upcoming_jobs_are_counted(world):
     assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;")
 
 
-def test_failure_and_recovery_are_logged_once_each(world):
+def test_failure_and_recovery_are_logged_once_each(world, logged):
     world.add("a")
     world.tick()
     for _ in range(3):
         world.slurm.fails = OutcomeUnknownError("slurmctld is down")
         world.tick()
     world.tick()
-    assert len(world.warned) == 1
-    assert any("again" in text for text in world.said)
+    assert len(logged.warnings) == 1
+    assert any("again" in text for text in logged.info)
 
 
 def test_job_that_fits_no_pilot_fails_with_both_shapes(world):
@@ -265,13 +266,13 @@ def test_pilot_hidden_by_slurm_is_alive_while_htcondor_shows_it(world):
     assert pilot.name not in [each.name for each in world.fleet.live]
 
 
-def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world):
+def test_jobs_that_cannot_confirm_their_removal_are_forgotten(world, logged):
     world.add("a")
     world.tick()
     world.ap.removed_linger = True
     world.controller.close()
     assert world.ap.forgotten
-    assert world.warned == []
+    assert logged.warnings == []
 
 
 def test_queued_jobs_avoid_pilot_on_which_jobs_fail(world):
@@ -295,16 +296,16 @@ def test_jobs_restarted_by_killed_schedd_are_removed(world):
     assert world.ap.queued == {}
 
 
-def test_jobs_that_stay_in_the_queue_are_named(world):
+def test_jobs_that_stay_in_the_queue_are_named(world, logged):
     world.add("a")
     world.tick()
     world.ap.removed_linger = True
     world.ap.force_remove = lambda job_ids: None
     world.controller.close()
-    assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in world.warned)
+    assert any("condor_rm -constraint 'OSGPilotWorkflow" in text for text in logged.warnings)
 
 
-def test_close_continues_without_access_point(world):
+def test_close_continues_without_access_point(world, logged):
     world.add("a")
     world.tick()
 
@@ -314,10 +315,10 @@ def test_close_continues_without_access_point(world):
     world.ap.remove = away
     world.controller.close()
     assert world.fleet.live == ()
-    assert any("schedd is away" in text for text in world.warned)
+    assert any("schedd is away" in text for text in logged.warnings)
 
 
-def test_pool_is_polled_rarely_for_booting_pilots(world):
+def test_pool_is_polled_rarely_for_booting_pilots(world, logged):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
@@ -328,10 +329,10 @@ def test_pool_is_polled_rarely_for_booting_pilots(world):
     for _ in range(4):
         world.tick()
     assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
-    assert any("ready" in text for text in world.said)
+    assert any("ready" in text for text in logged.info)
 
 
-def test_pilots_are_managed_while_pool_does_not_answer(world):
+def test_pilots_are_managed_while_pool_does_not_answer(world, logged):
     def nonsense():
         raise RejectedError("access point, `pilots`: TypeError: not a number")
 
@@ -342,19 +343,19 @@ def test_pilots_are_managed_while_pool_does_not_answer(world):
     for _ in range(3):
         world.tick()
     assert world.fleet.live[0].state is PilotState.BOOTING
-    assert not any("TypeError" in text for text in world.warned)
+    assert not any("TypeError" in text for text in logged.warnings)
 
 
-def test_unsupported_url_schemes_are_logged_once(world):
+def test_unsupported_url_schemes_are_logged_once(world, logged):
     world.add("a")
     world.tick()
     world.slurm.show(Seen.RUNNING, started_s=world.clock.at_s)
     world.ap.unsupported_schemes = frozenset({"osdf"})
     for _ in range(3):
         world.tick()
-    told = [text for text in world.warned if "no pilot can fetch osdf:// inputs" in text]
-    assert len(told) == 1
-    assert "--osgpilot-url-schemes" in told[0]
+    reported = [text for text in logged.warnings if "no pilot can fetch osdf:// inputs" in text]
+    assert len(reported) == 1
+    assert "--osgpilot-url-schemes" in reported[0]
 
 
 def test_jobs_of_others_on_our_pilots_are_planned_with(shared_world):
@@ -388,7 +389,7 @@ def test_idle_pilot_is_released_soon_after_its_last_job(world):
     assert world.ap.avoided == [("osgpilot-r1-1",)], "no job is to start there from now on"
 
 
-def test_black_hole_pilot_is_drained_and_its_node_avoided(world):
+def test_black_hole_pilot_is_drained_and_its_node_avoided(world, logged):
     world.add(*(f"{n}" for n in range(10)))
     world.tick()
     for name, node in (("osgpilot-r1-1", "n1"), ("osgpilot-r1-2", "n2")):
@@ -403,7 +404,7 @@ def test_black_hole_pilot_is_drained_and_its_node_avoided(world):
     world.add("more")
     world.tick()
     assert world.slurm.drained == ["1"]
-    assert any("5 of 5 jobs failed there at once, elsewhere 0 of 5" in t for t in world.said)
+    assert any("5 of 5 jobs failed there at once, elsewhere 0 of 5" in t for t in logged.info)
     assert world.fleet.health.excluded(world.clock.at_s) == ("n1",)
 
 
@@ -417,7 +418,7 @@ def test_many_pilots_are_started_a_few_at_a_time(world):
     assert launched == [3, 6, 8]
 
 
-def test_held_back_pilot_types_are_published(world):
+def test_held_back_pilot_types_are_published(world, logged):
     world.add("a")
     world.tick()
     assert (world.folder.path / LEASE).exists()
@@ -428,20 +429,37 @@ def test_held_back_pilot_types_are_published(world):
         world.slurm.show(Seen.FAILED)
         world.tick()
     assert (world.folder.path / HELD_BACK).read_text() == "default/4c\n"
-    assert any("ran no job" in text for text in world.warned)
+    assert any("ran no job" in text for text in logged.warnings)
 
 
-def test_internal_error_does_not_end_the_thread(world):
+def test_internal_error_does_not_end_the_thread(world, logged):
     def broken():
         raise ZeroDivisionError
 
     world.ap.events = broken
     world.controller.start()
     world.controller.wake()
-    while not world.warned:
+    while not logged.warnings:
         world.controller.wake()
     assert all(thread.is_alive() for thread in world.controller._threads)
     world.controller.close()
+
+
+def test_both_threads_log_with_the_label_of_their_run(tmp_path, monkeypatch, logged):
+    labels = {}
+    logged.addFilter(lambda record: labels.setdefault(record.threadName, current_label()) or True)
+    with labelled("Theirs"):
+        world = World(tmp_path)
+    # each fails at a place of its own: a place is reported once
+    monkeypatch.setattr(world.controller, "reconcile_jobs", lambda: 1 / 0)
+    monkeypatch.setattr(world.controller, "reconcile_pilots", lambda: [][0])
+    world.controller.start()
+    for _ in range(1000):
+        if len(labels) == 2:
+            break
+        time.sleep(0.02)
+    world.controller.stop()
+    assert labels == {"osgpilot-jobs": "Theirs", "osgpilot-pilots": "Theirs"}
 
 
 def test_finished_jobs_are_reported_while_slurm_hangs(world):
@@ -464,7 +482,7 @@ def test_finished_jobs_are_reported_while_slurm_hangs(world):
     world.controller.close()
 
 
-def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch):
+def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch, logged):
     monkeypatch.setattr("snakemake_executor_plugin_osgpilot.run.controller.PATIENCE_S", 0.1)
     hangs, interrupted = threading.Event(), threading.Event()
 
@@ -479,8 +497,8 @@ def test_hanging_slurm_command_does_not_delay_hurried_close(world, monkeypatch):
     world.controller.start()
     assert hangs.wait(60)
     assert not world.controller.close(hurry=True)
-    assert "could not end the pilots: `sbatch` was interrupted" in world.warned[-1]
-    assert not any("trying again" in text for text in world.warned)
+    assert "could not end the pilots: `sbatch` was interrupted" in logged.warnings[-1]
+    assert not any("trying again" in text for text in logged.warnings)
     assert world.ap.removed_all == 1
 
 

@@ -33,7 +33,7 @@ from snakemake_executor_plugin_osgpilot.staging.returned_files import MANIFEST
 
 @pytest.fixture
 def taken(tmp_path):
-    taken = take(tmp_path, RunIdentity("alice", "P", "any"), print)
+    taken = take(tmp_path, RunIdentity("alice", "P", "any"))
     yield taken
     taken.journal.close()
 
@@ -49,13 +49,13 @@ def submit_in_an_earlier_life(taken, *keys):
 
 def intake(taken, there):
     queue = JobManager(there, Shape(4, 4000), journal=taken.journal)
-    said, noted = [], {}
+    noted = {}
     left = recall(taken, there, queue)
     made = Intake(
         queue, taken.journal, taken.folder, left, count=9,
-        say=said.append, note_again=noted.__setitem__,
+        note_again=noted.__setitem__,
     )  # fmt: skip
-    return made, said, noted
+    return made, noted
 
 
 class Fetching(FakeAccessPoint):
@@ -87,34 +87,36 @@ def test_refetched_outputs_are_not_written_through_links(taken):
     assert (workdir / "out").read_text() == "whole", "what was placed once is placed again"
 
 
-def test_reason_of_each_resubmission_is_logged_and_recorded(taken):
+def test_reason_of_each_resubmission_is_logged_and_recorded(taken, logged):
     submit_in_an_earlier_life(taken, *"12345")
     (taken.folder.job("4") / "osgpilot-in" / "osgpilot-job").unlink()
     taken.journal.submitted({"2": "7.0", "3": "7.1"})
     there = FakeAccessPoint()
     there.queued = {"4": "8.0", "5": "8.1"}
-    there.told = [("7.0", Event(EventKind.ABORTED, 3.0))]
-    made, said, noted = intake(taken, there)
+    there.unread = [("7.0", Event(EventKind.ABORTED, 3.0))]
+    made, noted = intake(taken, there)
     verdicts = [made.key_for(f"who-{n}", "other" if n == 5 else "how") for n in range(1, 6)]
     assert [known for _, known in verdicts] == [False] * 5
     keys = [key for key, _ in verdicts]
     reasons = (NOT_SUBMITTED, REMOVED, UNREPORTED, INCOMPLETE, CHANGED)
     assert noted == dict(zip(keys, reasons, strict=True))
     made.hand_over(job(key) for key in keys)
-    assert said == [f"1 job(s) of the previous session are resubmitted: {why}" for why in reasons]
+    assert logged.info == [
+        f"1 job(s) of the previous session are resubmitted: {why}" for why in reasons
+    ]
     made.hand_over([])
-    assert len(said) == 5, "once"
+    assert len(logged.info) == 5, "once"
 
 
-def test_adopted_and_new_jobs_are_not_logged_as_resubmitted(taken):
+def test_adopted_and_new_jobs_are_not_logged_as_resubmitted(taken, logged):
     submit_in_an_earlier_life(taken, "1")
     there = FakeAccessPoint()
     there.queued = {"1": "8.0"}
-    made, said, noted = intake(taken, there)
+    made, noted = intake(taken, there)
     assert made.key_for("who-1", "how") == ("1", True)
     assert made.key_for("who-new", "how") == ("000010", False)
     assert made.key_for("who-1", "how") == ("000011", False), "another try"
-    assert (said, noted) == ([], {})
+    assert (logged.texts, noted) == ([], {})
 
 
 def test_outputs_of_earlier_attempt_are_removed_before_the_next(taken):
@@ -138,19 +140,18 @@ def test_outputs_of_earlier_attempt_are_removed_before_the_next(taken):
     came = taken.folder.job("1") / "osgpilot-out"
     came.mkdir(parents=True)
     (came / "half").touch()
-    there.told = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
+    there.unread = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
     queue.follow()
     assert queue.run_again("1", "it did not come back whole")
     queue.send()
     assert seen == [False, False]
 
 
-def test_unwritten_settlement_is_retried(taken):
+def test_unwritten_settlement_is_retried(taken, logged):
     submit_in_an_earlier_life(taken, "1", "2")
     there = FakeAccessPoint()
     there.queued = {"1": "8.0", "2": "8.1"}
     made, *_ = intake(taken, there)
-    made.warn = (warned := []).append
     made.done("1")
     with closing(sqlite3.connect(taken.folder.path / JOURNAL, isolation_level=None)) as other:
         taken.journal._db.execute("PRAGMA busy_timeout = 0")
@@ -159,7 +160,7 @@ def test_unwritten_settlement_is_retried(taken):
         made.settle()
         assert taken.folder.job("1").is_dir()
         other.execute("ROLLBACK")
-    assert len(warned) == 1, "once"
+    assert len(logged.warnings) == 1, "once"
     made.settle()
     assert taken.journal.entries() == []
     assert not taken.folder.job("1").exists()

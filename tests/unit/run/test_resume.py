@@ -46,14 +46,14 @@ def seat(project="P", pilot_sharing=PilotSharing.WORKFLOW):
 
 def begin(folder, project="P", holder=None):
     """Leave a run as a process that ended at once would; return its folder."""
-    taken = take(folder, seat(project), print)
+    taken = take(folder, seat(project))
     taken.journal.hold(holder)
     taken.journal.close()
     return taken.folder
 
 
-def again(folder, project="P", said=None, pilot_sharing=PilotSharing.WORKFLOW):
-    taken = take(folder, seat(project, pilot_sharing), (said if said is not None else []).append)
+def again(folder, project="P", pilot_sharing=PilotSharing.WORKFLOW):
+    taken = take(folder, seat(project, pilot_sharing))
     taken.journal.close()
     return taken
 
@@ -109,17 +109,16 @@ def test_remote_process_with_expired_lease_is_dead(tmp_path):
 
 
 def test_runs_of_one_process_do_not_conflict(tmp_path):
-    taken = take(tmp_path, seat(), print)
+    taken = take(tmp_path, seat())
     other = again(tmp_path, project="Q")
     assert not other.resumed
     taken.journal.close()
 
 
-def test_run_of_other_project_is_kept_and_reported(tmp_path):
+def test_run_of_other_project_is_kept_and_reported(tmp_path, logged):
     first = begin(tmp_path, project="Other")
-    said = []
-    assert not again(tmp_path, said=said).resumed
-    (line,) = said
+    assert not again(tmp_path).resumed
+    (line,) = logged.info
     assert f"run {first.path.name} of project Other was interrupted" in line
     assert "osgpilot cleanup" in line
 
@@ -132,11 +131,11 @@ def test_damaged_journal_blocks_start(tmp_path):
 
 
 def test_failed_start_leaves_the_run_for_the_next(tmp_path):
-    new = take(tmp_path, seat(), print)
+    new = take(tmp_path, seat())
     new.release()
     assert not again(tmp_path).resumed
     first = begin(tmp_path / "second")
-    take(tmp_path / "second", seat(), print).release()
+    take(tmp_path / "second", seat()).release()
     assert again(tmp_path / "second").folder == first
 
 
@@ -145,14 +144,14 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
         def find(self):
             raise OutcomeUnknownError("the access point is away")
 
-    taken = take(tmp_path, seat(), print)
+    taken = take(tmp_path, seat())
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
     with pytest.raises(OutcomeUnknownError):
         recall(taken, Silent(), JobManager(Silent(), Shape(4, 4000)))
     there = FakeAccessPoint()
     there.queued = {"1": "5.0", "7": "6.0"}
-    there.told = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
+    there.unread = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
     assert (left.entries["who"].job_id, left.orphans) == ("5.0", ("6.0",))
@@ -161,7 +160,7 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
 
 
 def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
-    taken = take(tmp_path, seat(), print)
+    taken = take(tmp_path, seat())
     for key in "123":
         taken.journal.note(Job(key, "map", Request(SMALL)), f"who{key}", "how")
     taken.journal.intend("123")
@@ -173,7 +172,7 @@ def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
     }
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
-    assert set(left.entries) == {"who1"}, "what was removed or never sent is submitted anew"
+    assert set(left.entries) == {"who1"}, "what was removed or never sent is resubmitted"
     assert queue.ended("1")
     there.history_fails = OutcomeUnknownError("it takes too long")
     assert recall(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
@@ -203,7 +202,7 @@ BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
 @pytest.mark.parametrize("before", [HERE, THERE, BEHIND])
 @pytest.mark.parametrize("now", [HERE, replace(HERE, host="login2"), THERE, BEHIND])
 def test_run_is_resumed_only_where_its_jobs_and_pilots_are(tmp_path, before, now):
-    taken = take(tmp_path, seat(), print)
+    taken = take(tmp_path, seat())
     taken.settle_at(before)
     taken.settle_at(now)
     assert taken.journal.place == now, "as long as there are none"
@@ -222,7 +221,7 @@ def test_run_is_resumed_only_where_its_jobs_and_pilots_are(tmp_path, before, now
 def test_moved_run_is_resumed_only_where_its_outputs_arrive(tmp_path):
     before, now, linked = (tmp_path / name for name in ("before", "now", "linked"))
     before.mkdir()
-    taken = take(before / ".snakemake", seat(), print)
+    taken = take(before / ".snakemake", seat())
     taken.settle_at(replace(HERE, home=str(before)))
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
@@ -232,7 +231,7 @@ def test_moved_run_is_resumed_only_where_its_outputs_arrive(tmp_path):
     taken.journal.hold(None)
     taken.journal.close()
     before.rename(now)
-    taken = take(now / ".snakemake", seat(), print)
+    taken = take(now / ".snakemake", seat())
     refused = (
         rf"was interrupted, and its jobs write their outputs to {before}; .* `osgpilot cleanup`"
     )
@@ -250,7 +249,7 @@ def test_unwritable_folder_is_named_with_a_fix(tmp_path):
     with pytest.raises(
         MissingPrerequisiteError, match=r"osgpilot: .*; a run keeps its journal there, so work"
     ):
-        take(tmp_path, seat(), print)
+        take(tmp_path, seat())
 
 
 @pytest.mark.parametrize(
@@ -264,16 +263,16 @@ def test_file_system_error_during_start_is_named(tmp_path, monkeypatch, broken):
     with pytest.raises(
         MissingPrerequisiteError, match=f"^{tmp_path}.*: Read-only file system; a run keeps"
     ):
-        take(tmp_path, seat(), print)
+        take(tmp_path, seat())
     monkeypatch.undo()
-    assert not take(tmp_path, seat(), print).resumed
+    assert not take(tmp_path, seat()).resumed
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
 def test_run_folder_is_private(tmp_path, umask):
     before = os.umask(umask)
     try:
-        taken = take(tmp_path / ".snakemake", seat(), print)
+        taken = take(tmp_path / ".snakemake", seat())
         write(taken.folder, {})
     finally:
         os.umask(before)
@@ -296,7 +295,7 @@ def killed_or_full(folder, limit, *, kill):
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            take(folder, seat(), print)
+            take(folder, seat())
             status = 0
         os._exit(status)
     return os.waitpid(child, 0)[1]
@@ -445,15 +444,10 @@ def locked(tmp_path):
         yield process
 
 
-def test_start_names_lock_holder_and_continues_afterwards(tmp_path, locked):
-    said = []
-
-    def say(text):
-        said.append(text)
-        locked.kill()
-
-    take(tmp_path, seat(), say).journal.close()
-    (line,) = said
+def test_start_names_lock_holder_and_continues_afterwards(tmp_path, locked, logged):
+    logged.addFilter(lambda record: locked.kill() or True)
+    take(tmp_path, seat()).journal.close()
+    (line,) = logged.info
     assert f"waiting for process {locked.pid} (python" in line
 
 
@@ -463,7 +457,7 @@ def test_start_gives_up_on_lock_with_one_line(tmp_path, locked, monkeypatch):
     with pytest.raises(
         MissingPrerequisiteError, match=rf"starting has been locked for .* {locked.pid} .*: end"
     ):
-        take(tmp_path, seat(), print)
+        take(tmp_path, seat())
 
 
 def test_symlink_as_lock_is_not_followed(tmp_path):
@@ -474,7 +468,7 @@ def test_symlink_as_lock_is_not_followed(tmp_path):
     with pytest.raises(
         MissingPrerequisiteError, match="starting: Too many levels of symbolic links"
     ):
-        take(tmp_path, seat(), print)
+        take(tmp_path, seat())
     assert victim.read_text() == "text"
 
 
@@ -488,7 +482,7 @@ def test_concurrent_starts_create_one_run(tmp_path):
             os.close(wait)
             os.read(go, 1)
             try:
-                take(tmp_path, seat(), lambda text: None)
+                take(tmp_path, seat())
             except MissingPrerequisiteError as error:
                 os._exit(1 if "another Snakemake is running in this folder" in str(error) else 2)
             # whoever has the run stays until all have looked
@@ -505,7 +499,7 @@ def test_concurrent_starts_create_one_run(tmp_path):
 
 
 def test_start_that_lost_the_run_releases_nothing(tmp_path):
-    taken = take(tmp_path, seat(), print)
+    taken = take(tmp_path, seat())
     with closing(Journal(taken.folder.path / JOURNAL)) as other:
         other.hold(theirs := elsewhere())
         taken.release()

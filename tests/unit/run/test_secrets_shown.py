@@ -32,7 +32,7 @@ def job(**more):
     return Job("1", "map", Request(JobClass(Shape(1, 1))), exit_status=1, **more)
 
 
-def told(tmp_path, printed, error="failed", **more):
+def reported(tmp_path, printed, error="failed", **more):
     (tmp_path / JOB_OUTPUT).write_bytes(printed.encode())
     return failure.explain(OsgpilotError(error), job(**more), tmp_path, REDACT)
 
@@ -48,7 +48,7 @@ def told(tmp_path, printed, error="failed", **more):
     ],
 )
 def test_failed_job_shows_no_secret(tmp_path, printed):
-    shown = told(tmp_path, f"before\n{printed}\nafter 1 is true\n")
+    shown = reported(tmp_path, f"before\n{printed}\nafter 1 is true\n")
     assert MASK in shown
     assert "before\n" in shown
     assert "after 1 is true" in shown, "short values are ordinary words"
@@ -68,7 +68,7 @@ def test_secret_that_is_not_utf_8_is_not_shown(tmp_path):
 
 def test_causes_of_failure_show_no_secret(tmp_path):
     more = {"failed_attempts": (FailedAttempt(f"could not fetch https://x/?k={SECRET}"),)}
-    shown = told(tmp_path, "", error=f"out is a link to {SECRET}", **more)
+    shown = reported(tmp_path, "", error=f"out is a link to {SECRET}", **more)
     assert SECRET not in shown
     assert shown.count(MASK) == 2
 
@@ -77,14 +77,14 @@ def test_causes_of_failure_show_no_secret(tmp_path):
 @pytest.mark.parametrize("rest", range(0, failure.TAIL_BYTES + 3000, 977))
 def test_secret_truncated_by_output_limit_is_not_shown(tmp_path, encode, rest):
     encoded = encode(KEY)
-    shown = told(tmp_path, "start\n" + encoded + "\n" + "." * rest + "\nend\n")
+    shown = reported(tmp_path, "start\n" + encoded + "\n" + "." * rest + "\nend\n")
     assert "end" in shown
     assert not any(line in shown for line in encoded.splitlines() if len(line) > 40)
 
 
 def test_secret_truncated_in_long_line_is_not_shown(tmp_path):
     for rest in range(failure.TAIL_BYTES - 40, failure.TAIL_BYTES + 40):
-        shown = told(tmp_path, "x" * 5000 + SECRET + "y" * rest)
+        shown = reported(tmp_path, "x" * 5000 + SECRET + "y" * rest)
         assert SECRET[-5:] not in shown
 
 
@@ -115,7 +115,7 @@ def test_no_file_with_secrets_is_left_after_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", [None, OutcomeUnknownError("the disk is full")])
-def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble):
+def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble, logged):
     folder = RunFolder.create(tmp_path, "r1")
     for key in ("000001", "000002"):
         (folder.job(key) / INPUT_FOLDER).mkdir(parents=True)
@@ -123,12 +123,11 @@ def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble):
         (folder.job(key) / INPUT_FOLDER / JOB_FILE).write_text(SECRET)
         (folder.job(key) / JOB_OUTPUT).write_text("why")
         (folder.job(key) / OUTPUT_FOLDER / "half.txt").write_text("half")
-    warned = []
     queue = JobManager(FakeAccessPoint(), Shape(4, 3800))
-    intake = Intake(queue, Journal(trouble), folder, warn=warned.append)
+    intake = Intake(queue, Journal(trouble), folder)
     intake.queue = SimpleNamespace(jobs=lambda keys: [])
     intake.settle(["000001", "000009"])
     left = sorted(path.name for path in folder.job("000001").rglob("*") if path.is_file())
     assert left == ["half.txt", JOB_OUTPUT]
     assert (folder.job("000002") / INPUT_FOLDER / JOB_FILE).read_text() == SECRET, "it goes on"
-    assert bool(warned) == bool(trouble)
+    assert bool(logged.warnings) == bool(trouble)

@@ -165,7 +165,8 @@ def test_a_job_that_fits_no_pilot_has_no_bound():
 
 def optimum_s(jobs, supply, tick_s=60.0):
     """Return the shortest makespan of any schedule of `jobs`, whose times are whole ticks, on the
-    cores of `supply`: an integer program with a start for each job and tick."""
+    cores of `supply`: an integer program with a start for each job and tick.
+    """
     ticks = range(int((supply.when(1.0) + sum(job.runtime_s for job in jobs)) / tick_s) + 12)
     lasts = [round(job.runtime_s / tick_s) for job in jobs]
     program = pulp.LpProblem("schedule", pulp.LpMinimize)

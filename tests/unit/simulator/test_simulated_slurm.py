@@ -14,7 +14,8 @@ HALF, WHOLE = Shape(8, 32_000), Shape(16, 64_000)
 
 class SimulatedQueue:
     """A cluster of two nodes of 16 cores. What starts is noted with node and time in seconds, and
-    ends at its walltime."""
+    ends at its walltime.
+    """
 
     def __init__(self, *background, **changes):
         given = {"nodes": 2, "schedule_s": 1, "fair_share": False, "background": background}

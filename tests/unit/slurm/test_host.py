@@ -18,8 +18,8 @@ def host():
 
 
 def test_status_and_output_are_those_of_the_command(host):
-    told = host.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
-    assert (told.status, told.out, told.err) == (3, "out\n", "err\n")
+    reported = host.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (reported.status, reported.out, reported.err) == (3, "out\n", "err\n")
 
 
 def test_output_without_a_line_break_stays_as_it_is(host):
@@ -28,8 +28,8 @@ def test_output_without_a_line_break_stays_as_it_is(host):
 
 def test_files_are_there_before_the_command_and_private(host, tmp_path):
     path = tmp_path / "a b" / "it's"
-    told = host.run(["stat", "--printf=%a %s", str(path)], files={path: "two\nlines\n"})
-    assert told.out == "600 10"
+    reported = host.run(["stat", "--printf=%a %s", str(path)], files={path: "two\nlines\n"})
+    assert reported.out == "600 10"
     assert path.parent.stat().st_mode & 0o077 == 0
     assert path.read_text() == "two\nlines\n"
 

@@ -16,6 +16,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from snakemake_executor_plugin_osgpilot.common.log_output import current_label, labelled
 from snakemake_executor_plugin_osgpilot.executor import ospool as executor_module
 from snakemake_executor_plugin_osgpilot.executor.job_listeners import JobListener
 from snakemake_executor_plugin_osgpilot.executor.ospool import OSPoolExecutor
@@ -75,7 +76,7 @@ class Run:
         self.controller = SimpleNamespace(news=threading.Event(), wake=lambda: None)
         self.queue = self
         self.clock = HandClock()
-        self.scaling, self.say = SimpleNamespace(ahead=None), print
+        self.scaling = SimpleNamespace(ahead=None)
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
         self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
@@ -195,6 +196,16 @@ class Careless(RemoteExecutor):
         self.cancelled = list(active_jobs)
 
     def run_job(self, job): ...
+
+
+def test_the_status_thread_logs_with_the_label_of_its_run(start):
+    labels = []
+    with labelled("Theirs"):
+        ours, run = start(OSPoolExecutor, workflow())
+    run.tenure.is_certain = lambda: labels.append((threading.current_thread(), current_label()))
+    add_job(ours)
+    until(lambda: labels)
+    assert labels[0] == (ours.wait_thread, "Theirs")
 
 
 def test_the_status_thread_starts_before_the_executor_is_ready(start, capsys):

@@ -57,8 +57,10 @@ class StorageObject(StorageObjectRead):
     def _ask(self):
         parts = urlsplit(self.query)
         host = parts.netloc or os.environ["FEDERATION"]
-        with urllib.request.urlopen(f"https://{host}/.well-known/pelican-configuration") as told:
-            director = json.load(told)["director_endpoint"]
+        with urllib.request.urlopen(
+            f"https://{host}/.well-known/pelican-configuration"
+        ) as reported:
+            director = json.load(reported)["director_endpoint"]
         url = f"{director}/api/v1.0/director/object{parts.path}"
         request = urllib.request.Request(url, method="HEAD")
         return urllib.request.urlopen(request)

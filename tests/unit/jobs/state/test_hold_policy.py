@@ -87,7 +87,7 @@ def test_failed_transfers_are_retried_with_backoff_up_to_a_limit(code):
         (3, 0, "a policy of the job"),
         (6, ENOENT, "/bin/bash"),
         (26, 0, "administrators"),
-        (34, 101, "HTCondor put it on hold"),
+        (34, 101, "more of a resource than it had asked for"),
         (45, 0, "container image"),
         (46, 0, "longer"),
         (47, 0, "longer"),

@@ -263,7 +263,7 @@ def test_view_shows_trial_jobs(queue, ap):
     assert not queue.view().on_trial
     queue.repair(NOW_S + TRIAL_AFTER_S)
     assert queue.view().on_trial
-    assert queue.view().brake
+    assert queue.view().starts_paused
 
 
 def test_replaced_job_is_not_requeued(queue, ap):

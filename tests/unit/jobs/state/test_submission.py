@@ -162,11 +162,11 @@ def test_too_many_failed_starts_suspend_new_ones(ap):
     assert any("shadow exceptions" in notice for notice in queue.notices())
     queue.add(jobs(1, BIG, "b"))
     assert queue.send() == 0
-    assert "shadow exceptions" in queue.view().brake
+    assert "shadow exceptions" in queue.view().starts_paused
     queue.repair(3000.0 + WINDOW_S)
     assert not ap.paused
     assert queue.send() == 1
-    assert queue.view().brake == ""
+    assert queue.view().starts_paused == ""
     assert queue.notices() == ["jobs are started again"]
 
 

@@ -462,7 +462,9 @@ def test_every_action_has_a_reason_and_the_plan_its_forecast():
 def test_a_pilot_that_will_be_too_late_is_taken_back(jobs, waited_s, later, taken_back):
     late = pilot("late", PilotState.PENDING, asked_s=-waited_s, unneeded_since_s=-90.0)
     running = {"p1": (Running(SMALL, 4, -10.0),)}
-    told = decide({SMALL: jobs}, pilots=(pilot(), late), known=KNOWN, running=running, later=later)
-    assert told.unneeded == frozenset({"late"} if taken_back else ())
-    assert any(isinstance(a, Cancel) for a in told.actions) is taken_back
-    assert not (taken_back and any(isinstance(a, Launch) for a in told.actions))
+    reported = decide(
+        {SMALL: jobs}, pilots=(pilot(), late), known=KNOWN, running=running, later=later
+    )
+    assert reported.unneeded == frozenset({"late"} if taken_back else ())
+    assert any(isinstance(a, Cancel) for a in reported.actions) is taken_back
+    assert not (taken_back and any(isinstance(a, Launch) for a in reported.actions))

@@ -37,7 +37,7 @@ rule touch:
 """)
     options = ["--osgpilot-max-pilots", "3", "--osgpilot-cost-weight", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
-    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
+    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the start-failure limit")
     until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be told")
     until(lambda: set(in_queue("JobStatus")) == {"1"}, "the last starts to fail")
     before = starts()
@@ -73,7 +73,7 @@ rule touch:
 """)
     options = ["--osgpilot-max-pilots", "4", "--osgpilot-cost-weight", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
-    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the brake")
+    until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the start-failure limit")
     broken.unlink()
     # well within the 20 minutes that the failed starts count
     assert process.wait(480) == 0, workflow.said
