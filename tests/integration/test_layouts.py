@@ -10,11 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workflow
+from conftest import PATIENCE_S, Workflow, sweep, until
 from test_remote import REMOTE
+from test_resume import COUNTED, executions, options
 
 ODD = "my project (v1, it's ä)"
 ODDER = 'a "quoted" $(HOME) [x] \\ %j #1 & ; $$(y)'
+
+
+STATE = Path("~/.local/state/osgpilot/runs").expanduser()
+
+
+def links(folder: Path) -> list[Path]:
+    """Return the links by which HTCondor finds runs in a working folder."""
+    return [link for link in STATE.iterdir() if link.readlink().is_relative_to(folder)]
 
 
 @pytest.fixture
@@ -25,6 +34,7 @@ def layout(tmp_path: Path) -> Iterator[Workflow]:
     made = Workflow(folder)
     yield made
     made.stop()
+    sweep()
 
 
 @pytest.mark.parametrize("name", [ODD, ODDER])
@@ -57,9 +67,8 @@ rule image:
         workflow.stop()
     assert (folder / "plain.txt").read_text().strip() == "100000"
     assert (folder / "in image.txt").read_text().startswith("100000\n#!/bin/sh")
-    state = Path("~/.local/state/osgpilot/runs").expanduser()
-    assert not list(state.iterdir())
-    assert state.stat().st_mode & 0o77 == 0
+    assert not links(folder)
+    assert STATE.stat().st_mode & 0o77 == 0
 
 
 SNAKEFILE = r"""
@@ -365,3 +374,39 @@ rule sum:
     )
     assert layout.run() == 0, layout.said
     assert (tmp_path / "shared, out" / "sum.txt").read_text().strip() == "20000"
+
+
+def test_every_command_finds_a_run_in_a_folder_of_any_name(layout: Workflow, shared: Path):
+    """Snakemake is killed, looked at, started again, killed again and cleaned up after."""
+    layout.snakefile(COUNTED.format(place=shared, jobs=3))
+
+    def say(*argv: str) -> str:
+        done = subprocess.run(
+            ["osgpilot", *argv], cwd=layout.folder, capture_output=True, text=True, timeout=120
+        )
+        assert not done.stderr
+        return done.stdout
+
+    def kill() -> None:
+        process.kill()
+        process.wait()
+
+    process = layout.start(*options(shared))
+    until(lambda: len(executions(shared)) == 3, "all jobs to begin")
+    kill()
+    assert "one" in say("status")
+    assert "osgpilot-report.html" in say("report")
+    assert say("explain")
+    process = layout.start(*options(shared))
+    until(lambda: "resuming run" in layout.said, "the run to go on")
+    (shared / "go").touch()
+    assert process.wait(PATIENCE_S) == 0, layout.said
+    assert len(executions(shared)) == 3
+    assert not links(layout.folder)
+    (shared / "go").unlink()
+    process = layout.start(*options(shared), "--forceall")
+    until(lambda: len(executions(shared)) == 6, "all jobs to begin again")
+    kill()
+    assert len(links(layout.folder)) == 1
+    assert "jobs are out of the queue" in say("cleanup", "--yes", "--dir", ".")
+    assert not links(layout.folder)
