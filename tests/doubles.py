@@ -43,6 +43,9 @@ class HandClock:
     def now_s(self) -> float:
         return self.at_s
 
+    def sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
 
 class FakeSlurm:
     """A batch queue in memory. `moves` is what the next look shows; `fails` is raised once."""

@@ -2,6 +2,7 @@
 
 manager        launch, observe, drain and end pilots
 batch_system   the interface to Slurm
+requests       what pilots request from it
 parameters     the input of the batch script (pilot.sh)
 token          check of the pool token
 state/         what is known of the pilots, and the decisions about them (pure)

@@ -1,4 +1,6 @@
-"""The interface to the batch system that pilots need; `slurm` implements it."""
+"""The interface to the batch system that pilots need, which `slurm` implements, and the requests
+to it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ..model.resources import Pilot, PilotType
 from .state.lifecycle import Row
 
 
@@ -28,6 +31,33 @@ class Allocation:
     gpu_type: str = ""
     exclude: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+class PilotRequests(Protocol):
+    """What the pilots of one run request from the batch system."""
+
+    @property
+    def offers(self) -> Mapping[str, PilotType]:
+        """The pilot types by name."""
+
+    @property
+    def shared(self) -> bool:
+        """True if jobs of others may run on these pilots."""
+
+    def last_number(self) -> int:
+        """Return the highest number of a pilot that already has a folder, 0 if none has."""
+
+    def name(self, number: int) -> str:
+        """Return the name of a pilot."""
+
+    def allocation(self, pilot: Pilot) -> Allocation:
+        """Return the request for a pilot."""
+
+    def pilot_folder(self, name: str) -> Path:
+        """Return the folder of a pilot on the cluster."""
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that all pilots read."""
 
 
 class Slurm(Protocol):

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
-from ..config.pilot_types import Kind, kinds
-from ..config.site import Site
 from ..errors import AbandonedError, NotSentError, OutcomeUnknownError, RejectedError, TryLaterError
-from ..journal.run_folder import RunFolder
-from ..model.clock import Clock
-from ..model.identity import RunIdentity
+from ..model.clock import WaitingClock
 from ..model.plan import Cancel, Drain, Launch, Plan
 from ..model.resources import Pilot, PilotState
 from ..model.snapshot import Gate
-from . import parameters
-from .batch_system import Allocation, Slurm
+from .batch_system import Allocation, PilotRequests, Slurm
 from .state.inventory import UNREGISTERED, PilotInventory
 from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange
 
@@ -33,26 +26,31 @@ KILL_WAIT_S = 30.0
 LOOK_PAUSE_S = 1.0
 
 
+def jitter() -> float:
+    """Return a random factor, so that many users do not retry at the same time."""
+    return random.uniform(0.5, 1.5)
+
+
 class PilotManager:
-    """All pilots of one run, by name. Used by one thread at a time."""
+    """All pilots of one run, by name. Used by one thread at a time.
+
+    `record` writes pilots to the journal before they are submitted; `chance` is for the circuit
+    breakers.
+    """
 
     def __init__(
-        self, slurm: Slurm, clock: Clock, site: Site, seat: RunIdentity, folder: RunFolder,
+        self, slurm: Slurm, clock: WaitingClock, requests: PilotRequests,
         record: Callable[[Iterable[Pilot]], None] | None = None,
+        chance: Callable[[], float] = jitter,
     ) -> None:  # fmt: skip
         self._slurm = slurm
         self._clock = clock
-        self._site = site
-        self._seat = seat
-        self._folder = folder
-        self._kinds: dict[str, Kind] = {kind.offer.name: kind for kind in kinds(site)}
+        self._requests = requests
         self._record = record
-        self._count = folder.last_number("pilots")
+        self._count = requests.last_number()
         self._interrupted: set[str] = set()
         self._changes: list[StateChange] = []
-        self._inventory = PilotInventory(
-            self._kinds, partial(random.uniform, 0.5, 1.5), shared=seat.pilot_sharing.shared
-        )
+        self._inventory = PilotInventory(requests.offers, chance, shared=requests.shared)
         self.health = self._inventory.health
 
     def restore(self, pilots: Iterable[Pilot]) -> None:
@@ -69,7 +67,7 @@ class PilotManager:
     @property
     def shared(self) -> bool:
         """True if jobs of others may run on these pilots."""
-        return self._seat.pilot_sharing.shared
+        return self._requests.shared
 
     @property
     def live(self) -> tuple[Pilot, ...]:
@@ -106,11 +104,8 @@ class PilotManager:
         return changes
 
     def write(self, files: Mapping[str, str]) -> None:
-        """Write files (text by name) that pilots read into the run's folder.
-
-        Raises `OutcomeUnknownError`.
-        """
-        self._slurm.write({self._folder.path / name: text for name, text in files.items()})
+        """Write files (text by name) that pilots read. Raises `OutcomeUnknownError`."""
+        self._slurm.write({self._requests.file(name): text for name, text in files.items()})
 
     def shun(self, name: str, why: str) -> None:
         """Accept no more jobs on a pilot whose node seems faulty."""
@@ -164,7 +159,7 @@ class PilotManager:
                     ask(new)
                     asked |= {(p.name, p.state) for p in new}
                 if self._awaited:
-                    time.sleep(LOOK_PAUSE_S)
+                    self._clock.sleep(LOOK_PAUSE_S)
         left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
         if left and not self._awaited:
             names = ", ".join(p.name for p in left)
@@ -215,7 +210,7 @@ class PilotManager:
         now_s = self._clock.now_s()
         return Pilot(
             name,
-            self._kinds[action.offer].offer.shape,
+            self._requests.offers[action.offer].shape,
             offer=action.offer,
             walltime_s=action.walltime_s,
             asked_s=now_s,
@@ -223,30 +218,13 @@ class PilotManager:
         )
 
     def _allocation(self, pilot: Pilot) -> Allocation:
-        kind = self._kinds[pilot.offer]
-        return Allocation(
-            pilot.name,
-            self._seat.run,
-            pilot.shape.cores,
-            kind.memory_mb,
-            pilot.walltime_s // 60,
-            self._folder.pilot(pilot.name),
-            partition=kind.partition.name,
-            gpus=pilot.shape.gpus,
-            gpu_type=kind.partition.gpu_type,
-            exclude=self.health.excluded(self._clock.now_s()),
-        )
-
-    def draft(self, action: Launch) -> tuple[Pilot, Allocation]:
-        """Return the next pilot and its request to Slurm without submitting it."""
-        pilot = self._new_pilot(f"osgpilot-{self._seat.run}-{self._count + 1}", action)
-        values = parameters.parameters(self._site, self._seat, pilot, self._folder.path)
-        files = parameters.pilot_files(self._site, values)
-        return pilot, replace(self._allocation(pilot), files=files)
+        exclude = self.health.excluded(self._clock.now_s())
+        return replace(self._requests.allocation(pilot), exclude=exclude)
 
     def _launch(self, action: Launch) -> None:
-        pilot, allocation = self.draft(action)
-        name = pilot.name
+        name = self._requests.name(self._count + 1)
+        pilot = self._new_pilot(name, action)
+        allocation = self._allocation(pilot)
         if self._record:
             self._record([pilot])
         self._count += 1
@@ -283,7 +261,7 @@ class PilotManager:
             return self._slurm.submit(replace(allocation, exclude=()))
 
     def _log_tail(self, name: str) -> str:
-        folder = self._folder.pilot(name)
+        folder = self._requests.pilot_folder(name)
         with suppress(OutcomeUnknownError, RejectedError):
             if tail := " ".join(self._slurm.log_tail(folder).split()):
                 return tail

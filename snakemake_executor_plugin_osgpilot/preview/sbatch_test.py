@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ..journal.run_folder import RunFolder
 from ..model.identity import RunIdentity
-from ..model.plan import Launch
-from ..model.resources import PilotType
-from ..pilots.manager import PilotManager
+from ..model.resources import Pilot, PilotType
 from ..pilots.parameters import SCRIPT, script
+from ..pilots.requests import SiteRequests
 from ..scaling.autoscaler import HINTS_MAX
 from ..slurm import commands, parse
 from ..slurm.client import SlurmClient
@@ -28,7 +27,7 @@ class SlurmVerdicts:
         self._site = cluster.site
         self._path: Path = there.path / SCRIPT
         self._client = SlurmClient(cluster.host, cluster.user, cluster.site.slurm, self._path)
-        self._fleet = PilotManager(self._client, _Clock(), cluster.site, seat, there)
+        self._requests = SiteRequests(cluster.site, seat, there)
         self._known: dict[tuple[str, int], Verdict] = {}
 
     def hints(self, offers: Iterable[PilotType]) -> dict[str, float]:
@@ -50,16 +49,11 @@ class SlurmVerdicts:
         return self._known[offer, walltime_s]
 
     def _ask(self, offer: str, walltime_s: int) -> Verdict:
-        pilot, allocation = self._fleet.draft(Launch(offer, walltime_s, ""))
+        name, shape = self._requests.name(1), self._requests.offers[offer].shape
+        pilot = Pilot(name, shape, offer=offer, walltime_s=walltime_s)
+        allocation = self._requests.allocation(pilot)
         # a pilot's folder is made with its files; this one has none
         accepted, said = self._client.verdict(replace(allocation, folder=Path("/tmp")), script())
         wait_s = parse.expected_wait_s(said, now_s=time.time())
         argv = commands.sbatch(allocation, self._site.slurm, self._path)
-        return Verdict(offer, pilot.shape, accepted, said, wait_s, tuple(argv), allocation.files)
-
-
-class _Clock:
-    """Implements `model.clock.Clock` for pilots that never start."""
-
-    def now_s(self) -> float:
-        return time.time()
+        return Verdict(offer, shape, accepted, said, wait_s, tuple(argv), allocation.files)

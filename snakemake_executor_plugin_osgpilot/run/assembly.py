@@ -35,9 +35,11 @@ from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
 from ..pilots.manager import PilotManager
 from ..pilots.parameters import parameters
+from ..pilots.requests import SiteRequests
 from ..pilots.token import check_token
 from ..scaling.autoscaler import Autoscaler
 from ..scaling.planner.feasibility import largest
+from ..scaling.planner.planner import plan
 from ..scaling.shared_limits import QuotaShare
 from ..slurm.cluster import Cluster, reach
 from .controller import RunController
@@ -57,10 +59,13 @@ class Output(NamedTuple):
 
 
 class SystemClock:
-    """Implements `model.clock.Clock`."""
+    """Implements `model.clock.WaitingClock`."""
 
     def now_s(self) -> float:
         return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,8 @@ def _assemble(
     slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     there = cluster.folder(folder)
-    fleet = PilotManager(slurm, clock, cluster.site, seat, there, journal.record_pilots)
+    requests = SiteRequests(cluster.site, seat, there)
+    fleet = PilotManager(slurm, clock, requests, journal.record_pilots)
     queue = JobManager(
         guarded,
         largest(policy.offers),
@@ -181,7 +187,7 @@ def _assemble(
         share,
         partial(clear_returned, folder),
     )
-    scaling = Autoscaler(fleet, guarded, clock, policy, share, earlier_core_s)
+    scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact

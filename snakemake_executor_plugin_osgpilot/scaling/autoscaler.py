@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ..errors import OutcomeUnknownError, RejectedError
 from ..jobs.state.start_failures import START_FAILURE_LIMIT
 from ..jobs.state.stuck_jobs import CapacityHistory
-from ..jobs.state.view import View
 from ..model.clock import Clock
 from ..model.intervals import ASK_POOL_EVERY_S
 from ..model.plan import Drain, Plan
@@ -21,23 +19,11 @@ from ..pilots.state.lifecycle import PilotObservations
 from .planner.estimates import Estimates, learned
 from .planner.eta import Eta, eta, rests_of
 from .planner.feasibility import unschedulable
+from .ports import JobsView, Planner, Pool
 from .shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
 """Maximum number of pilot types for which Slurm is asked, once, when it would start a pilot."""
-
-
-class Pool(Protocol):
-    """The pool's view of the pilots."""
-
-    def pilots(self) -> Mapping[str, Mapping[str, Shape]]:
-        """Return this run's registered pilots by name, each with the jobs in it (see
-        `AccessPoint`). Raises `OutcomeUnknownError`.
-        """
-
-    @property
-    def unsupported_schemes(self) -> frozenset[str]:
-        """See `AccessPoint`."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +51,12 @@ class Autoscaler:
     """
 
     def __init__(
-        self, fleet: PilotManager, pool: Pool, clock: Clock, policy: Policy,
+        self, fleet: PilotManager, pool: Pool, clock: Clock, policy: Policy, planner: Planner,
         share: QuotaShare | None = None, earlier_core_s: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         self._share = share or SharedQuota().share()
         self._fleet, self._pool, self._clock, self.policy = fleet, pool, clock, policy
-        self._earlier_core_s = earlier_core_s or {}
+        self._planner, self._earlier_core_s = planner, earlier_core_s or {}
         self._known: Mapping[str, Mapping[str, Shape]] = {}
         self._asked_s: float | None = None
         self._looked_s: float | None = None
@@ -78,14 +64,14 @@ class Autoscaler:
         self.estimates = Estimates()
         self.last = ScalingDecision()
 
-    def step(self, view: View) -> ScalingDecision:
+    def step(self, view: JobsView) -> ScalingDecision:
         """Query Slurm and, if due, the pool; return what to do about pilots and jobs.
 
         Raises `OutcomeUnknownError` if Slurm does not answer; earlier observations are kept.
         """
         self._observe(view)
         snapshot = self._snapshot(view)
-        plan = self._share.plan(snapshot, self.estimates, self.policy)
+        plan = self._share.plan(self._planner, snapshot, self.estimates, self.policy)
         capacity = CapacityHistory()
         if self._free_slots_known(view):
             capacity = self.last.capacity.after(snapshot, view.started)
@@ -111,7 +97,7 @@ class Autoscaler:
             if not any(may_run_on(job_class, pilot.offer) for pilot in self._fleet.live)
         }
 
-    def _observe(self, view: View) -> None:
+    def _observe(self, view: JobsView) -> None:
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
         for name, why in view.suspects.items():
@@ -128,17 +114,14 @@ class Autoscaler:
         for change in changes:
             self.estimates = learned(self.estimates, change.before, change.after)
 
-    def _snapshot(self, view: View) -> Snapshot:
+    def _snapshot(self, view: JobsView) -> Snapshot:
         if view.waiting and not self._hinted:
             self._hinted = True
             self._query_wait_hints()
         now_s = self._clock.now_s()
         running = view.running()
         self.estimates = self.estimates.with_ages(ages_s(running, now_s))
-        ends_s = {
-            job.key: (job.started_s or now_s) + self.estimates.runtime_s(job.job_class)
-            for job in view.executing
-        }
+        ends_s = view.ends_s(self.estimates.runtime_s, now_s)
         return Snapshot(
             now_s,
             view.waiting,
@@ -154,13 +137,13 @@ class Autoscaler:
             others=self._others(view),
         )
 
-    def _free_slots_known(self, view: View) -> bool:
+    def _free_slots_known(self, view: JobsView) -> bool:
         """Return True if jobs may start and the pilots' free slots are known."""
         now_s, asked_s = self._clock.now_s(), self._asked_s
         known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
         return not view.starts_paused and (known or not self._fleet.shared)
 
-    def _eta(self, view: View, plan: Plan, now_s: float) -> Eta | None:
+    def _eta(self, view: JobsView, plan: Plan, now_s: float) -> Eta | None:
         rests = rests_of(view.rules, view.upcoming, self._earlier_core_s, now_s)
         ready = [p.shape.cores for p in self._fleet.live if p.state is PilotState.READY]
         forecast, policy = plan.forecast, self.policy
@@ -168,7 +151,7 @@ class Autoscaler:
         most = min(policy.pilots_max * largest, policy.cores_max or math.inf)
         return eta(rests, sum(ready), min(most, max(forecast.live_cores, forecast.wanted_cores)))
 
-    def _gates(self, view: View) -> dict[str, Gate]:
+    def _gates(self, view: JobsView) -> dict[str, Gate]:
         gates = self._fleet.gates()
         if view.starts_paused:
             # jobs on trial need a pilot, too, if all have left since
@@ -181,7 +164,7 @@ class Autoscaler:
                 gates[offer.name] = min(one, known, key=lambda gate: gate.launches_max)
         return gates
 
-    def _others(self, view: View) -> dict[str, Shape]:
+    def _others(self, view: JobsView) -> dict[str, Shape]:
         """Return the resources that jobs of others use on each pilot, as the pool last reported."""
         others = {}
         for pilot, jobs in self._known.items():

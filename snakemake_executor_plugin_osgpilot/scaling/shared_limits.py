@@ -11,7 +11,7 @@ from ..model.resources import Policy
 from ..model.snapshot import Commitment, Snapshot
 from .planner.estimates import Estimates
 from .planner.limits import committed
-from .planner.planner import plan
+from .ports import Planner
 
 
 @dataclass(eq=False)
@@ -22,11 +22,13 @@ class QuotaShare:
     taken: Commitment = field(default_factory=Commitment)
     queued: int = 0
 
-    def plan(self, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
+    def plan(
+        self, planner: Planner, snapshot: Snapshot, estimates: Estimates, policy: Policy
+    ) -> Plan:
         """Return the plan for a run, given the use of the limits by the others."""
         with self.quota.lock:
             elsewhere = sum((share.taken for share in self._others), Commitment())
-            decided = plan(replace(snapshot, elsewhere=elsewhere), estimates, policy)
+            decided = planner(replace(snapshot, elsewhere=elsewhere), estimates, policy)
             self.taken = committed(snapshot, decided, policy)
         return decided
 

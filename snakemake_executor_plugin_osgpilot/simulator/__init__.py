@@ -1,1 +1,1 @@
-"""Runs of the planner, and of others' rules, in a world of virtual time."""
+"""Runs of the autoscaler, with our planner or others' rules, in a world of virtual time."""

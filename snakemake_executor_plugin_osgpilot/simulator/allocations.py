@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ..model.resources import PilotType, Shape
+from ..model.resources import Shape
 from ..pilots.state.lifecycle import Row, Seen
 from .clock import MS, Clock
 from .model import Waits
@@ -89,8 +89,8 @@ class Slurm(Protocol):
     def freed(self, allocation: Allocation) -> None:
         """Record that a running one has ended."""
 
-    def expected_wait_s(self, offer: PilotType) -> float | None:
-        """Return how long a pilot of `offer` would wait, for all Slurm can tell."""
+    def expected_wait_s(self, shape: Shape, walltime_s: int) -> float | None:
+        """Return how long such an allocation would wait, for all Slurm can tell."""
 
 
 class Lottery:
@@ -116,8 +116,8 @@ class Lottery:
     def freed(self, allocation: Allocation) -> None:
         pass
 
-    def expected_wait_s(self, offer: PilotType) -> float | None:
-        return median_wait_s(self._waits, offer.shape.cores, offer.walltimes_s[0])
+    def expected_wait_s(self, shape: Shape, walltime_s: int) -> float | None:
+        return median_wait_s(self._waits, shape.cores, walltime_s)
 
     def _start(self, allocation: Allocation) -> None:
         if not allocation.over:

@@ -12,7 +12,7 @@ MS = 1000
 
 
 class Clock(simpy.Environment):
-    """Time goes from event to event."""
+    """Implements `model.clock.WaitingClock`. Time goes from event to event."""
 
     def __init__(self) -> None:
         super().__init__(initial_time=0)
@@ -21,6 +21,13 @@ class Clock(simpy.Environment):
     def now(self) -> int:
         """Milliseconds since the start."""
         return self._now  # type: ignore[return-value]  # only whole delays are ever added
+
+    def now_s(self) -> float:
+        return self.now / MS
+
+    def sleep(self, seconds: float) -> None:
+        """Let events of so many seconds happen; not to be called from one of them."""
+        self.run(until=self.now + round(seconds * MS))
 
     def after(self, delay_ms: int, act: Callable[[], None]) -> None:
         """Do `act` in so many milliseconds."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from ..model.resources import PilotType, Shape
+from ..model.resources import Shape
 from ..pilots.state.lifecycle import Seen
 from .allocations import Allocation
 from .clock import MS, Clock
@@ -102,10 +102,10 @@ class Cluster:
         self._used_cores[entry.user] -= allocation.shape.cores
         self._wake()
 
-    def expected_wait_s(self, offer: PilotType) -> float | None:
+    def expected_wait_s(self, shape: Shape, walltime_s: int) -> float | None:
         # like `sbatch --test-only`, which knows what runs and not what else waits
         now_ms = self._clock.now
-        asked = Allocation("", 0, offer.shape, offer.walltimes_s[0] * MS, now_ms)
+        asked = Allocation("", 0, shape, walltime_s * MS, now_ms)
         if self._place(asked, self._free):
             return 0.0
         shadow = self._shadow(asked)

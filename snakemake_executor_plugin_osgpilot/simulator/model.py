@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..model.plan import Plan
-from ..model.resources import END_MARGIN_S, PilotType, Policy, Shape
-from ..model.snapshot import Snapshot
-from ..scaling.planner.estimates import Estimates
-
-Planner = Callable[[Snapshot, Estimates, Policy], Plan]
-"""The signature of `scaling.planner.planner.plan`: the input of every scaling policy."""
+from ..model.resources import END_MARGIN_S, PilotType, Shape
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from time import process_time
 
-from ..model.resources import Pilot, PilotState
+from ..model.plan import Plan
+from ..model.resources import Pilot, PilotState, Policy
+from ..model.snapshot import Snapshot
 from ..pilots.state.lifecycle import Seen
+from ..scaling.planner.estimates import Estimates
+from ..scaling.ports import Planner
 from .clock import MS
 from .jobs import Jobs
 from .model import Charged, Life, Moment, Outcome
@@ -20,6 +25,20 @@ _STATE = {
     Seen.FAILED: PilotState.FAILED,
     Seen.CANCELLED: PilotState.CANCELLED,
 }
+
+
+class TimedPlanner:
+    """A planner that records the processor time of each call in `plan_s`."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self.plan_s = array("d")
+
+    def __call__(self, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
+        begun_s = process_time()
+        decided = self._planner(snapshot, estimates, policy)
+        self.plan_s.append(process_time() - begun_s)
+        return decided
 
 
 class Series:

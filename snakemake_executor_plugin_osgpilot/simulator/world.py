@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import simpy
 
 from ..jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from ..jobs.state.lost_pilots import LOST_AFTER_S
 from ..model.intervals import poll_delay_s
-from ..model.plan import Plan
-from ..model.resources import Policy
+from ..model.resources import JobClass, Policy
+from ..pilots.manager import PilotManager
 from ..pilots.state.lifecycle import Seen
+from ..scaling.autoscaler import Autoscaler, ScalingDecision
 from ..scaling.planner.feasibility import largest
+from ..scaling.ports import Planner
+from .access_point import SimulatedAccessPoint
 from .clock import MS, Clock
 from .jobs import Jobs
-from .manager import Manager
-from .model import Outcome, Planner, Site, Workload
+from .model import Outcome, Site, Workload
 from .negotiator import Negotiator, WeighingNegotiator
-from .observer import Observer
-from .pilots import LEAVE_MS, PilotPool, SimulatedPilot
+from .pilots import PilotPool, SimulatedPilot
 from .random_streams import Luck
-from .recorder import Series, outcome
-from .slurm_facade import SlurmFacade
+from .recorder import Series, TimedPlanner, outcome
+from .slurm_facade import SimulatedRequests, SlurmFacade
 
 STUCK_MS = 7200 * MS
 """A run is given up when so long no job ran, no pilot was under way and no job was to arrive. A
@@ -47,7 +49,8 @@ def run(workload: Workload, site: Site, planner: Planner, policy: Policy, seed: 
 
 
 class World:
-    """All that there is in a run. `manager` knows what a real run would know."""
+    """All that there is in a run: `fleet` and `scaling` are those of a real run, and know no more
+    than they would there. The rest is simulated."""
 
     def __init__(
         self, workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int
@@ -56,19 +59,22 @@ class World:
         site = replace(site, idle_s=getattr(planner, "idle_s", site.idle_s))
         self._workload, self._site, self._seed = workload, site, seed
         # other systems have no breaker that could hold back pilots
-        self._offers = {offer.name for offer in policy.offers}
         self._heeds = getattr(planner, "heeds_gates", True)
         self.clock = Clock()
         luck = Luck(seed, site)
         stragglers = luck.stragglers(len(workload))
         self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor)
         self.farm = PilotPool(self.clock, site, luck, self.jobs, self)
-        self._observer = Observer(self.jobs, self.farm)
-        self._desk = SlurmFacade(self.clock, site, luck, self.farm, self._held_back)
-        spread = luck.stream("breakers")
-        self.manager = Manager(
-            planner, policy, self._observer, self._desk, lambda: spread.uniform(0.5, 1.5)
+        self._queue = SimulatedAccessPoint(self.clock, self.jobs, self.farm)
+        requests, spread = SimulatedRequests(policy.offers), luck.stream("breakers")
+        self._slurm = SlurmFacade(
+            self.clock, site, requests.offers, luck, self.farm, self._held_back
         )
+        self.fleet = PilotManager(
+            self._slurm, self.clock, requests, chance=partial(spread.uniform, 0.5, 1.5)
+        )
+        self._planner = TimedPlanner(planner)
+        self.scaling = Autoscaler(self.fleet, self._queue, self.clock, policy, self._planner)
         self._negotiator = self._made_negotiator(policy)
         self._series = Series()
         self._done = self.clock.event()
@@ -95,12 +101,12 @@ class World:
         self._look_at(0)
         if self.jobs.left:
             self.clock.run(until=self._done)
-        self._close()
+        self.fleet.end()
         return outcome(
             (self._workload.name, self._site.name, self._seed),
-            self._desk.pilots.values(),
+            self._slurm.pilots.values(),
             self._series,
-            self.manager.plan_s,
+            self._planner.plan_s,
             makespan_ms=self._last_end_ms,
             jobs_left=self.jobs.left,
             stopped=self.stopped,
@@ -117,7 +123,7 @@ class World:
     def job_ended(self, job: int, number: int, runtime_ms: int) -> None:
         """A job of class `number` came to its end."""
         self._last_end_ms = self.clock.now
-        self._observer.note_ended(number, runtime_ms)
+        self._queue.note_ended(number, runtime_ms)
         if ready := self.jobs.ended(job):
             if not self._ready:
                 self.clock.after(round(self._site.hand_over_s * MS), self._hand_over_ready)
@@ -127,12 +133,12 @@ class World:
 
     def job_starts(self, pilot: SimulatedPilot, executes_ms: int) -> None:
         """The first job on a pilot is about to execute."""
-        self._observer.served_s[pilot.name] = executes_ms / MS
+        self._queue.note_served(pilot.name, executes_ms)
 
     def pilot_ended(self, pilot: SimulatedPilot, lost: list[int], seen: Seen, state: str) -> None:
         """A pilot has ended; jobs that ran there are lost."""
         pilot.allocation.end(seen, state, self.clock.now)
-        self._desk.freed(pilot.allocation)
+        self._slurm.freed(pilot.allocation)
         self._setbacks.update(lost)
         if any(self._setbacks[job] >= FAILED_ATTEMPTS_MAX for job in lost):
             self._stop(f"a job was started {FAILED_ATTEMPTS_MAX} times without success")
@@ -148,7 +154,7 @@ class World:
             self._negotiator.wake()
 
     def _held_back(self, offer: str) -> bool:
-        return self._heeds and offer in self.manager.roster.held_back(self.clock.now / MS)
+        return self._heeds and offer in self.fleet.held_back()
 
     def _arrivals(self, arrivals_s: array[float]) -> Generator[simpy.Event, None, None]:
         order = sorted(range(len(arrivals_s)), key=arrivals_s.__getitem__)
@@ -180,7 +186,7 @@ class World:
 
     def _look_before_long(self) -> None:
         self._look_soon = True
-        live = bool(self.manager.roster.live)
+        live = bool(self.fleet.live)
         self._look_at(self._looked_ms + round(poll_delay_s(soon=True, live=live) * MS))
 
     def _look_at(self, due_ms: int) -> None:
@@ -195,37 +201,35 @@ class World:
             self._look()
 
     def _look(self) -> None:
-        """Look, advance, plan, act: what a run does every now and then."""
-        now_s = self.clock.now / MS
+        """Look, advance, plan, act: what `run.controller` does every now and then."""
         self._looked_ms, self._look_soon = self.clock.now, False
-        for move in self.manager.look(now_s):
-            if move.after.state.over and (lost := self._lost.pop(move.after.name, None)):
+        view = self._queue.view()
+        decision = self.scaling.step(view)
+        for change in self.fleet.changes():
+            if change.after.state.over and (lost := self._lost.pop(change.after.name, None)):
                 self._run_again_later(lost)
-        decided = self.manager.plan(now_s)
-        self.manager.act(decided, now_s)
-        self._series.note(now_s, self.jobs, self.farm, self.manager.roster.live)
-        self._look_soon |= any(refusal.rule == "launches_max" for refusal in decided.refusals)
-        live = bool(self.manager.roster.live)
+        self._look_soon |= decision.plan.throttled
+        self.fleet.apply(decision.plan)
+        live = self.fleet.live
+        self._series.note(self.clock.now_s(), self.jobs, self.farm, live)
         self._next_look_ms = HORIZON_MS
-        after_s = poll_delay_s(soon=self._look_soon, live=live)
+        after_s = poll_delay_s(soon=self._look_soon, live=bool(live))
         self._look_at(self._looked_ms + max(1, round(after_s * MS)))
-        self._stop_if_stuck(decided)
+        self._stop_if_stuck(decision, self.scaling.unschedulable(view.waiting))
 
     def _run_again_later(self, lost: list[int]) -> None:
         self.clock.after(round(LOST_AFTER_S * MS), lambda: self._run_again(lost))
 
-    def _stop_if_stuck(self, decided: Plan) -> None:
-        health, now_ms = self.manager.roster.health, self.clock.now
-        live = bool(self.manager.roster.live)
-        if live or self._to_arrive or self._ready or self._lost:
+    def _stop_if_stuck(
+        self, decision: ScalingDecision, unschedulable: Mapping[JobClass, str]
+    ) -> None:
+        now_ms = self.clock.now
+        if self.fleet.live or self._to_arrive or self._ready or self._lost:
             self._alive_ms = now_ms
-        unavailable = health.unavailable if self._heeds else {}
-        if not live and unavailable.keys() >= self._offers:
-            self._stop(f"no pilot can be started: {'; '.join(sorted(set(unavailable.values())))}")
-        elif decided.unfit:
-            self._stop(f"no pilot can run a job: {decided.unfit[0].reason}")
+        if failing := [*decision.infeasible.values(), *unschedulable.values()]:
+            self._stop(failing[0])
         elif now_ms - self._alive_ms > STUCK_MS:
-            rules = ", ".join(sorted({refusal.rule for refusal in decided.refusals}))
+            rules = ", ".join(sorted({refusal.rule for refusal in decision.plan.refusals}))
             self._stop(f"no pilot was started any more ({rules or 'none was wanted'})")
         elif now_ms >= HORIZON_MS:
             self._stop("it took too long")
@@ -234,11 +238,3 @@ class World:
         if not self._done.triggered:
             self.stopped = why
             self._done.succeed()
-
-    def _close(self) -> None:
-        """End all pilots, as the end of a workflow does."""
-        for pilot in self._desk.pilots.values():
-            self._desk.cancel(pilot.name)
-        self.clock.run(until=self.clock.now + LEAVE_MS)
-        for pilot in list(self.farm.pilots.values()):
-            self.farm.end(pilot, Seen.COMPLETED)

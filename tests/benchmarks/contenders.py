@@ -27,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
 
@@ -185,7 +186,7 @@ def pilots(folder: Path, seat: RunIdentity, count: int) -> Iterator[None]:
     site = load(folder / "site.yaml")
     run = RunFolder.create(folder / "pilots", seat.run)
     slurm = reach(site).client(run)
-    fleet = PilotManager(slurm, SystemClock(), site, seat, run)
+    fleet = PilotManager(slurm, SystemClock(), SiteRequests(site, seat, run))
     fleet.apply(Plan((Launch(KIND, 3600, "benchmark"),) * count))
     try:
         yield

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...model.resources import END_MARGIN_S, JobClass, PilotState, Shape, lacks, may_run_on
+from ...model.resources import END_MARGIN_S, JobClass, PilotState, Shape, may_run_on
 from ...model.snapshot import Snapshot
 from .job import Job, JobState
 
@@ -59,13 +59,16 @@ class CapacityHistory:
     def after(self, snapshot: Snapshot, started_s: Mapping[str, float]) -> CapacityHistory:
         """Return this after one more look; `started_s` has the latest job start on each pilot."""
         now_s = snapshot.now_s
-        rooms = _rooms(snapshot)
+        waiting = [job_class for job_class, count in snapshot.waiting.items() if count > 0]
+        rooms = _rooms(snapshot) if waiting else {}
         free, spans = {}, {}
-        for job_class in (c for c, count in snapshot.waiting.items() if count > 0):
+        for job_class in waiting:
             here = frozenset(
                 pilot
                 for pilot, (room, life_s, offer) in rooms.items()
-                if may_run_on(job_class, offer) and not lacks(job_class, room, life_s)
+                if room.holds(job_class.shape)
+                and job_class.runtime_s < life_s
+                and may_run_on(job_class, offer)
             )
             before = self.free.get(job_class, frozenset())
             # room may have come and gone between looks: it counts if it was there at both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from ...model.resources import JobClass
@@ -46,3 +46,9 @@ class View:
         for (pilot, job_class), starts in starts_s.items():
             by_pilot[pilot].append(Running(job_class, len(starts), sum(starts) / len(starts)))
         return {pilot: tuple(groups) for pilot, groups in by_pilot.items()}
+
+    def ends_s(self, runtime_s: Callable[[JobClass], float], now_s: float) -> dict[str, float]:
+        """Return when running jobs will have taken the runtime of their class, by key."""
+        return {
+            job.key: (job.started_s or now_s) + runtime_s(job.job_class) for job in self.executing
+        }

@@ -30,6 +30,7 @@ class PilotInventory:
         self, offers: Iterable[str], chance: Callable[[], float], *, shared: bool = False
     ) -> None:
         self._pilots: dict[str, Pilot] = {}
+        self._live: dict[str, Pilot] = {}
         self._served: frozenset[str] = frozenset()
         self._shared = shared
         self.health = Health(offers, chance)
@@ -45,15 +46,20 @@ class PilotInventory:
     @property
     def live(self) -> tuple[Pilot, ...]:
         """The pilots that have not ended."""
-        return tuple(p for p in self._pilots.values() if not p.state.over)
+        return tuple(self._live.values())
 
     def put(self, pilot: Pilot) -> None:
         """Add `pilot`, or replace the one with its name."""
         self._pilots[pilot.name] = pilot
+        if not pilot.state.over:
+            self._live[pilot.name] = pilot
+        else:
+            self._live.pop(pilot.name, None)
 
     def drop(self, name: str) -> None:
         """Remove a pilot that was never submitted."""
         del self._pilots[name]
+        self._live.pop(name, None)
 
     def gates(self, now_s: float) -> dict[str, Gate]:
         """Return the launches that the circuit breakers allow now, by pilot type."""
@@ -108,7 +114,7 @@ class PilotInventory:
                 after = registered(after, at_s=observations.served[after.name])
             elif after.name in observations.known:
                 after = registered(after, at_s=now_s)
-            self._pilots[after.name] = after
+            self.put(after)
             if after.state is not before.state:
                 changes.append(StateChange(before, after))
                 if after.state.over and after.name not in self._served:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ...errors import InputError
 from ...model.resources import PilotType, Policy
 from ...scaling.planner.planner import plan
-from ...simulator.model import Planner
+from ...scaling.ports import Planner
 from .base import Rule
 from .cobald import CobaldLinear
 from .dask import DaskAdaptive

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from doubles import HandClock
+from doubles import SEAT, HandClock
 from rich.console import Console
 
 from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
@@ -43,7 +43,7 @@ class RecordedWorld(World):
         self.chronicle = HistoryRecorder(
             self.history, self.queue, self.fleet, self.scaling, self.clock
         )
-        self.chronicle.begin(self.fleet._seat, self.scaling.policy, Place("here"))
+        self.chronicle.begin(SEAT, self.scaling.policy, Place("here"))
         self.controller._chronicle = self.chronicle
 
     def add(self, *keys, job_class=SMALL):

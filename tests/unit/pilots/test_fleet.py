@@ -18,8 +18,8 @@ from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.pilots import manager as fleet_module
-from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.manager import LOOK_PAUSE_S, PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     DOUBT,
     FAILURES_MAX,
@@ -47,19 +47,18 @@ def slurm():
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = HandClock()
+def clock():
+    return HandClock()
 
-    def sleep(seconds):
-        clock.at_s += seconds
 
-    monkeypatch.setattr(fleet_module.time, "sleep", sleep)
-    return clock
+def new_fleet(slurm, clock, folder, seat=SEAT):
+    requests = SiteRequests(site(folder), seat, RunFolder.create(folder, "r1"))
+    return PilotManager(slurm, clock, requests)
 
 
 @pytest.fixture
 def fleet(slurm, clock, tmp_path):
-    return PilotManager(slurm, clock, site(tmp_path), SEAT, RunFolder.create(tmp_path, "r1"))
+    return new_fleet(slurm, clock, tmp_path)
 
 
 def states(fleet):
@@ -404,7 +403,7 @@ def test_interrupted_submission_is_looked_for_briefly(fleet, slurm, clock):
     pilot, began_s = abandoned(fleet, slurm), clock.at_s
     with pytest.raises(OutcomeUnknownError, match=f"may still queue {pilot.name}"):
         fleet.end()
-    assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * fleet_module.LOOK_PAUSE_S
+    assert clock.at_s - began_s <= ABSENT_LOOKS_TO_BELIEVE * LOOK_PAUSE_S
     assert states(fleet) == [PilotState.INTENDED]
 
 
@@ -427,7 +426,7 @@ def test_other_pilots_end_despite_an_interrupted_submission(fleet, slurm):
 
 def test_shared_pilots_finish_their_jobs_after_the_run(slurm, clock, tmp_path):
     seat = replace(SEAT, pilot_sharing=PilotSharing.OWNER)
-    fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet = new_fleet(slurm, clock, tmp_path, seat)
     fleet.apply(TWO)
     slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
     fleet.look(PilotObservations(served={"osgpilot-r1-1": 1.0}))
@@ -439,7 +438,7 @@ def test_shared_pilots_finish_their_jobs_after_the_run(slurm, clock, tmp_path):
 
 def test_shared_pilot_without_our_jobs_is_not_a_failure(slurm, clock, tmp_path):
     seat = replace(SEAT, pilot_sharing=PilotSharing.PROJECT)
-    fleet = PilotManager(slurm, clock, site(tmp_path), seat, RunFolder.create(tmp_path, "r1"))
+    fleet = new_fleet(slurm, clock, tmp_path, seat)
     for _ in range(FAILURES_MAX):
         fleet.apply(ONE)
         slurm.show(Seen.COMPLETED)

@@ -32,11 +32,13 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
 from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, LeaseKeeper
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -48,11 +50,12 @@ class World:
         self.slurm, self.ap, self.clock = FakeSlurm(), FakeAccessPoint(), HandClock()
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
         self.queue = JobManager(self.ap, Shape(4, 3800))
-        self.fleet = PilotManager(self.slurm, self.clock, site(folder), seat, self.folder)
+        requests = SiteRequests(site(folder), seat, self.folder)
+        self.fleet = PilotManager(self.slurm, self.clock, requests)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, cost_weight=0)
         self.shown = []
-        self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy)
+        self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy, plan)
         book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
         self.controller = RunController(
             self.queue, self.fleet, self.scaling, book, self.clock, show=self.shown.append

@@ -18,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
+from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 from snakemake_executor_plugin_osgpilot.scaling.shared_limits import SharedQuota
 
 OFFER = PilotType("compute/4c", Shape(4, 3800), (3600,))
@@ -32,7 +33,7 @@ class Project:
 
     def plan(self, jobs, policy):
         snapshot = Snapshot(0.0, Counter({JOB: jobs}), self.pilots)
-        decided = self.share.plan(snapshot, Estimates(), policy)
+        decided = self.share.plan(plan, snapshot, Estimates(), policy)
         new = sum(isinstance(action, Launch) for action in decided.actions)
         self.pilots += tuple(
             Pilot(

@@ -172,7 +172,9 @@ def test_what_was_made_with_other_code_does_not_count(tmp_path: Path, monkeypatc
 def test_a_change_of_our_planner_leaves_the_runs_of_peers_as_they_are():
     ours, peer = (kept_runs.modules(rule) for rule in (OURS, "dask"))
     assert {name.rpartition(".")[2] for name in ours.keys() - peer} >= {"planner", "placement"}
-    assert {name.rpartition(".")[2] for name in peer} >= {"world", "workloads", "dask", "limits"}
+    shared = {"world", "workloads", "dask", "limits", "autoscaler", "manager", "inventory"}
+    assert {name.rpartition(".")[2] for name in peer} >= shared
+    assert all(".scaling.planner." in name for name in ours.keys() - peer)
     assert not any(name.endswith((".policies.static", ".planner.planner")) for name in peer)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from workloads import quiet_site
 
-from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.simulator.allocations import Allocation
 from snakemake_executor_plugin_osgpilot.simulator.clock import Clock
 from snakemake_executor_plugin_osgpilot.simulator.cluster import Cluster
@@ -148,6 +148,6 @@ def test_what_slurm_expects_is_reckoned_from_the_walltimes_of_what_runs():
     queue = SimulatedQueue(OtherJob(0, 32, 100, 3600))
     queue.until(10)
 
-    assert queue.slurm.expected_wait_s(PilotType("o", HALF, (3600,))) == 3600 + 1 - 10
-    assert queue.slurm.expected_wait_s(PilotType("o", Shape(17, 1), (3600,))) == 3600 + 1 - 10
-    assert queue.slurm.expected_wait_s(PilotType("o", Shape(1, 65_000), (3600,))) is None
+    assert queue.slurm.expected_wait_s(HALF, 3600) == 3600 + 1 - 10
+    assert queue.slurm.expected_wait_s(Shape(17, 1), 3600) == 3600 + 1 - 10
+    assert queue.slurm.expected_wait_s(Shape(1, 65_000), 3600) is None

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from workloads import FOUR_CORES, LARGE, ONE_CORE, POLICY, SMALL, bag, quiet_site, workload
 
+from snakemake_executor_plugin_osgpilot.errors import RejectedError
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import FAILURES_MAX
+from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 from snakemake_executor_plugin_osgpilot.simulator.model import (
     CSR,
@@ -78,6 +81,42 @@ def test_a_bag_of_equal_jobs_takes_what_it_has_to_on_one_pilot():
     assert told.charged.boot == 4 * 120_000
     assert told.charged.rework == told.charged.failed == 0
     assert (told.launched, told.never_used, told.failed_starts) == (1, 0, 0)
+
+
+STAGES = workload(
+    [ONE_CORE, FOUR_CORES], [(0, 300, ())] * 40 + [(1, 600, tuple(range(40)))] + [(0, 900, ())]
+)
+
+
+def outcome_of_stages():
+    outage = Faults(outages=(Outage(0, 1200),))
+    return run(STAGES, quiet_site(faults=outage), plan, POLICY, 1)
+
+
+def refuse(manager, allocation):
+    raise RejectedError("invalid account")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "fault", "shows"),
+    [
+        (PilotManager, "_submit", refuse, lambda told, _: "invalid account" in told.stopped),
+        (PilotManager, "_drain", lambda *_: None,
+         lambda told, sound: told.charged.idle > sound.charged.idle),
+        (PilotManager, "_end_gracefully", lambda *_: None,
+         lambda told, _: any(pilot.state == "cancelled" for pilot in told.pilots)),
+        (Autoscaler, "_gates", lambda *_: {},
+         lambda told, sound: told.failed_starts > sound.failed_starts),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_product_shows_in_the_simulation(monkeypatch, owner, method, fault, shows):
+    """The simulator has no copy of what decides about pilots and handles them."""
+    sound = outcome_of_stages()
+    monkeypatch.setattr(owner, method, fault)
+    told = outcome_of_stages()
+
+    assert not shows(sound, sound)
+    assert shows(told, sound)
 
 
 def test_followers_start_when_what_they_need_has_ended():
