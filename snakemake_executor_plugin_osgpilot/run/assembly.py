@@ -20,7 +20,7 @@ from ..config.run_options import RunOptions, policy_of
 from ..config.site import RemoteSchedd, Site, load
 from ..htcondor import credentials
 from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd, place_of
-from ..htcondor.submit_description import plain_path
+from ..htcondor.neutral_path import link, neutral
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
 from ..journal.fencing import Guarded, Tenure, stop
@@ -148,6 +148,7 @@ def start(
         taken = take(state_folder.absolute(), prepared.seat)
         undo.callback(taken.release)
         seat = taken.seat
+        link(taken.folder.path)
         access_point = prepared.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots accept the jobs of this user, whose name there may differ from the one here
@@ -213,5 +214,5 @@ def _assemble(
 
 
 def _check(site: Site, seat: RunIdentity, state_folder: Path) -> None:
-    plain_path(state_folder.absolute())
+    neutral(state_folder.absolute())
     parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)

@@ -27,7 +27,7 @@ from snakemake.sourcecache import SourceCache, infer_source_file
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE, ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.scripts import script_lines
 from snakemake_executor_plugin_osgpilot.staging.snakemake_modules import (
     MODULES,
@@ -92,13 +92,13 @@ def job(name, cache, *, notebook=None, wrapper=None, prefix=None, **params):
 
 
 def lines(wanted, image="", **resources):
-    paths = PathRewriter(Path.cwd(), "/copies", False)
+    paths = PathRewriter(Path.cwd(), "/copies", (str(Path.cwd()),), sources=(str(Path.cwd()),))
     return script_lines(wanted, ResourceList(fromdict=resources), paths, image)
 
 
 def place(text, folder):
     """What wrapper.sh does with a script that runs in `folder`."""
-    return text.replace(HERE, str(folder))
+    return text.replace(HERE, str(folder)).replace(ROOT_MARK, "")
 
 
 @pytest.fixture
