@@ -127,7 +127,7 @@ class _Look:
             sum(soon.jobs for soon in snapshot.soon) + snapshot.later,
             tuple(expected.start(planned) for planned in rehearsal.starts),
             rehearsal.refusals,
-            rehearsal.first.unfit,
+            rehearsal.first.infeasible,
             self.forecaster(self._case(name, sampler, rehearsal, expected)),
             expected,
             slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),

@@ -282,7 +282,7 @@ def test_queued_jobs_avoid_pilot_on_which_jobs_fail(world):
     """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
     world.add("a")
     world.tick()
-    world.fleet.shun("osgpilot-r1-1", "3 of 3 jobs failed there at once")
+    world.fleet.block("osgpilot-r1-1", "3 of 3 jobs failed there at once")
     world.tick()
     world.tick()
     assert world.ap.avoided == [("osgpilot-r1-1",)]
