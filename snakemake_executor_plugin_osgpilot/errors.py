@@ -6,6 +6,7 @@ OsgpilotError                    raised on purpose; one line of text that ends w
 │   └── NeverBegunError          a run whose start was cut short before it was written down
 ├── RunTakenOverError            another process works on the run: touch nothing of it
 ├── MissingPrerequisiteError     this machine lacks a command, a kernel feature or disk space
+│   └── NoApptainerError         it lacks Apptainer, without which no image can be made
 ├── OutcomeUnknownError          a request to Slurm or HTCondor failed: conclude nothing from it
 │   ├── NotSentError             it was not sent: nothing was done, it can be sent again
 │   └── AbandonedError           we did not wait for the answer
@@ -45,6 +46,10 @@ class RunTakenOverError(OsgpilotError):
 
 class MissingPrerequisiteError(OsgpilotError):
     """This machine lacks something; the text names it and how to get it."""
+
+
+class NoApptainerError(MissingPrerequisiteError):
+    """This machine lacks Apptainer, without which no image can be made."""
 
 
 class OutcomeUnknownError(OsgpilotError):

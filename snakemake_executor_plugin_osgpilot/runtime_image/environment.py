@@ -26,12 +26,15 @@ from pathlib import Path
 from ..common import private_files as private
 from ..common.cache_folder import cache, key_of, locked
 from ..common.subprocesses import run
-from ..errors import MissingPrerequisiteError, OutcomeUnknownError
+from ..errors import MissingPrerequisiteError, NoApptainerError, OutcomeUnknownError
 from .build import why
 
 ENVIRONMENT = "/osgpilot/env"
 BASE = "/osgpilot/base"
 _SITES = "/osgpilot/site"
+
+PATH = f"{ENVIRONMENT}/bin:/usr/bin:/bin"
+"""Where programs are in the image."""
 
 FORMAT = 1
 """Changes when images of another content have to be made for the same environment."""
@@ -193,7 +196,7 @@ def _clean(folder: Path) -> None:
 def _make(python: Python, image: Path, say: Callable[[str], None]) -> None:
     apptainer = shutil.which("apptainer") or shutil.which("singularity")
     if apptainer is None:
-        raise MissingPrerequisiteError(
+        raise NoApptainerError(
             "it is packed into an image by Apptainer, which is not on this machine: install it, or "
             "name an image with --osgpilot-runtime-image (see `osgpilot runtime build`)"
         )
@@ -220,7 +223,7 @@ def _build(apptainer: str, part: Path, python: Python) -> None:
     recipe = part / "recipe.def"
     recipe.write_text(
         f"Bootstrap: localimage\nFrom: {part / 'tree'}\n%environment\n"
-        f"    export LC_ALL=C.UTF-8 PATH={ENVIRONMENT}/bin:/usr/bin:/bin\n"
+        f"    export LC_ALL=C.UTF-8 PATH={PATH}\n"
     )
     places = [f"{name}={part}" for name in ("APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "TMPDIR")]
     # the default takes much longer, for an image that is a tenth smaller

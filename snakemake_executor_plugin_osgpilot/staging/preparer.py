@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
-from ..errors import InputError, MissingPrerequisiteError
+from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
 from ..model.resources import OWN_ROOT, JobClass, Request
+from ..runtime_image.environment import PATH
 from ..runtime_image.probe import lacks
 from . import direct
 from . import via_snakemake as snakemake
@@ -31,7 +32,7 @@ from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
-from .scripts import needs_interpreter
+from .scripts import is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
@@ -77,6 +78,7 @@ class Preparer:
     """Returns an image with the Python environment of this process; makes it if need be."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
+    _in_python: dict[str, bool] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
@@ -227,9 +229,11 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
-            packed = "_packed" in vars(self) and image.name == self._packed
+            packed = bool(image.name) and image.name == vars(self).get("_packed")
             bodies = partial(self._bodies.lines, packed=packed)
             variables = {**self._for_commands, **of_image}
+            if packed:
+                variables = {"PATH": PATH, **variables}
             payload = direct.build(job, variables, self.traffic, bodies, image.name)
             lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
@@ -277,8 +281,10 @@ class Preparer:
                 "but run in one; name one for all with the resource container_image"
             )
         try:
+            if not names and self._wants_environment(members(job)):
+                names = {self._packed_or_none}
             return self.images.find("".join(names))
-        except InputError as error:
+        except (InputError, MissingPrerequisiteError) as error:
             raise InputError(f"{label(job)}: {error}") from error
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
@@ -288,11 +294,28 @@ class Preparer:
         runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
-            modules = "env-modules" in self._deployment and job.rule.env_modules
+            modules = self._has_modules(job)
             return own or (runtime if needs_interpreter(job.rule) or modules else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own or self._packed_for(job)
+
+    def _has_modules(self, job: Any) -> bool:
+        """Return True if the rule has environment modules that are enabled."""
+        return "env-modules" in self._deployment and bool(job.rule.env_modules)
+
+    def _wants_environment(self, parts: Sequence[Any]) -> bool:
+        """Return True if a script in Python would otherwise have that of the node.
+
+        Environment modules are on the node only.
+        """
+        return any(map(self._is_in_python, parts)) and not any(map(self._has_modules, parts))
+
+    def _is_in_python(self, job: Any) -> bool:
+        name = str(job.rule)
+        if name not in self._in_python:
+            self._in_python[name] = is_in_python(job)
+        return self._in_python[name]
 
     def _packed_for(self, job: Any) -> str:
         try:
@@ -301,6 +324,18 @@ class Preparer:
             raise InputError(
                 f"rule {job.rule} needs the Python environment of Snakemake where it runs: {error}"
             ) from error
+
+    @cached_property
+    def _packed_or_none(self) -> str:
+        """The packed environment, none where it can be neither found nor made."""
+        try:
+            return self._packed
+        except NoApptainerError:
+            self.requests.warn(
+                "scripts in Python that name no image run with the Python of the nodes, as there "
+                "is no Apptainer on this machine to pack that of Snakemake"
+            )
+            return ""
 
     @cached_property
     def _packed(self) -> str:

@@ -82,6 +82,19 @@ def needs_interpreter(rule: Any) -> bool:
     return has_script(rule) and not str(rule.script or "").endswith(".sh")
 
 
+def is_in_python(job: Any) -> bool:
+    """Return True if the job has a script, notebook or wrapper in Python.
+
+    One that cannot be read, as another job may have to make it, counts as another language.
+    """
+    if not has_script(job.rule):
+        return False
+    try:
+        return _Source.of(job).language.is_python
+    except Exception:
+        return False
+
+
 def script_lines(
     job: Any,
     resources: Mapping[str, Any],

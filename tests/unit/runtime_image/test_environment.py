@@ -14,7 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError
+from snakemake_executor_plugin_osgpilot.errors import (
+    MissingPrerequisiteError,
+    NoApptainerError,
+)
 from snakemake_executor_plugin_osgpilot.runtime_image import environment
 from snakemake_executor_plugin_osgpilot.runtime_image.environment import (
     BASE,
@@ -147,7 +150,7 @@ def test_images_that_nobody_uses_any_more_are_removed(cache, apptainer):
 
 def test_a_machine_without_apptainer_is_told_what_to_do(cache, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    with pytest.raises(MissingPrerequisiteError, match="--osgpilot-runtime-image") as refused:
+    with pytest.raises(NoApptainerError, match="--osgpilot-runtime-image") as refused:
         make(lambda text: None)
     assert "\n" not in str(refused.value)
     assert left(cache) == []

@@ -1,5 +1,7 @@
 """Choosing how and in which image a job runs."""
 
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,11 @@ from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from snakemake_executor_plugin_osgpilot.errors import InputError, MissingPrerequisiteError
+from snakemake_executor_plugin_osgpilot.errors import (
+    InputError,
+    MissingPrerequisiteError,
+    NoApptainerError,
+)
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
 from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
@@ -31,6 +37,7 @@ class Rule(SimpleNamespace):
                 "script": None,
                 "wrapper": None,
                 "notebook": None,
+                "name": "r",
                 "output": [],
                 "conda_env": None,
                 "benchmark": None,
@@ -56,6 +63,7 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         log=(),
         container_img_url=container,
         benchmark=None,
+        wildcards={},
         wildcards_dict={},
         dag=SimpleNamespace(get_job_group=lambda job: None),
         is_group=lambda: False,
@@ -240,6 +248,55 @@ def test_an_environment_that_cannot_be_packed_is_an_error_of_the_rule():
 
     with pytest.raises(InputError, match=r"rule r needs the Python environment.*: no apptainer"):
         image_of(replace(preparer(), environment_image=make), job(Rule(shellcmd=None)))
+
+
+def in_python(path, name="x.py", **directives):
+    """Return a rule whose script exists."""
+    language = {"language_info": {"name": "python"}}
+    text = json.dumps({"metadata": language, "cells": [], "nbformat": 4, "nbformat_minor": 5})
+    (path / name).write_text(text)
+    cache = SimpleNamespace(open=lambda file: io.StringIO(text), get_path=str)
+    kind = "notebook" if name.endswith("ipynb") else "script"
+    given = {kind: name, "basedir": str(path), "workflow": SimpleNamespace(sourcecache=cache)}
+    return Rule(shellcmd=None, **given, **directives)
+
+
+@pytest.mark.parametrize("name", ["x.py", "x.py.ipynb"])
+def test_a_script_in_python_without_any_image_runs_in_the_packed_environment(tmp_path, name):
+    packed = tmp_path / "packed.sif"
+    packed.touch()
+    wanted = replace(preparer(), environment_image=lambda: str(packed))
+    rule = in_python(tmp_path, name)
+    assert image_of(wanted, job(rule)) == str(packed)
+    assert image_of(wanted, group(job(), job(rule))) == str(packed)
+    # any image that is named comes first, in a group that of any member
+    assert image_of(wanted, job(rule, container_image=TOOLS)) == TOOLS
+    assert image_of(wanted, group(job(container_image=TOOLS), job(rule))) == TOOLS
+    assert image_of(replace(wanted, runtime_image=RUNTIME), job(rule)) == RUNTIME
+    for other in (in_python(tmp_path, "x.R"), in_python(tmp_path, "x.sh"), Rule()):
+        assert image_of(replace(wanted, _in_python={}), job(other)) == ""
+
+
+def test_a_script_in_python_finds_modules_of_the_environment_on_the_node(tmp_path):
+    wanted = replace(preparer(sdm=["env-modules"]), environment_image=lambda: "/packed.sif")
+    assert image_of(wanted, job(in_python(tmp_path, env_modules="python/3.12"))) == ""
+
+
+def test_a_script_in_python_runs_on_the_node_only_if_there_is_no_apptainer(tmp_path):
+    calls, warned = [], []
+
+    def make():
+        calls.append("make")
+        raise reason
+
+    rule, reason = in_python(tmp_path), NoApptainerError("no apptainer here")
+    wanted = replace(preparer(warned=warned), environment_image=make)
+    assert [image_of(wanted, job(rule)) for _ in range(3)] == ["", "", ""]
+    assert (len(calls), len(warned)) == (1, 1)
+    assert "no Apptainer" in warned[0]
+    reason = MissingPrerequisiteError("the disk is full")
+    with pytest.raises(InputError, match="rule r: the disk is full"):
+        image_of(replace(preparer(), environment_image=make), job(rule))
 
 
 def test_snakemake_there_needs_no_shared_file_system():

@@ -1,0 +1,157 @@
+"""Directives, kinds of rules and groups together, compared with the local executor."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import Workflow
+
+NEVER = ("--osgpilot-payload", "direct")
+"""Refuses what would need Snakemake on the execution point."""
+
+IMAGE = "/opt/sif/job.sif"
+"""Has Python 3 and no Snakemake."""
+
+WORKFLOW = f"""
+from pathlib import Path
+from snakemake.utils import format as filled
+
+WORD = "it's"
+localrules: all
+rule all:
+    input: "joined", "twice", "body", "wrapped", "sum", "versions"
+
+rule by_script:
+    output: temp("script_{{n}}")
+    params: word=WORD
+    group: "g"
+    script: "scripts/write.py"
+
+rule by_body:
+    input: "script_{{n}}"
+    output: temp("body_{{n}}"), kept="kept_{{n}}"
+    group: "g"
+    run:
+        text = Path(input[0]).read_text()
+        Path(output[0]).write_text(text + filled("{{WORD}} {{wildcards.n}} {{rule}}\\n"))
+        shell("wc -l < {{input}} > {{output.kept}}")
+
+rule by_command:
+    input: expand("body_{{n}}", n=range(3)), "kept_1"
+    output: "joined"
+    group: "g"
+    shell: "cat {{input}} > {{output}}"
+
+rule twice:
+    output: "twice"
+    benchmark: repeat("bench/twice.tsv", 2)
+    script: "scripts/twice.py"
+
+rule body:
+    output: "body"
+    benchmark: "bench/body.tsv"
+    shadow: "minimal"
+    run:
+        Path("litter").touch()
+        held = bytearray(100_000_000)
+        Path(output[0]).write_text(str(len(held)))
+
+rule wrapped:
+    output: ensure("wrapped", non_empty=True)
+    params: word=WORD
+    wrapper: "file:wrappers/greet"
+
+checkpoint names:
+    output: directory("names")
+    shell: "mkdir {{output}}; touch {{output}}/a {{output}}/b"
+
+rule part:
+    output: "part/{{n}}"
+    shell: "echo {{wildcards.n}} > {{output}}"
+
+rule sum:
+    input: lambda wildcards: expand(
+        "part/{{n}}", n=sorted(p.name for p in Path(checkpoints.names.get().output[0]).iterdir())
+    )
+    output: "sum"
+    container: "{IMAGE}"
+    script: "scripts/sum.py"
+
+rule versions:
+    output: "versions"
+    script: "scripts/versions.py"
+"""
+
+FILES = {
+    "scripts/write.py": """
+with open(snakemake.output[0], "w") as out:
+    print(snakemake.rule, snakemake.wildcards.n, snakemake.params.word, file=out)
+""",
+    "scripts/twice.py": """
+with open(snakemake.output[0], "a") as out:
+    print("iteration", snakemake.bench_iteration, file=out)
+""",
+    "scripts/sum.py": """
+with open(snakemake.output[0], "w") as out:
+    out.write("".join(open(path).read() for path in snakemake.input))
+""",
+    "scripts/versions.py": """
+import sys
+from importlib.metadata import version
+import psutil
+with open(snakemake.output[0], "w") as out:
+    print(sys.version_info[:3], version("snakemake"), version("yte"), psutil.__version__, file=out)
+""",
+    "wrappers/greet/wrapper.py": """
+from snakemake.shell import shell
+shell("echo {snakemake.params.word:q} {snakemake.threads} > {snakemake.output[0]}")
+""",
+}
+
+
+def prepare(folder: Path, text: str) -> None:
+    for name, content in {"Snakefile": text, **FILES}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """Return what a run left behind, apart from its own files and what differs by nature."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = ((str(path.relative_to(folder)), path) for path in paths)
+    own = (".snakemake", "said", "site.yaml", "bench/")
+    return {name: path.read_bytes() for name, path in named if not name.startswith(own)}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
+
+
+def test_kinds_and_directives_combine_as_locally(workflow: Workflow, tmp_path_factory):
+    """No rule but one names an image, so that all Python runs in the packed environment."""
+    local = tmp_path_factory.mktemp("local")
+    options = ("--sdm", "apptainer")
+    for folder in (local, workflow.folder):
+        prepare(folder, WORKFLOW)
+    argv = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    done = subprocess.run(argv, cwd=local, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert workflow.run(*NEVER, *options) == 0, workflow.said
+    assert made(workflow.folder) == made(local)
+    assert {"joined", "kept_2", "twice", "wrapped", "sum", "versions"} <= made(local).keys()
+    for name, rows in (("twice", 2), ("body", 1)):
+        here, there = (table(folder / f"bench/{name}.tsv") for folder in (local, workflow.folder))
+        assert [list(row) for row in there] == [list(row) for row in here]
+        assert len(there) == rows
+        assert all(float(row["max_rss"]) > 0 for row in there)
+
+
+def test_a_wrapper_whose_output_is_not_as_ensured_fails(workflow: Workflow):
+    prepare(workflow.folder, WORKFLOW)
+    (workflow.folder / "wrappers/greet/wrapper.py").write_text(
+        "open(snakemake.output[0], 'w').close()\n"
+    )
+    assert workflow.run(*NEVER, "wrapped") == 1
+    assert "Detected unexpected empty output files" in workflow.said
+    assert not (workflow.folder / "wrapped").exists()
