@@ -1,11 +1,13 @@
 """Directives, kinds of rules and groups together, compared with the local executor."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Workflow
+import pytest
+from conftest import Workflow, tool
 
 NEVER = ("--osgpilot-payload", "direct")
 """Refuses what would need Snakemake on the execution point."""
@@ -31,8 +33,11 @@ rule by_script:
 rule by_body:
     input: "script_{{n}}"
     output: temp("body_{{n}}"), kept="kept_{{n}}"
+    benchmark: "bench/body_{{n}}.tsv"
+    shadow: "minimal"
     group: "g"
     run:
+        Path("litter").touch()
         text = Path(input[0]).read_text()
         Path(output[0]).write_text(text + filled("{{WORD}} {{wildcards.n}} {{rule}}\\n"))
         shell("wc -l < {{input}} > {{output.kept}}")
@@ -70,10 +75,11 @@ rule part:
     output: "part/{{n}}"
     shell: "echo {{wildcards.n}} > {{output}}"
 
+def parts(wildcards):
+    return [f"part/{{p.name}}" for p in sorted(Path(checkpoints.names.get().output[0]).iterdir())]
+
 rule sum:
-    input: lambda wildcards: expand(
-        "part/{{n}}", n=sorted(p.name for p in Path(checkpoints.names.get().output[0]).iterdir())
-    )
+    input: parts
     output: "sum"
     container: "{IMAGE}"
     script: "scripts/sum.py"
@@ -103,6 +109,7 @@ import psutil
 with open(snakemake.output[0], "w") as out:
     print(sys.version_info[:3], version("snakemake"), version("yte"), psutil.__version__, file=out)
 """,
+    "wrappers/greet/environment.yaml": "dependencies: [tools]\n",
     "wrappers/greet/wrapper.py": """
 from snakemake.shell import shell
 shell("echo {snakemake.params.word:q} {snakemake.threads} > {snakemake.output[0]}")
@@ -131,16 +138,16 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_kinds_and_directives_combine_as_locally(workflow: Workflow, tmp_path_factory):
     """No rule but one names an image, so that all Python runs in the packed environment."""
     local = tmp_path_factory.mktemp("local")
-    options = ("--sdm", "apptainer")
     for folder in (local, workflow.folder):
         prepare(folder, WORKFLOW)
-    argv = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    # there is no `python` in the image, by which name Snakemake calls it
+    argv = [sys.executable, "-m", "snakemake", "--cores", "2"]
     done = subprocess.run(argv, cwd=local, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert workflow.run(*NEVER, *options) == 0, workflow.said
+    assert workflow.run(*NEVER, "--sdm", "apptainer") == 0, workflow.said
     assert made(workflow.folder) == made(local)
     assert {"joined", "kept_2", "twice", "wrapped", "sum", "versions"} <= made(local).keys()
-    for name, rows in (("twice", 2), ("body", 1)):
+    for name, rows in (("twice", 2), ("body", 1), ("body_1", 1)):
         here, there = (table(folder / f"bench/{name}.tsv") for folder in (local, workflow.folder))
         assert [list(row) for row in there] == [list(row) for row in here]
         assert len(there) == rows
@@ -155,3 +162,18 @@ def test_a_wrapper_whose_output_is_not_as_ensured_fails(workflow: Workflow):
     assert workflow.run(*NEVER, "wrapped") == 1
     assert "Detected unexpected empty output files" in workflow.said
     assert not (workflow.folder / "wrapped").exists()
+
+
+def test_an_environment_in_a_shared_folder_is_read_in_place(
+    workflow: Workflow, shared: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OSGPILOT_CACHE", str(shared / "cache"))
+    prepare(workflow.folder, WORKFLOW)
+    options = ("--osgpilot-shared-prefixes", str(shared))
+    assert workflow.run("body", "versions", *NEVER, *options) == 0, workflow.said
+    assert f"image {shared}/cache/environments/python-" in workflow.said
+    assert "is read where it is" in workflow.said
+    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
+    ads = json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    assert len(ads) == 2
+    assert max(ad["BytesRecvd"] for ad in ads) < 2_000_000

@@ -12,7 +12,7 @@ JOB_IMAGE = "/opt/sif/job.sif"
 BIG = b"0123456789abcdef" * 65536
 
 
-def transfers(jobs: int = 5) -> list[dict[str, int]]:
+def transfers(jobs: int = 6) -> list[dict[str, int]]:
     """What the newest jobs received, by the protocol that brought it, as HTCondor counts."""
     ads = json.loads(tool("condor_history", "-limit", str(jobs), "-json"))
     return [ad["TransferInputStats"] for ad in ads]
@@ -26,7 +26,7 @@ def test_a_url_goes_to_the_execution_point_and_not_through_the_access_point(
     (shared / "in.txt").write_text("from the store\n")
     workflow.snakefile(f"""
 rule all:
-    input: "sum.txt", "in_image.txt", "by_snakemake.txt", "back.txt"
+    input: "sum.txt", "in_image.txt", "by_body.txt", "by_snakemake.txt", "back.txt"
 
 rule direct:
     input: storage.http("{web.url}/big.bin"), "Snakefile"
@@ -39,9 +39,15 @@ rule in_image:
     resources: container_image="{JOB_IMAGE}"
     shell: "sha256sum < {{input}} > {{output}}; bowtie2 --version > /dev/null"
 
+rule by_body:
+    input: storage.http("{web.url}/big.bin")
+    output: "by_body.txt"
+    run: shell("sha256sum < {{input}} > {{output}}")
+
 rule by_snakemake:
     input: storage.http("{web.url}/big.bin")
     output: "by_snakemake.txt"
+    resources: osgpilot_payload="snakemake"
     run:
         import hashlib
         digest = hashlib.sha256(open(input[0], "rb").read()).hexdigest()
@@ -60,14 +66,14 @@ rule back:
     options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
     assert workflow.run(*options) == 0, workflow.said
     expected = hashlib.sha256(BIG).hexdigest() + "  -\n"
-    for name in ("sum.txt", "in_image.txt", "by_snakemake.txt"):
+    for name in ("sum.txt", "in_image.txt", "by_body.txt", "by_snakemake.txt"):
         assert (workflow.folder / name).read_text() == expected, name
     assert (shared / "out.txt").read_text() == "FROM THE STORE\n"
     assert (workflow.folder / "back.txt").read_text() == "FROM THE STORE\n"
-    assert web.asked.count("GET /big.bin") == 3
+    assert web.asked.count("GET /big.bin") == 4
     assert not list(workflow.folder.glob(".snakemake/storage/**/big.bin"))
     by_url = [stats for stats in transfers() if stats.get("HTTPFilesCountTotal")]
-    assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 2
+    assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 3
 
 
 def test_with_local_copies_shared_the_main_snakemake_fetches_and_stores(

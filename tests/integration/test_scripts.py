@@ -22,7 +22,7 @@ localrules: all
 rule all:
     input:
         "python.txt", "bash.txt", "r.txt", "sum.txt", "near.txt", "far.txt", "prefixed.txt",
-        "fetched.txt", "remote.txt", "twice/1.txt", "twice/2.txt", "node.txt"
+        "fetched.txt", "remote.txt", "twice/1.txt", "twice/2.txt", "plain.txt"
 
 rule python:
     input: "in put.txt", named=["in put.txt", "config.yaml"]
@@ -35,8 +35,8 @@ rule python:
     resources: container_image=IMAGE, extra="more"
     script: "scripts/make.py"
 
-rule on_the_node:
-    output: "node.txt"
+rule without_an_image:
+    output: "plain.txt"
     script: "scripts/one.py"
 
 rule bash:
