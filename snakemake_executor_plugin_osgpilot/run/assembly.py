@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 
 from ..common.names import safe_name
 from ..common.redact import Redactor
+from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.run_options import RunOptions, policy_of
 from ..config.site import RemoteSchedd, Site, load
@@ -56,16 +57,6 @@ class Output(NamedTuple):
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
-
-
-class SystemClock:
-    """Implements `model.clock.WaitingClock`."""
-
-    def now_s(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True)
