@@ -78,7 +78,6 @@ class Preparer:
     """Returns an image with the Python environment of this process; makes it if need be."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
-    _in_python: dict[str, bool] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
@@ -309,13 +308,7 @@ class Preparer:
 
         Environment modules are on the node only.
         """
-        return any(map(self._is_in_python, parts)) and not any(map(self._has_modules, parts))
-
-    def _is_in_python(self, job: Any) -> bool:
-        name = str(job.rule)
-        if name not in self._in_python:
-            self._in_python[name] = is_in_python(job)
-        return self._in_python[name]
+        return any(map(is_in_python, parts)) and not any(map(self._has_modules, parts))
 
     def _packed_for(self, job: Any) -> str:
         try:

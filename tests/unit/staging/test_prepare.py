@@ -273,8 +273,10 @@ def test_a_script_in_python_without_any_image_runs_in_the_packed_environment(tmp
     assert image_of(wanted, job(rule, container_image=TOOLS)) == TOOLS
     assert image_of(wanted, group(job(container_image=TOOLS), job(rule))) == TOOLS
     assert image_of(replace(wanted, runtime_image=RUNTIME), job(rule)) == RUNTIME
+    rule.workflow.sourcecache.open = lambda file: (tmp_path / "not there yet").open()
+    assert image_of(wanted, job(rule)) == ""
     for other in (in_python(tmp_path, "x.R"), in_python(tmp_path, "x.sh"), Rule()):
-        assert image_of(replace(wanted, _in_python={}), job(other)) == ""
+        assert image_of(wanted, job(other)) == ""
 
 
 def test_a_script_in_python_finds_modules_of_the_environment_on_the_node(tmp_path):
