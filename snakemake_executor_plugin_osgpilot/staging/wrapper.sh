@@ -125,8 +125,9 @@ if [ -n "$workdir" ]; then
         fail "the job cannot have $path under that name here: use a path relative to the working folder, or give the rule a container_image"
     # for programs that ask for the name of their folder
     [ ! "$workdir" -ef . ] || cd -- "$workdir" || fail "cannot enter $workdir"
-    # so that what is relative to the folder stays so, where no script has to quote its name
-    case $PWD in *[!A-Za-z0-9_./+@,-]*) ;; *) plain=$PWD ;; esac
+    # as programs see it, so that a path relative to it is short; unless scripts would have to quote its name
+    physical=$(pwd -P)
+    case $physical in *[!A-Za-z0-9_./+@,-]*) ;; *) [ ! "$physical" -ef . ] || plain=$physical ;; esac
 fi
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
