@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config.settings import ExecutorSettings, common_settings
-    from .executor.dispatcher import Dispatcher as Executor
+    from .executor.plugin import Executor
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 _HOME = {
-    "Executor": ("executor.dispatcher", "Dispatcher"),
+    "Executor": ("executor.plugin", "Executor"),
     "ExecutorSettings": ("config.settings", "ExecutorSettings"),
     "common_settings": ("config.settings", "common_settings"),
 }

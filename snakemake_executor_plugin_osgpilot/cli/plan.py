@@ -84,8 +84,8 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for verdict in project.verdicts:
         word = "would take" if verdict.accepted else "would refuse"
         yield f"Slurm {word} {verdict.offer}: {verdict.said.removeprefix('sbatch: ')}"
-    for unfit in project.unfit:
-        yield f"no pilot can run some jobs: {unfit.reason}"
+    for infeasible in project.infeasible:
+        yield f"no pilot can run some jobs: {infeasible.reason}"
     for refusal in project.refusals:
         yield f"{refusal.count} more pilot(s) would help: {refusal.reason}"
     if project.starts:

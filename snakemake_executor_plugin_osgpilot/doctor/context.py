@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.site import Site, load
 from ..config.slurm_facts import ClusterFacts
@@ -19,7 +20,6 @@ from ..errors import OsgpilotError
 from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd
 from ..journal.run_folder import RunFolder
 from ..model.identity import RunIdentity
-from ..run.assembly import SystemClock
 from ..slurm.cluster import Cluster, Look, connect, look
 from ..slurm.host import Host
 from ..slurm.inventory import survey

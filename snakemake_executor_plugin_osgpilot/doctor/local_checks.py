@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..config.site import OSPOOL, all_complaints
 from ..errors import InputError
-from ..htcondor.submit_description import plain_path
+from ..htcondor.neutral_path import neutral
 from ..journal.run_folder import JOURNAL
 from ..journal.store import Journal
 from ..model.identity import RunIdentity
@@ -103,7 +103,7 @@ def known_project(name: str, known: Iterable[str]) -> Finding:
 
 def run_folder(context: CheckContext) -> list[Finding]:
     """Check that a run's journal works in the folder of runs."""
-    plain_path(context.state_folder)
+    neutral(context.state_folder)
     mark = f"doctor-{secrets.token_hex(4)}"
     folder = context.state_folder / mark
     fix = "work in a folder on another file system, one that you can write and lock files in"

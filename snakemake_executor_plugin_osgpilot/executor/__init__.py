@@ -1,6 +1,7 @@
 """The executor that Snakemake sees.
 
-dispatcher         the executor plugin: sends each job where its rule was routed
+plugin             the class that Snakemake looks for
+dispatcher         the executor: sends each job where its rule was routed
 ospool             jobs that run on pilots
 fallback, local    jobs that run as plain Slurm jobs or on this machine
 job_listeners      the steps of a rule job, reported to all that follow it

@@ -20,8 +20,9 @@ from ..common.redact import Redactor
 from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
+from ..htcondor.neutral_path import neutral
 from ..jobs.state.job import Job
-from ..journal.run_folder import core_s_seen
+from ..journal.run_folder import RunFolder, core_s_seen
 from ..monitoring.console import ProgressReporter
 from ..run.assembly import Output, start
 from ..runtime_image.environment import make as make_environment
@@ -357,6 +358,8 @@ def make_preparer(
     Snakemake runs a job elsewhere, `environment_image` an image with the Python environment.
     """
     settings = workflow.executor_settings
+    # as HTCondor reads it
+    folder = neutral(run.folder.path)
     shared = workflow.storage_settings.shared_fs_usage
     traffic = traffic_of(settings, shared, signs=run.access_point.signs)
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
@@ -369,9 +372,15 @@ def make_preparer(
         command_of,
         environment,
         traffic,
-        Images(run.workdir, logger.info, run.access_point.image_way, traffic.shared_prefixes),
+        Images(
+            run.workdir,
+            logger.info,
+            run.access_point.image_way,
+            traffic.shared_prefixes,
+            folder / "images",
+        ),
         Requests(run.scaling.policy, logger.info, logger.warning),
-        KeyFiles(run.folder.keys),
+        KeyFiles(RunFolder(folder).keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
         environment_image,
     )

@@ -9,7 +9,7 @@ from ..common.durations import duration
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
 from ..model.resources import lacks
 from ..report.entities import Job, Pilot
-from ..scaling.planner.feasibility import text, unfit
+from ..scaling.planner.feasibility import infeasible_classes, text
 from .facts import Explanation, Facts
 from .pilots import waits_for
 from .reason_codes import REFUSALS, of_hold
@@ -64,7 +64,7 @@ def _waiting(job: Job, facts: Facts) -> _Lines:
         )
     if job.state == "queued":
         lines.append("it is not in HTCondor's queue yet: osgpilot sends jobs as there is room")
-    never = unfit([job.job_class], facts.policy) if facts.policy else ()
+    never = infeasible_classes([job.job_class], facts.policy) if facts.policy else ()
     if never:
         return (
             [*lines, f"no pilot can run it: {never[0].reason}"],

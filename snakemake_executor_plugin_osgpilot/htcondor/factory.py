@@ -12,6 +12,7 @@ from ..journal.run_folder import RunFolder
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
 from .local_schedd import LocalAccessPoint
+from .neutral_path import neutral
 from .remote_schedd import Address, RemoteAccessPoint
 
 OSPOOL_COLLECTOR = "cm-1.ospool.osg-htc.org"
@@ -40,12 +41,13 @@ def chosen_schedd(wish: str | None, site: Site) -> RemoteSchedd | None:
 def access_point_of(
     identity: RunIdentity, folder: RunFolder, site: Site, there: RemoteSchedd | None, clock: Clock
 ) -> AnyAccessPoint:
-    """Return the access point; no request is made."""
+    """Return the access point; no request is made. Raises `InputError`, see `neutral_path`."""
     manager = _manager(site)
+    path = neutral(folder.path)
     if there is None:
-        return LocalAccessPoint(identity, folder.path, manager)
+        return LocalAccessPoint(identity, path, manager)
     address = Address(there.schedd, there.collector or manager)
-    return RemoteAccessPoint(identity, folder.path, manager, address, clock, there.poll_s)
+    return RemoteAccessPoint(identity, path, manager, address, clock, there.poll_s)
 
 
 def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:

@@ -28,6 +28,7 @@ PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 class CondorQueue:
     """Jobs of one run in a schedd's queue.
 
+    `run_folder` is a path that HTCondor reads unchanged (see `neutral_path`).
     `address` is that of the schedd (see `worker`), None for the one of this machine; `manager` is
     the central manager, empty for the configured one. `image_way` explains to the user how an image
     is transferred; `wanted` are URL schemes among the inputs of submitted jobs.

@@ -290,18 +290,25 @@ def _listed(url: str) -> str:
     return f",{url}"
 
 
+def is_plain(path: Path) -> bool:
+    """Return True if the submit language reads `path` unchanged."""
+    return bool(_PLAIN_PATH.fullmatch(str(path)))
+
+
 def plain_path(path: Path) -> str:
-    """Return `path` as text if the submit language reads it unchanged."""
-    if not _PLAIN_PATH.fullmatch(str(path)):
-        raise InputError(
-            f"the working folder {str(path)!r} has characters that HTCondor would misread; "
-            "use letters, digits, blanks and - _ . @ % + = : , ~ only"
-        )
+    """Return `path` as text. Raises `InputError` unless the submit language reads it unchanged."""
+    if not is_plain(path):
+        raise InputError(f"HTCondor would misread characters in {str(path)!r}")
     return str(path)
+
+
+def is_plain_image(image: str) -> bool:
+    """Return True if an image (path or URL) is safe in a submit description."""
+    return bool(_IMAGE.fullmatch(image))
 
 
 def image_name(image: str) -> str:
     """Return a container image (path or URL) that is safe in a submit description."""
-    if not _IMAGE.fullmatch(image):
+    if not is_plain_image(image):
         raise InputError(f"container_image {image!r} has characters that are not allowed in it")
     return image

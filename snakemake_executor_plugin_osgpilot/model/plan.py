@@ -75,7 +75,7 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    unfit: tuple[Infeasible, ...] = ()
+    infeasible: tuple[Infeasible, ...] = ()
     unneeded: frozenset[str] = frozenset()
     forecast: Forecast = field(default_factory=Forecast)
 

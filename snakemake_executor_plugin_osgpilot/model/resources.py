@@ -13,6 +13,9 @@ configuration of the condor_startd)."""
 UNBOUNDED = UNBOUNDED_MB = 10**9
 """Stands for an unknown bound, such as a disk of unknown size."""
 
+OWN_ROOT = "OSGPilotOwnRoot"
+"""Attribute of a job: true to start its container with a writable root file system in memory."""
+
 END_MARGIN_S = 240
 """Margin between retirement and the Slurm time limit: HTCondor checks the end of life once per
 MASTER_UPDATE_INTERVAL (60 s), then jobs and daemons need time to leave."""

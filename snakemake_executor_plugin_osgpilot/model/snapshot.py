@@ -75,7 +75,7 @@ class Snapshot:
     `waiting` counts ready jobs by class, `running` has the jobs on each pilot, `soon` those that
     come next, `later` the number of jobs further off, `further` the known ones of these by class,
     `chain` the longest chain of unfinished jobs. `gates` limits launches of failing pilot types,
-    `shunned` has pilots that get no more jobs, with the reason. `others` is the use of pilots by
+    `blocked` has pilots that get no more jobs, with the reason. `others` is the use of pilots by
     jobs of other runs, `elsewhere` the use of the limits by other runs of the same workflow.
     """
 
@@ -88,7 +88,7 @@ class Snapshot:
     further: Mapping[JobClass, int] = field(default_factory=dict)
     chain: Mapping[JobClass, int] = field(default_factory=dict)
     gates: Mapping[str, Gate] = field(default_factory=dict)
-    shunned: Mapping[str, str] = field(default_factory=dict)
+    blocked: Mapping[str, str] = field(default_factory=dict)
     looked_s: float | None = None
     others: Mapping[str, Shape] = field(default_factory=dict)
     elsewhere: Commitment = Commitment()

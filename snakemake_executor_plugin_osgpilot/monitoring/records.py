@@ -134,7 +134,7 @@ def plan(decided: Plan, demand: Mapping[JobClass, int], running: int, to_come: i
         "forecast": {k: round(v, 1) if math.isfinite(v) else None for k, v in forecast.items()},
         "actions": _actions(decided),
         "refusals": [asdict(refusal) for refusal in decided.refusals],
-        "unfit": [{**asked(u.job_class), "reason": u.reason} for u in decided.unfit],
+        "unfit": [{**asked(u.job_class), "reason": u.reason} for u in decided.infeasible],
     }
 
 

@@ -107,9 +107,9 @@ class PilotManager:
         """Write files (text by name) that pilots read. Raises `OutcomeUnknownError`."""
         self._slurm.write({self._requests.file(name): text for name, text in files.items()})
 
-    def shun(self, name: str, why: str) -> None:
+    def block(self, name: str, why: str) -> None:
         """Accept no more jobs on a pilot whose node seems faulty."""
-        self._inventory.shun(name, why, self._clock.now_s())
+        self._inventory.block(name, why, self._clock.now_s())
 
     def apply(self, plan: Plan) -> None:
         """Carry out a plan. Raises `OutcomeUnknownError`; a rejection by Slurm opens a breaker."""

@@ -10,7 +10,7 @@ from ..common.names import safe_name, safe_offer
 from ..config.site import Site
 from ..errors import InputError
 from ..model.identity import PilotSharing, RunIdentity
-from ..model.resources import END_MARGIN_S, Pilot
+from ..model.resources import END_MARGIN_S, OWN_ROOT, Pilot
 
 SCRIPT = "pilot.sh"
 
@@ -64,6 +64,14 @@ POLICY:Hold_If_Disk_Exceeded), except for slots that keep an image for several j
 gives these the image's size rounded down, evicts them at once, and may leave their jobs idle."""
 
 
+CONTAINER_ARGUMENTS = (
+    'strcat("--home $_CONDOR_SCRATCH_DIR:/srv", '
+    f'ifThenElse({OWN_ROOT} =?= true, " --writable-tmpfs", ""))'
+)
+"""Arguments of Apptainer for jobs: those of OSPool pilots (osg-flock, additional-htcondor-config),
+and for jobs that ask for it a root file system in which they can make links (wrapper.sh)."""
+
+
 def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return the input of pilot.sh: `option` lines for itself, `env` lines for the container.
 
@@ -99,6 +107,7 @@ def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) ->
         "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
+        "_CONDOR_SINGULARITY_EXTRA_ARGUMENTS": CONTAINER_ARGUMENTS,
         **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},
     }

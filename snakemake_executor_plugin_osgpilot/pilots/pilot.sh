@@ -215,6 +215,8 @@ run_container() {
         [ -d "$folder" ] || die "$folder is not on $(hostname); see --osgpilot-shared-prefixes"
         binds+=(--bind "$folder")
     done
+    # without it, Apptainer starts no container whose root file system is writable
+    [ -e /dev/fuse ] || unset APPTAINERENV__CONDOR_SINGULARITY_EXTRA_ARGUMENTS
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
     [ "${option[gpus]}" = 0 ] || use_gpus

@@ -17,6 +17,7 @@ from ..common.log_output import attached
 from ..common.names import safe_name
 from ..common.redact import Redactor
 from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
+from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
@@ -33,7 +34,7 @@ from ..pilots.parameters import script
 from ..report.locate import earlier_leads
 from ..routing.policy import Where
 from ..routing.rules import RuleRouter
-from ..run.assembly import PreparedRun, SystemClock, preflight
+from ..run.assembly import PreparedRun, preflight
 from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
 from ..staging.payload import members
@@ -127,7 +128,7 @@ class _Look:
             sum(soon.jobs for soon in snapshot.soon) + snapshot.later,
             tuple(expected.start(planned) for planned in rehearsal.starts),
             rehearsal.refusals,
-            rehearsal.first.unfit,
+            rehearsal.first.infeasible,
             self.forecaster(self._case(name, sampler, rehearsal, expected)),
             expected,
             slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),

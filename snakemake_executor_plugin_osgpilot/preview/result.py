@@ -59,7 +59,7 @@ class ProjectPreview:
     """The plan for one project.
 
     `waiting` jobs are ready now, `to_come` follow them. `refusals` are the limits that stop further
-    pilots, `unfit` the jobs that no pilot can hold, `coming` the expected lead times.
+    pilots, `infeasible` the jobs that no pilot can hold, `coming` the expected lead times.
     """
 
     project: str
@@ -67,7 +67,7 @@ class ProjectPreview:
     to_come: int
     starts: tuple[Start, ...]
     refusals: tuple[Refusal, ...]
-    unfit: tuple[Infeasible, ...]
+    infeasible: tuple[Infeasible, ...]
     expected: Expected
     coming: Coming
     verdicts: tuple[Verdict, ...]

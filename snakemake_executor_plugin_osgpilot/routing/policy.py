@@ -10,7 +10,7 @@ from enum import Enum
 
 from ..model.resources import JobClass, Policy
 from ..scaling.planner.estimates import BOOT_PRIOR_S, RUNTIME_PRIOR_S, WAIT_PRIOR_S
-from ..scaling.planner.feasibility import fits, unfit
+from ..scaling.planner.feasibility import fits, infeasible_classes
 
 CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 * 3600, 10240, 1
 """Limits of jobs that suit the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU
@@ -105,7 +105,7 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
         return _elsewhere(rule, ways, "it sets ospool=False")
     if rule.hint is None and ways.offload is Offload.NEVER:
         return _elsewhere(rule, ways, "--osgpilot-offload never")
-    if misfits := unfit(rule.classes, ways.policy):
+    if misfits := infeasible_classes(rule.classes, ways.policy):
         return _without_pilot(rule, ways, misfits[0].reason)
     detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.offload is Offload.AUTO)
     may_choose = detected and ways.fallback and ways.takes_any and not rule.tied_to

@@ -15,12 +15,13 @@ from typing import NamedTuple, cast
 
 from ..common.names import safe_name
 from ..common.redact import Redactor
+from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.run_options import RunOptions, policy_of
 from ..config.site import RemoteSchedd, Site, load
 from ..htcondor import credentials
 from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd, place_of
-from ..htcondor.submit_description import plain_path
+from ..htcondor.neutral_path import link, neutral
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
 from ..journal.fencing import Guarded, Tenure, stop
@@ -56,16 +57,6 @@ class Output(NamedTuple):
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
-
-
-class SystemClock:
-    """Implements `model.clock.WaitingClock`."""
-
-    def now_s(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -148,6 +139,7 @@ def start(
         taken = take(state_folder.absolute(), prepared.seat)
         undo.callback(taken.release)
         seat = taken.seat
+        link(taken.folder.path)
         access_point = prepared.access_point(seat, taken.folder)
         undo.callback(access_point.close)
         # pilots accept the jobs of this user, whose name there may differ from the one here
@@ -213,5 +205,5 @@ def _assemble(
 
 
 def _check(site: Site, seat: RunIdentity, state_folder: Path) -> None:
-    plain_path(state_folder.absolute())
+    neutral(state_folder.absolute())
     parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from ..errors import JournalDamagedError, OutcomeUnknownError, RejectedError
+from ..htcondor.neutral_path import unlink
 from ..journal.lease import is_alive_in
 from ..journal.location import Place, run_of
 from ..journal.process import this_process
@@ -143,6 +144,7 @@ class Cleaner:
                 # it is damaged, and all that it could name is removed
                 path.rename(path.with_suffix(".damaged"))
         discard(folder.path / "jobs")
+        unlink(folder.path)
 
     def _remove_from_hosts(self, what: Leftovers) -> None:
         for queue in what.jobs:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ..common.names import safe_name
+from ..common.system_clock import SystemClock
 from ..config.site import POLL_S, SlurmOptions
 from ..errors import OsgpilotError
 from ..htcondor.factory import AnyAccessPoint
@@ -20,13 +20,6 @@ from ..slurm.host import Here, Host
 from ..slurm.ssh import SshConnection
 
 logger = logging.getLogger(__name__)
-
-
-class _Now:
-    """Implements `model.clock.Clock`."""
-
-    def now_s(self) -> float:
-        return time.time()
 
 
 class Endpoints:
@@ -88,7 +81,7 @@ def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPo
     seat, (schedd, collector) = RunIdentity(owner, "none", run), queue
     if not schedd:
         return LocalAccessPoint(seat, Path())
-    return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), _Now(), POLL_S)
+    return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), SystemClock(), POLL_S)
 
 
 def slurm_of(ssh: str) -> tuple[Host, SlurmClient]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from ..errors import OsgpilotError, OutcomeUnknownError
+from ..htcondor.neutral_path import unlink
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
@@ -42,6 +43,7 @@ def finish(folder: RunFolder, journal: Journal) -> None:
         with suppress(OSError):
             file.unlink()
     journal.finish()
+    unlink(folder.path)
 
 
 class Closable(Protocol):

@@ -78,8 +78,8 @@ class Autoscaler:
         drained = (action.pilot for action in plan.actions if isinstance(action, Drain))
         self.last = ScalingDecision(
             plan,
-            {each.job_class: f"no pilot can run it: {each.reason}" for each in plan.unfit},
-            (*self._fleet.health.shunned, *drained),
+            {each.job_class: f"no pilot can run it: {each.reason}" for each in plan.infeasible},
+            (*self._fleet.health.blocked, *drained),
             capacity,
             self._eta(view, plan, snapshot.now_s),
             self._pool.unsupported_schemes,
@@ -101,7 +101,7 @@ class Autoscaler:
         for job_class, seconds in view.runtimes_s:
             self.estimates = self.estimates.with_runtime(job_class, seconds)
         for name, why in view.suspects.items():
-            self._fleet.shun(name, why)
+            self._fleet.block(name, why)
         self._query_pool()
         observations = PilotObservations(
             view.served,
@@ -132,7 +132,7 @@ class Autoscaler:
             further=view.upcoming.further,
             chain=view.upcoming.chain,
             gates=self._gates(view),
-            shunned=self._fleet.health.shunned,
+            blocked=self._fleet.health.blocked,
             looked_s=self._looked_s,
             others=self._others(view),
         )

@@ -16,7 +16,7 @@ from ..preview.dag_reader import drawn
 from ..preview.synthetic_workload import on_pilots
 from ..report.lead_times import leads
 from ..report.locate import Watched, find
-from ..scaling.planner.feasibility import unfit
+from ..scaling.planner.feasibility import infeasible_classes
 from ..simulator.calibrated_site import site_like
 from ..simulator.jobs import class_of
 from ..simulator.model import BOOT, Site, Spread, Workload
@@ -77,7 +77,7 @@ def of_run(folder: Path) -> Scenario:
 def _checked(scenario: Scenario) -> Scenario:
     """Return `scenario`. Raises `InputError` if no pilot could ever run one of its jobs."""
     for step in scenario.workload(0).steps:
-        if found := unfit([class_of(step)], scenario.limits):
+        if found := infeasible_classes([class_of(step)], scenario.limits):
             raise InputError(
                 f"{scenario.option}: no simulated pilot can run rule {step.rule}: {found[0].reason}"
             )

@@ -234,7 +234,7 @@ def moved(text: str, paths: PathRewriter) -> str:
     """
     text = text.replace(f"{paths.copies}/file/", "/")
     here = str(paths.workdir)
-    if paths.shared or here == "/" or here not in text:
+    if is_below(here, paths.shared) or here == "/" or here not in text:
         return text
     return re.sub(rf"(?<![\w./-]){re.escape(here)}(?![\w.-])", HERE, text)
 

@@ -20,7 +20,8 @@ from ..htcondor.submit_description import OUTPUT_FOLDER
 from ..jobs.state.job import Job, JobState
 from . import latency_wait as late
 from .ensured_outputs import check as check_ensured
-from .payload import Payload, lies_in, tops
+from .payload import Payload, tops
+from .places import lies_in, source_of
 from .returned_files import (
     TAKEN,
     IncompleteOutputError,
@@ -89,9 +90,9 @@ def commit(
     try:
         _put_in_place(made, payload, links, job_folder)
         for path, text in benchmarks:
-            _write(text, workdir / path, job_folder)
+            _write(text, source_of(path, workdir), job_folder)
         for path in payload.protected:
-            _protect(workdir / path)
+            _protect(source_of(path, workdir))
     except OSError as error:
         raise JobFailedError(f"cannot put the outputs in place: {error}") from error
 
@@ -139,7 +140,7 @@ def _put_in_place(outputs: Iterable[str], payload: Payload, links: Links, job_fo
     replaced = []
     with ExitStack() as undo:
         for number, path in enumerate(outputs):
-            target = links.workdir / path
+            target = source_of(path, links.workdir)
             if path not in payload.folders:
                 _check_free(target)
             aside, by = _waypoints(target, job_folder, str(number))
@@ -171,7 +172,7 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
     for log in logs:
         found = kind(came(job_folder), log)
         try:
-            _check_free(workdir / log)
+            _check_free(source_of(log, workdir))
             if found == "folder":
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", log)
             _bring_log(log, job_folder, workdir, written=bool(found))
@@ -181,7 +182,8 @@ def _bring_logs(logs: Iterable[str], job_folder: Path, workdir: Path) -> str:
 
 
 def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> None:
-    _, by = _waypoints(workdir / log, job_folder, "log")
+    target = source_of(log, workdir)
+    _, by = _waypoints(target, job_folder, "log")
     if written:
         source = _second(came(job_folder), log, by, {})
     else:
@@ -189,7 +191,7 @@ def _bring_log(log: str, job_folder: Path, workdir: Path, *, written: bool) -> N
         _remove(by)
         by.touch(exist_ok=False)
         source = by
-    source.replace(workdir / log)
+    source.replace(target)
 
 
 def _write(text: str, target: Path, job_folder: Path) -> None:

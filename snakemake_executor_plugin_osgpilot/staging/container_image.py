@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
+from ..common import private_files as private
 from ..errors import InputError
-from ..htcondor.submit_description import image_name
+from ..htcondor.submit_description import image_name, is_plain_image
 from .transfer_policy import is_below
 
 _FETCHED_BY_NAME = ("docker://", "oras://")
@@ -36,13 +39,14 @@ class Images:
     """Images of one workflow, each checked once.
 
     `way` describes how image files travel; below `shared_prefixes` pilots see the same files as
-    this machine.
+    this machine. `links` is a folder for links to images whose paths HTCondor would misread.
     """
 
     workdir: Path
     say: Callable[[str], None]
     way: str = "with each job"
     shared_prefixes: tuple[str, ...] = ()
+    links: Path | None = None
     _known: dict[str, Image] = field(default_factory=dict)
 
     def find(self, name: str) -> Image:
@@ -55,13 +59,12 @@ class Images:
         name = name.removeprefix("file://")
         place = name if "://" in name else str(self.workdir / name)
         if place not in self._known:
-            image_name(place)
             self._known[place] = _remote(place) if "://" in place else self._local(Path(place))
         return self._known[place]
 
     def _local(self, path: Path) -> Image:
         if is_below(str(path), _EVERYWHERE):
-            return Image(str(path), transferred=False)
+            return Image(image_name(str(path)), transferred=False)
         if not path.exists():
             raise InputError(
                 f"the container image {path} does not exist (one in a registry begins with docker://)"
@@ -70,13 +73,24 @@ class Images:
             raise InputError(f"the container image {path} has to be a folder or end in .sif")
         if is_below(str(path), self.shared_prefixes):
             self.say(f"image {path} is read where it is")
-            return Image(str(path), transferred=False)
+            return Image(image_name(str(path)), transferred=False)
         size_mb = _size_mb(path)
         self.say(f"image {path} ({size_mb} MB) is sent {self.way}")
-        return Image(str(path), size_mb=size_mb)
+        return Image(image_name(str(self._plain(path))), size_mb=size_mb)
+
+    def _plain(self, path: Path) -> Path:
+        """Return the path of an image, or of a link to it that HTCondor reads unchanged."""
+        if is_plain_image(str(path)) or self.links is None:
+            return path
+        link = self.links / f"{blake2b(os.fsencode(path), digest_size=8).hexdigest()}{path.suffix}"
+        if is_plain_image(str(link)) and not link.is_symlink():
+            link.parent.mkdir(private.FOLDER_MODE, exist_ok=True)
+            link.symlink_to(path)
+        return link
 
 
 def _remote(url: str) -> Image:
+    image_name(url)
     if url.startswith(_FETCHED_BY_NAME):
         return Image(url)
     if not url.startswith(_FETCHED_AS_FILE):

@@ -29,6 +29,7 @@ from .payload import (
     needed_from_outside,
     unknown,
 )
+from .places import leads_out
 from .run_body import has_body
 from .scripts import ScriptLines, has_script, script_lines
 from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
@@ -112,8 +113,7 @@ def build(
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
-    named in messages. Raises `InputError` naming rule and path when a file lies outside the working
-    folder.
+    named in messages. Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -124,7 +124,8 @@ def build(
     ensured = ensured_of(job)
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
-    run = _Run(environment, traffic, bodies, image)
+    paths = rewriter_of(job, traffic)
+    run = _Run(environment, traffic, bodies, image, paths)
     scripts = [_scripts(part, n, run) for n, part in enumerate(parts)]
     texts = [tuple(script.write + script.command for script in each) for each in scripts]
     every = [script for each in scripts for script in each]
@@ -132,13 +133,14 @@ def build(
     schedule = None
     if len(parts) > 1 or measured:
         schedule = Schedule(room_of(job), _steps(parts, texts, inner, traffic))
+    bodies_there = [part for part in parts if has_body(part.rule)]
     return Payload(
         scripts=() if schedule else texts[0],
         interpreter="bash" if schedule else _shell(parts[0]),
         inputs=ordered((*traffic.inputs(used), *(path for each in every for path in each.files))),
         outputs=tuple(path for path in back if path not in inner),
         logs=traffic.outputs(file for part in parts for file in part.log),
-        with_snakefiles=any(has_body(part.rule) for part in parts),
+        with_snakefiles=bool(bodies_there),
         touched=() if schedule else _touched(made),
         internal=tuple(path for path in back if path in inner),
         protected=ordered(file for file in made if flagged(file, "protected")),
@@ -150,7 +152,15 @@ def build(
         schedule=schedule,
         benchmarks=tuple((number, str(file)) for number, file in measured),
         ensured=ensured,
-    ).checked(job)
+        by_name=bool(bodies_there) and _names_outside((*traffic.inputs(used), *back)),
+        unknown=ordered(path for each in every for path in paths.unknown(each.command)),
+    ).placed(job)
+
+
+def _names_outside(files: Iterable[str]) -> bool:
+    """Return True if a file that travels has an absolute path out of the working folder."""
+    workdir = Path.cwd()
+    return any(path.startswith("/") and leads_out(path, workdir) for path in files)
 
 
 def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:
@@ -185,13 +195,13 @@ def _steps(
             crew=crew,
             after=after,
             needs=room_of(part),
-            shadow="" if alone else part.rule.shadow_depth or "",
+            shadow="" if alone or has_body(part.rule) else part.rule.shadow_depth or "",
             service=any(flagged(file, "service") for file in part.output),
             measured=_is_measured(part),
             pipes=ordered(file for file in part.output if flagged(file, "pipe")),
             uses=tuple(p for p in ordered((*part.input, *part.output)) if p in inner),
             touched=_touched(part.output),
-            given=tuple(p for p in ordered(part.input) if not p.startswith("/")),
+            given=tuple(p for p in ordered(part.input) if not leads_out(p, Path.cwd())),
             made=traffic.outputs((*part.output, *part.log, *filter(None, [part.benchmark]))),
             wanted=() if alone else ordered(filter(_stays, part.output)),
         )
@@ -216,6 +226,7 @@ class _Run:
     traffic: TransferPolicy
     bodies: BodyLines
     image: str
+    paths: PathRewriter
 
 
 def _is_measured(job: Any) -> bool:
@@ -239,17 +250,16 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
         **run.environment,
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
     }
-    paths = rewriter_of(job.rule.workflow, run.traffic)
     places = _shared_places(job, run.traffic, resources)
     if has_body(job.rule):
-        return ScriptLines(f"{exports(variables)}{places}", *run.bodies(job, resources, paths))
+        return ScriptLines(f"{exports(variables)}{places}", *run.bodies(job, resources, run.paths))
     variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
     if has_script(job.rule):
-        lines = script_lines(job, resources, paths, run.image, number=number, repeat=repeat)
+        lines = script_lines(job, resources, run.paths, run.image, number=number, repeat=repeat)
     elif is_template(job.rule):
         lines = ScriptLines("", template_lines(job))
     else:
-        lines = ScriptLines("", *paths.rewritten(_command(job, resources, repeat)))
+        lines = ScriptLines("", *run.paths.rewritten(_command(job, resources, repeat)))
     before = f"{exports(variables)}{places}{lines.write}"
     whole = with_shell_affixes(lines.command, _shell(job))
     if modules := _modules(job):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from .payload import members
+from .places import source_of
 from .returned_files import JobFailedError
 
 
@@ -51,7 +52,7 @@ def _called(checksum: Any, job: Any) -> Any:
 
 def check(conditions: Iterable[Ensured], workdir: Path) -> None:
     """Raise `JobFailedError`, in Snakemake's words, unless the outputs meet their conditions."""
-    wanted = [(each, workdir / each.path) for each in conditions]
+    wanted = [(each, source_of(each.path, workdir)) for each in conditions]
     empty = [each.path for each, path in wanted if each.non_empty and path.stat().st_size == 0]
     if empty:
         raise JobFailedError(

@@ -28,10 +28,11 @@ from ..common import private_files as private
 from ..errors import InputError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from .payload import Payload, tops
+from .places import is_outside, source_of
 from .snakemake_modules import MODULES, archive_path
 from .steps import runner
 from .symlinks import leads_nowhere, stays_a_link
-from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES
+from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES, has_outside
 
 PACKED_MAX_BYTES = 64 * 1024
 """Maximum total size of inputs and sources that are packed into the job's file: the access point's
@@ -67,7 +68,7 @@ class JobArchive:
 
 def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     """Return the archive of a job. Raises `InputError` if an input is missing."""
-    travelling = {path: workdir / path for path in payload.inputs}
+    travelling = {path: source_of(path, workdir) for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
     shared = {SOURCES: archive} if archive.exists() else {}
     if payload.modules is not None:
@@ -80,7 +81,8 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
             kept = ((path, source / path) for path, status in contents(source) if _is_link(status))
             # a Path would drop `./` and the like
             links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
-    content = _wrapper() + b"\0" + _records(payload, packed, links)
+    root, names = _root(payload, workdir, archive)
+    content = _wrapper() + b"\0" + _records(payload, packed, links, root, names)
     return JobArchive(content, travelling if packed is None else {})
 
 
@@ -129,13 +131,34 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
     return member
 
 
-def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str]) -> bytes:
+def _root(
+    payload: Payload, workdir: Path, archive: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the working folder and whether paths are used `by name`, and the absolute paths that
+    wrapper.sh has to make real; neither if the job uses relative paths below the working folder.
+    """
+    back = (*payload.outputs, *payload.logs, *payload.internal)
+    given = [source_of(place, workdir) for place in payload.inputs if is_outside(place)]
+    made = [source_of(place, workdir).parent for place in back if is_outside(place)]
+    if not (given or made or payload.is_named or has_outside(archive)):
+        return (), ()
+    names = dict.fromkeys(map(str, (workdir, *given, *made))) if payload.is_named else ()
+    return (str(workdir), "by name" if payload.by_name else ""), tuple(names)
+
+
+def _records(
+    payload: Payload,
+    packed: list[str] | None,
+    links: Mapping[str, str],
+    root: tuple[str, ...],
+    names: tuple[str, ...],
+) -> bytes:
     """Return the lists that wrapper.sh reads, each preceded by its length."""
     # files in a listed folder come with it
     returned, logs = tops((*payload.logs, *payload.outputs)), tops(payload.logs)
     fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
     made = (*payload.outputs, *payload.logs, *payload.internal, *links, *(p for _, p in fetched))
-    folders = sorted({str(PurePosixPath(path).parent) for path in made} - {"."})
+    folders = sorted({*(str(PurePosixPath(path).parent) for path in made), *payload.passed} - {"."})
     tables = (
         (payload.interpreter,),
         folders,
@@ -147,6 +170,9 @@ def _records(payload: Payload, packed: list[str] | None, links: Mapping[str, str
         payload.inputs,
         [text for pair in fetched for text in pair],
         [text for pair in links.items() for text in pair],
+        root,
+        names,
+        payload.unknown,
         (runner(),) if payload.schedule else (),
     )
     records = _counted(tables)

@@ -1,68 +1,209 @@
-"""Rewrite paths of this machine in a command to paths on the execution point."""
+"""Mark the paths of this machine in a job's scripts, and find the files that scripts name.
+
+Commands contain absolute paths because of `workflow.basedir`, `os.getcwd()`, a configuration and
+so on. Where the job cannot have a file under its own absolute path, wrapper.sh replaces the mark by
+the folder that stands for `/`. Only a prefix is added: quotes around a path stay as they are.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .payload import HERE
+from snakemake.sourcecache import LocalSourceFile
+
+from .outside_folders import climbs
+from .payload import ROOT_MARK, members
+from .places import absolute_of, is_of_system, lies_in
 from .transfer_policy import TransferPolicy, is_below
 
-_MORE = r"(?:/[^\s'\"`;|&<>()$\\:,]*)?"
-"""The rest of a path after a folder; a path with other characters is not rewritten as a file."""
+_END = r"\s'\"`;|&<>()$\\:,="
+_MORE = rf"(?:['\"]?/[^{_END}]*)?"
+"""The rest of a path after a folder, which may be in quotes of its own."""
+
+_ABSOLUTE = re.compile(rf"(?<![\w./~@-])/[^{_END}*?{{}}\[\]]+")
+_RELATIVE = re.compile(rf"(?<![/\w.@~-])[\w.][^{_END}*?{{}}\[\]]*[./][^{_END}*?{{}}\[\]]*")
+
+NAMES_MAX = 2_000
+"""Maximum number of names in one script that are looked up on the disk."""
+
+SMALL_BYTES = 4 * 1024 * 1024
+"""Larger files beside a script count as data, which rules declare."""
+
+BESIDE_MAX = 500
+"""Of a folder with more files, none travels with a script: it is no folder of scripts."""
+
+_SUFFIXES = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".rb", ".awk", ".lua", ".js")
 
 
 @dataclass(frozen=True)
 class PathRewriter:
-    """Rewrites paths to the working folder, and to Snakemake's copies of the workflow's sources.
+    """Marks paths in the scripts of one job.
 
-    Commands contain them because of `workflow.basedir`, `os.getcwd()` or `workflow.source_path()`.
+    `folders` are the folders whose paths are marked: the working folder, those of Snakefiles, and
+    those with files of the job; `files` are marked one by one. `sources` are the folders from which
+    a file travels, unless it is hidden, if a script names it; `shared` those that the pilots' nodes
+    see; `known` the files that the job declares.
     """
 
     workdir: Path
     copies: str
-    shared: bool
+    folders: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
 
-    def rewritten(self, command: str) -> tuple[str, tuple[str, ...]]:
-        """Return `command` with the paths rewritten, and the files that these paths name.
+    def rewritten(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """Return `text` with its paths marked, and the files that it names.
 
-        The files are relative to the working folder; they have to be sent as inputs.
+        These are files of the working folder and the workflow that exist and that the job does not
+        declare; they have to be sent as inputs.
         """
         # the path of a copy ends in the absolute path of the source
-        command = command.replace(f"{self.copies}/file/", "/")
-        here = str(self.workdir)
-        if self.shared or here == "/" or here not in command:
-            return command, ()
-        files: dict[str, None] = {}
+        text = text.replace(f"{self.copies}/file/", "/")
+        named: dict[str, None] = {}
 
-        def moved(found: re.Match[str]) -> str:
-            path = os.path.normpath(found[0])
-            if not os.path.lexists(path):
-                return found[0]
-            below = os.path.relpath(path, here)
-            if Path(path).is_file():
-                files[below] = None
-            return HERE if below == "." else f"{HERE}/{below}"
+        def mark(found: re.Match[str]) -> str:
+            named.setdefault(spellings[found[1]] + found[2].lstrip("'\""))
+            return ROOT_MARK + found[0]
 
-        pattern = rf"(?<![\w./-]){re.escape(here)}(?![\w.-]){_MORE}"
-        return re.sub(pattern, moved, command), tuple(files)
+        pattern, spellings = _pattern(self.folders, self.files)
+        text = pattern.sub(mark, text)
+        names = (*named, *_names(_RELATIVE, text))
+        return text, tuple(dict.fromkeys(self._sent(names)))
 
     def value(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Return `rewritten` for a text that may be a path as a whole, with any characters."""
-        here = str(self.workdir)
-        path = os.path.normpath(text.removeprefix(f"{self.copies}/file"))
-        if self.shared or text.count(here) != 1 or not Path(path).is_relative_to(here):
+        path = text.removeprefix(f"{self.copies}/file")
+        whole = absolute_of(path, self.workdir)
+        if not path.startswith("/") or not any(lies_in(whole, each) for each in self._marked):
             return self.rewritten(text)
-        below = os.path.relpath(path, here)
-        there = HERE if below == "." else f"{HERE}/{below}"
-        return there, (below,) if Path(path).is_file() else ()
+        return ROOT_MARK + path, tuple(dict.fromkeys(self._sent([path])))
+
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """Return the absolute paths in a marked `text` that are here, and are not sent."""
+        found = (os.path.normpath(name) for name in _names(_ABSOLUTE, text))
+        return tuple(
+            path
+            for path in dict.fromkeys(found)
+            if not is_of_system(path) and not is_below(path, self.shared) and os.path.lexists(path)
+        )[:20]
+
+    @property
+    def _marked(self) -> tuple[str, ...]:
+        return (*self.folders, *self.files)
+
+    def _sent(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield those of the `names` that have to be sent, and what is beside scripts."""
+        for name in names:
+            path = absolute_of(name, self.workdir)
+            if path in self.known or not self._is_source(path):
+                continue
+            if os.path.isfile(path):  # noqa: PTH113 - a Path may raise
+                yield name if ".." in name.split("/") else path
+                yield from self._beside(path)
+
+    def _is_source(self, path: str) -> bool:
+        folders = (each for each in self.sources if lies_in(path, each))
+        return any("/." not in path.removeprefix(each) for each in folders)
+
+    def _beside(self, path: str) -> list[str]:
+        """Return the small files in the folder of a script; its imports may be among them."""
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if not path.endswith(_SUFFIXES) or lies_in(str(self.workdir), folder):
+            return []
+        found = []
+        for place, folders, names in os.walk(folder):
+            folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
+            paths = (f"{place}/{name}" for name in sorted(names) if not name.startswith("."))
+            found += [each for each in paths if each not in self.known and _is_small(each)]
+            if len(found) > BESIDE_MAX:
+                return []
+        return found
 
 
-def rewriter_of(workflow: Any, traffic: TransferPolicy) -> PathRewriter:
-    """Return the rewriter for the workflow that runs in the current folder."""
-    workdir = Path.cwd()
+def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
+    """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
+    workdir, workflow = Path.cwd(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
-    return PathRewriter(workdir, copies, is_below(str(workdir), traffic.shared_prefixes))
+    parts = members(job)
+    own = [
+        *traffic.inputs(file for part in parts for file in part.input),
+        *traffic.outputs(file for part in parts for file in (*part.output, *part.log)),
+        *traffic.outputs(part.benchmark for part in parts if part.benchmark),
+    ]
+    known = {absolute_of(path, workdir) for path in own}
+    away = {path for path in known if not lies_in(path, str(workdir))}
+    around = {os.path.dirname(path) for path in away}  # noqa: PTH120
+    snakefiles = set(folders_of_snakefiles(workflow))
+    folders = {str(workdir), *snakefiles, *(each for each in around if not is_of_system(each))}
+    # a wildcard may come from what an earlier job returned
+    is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
+    return PathRewriter(
+        workdir,
+        copies,
+        tuple(sorted(each for each in folders if each != "/" and not _is_shared(each, traffic))),
+        tuple(sorted(path for path in away if is_of_system(os.path.dirname(path)))),  # noqa: PTH120
+        () if is_led else (str(workdir), *sorted(snakefiles)),
+        traffic.shared_prefixes,
+        frozenset(known),
+    )
+
+
+def folders_of_snakefiles(workflow: Any) -> Iterator[str]:
+    """Yield the folders of Snakefiles on this machine."""
+    for snakefile in workflow.included:
+        located = hasattr(snakefile, "get_path_or_uri")
+        if not located or isinstance(snakefile, LocalSourceFile):
+            path = snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
+            yield os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+
+
+def _is_shared(folder: str, traffic: TransferPolicy) -> bool:
+    return is_below(folder, traffic.shared_prefixes)
+
+
+@lru_cache(maxsize=1000)
+def _pattern(
+    folders: tuple[str, ...], files: tuple[str, ...]
+) -> tuple[re.Pattern[str], dict[str, str]]:
+    """Return the pattern of these paths with what follows, and the path of each spelling."""
+    spellings = {spelled: path for path in (*folders, *files) for spelled in _spellings_of(path)}
+
+    def any_of(paths: tuple[str, ...]) -> str:
+        longest_first = sorted((s for s in spellings if spellings[s] in paths), key=len)[::-1]
+        return "|".join(map(re.escape, longest_first)) or "(?!)"
+
+    folder = rf"(?:{any_of(folders)})(?![\w.-])"
+    file = rf"(?:{any_of(files)})(?![\w./-])"
+    return re.compile(rf"(?<![\w./@-])({folder}|{file})({_MORE})"), spellings
+
+
+def _spellings_of(path: str) -> Iterable[str]:
+    """Return a path as it is, and as `shlex.quote` and backslashes spell it."""
+    quoted = path.replace("'", "'\"'\"'")
+    escaped = re.sub(r"([^\w@%+=:,./-])", r"\\\1", path)
+    return dict.fromkeys((path, quoted, escaped))
+
+
+def _names(pattern: re.Pattern[str], text: str) -> Iterable[str]:
+    """Return the first names in a text, each once."""
+    found: dict[str, None] = {}
+    for match in pattern.finditer(text):
+        found.setdefault(match[0])
+        if len(found) >= NAMES_MAX:
+            break
+    return found
+
+
+def _is_small(path: str) -> bool:
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) <= SMALL_BYTES  # noqa: PTH113, PTH202
+    except OSError:
+        return False

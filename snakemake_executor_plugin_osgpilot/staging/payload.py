@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from snakemake.common.tbdstring import TBDString
 
 from ..errors import InputError
+from .places import passes, place_of, problem_of
+from .transfer_policy import is_below
 
 if TYPE_CHECKING:
     from .ensured_outputs import Ensured
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 HERE = "/@osgpilot-here@"
 """Placeholder in scripts for the folder in which the job runs, which is known only there."""
+
+ROOT_MARK = "/@osgpilot-root@"
+"""Placeholder in scripts before an absolute path of this machine: wrapper.sh removes it where the
+job has its files at that path, and puts the folder with these (`places.ROOT`) there otherwise."""
 
 TMPDIR = f"{HERE}/osgpilot-tmp"
 """Value of `resources.tmpdir` on the execution point, unless the rule sets it."""
@@ -29,7 +35,7 @@ TMPDIR_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Scripts that run one after the other, and paths relative to the working folder.
+    """Scripts that run one after the other, and paths as they lie in the job's folder (`places`).
 
     `touched` are outputs that exist by declaration (`touch()`) once the commands succeeded,
     `internal` ones that only members of the group use and that stay there, `protected` ones that
@@ -40,7 +46,10 @@ class Payload:
     is None if no modules of Snakemake travel, else those that scripts name beside the usual ones
     (`snakemake_modules`). With a `schedule`, there are its steps in place of `scripts`;
     `benchmarks` are the files for what steps took, by number of the step. `ensured` are outputs
-    with conditions.
+    with conditions. With `by_name` the job needs files at their absolute paths, since its scripts
+    name these where nothing can be rewritten. `passed` are folders that a path of the job goes
+    through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are here and do
+    not travel.
     """
 
     scripts: tuple[str, ...]
@@ -61,21 +70,50 @@ class Payload:
     benchmarks: tuple[tuple[int, str], ...] = ()
     ensured: tuple[Ensured, ...] = ()
     kind: str = "direct"
+    by_name: bool = False
+    passed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
-    def checked(self, job: Any) -> Payload:
-        """Return this payload; raise `InputError` if a file lies outside the working folder."""
-        benchmarks = (path for _, path in self.benchmarks if path not in self.shared)
-        check_places(job, (*self.inputs, *self.outputs, *self.internal, *self.logs, *benchmarks))
-        return self
+    @property
+    def is_named(self) -> bool:
+        """True if the scripts use absolute paths of this machine."""
+        steps = self.schedule.steps if self.schedule else ()
+        scripts = (*self.scripts, *(script for step in steps for script in step.scripts))
+        return self.by_name or any(ROOT_MARK in script for script in scripts)
+
+    def placed(self, job: Any) -> Payload:
+        """Return this payload with paths as they lie in the job's folder, not as the rule names
+        them. Raises `InputError` for a path that cannot be had there.
+        """
+        measured = tuple(path for _, path in self.benchmarks)
+        back = (*self.outputs, *self.logs, *measured)
+        there = (*self.inputs, *back, *self.internal)
+        check_places(job, [path for path in there if not is_below(path, self.shared_prefixes)])
+        workdir = Path.cwd()
+
+        def place(path: str) -> str:
+            return path if is_below(path, self.shared_prefixes) else place_of(path, workdir)
+
+        def placed(paths: Iterable[str]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(map(place, paths)))
+
+        named = ("inputs", "outputs", "logs", "touched", "internal", "protected", "folders")
+        moved: dict[str, Any] = {name: placed(getattr(self, name)) for name in named}
+        passed = dict.fromkeys(
+            place_of(each, workdir) for path in (*self.inputs, *back) for each in passes(path)
+        )
+        return replace(
+            self,
+            passed=tuple(passed),
+            benchmarks=tuple((number, place(path)) for number, path in self.benchmarks),
+            ensured=tuple(replace(each, path=place(each.path)) for each in self.ensured),
+            schedule=self.schedule and self.schedule.placed(placed),
+            **moved,
+        )
 
     def after_submission(self) -> Payload:
         """Return only the fields needed after submission; kept in memory for every job."""
         return replace(self, scripts=(), inputs=(), urls=(), schedule=None)
-
-
-def lies_in(path: str, folder: str) -> bool:
-    """Return True if `path` is `folder` or below it; both are normalized."""
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def tops(paths: Iterable[str]) -> tuple[str, ...]:
@@ -91,21 +129,10 @@ def tops(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_places(job: Any, paths: Iterable[str]) -> None:
-    """Raise `InputError` if one of the paths of `job` leads out of the working folder."""
+    """Raise `InputError` for a path of `job` that cannot be had in its folder."""
     for path in paths:
-        pure = PurePosixPath(path)
-        below = os.path.relpath(path) if pure.is_absolute() else ".."
-        if not below.startswith(".."):
-            raise InputError(
-                f"{label(job)}: {path} is an absolute path, which is not there where the job runs: "
-                f"write {below}, relative to the working folder"
-            )
-        if pure.is_absolute() or ".." in pure.parts:
-            raise InputError(
-                f"{label(job)}: {path} lies outside the working folder: let a local rule bring it "
-                "below, or name a folder that the pilots' nodes see in "
-                "--osgpilot-shared-prefixes, or use a storage plugin"
-            )
+        if problem := problem_of(path, Path.cwd()):
+            raise InputError(f"{label(job)}: {path} {problem}")
 
 
 def members(job: Any) -> list[Any]:

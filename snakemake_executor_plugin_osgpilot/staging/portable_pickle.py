@@ -12,28 +12,37 @@ import pickle
 import re
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
-from .payload import HERE
+from .payload import HERE, ROOT_MARK
 
-MARKS = (HERE,)
+MARKS = (HERE, ROOT_MARK)
 """Placeholders that wrapper.sh replaces in a script."""
 
 PROTOCOL = 4
 """As Snakemake uses: readable since Python 3.4."""
 
 
-def dumped(value: object, moved: Callable[[str], str] = str) -> bytes:
+class Pickled(NamedTuple):
+    """A pickle and the marks in it, at their numbers; empty for those that it does not have."""
+
+    content: bytes
+    marks: tuple[str, ...]
+
+
+def dumped(value: object, moved: Callable[[str], str] = str) -> Pickled:
     """Return `value` as a pickle in which `moved` has changed each text.
 
     Raises what `pickle` raises if a value cannot be pickled.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer, moved).dump(value)
-    return buffer.getvalue()
+    pickler = _Pickler(buffer, moved)
+    pickler.dump(value)
+    marks = tuple(mark if mark in pickler.seen else "" for mark in MARKS)
+    return Pickled(buffer.getvalue(), marks)
 
 
-def loading(pickled: bytes) -> str:
+def loading(pickled: Pickled) -> str:
     """Return a Python expression for the value of a pickle from `dumped`.
 
     It needs the name `pickle`, and runs on Python 3.7 and newer. Paths that were pickled by Python
@@ -42,11 +51,12 @@ def loading(pickled: bytes) -> str:
     return (
         'type("Unpickler", (pickle.Unpickler,), {'
         '"persistent_load": lambda self, parts: "".join('
-        f"{MARKS!r}[part] if type(part) is int else part for part in parts) "
+        f"{pickled.marks!r}[part] if type(part) is int else "
+        'part.decode("utf-8", "surrogatepass") for part in parts) '
         "if type(parts) is list else parts[0](parts[1]), "
         '"find_class": lambda self, module, name: pickle.Unpickler.find_class('
         'self, "pathlib" if module == "pathlib._local" else module, name)'
-        f'}})(__import__("io").BytesIO({pickled!r})).load()'
+        f'}})(__import__("io").BytesIO({pickled.content!r})).load()'
     )
 
 
@@ -58,6 +68,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, file: Any, moved: Callable[[str], str]) -> None:
         super().__init__(file, PROTOCOL)
         self._moved = moved
+        self.seen: set[str] = set()
 
     def persistent_id(self, value: Any) -> Any:
         if type(value) in (set, frozenset):
@@ -65,7 +76,11 @@ class _Pickler(pickle.Pickler):
         if type(value) is not str:
             return None
         parts = _MARK.split(self._moved(value))
-        return None if parts == [value] else [_NUMBERS.get(part, part) for part in parts]
+        self.seen.update(parts)
+        if parts == [value]:
+            return None
+        # as bytes, which are not looked at for paths again
+        return [_NUMBERS.get(part, part.encode("utf-8", "surrogatepass")) for part in parts]
 
     def reducer_override(self, value: Any) -> Any:
         # otherwise pickled as the list of its parts

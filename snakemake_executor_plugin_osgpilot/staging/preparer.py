@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..config import snakefile_globs as globbed
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
-from ..model.resources import JobClass, Request
+from ..model.resources import OWN_ROOT, JobClass, Request
 from ..runtime_image.environment import PATH
 from ..runtime_image.probe import lacks
 from . import direct
@@ -25,6 +25,7 @@ from .container_image import Image, Images
 from .early_values import resources_of
 from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
+from .outside_folders import OutsideFolders
 from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .resource_request import Requests
@@ -38,7 +39,6 @@ from .workflow_sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
     bundle_sources,
-    elsewhere,
     large,
     list_sources,
 )
@@ -82,11 +82,11 @@ class Preparer:
     def begin(self, jobs: Iterable[Any]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
         self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
+        self._outside.learn(self.workflow)
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             job = first_of_rule[name]
-            check_places(job, self.traffic.inputs(job.input))
-            check_places(job, self.traffic.outputs((*job.output, *job.log)))
+            self._check_files(job)
             self._check(job)
             self._warn_of_losses(job)
         sources, for_snakemake = list_sources(self.workflow)
@@ -106,11 +106,33 @@ class Preparer:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
         needs_snakemake = self._needs_snakemake(job)
         if has_body(job.rule) and not needs_snakemake:
-            self._bodies.check(job.rule, rewriter_of(self.workflow, self.traffic))
+            self._bodies.check(job.rule, rewriter_of(job, self.traffic))
         image = self._image(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
             self._check_for_snakemake(job, image.name)
+
+    def _check_files(self, job: Any) -> None:
+        """Raise `InputError` if a file of a job cannot or must not be where the job runs."""
+        files = self._travelling(job)
+        check_places(job, files)
+        self._outside.check(job, files)
+        if query := self.traffic.unreachable(job.input, (*job.output, *job.log)):
+            raise InputError(
+                f"rule {job.rule}: {query} is in a folder of this machine (storage plugin fs), "
+                "which the pilots' nodes do not see: name the path without the plugin, so that it "
+                "travels, or name its folder in --osgpilot-shared-prefixes"
+            )
+
+    def _travelling(self, job: Any) -> tuple[str, ...]:
+        """Return the paths of a single job's files that travel."""
+        made = (*job.output, *job.log, *filter(None, [job.benchmark]))
+        back = self.traffic.outputs(made)
+        return (*self.traffic.inputs(job.input), *back)
+
+    @cached_property
+    def _outside(self) -> OutsideFolders:
+        return OutsideFolders(self.workdir)
 
     def _warn_of_losses(self, job: Any) -> None:
         """Warn of effects that jobs of this rule have only on this machine."""
@@ -128,11 +150,6 @@ class Preparer:
     def _check_for_snakemake(self, job: Any, image: str) -> None:
         why = self._reason(job) or KIND
         needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
-        if self._elsewhere:
-            raise InputError(
-                f"{needs}, which finds the workflow below the working folder only, and "
-                f"{self._elsewhere[0]} lies elsewhere: start Snakemake in a folder above it"
-            )
         if str(job.rule.wrapper or "").startswith("file:/"):
             raise InputError(
                 f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
@@ -151,10 +168,6 @@ class Preparer:
     @property
     def _globbed(self) -> Path:
         return self.run_folder / globbed.FOUND
-
-    @cached_property
-    def _elsewhere(self) -> list[str]:
-        return elsewhere(self.workflow)
 
     def _check_for_conda(self, job: Any, image: str) -> None:
         has = f"rule {job.rule} has a `conda:` environment"
@@ -201,10 +214,12 @@ class Preparer:
 
         Raises `InputError` naming what is wrong with it.
         """
+        for member in members(job):
+            self._check_files(member)
         needing = [member for member in members(job) if self._needs_snakemake(member)]
         image = self._image(job, with_snakemake=bool(needing))
         of_image = self._of_image if image.name else {}
-        keys: Lines = ()
+        lines: Lines = ()
         if needing:
             self._check_for_snakemake(needing[0], image.name)
             command = snakemake.without_containers(self.command(job), self.workflow)
@@ -214,13 +229,15 @@ class Preparer:
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
             packed = bool(image.name) and image.name == vars(self).get("_packed")
-            lines = partial(self._bodies.lines, packed=packed)
+            bodies = partial(self._bodies.lines, packed=packed)
             variables = {**self._for_commands, **of_image}
             if packed:
                 variables = {"PATH": PATH, **variables}
-            payload = direct.build(job, variables, self.traffic, lines, image.name)
-            keys = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
-        request = self.requests.of(job, image, keys)
+            payload = direct.build(job, variables, self.traffic, bodies, image.name)
+            lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+        if image.name and payload.is_named:
+            lines += ((f"My.{OWN_ROOT}", "true"),)
+        request = self.requests.of(job, image, lines)
         self._classes[str(members(job)[0].rule)] = request.job_class
         return payload, request
 

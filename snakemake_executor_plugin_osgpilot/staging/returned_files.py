@@ -19,6 +19,7 @@ from typing import BinaryIO
 from ..common.printable import one_line
 from ..errors import OsgpilotError
 from ..htcondor.submit_description import OUTPUT_FOLDER
+from .places import ROOT
 
 MANIFEST = ".osgpilot-manifest"
 """In the output folder: NUL-ended pairs of what there is and its path, then `end`, or `failed`
@@ -41,7 +42,8 @@ _SIZE = re.compile(rb"[0-9]{1,18}")
 
 class _ReturnedFilesError(OsgpilotError):
     def __init__(self, text: str) -> None:
-        super().__init__(one_line(text))
+        # the user knows files outside of the working folder by their own paths
+        super().__init__(one_line(text.replace(f"{ROOT}/", "/")))
 
 
 class JobFailedError(_ReturnedFilesError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -48,6 +48,22 @@ class Schedule:
 
     room: tuple[int, ...]
     steps: tuple[Step, ...]
+
+    def placed(self, placed: Callable[[Iterable[str]], tuple[str, ...]]) -> Schedule:
+        """Return this schedule with paths as they lie in the job's folder."""
+        steps = tuple(
+            replace(
+                step,
+                pipes=placed(step.pipes),
+                uses=placed(step.uses),
+                touched=placed(step.touched),
+                given=placed(step.given),
+                made=placed(step.made),
+                wanted=placed(step.wanted),
+            )
+            for step in self.steps
+        )
+        return replace(self, steps=steps)
 
     def lists(self) -> Iterator[Sequence[str]]:
         """Yield the lists that steps.sh reads before those of each step."""

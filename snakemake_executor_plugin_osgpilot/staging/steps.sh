@@ -3,7 +3,7 @@
 # the job's cores, memory and GPUs allow, and commands that are benchmarked. wrapper.sh evaluates this text; the
 # data follows in `record` from `at` on. Members that are joined by `pipe()` or `service()` are one crew and start
 # together. After a failure nothing more starts.
-# shellcheck disable=SC2154  # record, at, list, here, out, tmp, script and status are those of wrapper.sh
+# shellcheck disable=SC2154  # record, at, list, here, root_mark, plain, real, out, tmp, script and status are those of wrapper.sh
 # As in wrapper.sh, but one by one: bash finds the next element of an array at once, a range by going through all.
 next_list() {
     local count=${record[at]} i
@@ -199,10 +199,11 @@ run_step() {
     command -v "$shell" > /dev/null || { echo "osgpilot: there is no $shell here" >&2; return 125; }
     [ -z "$shadow" ] || { place=$PWD/.osgpilot-shadow/$1; enter_shadow || return 125; }
     for text in "${commands[@]}"; do
-        case $text in *"$here"*) text=${text//"$here"/"$PWD"} ;; esac
+        case $text in *"$here"*) text=${text//"$here"/"$plain"} ;; esac
+        case $text in *"$root_mark"*) text=${text//"$root_mark"/"$real"} ;; esac
         (umask 077; printf '%s' "$text" > "$file") || return 125
         if [ -n "$measured" ]; then
-            (cd -- "$place" && benchmarked "$OLDPWD/$out/.osgpilot-benchmark-$1" "$shell" "$file")
+            (cd -- "$place" && benchmarked "$out/.osgpilot-benchmark-$1" "$shell" "$file")
         else
             (cd -- "$place" && exec "$shell" "$file" < /dev/null)
         fi || { status=$?; break; }

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from .payload import HERE, lies_in
+from .payload import HERE
+from .places import lies_in, source_of
 from .returned_files import JobFailedError, kind
 
 TIMESTAMP = ".snakemake_timestamp"
@@ -51,7 +52,8 @@ class Links:
     """The `listed` links of a job, path → target, in its `declared` outputs and logs.
 
     `back` has the returned files. `inputs` are the job's inputs, `shared` the prefixes that
-    execution points see. All paths of the job are relative to `workdir`.
+    execution points see. Paths of the job are places in its folder (see `places`), those of inputs
+    as the rule names them.
     """
 
     listed: Mapping[str, str]
@@ -243,14 +245,14 @@ class Links:
     def _own_places(self) -> dict[str, str]:
         places = {}
         for path in self._names:
-            folder, name = os.path.split(self.workdir / path)
+            folder, name = os.path.split(source_of(path, self.workdir))
             places[path] = f"{os.path.realpath(folder)}/{name}"
         return places
 
     @cached_property
     def _own(self) -> dict[str, str]:
         """Final paths of the job's outputs → their paths in the job."""
-        named = {f"{self.workdir}/{path}": path for path in self._own_places}
+        named = {str(source_of(path, self.workdir)): path for path in self._own_places}
         return named | {place: path for path, place in self._own_places.items()}
 
     @cached_property

@@ -97,6 +97,23 @@ class TransferPolicy:
         signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
         return {keys for file in signed if (keys := s3.keys_of(file.storage_object.provider))}
 
+    def unreachable(self, inputs: Iterable[Any], made: Iterable[Any]) -> str:
+        """Return a file in storage that only this machine can reach, empty if there is none.
+
+        The storage plugin `fs` keeps files in folders: Snakemake on the execution point would look
+        for them there.
+        """
+        stored = [file for file in inputs if self.into(file) is TransferMethod.STORAGE]
+        stored += [file for file in made if self.out_of(file) is TransferMethod.STORAGE]
+        for file in stored:
+            query = str(file.storage_object.query)
+            is_folder = type(file.storage_object).__module__.startswith(
+                "snakemake_storage_plugin_fs"
+            )
+            if is_folder and not is_below(query, self.shared_prefixes):
+                return query
+        return ""
+
     def _url(self, file: Any) -> str:
         """Return the URL by which HTCondor fetches a file in storage, empty if it cannot."""
         stored = file.storage_object

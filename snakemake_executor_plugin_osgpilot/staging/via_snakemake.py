@@ -39,20 +39,21 @@ def build(
     """Return the payload of a job that runs as `command`, shell lines that start Snakemake.
 
     The Snakemake there handles `touch()`, `protected()`, `ensure()`, temporary files within a
-    group and files in storage. Raises `InputError` when a file lies outside the working folder.
+    group and files in storage. Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
     benchmarks = [part.benchmark for part in parts if part.benchmark]
     inner = internal(job)
     kept = [*(file for file in made if str(file) not in inner), *benchmarks]
+    used, back = needed_from_outside(job), traffic.outputs(kept)
     places = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, TMPDIR)}
     return Payload(
         scripts=(f"{exports(places)}{_PLACES}{_CHECK}{command}\n",),
         interpreter="bash",
         # Snakemake there fetches files in storage
-        inputs=traffic.inputs(needed_from_outside(job)),
-        outputs=traffic.outputs(kept),
+        inputs=traffic.inputs(used),
+        outputs=back,
         logs=traffic.outputs(file for part in parts for file in part.log),
         protected=ordered(
             file
@@ -64,7 +65,8 @@ def build(
         shared_prefixes=traffic.shared_prefixes,
         with_snakefiles=True,
         kind="snakemake",
-    ).checked(job)
+        by_name=any(str(file).startswith("/") for file in (*traffic.inputs(used), *back)),
+    ).placed(job)
 
 
 def without_containers(command: str, workflow: Any) -> str:

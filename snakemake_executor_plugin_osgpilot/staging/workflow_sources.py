@@ -7,6 +7,7 @@ import os
 import sys
 import tarfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from stat import S_ISREG
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common import private_files as private
 from .payload import HERE
+from .places import is_outside, lies_in, place_of, source_of
 
 SOURCES = "osgpilot-sources.tar"
 """Name of the archive where the job runs."""
@@ -112,16 +114,6 @@ def _is_package(folder: Path, top: str) -> bool:
     return top != "." or (folder / "__init__.py").exists()
 
 
-def elsewhere(workflow: Any) -> list[str]:
-    """Return the Snakefiles and configuration files of this machine that cannot travel.
-
-    The Snakemake on the execution point needs them at the same path from the working folder.
-    """
-    read = {*_snakefiles(workflow), *_configfiles(workflow)}
-    outside = (path for path in read if path.startswith("../"))
-    return sorted(os.path.normpath(Path.cwd() / path) for path in outside)
-
-
 def _snakefiles(workflow: Any) -> Iterable[str]:
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
@@ -136,11 +128,11 @@ def _configfiles(workflow: Any) -> Iterable[str]:
 
 
 def _beside(files: Iterable[str]) -> Iterable[str]:
-    """Yield the files in the folders of `files`, except the working folder: `workflow/`, `config/`
-    and the like, with schemas, sample sheets and Python modules.
+    """Yield the files in the folders of `files`: `workflow/`, `config/` and the like, with schemas,
+    sample sheets and Python modules. The working folder and those around it have too much in them.
     """
     for folder in {Path(os.path.normpath(file)).parent for file in files}:
-        if folder == Path() or ".." in folder.parts:
+        if lies_in(str(Path.cwd()), os.path.abspath(folder)):  # noqa: PTH100
             continue
         for place, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
@@ -221,24 +213,34 @@ def bundle_sources(
     workdir: Path,
     modules: Mapping[str, Path] | None = None,
 ) -> None:
-    """Pack the source files that lie below `workdir` into one archive, if there are any.
+    """Pack the source files into one archive, each at its place in a job's folder, if there are
+    any.
 
     `modules` are further files, by their path where the job runs.
     """
-    paths = {Path(os.path.normpath(workdir / name)) for name in sources}
-    inside = (path for path in paths if path.is_relative_to(workdir) and path.is_file())
-    packed = {**(modules or {}), **{str(path.relative_to(workdir)): path for path in inside}}
+    places = {place_of(os.path.normpath(name), workdir) for name in sources}
+    found = {place: source_of(place, workdir) for place in places}
+    packed = {**(modules or {}), **{p: path for p, path in found.items() if path.is_file()}}
     if not packed:
         return
     part = archive_path.with_suffix(".part")
     with open(part, "wb", opener=private.opener) as file, tarfile.open(None, "w", file) as archive:
-        for name, path in sorted(packed.items()):
-            archive.add(path, arcname=name)
+        for place, path in sorted(packed.items()):
+            archive.add(path, arcname=place)
     # jobs of an earlier session may be reading it
     if archive_path.exists() and filecmp.cmp(part, archive_path, shallow=False):
         part.unlink()
     else:
         part.replace(archive_path)
+
+
+@cache
+def has_outside(archive_path: Path) -> bool:
+    """Return True if an archive has files from outside of the working folder."""
+    if not archive_path.exists():
+        return False
+    with tarfile.open(archive_path) as archive:
+        return any(is_outside(name) for name in archive.getnames())
 
 
 def large(archive_path: Path) -> str:

@@ -4,8 +4,9 @@
 # osgpilot-out/, which always exists, so that a failed job is never held because of a missing file.
 set -u
 shopt -s globstar dotglob nullglob
-out=osgpilot-out manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
-here=/@osgpilot-here@
+top=$PWD root=$PWD/osgpilot-root
+out=$top/osgpilot-out manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
+here=/@osgpilot-here@ root_mark=/@osgpilot-root@
 printed_max=$((2 << 20))    # bytes of the output that are returned, of its beginning and its end each
 leave() { shorten_printed; exit "$1"; }
 fail() { echo "osgpilot: $*" >&2; mkdir -p "$out"; status=125; blame_full_disk; leave "$status"; }
@@ -54,7 +55,47 @@ next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
 next_list; fetched=("${list[@]}")    # name under which HTCondor put it, path
 next_list; links=("${list[@]}")      # path, what it points to
+next_list; workdir=${list[0]-} by_name=${list[1]-}   # the working folder's path, if it matters (see `take_root`)
+next_list; names=("${list[@]}")      # absolute paths that the scripts use
+next_list; unknown=("${list[@]}")    # absolute paths that the scripts use and that do not travel
 next_list; runner=("${list[@]}")     # steps.sh, which reads what follows, in place of `scripts`
+
+# Start in the place of the working folder below osgpilot-root, which stands for / of the submit side: `../x` leads
+# there to what it leads to on that side. What came for the working folder is moved along.
+take_root() {
+    local path first
+    mkdir -p -- "$root$workdir" || return
+    for path in osgpilot-sources.tar osgpilot-snakemake.zip "${inputs[@]}"; do
+        while [[ $path == ./* ]]; do path=${path#./}; done
+        first=${path%%/*}
+        [ "$first" = osgpilot-root ] || [ ! -e "$first" ] || mv -- "$first" "$root$workdir/" || return
+    done
+    cd -- "$root$workdir" && ln -s -- "$root" osgpilot-root && ln -s -- "$PWD" "$top/osgpilot-work"
+}
+# Link what is in folder $1 of osgpilot-root to the same place in $2. What is there in the image stays, and so do
+# folders of the node that are bound into the container.
+make_real() {
+    local entry name
+    case $2 in
+        /tmp* | /var/tmp*) ;;
+        *) [ "$(stat -c %d "$2/")" = "$(stat -c %d /)" ] || return 0 ;;
+    esac
+    for entry in "$1"/*; do
+        name=$2/${entry##*/}
+        case $name in
+            /bin | /boot | /dev | /etc | /lib | /lib32 | /lib64 | /libx32 | /proc | /root | /run | /sbin) continue ;;
+            /srv | /sys | /usr) continue ;;
+        esac
+        if [ -d "$name" ] && [ ! -L "$name" ] && [ -d "$entry" ]; then
+            make_real "$entry" "$name"
+        elif [ ! -e "$name" ]; then
+            ln -sfn -- "$entry" "$name"
+        fi
+    done
+}
+if [ -n "$workdir" ]; then
+    take_root || fail "cannot make the folders for $workdir"
+fi
 
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
@@ -67,17 +108,34 @@ mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folder
 : > "$out/$times"
 : > "$out/$manifest"
 for ((i = 0; i < ${#fetched[@]}; i += 2)); do
-    mv -- "${fetched[i]}" "${fetched[i + 1]}" || fail "${fetched[i]} was not fetched"
+    mv -- "$top/${fetched[i]}" "${fetched[i + 1]}" || fail "${fetched[i]} was not fetched"
 done
 for ((i = 0; i < ${#links[@]}; i += 2)); do
     ln -s -- "${links[i + 1]}" "${links[i]}" || fail "cannot link ${links[i]}"
 done
+plain=$PWD real=    # a path of this folder without odd characters; what an absolute path is put after
+if [ -n "$workdir" ]; then
+    plain=$top/osgpilot-work
+    # there the job has a container of its own (as on the OSPool), whose file system may be writable
+    case $top/ in /srv/*) [ ! -d /.singularity.d ] || make_real "$root" '' 2> /dev/null ;; esac
+    for path in "${names[@]}"; do
+        [ "$path" -ef "$root$path" ] || { real=$root; break; }
+    done
+    [ -z "$by_name" ] || [ -z "$real" ] ||
+        fail "the job cannot have $path under that name here: use a path relative to the working folder, or give the rule a container_image"
+    # for programs that ask for the name of their folder
+    [ ! "$workdir" -ef . ] || cd -- "$workdir" || fail "cannot enter $workdir"
+    # as programs see it, so that a path relative to it is short; unless scripts would have to quote its name
+    physical=$(pwd -P)
+    case $physical in *[!A-Za-z0-9_./+@,-]*) ;; *) [ ! "$physical" -ef . ] || plain=$physical ;; esac
+fi
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
 status=0 began=${EPOCHREALTIME-}
 [ ${#runner[@]} -eq 0 ] || eval "${runner[0]}"
 for text in "${scripts[@]}"; do
-    case $text in *"$here"*) text=${text//"$here"/"$PWD"} ;; esac
+    case $text in *"$here"*) text=${text//"$here"/"$plain"} ;; esac
+    case $text in *"$root_mark"*) text=${text//"$root_mark"/"$real"} ;; esac
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
     "$interpreter" "$script" < /dev/null || { status=$?; break; }
 done
@@ -85,13 +143,21 @@ done
 [ $status -eq 0 ] || blame_full_disk
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
 [ $status -eq 0 ] || returned=("${logs[@]}")
+for path in "${unknown[@]}"; do
+    [ $status -eq 0 ] || [ -e "$path" ] ||
+        echo "osgpilot: $path, which the command names, is not here: is it an input that the rule does not declare?" >&2
+done
 
 # HTCondor transfers no links; they are listed, and created again on the access point.
 aside=() fault=
 put_link_aside() {
     local to
     to=$(readlink -n -- "$1"; echo /) && to=${to%/}
-    case $to in "$PWD"/*) to=$here/${to#"$PWD"/} ;; esac
+    case $to in
+        "$PWD"/*) to=$here/${to#"$PWD"/} ;;
+        "$plain"/*) to=$here/${to#"$plain"/} ;;
+        "$root"/*) to=${to#"$root"} ;;
+    esac
     aside+=(">$to" "${1#"$out"/}")
     rm -- "$1"
 }

@@ -22,13 +22,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, sweep  # noqa: F401
 
+from snakemake_executor_plugin_osgpilot.common.system_clock import SystemClock
 from snakemake_executor_plugin_osgpilot.config.site import load
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
-from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
 
 PROJECT = "TestProject"

@@ -13,12 +13,12 @@ from test_resume import COUNTED, JOBS, executions
 from test_resume import options as resuming
 from test_trouble import WATCHFUL, errors
 
+from snakemake_executor_plugin_osgpilot.common.system_clock import SystemClock
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
-from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 
 AP = ("-name", "ap.localpool", "-pool", "ap.localpool:9618")
 REMOTE = {

@@ -107,7 +107,7 @@ def snapshots(draw):
         further=further,
         chain=draw(st.dictionaries(classes, st.integers(1, 20), max_size=3)),
         others=draw(st.dictionaries(st.sampled_from(names), others)) if listed else {},
-        shunned={p.name: "jobs fail there" for p in listed if draw(st.integers(0, 9)) == 0},
+        blocked={p.name: "jobs fail there" for p in listed if draw(st.integers(0, 9)) == 0},
         gates=draw(st.sampled_from([{}, {"small": Gate(0, "it fails")}])),
     )
 
@@ -184,7 +184,7 @@ def test_no_pilot_that_runs_a_job_or_is_needed_is_let_go(snapshot, known, policy
             continue
         pilot = by_name[action.pilot]
         assert pilot.state.serves
-        if action.pilot in snapshot.shunned and isinstance(action, Drain):
+        if action.pilot in snapshot.blocked and isinstance(action, Drain):
             continue  # it finishes what it runs
         assert action.pilot in decided.unneeded
         assert not snapshot.running.get(action.pilot)
@@ -206,7 +206,7 @@ def test_every_launch_can_serve_a_job_that_is_waiting_or_to_come(snapshot, known
 @given(snapshots(), estimates, policies)
 def test_what_fits_nowhere_is_named_and_drives_nothing(snapshot, known, policy):
     decided = plan(snapshot, known, policy)
-    unfit = {each.job_class for each in decided.unfit}
+    unfit = {each.job_class for each in decided.infeasible}
     for job_class in (c for c, n in snapshot.waiting.items() if n):
         assert (job_class in unfit) != any(fits(job_class, o, policy) for o in OFFERS)
     without = replace(

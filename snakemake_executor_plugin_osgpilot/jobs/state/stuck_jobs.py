@@ -176,7 +176,7 @@ def _rooms(snapshot: Snapshot) -> dict[str, _Room]:
     """Return free resources of each pilot, its remaining life, and its offer."""
     rooms = {}
     for pilot in snapshot.pilots:
-        serves = pilot.state is PilotState.READY and pilot.name not in snapshot.shunned
+        serves = pilot.state is PilotState.READY and pilot.name not in snapshot.blocked
         if not serves or pilot.ends_s is None:
             continue
         free = pilot.shape - snapshot.others.get(pilot.name, Shape(0, 0))

@@ -74,7 +74,7 @@ class Health:
         self._notices = LeaveNotices({})
         self._pauses: dict[str, Backoff] = {}
         self._strikes = Strikes({})
-        self.shunned: dict[str, str] = {}
+        self.blocked: dict[str, str] = {}
 
     def know(self, offers: Iterable[str]) -> None:
         """Add types of pilots that were launched with an earlier version of the site file."""
@@ -128,10 +128,10 @@ class Health:
         shares = self._shares()
         return sum(self._failed_s.get(o, -inf) < failed_s for o in shares) / len(shares)
 
-    def shun(self, pilot: Pilot, why: str, now_s: float) -> None:
+    def block(self, pilot: Pilot, why: str, now_s: float) -> None:
         """Accept no more jobs on `pilot`, and no more pilots on its node for a while."""
-        if pilot.name not in self.shunned:
-            self.shunned[pilot.name] = f"{why} (node {pilot.node})" if pilot.node else why
+        if pilot.name not in self.blocked:
+            self.blocked[pilot.name] = f"{why} (node {pilot.node})" if pilot.node else why
             for _ in range(NODE_STRIKES_MAX):
                 self._strikes = self._strikes.struck(pilot.node, now_s)
 

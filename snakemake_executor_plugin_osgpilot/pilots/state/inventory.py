@@ -82,10 +82,10 @@ class PilotInventory:
         registered_shared = self._shared and pilot.state is PilotState.READY
         return registered_shared or pilot.name in self._served
 
-    def shun(self, name: str, why: str, now_s: float) -> None:
+    def block(self, name: str, why: str, now_s: float) -> None:
         """Accept no more jobs on a pilot whose node seems faulty."""
         if pilot := self._pilots.get(name):
-            self.health.shun(pilot, why, now_s)
+            self.health.block(pilot, why, now_s)
 
     def note_served(self, names: Iterable[str]) -> None:
         """Record the pilots on which a job has started."""

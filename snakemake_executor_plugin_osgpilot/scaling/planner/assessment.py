@@ -12,7 +12,7 @@ from ...model.snapshot import Commitment, Snapshot
 from .bin_packing import Bin, fill
 from .critical_path import chain_s
 from .estimates import Estimates
-from .feasibility import fits, unfit
+from .feasibility import fits, infeasible_classes
 from .limits import commitment
 from .placement import Demand, place, unserved
 from .supply import Supply, supply
@@ -37,14 +37,14 @@ class Assessment:
     serial_s: float
     unmet: Demand
     rooms: tuple[Bin, ...]
-    unfit: tuple[Infeasible, ...]
+    infeasible: tuple[Infeasible, ...]
     have: Supply
     taken: Commitment
     forecast: Forecast
 
     @classmethod
     def of(cls, snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Assessment:
-        infeasible = unfit(_classes(snapshot), policy)
+        infeasible = infeasible_classes(_classes(snapshot), policy)
         classes = _classes(snapshot) - {each.job_class for each in infeasible}
         waiting = {c: n for c, n in snapshot.waiting.items() if n > 0 and c in classes}
         lead_s = _lead_s(classes, snapshot, estimates, policy)

@@ -38,7 +38,7 @@ def unschedulable(
     return found
 
 
-def unfit(classes: Iterable[JobClass], policy: Policy) -> tuple[Infeasible, ...]:
+def infeasible_classes(classes: Iterable[JobClass], policy: Policy) -> tuple[Infeasible, ...]:
     """Return the classes that no pilot type can run, each with the nearest type and the gap."""
     return tuple(
         Infeasible(job_class, _gap(job_class, policy))

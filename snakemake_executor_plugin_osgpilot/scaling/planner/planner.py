@@ -29,7 +29,7 @@ def plan(snapshot: Snapshot, estimates: Estimates, policy: Policy) -> Plan:
     return Plan(
         actions=(*started, *released),
         refusals=tuple(refused),
-        unfit=assessment.unfit,
+        infeasible=assessment.infeasible,
         unneeded=unneeded,
         forecast=assessment.forecast,
     )

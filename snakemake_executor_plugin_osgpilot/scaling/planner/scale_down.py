@@ -64,7 +64,7 @@ def _late(assessment: Assessment) -> set[str]:
 def _cordoned(assessment: Assessment) -> Iterator[Drain]:
     """Drain cordoned pilots, busy or not: running jobs may finish."""
     for pilot in assessment.snapshot.pilots:
-        why = assessment.snapshot.shunned.get(pilot.name)
+        why = assessment.snapshot.blocked.get(pilot.name)
         if why and pilot.state.serves and not pilot.state.waits:
             yield Drain(pilot.name, why)
 
@@ -72,7 +72,7 @@ def _cordoned(assessment: Assessment) -> Iterator[Drain]:
 def _last_hosts(assessment: Assessment) -> frozenset[str]:
     """Return the pilots that are the only possible host of an upcoming class."""
     snapshot = assessment.snapshot
-    serving = [p for p in snapshot.pilots if p.state.serves and p.name not in snapshot.shunned]
+    serving = [p for p in snapshot.pilots if p.state.serves and p.name not in snapshot.blocked]
     found = set()
     for job_class in {*snapshot.further, *(soon.job_class for soon in snapshot.soon)}:
         hosts = (

@@ -95,7 +95,7 @@ def supply(
     cores, busy_core_s = 0, 0.0
     coming_core_s: defaultdict[str, float] = defaultdict(float)
     for pilot in snapshot.pilots:
-        if not pilot.state.serves or permanently_pending(pilot) or pilot.name in snapshot.shunned:
+        if not pilot.state.serves or permanently_pending(pilot) or pilot.name in snapshot.blocked:
             continue
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())

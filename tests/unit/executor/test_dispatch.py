@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_executor_plugin_osgpilot.common.log_output import PACKAGE
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
 from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
-from snakemake_executor_plugin_osgpilot.executor import fallback
+from snakemake_executor_plugin_osgpilot.executor import fallback, plugin
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
 from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
 
@@ -278,3 +280,15 @@ def test_a_second_interrupt_does_not_abort_the_shutdown(opened, monkeypatch, end
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
+
+
+def test_snakemake_with_another_executor_does_not_wait_for_ours_to_load():
+    told = "import sys, snakemake.cli; print([m for m in sys.modules if 'osgpilot' in m])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert "osgpilot.executor.plugin" in done.stdout
+    assert "osgpilot.executor.dispatcher" not in done.stdout
+
+
+def test_the_class_that_snakemake_looks_for_makes_a_dispatcher(monkeypatch):
+    monkeypatch.setattr(dispatch, "Dispatcher", lambda *given: ("dispatcher", *given))
+    assert plugin.Executor("workflow", "logger") == ("dispatcher", "workflow", "logger")

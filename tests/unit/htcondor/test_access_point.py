@@ -69,7 +69,7 @@ def test_output_folder_is_transferred_also_after_a_failure():
 
 @pytest.mark.parametrize("bad", ["/w/$(HOME)", "/w/a\n+Evil = 1", '/w/"x"', "/w/x;y"])
 def test_folder_with_unsafe_characters_is_rejected(bad):
-    with pytest.raises(InputError, match="working folder"):
+    with pytest.raises(InputError, match="misread"):
         describe(submission(), SEAT, Path(bad))
 
 

@@ -8,7 +8,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.config.site import Partition, PilotOptions, Site
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
-from snakemake_executor_plugin_osgpilot.model.resources import Pilot, Shape
+from snakemake_executor_plugin_osgpilot.model.resources import OWN_ROOT, Pilot, Shape
 from snakemake_executor_plugin_osgpilot.pilots import parameters
 
 SEAT = RunIdentity("alice", "MyProject", "r1")
@@ -105,3 +105,12 @@ def test_slots_that_keep_an_image_are_not_stopped_for_their_disk(tmp_path):
     assert exceeded("slot1_1@node", 1000) is False
     assert exceeded("data1_3@node", 1001) is False
     assert exceeded("slot1_1@node", None) is False
+
+
+def test_only_jobs_that_ask_for_it_get_a_writable_root_file_system(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    given = classad2.ExprTree(values["env _CONDOR_SINGULARITY_EXTRA_ARGUMENTS"])
+    as_on_the_ospool = "--home $_CONDOR_SCRATCH_DIR:/srv"
+    assert given.eval(classad2.ClassAd()) == as_on_the_ospool
+    assert given.eval(classad2.ClassAd({OWN_ROOT: False})) == as_on_the_ospool
+    assert given.eval(classad2.ClassAd({OWN_ROOT: True})) == f"{as_on_the_ospool} --writable-tmpfs"

@@ -9,6 +9,7 @@ import pytest
 from doubles import SEAT, FakeAccessPoint, FakeSlurm, HandClock, site
 
 from snakemake_executor_plugin_osgpilot.common.log_output import current_label, labelled
+from snakemake_executor_plugin_osgpilot.common.system_clock import SystemClock
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.errors import (
     AbandonedError,
@@ -34,7 +35,6 @@ from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
-from snakemake_executor_plugin_osgpilot.run.assembly import SystemClock
 from snakemake_executor_plugin_osgpilot.run.controller import RunController
 from snakemake_executor_plugin_osgpilot.run.lease import HELD_BACK, LEASE, LeaseKeeper
 from snakemake_executor_plugin_osgpilot.scaling.autoscaler import Autoscaler
@@ -282,7 +282,7 @@ def test_queued_jobs_avoid_pilot_on_which_jobs_fail(world):
     """A pilot takes jobs until it looks at its stop file, minutes later on the OSPool."""
     world.add("a")
     world.tick()
-    world.fleet.shun("osgpilot-r1-1", "3 of 3 jobs failed there at once")
+    world.fleet.block("osgpilot-r1-1", "3 of 3 jobs failed there at once")
     world.tick()
     world.tick()
     assert world.ap.avoided == [("osgpilot-r1-1",)]

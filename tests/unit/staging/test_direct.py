@@ -8,7 +8,7 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import _command
 from snakemake_executor_plugin_osgpilot.staging.payload import (
-    check_places,
+    Payload,
     members,
     needed_from_outside,
 )
@@ -114,9 +114,12 @@ def test_members_of_a_group_come_in_the_same_order_in_every_session():
         assert members(group) == [first, level[2], level[1], level[0]]
 
 
-def test_an_absolute_path_below_the_working_folder_is_rejected(tmp_path, monkeypatch):
+def test_files_get_their_places_in_the_job_and_impossible_ones_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="write data/x, relative to the working folder"):
-        check_places(job(), [str(tmp_path / "data/x")])
-    with pytest.raises(InputError, match="lies outside the working folder"):
-        check_places(job(), [str(tmp_path.parent / "x")])
+    files = (str(tmp_path / "data/x"), "data/x", "../y", "z")
+    more = {"folders": ("/out/z", "/shared/z"), "shared_prefixes": ("/shared",)}
+    placed = Payload((), "bash", files, (), (), **more).placed(job())
+    assert placed.inputs == ("data/x", f"osgpilot-root{tmp_path.parent}/y", "z")
+    assert placed.folders == ("osgpilot-root/out/z", "/shared/z")
+    with pytest.raises(InputError, match=r"rule .*: \.\. is the working folder or a folder around"):
+        Payload((), "bash", ("..",), (), ()).placed(job())

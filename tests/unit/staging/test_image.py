@@ -1,5 +1,7 @@
 """Container images: what HTCondor can fetch, what travels, what is read where it is."""
 
+from pathlib import Path
+
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
@@ -16,6 +18,7 @@ def images(tmp_path, said):
     (tmp_path / "tools.sif").write_bytes(b"x" * 1024 * 1025)
     (tmp_path / "tools.img").write_bytes(b"x")
     (tmp_path / "sandbox").mkdir()
+    (tmp_path / "it's ä.sif").write_bytes(b"x")
     return Images(tmp_path, said.append)
 
 
@@ -35,7 +38,9 @@ def test_urls_are_left_to_htcondor(images, said, url):
         ("https://h/x", "has to end in .sif"),
         ("no.sif", "no.sif does not exist"),
         ("tools.img", "has to be a folder or end in .sif"),
-        ("a\n+Evil=1", "not allowed"),
+        ("a\n+Evil=1", "does not exist"),
+        ("docker://a\n+Evil=1", "not allowed"),
+        ("it's ä.sif", "not allowed"),
     ],
 )
 def test_images_that_htcondor_cannot_use_are_rejected(images, name, complaint):
@@ -50,6 +55,14 @@ def test_a_relative_image_is_found_and_logged_once(images, said, tmp_path):
     assert said == [f"image {path} (2 MB) is sent with each job"]
     assert images.find("sandbox").name == str(tmp_path / "sandbox")
     assert images.find("") == NO_IMAGE
+
+
+def test_an_image_of_any_name_is_reached_by_a_link(images, tmp_path):
+    images.links = tmp_path / "links"
+    link = Path(images.find("it's ä.sif").name)
+    assert link.parent == images.links
+    assert link.resolve() == tmp_path / "it's ä.sif"
+    assert link.suffix == ".sif"
 
 
 def test_the_transfer_method_of_an_image_is_logged(images, said):

@@ -308,16 +308,6 @@ def test_snakemake_there_needs_no_shared_file_system():
     preparer(image=RUNTIME)._check(python_job)
 
 
-def test_snakemake_there_needs_the_snakefile_below_the_working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    outside = preparer(image=RUNTIME, included=["Snakefile", "/there/workflow/Snakefile"])
-    with pytest.raises(
-        InputError, match="/there/workflow/Snakefile lies elsewhere: start Snakemake"
-    ):
-        outside._check(job(Rule(shellcmd=None, cwl="tool.cwl")))
-    outside._check(job())
-
-
 def test_a_rule_without_outputs_gets_a_warning():
     warned = []
     preparer(warned=warned)._warn_of_losses(job(output=["x"]))

@@ -144,7 +144,7 @@ texts = {}
 
 async def prepare(dag):
     bodies = Bodies(dag.workflow, Path.cwd() / "run")
-    paths = PathRewriter(Path.cwd(), "/no/cache", False)
+    paths = PathRewriter(Path.cwd(), "/no/cache", (str(Path.cwd()),), sources=(str(Path.cwd()),))
     for job in dag.jobs:
         resources = type(job.resources)(fromdict={**job.resources, "tmpdir": HERE + "/t"})
         try:

@@ -27,7 +27,7 @@ from snakemake.sourcecache import SourceCache, infer_source_file
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE, ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.scripts import script_lines
 from snakemake_executor_plugin_osgpilot.staging.snakemake_modules import (
     MODULES,
@@ -92,13 +92,13 @@ def job(name, cache, *, notebook=None, wrapper=None, prefix=None, **params):
 
 
 def lines(wanted, image="", **resources):
-    paths = PathRewriter(Path.cwd(), "/copies", False)
+    paths = PathRewriter(Path.cwd(), "/copies", (str(Path.cwd()),), sources=(str(Path.cwd()),))
     return script_lines(wanted, ResourceList(fromdict=resources), paths, image)
 
 
-def place(text, folder):
-    """What wrapper.sh does with a script that runs in `folder`."""
-    return text.replace(HERE, str(folder))
+def place(text, folder, root=""):
+    """What wrapper.sh does with a script that runs in `folder`; `root` stands for /."""
+    return text.replace(HERE, str(folder)).replace(ROOT_MARK, root)
 
 
 @pytest.fixture
@@ -129,11 +129,11 @@ cp .snakemake/scripts/*a.* {kept}/script
     return kept
 
 
-def run_ours(wanted, folder, **resources):
+def run_ours(wanted, folder, root="", **resources):
     """Run the shell text of a job in `folder`."""
     ours = lines(wanted, "image.sif", **resources)
     folder.mkdir(exist_ok=True)
-    text = place(ours.write + ours.command, folder)
+    text = place(ours.write + ours.command, folder, root)
     subprocess.run(["/bin/bash", "-c", f"set -e; {text}"], check=True, cwd=folder)
     shutil.rmtree(folder / ".snakemake")
 
@@ -212,8 +212,7 @@ def test_a_python_script_gets_the_object_of_snakemake(name, cache, programs, tmp
     run_theirs(script, wanted, mem_mb=5, tmpdir=f"{there}/tmp")
     theirs = (programs / "script").read_text()
     (our_object, our_path), (their_object, _) = unpickled(ours), unpickled(theirs)
-    assert their_object.params.below == str(tmp_path / "x y")
-    assert our_object.params.below == f"{there}/x y"
+    assert their_object.params.below == our_object.params.below == str(tmp_path / "x y")
     assert our_object.resources.tmpdir == our_object.resources[1] == f"{there}/tmp"
     assert our_object.scriptdir == str(there)
     their_object.scriptdir = str(there)
@@ -225,11 +224,12 @@ def test_a_python_script_gets_the_object_of_snakemake(name, cache, programs, tmp
     assert rest[0] == rest[1]
 
 
-def test_pickled_values_need_no_folder_of_this_machine(cache, tmp_path):
+def test_pickled_paths_are_moved_where_the_job_has_no_root_of_its_own(cache, programs, tmp_path):
     wanted = job("a.py", cache, below=str(tmp_path / "x"), path=tmp_path / "y")
-    text = lines(wanted, tmpdir=f"{HERE}/tmp").write
-    assert str(tmp_path) not in text
-    assert str(Path(sys.prefix)) not in text
+    run_ours(wanted, tmp_path / "there", "/root-there", tmpdir=f"{HERE}/tmp")
+    params = unpickled((programs / "script").read_text())[0].params
+    assert params.below == f"/root-there{tmp_path}/x"
+    assert params.path == Path(f"/root-there{tmp_path}/y")
 
 
 def test_the_text_of_a_job_is_the_same_in_every_session(cache, tmp_path):

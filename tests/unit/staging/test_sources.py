@@ -1,6 +1,7 @@
 """The files of a workflow that travel with its jobs."""
 
 import sys
+import tarfile
 from types import SimpleNamespace
 
 from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
@@ -11,7 +12,7 @@ from snakemake_executor_plugin_osgpilot.staging.workflow_sources import (
     LARGE_MB,
     SMALL_BYTES,
     bundle_sources,
-    elsewhere,
+    has_outside,
     large,
     list_sources,
 )
@@ -112,15 +113,27 @@ def test_scripts_of_a_module_elsewhere_do_not_hide_other_sources(tmp_path, monke
     assert list_sources(mixed)[0] == {"Snakefile", str(tmp_path / "scripts/a.py")}
 
 
-def test_snakefiles_outside_the_working_folder_are_named(tmp_path, monkeypatch):
-    (tmp_path / "run").mkdir()
-    monkeypatch.chdir(tmp_path / "run")
+def test_sources_outside_the_working_folder_travel_at_their_own_places(tmp_path, monkeypatch):
+    for name in ("run/here.yaml", "there.yaml", "workflow/Snakefile", "workflow/lib/x.py", "data"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    workdir, archive = tmp_path / "run", tmp_path / "sources.tar"
+    monkeypatch.chdir(workdir)
     outside = workflow(tmp_path / "workflow", ())
     outside.configfiles = ["here.yaml", tmp_path / "there.yaml"]
-    assert elsewhere(outside) == [
-        str(tmp_path / "there.yaml"),
-        str(tmp_path / "workflow/Snakefile"),
-    ]
+    sources, _ = list_sources(outside)
+    bundle_sources(archive, sources, workdir)
+    with tarfile.open(archive) as packed:
+        there = f"osgpilot-root{tmp_path}"
+        assert sorted(packed.getnames()) == [
+            "here.yaml",
+            f"{there}/there.yaml",
+            f"{there}/workflow/Snakefile",
+            f"{there}/workflow/lib/x.py",
+        ]
+    assert has_outside(archive)
+    bundle_sources(tmp_path / "inside.tar", ["here.yaml"], workdir)
+    assert not has_outside(tmp_path / "inside.tar")
 
 
 def test_large_sources_get_a_warning(tmp_path):

@@ -1,5 +1,7 @@
 """Choosing how each file of a rule travels."""
 
+from types import SimpleNamespace
+
 import pytest
 from doubles import InStorage
 
@@ -30,6 +32,22 @@ AWAY = TransferPolicy(
 def test_absolute_paths_below_a_shared_prefix_stay(path, way):
     assert AWAY.into(path) is way
     assert AWAY.out_of(path) is way
+
+
+def test_files_that_only_this_machine_has_in_storage_are_found():
+    class OfFs(SimpleNamespace):
+        __module__ = "snakemake_storage_plugin_fs"
+
+    def kept(path):
+        file = InStorage(path)
+        file.storage_object = OfFs(**vars(file.storage_object))
+        return file
+
+    there, here = kept("/data/x"), kept("/home/u/x")
+    assert AWAY.unreachable([there], [there, InStorage("s3://bucket/key"), "/home/u/x"]) == ""
+    assert AWAY.unreachable([there], [here]) == "/home/u/x"
+    assert AWAY.unreachable([kept("x")], []) == "x"
+    assert TransferPolicy().unreachable([here], [here]) == ""
 
 
 @pytest.mark.parametrize("url", ["https://h.example/a/b%20c.txt", "osdf:///ospool/x/y"])

@@ -96,7 +96,9 @@ def test_spare_capacity_respects_required_types():
 def test_required_type_that_is_too_small_is_infeasible():
     hour = JobClass(Shape(1, 500), 3600, ("short/4c",))
     decided = decide({hour: 1}, policy=TWO_KINDS)
-    assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(decided.unfit)
+    assert "the nearest pilot (short/4c: 4 cores, 3800 MB, 50 min for jobs)" in str(
+        decided.infeasible
+    )
 
 
 def test_what_jobs_of_others_take_of_a_pilot_is_not_there_for_ours():
@@ -148,7 +150,7 @@ def test_a_job_that_fits_no_pilot_is_named_and_drives_nothing():
     too_big, too_long = JobClass(Shape(5, 100)), JobClass(Shape(1, 100), runtime_s=3000)
     decided = decide({too_big: 7, too_long: 1})
     assert decided.actions == ()
-    reasons = {u.job_class: u.reason for u in decided.unfit}
+    reasons = {u.job_class: u.reason for u in decided.infeasible}
     assert (
         "nearest pilot (compute: 4 cores, 3800 MB, 50 min for jobs) lacks 1 cores"
         in (reasons[too_big])
@@ -441,7 +443,7 @@ def test_running_pilots_are_filled_before_pending_ones():
 def test_cordoned_pilot_is_drained_even_if_busy():
     running = {"p1": (Running(SMALL, 1, 0.0),)}
     decided = decide(
-        {SMALL: 3}, pilots=[pilot("p1")], running=running, shunned={"p1": "jobs fail there"}
+        {SMALL: 3}, pilots=[pilot("p1")], running=running, blocked={"p1": "jobs fail there"}
     )
     assert released(decided, Drain) == ["p1"]
     assert sum(isinstance(a, Launch) for a in decided.actions) == 1

@@ -78,7 +78,7 @@ def test_late_pilots_do_not_reduce_spare_capacity():
 def test_a_pilot_that_gets_no_more_jobs_leads_to_no_second_one_later():
     waiting = {JobClass(Shape(1, 100)): 33}
     pilots = (pilot("p1", LARGE, PilotState.BOOTING), pilot("p2", SMALL, PilotState.INTENDED))
-    moment = Snapshot(0.0, waiting, pilots, shunned={"p2": "jobs fail there"})
+    moment = Snapshot(0.0, waiting, pilots, blocked={"p2": "jobs fail there"})
     assert launched_at_once(moment, policy=replace(POLICY, pilots_max=4)) == {"large": 1}
 
 
