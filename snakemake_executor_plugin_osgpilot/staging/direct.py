@@ -153,8 +153,18 @@ def build(
         benchmarks=tuple((number, str(file)) for number, file in measured),
         ensured=ensured,
         by_name=bool(bodies_there) and _names_outside((*traffic.inputs(used), *back)),
-        unknown=ordered(path for each in every for path in paths.unknown(each.command)),
+        unknown=_unknown(parts, scripts, paths),
     ).placed(job)
+
+
+def _unknown(
+    parts: Sequence[Any], scripts: Sequence[Sequence[ScriptLines]], paths: PathRewriter
+) -> tuple[str, ...]:
+    """Return the absolute paths that shell commands name and that do not travel."""
+    commands = [each for part, each in zip(parts, scripts, strict=True) if part.rule.shellcmd]
+    return ordered(
+        path for each in commands for text in each for path in paths.unknown(text.command)
+    )
 
 
 def _names_outside(files: Iterable[str]) -> bool:
@@ -288,14 +298,15 @@ def _modules(job: Any) -> Any:
 
 
 def _resources(job: Any) -> Any:
-    """Return the job's resources with the `tmpdir` of the execution point.
+    """Return the job's resources with the `tmpdir` of the execution point, sorted by name.
 
+    Snakemake has them in another order in every process, and a resumed run compares jobs.
     What nobody knows yet is left out of a script's: as a value of Snakemake's own formulas, it is
     not there locally either (`early_values.late_value`).
     """
     wanted = job.rule.resources.get("tmpdir")
     tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
-    resources = dict(job.resources.items())
+    resources = dict(sorted(job.resources.items()))
     if job.rule.shellcmd is None:
         resources = {name: value for name, value in resources.items() if not unknown(value)}
     return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})

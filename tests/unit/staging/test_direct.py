@@ -6,8 +6,9 @@ import pytest
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.staging.direct import _command
+from snakemake_executor_plugin_osgpilot.staging.direct import _command, _resources
 from snakemake_executor_plugin_osgpilot.staging.payload import (
+    TMPDIR,
     Payload,
     members,
     needed_from_outside,
@@ -123,3 +124,15 @@ def test_files_get_their_places_in_the_job_and_impossible_ones_are_named(tmp_pat
     assert placed.folders == ("osgpilot-root/out/z", "/shared/z")
     with pytest.raises(InputError, match=r"rule .*: \.\. is the working folder or a folder around"):
         Payload((), "bash", ("..",), (), ()).placed(job())
+
+
+def test_resources_have_the_same_order_in_every_session():
+    """A job's file is compared with that of an earlier session: with another one it runs again."""
+    tmpdir = SimpleNamespace(is_evaluable=lambda: True)
+    rule = SimpleNamespace(resources={"tmpdir": tmpdir}, shellcmd=None)
+    given = {"mem_mb": 500, "_cores": 1, "disk_mb": 100, "tmpdir": "/tmp"}
+    orders = (given, dict(reversed(given.items())))
+    jobs = [SimpleNamespace(rule=rule, resources=ResourceList(fromdict=order)) for order in orders]
+    first, other = (list(_resources(each).items()) for each in jobs)
+    assert first == other
+    assert dict(first) == {**given, "tmpdir": TMPDIR}
