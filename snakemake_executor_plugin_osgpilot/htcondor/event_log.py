@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import htcondor2
-
 from ..errors import OutcomeUnknownError
 from ..jobs.state.events import NO_USAGE, Event, EventKind, Usage
 from .submit_description import NOTE
@@ -58,6 +56,8 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
+        import htcondor2
+
         path.touch(mode=0o600)
         self._path = path
         self._seen = path.stat()
@@ -78,6 +78,8 @@ class EventLog:
 
         Raises `OutcomeUnknownError` if the log cannot be read; events read before are not lost.
         """
+        import htcondor2
+
         self._reopen_if_replaced()
         found: list[tuple[str, Event]] = []
         try:
@@ -110,6 +112,8 @@ class EventLog:
 
     def _reopen_if_replaced(self) -> None:
         """Read from the start a file that was truncated or replaced."""
+        import htcondor2
+
         before, now = self._seen, self._path.stat()
         self._seen = now
         if now.st_size < before.st_size or now.st_ino != before.st_ino:

@@ -12,8 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import htcondor2
-
 from . import remote_operations as remote
 
 ACT_CHUNK = 1000
@@ -45,6 +43,8 @@ one of this machine. Only jobs that `constraint` selects are affected."""
 
 def main() -> None:
     """Serve requests until standard input closes."""
+    import htcondor2
+
     for line in sys.stdin:
         request: Request = json.loads(line)
         try:

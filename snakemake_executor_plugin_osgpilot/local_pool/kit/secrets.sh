@@ -13,17 +13,11 @@ for host in "$ap" "$login"; do
   cp /run/pool.key "$host/etc/condor/passwords.d/POOL"
 done
 
-# mint NAME AUTHORISATION...: a token of the pool, on standard output. Rarely (1 in some 1,000 calls, on a busy machine)
-# condor_token_create says of the key that was just written that it cannot be read securely.
+# mint NAME AUTHORISATION...: a token of the pool, on standard output
 mint() {
-  local name=$1 scope scopes=() tries; shift
+  local name=$1 scope scopes=(); shift
   for scope; do scopes+=(-authz "$scope"); done
-  for tries in 1 2 3; do
-    nsenter --net=/run/netns/ap chroot "$ap" \
-      condor_token_create -identity "$name@localpool" -key POOL "${scopes[@]}" && return
-    [ "$tries" = 3 ] || sleep 1
-  done
-  return 1
+  nsenter --net=/run/netns/ap chroot "$ap" condor_token_create -identity "$name@localpool" -key POOL "${scopes[@]}"
 }
 mint condor > "$login/etc/condor/tokens.d/condor"
 mint pilot ADVERTISE_STARTD ADVERTISE_MASTER READ > /run/pilot.token
