@@ -1,8 +1,12 @@
 """Turn a rule job into a folder of files for the execution point, and commit what comes back.
 
 preparer           choose how and in which image each job runs
-direct, scripts    run the shell command or script alone
+direct, scripts    run the shell command or script alone (portable_pickle, snakemake_modules)
 run_body           call the body of a `run:` (body_pickler, module_sources; run_entry: there)
+steps              run members of a group, and benchmarked commands (steps.sh: there; benchmarks)
+places             where files lie in a job's folder (path_rewriting: their names in scripts;
+                   outside_folders: which folders outside of the working folder count)
+early_values       values of rules that depend on files which do not exist yet
 via_snakemake      run Snakemake on the execution point (snakemake_entry)
 resource_request   resources, image and pilot types that a job requests
 transfer_policy    how each file travels (s3_keys: signed URLs)
