@@ -14,6 +14,13 @@ from .returned_files import open_plain
 
 TAIL_LINES = 20
 TAIL_BYTES = 16 * 1024
+NOT_FOUND = 127
+"""Exit status of a shell if there is no such command."""
+
+_ON_THE_NODE = (
+    "\nNo image is named for it, and a command was not found on the node. Name an image "
+    "that has it, by `container:` with `--sdm apptainer` or by the resource container_image."
+)
 
 
 def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> str:
@@ -26,8 +33,10 @@ def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> s
     where = f" ({_where(job)})" if ran else ""
     before = f"\nWhat happened: {history(job.failed_attempts)}" if job.failed_attempts else ""
     tail = output_tail(job_folder, redact)
+    bare = job.exit_status == NOT_FOUND and not job.request.container_image
+    advice = _ON_THE_NODE if bare and "container_image" not in tail else ""
     printed = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {redact(cause)}{where}{redact(before)}{printed}\n"
+    return f"osgpilot: {redact(cause)}{where}{redact(before)}{advice}{printed}\n"
 
 
 def _where(job: Job) -> str:

@@ -21,6 +21,7 @@ from snakemake.wrapper import get_script
 
 from ..common.snakemake_compat import OWN_FOLDER, relocated_preamble, rendered_script
 from ..errors import InputError
+from .failure_message import NOT_FOUND
 from .path_rewriting import PathRewriter
 from .payload import HERE, exports
 from .portable_pickle import dumped, loading
@@ -239,8 +240,17 @@ def _wrapper(rule: Any) -> SourceFile:
     found = get_script(rule.wrapper, workflow.sourcecache, prefix)
     if isinstance(found, SourceFile):
         return found
-    reasons = "; ".join(f"{name}: {error}" for name, error in found.items())
-    raise WorkflowError(f"there is no wrapper {rule.wrapper} ({reasons})")
+    raise WorkflowError(f"wrapper {rule.wrapper} cannot be read ({_causes(found)})")
+
+
+def _causes(errors: Mapping[str, str]) -> str:
+    """Return in one line why none of several files can be read; mostly they share one cause."""
+    shown = ((error.strip() or "no reason given") for error in errors.values())
+    lines = (
+        text.splitlines()[0].replace(name, "wrapper.*")
+        for name, text in zip(errors, shown, strict=True)
+    )
+    return "; ".join(dict.fromkeys(lines))
 
 
 def _preamble(text: str, source: _Source, paths: PathRewriter, beside_it: str) -> str:
@@ -290,7 +300,7 @@ def _programs(rule: str, language: Language, image: str) -> str:
     what = f"osgpilot: rule {rule}: {where} no {' and no '.join(reversed(names))}"
     message = shlex.quote(f"{what}; name an image that has it with container_image")
     none = " && ".join(f"! command -v {name} > /dev/null" for name in names)
-    handler = f"if [ $? = {_NOT_FOUND} ] && {none}; then echo {message} >&2; fi"
+    handler = f"if [ $? = {NOT_FOUND} ] && {none}; then echo {message} >&2; fi"
     lines = f"trap {shlex.quote(handler)} EXIT\n"
     if names[0] != "python":
         return lines
@@ -300,7 +310,3 @@ def _programs(rule: str, language: Language, image: str) -> str:
         f"{lines}python() {{ unset -f python; if command -v {first} > /dev/null; "
         f'then {first} "$@"; else {other} "$@"; fi; }}\n'
     )
-
-
-_NOT_FOUND = 127
-"""Exit status of a shell if there is no such command."""

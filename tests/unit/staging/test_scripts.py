@@ -342,8 +342,15 @@ def test_wrappers_are_found_by_prefix_and_by_absolute_path(cache, tmp_path):
     assert prefixed.write == absolute.write
     assert "print(" in prefixed.write
     assert "helper.py" in prefixed.write
-    with pytest.raises(InputError, match=r"rule r: .* there is no wrapper .*bio/y \(wrapper.py:"):
-        lines(job(None, cache, wrapper="bio/y", prefix=f"file://{outside}/"))
+
+
+def test_a_wrapper_that_cannot_be_read_is_one_line_with_each_cause_once(cache, tmp_path):
+    with pytest.raises(InputError) as caught:
+        lines(job(None, cache, wrapper="bio/y", prefix=f"file://{tmp_path}/"))
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "wrapper bio/y cannot be read" in said
+    assert said.count(f"{tmp_path}/bio/y/wrapper.*") == 1
 
 
 def test_modules_of_snakemake_suffice_for_a_bare_python(cache, tmp_path, monkeypatch):
