@@ -84,11 +84,12 @@ class Preparer:
         self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         self._outside.learn(self.workflow)
         first_of_rule = {str(job.rule): job for job in jobs}
-        for name in sorted(first_of_rule):
-            job = first_of_rule[name]
-            self._check_files(job)
-            self._check(job)
-            self._warn_of_losses(job)
+        with self.requests.gathering():
+            for name in sorted(first_of_rule):
+                job = first_of_rule[name]
+                self._check_files(job)
+                self._check(job)
+                self._warn_of_losses(job)
         sources, for_snakemake = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
         if globbed.write(self._globbed):

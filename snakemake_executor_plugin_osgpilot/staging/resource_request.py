@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,9 @@ from .payload import label, members, unknown
 from .rule_resources import DEFAULTS_MB, PARTITION, PILOT_CORES, check_names, meant
 from .s3_keys import Lines
 
+NAMED_RULES = 5
+"""At most so many rules are named in a line about their defaults."""
+
 
 @dataclass
 class Requests:
@@ -38,6 +42,19 @@ class Requests:
     warn: Callable[[str], None]
     _known: dict[Request, Request] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
+    _silent: dict[str, list[str]] = field(default_factory=dict)
+    """Rules that leave a resource out and are not reported yet."""
+    _gathers: bool = False
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Report the defaults of all rules that are met meanwhile in one line for each resource."""
+        self._gathers = True
+        try:
+            yield
+        finally:
+            self._gathers = False
+            self._report_defaults()
 
     def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
         """Return the request of `job`, or group job. Raises `InputError` naming rule and resource.
@@ -86,8 +103,16 @@ class Requests:
     def _note(self, rule: str, name: str) -> None:
         if (rule, name) not in self._said:
             self._said.add((rule, name))
+            self._silent.setdefault(name, []).append(rule)
+            if not self._gathers:
+                self._report_defaults()
+
+    def _report_defaults(self) -> None:
+        for name, rules in self._silent.items():
             kind = "memory" if name == "mem_mb" else "disk"
-            self.say(f"rule {rule} has no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
+            who = f"rule {rules[0]} has" if len(rules) == 1 else f"{_listed(rules)} have"
+            self.say(f"{who} no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
+        self._silent.clear()
 
     def _warn_of_typos(self, parts: list[Any]) -> None:
         for part in parts:
@@ -108,6 +133,13 @@ class Requests:
                 f"{who} may run for {runtime_s / 3600:.0f} h, but access points of the OSG hold "
                 f"such jobs after {hours} h"
             )
+
+
+def _listed(rules: list[str]) -> str:
+    """Return the names of several rules, the first ones of many."""
+    if len(rules) > NAMED_RULES:
+        return f"{len(rules)} rules ({', '.join(rules[:NAMED_RULES])}, …)"
+    return f"rules {', '.join(rules[:-1])} and {rules[-1]}"
 
 
 def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tuple[str, ...]:

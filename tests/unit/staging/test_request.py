@@ -91,6 +91,29 @@ def test_defaults_are_logged_once_per_rule(requests, said, nothing):
     ]
 
 
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ("a", "rule a has"),
+        ("ab", "rules a and b have"),
+        ("abc", "rules a, b and c have"),
+        ("abcdefg", "7 rules (a, b, c, d, e, …) have"),
+    ],
+)
+def test_defaults_of_all_rules_at_the_start_are_one_line_for_each_resource(
+    requests, said, rules, named
+):
+    with requests.gathering():
+        for name in rules:
+            requests.of(job(rule=name), NO_IMAGE)
+    assert said == [
+        f"{named} no `mem_mb`: 2000 MB of memory assumed",
+        f"{named} no `disk_mb`: 2000 MB of disk assumed",
+    ]
+    requests.of(job(rule="late", mem_mb=1), NO_IMAGE)
+    assert said[2:] == ["rule late has no `disk_mb`: 2000 MB of disk assumed"]
+
+
 def by_snakemake(size_mb=None):
     """Return a job that has Snakemake's own defaults, as without --default-resources."""
     memory_mb = min(max(2 * (size_mb or 0), 1000), 8000)
