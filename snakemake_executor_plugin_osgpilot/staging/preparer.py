@@ -28,6 +28,7 @@ from .module_sources import module_files, own_folders
 from .outside_folders import OutsideFolders
 from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside
+from .python_commands import calls_python
 from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
@@ -295,7 +296,8 @@ class Preparer:
         if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
             modules = self._has_modules(job)
-            return own or (runtime if needs_interpreter(job.rule) or modules else "")
+            needs = needs_interpreter(job.rule) or calls_python(job) or modules
+            return own or (runtime if needs else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         return runtime or own or self._packed_for(job)
@@ -305,11 +307,13 @@ class Preparer:
         return "env-modules" in self._deployment and bool(job.rule.env_modules)
 
     def _wants_environment(self, parts: Sequence[Any]) -> bool:
-        """Return True if a script in Python would otherwise have that of the node.
+        """Return True if a script or command in Python would otherwise have that of the node.
 
         Environment modules are on the node only.
         """
-        return any(map(is_in_python, parts)) and not any(map(self._has_modules, parts))
+        if any(map(self._has_modules, parts)):
+            return False
+        return any(is_in_python(part) or calls_python(part) for part in parts)
 
     def _packed_for(self, job: Any) -> str:
         try:
@@ -326,8 +330,8 @@ class Preparer:
             return self._packed
         except NoApptainerError:
             self.requests.warn(
-                "scripts in Python that name no image run with the Python of the nodes, as there "
-                "is no Apptainer on this machine to pack that of Snakemake"
+                "scripts and commands in Python that name no image run with the Python of the "
+                "nodes, as there is no Apptainer on this machine to pack that of Snakemake"
             )
             return ""
 

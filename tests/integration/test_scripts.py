@@ -280,3 +280,35 @@ rule plain:
     preamble, own = executed["cells"][-2:]
     assert preamble["metadata"]["tags"] == ["snakemake-job-properties"]
     assert own["outputs"][0]["text"] == ["helped 3\n"]
+
+
+def test_commands_in_python_find_what_they_find_locally(workflow: Workflow, tmp_path_factory):
+    """Without an image, as in a newcomer's workflow: nodes have no `python` and no packages."""
+    local = tmp_path_factory.mktemp("local")
+    for folder in (local, workflow.folder):
+        (folder / "scripts").mkdir()
+        (folder / "scripts/mean.py").write_text(
+            "import sys, numpy\nprint(numpy.mean([float(line) for line in open(sys.argv[1])]))\n"
+        )
+        (folder / "Snakefile").write_text(r"""
+rule all:
+    input: "mean", "version"
+
+rule numbers:
+    output: "numbers"
+    shell: "seq 4 > {output}"
+
+rule mean:
+    input: "numbers"
+    output: "mean"
+    shell: "python scripts/mean.py {input} > {output}"
+
+rule version:
+    output: "version"
+    shell: "set -u; snakemake --version > {output}"
+""")
+    here = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    subprocess.run(here, cwd=local, check=True)
+    assert workflow.run() == 0, workflow.said
+    for name in ("mean", "version"):
+        assert (workflow.folder / name).read_text() == (local / name).read_text() != ""

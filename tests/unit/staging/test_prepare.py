@@ -279,6 +279,19 @@ def test_a_script_in_python_without_any_image_runs_in_the_packed_environment(tmp
         assert image_of(wanted, job(other)) == ""
 
 
+def test_a_command_in_python_runs_where_a_script_in_python_does(tmp_path):
+    packed = tmp_path / "packed.sif"
+    packed.touch()
+    wanted = replace(preparer(), environment_image=lambda: str(packed))
+    rule = Rule(shellcmd="python scripts/x.py {input} > {output}")
+    assert image_of(wanted, job(rule)) == str(packed)
+    assert image_of(wanted, job(rule, container_image=TOOLS)) == TOOLS
+    assert image_of(replace(wanted, runtime_image=RUNTIME), job(rule)) == RUNTIME
+    modules = replace(wanted, workflow=preparer(sdm=["env-modules"]).workflow)
+    with_modules = Rule(shellcmd=rule.shellcmd, env_modules="python/3.12")
+    assert image_of(modules, job(with_modules)) == ""
+
+
 def test_a_script_in_python_finds_modules_of_the_environment_on_the_node(tmp_path):
     wanted = replace(preparer(sdm=["env-modules"]), environment_image=lambda: "/packed.sif")
     assert image_of(wanted, job(in_python(tmp_path, env_modules="python/3.12"))) == ""
