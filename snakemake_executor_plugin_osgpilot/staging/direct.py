@@ -14,6 +14,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.snakemake_compat import shell_command, with_shell_affixes
 from ..errors import InputError
+from .cwl import cwl_lines, is_cwl
 from .early_values import late_value, made_in_group, params_of
 from .ensured_outputs import ensured_of
 from .environment_modules import find_module
@@ -49,21 +50,13 @@ THREAD_VARIABLES = (
 BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
-_NEEDS_SNAKEMAKE = {
-    "cwl": "a `cwl:`",
-}
-
 
 def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
 
     `deployment` are the enabled software deployment methods (`--sdm`).
     """
-    rule = job.rule
-    for directive, name in _NEEDS_SNAKEMAKE.items():
-        if getattr(rule, directive, None):
-            return f"it has {name}"
-    if "conda" in deployment and rule.conda_env:
+    if "conda" in deployment and job.rule.conda_env:
         return "it has a `conda:` environment"
     return _needs_evaluation_there(job) or _storage(job, traffic)
 
@@ -266,6 +259,8 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
     variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
     if has_script(job.rule):
         lines = script_lines(job, resources, run.paths, run.image, number=number, repeat=repeat)
+    elif is_cwl(job.rule):
+        lines = cwl_lines(job, resources, run.paths, run.image, number)
     elif is_template(job.rule):
         lines = ScriptLines("", template_lines(job))
     else:
