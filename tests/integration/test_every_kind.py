@@ -4,6 +4,7 @@ Each rule runs in its own image, or in the packed Python environment, without a 
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -391,3 +392,124 @@ def test_a_part_of_a_workflow_runs_as_locally(workflow: Workflow, local: Path, c
     assert {"--until": {"a", "b"}, "--omit-from": {"a", "d"}}[chosen[0]] == {
         name for name in files(local) if len(name) == 1
     }
+
+
+THE_REST = """
+from pathlib import Path
+configfile: "config.yaml"
+wildcard_constraints: n="[0-9]+"
+pathvars: results="out"
+scattergather: split=3
+localrules: here
+ruleorder: better > worse
+resource_scopes: api_calls="global"
+onsuccess: Path("succeeded").touch()
+onerror: Path("failed").touch()
+
+rule named:
+    name: "another_name"
+    message: "making {output}"
+    output: "<results>/named"
+    priority: 10
+    resources: api_calls=1
+    shell: "echo {rule} > {output}"
+
+rule all:
+    default_target: True
+    input:
+        "out/named", "ordered", "m.fa", "here", "joined", "unpacked", "chosen", "aged", "kept",
+        "handed", "report.html", "before"
+
+rule worse:
+    output: "ordered"
+    shell: "echo worse > {output}"
+
+rule better:
+    output: "ordered"
+    shell: "echo better > {output}"
+
+rule many:
+    output: multiext("m", fa=".fa", idx=".fa.fai")
+    shell: "echo fa > {output.fa}; echo {output.idx} > {output.idx}"
+
+rule here:
+    input: "m.fa"
+    output: "here"
+    shell: "cp {input} {output}"
+
+rule scatter:
+    output: scatter.split("split/{scatteritem}.txt")
+    shell: "for each in {output}; do echo $each > $each; done"
+
+rule each:
+    input: "split/{scatteritem}.txt"
+    output: "each/{scatteritem}.txt"
+    shell: "sed 's/^/each /' {input} > {output}"
+
+rule joined:
+    input: gather.split("each/{scatteritem}.txt")
+    output: "joined"
+    shell: "cat {input} > {output}"
+
+def several(wildcards):
+    return {"one": "m.fa", "two": expand("each/{s}-of-3.txt", s=[1, 2])}
+
+rule unpacked:
+    input: unpack(several)
+    output: "unpacked"
+    shell: "cat {input.one} {input.two} > {output}"
+
+rule chosen:
+    input: branch(lookup("fast", within=config), then="m.fa", otherwise="no_such_file")
+    output: "chosen"
+    params: lookup("deep/value", within=config), found=exists("config.yaml")
+    shell: "cat {input} > {output}; echo {params} >> {output}"
+
+rule aged:
+    input: ancient("m.fa"), collect("each/{s}-of-3.txt", s=[3])
+    output: "aged"
+    log: "logs/{rule}.log".format(rule="aged"), other="logs/other.log"
+    shell: "cat {input} > {output}; echo a > {log[0]}; echo b > {log.other}"
+
+rule kept:
+    input: before_update("registry")
+    output: "kept"
+    cache: "omit-software"
+    shell: "cat {input} > {output}"
+
+rule before:
+    input: "kept"
+    output: update("registry"), touch("before")
+    shell: "echo new >> {output[0]}"
+
+rule handed:
+    output: "handed"
+    handover: True
+    shell: "echo handed > {output}"
+
+rule page:
+    output: report("report.html", caption="caption.rst", category="c")
+    shell: "echo '<p>' > {output}"
+"""
+
+
+def test_the_rest_of_the_language_does_what_it_does_locally(workflow: Workflow, local: Path):
+    given = {
+        "config.yaml": "fast: true\ndeep: {value: 5}\n",
+        "registry": "from before\n",
+        "caption.rst": "caption\n",
+    }
+    prepare(workflow, local, THE_REST, given)
+    for folder in (workflow.folder, local):
+        os.utime(folder / "registry", (1, 1))
+    run_locally(local)
+    assert workflow.run(*DIRECT, *IN_IMAGE, "--cores", "2") == 0, workflow.said
+    assert files(workflow.folder) == files(local)
+    made = files(local)
+    assert made["registry"] == b"from before\nnew\n"
+    assert made["kept"] == b"from before\n"
+    assert made["out/named"] == b"another_name\n"
+    assert made["chosen"] == b"fa\n5 True\n"
+    assert "succeeded" in made
+    assert "failed" not in made
+    assert "making out/named" in workflow.said
