@@ -258,12 +258,16 @@ def cwl_call(job: Any, resources: Any) -> tuple[str, str]:
     there = SimpleNamespace(which=str)
     names = {**vars(cwl), "shell": shell, "shutil": there}
     call = FunctionType(cwl.cwl.__code__, names, "cwl", cwl.cwl.__defaults__)
-    _call_rule(job, resources, {"cwl": call}, None)
+    _call_rule(job, resources, {"cwl": call}, None, job.rule.basedir)
     return calls[0]
 
 
 def _call_rule(
-    job: Any, resources: Any, replaced: dict[str, Any], bench_iteration: int | None
+    job: Any,
+    resources: Any,
+    replaced: dict[str, Any],
+    bench_iteration: int | None,
+    basedir: Any = None,
 ) -> None:
     """Call `run_func` of a job's rule with other values of some names."""
     run = job.rule.run_func
@@ -275,7 +279,7 @@ def _call_rule(
         container_img=None, singularity_args="", use_singularity=False, env_modules=None,
         bench_record=None, jobid=job.jobid, is_shell=True, bench_iteration=bench_iteration,
         cleanup_scripts=True, shadow_dir=None, edit_notebook=None, conda_base_path=None,
-        basedir=job.rule.basedir, sourcecache_path=None, runtime_sourcecache_path=None,
+        basedir=basedir, sourcecache_path=None, runtime_sourcecache_path=None,
         runtime_paths=None,
     )  # fmt: skip
 

@@ -35,6 +35,7 @@ from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
+from .storage import needs_plugin, storage_script
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
     WITH_SNAKEFILES,
@@ -234,7 +235,9 @@ class Preparer:
             variables = {**self._for_commands, **of_image}
             if packed:
                 variables = {"PATH": PATH, **variables}
-            payload = direct.build(job, variables, self.traffic, bodies, image.name)
+            given = {**self.environment, **of_image}
+            storage = storage_script(job, given, self.traffic, packed=packed)
+            payload = direct.build(job, variables, self.traffic, bodies, image.name, storage)
             lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
@@ -273,7 +276,12 @@ class Preparer:
 
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
-        names = {self._image_name(part, with_snakemake=with_snakemake) for part in members(job)}
+        names = {
+            self._image_name(
+                part, with_snakemake=with_snakemake or needs_plugin(part, self.traffic)
+            )
+            for part in members(job)
+        }
         names.discard("")
         if len(names) > 1:
             if bodies := [part.rule.name for part in members(job) if has_body(part.rule)]:
