@@ -221,6 +221,9 @@ class FakeAccessPoint:
     def keep_apart(self, *, apart: bool) -> None:
         self.apart.append(apart)
 
+    def clear(self) -> None:
+        pass
+
     def force_remove(self, job_ids: Iterable[str] | None) -> None:
         if job_ids is None:
             self.forgotten = True

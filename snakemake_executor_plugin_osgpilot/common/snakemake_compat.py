@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path, PurePath
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 NoteGlob = Callable[[str, list[str], list[list[str]]], None]
@@ -241,8 +241,33 @@ def rendered_template(job: Any, path: Path) -> str:
     return path.read_text()
 
 
+def cwl_call(job: Any, resources: Any) -> tuple[str, str]:
+    """Return the URL of a job's `cwl:`, and the inputs that cwltool gets with it, in JSON.
+
+    Calls `snakemake.cwl.cwl` with another `shell` (9.27.1): its command ends in the URL and in a
+    file with the inputs. If that changes, preparing such a job fails.
+    """
+    from snakemake import cwl
+
+    calls: list[tuple[str, str]] = []
+
+    def shell(command: str, **given: Any) -> None:
+        url, _, file = command.split(maxsplit=1)[1].partition(" ")
+        calls.append((url, Path(file).read_text()))
+
+    there = SimpleNamespace(which=str)
+    names = {**vars(cwl), "shell": shell, "shutil": there}
+    call = FunctionType(cwl.cwl.__code__, names, "cwl", cwl.cwl.__defaults__)
+    _call_rule(job, resources, {"cwl": call}, None, job.rule.basedir)
+    return calls[0]
+
+
 def _call_rule(
-    job: Any, resources: Any, replaced: dict[str, Any], bench_iteration: int | None
+    job: Any,
+    resources: Any,
+    replaced: dict[str, Any],
+    bench_iteration: int | None,
+    basedir: Any = None,
 ) -> None:
     """Call `run_func` of a job's rule with other values of some names."""
     run = job.rule.run_func
@@ -254,7 +279,8 @@ def _call_rule(
         container_img=None, singularity_args="", use_singularity=False, env_modules=None,
         bench_record=None, jobid=job.jobid, is_shell=True, bench_iteration=bench_iteration,
         cleanup_scripts=True, shadow_dir=None, edit_notebook=None, conda_base_path=None,
-        basedir=None, sourcecache_path=None, runtime_sourcecache_path=None, runtime_paths=None,
+        basedir=basedir, sourcecache_path=None, runtime_sourcecache_path=None,
+        runtime_paths=None,
     )  # fmt: skip
 
 

@@ -10,10 +10,7 @@ from ..jobs.state.events import Event
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
 from .event_log import EventLog
-from .schedd_queue import PING_S, CondorQueue, version
-
-COMMON_IMAGES_SINCE = (25, 14)
-"""The first version of HTCondor in which `container_is_common` works as documented."""
+from .schedd_queue import COMMON_IMAGES_SINCE, PING_S, CondorQueue, version
 
 
 class LocalAccessPoint(CondorQueue):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..jobs.state.hold_policy import SPOOLING
@@ -70,7 +70,8 @@ def greet(htcondor: Any, address: Address) -> dict[str, Any]:
         user = str(answer["MyRemoteUserName"])
     except (htcondor.HTCondorException, KeyError) as error:
         raise NotReadyError(_no_token(htcondor, address["schedd"], there)) from error
-    return {"user": user, "token": credentials.accepted(htcondor, answer)}
+    token = credentials.accepted(htcondor, answer)
+    return {"user": user, "token": token, "version": str(there.get("CondorVersion", ""))}
 
 
 def _collector(htcondor: Any, address: Address) -> Any:
@@ -116,6 +117,29 @@ def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, s
         raise
     _await_release(schedd, result.cluster())
     return result
+
+
+def keep_image(htcondor: Any, schedd: Any, constraint: str, description: Mapping[str, str]) -> str:
+    """Return the path of an image at the access point; submit the job that keeps it there unless
+    `constraint` selects one.
+    """
+    if path := _kept_image(schedd, constraint):
+        return path
+    kept = submit(htcondor, schedd, htcondor.Submit(dict(description)), [{"OSGPilotKey": ""}])
+    # a job that waits would be considered in every negotiation cycle
+    reason = ("osgpilot: it keeps an image for the jobs of its run", 1)
+    schedd.act(htcondor.JobAction.Hold, f"ClusterId == {kept.cluster()}", reason)
+    if path := _kept_image(schedd, constraint):
+        return path
+    raise htcondor.HTCondorException("the access point does not keep the image of a job")
+
+
+def _kept_image(schedd: Any, constraint: str) -> str:
+    """Return the path of an image that has arrived, empty if there is none."""
+    arrived = f"({constraint}) && StageInFinish =!= undefined && JobStatus =!= 3"
+    for ad in schedd.query(constraint=arrived, projection=["Iwd", "TransferInput"], limit=1):
+        return f"{ad['Iwd']}/{ad['TransferInput']}"
+    return ""
 
 
 def _await_release(schedd: Any, cluster: int) -> None:

@@ -24,6 +24,9 @@ from .worker_lock import ASKING
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
 
+COMMON_IMAGES_SINCE = (25, 14)
+"""The first version of HTCondor in which `container_is_common` works as documented."""
+
 
 class CondorQueue:
     """Jobs of one run in a schedd's queue.
@@ -135,6 +138,9 @@ class CondorQueue:
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         ids = None if job_ids is None else list(job_ids)
         self._ask("remove", ids=ids, reason=reason)
+
+    def clear(self) -> None:
+        """Remove nothing: images are files of this machine."""
 
     def force_remove(self, job_ids: Iterable[str] | None) -> None:
         ids = None if job_ids is None else list(job_ids)

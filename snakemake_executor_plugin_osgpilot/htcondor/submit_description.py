@@ -56,6 +56,9 @@ own."""
 PAUSED = "OSGPilotPaused"
 """Attribute of a job: true to keep it from starting for now."""
 
+KEPT_IMAGE = "OSGPilotImage"
+"""Attribute of a job that never runs and keeps an image at an access point on another host."""
+
 APART = "OSGPilotApart"
 """Attribute of a job: true to spread it over pilots if it needs much memory."""
 
@@ -187,13 +190,19 @@ def require_gpus(model: str = "", manufacturer: str = "") -> str:
 
 
 def describe(
-    submission: Submission, identity: RunIdentity, run_folder: Path, *, common_images: bool = False
+    submission: Submission,
+    identity: RunIdentity,
+    run_folder: Path,
+    *,
+    common_images: bool = False,
+    kept_images: bool = False,
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
     also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
-    if the access point can send an image once for all jobs of a submission on one pilot.
+    if the access point can send an image once for all jobs of a submission on one pilot,
+    `kept_images` if images are files of the access point, which are never sent from here.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -229,9 +238,10 @@ def describe(
     if off := [name for name in submission.kept_off if SAFE_NAME.fullmatch(name)]:
         description[f"My.{FAILED_ON}"] = avoided(off)
         description["requirements"] += f" && {NOT_THERE_AGAIN}"
-    many = len(submission.keys) > 1
+    # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
+    common = (common_images and len(submission.keys) > 1) or kept_images
     needed = description["requirements"]
-    description |= _gpus(request) | _container(request, needed, common=common_images and many)
+    description |= _gpus(request) | _container(request, needed, common=common)
     # the largest jobs first, as planned: small ones that start first would fragment all slots
     default = {"priority": str(weight(shape, submission.largest))}
     return default | merge(description, request.extras)
@@ -254,6 +264,31 @@ def spooled(description: dict[str, str]) -> dict[str, str]:
     }
 
 
+def keeper(
+    submission: Submission, identity: RunIdentity, run_folder: Path, name: str
+) -> dict[str, str]:
+    """Return the description of a job that never runs: the access point keeps the image of
+    `submission` with it as `name`, from where the jobs of this run get it.
+    """
+    image = image_name(submission.request.container_image)
+    return {
+        "universe": "vanilla",
+        "executable": SHELL,
+        "transfer_executable": "false",
+        "initialdir": f"{plain_path(run_folder)}/jobs/{submission.keys[0]}",
+        "should_transfer_files": "YES",
+        "transfer_input_files": image,
+        "request_cpus": "1",
+        "request_memory": "1",
+        "request_disk": "1MB",
+        "requirements": "false",
+        "batch_name": f"osgpilot-{safe_name(identity.run, 'run')}",
+        "My.ProjectName": f'"{safe_name(identity.project, "project")}"',
+        "My.OSGPilotWorkflow": f'"{safe_name(identity.run, "run")}"',
+        f"My.{KEPT_IMAGE}": f'"{safe_name(name, "image")}"',
+    }
+
+
 def _gpus(request: Request) -> dict[str, str]:
     count = request.job_class.shape.gpus
     if not count:
@@ -263,7 +298,6 @@ def _gpus(request: Request) -> dict[str, str]:
 
 
 def _container(request: Request, requirements: str, *, common: bool) -> dict[str, str]:
-    # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
     image = request.container_image
     if not image:
         return {}

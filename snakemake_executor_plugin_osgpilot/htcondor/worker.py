@@ -18,6 +18,9 @@ ACT_CHUNK = 1000
 """Jobs named in one request to the schedd."""
 
 BLOCKED = 9
+OF_RULES = "OSGPilotJobKey =!= undefined"
+"""Selects jobs of rules, and not those that keep an image."""
+
 IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
 """In 25.14, a job is blocked while its image is on the way to its pilot."""
 
@@ -99,12 +102,17 @@ def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -
                 )
 
 
+def _keep_image(htcondor: Any, request: Request) -> str:
+    schedd, description = _schedd(htcondor, request), request["description"]
+    return remote.keep_image(htcondor, schedd, request["constraint"], description)
+
+
 def _find(htcondor: Any, request: Request) -> dict[str, str]:
     attributes = ["ClusterId", "ProcId", "OSGPilotJobKey"]
     schedd, constraint = _schedd(htcondor, request), request["constraint"]
     if request["at"]:
         constraint = remote.sweep(htcondor, schedd, constraint)
-    ads = schedd.query(constraint=constraint, projection=attributes)
+    ads = schedd.query(constraint=f"({constraint}) && {OF_RULES}", projection=attributes)
     # a job that ended may still be there beside its resubmission
     ads.sort(key=lambda ad: (ad["ClusterId"], ad["ProcId"]))
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
@@ -113,7 +121,7 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
 def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     attributes = ["ClusterId", "ProcId", "EnteredCurrentStatus", "HoldReason"]
     attributes += ["HoldReasonCode", "HoldReasonSubCode"]
-    held = f"({request['constraint']}) && JobStatus == 5"
+    held = f"({request['constraint']}) && JobStatus == 5 && {OF_RULES}"
     ads = _schedd(htcondor, request).query(constraint=held, projection=attributes)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": {
@@ -292,7 +300,8 @@ def _gate(htcondor: Any, request: Request) -> dict[str, str]:
 
 
 def _look(htcondor: Any, request: Request) -> remote.Rows:
-    return remote.look(_schedd(htcondor, request), request["constraint"], request["attributes"])
+    constraint = f"({request['constraint']}) && {OF_RULES}"
+    return remote.look(_schedd(htcondor, request), constraint, request["attributes"])
 
 
 def _history(htcondor: Any, request: Request) -> remote.Rows:
@@ -313,6 +322,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "pilots": _pilots,
     "occupied": _occupied,
     "submit": _submit,
+    "keep_image": _keep_image,
     "find": _find,
     "held": _held,
     "tagged": _tagged,

@@ -46,6 +46,9 @@ class AccessPoint(Protocol):
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         """Remove jobs of this run (`cluster.proc`) from the queue; all of them if None."""
 
+    def clear(self) -> None:
+        """Remove what the access point keeps for the jobs of this run; none of them is left."""
+
     @property
     def removal_hint(self) -> str:
         """The command that removes the jobs of this run by hand."""

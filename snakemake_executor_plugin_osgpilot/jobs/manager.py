@@ -271,6 +271,10 @@ class JobManager:
             self._tracker.submit_no_more()
         self._access_point.remove(None, "osgpilot: the workflow ended")
 
+    def clear(self) -> None:
+        """Remove what the access point keeps for jobs. Raises `OutcomeUnknownError`."""
+        self._access_point.clear()
+
     def remaining(self) -> int:
         """Return the number of jobs of this run in the queue. Raises `OutcomeUnknownError`."""
         return len(self._access_point.find())

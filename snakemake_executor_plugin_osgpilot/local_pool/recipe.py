@@ -32,7 +32,7 @@ JOB_PACKAGES = (
     *("tar", "gzip", "libc-bin", "python3-minimal"),
     *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
     # debianutils has `which`, without which R does not start
-    *("r-base-core", "debianutils"),
+    *("r-base-core", "debianutils", "r-cran-rmarkdown"),
 )
 
 

@@ -121,6 +121,7 @@ class RunController:
         over = self._attempt("end the pilots", self._end_pilots)
         if unfinished:
             over &= self._attempt("empty the queue", self._queue_emptied)
+        self._attempt("remove images from the access point", self._queue.clear)
         self._attempt("write the record", self._book.write)
         return over
 

@@ -2,6 +2,8 @@
 
 preparer           choose how and in which image each job runs
 direct, scripts    run the shell command or script alone (portable_pickle, snakemake_modules)
+templates, cwl     render a template here; call cwltool
+storage            fetch and store files by a storage plugin (storage_entry: there)
 run_body           call the body of a `run:` (body_pickler, module_sources; run_entry: there)
 steps              run members of a group, and benchmarked commands (steps.sh: there; benchmarks)
 places             where files lie in a job's folder (path_rewriting: their names in scripts;

@@ -14,6 +14,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.snakemake_compat import shell_command, with_shell_affixes
 from ..errors import InputError
+from .cwl import cwl_lines, is_cwl
 from .early_values import late_value, made_in_group, params_of
 from .ensured_outputs import ensured_of
 from .environment_modules import find_module
@@ -33,6 +34,7 @@ from .places import leads_out, working_folder
 from .run_body import has_body
 from .scripts import ScriptLines, has_script, script_lines
 from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
+from .storage import problem_in_storage
 from .templates import is_template, template_lines
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
@@ -49,21 +51,13 @@ THREAD_VARIABLES = (
 BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
-_NEEDS_SNAKEMAKE = {
-    "cwl": "a `cwl:`",
-}
-
 
 def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
     """Return why `job` cannot run as plain scripts, None if it can.
 
     `deployment` are the enabled software deployment methods (`--sdm`).
     """
-    rule = job.rule
-    for directive, name in _NEEDS_SNAKEMAKE.items():
-        if getattr(rule, directive, None):
-            return f"it has {name}"
-    if "conda" in deployment and rule.conda_env:
+    if "conda" in deployment and job.rule.conda_env:
         return "it has a `conda:` environment"
     return _needs_evaluation_there(job) or _storage(job, traffic)
 
@@ -83,12 +77,12 @@ def _needs_evaluation_there(job: Any) -> str | None:
 
 def _storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return why HTCondor cannot transfer the job's files in storage, or None."""
-    stored = [file for file in job.input if traffic.into(file) is TransferMethod.STORAGE]
+    if problem := problem_in_storage(job, traffic):
+        return problem
     made = [*job.output, *job.log, *([job.benchmark] if job.benchmark else ())]
-    stored += [file for file in made if traffic.out_of(file) is TransferMethod.STORAGE]
-    if stored:
-        return f"Snakemake has to transfer {stored[0].storage_object.print_query}"
-    if is_template(job.rule) and traffic.urls(job.input):
+    if is_template(job.rule) and any(
+        traffic.into(file) in (TransferMethod.URL, TransferMethod.STORAGE) for file in job.input
+    ):
         return "its template is rendered from a file in storage"
     if _clash(traffic.urls(job.input), (*job.input, *made)):
         return "files in storage have the same name"
@@ -109,11 +103,13 @@ def build(
     traffic: TransferPolicy,
     bodies: BodyLines,
     image: str = "",
+    storage: str = "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
-    named in messages. Raises `InputError`, see `Payload.placed`.
+    named in messages, `storage` is the script of `storage.py`. Raises `InputError`, see
+    `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -150,6 +146,7 @@ def build(
         urls=traffic.urls(used),
         modules=_snakemake_modules(every),
         schedule=schedule,
+        storage=storage,
         benchmarks=tuple((number, str(file)) for number, file in measured),
         ensured=ensured,
         by_name=bool(bodies_there) and _names_outside((*traffic.inputs(used), *back)),
@@ -266,6 +263,8 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
     variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
     if has_script(job.rule):
         lines = script_lines(job, resources, run.paths, run.image, number=number, repeat=repeat)
+    elif is_cwl(job.rule):
+        lines = cwl_lines(job, resources, run.paths, run.image, number)
     elif is_template(job.rule):
         lines = ScriptLines("", template_lines(job))
     else:

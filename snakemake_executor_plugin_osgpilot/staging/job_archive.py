@@ -180,6 +180,7 @@ def _records(
         root,
         names,
         payload.unknown,
+        (payload.storage,) if payload.storage else (),
         (runner(),) if payload.schedule else (),
     )
     records = _counted(tables)

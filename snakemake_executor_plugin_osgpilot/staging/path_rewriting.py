@@ -38,7 +38,7 @@ SMALL_BYTES = 4 * 1024 * 1024
 BESIDE_MAX = 500
 """Of a folder with more files, none travels with a script: it is no folder of scripts."""
 
-_SUFFIXES = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".rb", ".awk", ".lua", ".js")
+_SUFFIXES = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".rb", ".awk", ".lua", ".js", ".cwl")
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ class Payload:
     (`snakemake_modules`). With a `schedule`, there are its steps in place of `scripts`;
     `benchmarks` are the files for what steps took, by number of the step. `ensured` are outputs
     with conditions. With `by_name` the job needs files at their absolute paths, since its scripts
-    name these where nothing can be rewritten. `passed` are folders that a path of the job goes
-    through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are here and do
-    not travel.
+    name these where nothing can be rewritten. `storage` is a script that fetches files in storage
+    before the others and stores them afterwards (`storage.py`). `passed` are folders that a path of
+    the job goes through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are
+    here and do not travel.
     """
 
     scripts: tuple[str, ...]
@@ -71,6 +72,7 @@ class Payload:
     ensured: tuple[Ensured, ...] = ()
     kind: str = "direct"
     by_name: bool = False
+    storage: str = ""
     passed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -115,7 +117,7 @@ class Payload:
 
     def after_submission(self) -> Payload:
         """Return only the fields needed after submission; kept in memory for every job."""
-        return replace(self, scripts=(), inputs=(), urls=(), schedule=None)
+        return replace(self, scripts=(), inputs=(), urls=(), schedule=None, storage="")
 
 
 def tops(paths: Iterable[str]) -> tuple[str, ...]:

@@ -17,11 +17,12 @@ from ..config import snakefile_globs as globbed
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
 from ..model.resources import OWN_ROOT, JobClass, Request
 from ..runtime_image.environment import PATH
-from ..runtime_image.probe import lacks
+from ..runtime_image.probe import lacks, lacks_module
 from . import direct
 from . import via_snakemake as snakemake
 from .apptainer_args import environment_of
 from .container_image import Image, Images
+from .cwl import is_cwl
 from .early_values import resources_of
 from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
@@ -35,6 +36,7 @@ from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
+from .storage import needs_plugin, storage_script
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
     WITH_SNAKEFILES,
@@ -235,7 +237,9 @@ class Preparer:
             variables = {**self._for_commands, **of_image}
             if packed:
                 variables = {"PATH": PATH, **variables}
-            payload = direct.build(job, variables, self.traffic, bodies, image.name)
+            given = {**self.environment, **of_image}
+            storage = storage_script(job, given, self.traffic, packed=packed)
+            payload = direct.build(job, variables, self.traffic, bodies, image.name, storage)
             lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
@@ -274,9 +278,20 @@ class Preparer:
 
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
-        names = {self._image_name(part, with_snakemake=with_snakemake) for part in members(job)}
+        names = {
+            self._image_name(
+                part, with_snakemake=with_snakemake or needs_plugin(part, self.traffic)
+            )
+            for part in members(job)
+        }
         names.discard("")
         if len(names) > 1:
+            if bodies := [part.rule.name for part in members(job) if has_body(part.rule)]:
+                raise InputError(
+                    f"{label(job)}: the `run:` of rule {bodies[0]} needs an image with Snakemake, "
+                    f"and others name their own ({', '.join(sorted(names))}), but a group is one "
+                    "job in one image: take it out of the group, or name one that has all"
+                )
             raise InputError(
                 f"{label(job)}: its members name different images ({', '.join(sorted(names))}), "
                 "but run in one; name one for all with the resource container_image"
@@ -296,24 +311,27 @@ class Preparer:
         if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
             modules = self._has_modules(job)
-            needs = needs_interpreter(job.rule) or calls_python(job) or modules
+            needs = needs_interpreter(job.rule) or is_cwl(job.rule) or calls_python(job) or modules
             return own or (runtime if needs else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
-        return runtime or own or self._packed_for(job)
+        if runtime or not own or not has_body(job.rule) or not lacks_module(own, "snakemake"):
+            return runtime or own or self._packed_for(job)
+        self._warn_of_packed(str(job.rule), own)
+        return self._packed_for(job)
 
     def _has_modules(self, job: Any) -> bool:
         """Return True if the rule has environment modules that are enabled."""
         return "env-modules" in self._deployment and bool(job.rule.env_modules)
 
     def _wants_environment(self, parts: Sequence[Any]) -> bool:
-        """Return True if a script or command in Python would otherwise have that of the node.
+        """Return True if a script or command in Python, or cwltool, would be that of the node.
 
         Environment modules are on the node only.
         """
         if any(map(self._has_modules, parts)):
             return False
-        return any(is_in_python(part) or calls_python(part) for part in parts)
+        return any(is_in_python(p) or is_cwl(p.rule) or calls_python(p) for p in parts)
 
     def _packed_for(self, job: Any) -> str:
         try:
@@ -338,6 +356,14 @@ class Preparer:
     @cached_property
     def _packed(self) -> str:
         return self.environment_image()
+
+    def _warn_of_packed(self, rule: str, own: str) -> None:
+        if rule not in self._warned:
+            self._warned.add(rule)
+            self.requests.warn(
+                f"the `run:` of rule {rule} is called in the Python environment of Snakemake, as "
+                f"its image {own} has no Snakemake: programs of that image are not there"
+            )
 
     def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
         if rule not in self._warned:

@@ -93,11 +93,11 @@ class Bodies:
             "job": values,
         }
         start = _START.format(
-            check="" if packed else _CHECK,
+            environment=with_environment(),
+            check="" if packed else CHECK,
             content=shlex.quote(json.dumps(content)),
             entry=shlex.quote(_entry()),
             file=FILE,
-            env=ENVIRONMENT,
         )
         return start, (*pickler.files, *([file] if file else []))
 
@@ -115,12 +115,18 @@ INLINE_MAX = 256 * 1024
 """Larger bodies are files: the access point's disk has room for a copy for each waiting job."""
 
 _START = """\
-export PATH="{env}/bin:$PATH" HOME="$PWD/osgpilot-home" && mkdir -p "$HOME" || exit
-{check}printf %s {content} > "{file}.$$" || exit
+{environment}{check}printf %s {content} > "{file}.$$" || exit
 python -c {entry} "{file}.$$"
 """
 
-_CHECK = """\
+
+def with_environment() -> str:
+    """Return shell lines that put the packed Python environment first, if the image is that."""
+    home = 'HOME="$PWD/osgpilot-home" && mkdir -p "$HOME" || exit'
+    return f'export PATH="{ENVIRONMENT}/bin:$PATH" {home}\n'
+
+
+CHECK = """\
 python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("snakemake") is None)' || {
     echo "osgpilot: this image has no Snakemake; name one with osgpilot_runtime_image" >&2
     exit 1

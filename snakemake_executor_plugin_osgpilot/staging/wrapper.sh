@@ -58,6 +58,7 @@ next_list; links=("${list[@]}")      # path, what it points to
 next_list; workdir=${list[0]-} by_name=${list[1]-}   # the working folder's path, if it matters (see `take_root`)
 next_list; names=("${list[@]}")      # absolute paths that the scripts use
 next_list; unknown=("${list[@]}")    # absolute paths that the scripts use and that do not travel
+next_list; storage=("${list[@]}")    # fetches files in storage, and stores them
 next_list; runner=("${list[@]}")     # steps.sh, which reads what follows, in place of `scripts`
 
 # Start in the place of the working folder below osgpilot-root, which stands for / of the submit side: `../x` leads
@@ -131,17 +132,25 @@ if [ -n "$workdir" ]; then
 fi
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
-status=0 began=${EPOCHREALTIME-}
-[ ${#runner[@]} -eq 0 ] || eval "${runner[0]}"
-for text in "${scripts[@]}"; do
+# Runs the text $1 with the arguments that follow.
+run_text() {
+    local text=$1
+    shift
     case $text in *"$here"*) text=${text//"$here"/"$plain"} ;; esac
     case $text in *"$root_mark"*) text=${text//"$root_mark"/"$real"} ;; esac
     (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
-    "$interpreter" "$script" < /dev/null || { status=$?; break; }
+    "$interpreter" "$script" "$@" < /dev/null
+}
+status=0 began=${EPOCHREALTIME-}
+[ ${#storage[@]} -eq 0 ] || run_text "${storage[0]}" fetch || { status=$? scripts=() runner=(); }
+[ ${#runner[@]} -eq 0 ] || eval "${runner[0]}"
+for text in "${scripts[@]}"; do
+    run_text "$text" || { status=$?; break; }
 done
 { times; echo "$began ${EPOCHREALTIME-}"; } > "$out/$times"
 [ $status -eq 0 ] || blame_full_disk
 [ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
+[ ${#storage[@]} -eq 0 ] || run_text "${storage[0]}" store "$status" || [ $status -ne 0 ] || status=1
 [ $status -eq 0 ] || returned=("${logs[@]}")
 for path in "${unknown[@]}"; do
     [ $status -eq 0 ] || [ -e "$path" ] ||

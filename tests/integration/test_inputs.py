@@ -171,3 +171,65 @@ rule second:
     assert (shared / "first.log").read_text() == "logged\n"
     assert (shared / "first.tsv").read_text().startswith("s\t")
     assert not (shared / "between.txt").exists()
+
+
+STORED = """
+rule all:
+    input: "out.txt", "flag", "summed", local("fetched")
+
+rule first:
+    input: "in.txt"
+    output: temp("between.txt"), directory("folder"), touch("flag")
+    log: "first.log"
+    shell:
+        "cp {{input}} {{output[0]}}; mkdir {{output[1]}}; touch {{output[1]}}/x; echo l > {{log}}"
+
+rule second:
+    input: "between.txt", "folder"
+    output: "out.txt"
+    group: "g"
+    script: "second.py"
+
+rule third:
+    input: "out.txt"
+    output: "summed"
+    group: "g"
+    run: open(output[0], "w").write(open(input[0]).read() + "third")
+
+rule fetched:
+    input: storage.http("{url}/data.bin?version=1")
+    output: local("fetched")
+    shell: "cp {{input}} {{output}}"
+
+rule fails:
+    output: "fails"
+    log: "fails.log"
+    shell: "echo why > {{log}}; touch {{output}}; false"
+"""
+
+
+def test_what_only_a_plugin_transfers_needs_no_snakefile_there(
+    workflow: Workflow, shared: Path, web: WebServer
+):
+    (shared / "in.txt").write_text("in\n")
+    (web.folder / "data.bin").write_text("fetched\n")
+    workflow.snakefile(STORED.format(url=web.url))
+    (workflow.folder / "second.py").write_text(
+        "import glob\n"
+        "text = open(snakemake.input[0]).read() + str(len(glob.glob(snakemake.input[1] + '/*')))\n"
+        "open(snakemake.output[0], 'w').write(text)\n"
+    )
+    options = [
+        *("--default-storage-provider", "fs", "--default-storage-prefix", str(shared)),
+        *("--osgpilot-shared-prefixes", str(shared), "--osgpilot-runtime-image", RUNTIME),
+        *("--osgpilot-payload", "direct"),
+    ]
+    assert workflow.run(*options) == 0, workflow.said
+    assert (shared / "summed").read_text() == "in\n1third"
+    assert (shared / "flag").exists()
+    assert (shared / "first.log").read_text() == "l\n"
+    assert (workflow.folder / "fetched").read_text() == "fetched\n"
+    assert not (shared / "between.txt").exists()
+    assert workflow.run(*options, "fails") == 1
+    assert (shared / "fails.log").read_text() == "why\n"
+    assert not (shared / "fails").exists()

@@ -1,6 +1,8 @@
 """Snakemake on login, jobs in the queue of the access point `ap` on another host."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -115,6 +117,52 @@ def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
     assert "rule grows: exceeded 128 MB of memory; requesting" in remote.said
     assert not jobs_there()
     assert not pilots_in_slurm()
+
+
+KEPT = """
+rule all:
+    input: expand("part{n}", n=range(5)), "alone", "body"
+
+rule part:
+    output: "part{n}"
+    resources: container_image="images/tools.sif"
+    shell: "cat /etc/job-image > {output}"
+
+rule alone:
+    input: "part0"
+    output: "alone"
+    threads: 2
+    resources: container_image="images/tools.sif"
+    shell: "cat /etc/job-image > {output}"
+
+rule body:
+    input: "part1"
+    output: "body"
+    run: open(output[0], "w").write("made")
+"""
+
+
+def test_an_image_goes_to_the_access_point_once_in_a_run(remote):
+    (remote.folder / "images").mkdir()
+    shutil.copy("/opt/sif/job.sif", remote.folder / "images/tools.sif")
+    remote.snakefile(KEPT)
+    assert remote.run() == 0, remote.said
+    for name in ("part0", "part4", "alone"):
+        assert (remote.folder / name).read_text() == "localpool-job\n"
+    assert (remote.folder / "body").read_text() == "made"
+    assert "is sent to the access point once, and from there once to a pilot" in remote.said
+    assert not jobs_there()
+    wanted = f'OSGPilotWorkflow == "{remote.record()["run"]}"'
+    ads = json.loads(tool("condor_history", *AP, "-json", "-constraint", wanted))
+    keepers = [ad for ad in ads if "OSGPilotImage" in ad]
+    assert sorted(ad["TransferInput"].partition("-")[0] for ad in keepers) == [
+        "python",
+        "tools.sif",
+    ]
+    size_mb = (remote.folder / "images/tools.sif").stat().st_size // 2**20
+    rules = [ad for ad in ads if "OSGPilotImage" not in ad]
+    assert len(rules) == 7
+    assert all(ad["TransferInputSizeMB"] < 5 < size_mb for ad in rules)
 
 
 RULE = "rule all:\n    output: 'out'\n    shell: 'touch out'"

@@ -139,10 +139,34 @@ def test_an_image_without_the_snakemake_that_a_rule_needs_says_so(workflow: Work
 rule all:
     output: "o"
     container: "/opt/sif/job.sif"
-    run: open(output[0], "w").close()
+    resources: osgpilot_payload="snakemake"
+    shell: "touch {output}"
 """)
     assert workflow.run("--software-deployment-method", "apptainer") == 1
     assert "osgpilot: this image has no Snakemake; name one with osgpilot_runtime" in workflow.said
+
+
+def test_a_body_does_without_an_image_that_has_no_snakemake(workflow: Workflow):
+    workflow.snakefile("""
+rule all:
+    input: "in_image", "by_body"
+
+rule in_image:
+    output: "in_image"
+    shell: "cat /etc/job-image > {output}"
+
+rule by_body:
+    output: "by_body"
+    run:
+        from pathlib import Path
+        Path(output[0]).write_text(f"{Path('/etc/job-image').exists()}")
+""")
+    image = "/opt/sif/job.sif"
+    given = ("mem_mb=500", "disk_mb=100", f"container_image={image}")
+    assert workflow.run("--default-resources", *given) == 0, workflow.said
+    assert (workflow.folder / "in_image").read_text() == "localpool-job\n"
+    assert (workflow.folder / "by_body").read_text() == "False"
+    assert f"as its image {image} has no Snakemake: programs of that image" in workflow.said
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ ASK_NO_JOBS: dict[str, Callable[[Any], object]] = {
     "missed_events": lambda ap: ap.missed_events(),
     "description": lambda ap: ap.description(SUBMISSION),
     "close": lambda ap: ap.close(),
+    "clear": lambda ap: (setattr(ap, "_keeps", True), ap.clear()),
     "interrupt": lambda ap: None,
 }
 """Those that concern none, those just submitted, or those that are followed."""

@@ -1,5 +1,6 @@
 """An access point on another host, with a double of the worker process."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ class FakeWorker:
         return self.answer_to_greet
 
     def do_submit(self, request):
+        self.described = request["description"]
         self.queue |= {f"1.{n}": IDLE for n in range(len(request["items"]))}
         return {"cluster": 1, "first_proc": 0}
 
@@ -66,6 +68,10 @@ class FakeWorker:
         self.removed += gone
         for job_id in gone:
             self.queue.pop(job_id, None)
+
+    def do_keep_image(self, request):
+        self.kept = request
+        return "/spool/7/a.sif"
 
     def do_find(self, request):
         return {f"r1/{n}": job_id for n, job_id in enumerate(self.queue)}
@@ -97,6 +103,37 @@ def there(clock, worker):
 def new_events(access_point, clock, after_s=60.0):
     clock.at_s += after_s
     return [(job_id, event.kind) for job_id, event in access_point.events()]
+
+
+@pytest.mark.parametrize(
+    ("version", "image", "more", "used"),
+    [
+        ("$CondorVersion: 25.14.1 2026 $", "a.sif", {}, "/spool/7/a.sif"),
+        ("$CondorVersion: 25.0.1 2026 $", "a.sif", {}, None),
+        ("$CondorVersion: 25.14.1 2026 $", "a.sif", {"transfer_image": False}, None),
+        ("$CondorVersion: 25.14.1 2026 $", "a.sif", {"common": False}, None),
+        ("$CondorVersion: 25.14.1 2026 $", "https://h/a.sif", {}, None),
+    ],
+)
+def test_an_image_is_kept_at_an_access_point_that_can(
+    there, worker, tmp_path, version, image, more, used
+):
+    (tmp_path / "a.sif").write_text("image")
+    image = image if "://" in image else str(tmp_path / image)
+    worker.answer_to_greet = {"user": "alice@there", "token": {}, "version": version}
+    there.ping()
+    there.submit(Submission(("c",), replace(REQUEST, container_image=image, **more)))
+    assert worker.described["container_image"] == (used or image)
+    assert worker.described.get("container_is_common") == ("true" if used else None)
+    assert ("keep_image" in worker.asked) is bool(used)
+    if used:
+        assert worker.kept["description"]["transfer_input_files"] == image
+        assert worker.kept["description"]["requirements"] == "false"
+        named = worker.kept["description"]["My.OSGPilotImage"]
+        assert worker.kept["constraint"].endswith(f"OSGPilotImage =?= {named}")
+        (tmp_path / "a.sif").write_text("another")
+        there.submit(Submission(("d",), replace(REQUEST, container_image=image, **more)))
+        assert worker.kept["description"]["My.OSGPilotImage"] != named
 
 
 def test_queue_is_polled_once_per_interval(there, worker, clock):

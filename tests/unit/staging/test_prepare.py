@@ -105,22 +105,18 @@ def flagged(flag):
     return SimpleNamespace(flags={flag: True})
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        Rule(shellcmd=None, cwl="tool.cwl"),
-    ],
-)
-def test_rules_that_need_snakemake_there(rule):
-    assert preparer()._needs_snakemake(job(rule))
+def test_rules_that_need_snakemake_there():
+    rule = Rule(conda_env="env.yaml")
+    assert preparer(sdm=["conda"])._needs_snakemake(job(rule))
     with pytest.raises(InputError, match="cannot run as its command alone"):
-        preparer("direct")._needs_snakemake(job(rule))
+        preparer("direct", sdm=["conda"])._needs_snakemake(job(rule))
 
 
 @pytest.mark.parametrize(
     "rule",
     [
         Rule(),
+        Rule(shellcmd=None, cwl="tool.cwl"),
         Rule(output=[flagged("touch")]),
         Rule(output=[flagged("protected")]),
         Rule(output=[flagged("ensure")]),
@@ -315,10 +311,9 @@ def test_a_script_in_python_runs_on_the_node_only_if_there_is_no_apptainer(tmp_p
 
 
 def test_snakemake_there_needs_no_shared_file_system():
-    python_job = job(Rule(shellcmd=None, cwl="tool.cwl"))
     with pytest.raises(InputError, match="--shared-fs-usage none"):
-        preparer(image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(python_job)
-    preparer(image=RUNTIME)._check(python_job)
+        preparer("snakemake", image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(job())
+    preparer("snakemake", image=RUNTIME)._check(job())
 
 
 def test_a_rule_without_outputs_gets_a_warning():
@@ -385,12 +380,22 @@ def test_direct_commands_get_no_secrets_of_storage_plugins():
 
 def test_stored_files_travel_by_url_if_possible():
     by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
-    elsewhere = InStorage("s3://bucket/x")
     assert not preparer()._needs_snakemake(job(input=[by_url]))
-    assert preparer()._needs_snakemake(job(input=[elsewhere]))
-    assert preparer()._needs_snakemake(job(output=[by_url]))
     assert preparer()._needs_snakemake(job(input=[by_url, same_name]))
     assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
+
+
+def test_what_only_a_plugin_transfers_needs_the_plugin_there_and_no_snakefile():
+    elsewhere, away = InStorage("s3://bucket/x"), InStorage("s3://bucket/x", path="/scratch/x")
+    by_url = InStorage("https://h/a/x")
+    for files in ({"input": [elsewhere]}, {"output": [by_url]}):
+        assert not preparer()._needs_snakemake(job(**files))
+        assert image_of(preparer(image=RUNTIME), job(**files)) == RUNTIME
+    assert image_of(preparer(image=RUNTIME), job(input=[by_url])) == ""
+    assert preparer()._needs_snakemake(job(input=[away]))
+    sure = InStorage("s3://bucket/x")
+    sure.flags = {"ensure": True}
+    assert preparer()._needs_snakemake(job(output=[sure]))
 
 
 def test_a_tmpdir_computed_there_needs_snakemake():

@@ -1,0 +1,106 @@
+"""Files that only a storage plugin can transfer: fetched and stored where the job runs.
+
+The plugin runs there, by `storage_entry.py`, with the settings that it has here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
+
+from .payload import exports, flagged, label, members, needed_from_outside
+from .run_body import CHECK, with_environment
+from .steps import internal
+from .transfer_policy import TransferMethod, TransferPolicy, ordered
+
+_FILE = "osgpilot-storage"
+
+
+def needs_plugin(job: Any, traffic: TransferPolicy) -> bool:
+    """Return True if a file of a single job can only be transferred by a storage plugin."""
+    return any(True for _ in _stored(job, traffic))
+
+
+def problem_in_storage(job: Any, traffic: TransferPolicy) -> str | None:
+    """Return why the plugin alone is not enough for a file of a single job, or None."""
+    for file in _stored(job, traffic):
+        query = file.storage_object.print_query
+        if str(file).startswith("/"):
+            return f"the local copy of {query} has an absolute path"
+        if file is job.benchmark:
+            return f"its benchmark {query} is in storage"
+        for flag in ("ensure", "update"):
+            if flagged(file, flag):
+                return f"{query} has {flag}()"
+    return None
+
+
+def _stored(job: Any, traffic: TransferPolicy) -> Iterator[Any]:
+    yield from (file for file in job.input if traffic.into(file) is TransferMethod.STORAGE)
+    made = (*job.output, *job.log, *filter(None, [job.benchmark]))
+    yield from (file for file in made if traffic.out_of(file) is TransferMethod.STORAGE)
+
+
+def storage_script(
+    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, *, packed: bool
+) -> str:
+    """Return the shell text that fetches and stores the files of a job or group job.
+
+    It is empty if HTCondor transfers all. It takes the arguments of `storage_entry.py`.
+    `environment` has what storage plugins need; `packed` is true in the packed Python environment.
+    """
+    parts, inner = members(job), internal(job)
+    if not any(needs_plugin(part, traffic) for part in parts):
+        return ""
+    providers: dict[int, tuple[int, Any]] = {}
+
+    def listed(chosen: Iterable[Any], method: Any) -> list[tuple[int, str, str]]:
+        found = {}
+        for file in chosen:
+            if method(file) is TransferMethod.STORAGE and str(file) not in inner:
+                stored = file.storage_object
+                provider = stored.provider
+                number, _ = providers.setdefault(id(provider), (len(providers), provider))
+                found[str(file)] = (number, str(stored.query), str(file))
+        return list(found.values())
+
+    made = [file for part in parts for file in (*part.output, *part.log)]
+    content = {
+        "rule": label(job).removeprefix("rule "),
+        "fetched": listed(needed_from_outside(job), traffic.into),
+        "stored": listed((f for part in parts for f in part.output), traffic.out_of),
+        "logs": listed((f for part in parts for f in part.log), traffic.out_of),
+        "made": ordered(f for f in made if traffic.out_of(f) is TransferMethod.STORAGE),
+    }
+    described = [_described(provider) for _, provider in providers.values()]
+    content["providers"] = base64.b64encode(pickle.dumps(described, protocol=4)).decode()
+    text = shlex.quote(json.dumps(content))
+    start = f"(umask 077; printf %s {text} > {_FILE}) || exit\n"
+    run = f'python -c {shlex.quote(_entry())} {_FILE} "$@"\n'
+    check = "" if packed else CHECK
+    return f"{exports(environment)}{with_environment()}{check}{start}{run}"
+
+
+def _described(provider: Any) -> dict[str, Any]:
+    """Return what makes the same provider there."""
+    plugins = StoragePluginRegistry().plugins
+    name = next(name for name, each in plugins.items() if type(provider) is each.storage_provider)
+    return {
+        "plugin": name,
+        "local_prefix": str(provider.local_prefix),
+        "settings": provider.settings,
+        "wait_for_free_local_storage": provider.wait_for_free_local_storage,
+    }
+
+
+@cache
+def _entry() -> str:
+    return files(__package__).joinpath("storage_entry.py").read_text()

@@ -1,0 +1,85 @@
+"""Fetch a job's files in storage before it runs, and store them afterwards, on the execution point,
+which has only the text of this file of our package, and Snakemake with the storage plugins.
+
+    python -c TEXT FILE fetch
+    python -c TEXT FILE store STATUS
+
+FILE holds, in JSON, what `staging/storage.py` wrote. If STATUS is not 0, the job failed, and only
+its logs are stored. No Snakefile is read.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from snakemake.logging import logger
+from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
+
+File = tuple[int, str, str]
+"""Number of the provider, query, local path."""
+
+
+def objects(providers: list[dict[str, Any]], files: list[File]) -> Iterator[Any]:
+    """Yield the storage objects of `files`."""
+    made: dict[int, Any] = {}
+    for number, query, path in files:
+        if number not in made:
+            given = dict(providers[number])
+            plugin = StoragePluginRegistry().get_plugin(given.pop("plugin"))
+            given["local_prefix"] = Path(given["local_prefix"])
+            made[number] = plugin.storage_provider(logger=logger, **given)
+        provider = made[number]
+        kind = provider.get_storage_object_cls()
+        # the query has been processed by the provider already
+        each = kind(query=query, keep_local=True, retrieve=True, provider=provider)
+        each.set_local_path(Path(path))
+        yield each
+
+
+async def fetch(content: dict[str, Any], providers: list[dict[str, Any]]) -> None:
+    """Fetch the inputs, and make the folders of the outputs."""
+    for path in content["made"]:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    for each in objects(providers, content["fetched"]):
+        await each.managed_retrieve()
+
+
+async def store(
+    content: dict[str, Any], providers: list[dict[str, Any]], *, logs_only: bool
+) -> None:
+    """Store the outputs, which have to be there, and the logs."""
+    files = [] if logs_only else content["stored"]
+    missing = [path for _, _, path in files if not os.path.lexists(path)]
+    if missing:
+        raise FileNotFoundError(f"the command succeeded but did not make {missing[0]}")
+    files += [file for file in content["logs"] if os.path.lexists(file[2])]
+    for each in objects(providers, files):
+        await each.managed_store()
+
+
+def main(file: str, step: str, status: str = "0") -> int:
+    """Do one of the steps; return 1 if it failed, and print why."""
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    logger.setLevel(logging.WARNING)
+    try:
+        content = json.loads(Path(file).read_text())
+        providers = pickle.loads(base64.b64decode(content["providers"]))
+        if step == "fetch":
+            asyncio.run(fetch(content, providers))
+        else:
+            asyncio.run(store(content, providers, logs_only=status != "0"))
+    except Exception as error:
+        print(f"osgpilot: rule {content['rule']}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
