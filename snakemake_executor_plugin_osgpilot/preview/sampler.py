@@ -25,6 +25,7 @@ from ..runtime_image.environment import Python
 from ..runtime_image.environment import find as find_environment
 from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
+from ..staging.software import Software
 from .result import Sample
 
 
@@ -60,6 +61,10 @@ class Sampler(OSPoolExecutor):
     def _environment_image(self) -> str:
         """Return the image with the Python environment if a run has made it, else none."""
         return str(find_environment(Python.of_this_process()) or "")
+
+    def _software(self) -> Software:
+        """Return what finds the conda environments that a run has made."""
+        return Software(str, making=False)
 
     def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""

@@ -54,17 +54,12 @@ _NEEDS_SNAKEMAKE = {
 }
 
 
-def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
-    """Return why `job` cannot run as plain scripts, None if it can.
-
-    `deployment` are the enabled software deployment methods (`--sdm`).
-    """
+def unsupported(job: Any, traffic: TransferPolicy) -> str | None:
+    """Return why `job` cannot run as plain scripts, None if it can."""
     rule = job.rule
     for directive, name in _NEEDS_SNAKEMAKE.items():
         if getattr(rule, directive, None):
             return f"it has {name}"
-    if "conda" in deployment and rule.conda_env:
-        return "it has a `conda:` environment"
     return _needs_evaluation_there(job) or _storage(job, traffic)
 
 
@@ -109,11 +104,13 @@ def build(
     traffic: TransferPolicy,
     bodies: BodyLines,
     image: str = "",
+    activation: Callable[[Any], str] = lambda job: "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
-    named in messages. Raises `InputError`, see `Payload.placed`.
+    named in messages; `activation` returns the lines that activate a member's conda environment.
+    Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -125,7 +122,7 @@ def build(
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
     paths = rewriter_of(job, traffic)
-    run = _Run(environment, traffic, bodies, image, paths)
+    run = _Run(environment, traffic, bodies, image, paths, activation)
     scripts = [_scripts(part, n, run) for n, part in enumerate(parts)]
     texts = [tuple(script.write + script.command for script in each) for each in scripts]
     every = [script for each in scripts for script in each]
@@ -237,6 +234,7 @@ class _Run:
     bodies: BodyLines
     image: str
     paths: PathRewriter
+    activation: Callable[[Any], str]
 
 
 def _is_measured(job: Any) -> bool:
@@ -275,6 +273,8 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
     if modules := _modules(job):
         before += find_module(job.rule.name)
         whole = modules.shellcmd(whole)
+    # like Snakemake before the command with its prefix, and so before `set -u`
+    whole = f"{run.activation(job)}{whole}"
     return replace(lines, write=before, command=f"{whole}\n")
 
 
