@@ -295,10 +295,20 @@ def _copy(source: Path, target: Path) -> None:
     target.chmod(stat.S_IMODE(wanted))
 
 
+_GLIBC = (
+    *("c.so.6", "m.so.6", "mvec.so.1", "dl.so.2", "pthread.so.0", "rt.so.1", "util.so.1"),
+    *("resolv.so.2", "anl.so.1", "nsl.so.1", "thread_db.so.1", "BrokenLocale.so.1"),
+)
+"""Libraries (`lib…`) that packages of conda take from the system, as they have all others."""
+
+
 def minimal() -> Entries:
-    """Return bash and the basic programs of this machine, with what they load."""
+    """Return bash and the basic programs of this machine, with what they load, and all of glibc."""
     found = programs()
-    return found | libraries([each for each in found.values() if isinstance(each, Path)]) | data()
+    found |= libraries([each for each in found.values() if isinstance(each, Path)])
+    folder = next(Path(path).parent for path in found if path.endswith("/libc.so.6"))
+    there = (folder / f"lib{name}" for name in _GLIBC)
+    return found | {str(path): path.resolve() for path in there if path.exists()} | data()
 
 
 def system() -> list[str]:

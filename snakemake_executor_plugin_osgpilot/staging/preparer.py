@@ -80,7 +80,7 @@ class Preparer:
     of_storage: Collection[str] = ()
     environment_image: Callable[[], str] = str
     """Returns an image with the Python environment of this process; makes it if need be."""
-    software: Software = field(default_factory=lambda: Software(str, making=False))
+    software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
