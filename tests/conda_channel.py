@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import subprocess
 import tarfile
@@ -110,7 +109,7 @@ def below(tree: Path, *places: str, leave_out: tuple[str, ...] = ()) -> Files:
             if "__pycache__" in name or path.name.startswith(leave_out):
                 continue
             if path.is_symlink():
-                to = os.readlink(path)
+                to = str(path.readlink())
                 if not to.startswith("/"):
                     found[name] = f"-> {to}"
                 elif to.startswith("/etc/R/"):
@@ -142,7 +141,8 @@ def add_programs(channel: Channel, folder: Path, *, large: bool) -> None:
     wanted = ("libexpat", "libz.", "libffi", "libbz2", "liblzma", "libuuid", "libcrypto", "libssl")
     python |= {n: what for n, what in every.items() if Path(n).name.startswith(wanted)}
     python["etc/conda/activate.d/python.sh"] = (
-        f'export LD_LIBRARY_PATH="$CONDA_PREFIX/{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
+        f'export LD_LIBRARY_PATH="$CONDA_PREFIX/{libraries}'
+        '${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\n'
     )
     channel.add("python", "3.13", python)
     if large:
@@ -154,7 +154,8 @@ def add_programs(channel: Channel, folder: Path, *, large: bool) -> None:
     stamp = (
         f"#!/bin/bash\nprefix={PLACEHOLDER}\n"
         'file=$(tail -c 400 "$prefix/bin/stamp.bin" | tr "\\0" "\\n" | grep share/stamp/words)\n'
-        'echo "$1 $STAMP $(cat "$prefix/share/stamp/linked")"\nexec "$prefix/bin/stamp.bin" "$file"\n'
+        'echo "$1 $STAMP $(cat "$prefix/share/stamp/linked")"\n'
+        'exec "$prefix/bin/stamp.bin" "$file"\n'
     )
     channel.add(
         "stamp",

@@ -323,7 +323,7 @@ def data() -> Entries:
     found: Entries = {}
     for name in map(Path, _DATA):
         if name.is_dir():
-            files = (path for path in name.rglob("*") if path.is_file() or path.is_symlink())
+            files = (path for path in name.rglob("*") if path.is_file())
             found |= {str(path): path.resolve() for path in files if os.access(path, os.R_OK)}
         elif name.is_file():
             found[str(name)] = name.resolve()

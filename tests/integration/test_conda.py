@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
-from conftest import WebServer, Workflow
+from conftest import WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
 
 JOB_IMAGE = "/opt/sif/job.sif"
 
@@ -41,7 +41,8 @@ rule by_shell:
     conda: "envs/r.yaml"
     shell:
         "Rscript -e 'cat({wildcards.n} * 2)' > {output}; echo >> {output}; "
-        "cat $CONDA_PREFIX/share/deployed >> {output}; [ $CONDA_PREFIX/bin/Rscript = $(command -v Rscript) ]"
+        "cat $CONDA_PREFIX/share/deployed >> {output}; "
+        "[ $CONDA_PREFIX/bin/Rscript = $(command -v Rscript) ]"
 """
 
 FILES = {
@@ -121,11 +122,14 @@ def made(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.txt")}
 
 
-def locally(folder: Path, *extra: str) -> dict[str, bytes]:
+def locally(folder: Path, *targets: str) -> dict[str, bytes]:
     """Return what the local executor makes of a workflow."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda", *extra]
-    subprocess.run(command, cwd=folder, check=True)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda", "--"]
+    subprocess.run([*command, *targets], cwd=folder, check=True)
     return made(folder)
+
+
+SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
 
 
 def ads(workflow: Workflow) -> list[dict]:
@@ -164,11 +168,179 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
 
     clone = tmp_path_factory.mktemp("local")
     prepare(clone, served)
-    assert locally(clone) == outputs
+    expected = locally(clone, *SOME)
+    assert expected == {name: outputs[name] for name in SOME}
 
     web.asked.clear()
-    assert workflow.run("--sdm", "conda", "--forceall") == 0, workflow.said
+    assert workflow.run("--sdm", "conda", "--force", *SOME) == 0, workflow.said
     assert made(folder) == outputs
     assert "packing" not in workflow.said
     assert "Creating conda" not in workflow.said
     assert not web.asked
+
+
+KINDS = """
+rule all:
+    input:
+        "named.txt", "script.txt", "contained.txt", "second.txt", "timed.txt", "greet.given",
+
+rule named:
+    output: "named.txt"
+    conda: "tools"
+    shell: "echo $CONDA_DEFAULT_ENV $(said) > {output}"
+
+rule script:
+    output: "script.txt"
+    conda: "envs/greet.yaml"
+    script: "script.py"
+
+rule contained:
+    output: "contained.txt"
+    conda: "envs/greet.yaml"
+    resources: container_image="/opt/sif/job.sif"
+    shell: "greet contained > {output}; cat /etc/job-image >> {output}"
+
+rule first:
+    output: "first.txt"
+    group: "both"
+    conda: "envs/greet.yaml"
+    shell: "greet first > {output}; [ ! -e $CONDA_PREFIX/bin/stamp ]"
+
+rule second:
+    input: "first.txt"
+    output: "second.txt"
+    group: "both"
+    conda: "envs/stamp.yaml"
+    shell: "stamp second > {output}; cat {input} >> {output}; [ ! -e $CONDA_PREFIX/bin/greet ]"
+
+rule timed:
+    output: "timed.txt"
+    benchmark: "timed.tsv"
+    conda: "envs/greet.yaml"
+    shell: "greet $GREETING > {output}"
+
+rule by_wildcard:
+    output: "{name}.given"
+    conda: "envs/{name}.yaml"
+    shell: "greet {wildcards.name} > {output}"
+"""
+
+SCRIPT = """
+        import os, subprocess, sys
+        said = subprocess.check_output(["greet", "script"], text=True)
+        inside = sys.prefix.startswith(os.environ["CONDA_PREFIX"])
+        open(snakemake.output[0], "w").write(f"{said}{inside}\\n")
+"""
+
+
+def greeting(folder: Path, channel: str) -> None:
+    text = f"channels: [{channel}, nodefaults]\ndependencies: "
+    write(
+        folder,
+        {
+            "envs/greet.yaml": f"{text}[greet=1.2]\n",
+            "envs/greet.post-deploy.sh": "echo and more >> $CONDA_PREFIX/share/words\n",
+            "envs/stamp.yaml": f"{text}[stamp=1.0]\n",
+            "script.py": SCRIPT,
+        },
+    )
+
+
+def test_every_kind_of_environment_is_active_in_its_job(
+    workflow: Workflow, channel: Path, conda: Path, shared: Path
+):
+    folder = workflow.folder
+    greeting(folder, f"file://{channel}")
+    workflow.snakefile(KINDS)
+    tools = conda.parent / "envs/tools"
+    write(tools, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
+    (tools / "bin/said").chmod(0o700)
+    assert workflow.run("--sdm", "conda", "--conda-prefix", str(shared)) == 0, workflow.said
+    words = "words 2.0\nand more\n"
+    expected = {
+        "named.txt": "tools said\n",
+        "script.txt": f"script\n{words}False\n",
+        "contained.txt": f"contained\n{words}localpool-job\n",
+        "second.txt": f"second activated linked\nwords of the package\nfirst\n{words}",
+        "timed.txt": f"activated\n{words}",
+        "greet.given": f"greet\n{words}",
+    }
+    assert {name: (folder / name).read_text() for name in expected} == expected
+    assert (folder / "timed.tsv").read_text().startswith("s\t")
+    assert "needs Snakemake" not in workflow.said
+    assert not list(folder.glob(".snakemake/conda/*"))
+    # greet alone, on the job image, on Python, with stamp in the group; tools
+    assert len(images(conda)) == 5
+
+    listed = subprocess.run(["osgpilot", "software", "list"], capture_output=True, text=True)
+    assert listed.stdout.count("envs/greet.yaml") == 4
+    kept = images(conda)[0]
+    subprocess.run(["osgpilot", "software", "prune", "--days", "0"], check=True)
+    assert (images(conda), kept.exists()) == ([], False)
+
+
+BROKEN = {
+    "conflict": ("[greet=1.2, words=1.0]", "words"),
+    "missing": ("[nowhere]", "nowhere"),
+    "broken": ("[greet=1.2", "expected"),
+}
+
+
+def test_an_environment_that_cannot_be_made_is_named_before_anything_is_submitted(
+    workflow: Workflow, channel: Path, conda: Path
+):
+    text = f"channels: [file://{channel}, nodefaults]\ndependencies: "
+    for name, (needs, _) in BROKEN.items():
+        write(workflow.folder, {f"envs/{name}.yaml": f"{text}{needs}\n"})
+    write(workflow.folder, {"envs/deployed.yaml": f"{text}[greet=1.2]\n"})
+    write(workflow.folder, {"envs/deployed.post-deploy.sh": "echo no luck; exit 3\n"})
+    workflow.snakefile("""
+rule fine:
+    output: "fine"
+    shell: "true > {output}"
+
+rule made:
+    input: "fine"
+    output: "{name}.out"
+    conda: "envs/{name}.yaml"
+    shell: "true > {output}"
+""")
+    for name, said in {**{n: s for n, (_, s) in BROKEN.items()}, "deployed": "no luck"}.items():
+        assert workflow.run("--sdm", "conda", "--", f"{name}.out") != 0
+        line = f"rule made: its conda environment envs/{name}.yaml cannot be made; conda said:"
+        assert workflow.said.count(line) == 1, workflow.said
+        assert said in workflow.said.partition(line)[2]
+        assert not (workflow.folder / "fine").exists()
+        assert not jobs_in_queue()
+        assert not pilots_in_slurm()
+        assert not [each for each in workflow.folder.glob(".snakemake/conda/*_") if each.is_dir()]
+    assert images(conda) == []
+
+
+def test_what_a_killed_run_left_half_made_is_never_used(
+    workflow: Workflow, served: str, web: WebServer, conda: Path
+):
+    folder = workflow.folder
+    greeting(folder, served)
+    workflow.snakefile("""
+rule made:
+    output: "made"
+    conda: "envs/greet.yaml"
+    shell: "greet made > {output}"
+""")
+    web.open.clear()
+    workflow.start("--sdm", "conda")
+    until(lambda: any("greet" in path for path in web.begun), "the download to begin")
+    workflow.stop()
+    web.open.set()
+    assert images(conda) == []
+
+    workflow.start("--sdm", "conda")
+    cache = conda.parent.parent / "cache/environments"
+    until(lambda: list(cache.glob(".part-*/tree")), "the packing to begin")
+    workflow.stop()
+    assert images(conda) == []
+
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert (folder / "made").read_text() == "made\nwords 2.0\nand more\n"
+    assert not list(cache.glob(".part-*"))
