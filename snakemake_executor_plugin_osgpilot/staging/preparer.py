@@ -307,6 +307,16 @@ class Preparer:
             return None
         return self.software.of(job)
 
+    def software_of(self, job: Any) -> tuple[Environment, Packed | None] | None:
+        """Return the conda environment of a single job and, if it has been made, its image.
+
+        Raises `InputError`.
+        """
+        environment = self._environment(job)
+        if environment is None or not environment.key:
+            return None
+        return environment, self._image_and_software(job, with_snakemake=False)[1]
+
     def _activation(self, packed: Packed | None, job: Any) -> str:
         """Return shell lines that activate the conda environment of a single job."""
         environment = self._environment(job)

@@ -330,7 +330,7 @@ rule made:
 """)
     web.open.clear()
     workflow.start("--sdm", "conda")
-    until(lambda: any("greet" in path for path in web.begun), "the download to begin")
+    until(lambda: web.begun, "the download to begin")
     workflow.stop()
     web.open.set()
     assert images(conda) == []
