@@ -176,6 +176,12 @@ def install_conda(folder: Path) -> Path:
     programs.mkdir(parents=True)
     for name, source in (("conda", "conda"), ("activate", "conda-activate")):
         text = (KIT / source).read_text()
+        # Snakemake sets the priority of channels in a container, and rattler knows one only
+        needed = 'choices=["channel_priority"], required=True'
+        more = "default='channel_priority')\n    config.add_argument('--set', nargs=2"
+        text = text.replace(needed, more)
+        needed = 'config.add_argument("--json", action="store_true", required=True)'
+        text = text.replace(needed, needed.replace(", required=True", ""))
         # as conda does, but rattler only if it is asked to
         text = text.replace("show_progress=False", "show_progress=False, execute_link_scripts=True")
         (programs / name).write_text(text)

@@ -37,9 +37,8 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     Give the arguments of the run, profiles included; Snakemake itself parses them. Options of this
     command come first. The output has: where each rule goes and why, the pilots that would be
     started, Slurm's verdict on them and when they would start, conda environments, and a range of
-    time and core-hours.
-    Estimates come from earlier runs in this folder. Nothing is submitted and nothing is left
-    behind. Errors are found as at the start of a run; then the exit status is 1.
+    time and core-hours. Estimates come from earlier runs in this folder. Nothing is submitted and
+    nothing is left behind. Errors are found as at the start of a run; then the exit status is 1.
 
     \b
     osgpilot plan                        with what the workflow's profile says

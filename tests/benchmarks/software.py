@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "integration")]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
 from conda_channel import JOB_IMAGE, Channel, add_programs, install_conda
 from conftest import Workflow, jobs_in_queue, until
@@ -111,7 +113,9 @@ def measure(place: Path, jobs: int) -> None:
     os.environ["OSGPILOT_CACHE"] = str(place / "cache")
     folder = place / "flow"
     (folder / "envs").mkdir(parents=True)
-    needs = f"channels: [file://{place}/channel, nodefaults]\ndependencies: [r, tools, stamp]\n"
+    needs = (
+        f"channels: [file://{place}/channel, nodefaults]\ndependencies: [r, tools, python, stamp]\n"
+    )
     (folder / "envs/large.yaml").write_text(needs)
     flow = Workflow(folder)
     flow.snakefile(SNAKEFILE)
@@ -143,13 +147,8 @@ def measure(place: Path, jobs: int) -> None:
     assert flow._process.wait(900) == 0, flow.said
     (log,) = folder.glob(".snakemake/osgpilot/*/jobs.log")
     sent = log.read_text().count("Started transferring common files")
-    asked = [
-        "condor_history",
-        "-json",
-        "-constraint",
-        f'OSGPilotWorkflow == "{log.parent.parent.name}"',
-    ]
-    asked[-1] = f'OSGPilotWorkflow == "{log.parent.name}"'
+    asked = ["condor_history", "-json", "-constraint"]
+    asked.append(f'OSGPilotWorkflow == "{log.parent.name}"')
     ads = json.loads(subprocess.check_output(asked, text=True))
     many = [ad for ad in ads if ad["TotalSubmitProcs"] > 1]
     say("bytes_per_job", statistics.mean(ad["BytesRecvd"] for ad in many))

@@ -329,18 +329,42 @@ rule made:
     shell: "greet made > {output}"
 """)
     web.open.clear()
-    workflow.start("--sdm", "conda")
+    workflow.start("--sdm", "conda", "--nolock")
     until(lambda: web.begun, "the download to begin")
     workflow.stop()
     web.open.set()
     assert images(conda) == []
 
-    workflow.start("--sdm", "conda")
+    workflow.start("--sdm", "conda", "--nolock")
     cache = conda.parent.parent / "cache/environments"
     until(lambda: list(cache.glob(".part-*/tree")), "the packing to begin")
     workflow.stop()
     assert images(conda) == []
 
-    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert workflow.run("--sdm", "conda", "--nolock") == 0, workflow.said
     assert (folder / "made").read_text() == "made\nwords 2.0\nand more\n"
     assert not list(cache.glob(".part-*"))
+
+
+def test_an_environment_for_a_container_is_made_and_used_in_it(
+    workflow: Workflow, served: str, conda: Path, tmp_path_factory
+):
+    folder = workflow.folder
+    image = tmp_path_factory.mktemp("image") / "tree"
+    unpack = ["apptainer", "build", "--sandbox", str(image), "/opt/sif/runtime.sif"]
+    subprocess.run(unpack, check=True, capture_output=True)
+    (image / "usr/local/bin/conda").write_text((conda / "conda").read_text())
+    greeting(folder, served)
+    (folder / "envs/greet.post-deploy.sh").unlink()
+    (image / "etc/of-image").write_text("of the image\n")
+    workflow.snakefile(f"""
+rule made:
+    output: "made.txt"
+    container: "{image}"
+    conda: "envs/greet.yaml"
+    shell: "greet made > {{output}}; cat /etc/of-image >> {{output}}; echo $GREETING >> {{output}}"
+""")
+    assert workflow.run("--sdm", "conda", "apptainer") == 0, workflow.said
+    expected = "made\nwords 2.0\nof the image\nactivated\n"
+    assert (folder / "made.txt").read_text() == expected
+    assert len(images(conda)) == 1
