@@ -13,6 +13,7 @@ from .plan import plan
 from .report import report
 from .runtime import runtime
 from .site import site
+from .software import software
 from .status import status
 
 
@@ -55,5 +56,8 @@ def main() -> None:
     """
 
 
-for command in (site, doctor, plan, status, explain, report, cleanup, simulate, runtime, pool):
+for command in (
+    *(site, doctor, plan, status, explain, report, cleanup, simulate, runtime, software),
+    pool,
+):
     main.add_command(command)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..preview.lead_times import Coming
-    from ..preview.result import Preview, ProjectPreview, Sample, Verdict
+    from ..preview.result import PlannedSoftware, Preview, ProjectPreview, Sample, Verdict
 
 
 @click.command(
@@ -36,9 +36,9 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
 
     Give the arguments of the run, profiles included; Snakemake itself parses them. Options of this
     command come first. The output has: where each rule goes and why, the pilots that would be
-    started, Slurm's verdict on them and when they would start, and a range of time and core-hours.
-    Estimates come from earlier runs in this folder. Nothing is submitted and nothing is left
-    behind. Errors are found as at the start of a run; then the exit status is 1.
+    started, Slurm's verdict on them and when they would start, conda environments, and a range of
+    time and core-hours. Estimates come from earlier runs in this folder. Nothing is submitted and
+    nothing is left behind. Errors are found as at the start of a run; then the exit status is 1.
 
     \b
     osgpilot plan                        with what the workflow's profile says
@@ -76,8 +76,20 @@ def _show_project(project: ProjectPreview) -> None:
         echo(fitted(project.starts[0].reason, "pilots to start: there is ", "    "))
         # in a file or a pipe, rows must not be broken
         terminal(width=None if sys.stdout.isatty() else 200).print(_starts(project))
+    for software in project.software:
+        echo(fitted(_software(software), then="    "))
     for line in _remarks(project):
         echo(fitted(line, then="    "))
+
+
+def _software(software: PlannedSoftware) -> str:
+    if software.image:
+        state = f"packed, {software.size_mb:,} MB, sent to each pilot: {software.image}"
+    elif software.is_made:
+        state = f"made ({software.size_mb:,} MB), to be packed at the start"
+    else:
+        state = "to be made and packed at the start"
+    return f"conda environment {software.name} of {', '.join(software.rules)}: {state}"
 
 
 def _remarks(project: ProjectPreview) -> Iterator[str]:

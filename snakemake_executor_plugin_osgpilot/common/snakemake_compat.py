@@ -416,3 +416,29 @@ class WorkflowProxy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._workflow, name)
+
+
+def has_conda(job: Any) -> bool:
+    """Return True if a single job has a conda environment that is enabled (`--sdm conda`).
+
+    Uses `conda_env_spec` of `snakemake.jobs.Job` (9.27.1). If that changes, jobs with an
+    environment fail with an AttributeError before anything is submitted.
+    """
+    methods = job.rule.workflow.deployment_settings.deployment_method if job.rule.conda_env else ()
+    return "conda" in map(str, methods) and job.conda_env_spec is not None
+
+
+def conda_environment(job: Any) -> Any:
+    """Return Snakemake's object for the conda environment of a single job that has one.
+
+    Calls `get_conda_env` of `snakemake.deployment.conda`, as `DAG.update_conda_envs` does, which
+    leaves out jobs that run elsewhere (9.27.1). If that changes, such jobs fail with an
+    AttributeError or TypeError before anything is submitted.
+    """
+    workflow, image = job.rule.workflow, None
+    settings = workflow.deployment_settings
+    if job.container_img_url and "apptainer" in map(str, settings.deployment_method):
+        image = job.dag.container_imgs[job.container_img_url]
+    return job.conda_env_spec.get_conda_env(
+        workflow, container_img=image, cleanup=settings.conda_cleanup_pkgs
+    )

@@ -38,6 +38,7 @@ from ..staging.preparer import Preparer
 from ..staging.resource_request import Requests
 from ..staging.returned_files import IncompleteOutputError
 from ..staging.s3_keys import KeyFiles
+from ..staging.software import Software
 from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
 from ..staging.workflow_sources import moved_prefix
@@ -119,7 +120,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _begin(self) -> Preparer:
         run, environment = self._run, environment_of(self.workflow)
         preparer = make_preparer(
-            self.workflow, run, environment, self.format_job_exec, self._environment_image
+            self.workflow,
+            run,
+            environment,
+            self.format_job_exec,
+            self._environment_image,
+            self._software(),
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -130,6 +136,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _environment_image(self) -> str:
         """Return an image with the Python environment of this process."""
         return str(make_environment(logger.info))
+
+    def _software(self) -> Software:
+        """Return what makes the conda environments of rules."""
+        return Software(logger.info)
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
@@ -351,11 +361,13 @@ def make_preparer(
     environment: Mapping[str, str],
     command_of: Callable[[AnyJob], str],
     environment_image: Callable[[], str],
+    software: Software,
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
     `environment` are the variables that jobs need; `command_of` returns the command with which
-    Snakemake runs a job elsewhere, `environment_image` an image with the Python environment.
+    Snakemake runs a job elsewhere, `environment_image` an image with the Python environment;
+    `software` makes conda environments.
     """
     settings = workflow.executor_settings
     # as HTCondor reads it
@@ -383,4 +395,5 @@ def make_preparer(
         KeyFiles(RunFolder(folder).keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
         environment_image,
+        software,
     )

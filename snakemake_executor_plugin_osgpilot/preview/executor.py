@@ -133,6 +133,9 @@ class _Look:
             expected,
             slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),
             sampler.samples([*ready, *self._later(name, ready)], access_point),
+            sampler.software(
+                job for job in self.workflow.dag.needrun_jobs() if self._serves(job, name)
+            ),
         )
 
     def _sampler(self, name: str, access_point: AnyAccessPoint) -> Sampler:

@@ -55,11 +55,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class PlannedSoftware:
+    """A conda environment and the rules that use it.
+
+    `image` is the file with it, of `size_mb`; empty if it has to be packed, or to be made before
+    unless it `is_made`.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    image: str
+    size_mb: int
+    is_made: bool
+
+
+@dataclass(frozen=True)
 class ProjectPreview:
     """The plan for one project.
 
     `waiting` jobs are ready now, `to_come` follow them. `refusals` are the limits that stop further
-    pilots, `infeasible` the jobs that no pilot can hold, `coming` the expected lead times.
+    pilots, `infeasible` the jobs that no pilot can hold, `coming` the expected lead times,
+    `software` the conda environments.
     """
 
     project: str
@@ -72,6 +88,7 @@ class ProjectPreview:
     coming: Coming
     verdicts: tuple[Verdict, ...]
     samples: tuple[Sample, ...]
+    software: tuple[PlannedSoftware, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ from ..jobs.access_point import Submission
 from ..journal.run_folder import RunFolder
 from ..model.resources import JobClass, Request
 from ..routing.rules import SAMPLE_MAX
+from ..runtime_image.conda import Environment, Packed
 from ..runtime_image.environment import Python
 from ..runtime_image.environment import find as find_environment
 from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
-from .result import Sample
+from ..staging.software import Software
+from .result import PlannedSoftware, Sample
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Sampler(OSPoolExecutor):
         """Return the image with the Python environment if a run has made it, else none."""
         return str(find_environment(Python.of_this_process()) or "")
 
+    def _software(self) -> Software:
+        """Return what finds the conda environments that a run has made."""
+        return Software(lambda text: None, making=False)
+
     def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""
         return self._made.class_of(job)
@@ -91,6 +97,30 @@ class Sampler(OSPoolExecutor):
             described = access_point.description(submission) | items(submission)[0]
             rules.setdefault((payload.kind, tuple(described.items())), []).append(rule)
         return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
+
+    def software(self, jobs: Iterable[Any]) -> tuple[PlannedSoftware, ...]:
+        """Return the conda environments of single jobs. Raises `InputError`."""
+        rules: dict[tuple[Environment, Packed | None], set[str]] = {}
+        for job in jobs:
+            if used := self._made.software_of(job):
+                rules.setdefault(used, set()).add(str(job.rule))
+        return tuple(
+            PlannedSoftware(
+                environment.name,
+                tuple(sorted(names)),
+                str(packed.path) if packed else "",
+                -(-(packed.path.stat().st_size if packed else environment.size) // _MB),
+                bool(environment.size),
+            )
+            for (environment, packed), names in sorted(rules.items(), key=_name_of_software)
+        )
+
+
+_MB = 1024 * 1024
+
+
+def _name_of_software(item: tuple[tuple[Environment, Packed | None], set[str]]) -> str:
+    return item[0][0].name
 
 
 def _rule(job: AnyJob) -> str:

@@ -101,6 +101,23 @@ def _remote(url: str) -> Image:
     return Image(url)
 
 
+def base_of(name: str, workdir: Path) -> str:
+    """Return an image as Apptainer reads it, to make another one of. Raises `InputError`."""
+    name = name.removeprefix("file://")
+    if name.startswith(_FETCHED_BY_NAME):
+        return name
+    if "://" in name:
+        known = " or ".join(_FETCHED_BY_NAME)
+        raise InputError(
+            f"a conda environment cannot be put on the container image {name}: name a file, or one "
+            f"of a registry ({known})"
+        )
+    path = workdir / name
+    if not path.exists():
+        raise InputError(f"the container image {path} does not exist")
+    return str(path)
+
+
 def _size_mb(path: Path) -> int:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return -(-sum(file.stat().st_size for file in files) // _MB)

@@ -52,13 +52,8 @@ BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
 
-def unsupported(job: Any, traffic: TransferPolicy, deployment: Collection[str]) -> str | None:
-    """Return why `job` cannot run as plain scripts, None if it can.
-
-    `deployment` are the enabled software deployment methods (`--sdm`).
-    """
-    if "conda" in deployment and job.rule.conda_env:
-        return "it has a `conda:` environment"
+def unsupported(job: Any, traffic: TransferPolicy) -> str | None:
+    """Return why `job` cannot run as plain scripts, None if it can."""
     return _needs_evaluation_there(job) or _storage(job, traffic)
 
 
@@ -104,12 +99,13 @@ def build(
     bodies: BodyLines,
     image: str = "",
     storage: str = "",
+    activation: Callable[[Any], str] = lambda job: "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
-    named in messages, `storage` is the script of `storage.py`. Raises `InputError`, see
-    `Payload.placed`.
+    named in messages, `storage` is the script of `storage.py`; `activation` returns the lines that
+    activate a member's conda environment. Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -121,7 +117,7 @@ def build(
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
     paths = rewriter_of(job, traffic)
-    run = _Run(environment, traffic, bodies, image, paths)
+    run = _Run(environment, traffic, bodies, image, paths, activation)
     scripts = [_scripts(part, n, run) for n, part in enumerate(parts)]
     texts = [tuple(script.write + script.command for script in each) for each in scripts]
     every = [script for each in scripts for script in each]
@@ -234,6 +230,7 @@ class _Run:
     bodies: BodyLines
     image: str
     paths: PathRewriter
+    activation: Callable[[Any], str]
 
 
 def _is_measured(job: Any) -> bool:
@@ -274,6 +271,8 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
     if modules := _modules(job):
         before += find_module(job.rule.name)
         whole = modules.shellcmd(whole)
+    # like Snakemake before the command with its prefix, and so before `set -u`
+    whole = f"{run.activation(job)}{whole}"
     return replace(lines, write=before, command=f"{whole}\n")
 
 

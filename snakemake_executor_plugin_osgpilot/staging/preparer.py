@@ -13,15 +13,18 @@ from typing import Any
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from ..common.snakemake_compat import has_conda, shell_settings
 from ..config import snakefile_globs as globbed
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
 from ..model.resources import OWN_ROOT, JobClass, Request
+from ..runtime_image import conda
+from ..runtime_image.conda import WITH_PYTHON, Environment, Packed
 from ..runtime_image.environment import PATH
 from ..runtime_image.probe import lacks, lacks_module
 from . import direct
 from . import via_snakemake as snakemake
 from .apptainer_args import environment_of
-from .container_image import Image, Images
+from .container_image import NO_IMAGE, Image, Images, base_of
 from .cwl import is_cwl
 from .early_values import resources_of
 from .job_archive import JobArchive, pack
@@ -34,8 +37,9 @@ from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
-from .scripts import is_in_python, needs_interpreter
+from .scripts import interpreters, is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
+from .software import Software
 from .storage import needs_plugin, storage_script
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
@@ -79,6 +83,7 @@ class Preparer:
     of_storage: Collection[str] = ()
     environment_image: Callable[[], str] = str
     """Returns an image with the Python environment of this process; makes it if need be."""
+    software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -86,13 +91,17 @@ class Preparer:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
         self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         self._outside.learn(self.workflow)
+        jobs = list(jobs)
         first_of_rule = {str(job.rule): job for job in jobs}
+        for name in sorted(first_of_rule):
+            self._check_files(first_of_rule[name])
+        # all before the first is packed: a mistake in one is to be seen soon
+        used = {(str(job.rule), self._environment(job)): job for job in jobs}
         with self.requests.gathering():
-            for name in sorted(first_of_rule):
-                job = first_of_rule[name]
-                self._check_files(job)
+            for job in sorted(used.values(), key=_rule_and_output):
                 self._check(job)
-                self._warn_of_losses(job)
+        for name in sorted(first_of_rule):
+            self._warn_of_losses(first_of_rule[name])
         sources, for_snakemake = list_sources(self.workflow)
         bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
         if globbed.write(self._globbed):
@@ -111,10 +120,29 @@ class Preparer:
         needs_snakemake = self._needs_snakemake(job)
         if has_body(job.rule) and not needs_snakemake:
             self._bodies.check(job.rule, rewriter_of(job, self.traffic))
-        image = self._image(job, with_snakemake=needs_snakemake)
+        if job.group is not None and self._environment(job):
+            # an image has the environments of all members of a group
+            return
+        image, _ = self._image_and_software(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
             self._check_for_snakemake(job, image.name)
+        else:
+            self._check_interpreter(job, image)
+
+    def _check_interpreter(self, job: Any, image: Image) -> None:
+        """Raise `InputError` if a job's image certainly has no program that can run its script."""
+        environment = self._environment(job)
+        has = environment.programs if environment else ()
+        programs = interpreters(job)
+        brought = shell_settings()[1] or self._has_modules(job) or set(programs) & set(has)
+        if programs and not brought and all(lacks(image.name, program) for program in programs):
+            where = f"{environment.name} or its image" if environment else "its image"
+            names = " or ".join(programs)
+            raise InputError(
+                f"rule {job.rule} needs {names} for its script, and there is none in {where} "
+                f"{image.name}: name an image that has it with container_image"
+            )
 
     def _check_files(self, job: Any) -> None:
         """Raise `InputError` if a file of a job cannot or must not be where the job runs."""
@@ -209,7 +237,7 @@ class Preparer:
             return self.draft(job)
         except WorkflowError:
             needing = any(map(self._needs_snakemake, members(job)))
-            image = self._image(job, with_snakemake=needing)
+            image, _ = self._image_and_software(job, with_snakemake=needing)
             payload = Payload((), "bash", (), (), (), with_snakefiles=needing)
             return payload, self.requests.of(job, image)
 
@@ -221,7 +249,7 @@ class Preparer:
         for member in members(job):
             self._check_files(member)
         needing = [member for member in members(job) if self._needs_snakemake(member)]
-        image = self._image(job, with_snakemake=bool(needing))
+        image, packed = self._image_and_software(job, with_snakemake=bool(needing))
         of_image = self._of_image if image.name else {}
         lines: Lines = ()
         if needing:
@@ -232,14 +260,18 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
-            packed = bool(image.name) and image.name == vars(self).get("_packed")
-            bodies = partial(self._bodies.lines, packed=packed)
+            in_python = bool(image.name) and image.name == vars(self).get("_packed")
+            in_python |= packed is not None and packed.base == WITH_PYTHON
+            bodies = partial(self._bodies.lines, packed=in_python)
             variables = {**self._for_commands, **of_image}
-            if packed:
+            if in_python:
                 variables = {"PATH": PATH, **variables}
             given = {**self.environment, **of_image}
-            storage = storage_script(job, given, self.traffic, packed=packed)
-            payload = direct.build(job, variables, self.traffic, bodies, image.name, storage)
+            storage = storage_script(job, given, self.traffic, packed=in_python)
+            activation = partial(self._activation, packed)
+            payload = direct.build(
+                job, variables, self.traffic, bodies, image.name, storage, activation
+            )
             lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
@@ -270,14 +302,77 @@ class Preparer:
         return environment_of(args, self.traffic.shared_prefixes)
 
     def _reason(self, job: Any) -> str | None:
-        return direct.unsupported(job, self.traffic, self._deployment)
+        return direct.unsupported(job, self.traffic)
 
     @property
     def _deployment(self) -> set[str]:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
+    def _environment(self, job: Any) -> Environment | None:
+        """Return the conda environment of a single job that runs without Snakemake."""
+        if not has_conda(job) or self._needs_snakemake(job):
+            return None
+        return self.software.of(job)
+
+    def software_of(self, job: Any) -> tuple[Environment, Packed | None] | None:
+        """Return the conda environment of a single job and, if it has been made, its image.
+
+        Raises `InputError`.
+        """
+        environment = self._environment(job)
+        if environment is None or not environment.key:
+            return None
+        return environment, self._image_and_software(job, with_snakemake=False)[1]
+
+    def _activation(self, packed: Packed | None, job: Any) -> str:
+        """Return shell lines that activate the conda environment of a single job."""
+        environment = self._environment(job)
+        if environment is None:
+            return ""
+        if packed is not None and environment.key:
+            environment = packed.environment(environment.key)
+        unblock = self.workflow.deployment_settings.conda_not_block_search_path_envvars
+        return conda.activation(environment, str(job.rule), unblock=unblock)
+
+    def _image_and_software(self, job: Any, *, with_snakemake: bool) -> tuple[Image, Packed | None]:
+        """Return the image of a job or group job, and the environments in it if it is made for
+        these. Raises `InputError` naming the rule.
+        """
+        parts = [] if with_snakemake else members(job)
+        all_of_it = [each for each in map(self._environment, parts) if each and each.key]
+        if not all_of_it:
+            return self._image(job, with_snakemake=with_snakemake), None
+        environments = sorted({each.key: each for each in all_of_it}.values(), key=lambda e: e.key)
+        try:
+            base = self._base(job, parts)
+            packed = self.software.image(environments, base)
+            return (self.images.find(str(packed.path)) if packed else NO_IMAGE), packed
+        except (InputError, MissingPrerequisiteError) as error:
+            raise InputError(f"{label(job)}: {error}") from error
+
+    def _base(self, job: Any, parts: Sequence[Any]) -> str:
+        """Return the base of the image of a job with conda environments (`conda.image`)."""
+        name = self._name_of_image(job, with_snakemake=False)
+        if name:
+            return WITH_PYTHON if name == vars(self).get("_packed") else base_of(name, self.workdir)
+        # like Snakemake, which starts its own Python where an environment has none
+        return WITH_PYTHON if any(map(self._lacks_python, parts)) else ""
+
+    def _lacks_python(self, part: Any) -> bool:
+        environment = self._environment(part)
+        return _starts_python(part) and not (environment and "python" in environment.programs)
+
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
+        name = self._name_of_image(job, with_snakemake=with_snakemake)
+        try:
+            if not name and self._wants_environment(members(job)):
+                name = self._packed_or_none
+            return self.images.find(name)
+        except (InputError, MissingPrerequisiteError) as error:
+            raise InputError(f"{label(job)}: {error}") from error
+
+    def _name_of_image(self, job: Any, *, with_snakemake: bool) -> str:
         names = {
             self._image_name(
                 part, with_snakemake=with_snakemake or needs_plugin(part, self.traffic)
@@ -296,12 +391,7 @@ class Preparer:
                 f"{label(job)}: its members name different images ({', '.join(sorted(names))}), "
                 "but run in one; name one for all with the resource container_image"
             )
-        try:
-            if not names and self._wants_environment(members(job)):
-                names = {self._packed_or_none}
-            return self.images.find("".join(names))
-        except (InputError, MissingPrerequisiteError) as error:
-            raise InputError(f"{label(job)}: {error}") from error
+        return "".join(names)
 
     def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
@@ -310,9 +400,9 @@ class Preparer:
         runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
         if not with_snakemake and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
-            modules = self._has_modules(job)
-            needs = needs_interpreter(job.rule) or is_cwl(job.rule) or calls_python(job) or modules
-            return own or (runtime if needs else "")
+            needs = _starts_python(job) or needs_interpreter(job.rule)
+            needed = (needs and not has_conda(job)) or self._has_modules(job)
+            return own or (runtime if needed else "")
         if runtime and directive and runtime != own:
             self._warn_of_runtime(str(job.rule), own, runtime)
         if runtime or not own or not has_body(job.rule) or not lacks_module(own, "snakemake"):
@@ -331,7 +421,7 @@ class Preparer:
         """
         if any(map(self._has_modules, parts)):
             return False
-        return any(is_in_python(p) or is_cwl(p.rule) or calls_python(p) for p in parts)
+        return any(map(_starts_python, parts))
 
     def _packed_for(self, job: Any) -> str:
         try:
@@ -373,3 +463,12 @@ class Preparer:
                 f"{runtime}, without what is in its container {own}; if that has Snakemake, set "
                 f"osgpilot_runtime_image={own}"
             )
+
+
+def _starts_python(job: Any) -> bool:
+    """Return True for a script or a command in Python, and for cwltool."""
+    return is_in_python(job) or is_cwl(job.rule) or calls_python(job)
+
+
+def _rule_and_output(job: Any) -> tuple[str, list[str]]:
+    return str(job.rule), sorted(map(str, job.output))

@@ -96,6 +96,16 @@ def is_in_python(job: Any) -> bool:
         return False
 
 
+def interpreters(job: Any) -> tuple[str, ...]:
+    """Return the programs of which the job's script needs one, none if that is not known."""
+    if not has_script(job.rule):
+        return ()
+    try:
+        return _Source.of(job).language.programs
+    except Exception:
+        return ()
+
+
 def script_lines(
     job: Any,
     resources: Mapping[str, Any],

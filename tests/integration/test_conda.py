@@ -1,151 +1,370 @@
-"""Rules with a `conda:` environment, of packages from a channel that a web server has."""
+"""Rules with a `conda:` environment: made once here, packed once, sent once to each pilot."""
 
-import hashlib
-import io
+from __future__ import annotations
+
 import json
 import os
+import re
 import subprocess
 import sys
-import tarfile
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from conftest import WebServer, Workflow
+from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
+from conftest import WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
 
-from snakemake_executor_plugin_osgpilot.local_pool.paths import KIT
-
-RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
-PLACEHOLDER = "/opt/" + 20 * "placeholder"
-"""Stands in a package's files for the folder of the environment that it is installed into."""
 
 SNAKEFILE = """
 rule all:
-    input: expand("{n}.txt", n=range(4)), "scripted.txt"
+    input:
+        expand("{kind}/{n}.txt", kind=["r", "python", "wrapped"], n=range(15)),
+        expand("shell/{n}.txt", n=range(15)),
 
-rule greeted:
-    output: "{n}.txt"
-    conda: "envs/greet.yaml"
-    shell: "greet {wildcards.n} > {output}; echo $GREETING >> {output}"
+rule by_r:
+    output: "r/{n}.txt"
+    conda: "envs/r.yaml"
+    script: "scripts/report.R"
 
-rule scripted:
-    output: "scripted.txt"
-    conda: "envs/greet.yaml"
-    script: "scripts/greet.sh"
+rule by_python:
+    output: "python/{n}.txt"
+    conda: "envs/python.yaml"
+    script: "scripts/report.py"
+
+rule by_wrapper:
+    output: "wrapped/{n}.txt"
+    wrapper: "file:wrappers/stamp"
+
+rule by_shell:
+    output: "shell/{n}.txt"
+    conda: "envs/r.yaml"
+    shell:
+        "Rscript -e 'cat({wildcards.n} * 2)' > {output}; echo >> {output}; "
+        "cat $CONDA_PREFIX/share/deployed >> {output}; "
+        "[ $CONDA_PREFIX/bin/Rscript = $(command -v Rscript) ]"
 """
 
+FILES = {
+    "scripts/report.R": """
+        numbers <- c(as.numeric(snakemake@wildcards$n), 2, 3)
+        writeLines(c(as.character(mean(numbers)), R.version$major), snakemake@output[[1]])
+    """,
+    "scripts/report.py": """
+        import json, sys
+        inside = sys.prefix == __import__("os").environ["CONDA_PREFIX"]
+        with open(snakemake.output[0], "w") as file:
+            print(json.dumps([snakemake.wildcards.n, inside, sys.version_info[:2]]), file=file)
+    """,
+    "wrappers/stamp/wrapper.py": """
+        from snakemake.shell import shell
+        shell("stamp {snakemake.wildcards.n} > {snakemake.output[0]}")
+    """,
+}
 
-def package(folder: Path, name: str, version: str, needs: list[str], files: dict[str, str]) -> dict:
-    """Put a package that any machine can use into `folder`; return its entry in the index."""
-    index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": needs}
-    index |= {"subdir": "noarch", "noarch": "generic"}
-    held = {"prefix_placeholder": PLACEHOLDER, "file_mode": "text"}
-    paths = [
-        {"_path": path, "path_type": "hardlink", **(held if PLACEHOLDER in text else {})}
-        for path, text in files.items()
-    ]
-    about = {
-        "info/index.json": json.dumps(index),
-        "info/paths.json": json.dumps({"paths_version": 1, "paths": paths}),
-    }
-    file = folder / f"{name}-{version}-0.tar.bz2"
-    with tarfile.open(file, "w:bz2") as archive:
-        for path, text in {**files, **about}.items():
-            member = tarfile.TarInfo(path)
-            member.size, member.mode = len(text), 0o755
-            archive.addfile(member, io.BytesIO(text.encode()))
-    content = file.read_bytes()
-    index |= {"size": len(content), "md5": hashlib.md5(content).hexdigest()}
-    return {file.name: index | {"sha256": hashlib.sha256(content).hexdigest()}}
+ENVIRONMENTS = {
+    "envs/r.yaml": "r=4.5",
+    "envs/python.yaml": "python=3.13",
+    "wrappers/stamp/environment.yaml": "stamp=1.0, python=3.13",
+}
 
 
-@pytest.fixture
-def channel(web: WebServer) -> str:
-    """The URL of a channel with a program and, in three versions, what it needs."""
-    folder = web.folder / "channel/noarch"
-    folder.mkdir(parents=True)
-    listed: dict[str, dict] = {}
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A channel with R, Python, and a package whose files have the prefix in texts and binaries."""
+    folder = tmp_path_factory.mktemp("channel")
+    made = Channel(folder / "channel")
+    add_programs(made, folder, large=False)
     for version in ("1.0", "2.0", "3.0"):
-        listed |= package(folder, "words", version, [], {"share/words": f"words {version}\n"})
+        made.add("words", version, {"share/words": f"words {version}\n"})
     files = {
         "bin/greet": f'#!/bin/bash\necho "$1"\ncat {PLACEHOLDER}/share/words\n',
         "etc/conda/activate.d/greet.sh": "export GREETING=activated\n",
     }
-    listed |= package(folder, "greet", "1.2", ["words >=2,<3"], files)
-    reported = {"info": {"subdir": "noarch"}, "packages": listed, "packages.conda": {}}
-    (folder / "repodata.json").write_text(json.dumps(reported | {"repodata_version": 1}))
+    made.add("greet", "1.2", files, ("words >=2,<3",))
+    return folder / "channel"
+
+
+@pytest.fixture
+def served(channel: Path, web: WebServer) -> str:
+    """The URL of the channel on a web server, which notes what is fetched."""
+    (web.folder / "channel").symlink_to(channel)
     return f"{web.url}/channel"
 
 
-def prepare(folder: Path, channel: str) -> None:
-    files = {
-        "Snakefile": SNAKEFILE,
-        "envs/greet.yaml": f"channels: [{channel}, nodefaults]\ndependencies: [greet=1.2]\n",
-        "envs/greet.post-deploy.sh": "echo and more >> $CONDA_PREFIX/share/words\n",
-        "scripts/greet.sh": 'greet script > "${snakemake_output[0]}"\n',
-    }
+@pytest.fixture(autouse=True)
+def conda(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a program `conda` on this host, with a cache of packages of its own."""
+    folder = tmp_path_factory.mktemp("conda")
+    programs = install_conda(folder)
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("OSGPILOT_CACHE", str(folder / "cache"))
+    return programs
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        indent = re.match(r"\n( *)", text)
+        (folder / name).write_text(text.replace(indent[0], "\n") if indent else text)
+
+
+def prepare(folder: Path, channel: str) -> None:
+    write(folder, FILES | {"Snakefile": SNAKEFILE})
+    for name, needs in ENVIRONMENTS.items():
+        text = f"channels: [{channel}, nodefaults]\ndependencies: [{needs}]\n"
+        write(folder, {name: text})
+    write(folder, {"envs/r.post-deploy.sh": "echo deployed > $CONDA_PREFIX/share/deployed\n"})
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.txt")}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.txt")}
 
 
-@pytest.fixture
-def conda(tmp_path_factory, monkeypatch) -> None:
-    """Have a program `conda` on this host, too: Snakemake wants it wherever it runs."""
-    programs = tmp_path_factory.mktemp("conda") / "bin"
-    programs.mkdir()
-    for name, source in (("conda", "conda"), ("activate", "conda-activate")):
-        (programs / name).write_bytes((KIT / source).read_bytes())
-        (programs / name).chmod(0o755)
-    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    monkeypatch.setenv("PATH", path)
-
-
-@pytest.fixture
-def expected(channel: str, tmp_path_factory, conda: None) -> dict[str, bytes]:
-    """What the local executor makes of the same rules."""
-    folder = tmp_path_factory.mktemp("local")
-    prepare(folder, channel)
-    locally = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda"]
-    subprocess.run(locally, cwd=folder, check=True)
+def locally(folder: Path, *targets: str) -> dict[str, bytes]:
+    """Return what the local executor makes of a workflow."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda", "--"]
+    subprocess.run([*command, *targets], cwd=folder, check=True)
     return made(folder)
 
 
-def test_environments_are_made_where_the_jobs_run_and_once_in_a_shared_folder(
-    workflow: Workflow, channel: str, web: WebServer, expected: dict[str, bytes], shared: Path
+SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
+
+
+def ads(workflow: Workflow) -> list[dict]:
+    (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
+    name = run.parent.name
+    asked = ["condor_history", "-json", "-constraint", f'OSGPilotWorkflow == "{name}"']
+    return json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+
+def images(conda: Path) -> list[Path]:
+    return sorted((conda.parent.parent / "cache/environments").glob("conda-*.sif"))
+
+
+def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
+    workflow: Workflow, served: str, web: WebServer, conda: Path, tmp_path_factory
 ):
     folder = workflow.folder
-    prepare(folder, channel)
-    assert expected["0.txt"] == b"0\nwords 2.0\nand more\nactivated\n"
-    conda = ["--sdm", "conda", "--osgpilot-runtime-image", RUNTIME]
+    prepare(folder, served)
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    outputs = made(folder)
+    assert len(outputs) == 60
+    assert len(images(conda)) == 3
+    assert len([each for each in folder.glob(".snakemake/conda/*_") if each.is_dir()]) == 3
+    assert workflow.said.count("Creating conda environment") == 3
+    assert workflow.said.count("packing the conda environment") == 3
+    assert "needs Snakemake" not in workflow.said
+
+    pilots = defaultdict(set)
+    jobs = ads(workflow)
+    for ad in jobs:
+        pilots[ad["ContainerImage"]].add(ad["LastRemoteHost"].partition("@")[2])
+    log = next(folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
+    sent = log.count("Started transferring common files")
+    assert (len(jobs), len(pilots), sent) == (60, 3, sum(map(len, pilots.values())))
+    assert max(ad["BytesRecvd"] for ad in jobs) < 1_000_000
+
+    clone = tmp_path_factory.mktemp("local")
+    prepare(clone, served)
+    expected = locally(clone, *SOME)
+    assert expected == {name: outputs[name] for name in SOME}
 
     web.asked.clear()
-    assert workflow.run(*conda, "scripted.txt", "0.txt") == 0, workflow.said
-    assert made(folder) == {name: expected[name] for name in ("scripted.txt", "0.txt")}
-    fetched = "GET /channel/noarch/greet-1.2-0.tar.bz2"
-    assert web.asked.count(fetched) == 2
-    assert not list(folder.glob(".snakemake/conda/*"))
-
-    web.asked.clear()
-    envs = shared / "envs"
-    once = ["--conda-prefix", str(envs), "--osgpilot-shared-prefixes", str(shared)]
-    assert workflow.run(*conda, *once, "--forceall") == 0, workflow.said
-    assert made(folder) == expected
-    assert web.asked.count(fetched) == 1
-    assert len([path for path in envs.iterdir() if path.is_dir()]) == 1
+    assert workflow.run("--sdm", "conda", "--force", *SOME) == 0, workflow.said
+    assert made(folder) == outputs
+    assert "packing" not in workflow.said
+    assert "Creating conda" not in workflow.said
+    assert not web.asked
 
 
-def test_what_no_environment_could_come_of_is_refused_at_once(
-    workflow: Workflow, channel: str, conda: None
+KINDS = """
+rule all:
+    input:
+        "named.txt", "script.txt", "contained.txt", "second.txt", "timed.txt", "greet.given",
+
+rule named:
+    output: "named.txt"
+    conda: "tools"
+    shell: "echo $CONDA_DEFAULT_ENV $(said) > {output}"
+
+rule script:
+    output: "script.txt"
+    conda: "envs/greet.yaml"
+    script: "script.py"
+
+rule contained:
+    output: "contained.txt"
+    conda: "envs/greet.yaml"
+    resources: container_image="/opt/sif/job.sif"
+    shell: "greet contained > {output}; cat /etc/job-image >> {output}"
+
+rule first:
+    output: "first.txt"
+    group: "both"
+    conda: "envs/greet.yaml"
+    shell: "greet first > {output}; [ ! -e $CONDA_PREFIX/bin/stamp ]"
+
+rule second:
+    input: "first.txt"
+    output: "second.txt"
+    group: "both"
+    conda: "envs/stamp.yaml"
+    shell: "stamp second > {output}; cat {input} >> {output}; [ ! -e $CONDA_PREFIX/bin/greet ]"
+
+rule timed:
+    output: "timed.txt"
+    benchmark: "timed.tsv"
+    conda: "envs/greet.yaml"
+    shell: "greet $GREETING > {output}"
+
+rule by_wildcard:
+    output: "{name}.given"
+    conda: "envs/{name}.yaml"
+    shell: "greet {wildcards.name} > {output}"
+"""
+
+SCRIPT = """
+        import os, subprocess, sys
+        said = subprocess.check_output(["greet", "script"], text=True)
+        inside = sys.prefix.startswith(os.environ["CONDA_PREFIX"])
+        open(snakemake.output[0], "w").write(f"{said}{inside}\\n")
+"""
+
+
+def greeting(folder: Path, channel: str) -> None:
+    text = f"channels: [{channel}, nodefaults]\ndependencies: "
+    write(
+        folder,
+        {
+            "envs/greet.yaml": f"{text}[greet=1.2]\n",
+            "envs/greet.post-deploy.sh": "echo and more >> $CONDA_PREFIX/share/words\n",
+            "envs/stamp.yaml": f"{text}[stamp=1.0]\n",
+            "script.py": SCRIPT,
+        },
+    )
+
+
+def test_every_kind_of_environment_is_active_in_its_job(
+    workflow: Workflow, channel: Path, conda: Path, shared: Path
 ):
-    prepare(workflow.folder, channel)
-    assert workflow.run("--sdm", "conda", "--osgpilot-runtime-image", JOB_IMAGE) != 0
-    assert f"rule greeted has a `conda:` environment and {JOB_IMAGE} has no conda" in workflow.said
-    conda = ["--sdm", "conda", "--osgpilot-runtime-image", RUNTIME]
-    own = str(workflow.folder / "envs-here")
-    assert workflow.run(*conda, "--conda-prefix", own) != 0
-    assert f"do not see --conda-prefix {own}: name a folder below one of" in workflow.said
+    folder = workflow.folder
+    greeting(folder, f"file://{channel}")
+    workflow.snakefile(KINDS)
+    tools = conda.parent / "envs/tools"
+    write(tools, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
+    (tools / "bin/said").chmod(0o700)
+    assert workflow.run("--sdm", "conda", "--conda-prefix", str(shared)) == 0, workflow.said
+    words = "words 2.0\nand more\n"
+    expected = {
+        "named.txt": "tools said\n",
+        "script.txt": f"script\n{words}False\n",
+        "contained.txt": f"contained\n{words}localpool-job\n",
+        "second.txt": f"second activated linked\nwords of the package\nfirst\n{words}",
+        "timed.txt": f"activated\n{words}",
+        "greet.given": f"greet\n{words}",
+    }
+    assert {name: (folder / name).read_text() for name in expected} == expected
+    assert (folder / "timed.tsv").read_text().startswith("s\t")
+    assert "needs Snakemake" not in workflow.said
+    assert not list(folder.glob(".snakemake/conda/*"))
+    # greet alone, on the job image, on Python, with stamp in the group; tools
+    assert len(images(conda)) == 5
+
+    listed = subprocess.run(["osgpilot", "software", "list"], capture_output=True, text=True)
+    assert listed.stdout.count("envs/greet.yaml") == 4
+    kept = images(conda)[0]
+    subprocess.run(["osgpilot", "software", "prune", "--days", "0"], check=True)
+    assert (images(conda), kept.exists()) == ([], False)
+
+
+BROKEN = {
+    "conflict": ("[greet=1.2, words=1.0]", "words"),
+    "missing": ("[nowhere]", "nowhere"),
+    "broken": ("[greet=1.2", "expected"),
+}
+
+
+def test_an_environment_that_cannot_be_made_is_named_before_anything_is_submitted(
+    workflow: Workflow, channel: Path, conda: Path
+):
+    text = f"channels: [file://{channel}, nodefaults]\ndependencies: "
+    for name, (needs, _) in BROKEN.items():
+        write(workflow.folder, {f"envs/{name}.yaml": f"{text}{needs}\n"})
+    write(workflow.folder, {"envs/deployed.yaml": f"{text}[greet=1.2]\n"})
+    write(workflow.folder, {"envs/deployed.post-deploy.sh": "echo no luck; exit 3\n"})
+    workflow.snakefile("""
+rule fine:
+    output: "fine"
+    shell: "true > {output}"
+
+rule made:
+    input: "fine"
+    output: "{name}.out"
+    conda: "envs/{name}.yaml"
+    shell: "true > {output}"
+""")
+    for name, said in {**{n: s for n, (_, s) in BROKEN.items()}, "deployed": "no luck"}.items():
+        assert workflow.run("--sdm", "conda", "--", f"{name}.out") != 0
+        line = f"rule made: its conda environment envs/{name}.yaml cannot be made; conda said:"
+        assert workflow.said.count(line) == 1, workflow.said
+        assert said in workflow.said.partition(line)[2]
+        assert not (workflow.folder / "fine").exists()
+        assert not jobs_in_queue()
+        assert not pilots_in_slurm()
+        assert not [each for each in workflow.folder.glob(".snakemake/conda/*_") if each.is_dir()]
+    assert images(conda) == []
+
+
+def test_what_a_killed_run_left_half_made_is_never_used(
+    workflow: Workflow, served: str, web: WebServer, conda: Path
+):
+    folder = workflow.folder
+    greeting(folder, served)
+    workflow.snakefile("""
+rule made:
+    output: "made"
+    conda: "envs/greet.yaml"
+    shell: "greet made > {output}"
+""")
+    web.open.clear()
+    workflow.start("--sdm", "conda", "--nolock")
+    until(lambda: web.begun, "the download to begin")
+    workflow.stop()
+    web.open.set()
+    assert images(conda) == []
+
+    workflow.start("--sdm", "conda", "--nolock")
+    cache = conda.parent.parent / "cache/environments"
+    until(lambda: list(cache.glob(".part-*/tree")), "the packing to begin")
+    workflow.stop()
+    assert images(conda) == []
+
+    assert workflow.run("--sdm", "conda", "--nolock") == 0, workflow.said
+    assert (folder / "made").read_text() == "made\nwords 2.0\nand more\n"
+    assert not list(cache.glob(".part-*"))
+
+
+def test_an_environment_for_a_container_is_made_and_used_in_it(
+    workflow: Workflow, served: str, conda: Path, tmp_path_factory
+):
+    folder = workflow.folder
+    image = tmp_path_factory.mktemp("image") / "tree"
+    unpack = ["apptainer", "build", "--sandbox", str(image), "/opt/sif/runtime.sif"]
+    subprocess.run(unpack, check=True, capture_output=True)
+    (image / "usr/local/bin/conda").write_text((conda / "conda").read_text())
+    greeting(folder, served)
+    (folder / "envs/greet.post-deploy.sh").unlink()
+    (image / "etc/of-image").write_text("of the image\n")
+    workflow.snakefile(f"""
+rule made:
+    output: "made.txt"
+    container: "{image}"
+    conda: "envs/greet.yaml"
+    shell: "greet made > {{output}}; cat /etc/of-image >> {{output}}; echo $GREETING >> {{output}}"
+""")
+    assert workflow.run("--sdm", "conda", "apptainer") == 0, workflow.said
+    expected = "made\nwords 2.0\nof the image\nactivated\n"
+    assert (folder / "made.txt").read_text() == expected
+    assert len(images(conda)) == 1

@@ -18,16 +18,15 @@ from snakemake_executor_plugin_osgpilot.errors import (
     MissingPrerequisiteError,
     NoApptainerError,
 )
-from snakemake_executor_plugin_osgpilot.runtime_image import environment
+from snakemake_executor_plugin_osgpilot.runtime_image import environment, packing
 from snakemake_executor_plugin_osgpilot.runtime_image.environment import (
     BASE,
     ENVIRONMENT,
-    UNUSED_DAYS,
     Python,
     contents,
-    fill,
     make,
 )
+from snakemake_executor_plugin_osgpilot.runtime_image.packing import UNUSED_DAYS, fill
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_what_a_killed_process_left_is_not_used_but_removed(cache, apptainer, tm
 def test_a_full_disk_is_named_and_nothing_is_left(cache, apptainer, monkeypatch, where):
     calls = apptainer("true")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if where == "before":
@@ -126,7 +125,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(cache, apptainer, monkeypatch,
         monkeypatch.setattr(environment, "contents", lambda python: {"/x": large})
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
     else:
-        monkeypatch.setattr(environment, "fill", full)
+        monkeypatch.setattr(packing, "fill", full)
     with pytest.raises(MissingPrerequisiteError, match=r"no space left in .*: free some, or set"):
         make(lambda text: None)
     assert left(cache) == []

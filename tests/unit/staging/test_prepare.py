@@ -65,6 +65,7 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         benchmark=None,
         wildcards={},
         wildcards_dict={},
+        group=None,
         dag=SimpleNamespace(get_job_group=lambda job: None),
         is_group=lambda: False,
     )
@@ -137,12 +138,6 @@ def test_rules_run_directly_by_default(rule):
     assert preparer("snakemake")._needs_snakemake(job(rule))
     assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
     assert not preparer("snakemake")._needs_snakemake(job(rule, osgpilot_payload="direct"))
-
-
-def test_conda_applies_only_if_enabled():
-    rule = Rule(conda_env="env.yaml")
-    assert not preparer()._needs_snakemake(job(rule))
-    assert preparer(sdm=["conda"])._needs_snakemake(job(rule))
 
 
 def test_an_unknown_payload_is_rejected():
@@ -342,12 +337,21 @@ def test_the_snakemake_there_finds_no_absolute_local_wrapper():
     preparer("snakemake", image=RUNTIME)._check(below)
 
 
+def in_conda(**resources):
+    """Return a job with a conda environment that is enabled."""
+    settings = SimpleNamespace(deployment_method={"conda"})
+    workflow = SimpleNamespace(deployment_settings=settings)
+    made = job(Rule(conda_env="env.yaml", workflow=workflow), **resources)
+    made.conda_env_spec = "env.yaml"
+    return made
+
+
 def test_conda_prefix_must_be_visible_to_pilots(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
     def check(prefix):
         wanted = preparer(image=RUNTIME, sdm=["conda"], conda_prefix=prefix)
-        wanted._check(job(Rule(conda_env="env.yaml")))
+        wanted._check(in_conda(osgpilot_payload="snakemake"))
 
     for seen in (None, "envs", "/data/envs"):
         check(Path(seen) if seen else None)
@@ -359,7 +363,7 @@ def test_conda_prefix_must_be_visible_to_pilots(monkeypatch):
 def test_rules_with_conda_need_conda_on_this_machine(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(InputError, match="needs conda on this machine"):
-        preparer(image=RUNTIME, sdm=["conda"])._check(job(Rule(conda_env="env.yaml")))
+        preparer(image=RUNTIME, sdm=["conda"])._check(in_conda(osgpilot_payload="snakemake"))
     preparer(image=RUNTIME, sdm=["conda"])._check(job())
 
 
