@@ -88,7 +88,7 @@ def _draft(host: Host, answers: Answers) -> str:
 
     from ..config import site_template as draft
     from ..config.site_schema import schema_path
-    from ..slurm.inventory import survey
+    from ..slurm.inventory import survey, try_pilots
 
     try:
         cluster = survey(host)
@@ -111,7 +111,8 @@ def _draft(host: Host, answers: Answers) -> str:
             if not getattr(answers, name):
                 answer = click.prompt(_QUESTIONS[name], default=default, show_default=bool(default))
                 answers = replace(answers, **{name: answer})
-    return draft.text(cluster, answers, str(schema_path()), cluster.scratch)
+    trial = try_pilots(host, cluster, draft.main_account(cluster, answers.account))
+    return draft.text(cluster, answers, str(schema_path()), trial)
 
 
 _QUESTIONS = {
@@ -133,24 +134,27 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     """Compare a site file with its schema, then with the cluster.
 
     One line for each problem: where, value, why, what to write. Slurm is asked whether it would
-    take the largest pilots; nothing is submitted.
+    take the largest pilots; nothing is submitted. A line says where pilots are charged more cores
+    than they ask for, which is no problem in itself.
 
     \b
     Exit status: 0  nothing is wrong
                  1  there is a problem
     """
     from ..config.site import all_complaints
+    from ..config.site_check import charges
     from ..doctor.context import CheckContext
 
-    complaints = all_complaints(file)
+    complaints, notes = all_complaints(file), []
     if not complaints and not offline:
         checked = CheckContext(file)
         try:
             complaints = _against_cluster(checked)
+            notes = charges(checked.site.reported(), checked.facts.reported())
         finally:
             context.close()
-    for complaint in complaints:
-        echo(fitted(complaint, then="    "))
+    for line in [*complaints, *notes]:
+        echo(fitted(line, then="    "))
     if complaints:
         context.exit(1)
     echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))

@@ -190,7 +190,7 @@ class _PlainSlurm(Reporting):
         for name in ("qos", "constraint"):
             if (value := getattr(self.options, name)) and not _names(job, name):
                 argument += f" --{name}={shlex.quote(value)}"
-        return argument
+        return argument + "".join(f" {shlex.quote(option)}" for option in self.options.options)
 
     def get_python_executable(self) -> str:
         return sys.executable

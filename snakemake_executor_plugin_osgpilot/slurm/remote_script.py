@@ -7,6 +7,7 @@ only in part does nothing.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,33 @@ class Answer:
     out: str
     err: str
     at_s: int
+
+
+def message(done: Answer) -> str:
+    """Return why a command failed, in one line: what it said, on whichever output.
+
+    Plugins of a site may explain a refusal on standard output, among greetings and checks that were
+    passed: of these, the lines that tell of a problem count.
+    """
+    said = " ".join(done.err.split())
+    if said and not _SAYS_NOTHING.fullmatch(said):
+        return said
+    lines = [" ".join(line.split()) for line in done.out.splitlines() if line.strip(_FRAME)]
+    told = [line for line in lines if _PROBLEM.search(line)] or lines
+    return " ".join(filter(None, [*told, said]))[:MESSAGE_MAX] or f"exit status {done.status}"
+
+
+MESSAGE_MAX = 1000
+_FRAME = " \t-=*#+|_"
+_PROBLEM = re.compile(
+    r"\b(error|fail(ed|ure)?|invalid|denied|rejected|refused|not|must|please|exceeds?|missing)\b",
+    re.IGNORECASE,
+)
+_SAYS_NOTHING = re.compile(
+    r"(sbatch: )?(error: )?(batch job submission failed: |allocation failure: )?"
+    r"(unspecified error|job submission failed|error)\.?",
+    re.IGNORECASE,
+)
 
 
 def script(

@@ -82,7 +82,9 @@ def opened(monkeypatch, tmp_path):
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
     monkeypatch.setattr(
-        dispatch, "load", lambda path: SimpleNamespace(slurm=SlurmOptions(), project="")
+        dispatch,
+        "load",
+        lambda path: SimpleNamespace(slurm=SlurmOptions(), project="", partitions=()),
     )
     yield made
     for inner in made:

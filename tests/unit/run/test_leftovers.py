@@ -89,7 +89,7 @@ def test_pilots_are_identified_by_job_name():
 
 def test_allocations_and_their_folders_are_read():
     folder = "/home/a b/r/pilots/osgpilot-r-1"
-    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
+    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", "4", folder)
     line = "m+" + "m,".join(fields) + "m.\n"
     assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
     with pytest.raises(OutcomeUnknownError):
