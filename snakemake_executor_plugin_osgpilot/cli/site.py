@@ -41,6 +41,7 @@ def site() -> None:
 )
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @click.option("--ssh", default="", help="Host on which Slurm's commands work, if not on this one.")
+@click.option("--cluster", default="", help="Cluster that Slurm's commands name, of several.")
 @click.option("--site", "site_name", default="", help="GLIDEIN_Site, as registered with the OSG.")
 @click.option("--resource", default="", help="GLIDEIN_ResourceName, as registered with the OSG.")
 @click.option("--project", default="", help="OSG project.")
@@ -49,7 +50,7 @@ def site() -> None:
 @click.option("--account", default="", help="Slurm account to charge.")
 @click.option("--access-point", default="", help="Schedd's name, if it is on another host.")
 @click.option("--central-manager", default="", help="host:port; leave out for the OSPool.")
-def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> None:
+def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **said: str) -> None:
     """Write a site file from what Slurm reports: partitions, limits, accounts, nodes.
 
     On a terminal, asks for what Slurm cannot know and no option gives; elsewhere leaves it as a
@@ -66,9 +67,9 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
         raise InputError(f"{out} exists; --force writes over it, --out FILE writes another")
-    host = connect(ssh)
+    host = connect(ssh, cluster)
     try:
-        answers = Answers(site=site_name, ssh=ssh, **said)
+        answers = Answers(site=site_name, ssh=ssh, cluster=cluster, **said)
         text = _draft(host, answers)
     finally:
         host.close()

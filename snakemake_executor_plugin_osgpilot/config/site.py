@@ -22,8 +22,9 @@ class SlurmOptions:
     """Host of Slurm, and options of every sbatch call; empty means the default.
 
     `ssh` is the host with Slurm's commands (empty: this one), `folder` the folder there for the
-    files of pilots. `memory` says how memory is requested: for the `node`, for each `cpu`, or not
-    at all (`none`). `options` are further options of `sbatch`.
+    files of pilots, `cluster` the one of several that the commands work on. `memory` says how
+    memory is requested: for the `node`, for each `cpu`, or not at all (`none`). `options` are
+    further options of `sbatch`.
     """
 
     partition: str = ""
@@ -34,6 +35,7 @@ class SlurmOptions:
     gpu_type: str = ""
     ssh: str = ""
     folder: str = ""
+    cluster: str = ""
     memory: str = "node"
     options: tuple[str, ...] = ()
 

@@ -34,6 +34,7 @@ class Answers:
     image: str = ""
     account: str = ""
     ssh: str = ""
+    cluster: str = ""
     central_manager: str = ""
     access_point: str = ""
 
@@ -258,6 +259,8 @@ def _slurm(cluster: ClusterFacts, answers: Answers, account: str, memory: str) -
     lines = ["slurm:"]
     if answers.ssh:
         lines.append(f"  ssh: {scalar(answers.ssh)}")
+    if answers.cluster:
+        lines.append(f"  cluster: {scalar(answers.cluster)}")
     if account:
         others = [each for each in cluster.accounts if each != account]
         also = f"    # you also have: {', '.join(others)}" if others else ""

@@ -210,7 +210,7 @@ def parents(sacctmgr_output: str, cluster: str = "") -> dict[str, str]:
 
 
 def _rows(sacctmgr_output: str, columns: int) -> Iterable[list[str]]:
-    for line in filter(None, map(str.strip, sacctmgr_output.splitlines())):
+    for line in _lines(sacctmgr_output):
         parts = line.split("|")
         if len(parts) != columns:
             raise OutcomeUnknownError(
@@ -219,13 +219,22 @@ def _rows(sacctmgr_output: str, columns: int) -> Iterable[list[str]]:
         yield parts
 
 
+def _lines(text: str) -> Iterable[str]:
+    """Return the lines; where a cluster was named, there is one with its name before them."""
+    lines = filter(None, map(str.strip, text.splitlines()))
+    return (line for line in lines if not _HEADER.fullmatch(line))
+
+
+_HEADER = re.compile(r"CLUSTER: *\S+")
+
+
 def records(text: str, first: str) -> Iterable[dict[str, str]]:
     """Return the `KEY=VALUE` pairs of each line. Raises `OutcomeUnknownError` unless it begins with
     `first`.
 
     A value may contain blanks and equal signs: the next key follows a blank.
     """
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in _lines(text):
         found = list(_KEY.finditer(line))
         if not found or found[0][1] != first:
             raise OutcomeUnknownError(

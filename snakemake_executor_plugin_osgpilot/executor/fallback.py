@@ -81,7 +81,7 @@ def plain_slurm(
     `options` apply unless a job's resources or the plugin's own settings override them.
     """
     plugin = ExecutorPluginRegistry().get_plugin("slurm")
-    _see_all_jobs(os.environ)
+    _see_all_jobs(os.environ, options.cluster)
     accounting = _accounts()
     age_s = MIN_JOB_AGE_S if accounting else _min_job_age_s()
     given = settings_given(plugin)
@@ -136,10 +136,12 @@ def _on_shared_folders(settings: Any) -> Any:
     return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
 
 
-def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
+def _see_all_jobs(environment: MutableMapping[str, str], cluster: str = "") -> None:
     """Have the plugin's `squeue` show every job, also in hidden partitions and whatever the user's
-    own default filters are.
+    own default filters are; all its commands work on the site's `cluster`.
     """
+    if cluster:
+        environment["SLURM_CLUSTERS"] = cluster
     for name in [each for each in environment if each.startswith("SQUEUE_")]:
         del environment[name]
     environment["SQUEUE_ALL"] = "1"

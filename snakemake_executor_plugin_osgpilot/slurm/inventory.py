@@ -28,6 +28,7 @@ def survey(host: Host) -> ClusterFacts:
     """
     config = facts.config(_answer(host, ["scontrol", "show", "config"]))
     who, *groups = _answer(host, ["id", "-nG"]).split() or [""]
+    # a cluster that is named is asked with its own configuration
     name = config.get("ClusterName", "")
     partitions = facts.partitions(_answer(host, [*SCONTROL, "partition"]))
     if config.get("SelectType") == "select/linear":

@@ -82,16 +82,17 @@ def script(
     mark: str,
     deadline_s: int | None,
     within_s: int,
+    cluster: str = "",
 ) -> str:
     """Return the script that writes `files`, private to their owner, and then runs `argv`.
 
     It does nothing after `deadline_s` (the host's time; None: no deadline) and ends the command
     then, or after `within_s`. So even a command without an answer has certainly ended. `mark` is a
-    random word that no output contains.
+    random word that no output contains. Slurm's commands work on `cluster`, if it is named.
     """
     left = f"{within_s}" if deadline_s is None else f"$(( {deadline_s} - now ))"
     return f"""{{
-{_UNSET}
+{_UNSET}{_on(cluster)}
 now=$(date +%s)
 printf '\\n%s %s\\n' {mark} "$now"
 left={left}
@@ -107,6 +108,11 @@ printf '\\n%s %s\\n' {mark} "$status"
 exit 0
 }}
 """
+
+
+def _on(cluster: str) -> str:
+    """Return the line that makes all of Slurm's commands work on a cluster, as `--clusters`."""
+    return f"\nexport SLURM_CLUSTERS={shlex.quote(cluster)}" if cluster else ""
 
 
 def _writes(files: Mapping[Path, str]) -> str:

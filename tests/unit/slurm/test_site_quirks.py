@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from snakemake_executor_plugin_osgpilot.config import slurm_facts
 from snakemake_executor_plugin_osgpilot.config.sbatch_options import option_problem
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import (
@@ -12,8 +13,9 @@ from snakemake_executor_plugin_osgpilot.errors import (
     TryLaterError,
 )
 from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
-from snakemake_executor_plugin_osgpilot.slurm import commands
+from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure
+from snakemake_executor_plugin_osgpilot.slurm.host import Here, Host
 from snakemake_executor_plugin_osgpilot.slurm.remote_script import Answer, message
 
 ASKED = Allocation("osgpilot-r1-1", "r1", 6, 4000, 60, Path("/w/pilots/x"))
@@ -149,3 +151,23 @@ def test_a_refusal_is_shown_and_classified_wherever_it_is(name):
 
 def test_a_long_explanation_is_cut():
     assert len(message(Answer(1, "error " * 5000, "", 0))) == 1000
+
+
+def test_all_commands_work_on_the_cluster_that_is_named(monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTERS", "of-the-user")
+    shown = ["sh", "-c", "echo $SLURM_CLUSTERS"]
+    assert Host(Here(), "a b").run(shown).out == "a b\n"
+    assert Host(Here()).run(shown).out == "\n"
+
+
+NAMED = "CLUSTER: far\n"
+
+
+def test_what_is_shown_of_a_cluster_that_is_named_is_read():
+    row = "m+7m,osgpilot-r1-1m,RUNNINGm,Nonem,N/Am,N/Am,n1m,4m,/w/r1/pilots/xm.\n"
+    assert parse.rows(NAMED + row, "m")["osgpilot-r1-1"].allocation_id == "7"
+    assert parse.rows(NAMED, "m") == {}
+    assert parse.allocation_id("7;far\n") == "7"
+    lines = f"{NAMED}PartitionName=p Default=YES State=UP\n\n"
+    assert [each.name for each in slurm_facts.partitions(lines)] == ["p"]
+    assert slurm_facts.nodes(f"{NAMED}NodeName=n1 CPUTot=4 RealMemory=5000")[0].cores == 4
