@@ -102,7 +102,7 @@ class FakeSlurm:
         self.cancelled += pilots
         self._drop(pilots, Seen.QUEUED)
 
-    def expected_wait_s(self, allocation: Allocation) -> float | None:
+    def expectation(self, allocation: Allocation) -> None:
         return None
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:

@@ -137,6 +137,8 @@ def _value(default: object) -> str:
 
 
 def _values(spec: dict[str, Any]) -> str:
+    if "enum" in spec:
+        return ", ".join(f"`{value}`" for value in spec["enum"])
     kind = {
         "string": "text", "integer": "whole number", "number": "number", "boolean": "true or false",
         "array": "list", "object": "keys and values",

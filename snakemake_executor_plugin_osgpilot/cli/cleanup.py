@@ -145,7 +145,7 @@ def _table(found: list[Leftovers], removable: list[Leftovers]) -> Table:
     for each in found:
         numbers = (str(each.job_count), str(each.pilot_count), f"{each.size_bytes / 1e6:.1f}")
         mark = "yes" if each in removable else "no"
-        hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *each.pilots])
+        hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *map(str, each.pilots)])
         where = ", ".join(host or "here" for host in hosts)
         table.add_row(each.run, each.status.value, *numbers, mark, where, _short(each.folder))
     return table

@@ -83,7 +83,7 @@ def _rows(place: Place) -> dict[str, Row]:
     """Return the run's pilots in Slurm's queue."""
     from ..run.endpoints import slurm_of
 
-    host, slurm = slurm_of(place.ssh)
+    host, slurm = slurm_of(place.slurm)
     try:
         return slurm.look()
     finally:

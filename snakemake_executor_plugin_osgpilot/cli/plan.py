@@ -96,6 +96,12 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for verdict in project.verdicts:
         word = "would take" if verdict.accepted else "would refuse"
         yield f"Slurm {word} {verdict.offer}: {verdict.said.removeprefix('sbatch: ')}"
+        if verdict.cores > verdict.shape.cores:
+            yield (
+                f"Slurm gives each pilot of {verdict.offer} {verdict.cores} cores for "
+                f"{verdict.shape.cores}: all {verdict.cores} are charged and count for limits; "
+                "`osgpilot site check` says how to use them"
+            )
     for infeasible in project.infeasible:
         yield f"no pilot can run some jobs: {infeasible.reason}"
     for refusal in project.refusals:

@@ -41,6 +41,7 @@ def site() -> None:
 )
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @click.option("--ssh", default="", help="Host on which Slurm's commands work, if not on this one.")
+@click.option("--cluster", default="", help="Cluster that Slurm's commands name, of several.")
 @click.option("--site", "site_name", default="", help="GLIDEIN_Site, as registered with the OSG.")
 @click.option("--resource", default="", help="GLIDEIN_ResourceName, as registered with the OSG.")
 @click.option("--project", default="", help="OSG project.")
@@ -49,7 +50,7 @@ def site() -> None:
 @click.option("--account", default="", help="Slurm account to charge.")
 @click.option("--access-point", default="", help="Schedd's name, if it is on another host.")
 @click.option("--central-manager", default="", help="host:port; leave out for the OSPool.")
-def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> None:
+def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **said: str) -> None:
     """Write a site file from what Slurm reports: partitions, limits, accounts, nodes.
 
     On a terminal, asks for what Slurm cannot know and no option gives; elsewhere leaves it as a
@@ -66,9 +67,9 @@ def init(out: Path, *, force: bool, ssh: str, site_name: str, **said: str) -> No
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
         raise InputError(f"{out} exists; --force writes over it, --out FILE writes another")
-    host = connect(ssh)
+    host = connect(ssh, cluster)
     try:
-        answers = Answers(site=site_name, ssh=ssh, **said)
+        answers = Answers(site=site_name, ssh=ssh, cluster=cluster, **said)
         text = _draft(host, answers)
     finally:
         host.close()
@@ -88,7 +89,7 @@ def _draft(host: Host, answers: Answers) -> str:
 
     from ..config import site_template as draft
     from ..config.site_schema import schema_path
-    from ..slurm.inventory import survey
+    from ..slurm.inventory import survey, try_pilots
 
     try:
         cluster = survey(host)
@@ -111,7 +112,8 @@ def _draft(host: Host, answers: Answers) -> str:
             if not getattr(answers, name):
                 answer = click.prompt(_QUESTIONS[name], default=default, show_default=bool(default))
                 answers = replace(answers, **{name: answer})
-    return draft.text(cluster, answers, str(schema_path()), cluster.scratch)
+    trial = try_pilots(host, cluster, draft.main_account(cluster, answers.account))
+    return draft.text(cluster, answers, str(schema_path()), trial)
 
 
 _QUESTIONS = {
@@ -133,24 +135,27 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
     """Compare a site file with its schema, then with the cluster.
 
     One line for each problem: where, value, why, what to write. Slurm is asked whether it would
-    take the largest pilots; nothing is submitted.
+    take the largest pilots; nothing is submitted. A line says where pilots are charged more cores
+    than they ask for, which is no problem in itself.
 
     \b
     Exit status: 0  nothing is wrong
                  1  there is a problem
     """
     from ..config.site import all_complaints
+    from ..config.site_check import charges
     from ..doctor.context import CheckContext
 
-    complaints = all_complaints(file)
+    complaints, notes = all_complaints(file), []
     if not complaints and not offline:
         checked = CheckContext(file)
         try:
             complaints = _against_cluster(checked)
+            notes = charges(checked.site.reported(), checked.facts.reported())
         finally:
             context.close()
-    for complaint in complaints:
-        echo(fitted(complaint, then="    "))
+    for line in [*complaints, *notes]:
+        echo(fitted(line, then="    "))
     if complaints:
         context.exit(1)
     echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))

@@ -22,7 +22,12 @@ def safe_name(value: str, what: str) -> str:
     return value
 
 
-_OFFER = re.compile(r"[A-Za-z0-9_.,/-]*")
+_OFFER = re.compile(r"[A-Za-z0-9_.,/+:=@-]*")
+
+
+def is_offer(name: str) -> bool:
+    """Return True if a name can be part of that of a pilot type."""
+    return bool(_OFFER.fullmatch(name))
 
 
 def safe_offer(name: str) -> str:
@@ -30,6 +35,6 @@ def safe_offer(name: str) -> str:
 
     It may name several partitions, as in Slurm: `short,long/4c`.
     """
-    if not _OFFER.fullmatch(name):
+    if not is_offer(name):
         raise InputError(f"the kind of pilot {name!r} has characters that a ClassAd cannot have")
     return name

@@ -399,6 +399,31 @@ def stop_submitting(slurm_executor: Any) -> None:
         submitting.shutdown(wait=True, cancel_futures=True)
 
 
+def chooses_partitions(slurm_executor: Any) -> bool:
+    """Return True if the Slurm plugin's executor chooses partitions by a file of the user's.
+
+    Uses its `_partitions` (2.8.0). If that changes, the site file's partition goes before the file.
+    """
+    return bool(getattr(slurm_executor, "_partitions", None))
+
+
+def settings_given(plugin: Any) -> Any:
+    """Return the settings of another executor plugin as command line and profile give them.
+
+    Snakemake registers the options of all plugins, but passes on the values of the chosen one. Uses
+    the local variable `args` of `snakemake.cli.args_to_api`, which is on the stack of the main
+    thread (9.27.1). If that changes, or a workflow is started through Snakemake's API, the plugin's
+    defaults apply.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "args_to_api" and frame.f_globals.get("__name__") == "snakemake.cli":
+            return plugin.get_settings(frame.f_locals["args"])
+        frame = frame.f_back  # type: ignore[assignment]
+    return plugin.settings_cls()
+
+
 class WorkflowProxy:
     """A workflow in which an executor inside of ours sees other settings than Snakemake gave.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..common.names import is_offer
 from ..model.resources import UNBOUNDED_MB, PilotType, Shape
 from .site import Partition, Site
 
@@ -23,6 +24,11 @@ def kinds(site: Site) -> tuple[Kind, ...]:
     return tuple(kind for partition in site.partitions for kind in _kinds(partition, site))
 
 
+def _word(partition: str) -> str:
+    """Return the name of a partition as a ClassAd can have it."""
+    return "".join(each if is_offer(each) else "_" for each in partition)
+
+
 def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
     parts = 1
     while parts == 1 or partition.cores // parts >= partition.smallest_cores:
@@ -38,6 +44,6 @@ def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
             partition.gpus // parts,
         )
         walltimes_s = tuple(60 * minutes for minutes in partition.walltimes_min)
-        name = f"{partition.name or 'default'}/{shape.cores}c"
+        name = f"{_word(partition.name or 'default')}/{shape.cores}c"
         yield Kind(PilotType(name, shape, walltimes_s), partition, memory_mb)
         parts *= 2

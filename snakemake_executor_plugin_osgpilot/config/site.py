@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..model.resources import UNBOUNDED_MB
+from .sbatch_options import option_problem
 from .site_schema import complaints, read
 
 OSPOOL = "ospool"
@@ -21,7 +22,9 @@ class SlurmOptions:
     """Host of Slurm, and options of every sbatch call; empty means the default.
 
     `ssh` is the host with Slurm's commands (empty: this one), `folder` the folder there for the
-    files of pilots.
+    files of pilots, `cluster` the one of several that the commands work on. `memory` says how
+    memory is requested: for the `node`, for each `cpu`, or not at all (`none`). `options` are
+    further options of `sbatch`.
     """
 
     partition: str = ""
@@ -32,6 +35,13 @@ class SlurmOptions:
     gpu_type: str = ""
     ssh: str = ""
     folder: str = ""
+    cluster: str = ""
+    memory: str = "node"
+    options: tuple[str, ...] = ()
+
+
+QUEUE = ("account", "qos", "constraint", "reservation")
+"""Options of `sbatch` that a partition of the site file may have of its own."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Partition:
 
     `memory_mb` is the allocation's, headroom included. Smaller pilots are halves, quarters and so
     on of the largest, down to `smallest_cores`. The walltime of a pilot is one of `walltimes_min`.
+    The options in `QUEUE` are its own, or those of the site.
     """
 
     name: str
@@ -72,6 +83,15 @@ class Partition:
     gpus: int = 0
     gpu_type: str = ""
     smallest_cores: int = 1
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    reservation: str = ""
+
+    @property
+    def queue(self) -> dict[str, str]:
+        """The options of `sbatch` in `QUEUE`."""
+        return {name: getattr(self, name) for name in QUEUE}
 
 
 @dataclass(frozen=True)
@@ -148,7 +168,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         image=image if "://" in image else str(place("image")),
         partitions=_partitions(content, path),
         pilot=PilotOptions(**shared),
-        slurm=SlurmOptions(**content.get("slurm", {})),
+        slurm=_slurm(content),
         setup=tuple(content.get("setup", ())),
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
         access_point=RemoteSchedd(**there) if (there := content.get("access_point")) else None,
@@ -170,11 +190,17 @@ def _partitions(content: dict[str, Any], path: Path) -> tuple[Partition, ...]:
             f"site file {path}: give either `pilot.cores`, `.memory_mb` and `.walltime_min` "
             "(all pilots are alike) or `partitions` (the shape follows from the jobs)"
         )
+    slurm = _slurm(content)
+    queue = {name: getattr(slurm, name) for name in QUEUE}
     if listed:
-        return tuple(_partition(dict(entry)) for entry in listed)
-    slurm = SlurmOptions(**content.get("slurm", {}))
+        return tuple(_partition(queue | entry) for entry in listed)
     fixed = {"walltimes_min": (pilot.pop("walltime_min"),), "smallest_cores": pilot["cores"]}
-    return (Partition(slurm.partition, gpu_type=slurm.gpu_type, **fixed, **pilot),)
+    return (Partition(slurm.partition, gpu_type=slurm.gpu_type, **fixed, **pilot, **queue),)
+
+
+def _slurm(content: dict[str, Any]) -> SlurmOptions:
+    given = dict(content.get("slurm", {}))
+    return SlurmOptions(**given | {"options": tuple(given.get("options", ()))})
 
 
 def _partition(entry: dict[str, Any]) -> Partition:
@@ -191,6 +217,15 @@ def _check(site: Site, path: Path) -> None:
         raise InputError(
             f"site file {path}: `access_point.poll_s` is {there.poll_s:g}; access points of the "
             f"Open Science Pool are polled every {POLL_S:.0f} s at most"
+        )
+    for option in site.slurm.options:
+        if why := option_problem(option):
+            raise InputError(f"site file {path}: `slurm.options` has {option!r}: {why}")
+    names = [partition.name for partition in site.partitions]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(
+            f"site file {path}: `partitions` has {twice} twice; to run in it under two accounts, "
+            "use two site files"
         )
     if site.slurm.gpu_type and not any(partition.gpus for partition in site.partitions):
         raise InputError(f"site file {path}: `slurm.gpu_type` needs `pilot.gpus`, how many of them")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .site import Partition, Site
+from .site import QUEUE, Partition, Site
 from .slurm_facts import Association, ClusterFacts, Node, Nodes
 
 
@@ -29,11 +30,15 @@ class _Place:
     partition: Partition
     index: int | None
 
+    site: Site
+
     def keys(self, name: str) -> tuple[str | int, ...]:
-        if self.index is not None:
+        is_sites = name in QUEUE and getattr(self.site.slurm, name) == getattr(self.partition, name)
+        if self.index is not None and not is_sites:
             return ("partitions", self.index, name)
-        walltime = {"walltime_max_min": "walltime_min"}
-        return ("slurm", "partition") if name == "name" else ("pilot", walltime.get(name, name))
+        elsewhere = {"name": ("slurm", "partition"), "walltime_max_min": ("pilot", "walltime_min")}
+        elsewhere |= {option: ("slurm", option) for option in QUEUE}
+        return elsewhere.get(name, ("pilot", name))
 
     def problem(self, name: str, value: object, what: str, fix: str) -> Problem:
         return Problem(self.keys(name), value, what, fix)
@@ -44,18 +49,9 @@ def problems(site: Site, cluster: ClusterFacts) -> list[Problem]:
     listed = not site.has_fixed_pilots
     found: list[Problem] = []
     for index, partition in enumerate(site.partitions):
-        place = _Place(partition, index if listed else None)
+        place = _Place(partition, index if listed else None, site)
         found += _of_partition(place, site, cluster)
-    if site.slurm.account and cluster.accounts and site.slurm.account not in cluster.accounts:
-        found.append(
-            Problem(
-                ("slurm", "account"),
-                site.slurm.account,
-                "you have no such account",
-                f"yours are {', '.join(cluster.accounts)}",
-            )
-        )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _of_partition(place: _Place, site: Site, cluster: ClusterFacts) -> Iterator[Problem]:
@@ -70,12 +66,12 @@ def _of_partition(place: _Place, site: Site, cluster: ClusterFacts) -> Iterator[
                 what = "there is no default partition"
                 yield place.problem("name", "not given", what, f"name one of {known}")
             continue
-        yield from _use(place, site, cluster, there)
-        yield from _walltime(place, site, cluster, there)
-        yield from _size(place, cluster.nodes_of(name))
+        yield from _use(place, cluster, there)
+        yield from _walltime(place, cluster, there)
+        yield from _size(place, site, cluster.nodes_of(there.name))
 
 
-def _use(place: _Place, site: Site, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
+def _use(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
     why = "" if there.is_up else "it takes no jobs at the moment"
     why = why or cluster.may_use(there)
     if why:
@@ -83,28 +79,40 @@ def _use(place: _Place, site: Site, cluster: ClusterFacts, there: Nodes) -> Iter
         fix = f"use one of {', '.join(others)}" if others else "ask your administrators"
         yield place.problem("name", there.name, why, fix)
         return
-    account, qos = site.slurm.account, site.slurm.qos
-    if account and there.accounts and account not in there.accounts:
-        yield Problem(
-            ("slurm", "account"),
-            account,
-            f"partition {there.name} does not take it",
-            f"it takes {', '.join(there.accounts)}",
-        )
-    if qos and there.qos and qos not in there.qos:
-        yield Problem(
-            ("slurm", "qos"),
-            qos,
-            f"partition {there.name} does not take it",
-            f"it takes {', '.join(there.qos)}",
-        )
+    if there.needs_reservation and not place.partition.reservation:
+        fix = "name one with `reservation`; `scontrol show reservation` lists them"
+        yield place.problem("name", there.name, "it takes jobs of a reservation alone", fix)
+    yield from _account(place, cluster, there)
 
 
-def _walltime(place: _Place, site: Site, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
+def _account(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
+    account, qos = place.partition.account, place.partition.qos
+    yours = cluster.accounts_in(there)
+    refusal = f"partition {there.name} does not take it"
+    if account and cluster.accounts and account not in cluster.accounts:
+        fix = f"yours are {', '.join(cluster.accounts)}"
+        yield place.problem("account", account, "you have no such account", fix)
+        return
+    if account and cluster.accounts and account not in yours:
+        takes = there.accounts or yours
+        fix = f"it takes {', '.join(takes)}" if takes else "ask your administrators"
+        yield place.problem("account", account, refusal, fix)
+    elif account and not cluster.takes_account(there, account):
+        yield place.problem("account", account, refusal, f"it takes {', '.join(there.accounts)}")
+    own = cluster.association(there, account)
+    if qos and not there.takes_qos(qos):
+        others = there.qos or tuple(q for q in (own.qos if own else ()) if there.takes_qos(q))
+        fix = f"it takes {', '.join(others)}" if others else "name another"
+        yield place.problem("qos", qos, refusal, fix)
+    elif qos and own and own.qos and qos not in own.qos:
+        yield place.problem("qos", qos, "it is not yours", f"yours are {', '.join(own.qos)}")
+
+
+def _walltime(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
     wanted = max(place.partition.walltimes_min)
     for limit, whose in (
         (there.walltime_max_min, f"the limit of partition {there.name}"),
-        (longest_min(cluster, there, site.slurm.account), "the limit of your account"),
+        (longest_min(cluster, there, place.partition.account), "the limit of your account"),
     ):
         if limit is not None and wanted > limit:
             what = f"{whose} is {limit} minutes"
@@ -123,11 +131,61 @@ def longest_min(cluster: ClusterFacts, there: Nodes, account: str = "") -> int |
     return max(known) if known and len(known) == len(limits) else None
 
 
-def _size(place: _Place, nodes: tuple[Node, ...]) -> Iterator[Problem]:
+def charges(site: Site, cluster: ClusterFacts) -> list[str]:
+    """Return a line for each partition in which Slurm gives pilots more cores than they ask for."""
+    return [line for partition in site.partitions if (line := _charge(partition, site, cluster))]
+
+
+def _charge(partition: Partition, site: Site, cluster: ClusterFacts) -> str:
+    there = cluster.partition(partition.name)
+    nodes = cluster.nodes_of(there.name) if there else ()
+    if there is None or not nodes:
+        return ""
+    name = f"partition {there.name}"
+    node = largest_group(nodes)
+    smallest = min(partition.smallest_cores, partition.cores)
+    if there.whole_nodes or "--exclusive" in site.slurm.options:
+        if smallest >= node.cores:
+            return ""
+        return (
+            f"{name} gives whole nodes: a pilot of {smallest} cores is charged {node.cores}; write "
+            f"`cores: {node.cores}` and `smallest_cores: {node.cores}`"
+        )
+    asked_mb = 0 if site.slurm.memory == "none" else partition.memory_mb
+    given = -(-asked_mb // there.memory_per_core_mb) if there.memory_per_core_mb else 0
+    if given <= partition.cores:
+        return ""
+    most_mb = partition.cores * (there.memory_per_core_mb or 0)
+    return (
+        f"{name} gives at most {there.memory_per_core_mb} MB with each core: a pilot of "
+        f"{partition.cores} cores and {asked_mb} MB is charged {given} cores; write "
+        f"`memory_mb: {most_mb}` or less"
+    )
+
+
+def largest_group(nodes: tuple[Node, ...]) -> Node:
+    """Return a node of the kind that most nodes are of, of those that run jobs if any do."""
+    there = tuple(node for node in nodes if node.is_there) or nodes
+    kind, _ = Counter(map(shape_of, there)).most_common(1)[0]
+    return next(node for node in there if shape_of(node) == kind)
+
+
+def shape_of(node: Node) -> tuple[int, int, tuple[tuple[str, int], ...]]:
+    """Return cores, memory and GPUs of a node."""
+    return node.cores, node.memory_mb, tuple(sorted(node.gpus.items()))
+
+
+def _size(place: _Place, site: Site, nodes: tuple[Node, ...]) -> Iterator[Problem]:
     want = place.partition
     if not nodes:
         yield place.problem("name", want.name, "it has no nodes", "use another partition")
         return
+    knows_memory = any(n.memory_mb for n in nodes)
+    if not knows_memory:
+        nodes = tuple(replace(n, memory_mb=want.memory_mb) for n in nodes)
+        if site.slurm.memory != "none":
+            what = "Slurm does not know how much memory the nodes have"
+            yield Problem(("slurm", "memory"), site.slurm.memory, what, "write none")
     gpus = [n.gpus.get(want.gpu_type, 0) if want.gpu_type else n.gpu_count for n in nodes]
     most = {
         "cores": (want.cores, max(n.cores for n in nodes), "cores"),

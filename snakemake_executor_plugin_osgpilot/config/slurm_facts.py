@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import OutcomeUnknownError
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][A-Za-z0-9_]*)=")
 _GPU = re.compile(r"gpu(?::([A-Za-z0-9_.-]+))?:(\d+)(?:\(|,|$)")
-_AWAY = ("DOWN", "DRAIN", "FAIL", "FUTURE", "UNKNOWN", "POWERED_DOWN", "NOT_RESPONDING", "MAINT")
+_AWAY = {
+    "DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "FUTURE", "INVALID", "INVALID_REG",
+    "MAINT", "NOT_RESPONDING", "UNKNOWN",
+}  # fmt: skip
+"""States of nodes that run no jobs now. Nodes of a cloud that are powered down come when needed."""
+
 _ENDLESS = ("UNLIMITED", "INFINITE", "NONE", "")
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """A Slurm partition: its permitted users (empty: anybody) and limits (None: no limit)."""
+    """A Slurm partition: its permitted users (empty: anybody) and limits (None: no limit).
+
+    With `whole_nodes`, a job gets all cores of its node, whatever it asks for;
+    `memory_per_core_mb` is the most that a core may have: a job that wants more gets more cores.
+    """
 
     name: str
     is_default: bool = False
@@ -31,11 +40,23 @@ class Nodes:
     is_for_root: bool = False
     preempts: bool = False
     is_hidden: bool = False
+    denied_qos: tuple[str, ...] = ()
+    needs_reservation: bool = False
+    nodes_min: int = 1
+    whole_nodes: bool = False
+    memory_per_core_mb: int | None = None
+
+    def takes_qos(self, qos: str) -> bool:
+        """Return True if jobs with this QOS may run here."""
+        return (not self.qos or qos in self.qos) and qos not in self.denied_qos
 
 
 @dataclass(frozen=True)
 class Node:
-    """A compute node: resources for jobs. `gpus` are numbers by type ("": unknown type)."""
+    """A compute node: resources for jobs. `gpus` are numbers by type ("": unknown type).
+
+    `memory_mb` is 0 if Slurm was not told it; `free_mb` is what the node itself reports as free.
+    """
 
     name: str
     cores: int
@@ -43,6 +64,7 @@ class Node:
     gpus: Mapping[str, int] = field(default_factory=dict)
     partitions: tuple[str, ...] = ()
     is_there: bool = True
+    free_mb: int = 0
 
     @property
     def gpu_count(self) -> int:
@@ -57,6 +79,7 @@ class Association:
     partition: str = ""
     qos: tuple[str, ...] = ()
     walltime_max_min: int | None = None
+    default_qos: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,7 @@ class ClusterFacts:
     """Facts of a cluster; `associations` is None if it has no accounting.
 
     `groups` are the user's; `scratch` is the local disk of the nodes according to Slurm (TmpFS).
+    `parents` has the account above each account, as far as known.
     """
 
     name: str
@@ -73,6 +97,7 @@ class ClusterFacts:
     associations: tuple[Association, ...] | None = None
     groups: tuple[str, ...] = ()
     scratch: str = ""
+    parents: Mapping[str, str] = field(default_factory=dict)
 
     def partition(self, name: str) -> Nodes | None:
         """Return the partition of this name; the default one for an empty name."""
@@ -85,13 +110,10 @@ class ClusterFacts:
         if limits is None:
             return ()
         return tuple(
-            Node(
-                n.name,
-                min(n.cores, limits.cores_max or n.cores),
-                min(n.memory_mb, limits.memory_max_mb or n.memory_mb),
-                n.gpus,
-                n.partitions,
-                n.is_there,
+            replace(
+                n,
+                cores=min(n.cores, limits.cores_max or n.cores),
+                memory_mb=min(n.memory_mb, limits.memory_max_mb or n.memory_mb),
             )
             for n in self.nodes
             if limits.name in n.partitions
@@ -108,12 +130,42 @@ class ClusterFacts:
             return "it is for root alone"
         if partition.groups and not set(partition.groups) & set(self.groups):
             return f"it is for the groups {', '.join(partition.groups)}"
-        own = set(self.accounts)
-        if own and partition.accounts and not own & set(partition.accounts):
+        if partition.nodes_min > 1:
+            return f"its jobs have at least {partition.nodes_min} nodes, pilots have one"
+        if not self.accounts or self.accounts_in(partition):
+            return ""
+        if partition.accounts:
             return f"it is for the accounts {', '.join(partition.accounts)}"
-        if own and own <= set(partition.denied_accounts):
-            return f"it denies the accounts {', '.join(sorted(own))}"
-        return ""
+        if denied := set(self.accounts) & set(partition.denied_accounts):
+            return f"it denies the accounts {', '.join(sorted(denied))}"
+        return "you have no account for it"
+
+    def accounts_in(self, partition: Nodes) -> tuple[str, ...]:
+        """Return the user's accounts that a partition takes."""
+        own = (a for a in self.associations or () if a.partition in ("", partition.name))
+        return tuple(
+            dict.fromkeys(a.account for a in own if self.takes_account(partition, a.account))
+        )
+
+    def takes_account(self, partition: Nodes, account: str) -> bool:
+        """Return True if a partition takes an account, or one above it (slurm.conf(5))."""
+        lineage = self._lineage(account)
+        if partition.accounts:
+            return bool(lineage & set(partition.accounts))
+        return not lineage & set(partition.denied_accounts)
+
+    def _lineage(self, account: str) -> set[str]:
+        found: set[str] = set()
+        while account and account not in found:
+            found.add(account)
+            account = self.parents.get(account, "")
+        return found
+
+    def association(self, partition: Nodes, account: str) -> Association | None:
+        """Return the association that applies to an account in a partition, None if unknown."""
+        own = [a for a in self.associations or () if not account or a.account == account]
+        exact = (a for a in own if a.partition == partition.name)
+        return next(exact, next((a for a in own if not a.partition), None))
 
 
 def partitions(scontrol_output: str) -> tuple[Nodes, ...]:
@@ -132,18 +184,48 @@ def config(scontrol_output: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def associations(sacctmgr_output: str) -> tuple[Association, ...]:
-    """Parse `sacctmgr --parsable2 show assoc format=account,partition,qos,maxwall`."""
-    found = []
-    for line in filter(None, map(str.strip, sacctmgr_output.splitlines())):
+ASSOCIATION = "format=account,partition,qos,maxwall,defaultqos,cluster"
+PARENT = "format=account,parentname,cluster"
+
+
+def associations(sacctmgr_output: str, cluster: str = "") -> tuple[Association, ...]:
+    """Parse `sacctmgr --parsable2 show assoc` with the columns `ASSOCIATION`.
+
+    Those of other clusters, which share the accounting, are left out.
+    """
+    return tuple(
+        Association(account, partition, _names(qos), minutes(walltime), default_qos)
+        for account, partition, qos, walltime, default_qos, where in _rows(sacctmgr_output, 6)
+        if not cluster or where.lower() in ("", cluster.lower())
+    )
+
+
+def parents(sacctmgr_output: str, cluster: str = "") -> dict[str, str]:
+    """Parse the columns `PARENT`: the account above each account."""
+    return {
+        account: parent
+        for account, parent, where in _rows(sacctmgr_output, 3)
+        if parent and (not cluster or where.lower() in ("", cluster.lower()))
+    }
+
+
+def _rows(sacctmgr_output: str, columns: int) -> Iterable[list[str]]:
+    for line in _lines(sacctmgr_output):
         parts = line.split("|")
-        if len(parts) != 4:
+        if len(parts) != columns:
             raise OutcomeUnknownError(
                 f"sacctmgr printed a line that cannot be read: {line[:200]!r}"
             )
-        account, partition, qos, walltime = parts
-        found.append(Association(account, partition, _names(qos), minutes(walltime)))
-    return tuple(found)
+        yield parts
+
+
+def _lines(text: str) -> Iterable[str]:
+    """Return the lines; where a cluster was named, there is one with its name before them."""
+    lines = filter(None, map(str.strip, text.splitlines()))
+    return (line for line in lines if not _HEADER.fullmatch(line))
+
+
+_HEADER = re.compile(r"CLUSTER: *\S+")
 
 
 def records(text: str, first: str) -> Iterable[dict[str, str]]:
@@ -152,7 +234,7 @@ def records(text: str, first: str) -> Iterable[dict[str, str]]:
 
     A value may contain blanks and equal signs: the next key follows a blank.
     """
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in _lines(text):
         found = list(_KEY.finditer(line))
         if not found or found[0][1] != first:
             raise OutcomeUnknownError(
@@ -205,13 +287,20 @@ def _partition(keys: Mapping[str, str]) -> Nodes:
         keys.get("RootOnly") == "YES",
         keys.get("PreemptMode", "OFF") not in ("OFF", "GANG"),
         keys.get("Hidden") == "YES",
+        _names(keys.get("DenyQos", "")),
+        keys.get("ReqResv") == "YES",
+        _number(keys.get("MinNodes", "")) or 1,
+        keys.get("OverSubscribe", keys.get("Shared", "")).startswith("EXCLUSIVE"),
+        _number(keys.get("MaxMemPerCPU", "")),
     )
 
 
 def _node(keys: Mapping[str, str]) -> Node:
     try:
         cores = int(keys.get("CPUEfctv") or keys["CPUTot"])
-        memory_mb = int(keys["RealMemory"]) - (_number(keys.get("MemSpecLimit", "")) or 0)
+        # 1 is Slurm's default
+        memory_mb = max(0, int(keys["RealMemory"]) - (_number(keys.get("MemSpecLimit", "")) or 0))
+        memory_mb = 0 if memory_mb == 1 else memory_mb
     except (KeyError, ValueError) as error:
         raise OutcomeUnknownError(f"scontrol reports no size of node {keys['NodeName']}") from error
     return Node(
@@ -220,8 +309,16 @@ def _node(keys: Mapping[str, str]) -> Node:
         memory_mb,
         gpus(keys.get("Gres", "")),
         _names(keys.get("Partitions", "")),
-        not any(word in keys.get("State", "") for word in _AWAY),
+        _is_there(keys.get("State", "")),
+        _number(keys.get("FreeMem", "")) or 0,
     )
+
+
+def _is_there(state: str) -> bool:
+    """Return True for the state of a node that runs jobs: `MIXED`, not `DOWN*+DRAIN` or `IDLE*`."""
+    first, *flags = state.split("+")
+    words = {word.rstrip("*~#!%$@^-") for word in (first, *flags)}
+    return "*" not in first and not words & _AWAY
 
 
 def _number(text: str) -> int | None:

@@ -92,7 +92,7 @@ class CheckContext:
 
     @cached_property
     def host(self) -> Once[Host]:
-        return Once("slurm", lambda: connect(self.site().slurm.ssh))
+        return Once("slurm", lambda: connect(self.site().slurm.ssh, self.site().slurm.cluster))
 
     @cached_property
     def look(self) -> Once[Look]:

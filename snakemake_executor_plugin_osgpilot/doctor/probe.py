@@ -141,6 +141,7 @@ def _probe(context: CheckContext, cluster: Cluster, folder: Path, kind: Kind) ->
         partition=partition.name,
         gpus=gpus,
         gpu_type=partition.gpu_type,
+        queue=partition.queue,
         files={**pilot_files(site, values), PROBE: probe_text},
     )
     return Probe(kind, allocation)

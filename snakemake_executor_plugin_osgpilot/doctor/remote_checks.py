@@ -15,6 +15,7 @@ from ..pilots.batch_system import Allocation
 from ..pilots.token import RENEW
 from ..slurm import commands
 from ..slurm.host import Host
+from ..slurm.remote_script import message
 from .context import CheckContext
 from .findings import Finding, failed, of_error, ok, untested, warning
 
@@ -62,6 +63,7 @@ def allocation_of(kind: Kind, name: str, context: CheckContext) -> Allocation:
         partition=kind.partition.name,
         gpus=shape.gpus,
         gpu_type=kind.partition.gpu_type,
+        queue=kind.partition.queue,
     )
 
 
@@ -72,7 +74,7 @@ def _test_only(site: Site, host: Host, context: CheckContext) -> Iterator[Findin
         argv = commands.sbatch_test_only(wanted, site.slurm, context.look().home)
         # any script will do: Slurm ignores its contents
         done = host.run([*argv[:-2], "--wrap=true"])
-        said = " ".join(done.err.split())
+        said = message(done)
         what = f"{wanted.cores} cores, {wanted.memory_mb} MB, {wanted.walltime_min} min"
         where = f"in {kind.partition.name or 'the default partition'}"
         if done.status == 0:

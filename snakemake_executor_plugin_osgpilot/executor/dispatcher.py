@@ -270,10 +270,12 @@ def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRo
     offload = Offload(settings.offload)
     where, takes_any = fallback.choose(settings.fallback)
     cores = fallback.local_cores(workflow)
+    constraints = {each.constraint for each in load(Path(settings.site or "")).partitions}
     seen_core_s = core_s_seen(Path.cwd())
 
     def routes_of(policy: Policy, seat: RunIdentity) -> RuleRouter:
-        ways = Ways(policy, offload, where, takes_any, cores)
+        constraint = next(iter(constraints)) if len(constraints) == 1 else ""
+        ways = Ways(policy, offload, where, takes_any, cores, constraint)
         requests = Requests(policy, say=_nothing, warn=_nothing)
         return RuleRouter(
             workflow.dag, ways, requests, seat.project, seen_core_s, seat.pilot_sharing

@@ -23,7 +23,12 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import CommonSettings, SharedFSUsage
 
-from ..common.snakemake_compat import WorkflowProxy, stop_submitting
+from ..common.snakemake_compat import (
+    WorkflowProxy,
+    chooses_partitions,
+    settings_given,
+    stop_submitting,
+)
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..common.subprocesses import run
 from ..config.site import SlurmOptions
@@ -73,17 +78,20 @@ def plain_slurm(
 ) -> Executor:
     """Return an executor that runs jobs as plain Slurm jobs, through the Slurm plugin.
 
-    `options` apply unless a job's resources override them.
+    `options` apply unless a job's resources or the plugin's own settings override them.
     """
     plugin = ExecutorPluginRegistry().get_plugin("slurm")
-    _see_all_jobs(os.environ)
+    _see_all_jobs(os.environ, options.cluster)
     accounting = _accounts()
     age_s = MIN_JOB_AGE_S if accounting else _min_job_age_s()
-    settings = plugin.settings_cls(
+    given = settings_given(plugin)
+    settings = replace(
+        given,
+        # sacct may be there without a database
         status_command="sacct" if accounting else "squeue",
         # the plugin uses sacct where MinJobAge is shorter than three of these
         init_seconds_before_status_checks=max(1, min(STATUS_S, age_s // 3)),
-        reservation=options.reservation or None,
+        reservation=given.reservation or options.reservation or None,
     )
     proxy = WorkflowProxy(
         workflow,
@@ -128,10 +136,12 @@ def _on_shared_folders(settings: Any) -> Any:
     return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
 
 
-def _see_all_jobs(environment: MutableMapping[str, str]) -> None:
+def _see_all_jobs(environment: MutableMapping[str, str], cluster: str = "") -> None:
     """Have the plugin's `squeue` show every job, also in hidden partitions and whatever the user's
-    own default filters are.
+    own default filters are; all its commands work on the site's `cluster`.
     """
+    if cluster:
+        environment["SLURM_CLUSTERS"] = cluster
     for name in [each for each in environment if each.startswith("SQUEUE_")]:
         del environment[name]
     environment["SQUEUE_ALL"] = "1"
@@ -174,14 +184,15 @@ class _PlainSlurm(Reporting):
             yield ""
 
     def get_partition_arg(self, job: AnyJob) -> str:
-        if self.options.partition and not _names(job, "slurm_partition"):
+        is_free = not _names(job, "slurm_partition") and not chooses_partitions(self)
+        if self.options.partition and is_free:
             argument = f" -p {shlex.quote(self.options.partition)}"
         else:
             argument = super().get_partition_arg(job)  # type: ignore[misc]
         for name in ("qos", "constraint"):
             if (value := getattr(self.options, name)) and not _names(job, name):
                 argument += f" --{name}={shlex.quote(value)}"
-        return argument
+        return argument + "".join(f" {shlex.quote(option)}" for option in self.options.options)
 
     def get_python_executable(self) -> str:
         return sys.executable

@@ -44,6 +44,7 @@ from ..staging.usage import spent
 from ..staging.workflow_sources import moved_prefix
 from .dag_dependencies import JobDependencies
 from .dag_lookahead import Lookahead
+from .in_flight import InFlight
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
 from .job_reports import Reporting
 
@@ -87,6 +88,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[AnyJob, tuple[str, float]] = {}
         self._closed = False
         self._put_off: dict[str, Job] = {}
+        self._in_flight = InFlight()
         self.interrupted = False
         self.redact = Redactor(environment_of(workflow).values())
         self._log_label = current_label()
@@ -154,9 +156,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         ready: list[HandedOverJob] = []
         for job in jobs:
             self.run_job_pre(job)
-            info = SubmittedJobInfo(job)
+            info, own_identity = SubmittedJobInfo(job), identity(job)
+            if self._in_flight.is_again(own_identity, info):
+                self.report_job_submission(info)
+                continue
             try:
-                own = self._prepare(job)
+                own = self._prepare(job, own_identity)
             except ApiError:
                 raise
             except Exception as error:
@@ -165,6 +170,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
+            self._in_flight.begins(own_identity, own.key)
             self.report_job_submission(info)
             ready.append(HandedOverJob(job, own))
         for listener in self._listeners:
@@ -211,10 +217,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
-    def _prepare(self, job: AnyJob) -> Job:
+    def _prepare(self, job: AnyJob, own_identity: str) -> Job:
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
-        own_identity, content = identity(job), digest(prepared)
+        content = digest(prepared)
         key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
         own = Job(key, job.name, prepared.request, urls, identity=own_identity)
@@ -246,9 +252,19 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             listener.ended(ended)
         for info, text in failed.values():
             self._report_failure(info, text)
+        self._report_again(ended)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
+
+    def _report_again(self, ended: Iterable[EndedJob]) -> None:
+        """Report jobs that were handed over again while they ran like the first of them."""
+        for each in ended:
+            for info in self._in_flight.ends(each.key):
+                if each.failure:
+                    self._report_failure(info, each.failure)
+                else:
+                    self.report_job_success(info)
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         _, failure = failed.get(key, (None, ""))

@@ -53,7 +53,7 @@ def access_point_of(
 def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:
     """Return the place of a run's jobs and pilots; `folder` as in `Place`."""
     queue = ("", "") if there is None else (there.schedd, there.collector or _manager(site))
-    return Place(os.uname().nodename, *queue, site.slurm.ssh, folder)
+    return Place(os.uname().nodename, *queue, site.slurm.ssh, folder, cluster=site.slurm.cluster)
 
 
 def _manager(site: Site) -> str:

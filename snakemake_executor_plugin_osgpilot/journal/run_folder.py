@@ -96,7 +96,7 @@ def record(
     """Return a run as plain data: jobs by rule, pilots, core-hours used and charged."""
     used_core_s = sum(sums.used_core_s(now_s) for sums in rules.values())
     listed = list(pilots)
-    charged_core_s = sum(charged_s(p, now_s) * p.shape.cores for p in listed)
+    charged_core_s = sum(charged_s(p, now_s) * p.charged_cores for p in listed)
     return {
         "version": RECORD_VERSION,
         **asdict(seat),
@@ -132,6 +132,7 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
         "state": pilot.state.value,
         "node": pilot.node,
         "cores": pilot.shape.cores,
+        "charged_cores": pilot.charged_cores,
         "memory_mb": pilot.shape.memory_mb,
         "charged_s": charged_s(pilot, now_s),
     }

@@ -21,6 +21,8 @@ NEWER_PACKAGES = ("apptainer", "condor", "libpcre2-8-0")
 HOST_PACKAGES = (
     *("condor", "apptainer", "squashfuse", "fuse3", "fuse-overlayfs", "fuse2fs", "uidmap"),
     *("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server", "openssh-client"),
+    # its accounting, see kit/hosts/accounting.sh
+    *("slurmdbd", "mariadb-server"),
     *("python3", "python3-venv", "procps", "iproute2", "tini", "ca-certificates"),
     # rsync is what snakemake-storage-plugin-fs copies with
     *("bowtie2-examples", "less", "nano-tiny", "rsync"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -117,11 +118,19 @@ class PilotType:
     """A type of pilot that the site can start; the name is PARTITION/SHAPE.
 
     `shape` is available to jobs, `walltimes_s` are the possible walltimes in increasing order.
+    `allocated_cores` is what Slurm gives such a pilot, which may be more than it asks for (0: not
+    known).
     """
 
     name: str
     shape: Shape
     walltimes_s: tuple[int, ...]
+    allocated_cores: int = 0
+
+    @property
+    def charged_cores(self) -> int:
+        """The cores that are charged."""
+        return self.allocated_cores or self.shape.cores
 
     @property
     def walltime_max_s(self) -> int:
@@ -136,6 +145,7 @@ class Pilot:
     `asked_s`. `since_s` is when it entered its state, `started_s` and `ended_s` are the
     allocation's times, `ends_s` is when Slurm ends it (None before it runs). `unneeded_since_s` is
     set while no plan has a use for it. `failure` is the reason for a failure, Slurm's or ours.
+    `allocated_cores` is what Slurm gave it, 0 before it is known.
     """
 
     name: str
@@ -154,6 +164,12 @@ class Pilot:
     pending_reason: str = ""
     failure: str = ""
     absent_looks: int = 0
+    allocated_cores: int = 0
+
+    @property
+    def charged_cores(self) -> int:
+        """The cores that are charged: those of the allocation, as far as known."""
+        return self.allocated_cores or self.shape.cores
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,14 @@ class Policy:
     patience_s: float = 60.0
     stale_s: float = 60.0
     launches_max: int = 3
+
+    def with_allocated(self, cores: Mapping[str, int]) -> Policy:
+        """Return the policy with what Slurm gives pilots, by the name of their type."""
+        offers = tuple(
+            replace(offer, allocated_cores=cores.get(offer.name, offer.allocated_cores))
+            for offer in self.offers
+        )
+        return self if offers == self.offers else replace(self, offers=offers)
 
     @property
     def pilot_life_s(self) -> int:

@@ -55,7 +55,7 @@ class Commitment:
 
     def plus(self, offer: PilotType, walltime_s: int, count: int) -> Commitment:
         """Return this with `count` more pilots."""
-        cores = offer.shape.cores * count
+        cores = offer.charged_cores * count
         return self + Commitment(count, count, cores, cores * walltime_s, count)
 
     def __add__(self, other: Commitment) -> Commitment:
@@ -95,16 +95,17 @@ class Snapshot:
 
     def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
         """Return the snapshot with the pilots of `launches` in Slurm's queue."""
-        shapes = {offer.name: offer.shape for offer in policy.offers}
+        offers = {offer.name: offer for offer in policy.offers}
         asked = tuple(
             Pilot(
                 f"~{number:06}",
-                shapes[launch.offer],
+                offers[launch.offer].shape,
                 PilotState.PENDING,
                 offer=launch.offer,
                 walltime_s=launch.walltime_s,
                 asked_s=self.now_s,
                 since_s=self.now_s,
+                allocated_cores=offers[launch.offer].allocated_cores,
             )
             for number, launch in enumerate(launches, len(self.pilots))
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..model.resources import Pilot, PilotType
 from .state.lifecycle import Row
@@ -17,7 +17,8 @@ from .state.lifecycle import Row
 class Allocation:
     """A request to Slurm. `folder` is for the pilot's log and its `files`, text by name.
 
-    `memory_mb` includes the pilot's own share; `exclude` names faulty nodes.
+    `memory_mb` includes the pilot's own share; `exclude` names faulty nodes, `queue` has options of
+    `sbatch` by name (`config.site.QUEUE`).
     """
 
     name: str
@@ -30,7 +31,17 @@ class Allocation:
     gpus: int = 0
     gpu_type: str = ""
     exclude: tuple[str, ...] = ()
+    queue: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+class Expectation(NamedTuple):
+    """What Slurm expects of an allocation: its wait, and the cores that it would give it (0: it
+    does not say).
+    """
+
+    wait_s: float
+    cores: int = 0
 
 
 class PilotRequests(Protocol):
@@ -82,8 +93,8 @@ class Slurm(Protocol):
     def cancel_pending(self, pilots: Mapping[str, str]) -> None:
         """Cancel pending allocations; running ones are not affected."""
 
-    def expected_wait_s(self, allocation: Allocation) -> float | None:
-        """Return the seconds until Slurm would start this allocation, None if unknown."""
+    def expectation(self, allocation: Allocation) -> Expectation | None:
+        """Return what Slurm expects of this allocation, None if unknown."""
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
         """Signal running pilots to finish their jobs, accept no new ones, and end."""

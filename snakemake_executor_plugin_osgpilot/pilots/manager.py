@@ -12,7 +12,7 @@ from ..model.clock import WaitingClock
 from ..model.plan import Cancel, Drain, Launch, Plan
 from ..model.resources import Pilot, PilotState
 from ..model.snapshot import Gate
-from .batch_system import Allocation, PilotRequests, Slurm
+from .batch_system import Allocation, Expectation, PilotRequests, Slurm
 from .state.inventory import UNREGISTERED, PilotInventory
 from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange
 
@@ -124,11 +124,11 @@ class PilotManager:
             if isinstance(action, Launch) and self.health.may_start(action.offer, now_s):
                 self._launch(action)
 
-    def expected_wait_s(self, offer: str, walltime_s: int) -> float | None:
-        """Ask Slurm how long a pilot would wait; None if unknown."""
+    def expectation(self, offer: str, walltime_s: int) -> Expectation | None:
+        """Ask Slurm how long a pilot would wait, and what it would be given; None if unknown."""
         pilot = self._new_pilot("osgpilot-test", Launch(offer, walltime_s, ""))
         with suppress(OutcomeUnknownError, RejectedError):
-            return self._slurm.expected_wait_s(self._allocation(pilot))
+            return self._slurm.expectation(self._allocation(pilot))
         return None
 
     def interrupt(self) -> None:

@@ -57,5 +57,6 @@ class SiteRequests:
             partition=kind.partition.name,
             gpus=pilot.shape.gpus,
             gpu_type=kind.partition.gpu_type,
+            queue=kind.partition.queue,
             files=parameters.pilot_files(self._site, values),
         )

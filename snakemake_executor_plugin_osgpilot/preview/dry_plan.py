@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..model.plan import Launch, Plan, Refusal
@@ -43,6 +44,12 @@ class Rehearsal:
     @property
     def pilots(self) -> int:
         return sum(start.count for start in self.starts)
+
+
+def charge_ratio(starts: Iterable[Start], policy: Policy) -> float:
+    """Return how many times the cores that they offer the pilots started are charged, at most."""
+    ratios = {o.name: o.charged_cores / o.shape.cores for o in policy.offers}
+    return max((ratios[start.offer] for start in starts), default=1.0)
 
 
 def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> Rehearsal:

@@ -39,7 +39,7 @@ from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
 from ..staging.payload import members
 from .dag_tasks import tasks_of
-from .dry_plan import Rehearsal, rehearse
+from .dry_plan import Rehearsal, charge_ratio, rehearse
 from .ended import Ended
 from .lead_times import Coming, coming
 from .result import Forecaster, Preview, ProjectPreview
@@ -118,10 +118,12 @@ class _Look:
         if ready or self._later(name, ready):
             estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
         snapshot = self._snapshot(sampler, ready, waiting, name)
-        rehearsal = rehearse(snapshot, estimates, ground.policy, LOOK_SOONEST_S)
+        policy = ground.policy.with_allocated(slurm.cores())
+        rehearsal = rehearse(snapshot, estimates, policy, LOOK_SOONEST_S)
         # the planner of a run starts without earlier lead times, but its pilots will take as long
         offers = [offer.name for offer in ground.policy.offers]
         expected = coming(estimates, offers, earlier_leads(Path.cwd(), offers))
+        outlook = self.forecaster(self._case(name, sampler, rehearsal, expected))
         return ProjectPreview(
             project,
             waiting.total(),
@@ -129,7 +131,7 @@ class _Look:
             tuple(expected.start(planned) for planned in rehearsal.starts),
             rehearsal.refusals,
             rehearsal.first.infeasible,
-            self.forecaster(self._case(name, sampler, rehearsal, expected)),
+            outlook.charged(charge_ratio(rehearsal.starts, policy)),
             expected,
             slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),
             sampler.samples([*ready, *self._later(name, ready)], access_point),

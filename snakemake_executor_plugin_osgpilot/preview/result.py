@@ -32,7 +32,8 @@ class Drawn(NamedTuple):
 class Verdict:
     """Slurm's answer to an offer's pilots (`sbatch --test-only`), and the request.
 
-    `wait_s` is Slurm's estimate of the wait, None without one. `files` are those of the pilot, text
+    `wait_s` is Slurm's estimate of the wait, None without one, `cores` what it would give such a
+    pilot (0: it does not say). `files` are those of the pilot, text
     by name.
     """
 
@@ -41,6 +42,7 @@ class Verdict:
     accepted: bool
     said: str
     wait_s: float | None
+    cores: int
     sbatch: tuple[str, ...]
     files: Mapping[str, str]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..model.resources import Pilot, PilotType
 from ..pilots.parameters import SCRIPT, script
 from ..pilots.requests import SiteRequests
 from ..scaling.autoscaler import HINTS_MAX
-from ..slurm import commands, parse
+from ..slurm import commands
 from ..slurm.client import SlurmClient
 from ..slurm.cluster import Cluster
 from .result import Verdict
@@ -36,6 +35,11 @@ class SlurmVerdicts:
         found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
         return {name: wait_s for name, wait_s in found if wait_s is not None}
 
+    def cores(self) -> dict[str, int]:
+        """Return what Slurm would give the pilots that it was asked about, by offer."""
+        asked = ((verdict.offer, verdict.cores) for verdict in self._known.values())
+        return {offer: cores for offer, cores in asked if cores}
+
     def verdicts(self, pilots: Iterable[tuple[str, int]]) -> tuple[Verdict, ...]:
         """Return the verdict on each offer with its walltime in seconds.
 
@@ -53,7 +57,8 @@ class SlurmVerdicts:
         pilot = Pilot(name, shape, offer=offer, walltime_s=walltime_s)
         allocation = self._requests.allocation(pilot)
         # a pilot's folder is made with its files; this one has none
-        accepted, said = self._client.verdict(replace(allocation, folder=Path("/tmp")), script())
-        wait_s = parse.expected_wait_s(said, now_s=time.time())
+        anywhere = replace(allocation, folder=Path("/tmp"))
+        accepted, said, expected = self._client.verdict(anywhere, script())
+        wait_s, cores = expected or (None, 0)
         argv = commands.sbatch(allocation, self._site.slurm, self._path)
-        return Verdict(offer, shape, accepted, said, wait_s, tuple(argv), allocation.files)
+        return Verdict(offer, shape, accepted, said, wait_s, cores, tuple(argv), allocation.files)

@@ -56,7 +56,7 @@ def _add(
 ) -> None:
     if pilot.started_s is None:
         return
-    cores, end_s = pilot.shape.cores, pilot.until_s(now_s)
+    cores, end_s = pilot.charged_cores, pilot.until_s(now_s)
     first_s = min((a.started_s for a in attempts), default=end_s)
     serves_s = max(pilot.started_s, min(pilot.serves_s(now_s), first_s))
     total.boot += cores * max(0.0, serves_s - pilot.started_s)

@@ -118,6 +118,12 @@ class Pilot:
     ends_s: float | None = None
     ended_s: float | None = None
     moves: dict[str, float] = field(default_factory=dict)
+    allocated_cores: int = 0
+
+    @property
+    def charged_cores(self) -> int:
+        """The cores that Slurm gave it, which may be more than it asked for."""
+        return self.allocated_cores or self.shape.cores
 
     @property
     def waits(self) -> bool:

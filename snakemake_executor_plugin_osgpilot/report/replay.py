@@ -216,6 +216,7 @@ class ReplayedRun:
             "ends_s", "ended_s",
         ):  # fmt: skip
             setattr(pilot, fact, line[fact])
+        pilot.allocated_cores = line.get("allocated_cores", 0)
         pilot.moves.setdefault(pilot.state, line["since_s"])
         self._at(line["since_s"])
 

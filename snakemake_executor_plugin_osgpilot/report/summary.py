@@ -49,6 +49,7 @@ class PilotView:
     state: str
     node: str
     cores: int
+    charged_cores: int
     memory_mb: int
     charged_s: float
     busy_cores: int
@@ -127,7 +128,7 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
     rules = _rules(replayed, at_s)
     pilots = [_pilot(pilot, replayed, at_s) for pilot in replayed.pilots.values()]
     used_core_h = sum(rule.core_h for rule in rules.values())
-    charged_core_h = sum(p.charged_s * p.cores for p in pilots) / 3600
+    charged_core_h = sum(p.charged_s * p.charged_cores for p in pilots) / 3600
     max_core_s = replayed.life.get("policy", {}).get("core_s_max")
     max_core_h = None if max_core_s is None else max_core_s / 3600
     plan = replayed.plan or {}
@@ -222,6 +223,7 @@ def _pilot(pilot: Pilot, replayed: ReplayedRun, at_s: float) -> PilotView:
         state=pilot.state,
         node=pilot.node,
         cores=pilot.shape.cores,
+        charged_cores=pilot.charged_cores,
         memory_mb=pilot.shape.memory_mb,
         charged_s=pilot.charged_s(at_s),
         busy_cores=sum(job.job_class.shape.cores for job in running),

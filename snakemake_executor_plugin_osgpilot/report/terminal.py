@@ -152,7 +152,7 @@ def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
         "" if over else f"{pilot.busy_cores}/{pilot.cores}",
         str(pilot.memory_mb),
         "" if pilot.left_s is None else duration(pilot.left_s),
-        f"{pilot.charged_s * pilot.cores / 3600:.3f}",
+        f"{pilot.charged_s * pilot.charged_cores / 3600:.3f}",
         Text(one_line(pilot.why)),
     )
 

@@ -85,7 +85,7 @@ def timeline(replayed: ReplayedRun, scale: Scale, colours: dict[str, int]) -> Ti
         for attempt in job.attempts:
             attempts[attempt.pilot].append(attempt)
     listed = sorted(
-        replayed.pilots.values(), key=lambda p: -p.charged_s(scale.ended_s) * p.shape.cores
+        replayed.pilots.values(), key=lambda p: -p.charged_s(scale.ended_s) * p.charged_cores
     )
     shown = sorted(listed[:PILOTS_MAX], key=lambda p: (p.started_s or p.asked_s, p.name))
     lanes = sum(pilot.shape.cores for pilot in shown)

@@ -11,6 +11,7 @@ from enum import Enum
 from ..model.resources import JobClass, Policy
 from ..scaling.planner.estimates import BOOT_PRIOR_S, RUNTIME_PRIOR_S, WAIT_PRIOR_S
 from ..scaling.planner.feasibility import fits, infeasible_classes
+from ..staging.slurm_resources import UNTIED, Ties
 
 CORES_MAX, MEMORY_MAX_MB, RUNTIME_MAX_S, INPUT_MAX_MB, GPUS_MAX = 8, 40960, 20 * 3600, 10240, 1
 """Limits of jobs that suit the OSPool: less than 8 cores, 40 GB, 20 h and 10 GB of files, one GPU
@@ -57,7 +58,7 @@ class RuleFacts:
 
     `jobs` still have to run, `classes` are their requests. `core_s` is their expected total in
     core-seconds, `seen` if it was measured. `runtime_s` and `input_mb` are the maximum over the
-    jobs, `tied_to` names a resource that only HTCondor supports.
+    jobs, `tied_to` names a resource that only HTCondor supports, `slurm` what only Slurm can grant.
     """
 
     jobs: int
@@ -68,6 +69,7 @@ class RuleFacts:
     tied_to: str = ""
     hint: Hint | None = None
     seen: bool = False
+    slurm: Ties = UNTIED
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Ways:
 
     `fallback` is where jobs run that do not go to the OSPool, None if nowhere. Unless it
     `takes_any`, it takes only rules with `ospool=False`. `local_cores` are the cores of this
-    machine.
+    machine, `constraint` is the features of nodes that all pilots have asked Slurm for.
     """
 
     policy: Policy
@@ -84,6 +86,7 @@ class Ways:
     fallback: Where | None = None
     takes_any: bool = True
     local_cores: int = 1
+    constraint: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
         return _elsewhere(rule, ways, "it sets ospool=False")
     if rule.hint is None and ways.offload is Offload.NEVER:
         return _elsewhere(rule, ways, "--osgpilot-offload never")
+    if rule.slurm.needs:
+        return _on_slurm_alone(rule, ways)
+    if rule.slurm.wishes and _may_have_wishes(rule, ways):
+        return Route(ways.fallback, f"for its {_listed(rule.slurm.wishes)}; {work(rule)}")
     if misfits := infeasible_classes(rule.classes, ways.policy):
         return _without_pilot(rule, ways, misfits[0].reason)
     detected = rule.hint is Hint.AUTO or (rule.hint is None and ways.offload is Offload.AUTO)
@@ -113,7 +120,7 @@ def route(rule: RuleFacts, ways: Ways) -> Route:
         return Route(ways.fallback, why)
     hint = "; it sets ospool=True" if rule.hint is Hint.YES else ""
     tied = f"; for its {rule.tied_to}" if detected and rule.tied_to else ""
-    return Route(Where.OSPOOL, work(rule) + hint + tied)
+    return Route(Where.OSPOOL, work(rule) + hint + tied + _without(rule.slurm))
 
 
 def work(rule: RuleFacts) -> str:
@@ -131,6 +138,46 @@ def _hours(core_s: float) -> str:
     few = f"{core_h:.2g}" if core_h >= 0.01 else "less than 0.01"
     number = f"{core_h:,.0f}" if core_h >= 10 else few
     return f"{number} core-hour{'s' * (number != '1')}"
+
+
+def _on_slurm_alone(rule: RuleFacts, ways: Ways) -> Route:
+    """Return the route of a rule whose jobs run as several processes, which Slurm starts."""
+    needs = f"only plain Slurm jobs can have its {_listed(rule.slurm.needs)}"
+    if rule.hint is Hint.YES:
+        return Route(None, f"it sets ospool=True, but {needs}")
+    if rule.tied_to:
+        return Route(
+            None,
+            f"{needs}, and only pilots its {rule.tied_to}: set ospool=False to run it without "
+            f"{rule.tied_to}",
+        )
+    if ways.fallback is None:
+        return Route(
+            None,
+            f"{needs}, but --osgpilot-fallback none allows only the OSPool",
+        )
+    if not ways.takes_any:
+        return Route(
+            None,
+            f"{needs}; install snakemake-executor-plugin-slurm, or set ospool=False to run it on "
+            "this machine",
+        )
+    return Route(ways.fallback, f"for its {_listed(rule.slurm.needs)}; {work(rule)}")
+
+
+def _may_have_wishes(rule: RuleFacts, ways: Ways) -> bool:
+    is_free = rule.hint is not Hint.YES and not rule.tied_to
+    return is_free and ways.fallback is Where.SLURM and ways.takes_any
+
+
+def _without(slurm: Ties) -> str:
+    """Return which resources of a rule have no effect on pilots, as the end of a reason."""
+    ignored = slurm.wishes + slurm.queues
+    return f"; without its {_listed(ignored)}, for plain Slurm jobs alone" if ignored else ""
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _elsewhere(rule: RuleFacts, ways: Ways, why: str) -> Route:

@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from ..model.identity import PilotSharing
 from ..staging.container_image import NO_IMAGE
 from ..staging.early_values import resources_of
 from ..staging.payload import members
-from ..staging.resource_request import Requests
+from ..staging.resource_request import Requests, known_resources
 from ..staging.rule_resources import HINT, IMAGE, PARTITION, PILOT_CORES, PROJECT, SHARING
+from ..staging.slurm_resources import Ties, ties
 from .policy import Hint, Route, RuleFacts, Ways, Where, expected_core_s, route
 
 SAMPLE_MAX = 20
@@ -95,6 +97,13 @@ class RuleRouter:
         for part in members(job):
             for resource in (HINT, PROJECT, SHARING):
                 _same(str(part.rule), resource, [*self._samples[str(part.rule)], part])
+            decided = self.by_rule[str(part.rule)]
+            if decided.route.where is Where.OSPOOL and (needs := self._slurm_ties([part]).needs):
+                raise InputError(
+                    f"rule {part.rule}: this job has the resource {needs[0]}, which is for plain "
+                    "Slurm jobs, but the rule goes to the OSPool for its other jobs; set "
+                    "ospool=False, or make it the same for all"
+                )
 
     def of(self, job: AnyJob) -> RouteDecision | None:
         """Return the decision for a job or group job, None if there is none yet."""
@@ -109,7 +118,8 @@ class RuleRouter:
             return
         samples = {name: _sample(jobs_of[name]) for name in names}
         if known:
-            _check_joins(new, _agreed(HINT, _hints(samples)), known[0])
+            needs = self._slurm_ties(job for name in new for job in samples[name]).needs
+            _check_joins(new, _agreed(HINT, _hints(samples)), needs, known[0])
             yield replace(known[0], names=new)
             return
         facts = self._facts(names, samples, {name: len(jobs_of[name]) for name in names})
@@ -150,7 +160,12 @@ class RuleRouter:
             next((tie for job in sampled if (tie := _tied_to(job))), ""),
             _agreed(HINT, _hints(samples)),
             seen=all(name in self.seen_core_s for name in names),
+            slurm=self._slurm_ties(sampled),
         )
+
+    def _slurm_ties(self, jobs: Iterable[AnyJob]) -> Ties:
+        found = (ties(known_resources(job), self.ways.constraint) for job in jobs)
+        return reduce(Ties.__or__, found, Ties())
 
 
 def whose_text(project: str, sharing: str) -> str:
@@ -236,9 +251,16 @@ def _agreed(resource: str, given: Mapping[str, Any]) -> Any:
     return values.pop() if values else None
 
 
-def _check_joins(names: tuple[str, ...], hint: Hint | None, known: RouteDecision) -> None:
+def _check_joins(
+    names: tuple[str, ...], hint: Hint | None, needs: tuple[str, ...], known: RouteDecision
+) -> None:
     """Raise `InputError` if later rules conflict with the route of their group."""
     in_ospool = known.route.where is Where.OSPOOL
+    if in_ospool and needs:
+        raise InputError(
+            f"{_label(names)}: {needs[0]} is for plain Slurm jobs, but the group runs on pilots "
+            f"already: {known}"
+        )
     if hint is (Hint.NO if in_ospool else Hint.YES):
         raise InputError(
             f"{_label(names)}: {hint.value} is too late, as the group runs elsewhere already: "

@@ -16,7 +16,7 @@ from stat import S_ISREG
 from ..errors import JournalDamagedError, OutcomeUnknownError, RejectedError
 from ..htcondor.neutral_path import unlink
 from ..journal.lease import is_alive_in
-from ..journal.location import Place, run_of
+from ..journal.location import Place, SlurmHost, run_of
 from ..journal.process import this_process
 from ..journal.run_folder import JOURNAL, RunFolder
 from ..journal.start_lock import starting
@@ -43,8 +43,8 @@ class _Found:
     folder: Path | None = None
     place: Place | None = None
     jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    pilots: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    cluster_folders: dict[str, str] = field(default_factory=dict)
+    pilots: defaultdict[SlurmHost, list[str]] = field(default_factory=lambda: defaultdict(list))
+    cluster_folders: dict[SlurmHost, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cleaner:
         for place in (Place(), *self.given):
             self.endpoints.reach(place)
         # a run found in one place may have a journal that names another place
-        seen: set[tuple[str, str] | str] = set()
+        seen: set[tuple[str, str] | SlurmHost] = set()
         for _ in range(ROUNDS):
             for found in runs.values():
                 if found.place is None and found.folder:
@@ -79,7 +79,7 @@ class Cleaner:
         return [each for each in left if each is not None and not each.is_empty]
 
     def _look_at_queues(
-        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | SlurmHost]
     ) -> None:
         for queue in self.endpoints.users.keys() - seen:
             seen.add(queue)
@@ -91,18 +91,18 @@ class Cleaner:
                     found.folder = found.folder or folder.parent.parent
 
     def _look_at_slurms(
-        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | str]
+        self, runs: defaultdict[str, _Found], seen: set[tuple[str, str] | SlurmHost]
     ) -> None:
-        for ssh in self.endpoints.slurms.keys() - seen:
-            seen.add(ssh)
-            for allocation_id, name, folder in self.endpoints.slurms[ssh].folders():
+        for where in self.endpoints.slurms.keys() - seen:
+            seen.add(where)
+            for allocation_id, name, folder in self.endpoints.slurms[where].folders():
                 if run := run_of(name):
                     found = runs[run]
-                    found.pilots[ssh].append(allocation_id)
+                    found.pilots[where].append(allocation_id)
                     # RUN/pilots/NAME
                     found.folder = found.folder or folder.parent.parent
-                    if ssh:
-                        found.cluster_folders[ssh] = str(folder.parent.parent)
+                    if where.ssh:
+                        found.cluster_folders[where] = str(folder.parent.parent)
 
     def _leftovers(self, run: str, found: _Found) -> Leftovers | None:
         if found.folder is None or not self._is_meant(found.folder):
@@ -110,8 +110,8 @@ class Cleaner:
         folder = RunFolder(found.folder)
         place = found.place
         if place and place.folder:
-            found.cluster_folders[place.ssh] = place.folder
-        pilots = {ssh: tuple(ids) for ssh, ids in found.pilots.items()}
+            found.cluster_folders[place.slurm] = place.folder
+        pilots = {where: tuple(ids) for where, ids in found.pilots.items()}
         status, why = status_of(folder, is_here=bool(found.jobs[HERE]))
         return Leftovers(
             run,
@@ -149,11 +149,11 @@ class Cleaner:
     def _remove_from_hosts(self, what: Leftovers) -> None:
         for queue in what.jobs:
             self._remove_jobs(queue, what.run)
-        for ssh in what.pilots:
-            self._end_pilots(ssh, what)
-        for ssh, there in what.cluster_folders.items():
-            if ssh in self.endpoints.hosts and is_folder_of(what.run, there):
-                self.endpoints.hosts[ssh].run(["rm", "-rf", there])
+        for where in what.pilots:
+            self._end_pilots(where, what)
+        for where, there in what.cluster_folders.items():
+            if where in self.endpoints.hosts and is_folder_of(what.run, there):
+                self.endpoints.hosts[where].run(["rm", "-rf", there])
 
     def _is_meant(self, folder: Path) -> bool:
         return self.workdir is None or folder.is_relative_to(self.workdir.absolute())
@@ -178,8 +178,9 @@ class Cleaner:
             f"run {run}: its jobs are out of the queue{f' of {queue[0]}' if queue[0] else ''}"
         )
 
-    def _end_pilots(self, ssh: str, what: Leftovers) -> None:
-        slurm = self.endpoints.slurms[ssh]
+    def _end_pilots(self, where: SlurmHost, what: Leftovers) -> None:
+        slurm = self.endpoints.slurms[where]
+        there = f" on {where}" if str(where) else ""
 
         def left() -> dict[str, str]:
             return {i: name for i, name, _ in slurm.folders() if run_of(name) == what.run}
@@ -196,11 +197,10 @@ class Cleaner:
             with suppress(RejectedError):
                 slurm.kill(left())
         if not _until(are_gone, FORCE_S):
-            there = f" on {ssh}" if ssh else ""
             raise OutcomeUnknownError(
                 f"pilots are still in Slurm; try{there}: scancel {' '.join(left())}"
             )
-        logger.info(f"run {what.run}: its pilots are gone{f' from {ssh}' if ssh else ''}")
+        logger.info(f"run {what.run}: its pilots are gone{f' from {where}' if there else ''}")
 
 
 def _check_not_begun(folder: RunFolder) -> None:

@@ -13,7 +13,7 @@ from ..errors import OsgpilotError
 from ..htcondor.factory import AnyAccessPoint
 from ..htcondor.local_schedd import LocalAccessPoint
 from ..htcondor.remote_schedd import Address, RemoteAccessPoint
-from ..journal.location import Place
+from ..journal.location import Place, SlurmHost
 from ..model.identity import RunIdentity
 from ..slurm.client import SlurmClient
 from ..slurm.host import Here, Host
@@ -31,18 +31,22 @@ class Endpoints:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self.users: dict[tuple[str, str], str] = {}
-        self.hosts: dict[str, Host] = {}
-        self.slurms: dict[str, SlurmClient] = {}
-        self._failed: set[tuple[str, str] | str] = set()
+        self.hosts: dict[SlurmHost, Host] = {}
+        self.slurms: dict[SlurmHost, SlurmClient] = {}
+        self._failed: set[tuple[str, str] | SlurmHost] = set()
 
     def reach(self, place: Place) -> None:
         """Connect to the access point and the cluster of `place`, where possible."""
         if place.queue not in self.users.keys() | self._failed:
             self._try(place.queue, f"access point {place.schedd or 'of this host'}", self._greet)
-        if place.ssh not in self.slurms.keys() | self._failed:
-            self._try(place.ssh, f"Slurm {f'of {place.ssh}' if place.ssh else 'here'}", self._enter)
+        if place.slurm not in self.slurms.keys() | self._failed:
+            self._try(
+                place.slurm,
+                f"Slurm {f'of {place.slurm}' if str(place.slurm) else 'here'}",
+                self._enter,
+            )
 
-    def _try(self, what: tuple[str, str] | str, name: str, act: Callable[..., None]) -> None:
+    def _try(self, what: tuple[str, str] | SlurmHost, name: str, act: Callable[..., None]) -> None:
         try:
             act(what)
         except OsgpilotError as error:
@@ -56,15 +60,15 @@ class Endpoints:
         finally:
             access_point.close()
 
-    def _enter(self, ssh: str) -> None:
-        host, slurm = slurm_of(ssh)
+    def _enter(self, where: SlurmHost) -> None:
+        host, slurm = slurm_of(where)
         try:
             # Slurm's commands may be installed and still not work
             slurm.folders()
         except BaseException:
             host.close()
             raise
-        self.hosts[ssh], self.slurms[ssh] = host, slurm
+        self.hosts[where], self.slurms[where] = host, slurm
 
     def access_point(self, queue: tuple[str, str], run: str) -> AnyAccessPoint:
         """Return a connected access point for the jobs of one run; the caller closes it."""
@@ -84,12 +88,12 @@ def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPo
     return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), SystemClock(), POLL_S)
 
 
-def slurm_of(ssh: str) -> tuple[Host, SlurmClient]:
-    """Return the Slurm host `ssh`, this one if empty, and a client for the user there.
+def slurm_of(where: SlurmHost) -> tuple[Host, SlurmClient]:
+    """Return the host of Slurm's commands, and a client for the user there.
 
     The caller closes the host. Raises `OsgpilotError`.
     """
-    host = Host(_logged_in(ssh) if ssh else Here())
+    host = Host(_logged_in(where.ssh) if where.ssh else Here(), where.cluster)
     try:
         user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
     except BaseException:

@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..journal.holder import LEASE_S
 from ..journal.lease import is_alive_in, lease_age_s
-from ..journal.location import Place
+from ..journal.location import Place, SlurmHost
 from ..journal.process import is_open_here
 from ..journal.run_folder import JOURNAL, RunFolder
 from ..journal.store import Journal
@@ -51,9 +51,9 @@ class Leftovers:
     folder: str
     status: RunStatus
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    pilots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pilots: Mapping[SlurmHost, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
-    cluster_folders: Mapping[str, str] = field(default_factory=dict)
+    cluster_folders: Mapping[SlurmHost, str] = field(default_factory=dict)
     why: str = ""
 
     @property

@@ -19,6 +19,7 @@ from ..pilots.state.lifecycle import PilotObservations
 from .planner.estimates import Estimates, learned
 from .planner.eta import Eta, eta, rests_of
 from .planner.feasibility import unschedulable
+from .planner.limits import allocated_cores, expected_charges
 from .ports import JobsView, Planner, Pool
 from .shared_limits import QuotaShare, SharedQuota
 
@@ -70,6 +71,7 @@ class Autoscaler:
         Raises `OutcomeUnknownError` if Slurm does not answer; earlier observations are kept.
         """
         self._observe(view)
+        self.policy = self.policy.with_allocated(allocated_cores(self._fleet.pilots))
         snapshot = self._snapshot(view)
         plan = self._share.plan(self._planner, snapshot, self.estimates, self.policy)
         capacity = CapacityHistory()
@@ -125,7 +127,7 @@ class Autoscaler:
         return Snapshot(
             now_s,
             view.waiting,
-            self._fleet.pilots,
+            expected_charges(self._fleet.pilots, self.policy),
             running,
             soon=view.upcoming.soon(ends_s),
             later=view.upcoming.later,
@@ -195,9 +197,11 @@ class Autoscaler:
     def _query_wait_hints(self) -> None:
         hints = {}
         for offer in self.policy.offers[:HINTS_MAX]:
-            wait_s = self._fleet.expected_wait_s(offer.name, offer.walltimes_s[0])
-            if wait_s is None:
+            expected = self._fleet.expectation(offer.name, offer.walltimes_s[0])
+            if expected is None:
                 # do not wait for a hanging slurmctld once per pilot type
                 break
-            hints[offer.name] = wait_s
-        self.estimates = self.estimates.with_hints(hints)
+            hints[offer.name] = expected
+        cores = {name: expected.cores for name, expected in hints.items()}
+        self.policy = self.policy.with_allocated(cores)
+        self.estimates = self.estimates.with_hints({n: e.wait_s for n, e in hints.items()})

@@ -91,11 +91,12 @@ class SlurmFacade:
         self._shown = {n: a for n, a in self._shown.items() if not a.over}
         return rows
 
-    def expected_wait_s(self, allocation: batch_system.Allocation) -> float | None:
+    def expectation(self, allocation: batch_system.Allocation) -> batch_system.Expectation | None:
         if not self._site.hints:
             return None
         shape = self._offers[allocation.partition].shape
-        return self._slurm.expected_wait_s(shape, 60 * allocation.walltime_min)
+        wait_s = self._slurm.expected_wait_s(shape, 60 * allocation.walltime_min)
+        return None if wait_s is None else batch_system.Expectation(wait_s)
 
     def cancel_pending(self, pilots: Mapping[str, str]) -> None:
         for name in pilots.values():

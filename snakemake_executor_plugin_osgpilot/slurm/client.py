@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..config.site import SlurmOptions
-from ..pilots.batch_system import Allocation
+from ..pilots.batch_system import Allocation, Expectation
 from ..pilots.state.lifecycle import Row
 from . import commands, parse
 from .error_messages import failure
 from .host import Host
-from .remote_script import Answer
+from .remote_script import Answer, message
 
 LOG_TAIL = 400
 
@@ -52,20 +52,22 @@ class SlurmClient:
     def cancel_pending(self, pilots: Mapping[str, str]) -> None:
         self._cancel(pilots, commands.PENDING)
 
-    def expected_wait_s(self, allocation: Allocation) -> float | None:
+    def expectation(self, allocation: Allocation) -> Expectation | None:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
         done = self._host.run(argv)
-        return parse.expected_wait_s(done.err, now_s=done.at_s)
+        return parse.expectation(done.err, now_s=done.at_s)
 
-    def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str]:
-        """Return True if Slurm would accept this allocation, and its message.
+    def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str, Expectation | None]:
+        """Return True if Slurm would accept this allocation, its message, and what it expects.
 
         Nothing is submitted and no file is written: `sbatch` reads `script` on standard input.
         """
         argv = commands.sbatch_test_only(allocation, self._options, self._script)[:-2]
         done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
                                script, *argv])  # fmt: skip
-        return done.status == 0, parse.in_local_time(" ".join(done.err.split()))
+        said = message(done)
+        expected = parse.expectation(said, now_s=done.at_s)
+        return done.status == 0, parse.in_local_time(said), expected
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
         self._cancel(pilots, commands.USR1)
@@ -93,8 +95,7 @@ class SlurmClient:
         done = self._host.run(argv, files=files, what=command)
         if done.status == 0:
             return done
-        message = " ".join(done.err.split()) or f"exit status {done.status}"
-        raise failure(command or argv[0], message)
+        raise failure(command or argv[0], message(done))
 
 
 def _mark() -> str:

@@ -127,7 +127,7 @@ def reach(site: Site) -> Cluster:
 
     Raises an `OsgpilotError` with what to do, after cleaning up.
     """
-    host = connect(site.slurm.ssh)
+    host = connect(site.slurm.ssh, site.slurm.cluster)
     try:
         return checked(host, site)
     except BaseException:
@@ -135,21 +135,23 @@ def reach(site: Site) -> Cluster:
         raise
 
 
-def connect(ssh: str) -> Host:
+def connect(ssh: str, cluster: str = "") -> Host:
     """Return the host `ssh` of the user's SSH configuration, or this one if that is empty.
+
+    Slurm's commands there work on `cluster`, or on the cluster of that host if that is empty.
 
     Prompts on the terminal if the login requires a password or a second factor. Raises an
     `OsgpilotError` with what to do, after cleaning up.
     """
     if not ssh:
-        return Host(Here())
+        return Host(Here(), cluster)
     connection = SshConnection(ssh)
     try:
         connection.log_in()
     except BaseException:
         connection.close()
         raise
-    return Host(connection)
+    return Host(connection, cluster)
 
 
 def checked(host: Host, site: Site) -> Cluster:

@@ -15,8 +15,9 @@ WARNING_S = 180
 """Slurm signals the pilot this long before the time limit, possibly 60 s earlier (sbatch(1),
 --signal). A fallback: the pilot ends itself before."""
 
-FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N", "%Z")
-"""Queried fields of each allocation: id, name, state, reason, start, end, node, working folder."""
+FIELDS = ("%A", "%j", "%T", "%r", "%S", "%e", "%N", "%C", "%Z")
+"""Queried fields of each allocation: id, name, state, reason, start, end, node, cores, working
+folder."""
 
 CANCEL = """
 user=$1 mark=$2 options=$3; shift 3
@@ -45,27 +46,51 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
         "--export=NONE",
         "--no-requeue",
         f"--job-name={allocation.name}",
-        f"--comment=osgpilot:{allocation.run}",
+        *([] if _names(options, "--comment") else [f"--comment=osgpilot:{allocation.run}"]),
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={allocation.cores}",
-        f"--mem={allocation.memory_mb}",
+        *_memory(allocation, options.memory),
         f"--time={allocation.walltime_min}",
         *([] if allocation.walltime_min * 60 <= WARNING_S else [f"--signal=B:TERM@{WARNING_S}"]),
         f"--output={_filename_pattern(allocation.folder / LOG)}",
         f"--chdir={allocation.folder}",
     ]
-    if allocation.gpus:
-        kind = f"{allocation.gpu_type}:" if allocation.gpu_type else ""
-        argv.append(f"--gres=gpu:{kind}{allocation.gpus}")
+    if gres := _generic_resources(allocation, options):
+        argv.append(f"--gres={gres}")
     if allocation.exclude:
         argv.append(f"--exclude={','.join(allocation.exclude)}")
     if partition := allocation.partition or options.partition:
         argv.append(f"--partition={partition}")
-    for name in ("account", "qos", "constraint", "reservation"):
-        if value := getattr(options, name):
+    for name, value in allocation.queue.items():
+        if value:
             argv.append(f"--{name}={value}")
+    argv += [option for option in options.options if not option.startswith(_GRES)]
     return [*argv, str(script), str(allocation.folder)]
+
+
+_GRES = "--gres="
+
+
+def _names(options: SlurmOptions, option: str) -> bool:
+    return any(each.startswith(f"{option}=") for each in options.options)
+
+
+def _memory(allocation: Allocation, how: str) -> list[str]:
+    """Return the request for memory, as the site wants it."""
+    if how == "none":
+        return []
+    if how == "cpu":
+        return [f"--mem-per-cpu={-(-allocation.memory_mb // allocation.cores)}"]
+    return [f"--mem={allocation.memory_mb}"]
+
+
+def _generic_resources(allocation: Allocation, options: SlurmOptions) -> str:
+    """Return GPUs and the site's own resources in one list: of two `--gres`, one would count."""
+    kind = f"{allocation.gpu_type}:" if allocation.gpu_type else ""
+    gpus = [f"gpu:{kind}{allocation.gpus}"] if allocation.gpus else []
+    given = [each.removeprefix(_GRES) for each in options.options if each.startswith(_GRES)]
+    return ",".join(gpus + given)
 
 
 def sbatch_test_only(allocation: Allocation, options: SlurmOptions, script: Path) -> list[str]:

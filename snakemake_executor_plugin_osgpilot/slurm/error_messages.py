@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..errors import OsgpilotError, OutcomeUnknownError, RejectedError, TryLaterError
 
 SBATCH = "sbatch"
@@ -83,6 +85,20 @@ NEVER = (
 )
 """After these a retry gets the same answer; after any other message it may succeed."""
 
+_BY_SITE = re.compile(
+    r"\b((must|should|please|have to|need to) (also )?(specify|request|provide|supply|use|set|add)"
+    r"|(must|has to|needs to) be (specified|requested|provided|supplied|set|given)"
+    r"|is (required|mandatory)|(do|does) not (specify|request|use|support)"
+    r"|(is|are) not (supported|a valid|valid|available on)|no valid|not a member of)\b"
+)
+"""What a site's own plugin says of a request that has to be another one."""
+
+_PASSES = re.compile(
+    r"\b(too many|limit|limits|maximum|more than|exceed\w*|currently|try again|later|busy"
+    r"|maintenance|unavailable|temporar\w+)\b"
+)
+"""Words of a refusal that may pass, as when other jobs have ended."""
+
 # Texts of src/common/slurm_errno.c (Slurm 20.11 to 25.11), in lower case and without their ends;
 # some of sbatch's own (src/sbatch/opt.c, src/common/proc_args.c).
 
@@ -91,11 +107,14 @@ def failure(command: str, message: str) -> OsgpilotError:
     """Return the exception for the error message of `command`.
 
     A limit on a user's jobs and one on a job's size have the same message, and rejections by a
-    site's own plugin are an "unspecified error"; so sbatch is retried with backoff.
+    site's own plugin are in words of its own; so sbatch is retried with backoff, unless these
+    clearly ask for another request.
     """
     text, lower = f"{command}: {message}", message.lower()
     if any(part in lower for part in UNKNOWN):
         return OutcomeUnknownError(text)
-    if any(part in lower for part in NEVER):
+    if any(part in lower for part in NEVER) or (
+        command == SBATCH and _BY_SITE.search(lower) and not _PASSES.search(lower)
+    ):
         return RejectedError(text)
     return TryLaterError(text) if command == SBATCH else OutcomeUnknownError(text)

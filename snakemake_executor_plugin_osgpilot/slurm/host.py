@@ -39,10 +39,13 @@ class Here:
 
 
 class Host:
-    """Runs commands over a connection, each with a deadline, one at a time."""
+    """Runs commands over a connection, each with a deadline, one at a time.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    Those of Slurm work on `cluster`, if it is named.
+    """
+
+    def __init__(self, connection: Connection, cluster: str = "") -> None:
+        self._connection, self._cluster = connection, cluster
         self._ahead_s: float | None = None
         self._interrupt = Interrupt()
 
@@ -65,7 +68,10 @@ class Host:
         deadline_s = None
         if self._ahead_s is not None:
             deadline_s = int(time.time() + self._ahead_s) + timeout_s
-        text = script(argv, files or {}, mark=mark, deadline_s=deadline_s, within_s=timeout_s)
+        text = script(
+            argv, files or {}, mark=mark, deadline_s=deadline_s, within_s=timeout_s,
+            cluster=self._cluster,
+        )  # fmt: skip
         began_s = time.time()
         done = run(
             shell,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import OutcomeUnknownError
 from ..journal.location import run_of
+from ..pilots.batch_system import Expectation
 from ..pilots.state.lifecycle import Row, Seen
 from .commands import FIELDS
 
@@ -45,14 +46,18 @@ def allocation_id(sbatch_output: str) -> str:
 
 
 _TIME = "%Y-%m-%dT%H:%M:%S"
-_TEST_ONLY = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
+_TEST_ONLY = re.compile(
+    r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?: using (\d{1,9}) processors)?"
+)
 
 
-def expected_wait_s(test_only_output: str, *, now_s: float) -> float | None:
-    """Return the expected wait of an allocation, from the output of `sbatch --test-only`."""
+def expectation(test_only_output: str, *, now_s: float) -> Expectation | None:
+    """Return wait and cores of an allocation, from the output of `sbatch --test-only`."""
     found = _TEST_ONLY.search(test_only_output)
     start_s = timestamp(found[1]) if found else None
-    return None if start_s is None else max(0.0, start_s - now_s)
+    if found is None or start_s is None:
+        return None
+    return Expectation(max(0.0, start_s - now_s), int(found[2] or 0))
 
 
 def in_local_time(test_only_output: str) -> str:
@@ -118,7 +123,7 @@ def _pilots(squeue_output: str, mark: str) -> Iterator[Row]:
 
 def _row(fields: Sequence[str]) -> Row:
     name, folder = fields[1], fields[-1]
-    job_id, _, state, reason, start, end, node, _ = (field.strip() for field in fields)
+    job_id, _, state, reason, start, end, node, cores, _ = (field.strip() for field in fields)
     seen = STATES.get(state, Seen.UNKNOWN) if _is_number(job_id) else Seen.UNKNOWN
     return Row(
         job_id if _is_number(job_id) else "",
@@ -132,6 +137,7 @@ def _row(fields: Sequence[str]) -> Row:
         node=node if _NODE.fullmatch(node) else "",
         state=state,
         folder=folder,
+        cores=int(cores) if _is_number(cores) else 0,
     )
 
 

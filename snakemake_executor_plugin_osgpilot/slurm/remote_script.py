@@ -7,6 +7,7 @@ only in part does nothing.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,33 @@ class Answer:
     at_s: int
 
 
+def message(done: Answer) -> str:
+    """Return why a command failed, in one line: what it said, on whichever output.
+
+    Plugins of a site may explain a refusal on standard output, among greetings and checks that were
+    passed: of these, the lines that tell of a problem count.
+    """
+    said = " ".join(done.err.split())
+    if said and not _SAYS_NOTHING.fullmatch(said):
+        return said
+    lines = [" ".join(line.split()) for line in done.out.splitlines() if line.strip(_FRAME)]
+    told = [line for line in lines if _PROBLEM.search(line)] or lines
+    return " ".join(filter(None, [*told, said]))[:MESSAGE_MAX] or f"exit status {done.status}"
+
+
+MESSAGE_MAX = 1000
+_FRAME = " \t-=*#+|_"
+_PROBLEM = re.compile(
+    r"\b(error|fail(ed|ure)?|invalid|denied|rejected|refused|not|must|please|exceeds?|missing)\b",
+    re.IGNORECASE,
+)
+_SAYS_NOTHING = re.compile(
+    r"(sbatch: )?(error: )?(batch job submission failed: |allocation failure: )?"
+    r"(unspecified error|job submission failed|error)\.?",
+    re.IGNORECASE,
+)
+
+
 def script(
     argv: Sequence[str],
     files: Mapping[Path, str],
@@ -54,16 +82,17 @@ def script(
     mark: str,
     deadline_s: int | None,
     within_s: int,
+    cluster: str = "",
 ) -> str:
     """Return the script that writes `files`, private to their owner, and then runs `argv`.
 
     It does nothing after `deadline_s` (the host's time; None: no deadline) and ends the command
     then, or after `within_s`. So even a command without an answer has certainly ended. `mark` is a
-    random word that no output contains.
+    random word that no output contains. Slurm's commands work on `cluster`, if it is named.
     """
     left = f"{within_s}" if deadline_s is None else f"$(( {deadline_s} - now ))"
     return f"""{{
-{_UNSET}
+{_UNSET}{_on(cluster)}
 now=$(date +%s)
 printf '\\n%s %s\\n' {mark} "$now"
 left={left}
@@ -79,6 +108,11 @@ printf '\\n%s %s\\n' {mark} "$status"
 exit 0
 }}
 """
+
+
+def _on(cluster: str) -> str:
+    """Return the line that makes all of Slurm's commands work on a cluster, as `--clusters`."""
+    return f"\nexport SLURM_CLUSTERS={shlex.quote(cluster)}" if cluster else ""
 
 
 def _writes(files: Mapping[Path, str]) -> str:

@@ -24,6 +24,7 @@ from .early_values import resources_of, threads_of
 from .payload import label, members, unknown
 from .rule_resources import DEFAULTS_MB, PARTITION, PILOT_CORES, check_names, meant
 from .s3_keys import Lines
+from .slurm_resources import Amounts, amounts
 
 NAMED_RULES = 5
 """At most so many rules are named in a line about their defaults."""
@@ -64,15 +65,17 @@ class Requests:
         """
         who = label(job)
         self._warn_of_typos(members(job))
-        memory_mb = self._sized(job, "mem_mb")
-        disk_mb = self._sized(job, "disk_mb") + image.size_mb
         gpus = _whole(who, resources_of(job), "gpu")
+        slurm = _slurm_amounts(who, job, gpus)
+        cores, gpus = max(1, threads_of(job), slurm.cores), gpus or slurm.gpus
+        memory_mb = slurm.memory_per_core_mb * cores or self._sized(job, "mem_mb")
+        disk_mb = self._sized(job, "disk_mb") + image.size_mb
         runtime_s = 60 * _whole(who, resources_of(job), "runtime")
         offers = pinned(who, members(job), self.policy.offers)
         life_s = needed_life_s(runtime_s, self._pilot_life_s(offers))
         self._check_duration(who, runtime_s, life_s)
-        shape = Shape(max(1, threads_of(job)), claimed_memory_mb(memory_mb), disk_mb, gpus)
-        model, manufacturer = _gpu_kind(who, resources_of(job), gpus)
+        shape = Shape(cores, claimed_memory_mb(memory_mb), disk_mb, gpus)
+        model, manufacturer = _gpu_kind(who, resources_of(job), gpus, slurm.gpu_model)
         request = Request(
             JobClass(shape, life_s, offers),
             image.name,
@@ -204,10 +207,29 @@ def _sets(job: Any, name: str) -> bool:
     return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
 
 
-def _gpu_kind(who: str, resources: Any, gpus: int) -> tuple[str, str]:
+def _slurm_amounts(who: str, job: Any, gpus: int) -> Amounts:
+    """Return what a job asks for in the words of the Slurm plugin.
+
+    Snakemake adds up the cores of a group; memory for each core is the most of any member.
+    """
+    known = known_resources(job)
+    per_core = [known_resources(part).get("mem_mb_per_cpu") for part in members(job)]
+    if len(per_core) > 1:
+        most = max((each for each in per_core if isinstance(each, int | float)), default=0)
+        known["mem_mb_per_cpu"] = most
+    return amounts(who, known, gpus)
+
+
+def known_resources(job: Any) -> dict[str, Any]:
+    """Return the resources of a job whose values are known already."""
+    return {name: value for name, value in resources_of(job).items() if not unknown(value)}
+
+
+def _gpu_kind(who: str, resources: Any, gpus: int, model: str) -> tuple[str, str]:
+    """Return model and manufacturer of the GPUs; `model` is that of `gres`."""
     kind = {}
-    for name in ("gpu_model", "gpu_manufacturer"):
-        value = resources.get(name)
+    for name, other in (("gpu_model", model), ("gpu_manufacturer", "")):
+        value = resources.get(name) or other
         kind[name] = "" if value is None or unknown(value) else str(value)
         try:
             require_gpus(**{name.removeprefix("gpu_"): kind[name]})

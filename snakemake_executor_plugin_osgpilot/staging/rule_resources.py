@@ -10,6 +10,7 @@ from functools import cache
 from ..errors import InputError
 from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND
 from ..model.identity import PilotSharing
+from . import slurm_resources
 
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """Defaults if a rule sets nothing; the same as the OSPool's."""
@@ -72,6 +73,26 @@ RESOURCES = (
         "[image](../further.md#containers) in which the command runs",
         "path or URL",
         "the rule's `container:` with `--sdm apptainer`, else none",
+    ),
+    Resource(
+        "cpus_per_task",
+        "of the Slurm plugin: cores of the job, if more than `threads`; `cpus_per_gpu` likewise, "
+        "for each GPU",
+        "whole number",
+        "`threads`",
+    ),
+    Resource(
+        "mem_mb_per_cpu",
+        "of the Slurm plugin: memory of the job for each of its cores, in place of `mem_mb`",
+        "MB",
+        "`mem_mb`",
+    ),
+    Resource(
+        "gres",
+        "of the Slurm plugin: GPUs and their model, where `gpu` is not set; with anything else in "
+        "it, the rule is for [plain Slurm](../further.md#what-goes-to-the-ospool)",
+        "text: `gpu:2`, `gpu:a100:1`",
+        "no GPUs",
     ),
     Resource(
         HINT,
@@ -149,7 +170,7 @@ def meant(name: str) -> str:
 
 _NAMES = [resource.name for resource in RESOURCES if "<" not in resource.name]
 
-_OF_OTHERS = {"mem", "mem_mib", "disk", "disk_mib", "mem_mb_per_cpu", "tmpdir", "tasks_per_gpu"}
+_OF_OTHERS = {"mem", "mem_mib", "disk", "disk_mib", "tmpdir", *slurm_resources.NAMES}
 """Resources of Snakemake and its plugin for Slurm that look like some that are read here."""
 
 

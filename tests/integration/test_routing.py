@@ -112,6 +112,43 @@ def test_a_workflow_runs_in_three_places_and_for_two_projects(workflow):
     assert nothing_left()
 
 
+SLURM_WORDS = f"""
+rule all:
+    input: "several", "mapped"
+rule several:
+    output: "several"
+    resources: tasks=2, slurm_partition="short", runtime=5
+    shell: '''echo $SLURM_JOB_ID $(scontrol show job $SLURM_JOB_ID) > {{output}}'''
+rule mapped:
+    output: "mapped"
+    resources: cpus_per_task=2, mem_mb_per_cpu=300, slurm_account="nobodys"
+    shell: '''{SAY_WHERE} > {{output}}
+        grep -E "^(Cpus|Memory) " $_CONDOR_MACHINE_AD >> {{output}}'''
+"""
+
+
+def test_resources_of_the_slurm_plugin_keep_their_meaning(workflow):
+    workflow.snakefile(SLURM_WORDS)
+    workflow.write_site(PARTITIONS)
+    ran = workflow.run(
+        "--slurm-jobname-prefix", "mine", "--default-resources", "mem_mb=500", "disk_mb=100"
+    )
+    assert ran == 0, workflow.said
+    slurm_job, shown = (workflow.folder / "several").read_text().split(maxsplit=1)
+    assert " NumTasks=2 " in shown
+    assert f"has been submitted with SLURM jobid {slurm_job} " in workflow.said
+    assert "JobName=mine_" in shown
+    where, *slot = read(workflow.folder / "mapped")
+    assert where.startswith("mapped ")
+    assert sorted(slot) == ["Cpus = 2", "Memory = 640"]
+    assert "rule several -> Slurm: for its tasks; 1 job" in workflow.said
+    assert (
+        "1 job without `runtime`; without its slurm_account, for plain Slurm jobs alone"
+        in workflow.said
+    )
+    assert nothing_left()
+
+
 def read(path: Path) -> list[str]:
     return path.read_text().splitlines()
 

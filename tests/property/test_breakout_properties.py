@@ -159,7 +159,7 @@ def test_a_pilot_reads_its_parameters_unchanged(given_values):
     assert dict(line.split("=", 1) for line in lines) == values
 
 
-FIELDS = ("7", "osgpilot-r1-1", "RUNNING", "None", "N/A", "N/A", "n1", "/r1/pilots/x")
+FIELDS = ("7", "osgpilot-r1-1", "RUNNING", "None", "N/A", "N/A", "n1", "4", "/r1/pilots/x")
 ROW = "m+" + "m,".join(FIELDS) + "m.\n"
 PARTS = (ROW, ROW.strip(), ROW.replace("7", "x"), "7;cluster", "7")
 slurm_said = st.lists(st.sampled_from(PARTS) | hostile, max_size=4)

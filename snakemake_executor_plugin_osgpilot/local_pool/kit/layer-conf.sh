@@ -21,6 +21,12 @@ echo 'CgroupPlugin=disabled' > /etc/slurm/cgroup.conf
 # Slurm wants a file for every GPU; HTCondor in a pilot can simulate devices (condor_gpu_discovery)
 printf 'NodeName=n[1-4] Name=gpu File=/dev/%s\n' null zero > /etc/slurm/gres.conf
 
+# Slurm's accounting: nothing of it runs before `pool-accounting`
+cp "$KIT/hosts/mariadb.conf" /etc/slurm/
+install -m600 "$KIT/hosts/slurmdbd.conf" /etc/slurm/
+install -m755 "$KIT/hosts/accounting.sh" /usr/local/sbin/pool-accounting
+mariadb-install-db --defaults-file=/etc/slurm/mariadb.conf --skip-test-db > /dev/null
+
 rm -f /etc/condor/config.d/*
 mkdir -p /etc/condor/roles
 cp "$KIT/hosts/condor-common.conf" /etc/condor/config.d/10-common.conf

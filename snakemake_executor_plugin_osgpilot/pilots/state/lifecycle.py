@@ -53,8 +53,8 @@ class Seen(Enum):
 class Row:
     """One allocation as Slurm shows it; times in seconds since the epoch, None if not known.
 
-    `state` is Slurm's name of the state, `folder` the working directory. The id is empty if it
-    could not be read.
+    `state` is Slurm's name of the state, `folder` the working directory, `cores` those of the
+    allocation, or of the request while it waits. The id is empty if it could not be read.
     """
 
     allocation_id: str
@@ -66,6 +66,7 @@ class Row:
     node: str = ""
     state: str = ""
     folder: str = ""
+    cores: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
 
 _ROW_FIELDS = (
     "absent_looks", "allocation_id", "started_s", "ends_s", "node", "pending_reason", "failure",
+    "allocated_cores",
 )  # fmt: skip
 """The fields of a pilot that a row sets besides its state."""
 _row_values = attrgetter(*_ROW_FIELDS)
@@ -164,6 +166,7 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         row.node,
         row.reason if queued else "",
         row.state if row.seen is Seen.FAILED else pilot.failure,
+        pilot.allocated_cores if queued else row.cores or pilot.allocated_cores,
     )
     if _row_values(pilot) != values:
         pilot = replace(pilot, **dict(zip(_ROW_FIELDS, values, strict=True)))

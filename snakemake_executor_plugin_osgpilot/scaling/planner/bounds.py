@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ...model.resources import JobClass, Policy
@@ -77,6 +77,11 @@ class Expected:
     core_h: tuple[float, float]
     how: str
     unknown: tuple[str, ...] = ()
+
+    def charged(self, ratio: float) -> Expected:
+        """Return this for pilots that are charged `ratio` times the cores that they offer."""
+        low_h, high_h = self.core_h
+        return replace(self, core_h=(low_h * ratio, high_h * ratio))
 
 
 def bounds(case: Case) -> Expected:

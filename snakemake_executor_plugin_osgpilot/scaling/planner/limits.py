@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from math import inf
 
 from ...model.plan import Launch, Plan, Refusal
@@ -20,7 +21,7 @@ def commitment(snapshot: Snapshot) -> Commitment:
     return Commitment(
         pilots=len(live),
         pending=sum(pilot.state.waits for pilot in live),
-        cores=sum(pilot.shape.cores for pilot in live),
+        cores=sum(pilot.charged_cores for pilot in live),
         core_s=sum(committed_core_s(pilot) for pilot in snapshot.pilots),
     )
 
@@ -34,10 +35,30 @@ def committed(snapshot: Snapshot, decided: Plan, policy: Policy) -> Commitment:
 def committed_core_s(pilot: Pilot) -> float:
     """Return the maximum core-seconds that may be charged for `pilot`."""
     if not pilot.state.over:
-        return float(pilot.shape.cores * pilot.walltime_s)
+        return float(pilot.charged_cores * pilot.walltime_s)
     if pilot.started_s is None or pilot.ended_s is None:
         return 0.0
-    return pilot.shape.cores * max(0.0, pilot.ended_s - pilot.started_s)
+    return pilot.charged_cores * max(0.0, pilot.ended_s - pilot.started_s)
+
+
+def allocated_cores(pilots: Iterable[Pilot]) -> dict[str, int]:
+    """Return what Slurm gave pilots of each type, at most."""
+    cores: dict[str, int] = {}
+    for pilot in pilots:
+        if pilot.allocated_cores:
+            cores[pilot.offer] = max(cores.get(pilot.offer, 0), pilot.allocated_cores)
+    return cores
+
+
+def expected_charges(pilots: tuple[Pilot, ...], policy: Policy) -> tuple[Pilot, ...]:
+    """Return the pilots; one that waits is expected to get what Slurm gives others of its type."""
+    more = {o.name: o.allocated_cores for o in policy.offers if o.charged_cores > o.shape.cores}
+    if not more:
+        return pilots
+    return tuple(
+        replace(pilot, allocated_cores=more.get(pilot.offer, 0)) if pilot.state.waits else pilot
+        for pilot in pilots
+    )
 
 
 def stale(snapshot: Snapshot, policy: Policy) -> Refusal | None:
@@ -74,7 +95,7 @@ def cores_max(
 ) -> tuple[float, str]:
     if policy.cores_max is None:
         return inf, ""
-    room = (policy.cores_max - taken.cores) // offer.shape.cores
+    room = (policy.cores_max - taken.cores) // offer.charged_cores
     return room, f"at most {policy.cores_max} cores at a time"
 
 
@@ -83,10 +104,10 @@ def budget(
 ) -> tuple[float, str]:
     if policy.core_s_max is None:
         return inf, ""
-    room = (policy.core_s_max - taken.core_s) // (offer.shape.cores * walltime_s)
+    room = (policy.core_s_max - taken.core_s) // (offer.charged_cores * walltime_s)
     return room, (
         f"the budget is {policy.core_s_max / 3600:g} core-hours, {taken.core_s / 3600:.2f} are "
-        f"spent or committed, a pilot may take {offer.shape.cores * walltime_s / 3600:.2f}"
+        f"spent or committed, a pilot may take {offer.charged_cores * walltime_s / 3600:.2f}"
     )
 
 

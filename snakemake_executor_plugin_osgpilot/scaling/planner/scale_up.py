@@ -184,9 +184,13 @@ def _open(offer: PilotType, gates: Mapping[str, Gate]) -> bool:
     return offer.name not in gates or gates[offer.name].launches_max > 0
 
 
-def _size(offer: PilotType) -> tuple[int, int, int, str]:
-    """Return a sort key; GPUs first: a job that needs none must not occupy them."""
-    return offer.shape.gpus, offer.shape.cores, offer.shape.memory_mb, offer.name
+def _size(offer: PilotType) -> tuple[int, int, int, int, str]:
+    """Return a sort key; GPUs first: a job that needs none must not occupy them.
+
+    Of types that are charged the same, as where Slurm gives whole nodes, the largest is first.
+    """
+    gpus, cores = offer.shape.gpus, offer.shape.cores
+    return gpus, offer.charged_cores, -cores, offer.shape.memory_mb, offer.name
 
 
 def _walltime_s(offer: PilotType, counts: Counter[PilotType], assessment: Assessment) -> int:

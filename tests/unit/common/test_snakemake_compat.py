@@ -9,6 +9,7 @@ import pytest
 
 import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.common import snakemake_compat
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import settings_given
 
 PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
 MARKED = {
@@ -137,3 +138,28 @@ def test_a_logger_that_does_not_write_to_a_terminal_stays_as_it_is(tmp_path):
         logger.addHandler(logging.StreamHandler(stream))
         assert snakemake_compat.wrap_terminal_stream(logger, list) is None
         assert logger.handlers[0].stream is stream
+
+
+class OtherPlugin:
+    """Another executor plugin, as far as its settings are read."""
+
+    settings_cls = dict
+
+    def get_settings(self, args):
+        return {"given": args}
+
+
+def test_settings_of_another_plugin_are_those_of_the_command_line():
+    place = {"__name__": "snakemake.cli", "ask": lambda: settings_given(OtherPlugin())}
+    exec("def args_to_api(args, parser):\n    return ask()", place)
+    assert place["args_to_api"]("theirs", None) == {"given": "theirs"}
+
+
+def test_without_a_command_line_another_plugin_has_its_defaults():
+    assert settings_given(OtherPlugin()) == {}
+
+
+def test_snakemake_still_has_the_arguments_where_they_are_looked_for():
+    from snakemake import cli
+
+    assert "args" in cli.args_to_api.__code__.co_varnames

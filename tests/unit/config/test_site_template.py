@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.config import site_template as draft
-from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions, all_complaints, load
+from snakemake_executor_plugin_osgpilot.config.site import all_complaints, load
 from snakemake_executor_plugin_osgpilot.config.site_check import problems
 from snakemake_executor_plugin_osgpilot.config.site_schema import schema, schema_path
 from snakemake_executor_plugin_osgpilot.config.site_template import Answers
@@ -27,7 +27,7 @@ def drafted(tmp_path):
 
     def write(cluster, **answers):
         path = tmp_path / "site.yaml"
-        path.write_text(draft.text(cluster, Answers(**answers), "/s.json", cluster.scratch))
+        path.write_text(draft.text(cluster, Answers(**answers), "/s.json"))
         return path, load(path)
 
     return write
@@ -77,10 +77,11 @@ def test_hidden_partition_is_known_but_not_used(drafted):
 def test_gpu_partitions_can_be_uncommented_as_they_are(drafted, tmp_path):
     text = drafted(large())[0].read_text()
     head, _, rest = text.partition("for rules that use GPUs.\n")
-    entry = [line.replace("# ", "", 1) for line in rest.splitlines()[:6]]
+    entry = [line.replace("# ", "", 1) for line in rest.splitlines()[:7]]
     (tmp_path / "site.yaml").write_text("\n".join([head, *entry]))
     gpu = load(tmp_path / "site.yaml").partitions[-1]
     assert (gpu.name, gpu.gpus, gpu.gpu_type) == ("gpu", 4, "a100")
+    assert gpu.account == "bio-gpu"
 
 
 def test_answers_are_quoted_for_yaml(drafted):
@@ -159,7 +160,7 @@ def test_accounts_and_quality_of_service_are_compared(tmp_path):
     account, qos = map(str, problems(site, large()))
     assert "partition gpu does not take it; it takes bio-gpu, chem-gpu" in account
     assert "`slurm.qos` is long: partition gpu does not take it; it takes gpu" in qos
-    stranger = replace(site, slurm=SlurmOptions(partition="cpu", account="other"))
+    stranger = site_of(tmp_path, slurm={"partition": "cpu", "account": "other"}, **FIXED)
     lines = [str(each) for each in problems(stranger, large())]
     assert any("you have no such account; yours are bio, bio-gpu" in line for line in lines)
 

@@ -13,6 +13,7 @@ from snakemake_interface_common.exceptions import ApiError
 
 from snakemake_executor_plugin_osgpilot.common.log_output import PACKAGE
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
+from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
 from snakemake_executor_plugin_osgpilot.executor import fallback, plugin
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
@@ -80,7 +81,11 @@ def opened(monkeypatch, tmp_path):
     monkeypatch.setattr(dispatch, "OSPoolExecutor", Ospool)
     monkeypatch.setattr(fallback, "choose", lambda named: (Where.SLURM, True))
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
-    monkeypatch.setattr(dispatch, "load", lambda path: SimpleNamespace(slurm=None, project=""))
+    monkeypatch.setattr(
+        dispatch,
+        "load",
+        lambda path: SimpleNamespace(slurm=SlurmOptions(), project="", partitions=()),
+    )
     yield made
     for inner in made:
         inner.trouble = None

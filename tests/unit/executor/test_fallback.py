@@ -97,6 +97,12 @@ def test_site_options_do_not_apply_to_another_cluster():
     assert arguments(slurm_cluster="far") == " -A theirs -p theirs"
 
 
+def test_a_file_of_partitions_for_the_plugin_goes_before_the_sites_partition():
+    executor = Slurm()
+    executor._partitions = ["of --slurm-partition-config"]
+    assert arguments(executor) == " -A 'abc 1' -p theirs --qos=high --constraint=avx2"
+
+
 def test_without_accounting_no_account_is_guessed():
     executor = Slurm()
     executor.options = SlurmOptions()

@@ -97,7 +97,8 @@ SQUEUE = """#!{python}
 import sys
 row = sys.argv[-1].removeprefix("--format=")
 mark = row.partition("+")[0]
-told = ["71", "osgpilot-r1-1", "PENDING", "QOSMaxCpuPerUserLimit", "N/A", "N/A", "", "/r1/pilots/x"]
+told = ["71", "osgpilot-r1-1", "PENDING", "QOSMaxCpuPerUserLimit"]
+told += ["N/A", "N/A", "", "4", "/r1/pilots/x"]
 print(f"{{mark}}+" + f"{{mark}},".join(told) + f"{{mark}}.")
 """
 

@@ -256,6 +256,28 @@ def test_jobs_outside_the_sample_must_agree_too():
         found.check(FakeJob("map", resources={"ospool": False}))
 
 
+def test_jobs_of_several_processes_run_as_plain_slurm_jobs():
+    found = routes(*jobs("mpi", 150, mpi="srun", tasks=64), *jobs("map", 150, tasks=1))
+    found.decide()
+    assert places(found) == {"mpi": Where.SLURM, "map": Where.OSPOOL}
+    assert str(found.by_rule["mpi"]).startswith("rule mpi -> Slurm: for its mpi and tasks; 150")
+
+
+def test_a_job_of_several_processes_outside_the_sample_does_not_run_on_one_core():
+    found = routes(*jobs("map", 100))
+    found.decide()
+    with pytest.raises(InputError, match=r"rule map: this job has the resource nodes, which is"):
+        found.check(FakeJob("map", resources={"nodes": 2}))
+
+
+def test_a_job_of_several_processes_cannot_join_a_group_on_pilots():
+    found = routes(*jobs("a", 900, "g"))
+    found.decide()
+    found.dag.jobs = jobs("a", 1, "g") + jobs("c", 1, "g", mpi="mpiexec")
+    with pytest.raises(InputError, match="mpi is for plain Slurm jobs, but the group runs on pil"):
+        found.decide()
+
+
 def test_an_error_leaves_no_decision():
     found = routes(*jobs("a", 500), *jobs("b", ospool="maybe"))
     with pytest.raises(InputError):

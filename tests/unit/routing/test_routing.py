@@ -13,6 +13,7 @@ from snakemake_executor_plugin_osgpilot.routing.policy import (
     Where,
     route,
 )
+from snakemake_executor_plugin_osgpilot.staging.slurm_resources import Ties
 
 HOUR_S = 3600
 NODE = PilotType("compute/16c", Shape(16, 64_000), (12 * HOUR_S,))
@@ -38,6 +39,7 @@ def ways(offload=Offload.AUTO, fallback=SLURM, policy=SITE, **more):
 
 AUTO, ALWAYS, NEVER = ways(), ways(Offload.ALWAYS), ways(Offload.NEVER)
 TO_OSPOOL = "it sets ospool=True"
+MPI, FEATURE = Ties(needs=("mpi", "tasks")), Ties(wishes=("constraint",))
 
 DECISIONS = {
     # what a workflow says as a whole
@@ -152,6 +154,47 @@ DECISIONS = {
     "a rule cannot leave where there is no other place": (
         rule(hint=Hint.NO), ways(fallback=None), None,
         "it sets ospool=False, but --osgpilot-fallback none allows only the OSPool",
+    ),
+    # what Slurm alone can grant
+    "jobs of several processes go to Slurm": (
+        rule(jobs=150, slurm=MPI), ALWAYS, SLURM,
+        "for its mpi and tasks; 150 jobs, up to 150 core-hours",
+    ),
+    "even if a rule insists": (
+        rule(slurm=MPI, hint=Hint.YES), ALWAYS, None,
+        "it sets ospool=True, but only plain Slurm jobs can have its mpi and tasks",
+    ),
+    "or there is no Slurm": (
+        rule(slurm=MPI), ways(fallback=None), None,
+        "only plain Slurm jobs can have its mpi and tasks, but --osgpilot-fallback none allows "
+        "only the OSPool",
+    ),
+    "or nobody named this machine": (
+        rule(slurm=MPI), ways(fallback=LOCAL, takes_any=False), None,
+        "only plain Slurm jobs can have its mpi and tasks; install "
+        "snakemake-executor-plugin-slurm, or set ospool=False to run it on this machine",
+    ),
+    "or it has what only HTCondor honours as well": (
+        rule(slurm=MPI, tied_to="container_image"), ALWAYS, None,
+        "only plain Slurm jobs can have its mpi and tasks, and only pilots its container_image: "
+        "set ospool=False to run it without container_image",
+    ),
+    "what the nodes of pilots may lack goes to Slurm": (
+        rule(jobs=2, slurm=FEATURE), ALWAYS, SLURM,
+        "for its constraint; 2 jobs, up to 2 core-hours",
+    ),
+    "unless the rule wants the OSPool": (
+        rule(jobs=2, slurm=FEATURE, hint=Hint.YES), ALWAYS, OSPOOL,
+        "2 jobs, up to 2 core-hours; it sets ospool=True; without its constraint, for plain Slurm "
+        "jobs alone",
+    ),
+    "or there are no plain Slurm jobs": (
+        rule(jobs=2, slurm=FEATURE), ways(Offload.ALWAYS, fallback=LOCAL), OSPOOL,
+        "2 jobs, up to 2 core-hours; without its constraint, for plain Slurm jobs alone",
+    ),
+    "a queue of Slurm keeps nothing from the OSPool": (
+        rule(jobs=2, slurm=Ties(queues=("slurm_account", "qos"))), ALWAYS, OSPOOL,
+        "2 jobs, up to 2 core-hours; without its slurm_account and qos, for plain Slurm jobs alone",
     ),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.cli.cleanup import cleanup
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
+from snakemake_executor_plugin_osgpilot.journal.location import SlurmHost
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
@@ -39,7 +40,7 @@ class FakeEndpoints:
 
     def __init__(self, owner):
         self.users, self.slurms, self.hosts = {("", ""): "alice"}, {}, {}
-        self.slurms[""] = self
+        self.slurms[SlurmHost()] = self
 
     def reach(self, place):
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.journal.location import Place, run_of
+from snakemake_executor_plugin_osgpilot.journal.location import Place, SlurmHost, run_of
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
@@ -45,6 +45,7 @@ def test_remote_places_are_the_same_from_any_host():
     assert replace(BEHIND, host="login2").differs(BEHIND) == ""
     assert "access point of login1" in replace(HERE, host="login2").differs(HERE)
     assert "Slurm of login1" in replace(THERE, host="login2").differs(THERE)
+    assert "cluster b" in BEHIND.differs(replace(BEHIND, cluster="b"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,9 @@ def test_remote_places_are_the_same_from_any_host():
     ],
 )
 def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):
-    assert place.is_visible_from(host, queues, slurms) is seen
+    hosts = {SlurmHost(ssh) for ssh in slurms}
+    assert place.is_visible_from(host, queues, hosts) is seen
+    assert not replace(place, cluster="other").is_visible_from(host, queues, hosts)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_pilots_are_identified_by_job_name():
 
 def test_allocations_and_their_folders_are_read():
     folder = "/home/a b/r/pilots/osgpilot-r-1"
-    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", folder)
+    fields = ("7", "osgpilot-r-1", "RUNNING", "None", "N/A", "N/A", "n1", "4", folder)
     line = "m+" + "m,".join(fields) + "m.\n"
     assert parse.folders(line, "m") == [("7", "osgpilot-r-1", Path(folder))]
     with pytest.raises(OutcomeUnknownError):

@@ -34,7 +34,7 @@ def squeue_line(*fields):
 
 RUNNING = squeue_line(
     "42", "osgpilot-r1-1", "RUNNING", "None", "2026-01-02T03:04:05", "2026-01-02T04:04:05", "n1",
-    "/w/r1/pilots/osgpilot-r1-1",
+    "128", "/w/r1/pilots/osgpilot-r1-1",
 )  # fmt: skip
 
 
@@ -80,8 +80,9 @@ def test_slurm_is_asked_for_its_expectation_without_submitting():
         "in partition compute"
     )
     now_s = parse.timestamp("2026-01-02T03:00:00")
-    assert parse.expected_wait_s(said, now_s=now_s) == 245
-    assert parse.expected_wait_s("allocation failure: Invalid qos", now_s=now_s) is None
+    assert parse.expectation(said, now_s=now_s) == (245, 4)
+    assert parse.expectation(said.partition(" using")[0], now_s=now_s) == (245, 0)
+    assert parse.expectation("allocation failure: Invalid qos", now_s=now_s) is None
 
 
 def test_the_user_reads_an_expectation_in_local_time(fake_sbatch, monkeypatch):
@@ -93,7 +94,9 @@ def test_the_user_reads_an_expectation_in_local_time(fake_sbatch, monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert said == (True, "Job 42 to start at 2026-01-01T22:04:05 on n1")
+    assert said[:2] == (True, "Job 42 to start at 2026-01-01T22:04:05 on n1")
+    long_ago_s = parse.timestamp("2026-01-02T03:04:05")
+    assert said[2].wait_s == max(0.0, long_ago_s - time.time())
     assert parse.in_local_time("sbatch: error: Invalid qos") == "sbatch: error: Invalid qos"
 
 
@@ -116,6 +119,8 @@ def test_a_row_is_read():
     row = parse.rows(RUNNING, MARK)["osgpilot-r1-1"]
     assert (row.allocation_id, row.seen, row.node) == ("42", Seen.RUNNING, "n1")
     assert row.ends_s - row.started_s == 3600
+    assert row.cores == 128
+    assert parse.rows(RUNNING.replace("128", "?"), MARK)["osgpilot-r1-1"].cores == 0
 
 
 def test_the_latest_allocation_of_a_name_counts():

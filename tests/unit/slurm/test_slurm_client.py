@@ -70,7 +70,8 @@ FORGED = "x\n7\x1fosgpilot-r1-1\x1fCANCELLED\x1fNone\x1fN/A\x1fN/A\x1fn9\n8\x1f"
 
 def job(number, name, state="RUNNING", **more):
     folder = f"/home/me/r1/pilots/{name}"
-    return {"A": str(number), "j": name, "T": state, "r": "None", "N": "n1", "Z": folder} | more
+    known = {"A": str(number), "j": name, "T": state, "r": "None", "N": "n1", "C": "4"}
+    return known | {"Z": folder} | more
 
 
 class World:

@@ -303,3 +303,17 @@ def test_unrelated_resources_are_no_typos(requests, warned):
     of_others = dict.fromkeys(("slurm_partition", "mem_mb_per_cpu", "nodes", "tasks", "qos"), 1)
     requests.of(job(**SAYS_ALL, **of_snakemake, **of_others, api_calls=1, load=2), NO_IMAGE)
     assert warned == []
+
+
+def test_amounts_in_the_words_of_the_slurm_plugin_become_a_request(requests, said, warned):
+    asked = job(2, disk_mb=100, cpus_per_task=4, mem_mb_per_cpu=1024, gres="gpu:a100:1", mpi=False)
+    request = requests.of(asked, NO_IMAGE)
+    assert request.job_class.shape == Shape(4, 4096, 100, 1)
+    assert request.gpu_model == "a100"
+    assert said == warned == []
+
+
+def test_memory_of_each_core_counts_for_all_cores_of_a_group(requests):
+    parts = job(1, mem_mb_per_cpu=1000, disk_mb=1), job(2, mem_mb_per_cpu=2048, disk_mb=1)
+    both = group(*parts, mem_mb_per_cpu=3048, disk_mb=2, cpus_per_task=3)
+    assert requests.of(both, NO_IMAGE).job_class.shape == Shape(3, 6144, 2)

@@ -112,3 +112,11 @@ def test_pilot_known_to_the_pool_has_not_ended():
         looked = advance(looked, None, at_s=1.0, in_pool=True)
     assert looked.state is PilotState.READY
     assert advance(looked, None, at_s=2.0).state is PilotState.DONE
+
+
+def test_what_slurm_gives_is_known_once_it_runs():
+    asked = advance(pilot(PilotState.PENDING), row(Seen.QUEUED, cores=4), at_s=1.0)
+    assert (asked.allocated_cores, asked.charged_cores) == (0, 4)
+    given = advance(asked, row(Seen.RUNNING, cores=128), at_s=2.0)
+    assert given.charged_cores == 128
+    assert advance(given, row(Seen.COMPLETED), at_s=3.0).charged_cores == 128
