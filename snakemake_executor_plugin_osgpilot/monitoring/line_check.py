@@ -114,7 +114,8 @@ _KINDS: dict[str, Check] = {
         },
         at_s=_number,
     ),
-    "end": _has({"critical_path_s": _number}, at_s=_number, detached=_flag),
+    "steps": _has(done=_count, total=_count),
+    "end": _has({"critical_path_s": _number, "interrupted": _flag, "to_come": _count}, at_s=_number, detached=_flag),
     FULL: _has(),
     "queued": _has(
         at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)

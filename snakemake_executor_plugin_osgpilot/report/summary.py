@@ -285,7 +285,7 @@ def _decisions(replayed: ReplayedRun) -> list[Decision]:
 
 def _failures(replayed: ReplayedRun) -> list[FailureView]:
     found = []
-    for failure in sorted(replayed.failures.values(), key=lambda failure: failure.at_s):
+    for failure in replayed.failures:
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
         retried = replayed.state_of(job) == "retried"
