@@ -58,9 +58,15 @@ def status(
 ) -> None:
     """Show jobs, pilots, cores and decisions of a run, live or ended.
 
-    Reads what the run wrote; queries neither Slurm nor HTCondor. The exit status is 0 while the run
-    is live and when all of its jobs succeeded, 3 if some failed or were cancelled, 4 if
-    Snakemake died without ending the run, 1 if there is no run.
+    Reads what the run wrote; queries neither Slurm nor HTCondor. Steps are all jobs of the workflow
+    as Snakemake counts them, jobs are those at the access point.
+
+    \b
+    Exit status: 0  the run is live or detached, or all of its jobs succeeded
+                 1  there is no run
+                 2  wrong usage
+                 3  jobs failed, or the run was interrupted
+                 4  Snakemake died without ending the run
 
     \b
     osgpilot status                    once
@@ -137,5 +143,4 @@ def _exit_status(view: View) -> int:
 
     if view.state is RunState.LOST:
         return CUT_SHORT
-    bad = any(rule.failed or rule.cancelled for rule in view.rules.values())
-    return FAILED if bad and view.state is RunState.ENDED else 0
+    return FAILED if view.state in (RunState.FAILED, RunState.INTERRUPTED) else 0

@@ -15,11 +15,12 @@ def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
     """Return why a pilot waits, boots, is idle, ends or failed."""
     for_s = facts.at_s - pilot.since_s
     where = f" on {pilot.node}" if pilot.node else ""
-    label = f"Slurm job {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
+    label = f"pilot {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
     how_long = f"{duration(for_s)} ago" if pilot.over else f"for {duration(for_s)}"
-    head = f"{pilot.name} ({label}{where}): {pilot.state} {how_long}"
+    head = f"{label}{where}: {pilot.state} {how_long}"
+    long_name = [f"its name in Slurm and HTCondor is {pilot.name}"] if pilot.allocation else []
     lines, step = _STATES[pilot.state](pilot, facts, for_s)
-    return Explanation(pilot.name, (head, f"it has {pilot.shape}", *lines), step)
+    return Explanation(label, (head, f"it has {pilot.shape}", *lines, *long_name), step)
 
 
 _Lines = tuple[tuple[str, ...], str]

@@ -114,8 +114,11 @@ _KINDS: dict[str, Check] = {
         },
         at_s=_number,
     ),
-    "steps": _has(done=_count, total=_count),
-    "end": _has({"critical_path_s": _number, "interrupted": _flag, "to_come": _count}, at_s=_number, detached=_flag),
+    "steps": _has({"failed": _count}, done=_count, total=_count),
+    "end": _has(
+        {"critical_path_s": _number, "interrupted": _flag, "to_come": _count},
+        at_s=_number, detached=_flag,
+    ),
     FULL: _has(),
     "queued": _has(
         at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)
@@ -141,6 +144,7 @@ _KINDS: dict[str, Check] = {
         {
             "to_come": _count, "critical_path_s": _number, "eta": _maybe(_ETA),
             "waits_s": _named(_number), "forecast": _named(_maybe(_number)),
+            "upcoming": _each(_has(rule=_text, jobs=_count, after=_each(_text))),
         },
         at_s=_number, actions=_each(_DECIDED), refusals=_each(_REFUSED),
     ),

@@ -28,7 +28,7 @@ RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
 _STARTED = RANK["started"]
 
 JobEvent = tuple[int, float, int, tuple[Any, ...]]
-"""Session, time, rank and the values of the line; plain, as a run has a hundred thousand of them."""
+"""Session, time, rank and values of the line; plain, as a run has a hundred thousand of them."""
 
 _Values = tuple[float, int, tuple[Any, ...]]
 
@@ -123,10 +123,10 @@ class _Replay:
     def _removed(self, at_s: float, text: str) -> None:
         self._back("failed", at_s, text)
 
-    def _waiting(self, at_s: float, text: str, *asked: float) -> None:
+    def _waiting(self, at_s: float, text: str, *asked: int) -> None:
         if asked:
             *shape, runtime_s = asked
-            self._job.job_class = JobClass(Shape(*map(int, shape)), runtime_s)
+            self._job.job_class = JobClass(Shape(*shape), runtime_s)
         self._back("waiting", at_s, text)
 
     def _back(self, state: str, at_s: float, text: str) -> None:

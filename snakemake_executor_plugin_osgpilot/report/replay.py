@@ -12,6 +12,7 @@ from typing import Any
 
 from ..model.resources import JobClass, Shape
 from ..monitoring.line_check import is_whole
+from ..monitoring.progress import Steps
 from ..monitoring.records import FULL, Line
 from .entities import Failure, Job, Pilot
 from .job_history import LAST, OVER, RANK, JobEvent, rebuild
@@ -39,7 +40,7 @@ class ReplayedRun:
         self.pilots: dict[str, Pilot] = {}
         self.plans: list[Line] = []
         self.decisions: list[Line] = []
-        self.steps: tuple[int, int] | None = None
+        self.steps: Steps | None = None
         self.first_s = 0.0
         self.last_s = 0.0
         self.critical_path_s = 0.0
@@ -85,11 +86,14 @@ class ReplayedRun:
         return self.end is not None
 
     @property
-    def failures(self) -> list[Failure]:
-        """The failures that Snakemake was told of, by time."""
+    def failures(self) -> dict[str, Failure]:
+        """The failures that Snakemake was told of, by key, in the order of time."""
         known = [line for line in self._failures.values() if line["job"] in self.jobs]
         known.sort(key=lambda line: (line["at_s"], line["job"]))
-        return [Failure(self.jobs[line["job"]], line["at_s"], line["text"]) for line in known]
+        return {
+            line["job"]: Failure(self.jobs[line["job"]], line["at_s"], line["text"])
+            for line in known
+        }
 
     def is_retried(self, job: Job) -> bool:
         """Return True if the job of the workflow was submitted again under another key."""
@@ -132,7 +136,7 @@ class ReplayedRun:
         self._dirty.clear()
 
     def _life(self, line: Line) -> None:
-        self.life, self.end = line, None
+        self.life, self.end, self.steps = line, None, None
         self.lives += 1
         self._at(line["at_s"])
 
@@ -150,7 +154,7 @@ class ReplayedRun:
             self._dirty |= self.jobs.keys()
 
     def _counted(self, line: Line) -> None:
-        self.steps = line["done"], line["total"]
+        self.steps = Steps(line["done"], line["total"], line.get("failed", 0))
 
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))

@@ -17,6 +17,8 @@ from .summary import STATES, PilotView, RunState, View
 ENDED = ("done", "failed", "cancelled")
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
           "failed": "red"}  # fmt: skip
+STATE_STYLES = {RunState.RUNNING: "green", RunState.DONE: "bold green", RunState.DETACHED: "bold"}
+STATE_STYLES |= dict.fromkeys((RunState.LOST, RunState.FAILED, RunState.INTERRUPTED), "red")
 BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
@@ -40,8 +42,7 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
 
 def _head(view: View) -> RenderableType:
     jobs = view.progress
-    total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
-    state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
+    state = STATE_STYLES.get(view.state, "bold")
     lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
     sessions = f", session {view.lives}" if view.lives > 1 else ""
     title = Text.assemble(
@@ -49,12 +50,16 @@ def _head(view: View) -> RenderableType:
         (view.state, state), f"{lasted}{sessions}",
     )  # fmt: skip
     grid = Table.grid(padding=(0, 2))
-    done = Text(f"{jobs.done} of {total} jobs done")
-    eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
-    bar = ProgressBar(
-        max(1, total), jobs.done, width=BAR_WIDTH, complete_style="cyan", finished_style="green"
+    done, total, what = (
+        (*jobs.steps[:2], "steps") if jobs.steps else (jobs.done, jobs.total, "jobs")
     )
-    grid.add_row(bar, done, eta)
+    eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
+    finished = "green" if view.state in (RunState.RUNNING, RunState.DONE) else "red"
+    bar = ProgressBar(
+        max(1, total), done, width=BAR_WIDTH, complete_style="cyan", finished_style=finished
+    )
+    session = " in this session" if view.lives > 1 and jobs.steps else ""
+    grid.add_row(bar, Text(f"{done} of {total} {what} done{session}"), eta)
     return Group(title, grid)
 
 
@@ -101,7 +106,8 @@ def _spent(view: View) -> str:
 def _rules(view: View) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     # columns that are empty everywhere are left out: 80 have to do
-    shown = [s for s in STATES if s in ALWAYS or any(getattr(r, s) for r in view.rules.values())]
+    counted, rules = (*STATES, "retries"), view.rules.values()
+    shown = [s for s in counted if s in ALWAYS or any(getattr(r, s) for r in rules)]
     table.add_column("rule", overflow="fold")
     for name in ("jobs", *shown, "core-hours"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -122,7 +128,7 @@ def _number(allocation: str) -> tuple[int, str]:
 
 
 def _is_over(view: View) -> bool:
-    return view.state in (RunState.ENDED, RunState.LOST)
+    return view.state not in (RunState.RUNNING, RunState.DETACHED)
 
 
 def _pilots(view: View, pilots_max: int | None) -> RenderableType:
@@ -168,10 +174,9 @@ def _failures(view: View) -> Iterable[Text]:
     if view.failures:
         yield Text("\nfailed jobs", style="bold red")
     for failure in view.failures[-RECENT:]:
-        first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
         label = f" ({failure.label})" if failure.label else ""
         again = "; retried" if failure.retried else ""
-        yield _timed(failure.at_s, f"{failure.rule}{label}: {first}{again}")
+        yield _timed(failure.at_s, f"{failure.rule}{label}: {failure.summary}{again}")
 
 
 def _timed(at_s: float, text: str) -> Text:

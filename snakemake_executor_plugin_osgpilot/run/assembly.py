@@ -31,7 +31,7 @@ from ..model.identity import RunIdentity
 from ..model.resources import Pilot, Policy, Shape
 from ..model.upcoming import UpcomingWork
 from ..monitoring.history_file import HISTORY, History
-from ..monitoring.progress import Progress
+from ..monitoring.progress import Progress, Steps
 from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
 from ..pilots.manager import PilotManager
@@ -53,10 +53,17 @@ logger = logging.getLogger(__name__)
 
 
 class Output(NamedTuple):
-    """Display of progress to the user; `redact` masks secrets in the history."""
+    """Display of progress to the user; `redact` masks secrets in the history, `steps` is
+    Snakemake's own count of its jobs.
+    """
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
+    steps: Callable[[], Steps | None] = lambda: None
+
+    def shown(self, progress: Progress) -> None:
+        """Display progress with Snakemake's own count."""
+        self.show(replace(progress, steps=self.steps()))
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,8 @@ class Run:
     def close(self, *, interrupted: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(interrupted=interrupted)
-        self.chronicle.end(detached=interrupted and self.ending.detaches)
+        detached = interrupted and self.ending.detaches
+        self.chronicle.end(detached=detached, interrupted=interrupted)
 
 
 @dataclass(frozen=True)
@@ -181,13 +189,16 @@ def _assemble(
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
-        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
+        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
     chronicle.begin(seat, policy, journal.place)
-    controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.show)
+    controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.shown)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(queue, journal, folder, count=count, note_again=chronicle.again)
+    intake = Intake(
+        queue, journal, folder, count=count, note_again=chronicle.again,
+        note_ended=chronicle.ended,
+    )  # fmt: skip
     if taken.resumed:
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)

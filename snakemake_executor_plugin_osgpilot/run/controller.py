@@ -310,9 +310,9 @@ class RunController:
 
     def _progress(self) -> Progress:
         eta = self._scaling.last.eta
+        jobs, pilots = self._queue.counts(), pilots_by_state(self._fleet.live)
         return Progress(
-            **self._queue.counts(),
-            **pilots_by_state(self._fleet.live),
+            **{**jobs, **pilots},  # type: ignore[arg-type]
             to_come=self._queue.upcoming.to_come,
             eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )

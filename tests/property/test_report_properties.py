@@ -131,7 +131,14 @@ def _seen(run):
     }  # fmt: skip
     pilots = {name: (p.state, p.moves) for name, p in run.pilots.items()}
     on = {job.key for name in ("osgpilot-r-1",) for job in run.running_on(name)}
-    return jobs, pilots, on, [(f.job.key, f.text) for f in run.failures], run.first_s, run.last_s
+    return (
+        jobs,
+        pilots,
+        on,
+        [(f.job.key, f.text) for f in run.failures.values()],
+        run.first_s,
+        run.last_s,
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -150,7 +157,7 @@ def test_the_order_of_lines_within_a_session_changes_nothing(sessions, data):
 @given(sessions())
 def test_a_failure_that_snakemake_was_told_of_is_never_a_success(sessions):
     run = fold([line for session in sessions[:1] for line in session])
-    told = {failure.job.key for failure in run.failures}
+    told = {failure.job.key for failure in run.failures.values()}
     for key, job in run.jobs.items():
         assert (job.state == "failed") >= (key in told), job
         assert (job.text == LOST) >= (key in told), job
