@@ -47,7 +47,7 @@ from .dag_dependencies import JobDependencies
 from .dag_lookahead import Lookahead
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
 from .job_reports import Reporting
-from .snakemake_steps import SnakemakeSteps
+from .snakemake_steps import SnakemakeSteps, about
 
 if TYPE_CHECKING:
     from ..jobs.state.job import Job
@@ -348,7 +348,7 @@ def open_run(
             options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Output(show, redact, SnakemakeSteps(workflow)),
+            Output(show, redact, SnakemakeSteps(workflow), about(workflow)),
             core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:

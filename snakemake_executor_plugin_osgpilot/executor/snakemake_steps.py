@@ -1,14 +1,24 @@
-"""Snakemake's own count of its jobs, which it calls steps: local ones and members of groups too."""
+"""What Snakemake knows of a workflow as a whole: its own count of jobs, and how it was started."""
 
 from __future__ import annotations
 
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..monitoring.progress import Steps
 
+DISTRIBUTION = "snakemake-executor-plugin-osgpilot"
+
 
 class SnakemakeSteps:
-    """Reads the counts of the scheduler of a workflow (`JobScheduler`, 9.27.1)."""
+    """Reads the counts of the scheduler of a workflow (`JobScheduler`, 9.27.1).
+
+    Snakemake calls its jobs steps: local ones and the members of groups count, too.
+    """
 
     def __init__(self, workflow: Any) -> None:
         self._workflow = workflow
@@ -20,3 +30,19 @@ class SnakemakeSteps:
             return None
         failed = sum(map(len, list(scheduler.failed)))
         return Steps(scheduler.finished_jobs, len(self._workflow.dag), failed)
+
+
+def about(workflow: Any) -> dict[str, str]:
+    """Return what a report says of a workflow, by name."""
+    program, *arguments = sys.argv
+    name = PurePath(program).name
+    command = [name if name != "__main__.py" else "snakemake", *arguments]
+    return {
+        "workflow": str(workflow.main_snakefile),
+        "folder": str(Path.cwd()),
+        "command": shlex.join(command),
+        "osgpilot": version(DISTRIBUTION),
+        "Snakemake": version("snakemake"),
+        "Python": platform.python_version(),
+        "HTCondor": version("htcondor"),
+    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from ..common.counting import count_of
 from ..common.durations import duration
-from ..monitoring.progress import count_of
 from ..report.entities import Job, Pilot
 from .facts import Explanation, Facts
 from .jobs import WAITING, explain_job

@@ -111,6 +111,7 @@ _KINDS: dict[str, Check] = {
         {
             **_these(("run", "project", "owner"), _text),
             "policy": _POLICY, "holder": _maybe(_HOLDER), "place": _PLACE,
+            "about": _named(_text),
         },
         at_s=_number,
     ),

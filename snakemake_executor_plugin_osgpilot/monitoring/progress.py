@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..common.counting import count_of
 from ..model.resources import Pilot, PilotState
 from ..scaling.planner.eta import Eta
 
@@ -81,11 +82,6 @@ class Progress:
     def is_idle(self) -> bool:
         """True if no job or pilot is active."""
         return not (self.waiting or self.running or self.pending or self.booting or self.ready)
-
-
-def count_of(number: int, one: str, more: str = "") -> str:
-    """Return a number with its noun, for example "1 job" or "2 jobs"."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def pilots_by_state(pilots: Iterable[Pilot]) -> dict[str, int]:

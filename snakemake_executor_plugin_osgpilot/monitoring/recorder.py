@@ -50,8 +50,16 @@ class HistoryRecorder:
     _planned_s: float = float("-inf")
     _written_s: float = float("-inf")
 
-    def begin(self, seat: RunIdentity, policy: Policy, place: Place) -> None:
-        """Record the start of a session: identity, location of jobs and pilots, limits."""
+    def begin(
+        self,
+        seat: RunIdentity,
+        policy: Policy,
+        place: Place,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record the start of a session: identity, location of jobs and pilots, limits, and what
+        `about` says of the workflow.
+        """
         limits = asdict(policy)
         for offer, plain in zip(policy.offers, limits["offers"], strict=True):
             plain["shape"] = offer.shape._asdict()
@@ -65,6 +73,7 @@ class HistoryRecorder:
                     "place": asdict(place),
                     "holder": asdict(this_process()),
                     "policy": limits,
+                    "about": {name: self.redact(text) for name, text in (about or {}).items()},
                 }
             ]
         )

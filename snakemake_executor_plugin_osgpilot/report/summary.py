@@ -132,7 +132,10 @@ class View:
 
     def plain(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        return asdict(self)
+        steps = self.progress.steps
+        plain = asdict(self)
+        plain["progress"]["steps"] = steps._asdict() if steps else None
+        return plain
 
 
 def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:

@@ -54,12 +54,13 @@ logger = logging.getLogger(__name__)
 
 class Output(NamedTuple):
     """Display of progress to the user; `redact` masks secrets in the history, `steps` is
-    Snakemake's own count of its jobs.
+    Snakemake's own count of its jobs, `about` has texts on the workflow by name.
     """
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
     steps: Callable[[], Steps | None] = lambda: None
+    about: Mapping[str, str] = {}
 
     def shown(self, progress: Progress) -> None:
         """Display progress with Snakemake's own count."""
@@ -191,7 +192,8 @@ def _assemble(
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
-    chronicle.begin(seat, policy, journal.place)
+    about = {**output.about, "site": cluster.site.site}
+    chronicle.begin(seat, policy, journal.place, about)
     controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.shown)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
