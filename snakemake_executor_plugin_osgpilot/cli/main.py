@@ -6,11 +6,14 @@ from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
 from ..local_pool.cli import pool
 from ..scaling_study.cli import simulate
+from .cancel import cancel
 from .cleanup import cleanup
 from .doctor import doctor
 from .explain import explain
+from .logs import logs
 from .plan import plan
 from .report import report
+from .runs import runs
 from .runtime import runtime
 from .site import site
 from .status import status
@@ -44,7 +47,8 @@ def main() -> None:
     osgpilot plan           show what `snakemake` would do
     snakemake               the run itself, with `executor: osgpilot` in a profile
     osgpilot status         how far is the run?
-    osgpilot explain        why does it wait?
+    osgpilot explain        why does it wait, or why did it fail?
+    osgpilot logs           what did a job print?
     osgpilot report         where did the core-hours go?
 
     \b
@@ -55,5 +59,8 @@ def main() -> None:
     """
 
 
-for command in (site, doctor, plan, status, explain, report, cleanup, simulate, runtime, pool):
+for command in (
+    site, doctor, plan, runs, status, explain, logs, report, cancel, cleanup, simulate, runtime,
+    pool,
+):  # fmt: skip
     main.add_command(command)

@@ -28,8 +28,21 @@ run_options = (
     click.option(
         "--dir", "workdir", type=Folder, default=".", help="Working folder of the workflow."
     ),
-    click.option("--run", default="", help="A run by its id.  [default: the one written last]"),
+    click.option(
+        "--run",
+        default="",
+        help="A run by its id or the beginning of it.  [default: the one written last]",
+        shell_complete=lambda context, option, typed: _run_ids(context, typed),
+    ),
 )
+
+
+def _run_ids(context: click.Context, typed: str) -> list[str]:
+    """Return the runs whose id begins with what was typed."""
+    from ..report.locate import newest_first
+
+    folders = newest_first(Path(context.params.get("workdir") or "."))
+    return [folder.name for folder in folders if folder.name.startswith(typed)]
 
 
 def with_run(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 PREFIX = "osgpilot: "
+COMMAND_FAILED = "the command failed with "
 OUTPUT_FOLLOWS = "Its output ended with:"
 
 QUOTED_MAX = 200
 """A longer line of a job's output is cut."""
 
 _PLACE = re.compile(r" \((?:in Slurm job|on) [^()]*\)$")
+_SHELL = re.compile(r"^\S+: line \d+: ")
+"""What bash puts before its own messages in a script."""
+
 _NOISE = re.compile(r"\W*|Traceback \(most recent call last\):|To reproduce.*|Removing output.*")
 
 
@@ -25,9 +29,9 @@ def failure_text(cause: str, where: str, before: str, tail: str) -> str:
 def summary(text: str) -> str:
     """Return the cause of a failure and the last line that the job printed, as one line."""
     first, _, rest = text.strip().partition("\n")
-    cause = _PLACE.sub("", first.removeprefix(PREFIX))
+    cause = _PLACE.sub("", first.removeprefix(PREFIX)).removeprefix(COMMAND_FAILED)
     _, found, printed = rest.partition(f"{OUTPUT_FOLLOWS}\n")
-    lines = [line.strip() for line in printed.splitlines()] if found else []
+    lines = [_SHELL.sub("", line.strip()) for line in printed.splitlines()] if found else []
     last = next((line for line in reversed(lines) if not _NOISE.fullmatch(line)), "")
     if len(last) > QUOTED_MAX:
         last = f"{last[:QUOTED_MAX]}…"

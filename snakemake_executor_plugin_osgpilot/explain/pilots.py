@@ -53,7 +53,7 @@ def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
         return (usual,), ""
     return (
         (f"{usual}; this one takes longer", "without a sign of it after 15 min it is ended"),
-        "read its log, pilots/" + pilot.name + "/slurm.log in the run's folder",
+        f"read its log: osgpilot logs {pilot.allocation}",
     )
 
 
@@ -82,8 +82,7 @@ def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     why = pilot.failure or "Slurm does not say why"
     if not pilot.allocation:
         return (f"Slurm refused it: {why}",), "correct the site file as the message says"
-    log = f"pilots/{pilot.name}/slurm.log in the run's folder"
-    return (f"it failed: {why}",), f"read its log, {log}"
+    return (f"it failed: {why}",), f"read its log: osgpilot logs {pilot.allocation}"
 
 
 def _cancelled(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:

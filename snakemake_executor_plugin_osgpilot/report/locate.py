@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
+import gc
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,16 +19,21 @@ from .replay import ReplayedRun
 
 
 def find(workdir: Path, run: str = "") -> Path:
-    """Return the folder of a run in `workdir`; of the one written last, if none is named.
+    """Return the folder of a run in `workdir` by the beginning of its id; of the one written last,
+    if none is named.
 
-    Raises `InputError` if there is none.
+    Raises `InputError` if there is none, or several begin like this.
     """
-    latest = next((f for f in _newest_first(workdir) if run in ("", f.name)), None)
-    if latest is None:
-        named = f"run {run}" if run else "no run of osgpilot"
-        missing = f"{named} is not" if run else f"there is {named}"
-        raise InputError(f"{missing} in {workdir}; name the working folder with --dir")
-    return latest
+    folders = newest_first(workdir)
+    if not folders:
+        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+    found = [f for f in folders if f.name == run] or [f for f in folders if f.name.startswith(run)]
+    if not found:
+        raise InputError(f"run {run} is not in {workdir}; `osgpilot runs` lists those that are")
+    if run and len(found) > 1:
+        names = ", ".join(folder.name for folder in found)
+        raise InputError(f"several runs begin with {run}: {names}")
+    return found[0]
 
 
 def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
@@ -35,7 +41,7 @@ def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
 
     Unreadable histories are skipped.
     """
-    for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
+    for folder in newest_first(workdir)[:EARLIER_RUNS_MAX]:
         with suppress(InputError):
             seen = leads(Watched(folder).look(), offers)
             if seen.boots_s:
@@ -43,11 +49,23 @@ def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
     return None
 
 
-def _newest_first(workdir: Path) -> list[Path]:
+def newest_first(workdir: Path) -> list[Path]:
     """Return the folders of runs that have a history."""
     histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
     ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in ordered]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Look for no garbage in a hundred thousand new objects: that takes as long as making them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass
@@ -61,10 +79,12 @@ class Watched:
     def look(self) -> ReplayedRun:
         """Return what is known by now. Raises `InputError` if the history cannot be read."""
         try:
-            lines, self._offset = read(self.folder / HISTORY, self._offset)
+            with _collector_paused():
+                lines, self._offset = read(self.folder / HISTORY, self._offset)
         except OSError as error:
             raise InputError(f"{self.folder / HISTORY} cannot be read: {error}") from error
-        self.replayed.take(lines)
+        with _collector_paused():
+            self.replayed.take(lines)
         self.replayed.name = self.folder.name
         if self.replayed.life.get("version", 1) != 1:
             raise InputError(f"{self.folder / HISTORY} was written by another version of osgpilot")

@@ -63,6 +63,15 @@ def test_a_log_of_the_rule_comes_first_and_attempts_are_counted(tmp_path):
         ),
         (failure_text("exit status 1", "", "", "error: x\n----\n"), 'exit status 1, "error: x"'),
         ("could not start: no shell\n", "could not start: no shell"),
+        (
+            failure_text(
+                "the command failed with exit status 127",
+                "",
+                "",
+                "osgpilot-script: line 11: gatk: command not found",
+            ),
+            'exit status 127, "gatk: command not found"',
+        ),
     ],
 )
 def test_a_failure_is_summed_up_in_one_line(text, short):

@@ -219,7 +219,7 @@ PILOTS = {
     ),
     "without an answer": (run(pilot(state="intended", allocation="")), "sbatch is about", ""),
     "boots": (run(pilot(state="booting")), "which takes 1 to 8 min", ""),
-    "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "slurm.log"),
+    "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "osgpilot logs 7"),
     "busy": (
         run(pilot(), *(taking(1, 1000) for _ in range(3))),
         "3 job(s) run there, 1 core, 800 MB are free",
