@@ -38,7 +38,11 @@ def cancel(workdir: Path, run: str, yes: bool, wait_s: int) -> None:
         if not sys.stdin.isatty():
             raise InputError("nothing was cancelled; use --yes to cancel without a question")
         click.confirm(f"Cancel run {name}?", abort=True)
-    interrupt(name, RunOwner(**holder))
+    if not interrupt(name, RunOwner(**holder)):
+        echo(
+            f"run {name} was started in the background and ignores Ctrl-C: no more jobs start, and "
+            "it ends when the running ones have"
+        )
 
     def is_over() -> bool:
         watched.look()

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..common.console_output import echo_json, terminal
+from ..common.console_output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..report.locate import Watched
     from ..report.summary import View
 
@@ -54,7 +56,8 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Show the state of a run, live or ended.")
 @with_run
-@click.option("--watch", is_flag=True, help="Keep updating until the run is over.")
+@click.option("--watch", is_flag=True, 
+              help="Keep updating until the run is over, on the whole terminal.")  # fmt: skip
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
               show_default=True, help="Seconds between updates with --watch.")  # fmt: skip
 @click.option(
@@ -120,18 +123,28 @@ def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s
 
 
 def _show(watched: Watched, watch: bool, every_s: float) -> View:
-    from rich.live import Live
+    console = terminal()
+    if not (watch and console.is_terminal):
+        return _follow(watched, lambda view: _print_screen(view, console), watch, every_s)
+    from .watch import watch as full_screen
 
+    seen = _look(watched)
+    with suppress(KeyboardInterrupt):
+        seen = full_screen(lambda: _look(watched), console, every_s)
+    _print_screen(seen, console)
+    return seen
+
+
+def _print_screen(view: View, console: Console) -> None:
+    """Print a run; elsewhere than on a terminal, lines have no trailing blanks."""
     from ..report.terminal import screen
 
-    console = terminal()
-    if not watch:
-        return _follow(watched, lambda view: console.print(screen(view)), False, every_s)
-    few = max(3, console.height // 3)
-    with Live(console=console, auto_refresh=False) as live:
-        return _follow(
-            watched, lambda view: live.update(screen(view, few), refresh=True), True, every_s
-        )
+    if console.is_terminal:
+        console.print(screen(view))
+        return
+    with console.capture() as captured:
+        console.print(screen(view))
+    echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _print(view: View, *, indent: bool) -> None:

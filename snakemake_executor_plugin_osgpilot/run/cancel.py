@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import InputError, OutcomeUnknownError
 from ..journal.holder import RunOwner
@@ -14,10 +15,12 @@ from ..journal.process import started, this_process
 PAUSE_S = 0.5
 
 
-def interrupt(run: str, holder: RunOwner) -> None:
-    """Send the Snakemake that holds a run the signal of Ctrl-C.
+def interrupt(run: str, holder: RunOwner) -> bool:
+    """Send the Snakemake that holds a run the signal of Ctrl-C; return True if it acts on that.
 
-    Raises `InputError` if it runs where its process cannot be seen, or belongs to another user.
+    One that a script started in the background ignores it, and gets SIGTERM: it ends when its
+    running jobs have. Raises `InputError` if it runs where its process cannot be seen, or belongs
+    to another user.
     """
     if not this_process().sees(holder):
         raise InputError(
@@ -26,12 +29,26 @@ def interrupt(run: str, holder: RunOwner) -> None:
         )
     if started(holder.pid) != holder.started:
         raise InputError(f"run {run} is not driven by any process; see: osgpilot cleanup")
+    heard = not _ignores(holder.pid, signal.SIGINT)
     try:
-        os.kill(holder.pid, signal.SIGINT)
+        os.kill(holder.pid, signal.SIGINT if heard else signal.SIGTERM)
     except ProcessLookupError:
-        return
+        pass
     except PermissionError as error:
         raise InputError(f"process {holder.pid} of run {run} belongs to another user") from error
+    return heard
+
+
+def _ignores(pid: int, number: int) -> bool:
+    """Return True if a process ignores a signal (`SigIgn` in /proc/PID/status, proc(5))."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    mask = next(
+        (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")), "0"
+    )
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def wait_for_end(

@@ -1,11 +1,16 @@
 """Commands that find runs, jobs, logs and processes by name."""
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
-from dataclasses import asdict
+import termios
+from dataclasses import asdict, replace
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +20,7 @@ from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.cli.text_layout import columns
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
+from snakemake_executor_plugin_osgpilot.run.cancel import interrupt
 
 DONE = [LIFE, queued("a", "000001"), *ran("000001", 1, 60, 90), *served(1, BEGUN_S + 100)]
 END = {"kind": "end", "at_s": BEGUN_S + 100, "live": 0, "detached": False, "interrupted": False}
@@ -159,6 +165,7 @@ def live(osgpilot):
     yield osgpilot
     process.send_signal(signal.SIGKILL)
     process.wait()
+    process.stdout.close()
 
 
 def test_a_live_run_is_cancelled_from_another_terminal(live):
@@ -183,6 +190,59 @@ def test_only_the_process_of_the_run_gets_the_signal(live):
     assert "is not live" in live("cancel", "--yes").output
 
 
+def test_a_run_in_the_background_that_ignores_ctrl_c_is_terminated():
+    text = "trap '' INT; echo ready; exec sleep 60"
+    with subprocess.Popen(["bash", "-c", text], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        holder = replace(this_process(), pid=process.pid, started=started(process.pid))
+        assert not interrupt("r1", holder)
+        assert process.wait(30) == -signal.SIGTERM
+
+
 def test_columns_are_aligned_without_trailing_blanks():
     rows = [("name", "n"), ("a", "10"), ("long name", "")]
     assert list(columns(rows, right=(1,))) == ["name        n", "a          10", "long name"]
+
+
+def test_watching_takes_the_whole_terminal_and_gives_it_back(live, tmp_path):
+    main_end, terminal_end = pty.openpty()
+    fcntl.ioctl(terminal_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    before = termios.tcgetattr(terminal_end)
+    code = "from snakemake_executor_plugin_osgpilot.cli import main; main()"
+    argv = [
+        sys.executable,
+        "-c",
+        code,
+        "status",
+        "--watch",
+        "--every",
+        "60",
+        "--dir",
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        argv, stdin=terminal_end, stdout=terminal_end, stderr=terminal_end, env=environment
+    ) as process:
+        shown = b""
+
+        def wait_for(text):
+            nonlocal shown
+            while text not in shown:
+                ready, _, _ = select.select([main_end], [], [], 60)
+                assert ready, shown
+                shown += os.read(main_end, 65536)
+
+        wait_for(b"q quit")
+        assert b"\x1b[?1049h" in shown
+        assert b"[rules]  pilots  events" in shown
+        os.write(main_end, b"\t")
+        wait_for(b"rules  [pilots]  events")
+        os.write(main_end, b"q")
+        wait_for(b"\x1b[?1049l")
+        wait_for(b"ran in Slurm jobs")
+        assert process.wait(60) == 0
+    assert termios.tcgetattr(terminal_end) == before
+    os.close(main_end)
+    os.close(terminal_end)
