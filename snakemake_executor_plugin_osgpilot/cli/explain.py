@@ -13,7 +13,7 @@ import click
 
 from ..common.console_output import echo, echo_json
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
-from .status import with_run
+from .status import rule_and_pilot_names, with_run
 from .text_layout import fitted
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ _Answer = TypeVar("_Answer")
 @click.command(short_help="Explain why something waits, is held, slow or refused.")
 @with_run
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.argument("what", required=False, default="", metavar="[JOB|RULE|PILOT]")
+@click.argument(
+    "what", required=False, default="", metavar="[JOB|RULE|PILOT]",
+    shell_complete=lambda context, option, typed: rule_and_pilot_names(context, typed),
+)  # fmt: skip
 def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     """Explain why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
 

@@ -10,7 +10,7 @@ import click
 
 from ..common.console_output import echo, echo_json
 from ..errors import InputError
-from .status import with_run
+from .status import rule_and_pilot_names, with_run
 
 SHOWN_MAX = 5
 """Maximum number of logs shown of a rule."""
@@ -24,7 +24,10 @@ LINE_BYTES = 1000
               help="Number of lines to show, from the end.")  # fmt: skip
 @click.option("--paths", is_flag=True, help="Print only the names of the files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: whose log, and its file.")
-@click.argument("what", metavar="JOB|RULE|PILOT")
+@click.argument(
+    "what", metavar="JOB|RULE|PILOT",
+    shell_complete=lambda context, option, typed: rule_and_pilot_names(context, typed),
+)  # fmt: skip
 def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: str) -> None:
     """Show the output and errors of a job or of a rule's jobs, or the log of a pilot.
 

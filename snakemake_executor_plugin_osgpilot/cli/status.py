@@ -47,6 +47,21 @@ def _run_ids(context: click.Context, typed: str) -> list[str]:
     return [folder.name for folder in folders if folder.name.startswith(typed)]
 
 
+def rule_and_pilot_names(context: click.Context, typed: str) -> list[str]:
+    """Return the rules and pilots of the chosen run whose name begins with what was typed."""
+    from ..errors import OsgpilotError
+    from ..report.locate import Watched, find
+
+    given = context.params
+    try:
+        replayed = Watched(find(Path(given.get("workdir") or "."), given.get("run") or "")).look()
+    except OsgpilotError:
+        return []
+    rules = dict.fromkeys(job.rule for job in replayed.jobs.values())
+    pilots = (pilot.allocation for pilot in replayed.pilots.values() if pilot.allocation)
+    return [name for name in (*rules, *pilots) if name.startswith(typed)]
+
+
 def with_run(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a run to a command."""
     for option in reversed(run_options):

@@ -13,6 +13,7 @@ import termios
 from dataclasses import asdict, replace
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from histories import BEGUN_S, LIFE, pilot, queued, ran, served
 
@@ -246,3 +247,18 @@ def test_watching_takes_the_whole_terminal_and_gives_it_back(live, tmp_path):
     assert termios.tcgetattr(terminal_end) == before
     os.close(main_end)
     os.close(terminal_end)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "offered"),
+    [
+        (["logs", "--dir", "{folder}"], "", {"a", "b", "104"}),
+        (["explain", "--dir", "{folder}"], "1", {"104"}),
+        (["status", "--dir", "{folder}", "--run"], "2026", {"20260101-1-aa"}),
+        (["doctor", "--only"], "proj", {"project"}),
+    ],
+)
+def test_the_shell_completes_runs_rules_pilots_and_checks(logged, tmp_path, words, typed, offered):
+    argv = [word.replace("{folder}", str(tmp_path)) for word in words]
+    completion = ShellComplete(main, {}, "osgpilot", "_OSGPILOT_COMPLETE")
+    assert {item.value for item in completion.get_completions(argv, typed)} == offered
