@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
+from itertools import groupby, permutations
 from operator import itemgetter
 from typing import Any
 
@@ -25,7 +25,20 @@ _KINDS = ("queued", "sent", "started", "held", "waiting", "removed", "ended", "s
 RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
 """The order of events of the same time, by kind."""
 
-_STARTED = RANK["started"]
+_STATES = {"started": "running", "held": "held", "waiting": "waiting", "removed": "failed",
+           "ended": "done"}  # fmt: skip
+_STATE = {RANK[kind]: state for kind, state in _STATES.items()}
+"""The state that an event leads to, by rank."""
+
+_BEFORE = {
+    "running": ("queued", "waiting", "cancelled"), "held": ("queued", "waiting"),
+    "waiting": ("running", "held", "done", "failed"),
+    "done": ("queued", "waiting", "running"), "failed": ("queued", "waiting", "running", "held"),
+}  # fmt: skip
+"""The states before each. HTCondor evicts a job before it holds it, and counts in seconds."""
+
+MOVES_MAX = 5
+"""Maximum number of events of the same second that are put in a plausible order."""
 
 JobEvent = tuple[int, float, int, tuple[Any, ...]]
 """Session, time, rank and values of the line; plain, as a run has a hundred thousand of them."""
@@ -58,6 +71,23 @@ def _in_order(events: list[_Values]) -> list[_Values]:
         return sorted(events, key=lambda event: (*event[:2], repr(event)))
 
 
+def _plausible(group: list[_Values], state: str) -> list[_Values]:
+    """Return events of the same time in the first order that may have been, from `state` on."""
+    moves = [event for event in group if event[1] in _STATE]
+    if not 1 < len(moves) <= MOVES_MAX:
+        return group
+    for order in permutations(moves):
+        before = state
+        for event in order:
+            after = _STATE[event[1]]
+            if before not in _BEFORE[after]:
+                break
+            before = after
+        else:
+            return [*(event for event in group if event[1] not in _STATE), *order]
+    return group
+
+
 class _Replay:
     """Applies events to a job in order."""
 
@@ -74,11 +104,7 @@ class _Replay:
             self._apply(events)
             return
         for _, same_time in groupby(events, key=itemgetter(0)):
-            group = list(same_time)
-            if self._job.state == "running":
-                # it stopped before it started again
-                group.sort(key=lambda event: event[1] == _STARTED)
-            self._apply(group)
+            self._apply(_plausible(list(same_time), self._job.state))
 
     def _apply(self, events: Iterable[_Values]) -> None:
         for at_s, rank, values in events:

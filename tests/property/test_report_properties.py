@@ -108,6 +108,9 @@ def _way(key, stops, end, gap_s):
     lines.append({"kind": "sent", "jobs": [[key, BEGUN_S + 1, "1.1"]]})
     for stop in stops:
         lines.append({"kind": "started", "jobs": [[key, at_s, *where]]})
+        if stop == "held":
+            # a running job is evicted first, in the same second
+            lines.append({"kind": "waiting", "jobs": [[key, at_s + gap_s, "evicted"]]})
         lines.append({"kind": stop, "jobs": [[key, at_s + gap_s, "preempted"]]})
         if stop == "held":
             lines.append({"kind": "waiting", "jobs": [[key, at_s + gap_s + 1, "released"]]})

@@ -283,7 +283,11 @@ def test_failures_are_repeated_at_the_end(monkeypatch, capsys):
     from snakemake_executor_plugin_osgpilot.cli import doctor
     from snakemake_executor_plugin_osgpilot.doctor import checks
 
-    found = [failed("a", "it is broken", "repair it"), ok("b", "fine"), warning("c", "old", "update")]
+    found = [
+        failed("a", "it is broken", "repair it"),
+        ok("b", "fine"),
+        warning("c", "old", "update"),
+    ]
     monkeypatch.setattr(checks, "examine_all", lambda *_: iter(found))
     assert doctor._as_lines((), None) == found
     *_, counts, last = capsys.readouterr().out.splitlines()

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import asdict
+from itertools import permutations
 
 import pytest
 import yaml
@@ -114,6 +115,32 @@ def test_incomplete_outputs_fail_a_job_in_any_order_of_lines(place, again):
     rule = seen(run).rules["a"]
     assert (rule.done, rule.failed) == (0, 1)
     assert run.jobs["000001"].text == "no b"
+
+
+def moved(kind, at_s, text="why"):
+    return {"kind": kind, "jobs": [["000001", BEGUN_S + at_s, text]]}
+
+
+def start(at_s):
+    where = ["osgpilot-r-1", "slot1_1", "101", "n1"]
+    return {"kind": "started", "jobs": [["000001", BEGUN_S + at_s, *where]]}
+
+
+@pytest.mark.parametrize(
+    ("of_one_second", "state"),
+    [
+        ([moved("waiting", 70, "evicted"), moved("held", 70)], "held"),
+        ([moved("waiting", 70, "evicted"), moved("held", 70), moved("waiting", 70)], "waiting"),
+        ([moved("waiting", 70, "evicted"), start(70)], "running"),
+        ([moved("waiting", 70), start(70), moved("waiting", 70, "evicted")], "waiting"),
+    ],
+)
+def test_events_of_one_second_have_the_order_that_htcondor_gives_them(of_one_second, state):
+    begun = [queued("a", "000001"), *ran("000001", 1, 60, 90)[:2]]
+    for order in permutations(of_one_second):
+        run = replayed(*begun, *order)
+        assert run.jobs["000001"].state == state
+        assert (run.running_on("osgpilot-r-1") != []) == (state == "running")
 
 
 def test_remaining_jobs_of_an_interrupted_run_are_cancelled():
