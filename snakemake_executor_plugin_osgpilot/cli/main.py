@@ -1,5 +1,7 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
+import gc
+
 import click
 
 from ..common.console_output import take_any_text
@@ -18,6 +20,9 @@ from .runtime import runtime
 from .site import site
 from .status import status
 
+GARBAGE_EVERY = 200_000
+"""Number of new objects after which Python looks for garbage."""
+
 
 class OneLineErrors(click.Group):
     """Shows an `OsgpilotError` as one line on standard error and exits with status 1.
@@ -30,6 +35,8 @@ class OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         take_any_text()
+        # a large history becomes a hundred thousand objects, in which there is no garbage
+        gc.set_threshold(GARBAGE_EVERY)
         try:
             return super().invoke(ctx)
         except OsgpilotError as error:

@@ -60,14 +60,16 @@ def _named(check: Check) -> Check:
 
 def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
     """Return a check of a list: its first items by `checks`, all others by `rest`."""
+    # plain loops: a large history has a hundred thousand entries
+    needed = len(checks)
 
     def check(value: Any) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) >= len(checks)
-            and all(check(each) for check, each in zip(checks, value, strict=False))
-            and all(map(rest, value[len(checks) :]))
-        )
+        if type(value) is not list or len(value) < needed:
+            return False
+        for valid, each in zip(checks, value, strict=False):
+            if not valid(each):
+                return False
+        return len(value) == needed or all(map(rest, value[needed:]))
 
     return check
 

@@ -6,7 +6,6 @@ other. A resumed session repeats what the event log has, older events included.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby, permutations
 from operator import itemgetter
@@ -43,8 +42,6 @@ MOVES_MAX = 5
 JobEvent = tuple[int, float, int, tuple[Any, ...]]
 """Session, time, rank and values of the line; plain, as a run has a hundred thousand of them."""
 
-_Values = tuple[float, int, tuple[Any, ...]]
-
 
 def rebuild(job: Job, events: Iterable[JobEvent], ends_s: Mapping[int, float]) -> None:
     """Set `job` to the state that `events` lead to, in whichever order they are given.
@@ -52,39 +49,48 @@ def rebuild(job: Job, events: Iterable[JobEvent], ends_s: Mapping[int, float]) -
     `ends_s` has the end of each session that removed all remaining jobs. Jobs that a later session
     reports again survived it.
     """
-    by_session: defaultdict[int, list[_Values]] = defaultdict(list)
-    for session, *event in set(events):
-        by_session[session].append(tuple(event))  # type: ignore[arg-type]
+    ordered = _in_order(set(events))
     replay = _Replay(job)
-    first = min(by_session)
+    first, last = ordered[0][0], ordered[-1][0]
+    if first == last:
+        # most jobs have only one session: the loop below in short
+        replay.take(ordered)
+        for session in sorted(each for each in ends_s if each >= first):
+            replay.cancel(ends_s[session])
+        return
+    by_session = {n: list(own) for n, own in groupby(ordered, key=itemgetter(0))}
     for session in sorted({*by_session, *(each for each in ends_s if each > first)}):
-        replay.take(_in_order(by_session[session]))
+        replay.take(by_session.get(session, []))
         if session in ends_s:
             replay.cancel(ends_s[session])
 
 
-def _in_order(events: list[_Values]) -> list[_Values]:
+def _in_order(events: set[JobEvent]) -> list[JobEvent]:
     try:
         return sorted(events)
     except TypeError:
         # values of the same time, of which one is unknown
-        return sorted(events, key=lambda event: (*event[:2], repr(event)))
+        return sorted(events, key=lambda event: (*event[:3], repr(event)))
 
 
-def _plausible(group: list[_Values], state: str) -> list[_Values]:
+def _same_time(one: JobEvent, other: JobEvent) -> bool:
+    return one[1] == other[1]
+
+
+def _plausible(group: list[JobEvent], state: str) -> list[JobEvent]:
     """Return events of the same time in the first order that may have been, from `state` on."""
-    moves = [event for event in group if event[1] in _STATE]
+    moves = [event for event in group if event[2] in _STATE]
     if not 1 < len(moves) <= MOVES_MAX:
         return group
     for order in permutations(moves):
         before = state
         for event in order:
-            after = _STATE[event[1]]
+            after = _STATE[event[2]]
             if before not in _BEFORE[after]:
                 break
             before = after
         else:
-            return [*(event for event in group if event[1] not in _STATE), *order]
+            return [*(event for event in group if event[2] not in _STATE), *order]
     return group
 
 
@@ -98,16 +104,16 @@ class _Replay:
         self._job = job
         self._seen_s = float("-inf")
 
-    def take(self, events: list[_Values]) -> None:
+    def take(self, events: list[JobEvent]) -> None:
         """Apply the events of one session, in their order."""
-        if len({at_s for at_s, *_ in events}) == len(events):
+        if any(map(_same_time, events, events[1:])):
+            for _, group in groupby(events, key=itemgetter(1)):
+                self._apply(_plausible(list(group), self._job.state))
+        else:
             self._apply(events)
-            return
-        for _, same_time in groupby(events, key=itemgetter(0)):
-            self._apply(_plausible(list(same_time), self._job.state))
 
-    def _apply(self, events: Iterable[_Values]) -> None:
-        for at_s, rank, values in events:
+    def _apply(self, events: Iterable[JobEvent]) -> None:
+        for _, at_s, rank, values in events:
             _HANDLERS[rank](self, at_s, *values)
 
     def cancel(self, at_s: float) -> None:

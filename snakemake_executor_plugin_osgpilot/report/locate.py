@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,18 +55,6 @@ def newest_first(workdir: Path) -> list[Path]:
     return [path.parent for path in ordered]
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Look for no garbage in a hundred thousand new objects: that takes as long as making them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 @dataclass
 class Watched:
     """A run that is polled; each poll reads what is new."""
@@ -79,12 +66,10 @@ class Watched:
     def look(self) -> ReplayedRun:
         """Return what is known by now. Raises `InputError` if the history cannot be read."""
         try:
-            with _collector_paused():
-                lines, self._offset = read(self.folder / HISTORY, self._offset)
+            lines, self._offset = read(self.folder / HISTORY, self._offset)
         except OSError as error:
             raise InputError(f"{self.folder / HISTORY} cannot be read: {error}") from error
-        with _collector_paused():
-            self.replayed.take(lines)
+        self.replayed.take(lines)
         self.replayed.name = self.folder.name
         if self.replayed.life.get("version", 1) != 1:
             raise InputError(f"{self.folder / HISTORY} was written by another version of osgpilot")
