@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,11 +33,20 @@ class SnakemakeSteps:
         return Steps(scheduler.finished_jobs, len(self._workflow.dag), failed)
 
 
+NOTIFY = "--osgpilot-notify"
+"""An option whose value may have a secret."""
+
+
+def _is_secret(before: str, argument: str) -> bool:
+    return before == NOTIFY or argument.startswith(f"{NOTIFY}=")
+
+
 def about(workflow: Any) -> dict[str, str]:
     """Return what a report says of a workflow, by name."""
     program, *arguments = sys.argv
     name = PurePath(program).name
-    command = [name if name != "__main__.py" else "snakemake", *arguments]
+    shown = ("…" if _is_secret(*pair) else pair[1] for pair in pairwise(["", *arguments]))
+    command = [name if name != "__main__.py" else "snakemake", *shown]
     return {
         "workflow": str(workflow.main_snakefile),
         "folder": str(Path.cwd()),

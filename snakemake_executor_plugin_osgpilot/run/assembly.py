@@ -30,7 +30,9 @@ from ..journal.store import Journal
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot, Policy, Shape
 from ..model.upcoming import UpcomingWork
+from ..monitoring import notify
 from ..monitoring.history_file import HISTORY, History
+from ..monitoring.notify import Notifier
 from ..monitoring.progress import Progress, Steps
 from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
@@ -85,12 +87,22 @@ class Run:
     ending: Ending
     chronicle: HistoryRecorder
     tenure: Tenure
+    notifier: Notifier
 
     def close(self, *, interrupted: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(interrupted=interrupted)
         detached = interrupted and self.ending.detaches
         self.chronicle.end(detached=detached, interrupted=interrupted)
+        self.notifier.send(
+            notify.ended(
+                self.seat.run,
+                str(self.workdir),
+                self.controller.progress(),
+                interrupted=interrupted,
+                detached=detached,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,7 @@ def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> Prepa
     project = choose(options.project, os.environ, site.project)
     seat = RunIdentity(getpass.getuser(), project, "check", options.whose)
     options.limits.check()
+    Notifier(options.notify)
     there = chosen_schedd(options.access_point, site)
     _check(site, seat, state_folder)
     cluster = reach(site)
@@ -194,7 +207,11 @@ def _assemble(
     )
     about = {**output.about, "site": cluster.site.site}
     chronicle.begin(seat, policy, journal.place, about)
-    controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.shown)
+    notifier, place = Notifier(options.notify), str(Path.cwd())
+    controller = RunController(
+        queue, fleet, scaling, book, clock, chronicle, output.shown,
+        lambda why: notifier.send_soon(notify.needs_person(seat.run, place, why)),
+    )  # fmt: skip
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
     intake = Intake(
@@ -214,6 +231,7 @@ def _assemble(
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
         journal, intake, ending, chronicle, Tenure(journal.check_held),
+        notifier,
     )  # fmt: skip
 
 
