@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
 
+def _check_names(typed: str) -> list[str]:
+    """Return the checks whose name begins with what was typed."""
+    from ..doctor.checks import CHECKS
+
+    return [check.name for check in CHECKS if check.name.startswith(typed)]
+
+
 @click.command(short_help="Check all prerequisites of a run, with a test job.")
 @click.option(
     "--site",
@@ -42,8 +49,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "c
     help="Working folder of the workflow.  [default: the current one]",
 )
 @click.option(
-    "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated."
-)
+    "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.",
+    shell_complete=lambda context, option, typed: _check_names(typed),
+)  # fmt: skip
 @click.option("--no-probe", is_flag=True, help="Submit no test job to Slurm.")
 @click.option(
     "--probe-wait",
@@ -137,19 +145,26 @@ def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
     from rich.text import Text
 
     from ..doctor.checks import examine_all
-    from ..doctor.findings import summary
+    from ..doctor.findings import failures, summary
 
     console, found = terminal(), []
+
+    def show(finding: Finding) -> None:
+        lines = fitted(str(finding), f"{finding.verdict:<10} ", " " * 11)
+        text = Text(lines)
+        text.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
+        console.print(text, soft_wrap=True)
+
     with console.status("") as line:
         for finding in examine_all(
             checks, context, lambda names: line.update(f"testing {', '.join(names)}")
         ):
             found.append(finding)
-            lines = fitted(str(finding), f"{finding.verdict:<10} ", " " * 11)
-            text = Text(lines)
-            text.stylize(COLOURS[finding.verdict], 0, len(finding.verdict))
-            console.print(text, soft_wrap=True)
+            show(finding)
     echo(summary(found))
+    # they may have scrolled away
+    for finding in failures(found) if len(found) > 1 else ():
+        show(finding)
     return found
 
 

@@ -13,7 +13,7 @@ import click
 
 from ..common.console_output import echo, echo_json
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
-from .status import with_run
+from .status import rule_and_pilot_names, with_run
 from .text_layout import fitted
 
 if TYPE_CHECKING:
@@ -30,17 +30,20 @@ _Answer = TypeVar("_Answer")
 @click.command(short_help="Explain why something waits, is held, slow or refused.")
 @with_run
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.argument("what", required=False, default="", metavar="[JOB|RULE|PILOT]")
+@click.argument(
+    "what", required=False, default="", metavar="[JOB|RULE|PILOT]",
+    shell_complete=lambda context, option, typed: rule_and_pilot_names(context, typed),
+)  # fmt: skip
 def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     """Explain why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
 
-    Without a name, everything that waits is explained. A job is named by HTCondor's id (12.3), by
-    Snakemake's number or by an output file, a pilot by its name or its Slurm job id. Works
-    while Snakemake runs and afterwards. Reads what the run wrote, and queries the run's Slurm and
-    access point once each where they know more.
+    Without a name, everything that waits or failed is explained. A job is named by HTCondor's id
+    (12.3), by Snakemake's number or by an output file, a pilot by its Slurm job id or its name in
+    HTCondor. Works while Snakemake runs and afterwards. Reads what the run wrote, and queries the
+    run's Slurm and access point once each where they know more.
 
     \b
-    osgpilot explain                  all that waits
+    osgpilot explain                  all that waits or failed
     osgpilot explain map              the jobs of a rule
     osgpilot explain results/a.bam    the job that makes a file
     osgpilot explain 12.3             a job by HTCondor's id
@@ -56,8 +59,8 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     found = explained(what, known)
     if what and not found:
         raise InputError(
-            f"run {watched.folder.name} has no rule, job or pilot {what!r} so far: a rule is known "
-            "from its first job that is ready; `osgpilot status` shows what there is"
+            f"run {watched.folder.name} has no rule, job or pilot {what!r}, ready or to come; "
+            "`osgpilot status` lists what there is"
         )
     if as_json:
         listed = [asdict(each) for each in found]
@@ -118,7 +121,7 @@ def _show(found: tuple[Explanation, ...], unanswered: tuple[str, ...]) -> None:
     for text in unanswered:
         echo(f"note: {text}", err=True)
     if not found:
-        echo("nothing waits: no job, and no pilot")
+        echo("nothing waits and nothing failed: no job, and no pilot")
     for number, each in enumerate(found):
         if number:
             echo()

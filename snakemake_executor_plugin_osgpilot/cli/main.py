@@ -1,20 +1,28 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
+import gc
+
 import click
 
 from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
 from ..local_pool.cli import pool
 from ..scaling_study.cli import simulate
+from .cancel import cancel
 from .cleanup import cleanup
 from .doctor import doctor
 from .explain import explain
+from .logs import logs
 from .plan import plan
 from .report import report
+from .runs import runs
 from .runtime import runtime
 from .site import site
 from .software import software
 from .status import status
+
+GARBAGE_EVERY = 200_000
+"""Number of new objects after which Python looks for garbage."""
 
 
 class OneLineErrors(click.Group):
@@ -28,6 +36,8 @@ class OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         take_any_text()
+        # a large history becomes a hundred thousand objects, in which there is no garbage
+        gc.set_threshold(GARBAGE_EVERY)
         try:
             return super().invoke(ctx)
         except OsgpilotError as error:
@@ -45,7 +55,8 @@ def main() -> None:
     osgpilot plan           show what `snakemake` would do
     snakemake               the run itself, with `executor: osgpilot` in a profile
     osgpilot status         how far is the run?
-    osgpilot explain        why does it wait?
+    osgpilot explain        why does it wait, or why did it fail?
+    osgpilot logs           what did a job print?
     osgpilot report         where did the core-hours go?
 
     \b
@@ -57,7 +68,7 @@ def main() -> None:
 
 
 for command in (
-    *(site, doctor, plan, status, explain, report, cleanup, simulate, runtime, software),
-    pool,
-):
+    site, doctor, plan, runs, status, explain, logs, report, cancel, cleanup, simulate, software,
+    runtime, pool,
+):  # fmt: skip
     main.add_command(command)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import echo, echo_json, terminal
+from ..common.counting import count_of
 from ..common.durations import duration, rough
 from .text_layout import fitted
 
@@ -38,7 +39,12 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     command come first. The output has: where each rule goes and why, the pilots that would be
     started, Slurm's verdict on them and when they would start, conda environments, and a range of
     time and core-hours. Estimates come from earlier runs in this folder. Nothing is submitted and
-    nothing is left behind. Errors are found as at the start of a run; then the exit status is 1.
+    nothing is left behind. Errors are found as at the start of a run.
+
+    \b
+    Exit status: 0  the run can begin
+                 1  it cannot, or Slurm would refuse its pilots
+                 2  wrong usage
 
     \b
     osgpilot plan                        with what the workflow's profile says
@@ -51,13 +57,17 @@ def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
         raise click.exceptions.Exit(1)
     if as_json:
         echo_json(found.as_data())
-        return
-    _show(found, scripts=scripts)
+    else:
+        _show(found, scripts=scripts)
+    if found.refused:
+        raise click.exceptions.Exit(1)
 
 
 def _show(found: Preview, *, scripts: bool) -> None:
     for decision in found.routes:
         echo(fitted(str(decision), then="    "))
+    for line in _beside(found):
+        echo(fitted(line, then="    "))
     if not found.routes:
         echo("no job has to leave this machine")
     for project in found.projects:
@@ -67,10 +77,20 @@ def _show(found: Preview, *, scripts: bool) -> None:
         _show_scripts(found)
 
 
+def _beside(found: Preview) -> Iterator[str]:
+    """Return what Snakemake runs itself, and what is not known yet."""
+    for rule, jobs in found.local.items():
+        yield f"rule {rule} -> Snakemake itself, as a local rule: {count_of(jobs, 'job')}"
+    if found.checkpoints:
+        of = f", perhaps of {', '.join(found.unseen)}" if found.unseen else ""
+        after = ", ".join(found.checkpoints)
+        yield f"more may come: jobs that follow the checkpoint {after} are not known yet{of}"
+
+
 def _show_project(project: ProjectPreview) -> None:
     echo(
-        f"project {project.project}: {project.waiting:,} job(s) can start at once, "
-        f"{project.to_come:,} follow them"
+        f"project {project.project}: {count_of(project.waiting, 'job')} ready, "
+        f"{project.to_come:,} to follow"
     )
     if project.starts:
         echo(fitted(project.starts[0].reason, "pilots to start: there is ", "    "))
@@ -112,12 +132,14 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     low_h, high_h = project.expected.core_h
     took = _span(duration(rough(low_s)), duration(rough(high_s)))
     core_h = _span(f"{low_h:.2g}", f"{high_h:.2g}")
-    yield f"expected: {took}, {core_h} core-hours of pilots ({project.expected.how})"
     if unknown := project.expected.unknown:
+        yield f"expected: unknown until a job of each rule has ended; none of {', '.join(unknown)}"
         yield (
-            f"the range is wide because no job of {', '.join(unknown)} has ever ended in this "
-            "folder: each may take anything up to its `runtime` (20 min where none is given)"
+            f"limits: {took}, {core_h} core-hours of pilots, as each of these jobs may take "
+            f"anything up to its `runtime` (20 min where none is given) ({project.expected.how})"
         )
+    else:
+        yield f"expected: {took}, {core_h} core-hours of pilots ({project.expected.how})"
 
 
 def _span(low: str, high: str) -> str:

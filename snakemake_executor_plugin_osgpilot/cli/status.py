@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..common.console_output import echo_json, terminal
+from ..common.console_output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..report.locate import Watched
     from ..report.summary import View
 
@@ -28,8 +30,36 @@ run_options = (
     click.option(
         "--dir", "workdir", type=Folder, default=".", help="Working folder of the workflow."
     ),
-    click.option("--run", default="", help="A run by its id.  [default: the one written last]"),
+    click.option(
+        "--run",
+        default="",
+        help="A run by its id or the beginning of it.  [default: the one written last]",
+        shell_complete=lambda context, option, typed: _run_ids(context, typed),
+    ),
 )
+
+
+def _run_ids(context: click.Context, typed: str) -> list[str]:
+    """Return the runs whose id begins with what was typed."""
+    from ..report.locate import newest_first
+
+    folders = newest_first(Path(context.params.get("workdir") or "."))
+    return [folder.name for folder in folders if folder.name.startswith(typed)]
+
+
+def rule_and_pilot_names(context: click.Context, typed: str) -> list[str]:
+    """Return the rules and pilots of the chosen run whose name begins with what was typed."""
+    from ..errors import OsgpilotError
+    from ..report.locate import Watched, find
+
+    given = context.params
+    try:
+        replayed = Watched(find(Path(given.get("workdir") or "."), given.get("run") or "")).look()
+    except OsgpilotError:
+        return []
+    rules = dict.fromkeys(job.rule for job in replayed.jobs.values())
+    pilots = (pilot.allocation for pilot in replayed.pilots.values() if pilot.allocation)
+    return [name for name in (*rules, *pilots) if name.startswith(typed)]
 
 
 def with_run(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,7 +71,8 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Show the state of a run, live or ended.")
 @with_run
-@click.option("--watch", is_flag=True, help="Keep updating until the run is over.")
+@click.option("--watch", is_flag=True, 
+              help="Keep updating until the run is over, on the whole terminal.")  # fmt: skip
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
               show_default=True, help="Seconds between updates with --watch.")  # fmt: skip
 @click.option(
@@ -58,9 +89,15 @@ def status(
 ) -> None:
     """Show jobs, pilots, cores and decisions of a run, live or ended.
 
-    Reads what the run wrote; queries neither Slurm nor HTCondor. The exit status is 0 while the run
-    is live and when all of its jobs succeeded, 3 if some failed or were cancelled, 4 if
-    Snakemake died without ending the run, 1 if there is no run.
+    Reads what the run wrote; queries neither Slurm nor HTCondor. Steps are all jobs of the workflow
+    as Snakemake counts them, jobs are those at the access point.
+
+    \b
+    Exit status: 0  the run is live or detached, or all of its jobs succeeded
+                 1  there is no run
+                 2  wrong usage
+                 3  jobs failed, or the run was interrupted
+                 4  Snakemake died without ending the run
 
     \b
     osgpilot status                    once
@@ -101,18 +138,28 @@ def _follow(watched: Watched, show: Callable[[View], None], watch: bool, every_s
 
 
 def _show(watched: Watched, watch: bool, every_s: float) -> View:
-    from rich.live import Live
+    console = terminal()
+    if not (watch and console.is_terminal):
+        return _follow(watched, lambda view: _print_screen(view, console), watch, every_s)
+    from .watch import watch as full_screen
 
+    seen = _look(watched)
+    with suppress(KeyboardInterrupt):
+        seen = full_screen(lambda: _look(watched), console, every_s)
+    _print_screen(seen, console)
+    return seen
+
+
+def _print_screen(view: View, console: Console) -> None:
+    """Print a run; elsewhere than on a terminal, lines have no trailing blanks."""
     from ..report.terminal import screen
 
-    console = terminal()
-    if not watch:
-        return _follow(watched, lambda view: console.print(screen(view)), False, every_s)
-    few = max(3, console.height // 3)
-    with Live(console=console, auto_refresh=False) as live:
-        return _follow(
-            watched, lambda view: live.update(screen(view, few), refresh=True), True, every_s
-        )
+    if console.is_terminal:
+        console.print(screen(view))
+        return
+    with console.capture() as captured:
+        console.print(screen(view))
+    echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _print(view: View, *, indent: bool) -> None:
@@ -137,5 +184,4 @@ def _exit_status(view: View) -> int:
 
     if view.state is RunState.LOST:
         return CUT_SHORT
-    bad = any(rule.failed or rule.cancelled for rule in view.rules.values())
-    return FAILED if bad and view.state is RunState.ENDED else 0
+    return FAILED if view.state in (RunState.FAILED, RunState.INTERRUPTED) else 0

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Collection, Iterator, Sequence
 
 from ..common.printable import one_line
 
@@ -22,6 +23,17 @@ def fitted(text: str, first: str = "", then: str = "") -> str:
     if not sys.stdout.isatty():
         return first + text
     return broken(text, shutil.get_terminal_size().columns - 1, first, then)
+
+
+def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
+    """Yield rows as aligned lines without trailing blanks; columns in `right` end together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            one_line(cell).rjust(width) if number in right else one_line(cell).ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
 
 
 def broken(text: str, width: int, first: str = "", then: str = "") -> str:

@@ -70,6 +70,16 @@ def wrap_terminal_stream(logger: Any, wrapper: type[Any]) -> Any:
     return None
 
 
+def hides_errors(workflow: Any) -> bool:
+    """Return True with `--quiet all`, which hides what is logged as an error, too.
+
+    Uses `workflow.output_settings.quiet` (9.27.1); if that changes, such errors stay hidden.
+    """
+    settings = getattr(workflow, "output_settings", None)
+    quiet = getattr(settings, "quiet", None) or ()
+    return any(getattr(each, "name", "") == "ALL" for each in quiet)
+
+
 @contextmanager
 def executor_replaced(name: str, executor: type) -> Iterator[None]:
     """Have Snakemake use the class `executor` for plugin `name`, as for a dry run: it takes no

@@ -55,8 +55,8 @@ class Limits:
 class RunOptions:
     """Options of a run. Pilots bind `shared_folders` of their node into jobs.
 
-    `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C,
-    see `run.shutdown`; `access_point` overrides the site file, see `htcondor.factory`.
+    `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C, see `run.shutdown`;
+    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go.
     """
 
     project: str | None
@@ -66,6 +66,7 @@ class RunOptions:
     pilot_sharing: str | None = None
     on_exit: str = "cancel"
     access_point: str | None = None
+    notify: str | None = None
 
     @property
     def whose(self) -> PilotSharing:
@@ -96,6 +97,7 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
         settings.pilot_sharing,
         settings.on_exit,
         settings.access_point,
+        settings.notify,
     )
 
 

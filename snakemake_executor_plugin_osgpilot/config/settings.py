@@ -123,6 +123,16 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             choices=["cancel", "detach"],
         ),
     )
+    notify: Optional[str] = field(
+        default=None,
+        metadata=_metadata(
+            "TARGET",
+            "Where to send a message when the run ends, or does not continue without you (the "
+            "budget is spent, or pilots run no job): `mail:ADDRESS`, a URL, which gets JSON by "
+            "POST, or a command, which gets the text on its standard input. Give a URL with a "
+            "secret by the environment. [default: nowhere]",
+        ),
+    )
     max_pilots: int = field(
         default=20,
         metadata=_metadata(

@@ -61,7 +61,12 @@ def of_error(name: str, error: OsgpilotError, fix: str = "") -> Finding:
 
 def exit_status(findings: Iterable[Finding]) -> int:
     """Return 1 if something failed, else 0: warnings and untested things do not stop a run."""
-    return int(any(each.verdict is Verdict.FAILED for each in findings))
+    return int(bool(failures(findings)))
+
+
+def failures(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that stop a run."""
+    return [each for each in findings if each.verdict is Verdict.FAILED]
 
 
 def summary(findings: Iterable[Finding]) -> str:

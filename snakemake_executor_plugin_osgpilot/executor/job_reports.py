@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from ..common.printable import printable
+from ..common.failure_text import summary
+from ..common.printable import one_line, printable
 from ..common.redact import Redactor
-from ..common.snakemake_types import GroupJob
+from ..common.snakemake_compat import hides_errors
+from ..common.snakemake_types import AnyJob, GroupJob
+from ..staging.job_identity import label
 
 if TYPE_CHECKING:
     from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -31,15 +36,46 @@ class Reporting:
         aux_logs: list[str] | None = None,
         **more: Any,
     ) -> None:
-        """Log why a job failed; `aux_logs` are files with details."""
+        """Log why a job failed, in one line that no `--quiet` hides and in Snakemake's block;
+        `aux_logs` are files with details.
+        """
         text = printable(self.redact(msg or "it failed for an unknown reason\n"))
         logs = [log for log in aux_logs or () if log]
+        self._log_line(job_info.job, text, logs)
         if not job_info.job.is_group():
             super().print_job_error(job_info, msg=text, aux_logs=logs, **more)  # type: ignore[misc]
             return
         if job_info.external_jobid is not None:
             more["external_jobid"] = job_info.external_jobid
         _log_group_error(job_info.job, text, logs, more)
+
+    def _log_line(self, job: AnyJob, text: str, logs: list[str]) -> None:
+        line = f"FAILED {failed_line(job, text, logs)}"
+        if hides_errors(getattr(self, "workflow", None)):
+            print(line, file=sys.stderr, flush=True)
+        else:
+            # without an event, which `--quiet rules` would hide
+            logger.error(line)
+
+
+def failed_line(job: AnyJob, text: str, logs: list[str]) -> str:
+    """Return which job failed, why, and where its output is, in one line."""
+    wildcards = label(job)
+    name = f"group {job.name}" if job.is_group() else f"rule {job.name}"
+    own = [str(log) for log in getattr(job, "log", ())] if not job.is_group() else []
+    log = next((log for log in [*own, *logs] if _has_text(log)), "")
+    where = f" (log: {log})" if log else ""
+    attempts = job.restart_times + 1
+    again = f" (attempt {job.attempt} of {attempts})" if attempts > 1 else ""
+    of = f" ({wildcards})" if wildcards else ""
+    return one_line(f"{name}{of}: {summary(text)}{where}{again}")
+
+
+def _has_text(log: str) -> bool:
+    try:
+        return Path(log).stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _log_group_error(job: GroupJob, text: str, logs: list[str], more: dict[str, Any]) -> None:

@@ -21,9 +21,11 @@ from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
+from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
 from ..journal.run_folder import RunFolder, core_s_seen
 from ..monitoring.console import ProgressReporter
+from ..monitoring.progress import Progress
 from ..run.assembly import Output, start
 from ..runtime_image.environment import make as make_environment
 from ..staging import benchmarks
@@ -47,6 +49,7 @@ from .dag_lookahead import Lookahead
 from .in_flight import InFlight
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
 from .job_reports import Reporting
+from .snakemake_steps import SnakemakeSteps, about
 
 if TYPE_CHECKING:
     from ..jobs.state.job import Job
@@ -93,7 +96,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self.redact = Redactor(environment_of(workflow).values())
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
-        self._run = open_run(workflow, share, self._progress, self.redact)
+        self._run = open_run(workflow, share, self._progress.show, self.redact)
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -293,6 +296,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 if self._run.queue.run_again(job.key, str(error)):
                     self._active[job.key] = info
                     return ""
+            self._run.queue.mark_incomplete(job.key)
             # any error fails this job, and not the whole workflow
             text = explain(error, job, folder, self.redact)
         else:
@@ -316,7 +320,14 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         self._run.tenure.is_certain()
         text += updated.keep(info.job, self.workflow.persistence)
-        self.report_job_error(info, msg=text)
+        self.report_job_error(info, msg=text, aux_logs=self._output_of(info))
+
+    def _output_of(self, info: SubmittedJobInfo) -> list[str]:
+        """Return the file with the output of a failed job, which is kept."""
+        if not info.external_jobid:
+            return []
+        file = self._run.folder.job(info.external_jobid) / JOB_OUTPUT
+        return [os.path.relpath(file)] if file.is_file() and file.stat().st_size else []
 
     def _commit(self, snakemake_job: AnyJob, job: Job, folder: Path) -> None:
         commit.check_ended(job)
@@ -355,7 +366,7 @@ def environment_of(workflow: Workflow) -> dict[str, str]:
 
 
 def open_run(
-    workflow: Workflow, share: QuotaShare, progress: ProgressReporter, redact: Redactor
+    workflow: Workflow, share: QuotaShare, show: Callable[[Progress], None], redact: Redactor
 ) -> Run:
     """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
     try:
@@ -363,7 +374,7 @@ def open_run(
             options_of(workflow.executor_settings),
             Path(workflow.persistence.path),
             share,
-            Output(progress.show, redact),
+            Output(show, redact, SnakemakeSteps(workflow), about(workflow)),
             core_s_seen(Path.cwd()),
         )
     except OsgpilotError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
 
 from ..model.plan import Refusal
 from ..model.resources import END_MARGIN_S, Policy, Shape
+from ..model.upcoming import RuleAhead
 from ..report.entities import Job, Pilot
 
 
@@ -17,7 +19,8 @@ class Facts:
     """A run at `at_s`.
 
     `alive` is True while a Snakemake process drives it, `ended` once it has ended. `refusals` are
-    those of the latest plan, `unanswered` names the services that did not answer.
+    those of the latest plan, `unanswered` names the services that did not answer. `upcoming` has
+    the rules whose jobs are not ready yet, each with the rules that they wait for.
     """
 
     at_s: float
@@ -28,6 +31,7 @@ class Facts:
     pilots: tuple[Pilot, ...]
     refusals: tuple[Refusal, ...] = ()
     unanswered: tuple[str, ...] = ()
+    upcoming: Mapping[str, RuleAhead] = field(default_factory=dict)
 
     def running_on(self, pilot: Pilot) -> list[Job]:
         """Return the jobs that run on a pilot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from ..jobs.state.events import Event
 from ..journal.location import Place
 from ..model.plan import Refusal
 from ..model.resources import PilotType, Policy, Shape
+from ..model.upcoming import RuleAhead
 from ..pilots.state.lifecycle import Row, Seen
 from ..report.entities import Job, Pilot
 from ..report.replay import ReplayedRun
@@ -44,7 +45,15 @@ def facts(replayed: ReplayedRun, answers: Answers, now_s: float, *, alive: bool)
         tuple(_pilot(pilot, answers) for pilot in replayed.pilots.values()),
         tuple(_known(Refusal, refusal) for refusal in plan["refusals"]) if plan else (),
         answers.unanswered,
+        _upcoming((replayed.plan or {}).get("upcoming", ())),
     )
+
+
+def _upcoming(listed: Iterable[Mapping[str, Any]]) -> dict[str, RuleAhead]:
+    """Return the rules that were to come at the latest plan."""
+    return {
+        each["rule"]: RuleAhead(each["jobs"], after=frozenset(each["after"])) for each in listed
+    }
 
 
 def place_of(line: Mapping[str, Any] | None) -> Place:

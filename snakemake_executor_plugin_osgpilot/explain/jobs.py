@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..common.durations import duration
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
-from ..model.resources import lacks
+from ..model.resources import MEMORY_QUANTUM_MB, lacks
 from ..report.entities import Job, Pilot
 from ..scaling.planner.feasibility import infeasible_classes, text
 from .facts import Explanation, Facts
@@ -27,11 +27,12 @@ NAMED_MAX = 5
 
 def explain_job(job: Job, facts: Facts) -> Explanation:
     """Return why a job waits, is held, runs for long, or failed."""
-    names = f"{job.title} (HTCondor job {job.job_id})" if job.job_id else job.title
+    names = _named(job)
     for_s = duration(facts.at_s - job.since_s)
     if job.state in WAITING:
         lines, step = _waiting(job, facts)
-        head = f"{names}: waits for {for_s}; it asks for {text(job.job_class)}"
+        head = f"{names}: waits for {for_s}; it asks for {text(job.job_class)} (memory "
+        head += f"in steps of {MEMORY_QUANTUM_MB} MB)"
     elif job.state == "held":
         lines, step = _held(job)
         head = f"{names}: held for {for_s}"
@@ -42,6 +43,13 @@ def explain_job(job: Job, facts: Facts) -> Explanation:
         lines, step = _over(job)
         head = f"{names}: {job.state} {for_s} ago"
     return Explanation(job.title, (head, *lines), step)
+
+
+def _named(job: Job) -> str:
+    """Return a job's title with its numbers: Snakemake's and HTCondor's."""
+    number = f"Snakemake job {job.names[0]}" if job.names and job.names[0].isdigit() else ""
+    ids = ", ".join(filter(None, (number, f"HTCondor job {job.job_id}" if job.job_id else "")))
+    return f"{job.title} ({ids})" if ids else job.title
 
 
 _Lines = tuple[list[str], str]
@@ -117,11 +125,14 @@ def _step(job: Job, serving: list[Pilot], facts: Facts) -> str:
         )
     if free:
         return "wait: HTCondor starts it within a minute or two"
+    pending = [pilot for pilot in able if pilot.waits]
+    if step := next(filter(None, (waits_for(pilot)[1] for pilot in pending)), ""):
+        return step
+    if pending:
+        # a higher limit would only make more pilots wait
+        return "wait: it starts when Slurm has started a pilot"
     refused = (REFUSALS.get(refusal.rule, "") for refusal in facts.refusals)
     if step := next(filter(None, refused), ""):
-        return step
-    pending = [waits_for(pilot)[1] for pilot in able if pilot.waits]
-    if step := next(filter(None, pending), ""):
         return step
     if able:
         return "wait: it starts when a pilot has come or has room"

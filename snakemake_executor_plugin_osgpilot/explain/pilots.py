@@ -15,11 +15,12 @@ def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
     """Return why a pilot waits, boots, is idle, ends or failed."""
     for_s = facts.at_s - pilot.since_s
     where = f" on {pilot.node}" if pilot.node else ""
-    label = f"Slurm job {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
+    label = f"pilot {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
     how_long = f"{duration(for_s)} ago" if pilot.over else f"for {duration(for_s)}"
-    head = f"{pilot.name} ({label}{where}): {pilot.state} {how_long}"
+    head = f"{label}{where}: {pilot.state} {how_long}"
+    long_name = [f"its name in Slurm and HTCondor is {pilot.name}"] if pilot.allocation else []
     lines, step = _STATES[pilot.state](pilot, facts, for_s)
-    return Explanation(pilot.name, (head, f"it has {pilot.shape}", *lines), step)
+    return Explanation(label, (head, f"it has {pilot.shape}", *lines, *long_name), step)
 
 
 _Lines = tuple[tuple[str, ...], str]
@@ -52,7 +53,7 @@ def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
         return (usual,), ""
     return (
         (f"{usual}; this one takes longer", "without a sign of it after 15 min it is ended"),
-        "read its log, pilots/" + pilot.name + "/slurm.log in the run's folder",
+        f"read its log: osgpilot logs {pilot.allocation}",
     )
 
 
@@ -81,8 +82,7 @@ def _failed(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     why = pilot.failure or "Slurm does not say why"
     if not pilot.allocation:
         return (f"Slurm refused it: {why}",), "correct the site file as the message says"
-    log = f"pilots/{pilot.name}/slurm.log in the run's folder"
-    return (f"it failed: {why}",), f"read its log, {log}"
+    return (f"it failed: {why}",), f"read its log: osgpilot logs {pilot.allocation}"
 
 
 def _cancelled(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:

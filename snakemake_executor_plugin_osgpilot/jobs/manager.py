@@ -111,6 +111,11 @@ class JobManager:
         with self._lock:
             return self._tracker.run_again(key, why)
 
+    def mark_incomplete(self, key: str) -> None:
+        """Count a job that ended as failed: its outputs could not be used."""
+        with self._lock:
+            self._tracker.mark_incomplete(key)
+
     def over(self) -> dict[str, Job]:
         """Return the jobs that ended since the last call, by key; each is returned once.
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
-
-import psutil  # type: ignore[import-untyped]
 
 from .holder import RunOwner
 
@@ -36,19 +33,6 @@ def started(pid: int) -> str:
         return ""
     fields = text.rpartition(")")[2].split()
     return "" if fields[0] in "ZX" else fields[_START_FIELD - 3]
-
-
-def is_open_here(path: str) -> bool:
-    """Return True if a process of this host has a file open whose path ends in `path`.
-
-    The path is that of today, so a folder that was moved meanwhile is found. Processes of other
-    users cannot be looked at.
-    """
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if any(file.path.endswith(f"/{path}") for file in process.open_files()):
-                return True
-    return False
 
 
 def _boot_id() -> str:

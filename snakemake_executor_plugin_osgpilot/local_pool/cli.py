@@ -114,6 +114,21 @@ def status(name: str, as_json: bool) -> None:
         echo(text_of(found))
 
 
+@pool.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List the pools that are up."""
+    from .state import names, require
+
+    found = {name: list(require(name).work) for name in names()}
+    if as_json:
+        echo_json([{"name": name, "work": work} for name, work in found.items()])
+    for name, work in ({} if as_json else found).items():
+        echo(f"{name}  {' '.join(work)}")
+    if not found and not as_json:
+        echo("no pool is up")
+
+
 @pool.command("exec", context_settings={"ignore_unknown_options": True})
 @name_option
 @host_option

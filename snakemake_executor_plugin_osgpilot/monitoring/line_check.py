@@ -60,14 +60,16 @@ def _named(check: Check) -> Check:
 
 def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
     """Return a check of a list: its first items by `checks`, all others by `rest`."""
+    # plain loops: a large history has a hundred thousand entries
+    needed = len(checks)
 
     def check(value: Any) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) >= len(checks)
-            and all(check(each) for check, each in zip(checks, value, strict=False))
-            and all(map(rest, value[len(checks) :]))
-        )
+        if type(value) is not list or len(value) < needed:
+            return False
+        for valid, each in zip(checks, value, strict=False):
+            if not valid(each):
+                return False
+        return len(value) == needed or all(map(rest, value[needed:]))
 
     return check
 
@@ -111,10 +113,15 @@ _KINDS: dict[str, Check] = {
         {
             **_these(("run", "project", "owner"), _text),
             "policy": _POLICY, "holder": _maybe(_HOLDER), "place": _PLACE,
+            "about": _named(_text),
         },
         at_s=_number,
     ),
-    "end": _has({"critical_path_s": _number}, at_s=_number, detached=_flag),
+    "steps": _has({"failed": _count}, done=_count, total=_count),
+    "end": _has(
+        {"critical_path_s": _number, "interrupted": _flag, "to_come": _count},
+        at_s=_number, detached=_flag,
+    ),
     FULL: _has(),
     "queued": _has(
         at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)
@@ -140,6 +147,7 @@ _KINDS: dict[str, Check] = {
         {
             "to_come": _count, "critical_path_s": _number, "eta": _maybe(_ETA),
             "waits_s": _named(_number), "forecast": _named(_maybe(_number)),
+            "upcoming": _each(_has(rule=_text, jobs=_count, after=_each(_text))),
         },
         at_s=_number, actions=_each(_DECIDED), refusals=_each(_REFUSED),
     ),

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..common.counting import count_of
 from ..model.resources import Pilot, PilotState
 from ..scaling.planner.eta import Eta
+
+
+class Steps(NamedTuple):
+    """Snakemake's own count of the jobs of a session: local ones and members of groups too."""
+
+    done: int
+    total: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
     """Jobs and pilots by state; `to_come`: jobs that Snakemake has not handed over yet.
+
+    A job that failed and was submitted again is one job; `retries` counts how often that was done.
 
     `eta` is the estimated time remaining, None if there is nothing left to do.
     """
@@ -26,12 +38,25 @@ class Progress:
     booting: int = 0
     ready: int = 0
     eta: Eta | None = None
+    cancelled: int = 0
+    retries: int = 0
+    steps: Steps | None = None
+
+    @property
+    def total(self) -> int:
+        """The number of jobs, as far as it is known."""
+        over = self.done + self.failed + self.cancelled
+        return self.waiting + self.running + over + self.to_come
 
     @property
     def parts(self) -> tuple[str, str]:
         """Jobs and pilots by state."""
-        counts = (("failed", self.failed), ("not yet ready", self.to_come))
+        counts = (
+            ("failed", self.failed), ("cancelled", self.cancelled), ("not yet ready", self.to_come),
+        )  # fmt: skip
         more = "".join(f", {count} {name}" for name, count in counts if count)
+        if self.retries:
+            more += f"; {count_of(self.retries, 'retry', 'retries')}"
         states = (("pending", self.pending), ("booting", self.booting), ("ready", self.ready))
         pilots = ", ".join(f"{count} {name}" for name, count in states if count) or "none"
         return f"{self.waiting} waiting, {self.running} running, {self.done} done{more}", pilots
@@ -41,16 +66,16 @@ class Progress:
         """The progress in one line."""
         jobs, pilots = self.parts
         eta = f"; {self.eta.text}" if self.eta else ""
-        return f"jobs: {jobs}; pilots: {pilots}{eta}"
+        steps = f"{self.steps.done} of {self.steps.total} steps done; " if self.steps else ""
+        return f"{steps}jobs: {jobs}; pilots: {pilots}{eta}"
 
     @property
     def brief(self) -> str:
         """The progress for a narrow terminal."""
         failed = f", {self.failed} failed" if self.failed else ""
-        total = self.waiting + self.running + self.done + self.failed + self.to_come
         pilots = self.pending + self.booting + self.ready
         eta = f"; {self.eta.text}" if self.eta else ""
-        jobs = f"{self.done}/{total} jobs, {self.running} running{failed}"
+        jobs = f"{self.done}/{self.total} jobs, {self.running} running{failed}"
         return f"{jobs}, {self.ready}/{pilots} pilots{eta}"
 
     @property

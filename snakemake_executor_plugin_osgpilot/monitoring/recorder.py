@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -10,6 +10,7 @@ from ..common.redact import Redactor
 from ..errors import OsgpilotError
 from ..jobs.manager import JobManager
 from ..jobs.state.events import CommandUsage
+from ..jobs.state.job import Job
 from ..jobs.state.view import View
 from ..journal.location import Place
 from ..journal.process import this_process
@@ -21,6 +22,7 @@ from ..scaling.autoscaler import Autoscaler, ScalingDecision
 from ..scaling.planner.eta import Eta
 from . import records as lines
 from .history_file import History
+from .progress import Steps
 from .records import Line
 
 WRITE_EVERY_S = 1.0
@@ -40,13 +42,24 @@ class HistoryRecorder:
     scaling: Autoscaler
     clock: Clock
     redact: Redactor = field(default_factory=Redactor)
+    steps: Callable[[], Steps | None] = lambda: None
+    _steps: Steps | None = None
+    _ended: set[str] = field(default_factory=set)
     _pilots: dict[str, Pilot] = field(default_factory=dict)
     _planned: Line | None = None
     _planned_s: float = float("-inf")
     _written_s: float = float("-inf")
 
-    def begin(self, seat: RunIdentity, policy: Policy, place: Place) -> None:
-        """Record the start of a session: identity, location of jobs and pilots, limits."""
+    def begin(
+        self,
+        seat: RunIdentity,
+        policy: Policy,
+        place: Place,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record the start of a session: identity, location of jobs and pilots, limits, and what
+        `about` says of the workflow.
+        """
         limits = asdict(policy)
         for offer, plain in zip(policy.offers, limits["offers"], strict=True):
             plain["shape"] = offer.shape._asdict()
@@ -60,6 +73,7 @@ class HistoryRecorder:
                     "place": asdict(place),
                     "holder": asdict(this_process()),
                     "policy": limits,
+                    "about": {name: self.redact(text) for name, text in (about or {}).items()},
                 }
             ]
         )
@@ -77,14 +91,24 @@ class HistoryRecorder:
         text = self.redact(text)[-lines.TEXT_MAX :]
         self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
 
+    def ended(self, jobs: Iterable[Job]) -> None:
+        """Record the ends of jobs that `follow` has not recorded yet; a kill may come before it.
+
+        The journal is the one to fail if the disk is full: errors are left to `follow`.
+        """
+        new = [job for job in jobs if job.over and job.key not in self._ended]
+        self._ended.update(job.key for job in new)
+        self.history.put(lines.ended(new, self.clock.now_s(), self.redact))
+        with suppress(OSError, OsgpilotError):
+            self.history.flush()
+
     def again(self, key: str, why: str) -> None:
         """Record why a job of the previous session is resubmitted under this key."""
         self.history.put([{"kind": "again", "at_s": self.clock.now_s(), "job": key, "text": why}])
 
     def planned(self, view: View, decision: ScalingDecision) -> None:
         """Record the latest plan, if it has a new decision."""
-        to_come = view.upcoming.to_come
-        line = lines.plan(decision.plan, view.waiting, len(view.executing), to_come)
+        line = lines.plan(decision.plan, view.waiting, len(view.executing), view.upcoming)
         now_s = self.clock.now_s()
         changed = lines.differs(self._planned, line)
         if changed or now_s - self._planned_s >= NUMBERS_EVERY_S:
@@ -113,7 +137,11 @@ class HistoryRecorder:
             self._follow(now_s)
 
     def _follow(self, now_s: float) -> None:
-        self.history.put(lines.moved(self.queue.changes(), now_s, self.redact))
+        changed = [job for job in self.queue.changes() if not (job.over and job.key in self._ended)]
+        self._ended -= {job.key for job in changed}
+        self._ended |= {job.key for job in changed if job.over}
+        self.history.put(lines.moved(changed, now_s, self.redact))
+        self._count()
         self.history.put(lines.woken(self.queue.take_rematched(), now_s))
         known = self._pilots
         new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
@@ -123,11 +151,22 @@ class HistoryRecorder:
         self._pilots |= {pilot.name: pilot for pilot in new}
         self.history.flush()
 
-    def end(self, *, detached: bool) -> None:
-        """Record the end of this session, and close the file; `detached` if it keeps running."""
+    def _count(self) -> None:
+        """Record Snakemake's count of its jobs if it changed."""
+        steps = self.steps()
+        if steps is not None and steps != self._steps:
+            self._steps = steps
+            self.history.put([lines.steps(steps)])
+
+    def end(self, *, detached: bool, interrupted: bool = False) -> None:
+        """Record the end of this session, and close the file.
+
+        It is `detached` if the run keeps running, `interrupted` if the user stopped it.
+        """
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
+        end |= {"interrupted": interrupted, "to_come": self.queue.upcoming.to_come}
         end["critical_path_s"] = self.queue.upcoming.critical_path_s
         # the run has ended, whether or not its history can be written
         with suppress(OSError, OsgpilotError):

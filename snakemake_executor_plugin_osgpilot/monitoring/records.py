@@ -17,6 +17,8 @@ from ..jobs.state.events import CommandUsage
 from ..jobs.state.job import Job, JobState
 from ..model.plan import Launch, Plan
 from ..model.resources import JobClass, Pilot
+from ..model.upcoming import UpcomingWork
+from .progress import Steps
 
 Line = dict[str, Any]
 
@@ -84,6 +86,23 @@ def moved(changed: Iterable[Job], at_s: float, clean: Callable[[str], str] = str
     return lines
 
 
+def ended(jobs: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -> list[Line]:
+    """Return lines for the last start and the end of jobs that are over."""
+    listed = list(jobs)
+    started = [
+        [job.key, round(job.started_s, 1), job.pilot, job.slot, job.allocation_id, job.node]
+        for job in listed
+        if job.started_s is not None
+    ]
+    begun = [{"kind": "started", "jobs": started}] if started else []
+    return [*begun, *moved(listed, at_s, clean)]
+
+
+def steps(counted: Steps) -> Line:
+    """Return a line for Snakemake's own count of its jobs."""
+    return {"kind": "steps", **counted._asdict()}
+
+
 def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list[Any]]:
     key = job.key
     match job.state:
@@ -121,7 +140,9 @@ def pilot(known: Pilot) -> Line:
     return {"kind": "pilot", **content}
 
 
-def plan(decided: Plan, demand: Mapping[JobClass, int], running: int, to_come: int) -> Line:
+def plan(
+    decided: Plan, demand: Mapping[JobClass, int], running: int, upcoming: UpcomingWork
+) -> Line:
     """Return a line for a plan and its demand; equal actions are counted."""
     forecast = asdict(decided.forecast)
     return {
@@ -129,7 +150,13 @@ def plan(decided: Plan, demand: Mapping[JobClass, int], running: int, to_come: i
         "waiting": sum(demand.values()),
         "demand": [{**asked(job_class), "jobs": jobs} for job_class, jobs in demand.items()],
         "running": running,
-        "to_come": to_come,
+        "to_come": upcoming.to_come,
+        "upcoming": [
+            {"rule": rule, "jobs": ahead.jobs, "after": sorted(ahead.after)}
+            for rule, ahead in upcoming.rules.items()
+            # jobs beside Snakemake count for none
+            if not ahead.jobs or ahead.jobs > upcoming.gone.get(rule, 0)
+        ],
         # JSON has no infinity
         "forecast": {k: round(v, 1) if math.isfinite(v) else None for k, v in forecast.items()},
         "actions": _actions(decided),

@@ -76,7 +76,14 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
             projects = {d.project for d in decisions if d.route.where is Where.OSPOOL}
             look = _Look(self.workflow, self.logger, ground, routes, undo)
             previews = tuple(look.project(name) for name in sorted(projects))
-        return Preview(tuple(decisions), previews, script())
+        jobs = list(self.workflow.dag.needrun_jobs())
+        local = Counter(str(job.rule) for job in jobs if job.is_local)
+        checkpoints = {str(job.rule) for job in jobs if job.is_checkpoint}
+        seen = {str(job.rule) for job in self.workflow.dag.jobs}
+        unseen = sorted({str(rule) for rule in self.workflow.rules} - seen) if checkpoints else []
+        return Preview(
+            tuple(decisions), previews, script(), local, tuple(sorted(checkpoints)), tuple(unseen)
+        )
 
     def run_job(self, job: AnyJob) -> NoReturn:
         raise AssertionError("a plan runs nothing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ..model.plan import Infeasible, Refusal
@@ -95,11 +95,23 @@ class ProjectPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """A run before it begins: routes of rules, the plan of each project, the pilots' script."""
+    """A run before it begins: routes of rules, the plan of each project, the pilots' script.
+
+    `local` has the number of jobs that Snakemake runs itself, by rule, `checkpoints` the rules
+    after which more jobs may come, and `unseen` the rules without a job so far.
+    """
 
     routes: tuple[RouteDecision, ...]
     projects: tuple[ProjectPreview, ...]
     pilot_script: str
+    local: Mapping[str, int] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """True if Slurm would refuse pilots."""
+        return any(not each.accepted for project in self.projects for each in project.verdicts)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data for JSON, without infinities."""
@@ -114,7 +126,14 @@ class Preview:
             for decision in self.routes
         ]
         projects = [_finite(_named(asdict(project))) for project in self.projects]
-        return {"routes": routes, "projects": projects, "pilot_script": self.pilot_script}
+        return {
+            "routes": routes,
+            "projects": projects,
+            "pilot_script": self.pilot_script,
+            "local": dict(self.local),
+            "checkpoints": list(self.checkpoints),
+            "unseen": list(self.unseen),
+        }
 
 
 def _named(project: dict[str, Any]) -> dict[str, Any]:

@@ -150,10 +150,10 @@ class Pilot:
 
     def serve(self, at_s: float, allocation: str, node: str) -> None:
         """Record that a job started there: it is ready, whatever Slurm has reported so far."""
+        self.moves["ready"] = min(at_s, self.moves.get("ready", at_s))
         if self.waits or self.state == "booting":
             self.state, self.pending_reason = "ready", ""
             self.allocation, self.node = allocation or self.allocation, node or self.node
-            self.moves.setdefault("ready", at_s)
 
     def until_s(self, now_s: float) -> float:
         """Return the last known time of its allocation."""

@@ -7,22 +7,30 @@ workflow says is never part of a script.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from ..common.counting import count_of
 from ..common.durations import duration
 from ..common.printable import printable
 from ..common.times import clock, date
 from .core_hours import waste
-from .recommendations import profile, uses
+from .recommendations import JOBS_MIN, profile, uses
 from .replay import ReplayedRun
 from .series import POINTS, Balance, balance
-from .summary import View
+from .summary import RunState, View
 from .timeline import PILOTS_MAX, WIDTH, Scale, colours_of, timeline
 
+INCOMPLETE = (RunState.FAILED, RunState.INTERRUPTED, RunState.LOST)
+"""States of runs from which nothing is recommended."""
+
+REASONS_MAX = 5
 CHART_HEIGHT = 180.0
 FAILURES_MAX, DECISIONS_MAX, RULES_MAX = 50, 50, 300
 TICKS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
@@ -58,6 +66,7 @@ def page(replayed: ReplayedRun, view: View) -> str:
     used = uses(replayed)
     spent = waste(replayed, view.at_s)
     cores = balance(replayed, begun_s, ended_s)
+    reasons = _reasons(view)
     return _template().render(
         view=view,
         life=replayed.life,
@@ -75,10 +84,50 @@ def page(replayed: ReplayedRun, view: View) -> str:
         charged_core_s=spent.charged,
         kinds=KINDS,
         uses=used[:RULES_MAX],
-        profile=profile(used[:RULES_MAX]),
+        profile="" if view.state in INCOMPLETE else profile(used[:RULES_MAX]),
+        enough=JOBS_MIN,
+        about=about(replayed.life),
+        reasons=reasons[:REASONS_MAX],
+        reasons_left=len(reasons[REASONS_MAX:]),
         failures=view.failures[-FAILURES_MAX:],
         decisions=view.decisions[-DECISIONS_MAX:],
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class About:
+    """The workflow's name, and what the page says of it, its command and the versions."""
+
+    workflow: str = ""
+    items: tuple[tuple[str, str], ...] = ()
+
+
+def about(life: Mapping[str, Any]) -> About:
+    """Return what the first line of a session says of the workflow; nothing in older histories."""
+    known = life.get("about") or {}
+    items = tuple((name, text) for name, text in known.items() if text)
+    folder = PurePath(known.get("folder", "")).name
+    return About(folder, items)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why jobs of a rule failed for good, and the first of them."""
+
+    rule: str
+    label: str
+    summary: str
+    count: int
+
+
+def _reasons(view: View) -> list[Reason]:
+    found: dict[tuple[str, str], Reason] = {}
+    for failure in view.failures:
+        if not failure.retried:
+            key = failure.rule, failure.summary
+            first = found.get(key, Reason(failure.rule, failure.label, failure.summary, 0))
+            found[key] = replace(first, count=first.count + 1)
+    return sorted(found.values(), key=lambda reason: -reason.count)
 
 
 def _shown(value: object) -> object:
@@ -94,6 +143,7 @@ def _template() -> Template:
         finalize=_shown,
     )  # fmt: skip
     made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
+    made.filters["count"] = count_of
     return made.from_string(text)
 
 

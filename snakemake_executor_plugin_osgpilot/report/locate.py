@@ -18,16 +18,21 @@ from .replay import ReplayedRun
 
 
 def find(workdir: Path, run: str = "") -> Path:
-    """Return the folder of a run in `workdir`; of the one written last, if none is named.
+    """Return the folder of a run in `workdir` by the beginning of its id; of the one written last,
+    if none is named.
 
-    Raises `InputError` if there is none.
+    Raises `InputError` if there is none, or several begin like this.
     """
-    latest = next((f for f in _newest_first(workdir) if run in ("", f.name)), None)
-    if latest is None:
-        named = f"run {run}" if run else "no run of osgpilot"
-        missing = f"{named} is not" if run else f"there is {named}"
-        raise InputError(f"{missing} in {workdir}; name the working folder with --dir")
-    return latest
+    folders = newest_first(workdir)
+    if not folders:
+        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+    found = [f for f in folders if f.name == run] or [f for f in folders if f.name.startswith(run)]
+    if not found:
+        raise InputError(f"run {run} is not in {workdir}; `osgpilot runs` lists those that are")
+    if run and len(found) > 1:
+        names = ", ".join(folder.name for folder in found)
+        raise InputError(f"several runs begin with {run}: {names}")
+    return found[0]
 
 
 def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
@@ -35,7 +40,7 @@ def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
 
     Unreadable histories are skipped.
     """
-    for folder in _newest_first(workdir)[:EARLIER_RUNS_MAX]:
+    for folder in newest_first(workdir)[:EARLIER_RUNS_MAX]:
         with suppress(InputError):
             seen = leads(Watched(folder).look(), offers)
             if seen.boots_s:
@@ -43,7 +48,7 @@ def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
     return None
 
 
-def _newest_first(workdir: Path) -> list[Path]:
+def newest_first(workdir: Path) -> list[Path]:
     """Return the folders of runs that have a history."""
     histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
     ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -27,6 +27,9 @@ def _lines(view: View) -> Iterator[str]:
         for state in STATES:
             labels = f"{run},{_labels(rule=name, state=state)}"
             yield f"osgpilot_jobs{{{labels}}} {getattr(rule, state)}"
+    yield from _gauge("retries", "Jobs that were submitted again after a failure, by rule.")
+    for name, rule in view.rules.items():
+        yield f"osgpilot_retries{{{run},{_labels(rule=name)}}} {rule.retries}"
     yield from _gauge("pilots", "Pilots by state.")
     for state, count in sorted(Counter(pilot.state for pilot in view.pilots).items()):
         yield f"osgpilot_pilots{{{run},{_labels(state=state)}}} {count}"

@@ -30,6 +30,16 @@ processes every 15 s (HTCondor manual, PID_SNAPSHOT_INTERVAL) and may have misse
 SPARE_CORE = 0.2
 """A job that kept so much of one more core busy may have it."""
 
+JOBS_MIN = 5
+"""Number of successful jobs below which nothing is recommended for a rule."""
+
+RUNTIME_MIN = 10
+"""Lowest recommended runtime in minutes: the next input may take longer, and a pilot lives for
+hours."""
+
+DIFFERENCE = 0.2
+"""A smaller difference from what a rule requests is not worth a change."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -86,7 +96,7 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
         threads=max(1, math.ceil(cores - SPARE_CORE)) if cores else 0,
         memory_mb=_up(memory_mb * MARGIN, MEMORY_QUANTUM_MB) if known else 0,
         disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB) if known else 0,
-        runtime_min=max(1, math.ceil(max(times_s) * TIME_MARGIN / 60)),
+        runtime_min=max(RUNTIME_MIN, math.ceil(max(times_s) * TIME_MARGIN / 60)),
     )
 
 
@@ -101,16 +111,32 @@ def _up(number: float, quantum: int) -> int:
     return math.ceil(number / quantum) * quantum
 
 
+def _differs(new: float, old: float) -> bool:
+    """Return True if `new` is known, and differs from `old` enough to be worth a change."""
+    return bool(new) and abs(new - old) >= DIFFERENCE * old
+
+
 def profile(found: list[RuleUse]) -> str:
-    """Return profile lines with the recommendations."""
+    """Return profile lines with the recommendations, empty if there are none."""
     # a group is not a rule, and other names would need quoting in YAML
-    rules = [use for use in found if _PLAIN_NAME.fullmatch(use.rule)]
-    threads = [f"  {use.rule}: {use.threads}" for use in rules if use.threads]
+    rules = [u for u in found if _PLAIN_NAME.fullmatch(u.rule) and u.jobs >= JOBS_MIN]
+    threads = [
+        f"  {use.rule}: {use.threads}"
+        for use in rules
+        if _differs(use.threads, use.asked.shape.cores)
+    ]
     resources = []
     for use in rules:
-        numbers = {"mem_mb": use.memory_mb, "disk_mb": use.disk_mb, "runtime": use.runtime_min}
-        resources.append(f"  {use.rule}:")
-        resources += [f"    {name}: {number}" for name, number in numbers.items() if number]
+        shape = use.asked.shape
+        numbers = {
+            "mem_mb": (use.memory_mb, shape.memory_mb),
+            "disk_mb": (use.disk_mb, shape.disk_mb),
+            "runtime": (use.runtime_min, use.asked.runtime_s / 60),
+        }
+        changed = [
+            f"    {name}: {new}" for name, (new, old) in numbers.items() if _differs(new, old)
+        ]
+        resources += [f"  {use.rule}:", *changed] if changed else []
     lines = (["set-threads:", *threads] if threads else []) + (
         ["set-resources:", *resources] if resources else []
     )

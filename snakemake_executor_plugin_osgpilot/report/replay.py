@@ -1,21 +1,22 @@
 """Replay a run's history into its jobs, pilots and plans. Pure.
 
-Lines may come twice and late (`monitoring.records`); of the same thing, the latest counts.
+Lines may come twice and late (`monitoring.records`), and those of one session's jobs in any order:
+`report.job_history` rebuilds each job from all events that are known of it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..jobs.state.events import CommandUsage, Usage
 from ..model.resources import JobClass, Shape
 from ..monitoring.line_check import is_whole
+from ..monitoring.progress import Steps
 from ..monitoring.records import FULL, Line
-from .entities import Attempt, Failure, Job, Pilot
+from .entities import Failure, Job, Pilot
+from .job_history import LAST, OVER, RANK, JobEvent, rebuild
 
-OVER = ("done", "failed")
 PLANS_MAX = 2000
 """Maximum number of plans kept for charts; the latest is always kept."""
 
@@ -24,7 +25,8 @@ class ReplayedRun:
     """The state of a run, replayed from its history; `take` continues with further lines.
 
     `name` is the run's if its history does not have it. `plan` is the latest plan, `plans` those
-    with other numbers or decisions before it, `life` and `end` the latest lines of these kinds.
+    with other numbers or decisions before it, `life` and `end` the latest lines of these kinds,
+    `steps` Snakemake's own count of its jobs, done and in total.
     `tells_needs` is True if the dependencies of jobs are known, `is_full` if the history has
     reached its limit: nothing after `last_s` is known.
     """
@@ -38,20 +40,28 @@ class ReplayedRun:
         self.pilots: dict[str, Pilot] = {}
         self.plans: list[Line] = []
         self.decisions: list[Line] = []
-        self.failures: dict[str, Failure] = {}
+        self.steps: Steps | None = None
         self.first_s = 0.0
         self.last_s = 0.0
         self.critical_path_s = 0.0
         self.tells_needs = False
         self.is_full = False
-        self._latest: dict[tuple[str, str], str] = {}
+        self._events: defaultdict[str, list[JobEvent]] = defaultdict(list)
+        self._dirty: set[str] = set()
+        self._failures: dict[str, Line] = {}
+        self._needs: dict[str, tuple[str, ...]] = {}
+        self._woken: defaultdict[str, set[float]] = defaultdict(set)
+        self._ends_s: dict[int, float] = {}
+        self._latest: dict[tuple[str, str], tuple[int, float, str]] = {}
         self._running: defaultdict[str, dict[str, Job]] = defaultdict(dict)
+        self._served: dict[str, tuple[float, str, str]] = {}
         self._kinds: dict[str, Callable[[Line], None]] = {
-            "life": self._life, "queued": self._queued, "sent": self._sent,
-            "started": self._started, "ended": self._ended, "removed": self._removed,
-            "held": self._held, "waiting": self._waiting, "pilot": self._pilot,
+            "life": self._life, "queued": self._queued, "sent": self._listed,
+            "started": self._started, "ended": self._listed, "removed": self._listed,
+            "held": self._listed, "waiting": self._listed, "pilot": self._pilot,
             "needed": self._needed, "plan": self._plan, "failed": self._failed,
-            "woken": self._woken, "spent": self._spent, "end": self._end, FULL: self._full,
+            "woken": self._was_woken, "spent": self._spent, "steps": self._counted,
+            "end": self._end, FULL: self._full,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> ReplayedRun:
@@ -62,6 +72,7 @@ class ReplayedRun:
                     self._kinds[line["kind"]](line)
                 except (KeyError, TypeError, ValueError, IndexError):
                     continue
+        self._settle()
         return self
 
     @property
@@ -74,9 +85,24 @@ class ReplayedRun:
         """True if the latest session has ended."""
         return self.end is not None
 
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """The failures that Snakemake was told of, by key, in the order of time."""
+        known = [line for line in self._failures.values() if line["job"] in self.jobs]
+        known.sort(key=lambda line: (line["at_s"], line["job"]))
+        return {
+            line["job"]: Failure(self.jobs[line["job"]], line["at_s"], line["text"])
+            for line in known
+        }
+
+    def is_retried(self, job: Job) -> bool:
+        """Return True if the job of the workflow was submitted again under another key."""
+        latest = self._latest.get((job.rule, job.label))
+        return latest is not None and latest[-1] != job.key
+
     def state_of(self, job: Job) -> str:
-        """Return the state of a job as users see it: one that failed may have been `retried`."""
-        if job.state == "failed" and self._latest.get((job.rule, job.label), job.key) != job.key:
+        """Return the state of a job as users see it: `retried` if it was submitted again."""
+        if self.is_retried(job):
             return "retried"
         return "waiting" if job.waits else job.state
 
@@ -88,8 +114,29 @@ class ReplayedRun:
         self.first_s = min(self.first_s or at_s, at_s)
         self.last_s = max(self.last_s, at_s)
 
+    def _note(self, key: str, at_s: float, kind: str, values: Iterable[Any]) -> None:
+        """Record an event of a job; its first line may still come."""
+        self._events[key].append((self.lives, at_s, RANK[kind], tuple(values)))
+        self._dirty.add(key)
+
+    def _settle(self) -> None:
+        """Rebuild the jobs that have new events."""
+        for key in self._dirty & self.jobs.keys():
+            job = self.jobs[key]
+            if job.last is not None:
+                self._running[job.last.pilot].pop(key, None)
+            try:
+                rebuild(job, self._events[key], self._ends_s)
+            except (TypeError, ValueError):
+                continue
+            job.needs = self._needs.get(key, ())
+            job.woken_s = sorted(self._woken[key]) if key in self._woken else []
+            if job.state == "running" and job.last is not None:
+                self._running[job.last.pilot][key] = job
+        self._dirty.clear()
+
     def _life(self, line: Line) -> None:
-        self.life, self.end = line, None
+        self.life, self.end, self.steps = line, None, None
         self.lives += 1
         self._at(line["at_s"])
 
@@ -97,112 +144,59 @@ class ReplayedRun:
         self.end = line
         self.critical_path_s = max(self.critical_path_s, line.get("critical_path_s", 0.0))
         self._at(line["at_s"])
-        for job in self.jobs.values() if not (line["detached"] or self.is_full) else ():
-            if job.state not in OVER:
-                self._stop(job, line["at_s"], "cancelled")
-                job.state, job.since_s = "cancelled", line["at_s"]
+        if not (line["detached"] or self.is_full):
+            self._ends_s[self.lives] = line["at_s"]
+            self._dirty |= {key for key, job in self.jobs.items() if job.state not in OVER}
 
     def _full(self, line: Line) -> None:
         self.is_full = True
+        if self._ends_s.pop(self.lives, None) is not None:
+            self._dirty |= self.jobs.keys()
 
-    def _reported(self, line: Line) -> Iterator[tuple[Any, ...]]:
-        """Yield what a line reports of jobs; nothing for a job whose first line is damaged."""
-        for key, *values in line["jobs"]:
-            if key in self.jobs:
-                yield self.jobs[key], *values
+    def _counted(self, line: Line) -> None:
+        self.steps = Steps(line["done"], line["total"], line.get("failed", 0))
 
     def _queued(self, line: Line) -> None:
         shape = Shape(*(line[name] for name in Shape._fields))
         job_class = JobClass(shape, line["runtime_s"])
+        rule, at_s = line["rule"], line["at_s"]
         for key, label, *names in line["jobs"]:
-            self._latest[line["rule"], label] = key
-            known = self.jobs.get(key)
-            if known is not None and known.state == "cancelled":
-                self._moved(known, "waiting", line["at_s"])
-            elif known is None:
-                at_s = line["at_s"]
-                self.jobs[key] = Job(
-                    key, line["rule"], job_class, label,
-                    queued_s=at_s, since_s=at_s, names=tuple(names),
-                )  # fmt: skip
-        self._at(line["at_s"])
+            attempt = (self.lives, at_s, key)
+            self._latest[rule, label] = max(self._latest.get((rule, label), attempt), attempt)
+            if key not in self.jobs:
+                self.jobs[key] = Job(key, rule, job_class, label, names=tuple(names))
+            self._note(key, at_s, "queued", (rule, job_class, label, *names))
+        self._at(at_s)
 
     def _needed(self, line: Line) -> None:
         self.tells_needs = True
         for key in line["jobs"]:
-            if key in self.jobs:
-                self.jobs[key].needs = tuple(line["needs"])
+            self._needs[key] = tuple(line["needs"])
+            self._dirty.add(key)
 
-    def _sent(self, line: Line) -> None:
-        for job, at_s, job_id in self._reported(line):
-            job.sent_s, job.job_id = job.sent_s or at_s, job_id or job.job_id
-            if job.state == "queued":
-                self._moved(job, "waiting", at_s)
+    def _listed(self, line: Line) -> None:
+        kind, jobs = line["kind"], line["jobs"]
+        for key, at_s, *values in jobs:
+            self._note(key, at_s, kind, values)
+        for at_s in {each[1] for each in jobs}:
+            self._at(at_s)
 
     def _started(self, line: Line) -> None:
-        for job, at_s, pilot, slot, allocation, node in self._reported(line):
-            same = next((a for a in job.attempts if a.started_s == at_s), None)
-            if same is not None and same.how != "cancelled":
-                continue
-            if same is not None:
-                # it survived the end of a session
-                job.attempts.remove(same)
-            self._stop(job, at_s, "interrupted")
-            job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))
-            self._running[pilot][job.key] = job
-            self._moved(job, "running", at_s)
+        self._listed(line)
+        for _, at_s, pilot, _, allocation, node in line["jobs"]:
+            served = (at_s, allocation, node)
+            self._served[pilot] = min(self._served.get(pilot, served), served)
             if known := self.pilots.get(pilot):
-                known.serve(at_s, allocation, node)
-
-    def _ended(self, line: Line) -> None:
-        for job, at_s, exit_status, *usage in self._reported(line):
-            job.exit_status, job.usage = exit_status, Usage(*usage)
-            how = "done" if exit_status == 0 else "failed"
-            if job.key in self.failures:
-                # incomplete outputs may be reported before its end
-                how, job.text = "failed", self.failures[job.key].text
-            self._stop(job, at_s, how)
-            self._moved(job, how, at_s)
+                known.serve(*self._served[pilot])
 
     def _spent(self, line: Line) -> None:
-        for job, *spent in self._reported(line):
-            job.spent = CommandUsage(*spent)
+        for key, *spent in line["jobs"]:
+            self._note(key, LAST, "spent", spent)
 
-    def _removed(self, line: Line) -> None:
-        self._back(line, "failed")
-
-    def _held(self, line: Line) -> None:
-        self._back(line, "held")
-
-    def _waiting(self, line: Line) -> None:
-        self._back(line, "waiting")
-
-    def _woken(self, line: Line) -> None:
+    def _was_woken(self, line: Line) -> None:
         for key in line["jobs"]:
-            job = self.jobs.get(key)
-            if job is not None and line["at_s"] not in job.woken_s:
-                job.woken_s.append(line["at_s"])
-
-    def _back(self, line: Line, state: str) -> None:
-        for job, at_s, text, *asked in self._reported(line):
-            if job.state == state and job.since_s >= at_s:
-                continue
-            if asked:
-                *shape, runtime_s = asked
-                job.job_class = JobClass(Shape(*shape), runtime_s)
-            self._stop(job, at_s, "interrupted")
-            job.text = text
-            self._moved(job, state, at_s)
-
-    def _stop(self, job: Job, at_s: float, how: str) -> None:
-        attempt = job.last
-        if attempt is not None and attempt.stopped_s is None:
-            self._running[attempt.pilot].pop(job.key, None)
-            attempt.stopped_s, attempt.how = max(at_s, attempt.started_s), how
-
-    def _moved(self, job: Job, state: str, at_s: float) -> None:
-        job.state, job.since_s = state, at_s
-        self._at(at_s)
+            self._woken[key].add(line["at_s"])
+            self._dirty.add(key)
 
     def _pilot(self, line: Line) -> None:
         name = line["name"]
@@ -217,7 +211,10 @@ class ReplayedRun:
         ):  # fmt: skip
             setattr(pilot, fact, line[fact])
         pilot.allocated_cores = line.get("allocated_cores", 0)
-        pilot.moves.setdefault(pilot.state, line["since_s"])
+        since_s = line["since_s"]
+        pilot.moves[pilot.state] = min(since_s, pilot.moves.get(pilot.state, since_s))
+        if name in self._served:
+            pilot.serve(*self._served[name])
         self._at(line["since_s"])
 
     def _plan(self, line: Line) -> None:
@@ -230,13 +227,12 @@ class ReplayedRun:
         self._at(line["at_s"])
 
     def _failed(self, line: Line) -> None:
-        job = self.jobs[line["job"]]
-        self.failures[job.key] = Failure(job, line["at_s"], line["text"])
-        if job.state not in ("waiting", "running"):
-            job.text, job.state = line["text"], "failed"
-            if job.last is not None and job.last.how == "done":
-                # it exited with 0, but its outputs were incomplete
-                job.last.how = "failed"
+        self._note(line["job"], LAST, "failed", (line["at_s"], line["text"]))
+        self._at(line["at_s"])
+        before = self._failures.get(line["job"], line)
+        self._failures[line["job"]] = max(
+            before, line, key=lambda each: (each["at_s"], each["text"])
+        )
 
 
 def fold(lines: Iterable[Line]) -> ReplayedRun:

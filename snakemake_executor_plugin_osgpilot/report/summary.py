@@ -7,26 +7,36 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..common.failure_text import summary
 from ..monitoring.progress import Progress
 from ..scaling.planner.eta import Eta
 from .entities import Pilot
 from .replay import ReplayedRun
 
-STATES = ("waiting", "running", "held", "done", "failed", "retried", "cancelled")
+STATES = ("waiting", "running", "held", "done", "failed", "cancelled")
 
 
 class RunState(StrEnum):
-    """The state of a run. `LOST`: no process drives it, and it did not end properly."""
+    """The state of a run.
+
+    `FAILED`: a job failed, here or beside the OSPool. `INTERRUPTED`: it was stopped before all jobs
+    had run. `LOST`: no process drives it, and it did not end properly.
+    """
 
     RUNNING = "running"
-    ENDED = "ended"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
     DETACHED = "detached"
     LOST = "cut short"
 
 
 @dataclass(frozen=True)
 class RuleView:
-    """The jobs of one rule by state, their core-hours, and the Slurm jobs they ran in."""
+    """The jobs of one rule by state, their core-hours, and the Slurm jobs they ran in.
+
+    A job that failed and was submitted again is one job; `retries` counts how often that was done.
+    """
 
     jobs: int = 0
     waiting: int = 0
@@ -34,8 +44,8 @@ class RuleView:
     held: int = 0
     done: int = 0
     failed: int = 0
-    retried: int = 0
     cancelled: int = 0
+    retries: int = 0
     core_h: float = 0.0
     allocations: list[str] = field(default_factory=list)
 
@@ -69,7 +79,9 @@ class Decision:
 
 @dataclass(frozen=True)
 class FailureView:
-    """Why a job failed; `retried` is True if Snakemake submitted it again."""
+    """Why a job failed, in one line and in full; `retried` is True if Snakemake submitted it
+    again. `job_id` is HTCondor's.
+    """
 
     at_s: float
     rule: str
@@ -77,6 +89,8 @@ class FailureView:
     label: str
     allocation: str
     node: str
+    job_id: str
+    summary: str
     text: str
     retried: bool
 
@@ -119,7 +133,10 @@ class View:
 
     def plain(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        return asdict(self)
+        steps = self.progress.steps
+        plain = asdict(self)
+        plain["progress"]["steps"] = steps._asdict() if steps else None
+        return plain
 
 
 def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
@@ -133,14 +150,15 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
     max_core_h = None if max_core_s is None else max_core_s / 3600
     plan = replayed.plan or {}
     makespan_s, bound_s = makespan(replayed, at_s), bound(replayed, at_s)
+    progress = _progress(replayed, rules, at_s, alive=alive)
     return View(
         run=replayed.life.get("run", replayed.name),
         project=replayed.life.get("project", ""),
-        state=_state(replayed, alive=alive),
+        state=_state(replayed, progress, alive=alive),
         at_s=at_s,
         begun_s=replayed.first_s,
         lives=replayed.lives,
-        progress=_progress(replayed, rules, at_s, alive=alive),
+        progress=progress,
         rules=rules,
         pilots=pilots,
         demand_cores=sum(j.job_class.shape.cores for j in replayed.jobs.values() if j.waits),
@@ -163,26 +181,39 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
     )
 
 
-def _state(replayed: ReplayedRun, *, alive: bool) -> RunState:
+def _state(replayed: ReplayedRun, progress: Progress, *, alive: bool) -> RunState:
+    end, steps = replayed.end, replayed.steps
     if alive:
         return RunState.RUNNING
-    if replayed.end is None:
+    if end is None:
         return RunState.LOST
-    return RunState.DETACHED if replayed.end.get("detached") else RunState.ENDED
+    if end.get("detached"):
+        return RunState.DETACHED
+    if end.get("interrupted"):
+        return RunState.INTERRUPTED
+    if progress.failed or (steps and steps.failed):
+        return RunState.FAILED
+    left = steps.done < steps.total if steps else progress.cancelled or end.get("to_come")
+    return RunState.INTERRUPTED if left else RunState.DONE
 
 
 def _rules(replayed: ReplayedRun, at_s: float) -> dict[str, RuleView]:
     states: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    retries: Counter[str] = Counter()
     core_s: Counter[str] = Counter()
     allocations: defaultdict[str, set[str]] = defaultdict(set)
     for job in replayed.jobs.values():
-        states[job.rule][replayed.state_of(job)] += 1
+        if replayed.is_retried(job):
+            retries[job.rule] += job.state == "failed"
+        else:
+            states[job.rule]["waiting" if job.waits else job.state] += 1
         for attempt in job.attempts:
             core_s[job.rule] += attempt.core_s(at_s)  # type: ignore[assignment]
             allocations[job.rule].add(attempt.allocation)
     return {
         rule: RuleView(
             jobs=counts.total(),
+            retries=retries[rule],
             core_h=core_s[rule] / 3600,
             allocations=sorted(allocations[rule] - {""}),
             **{state: counts[state] for state in STATES},
@@ -201,12 +232,21 @@ def _progress(
         running=sum(rule.running for rule in rules.values()),
         done=sum(rule.done for rule in rules.values()),
         failed=sum(rule.failed for rule in rules.values()),
-        to_come=plan.get("to_come", 0) if alive else 0,
+        to_come=_to_come(replayed, alive=alive),
+        cancelled=sum(rule.cancelled for rule in rules.values()),
+        retries=sum(rule.retries for rule in rules.values()),
+        steps=replayed.steps,
         pending=states["intended"] + states["pending"],
         booting=states["booting"],
         ready=states["ready"],
         eta=_eta(eta).after(at_s - plan["at_s"]) if eta else None,
     )
+
+
+def _to_come(replayed: ReplayedRun, *, alive: bool) -> int:
+    """Return how many jobs Snakemake still has, or had at the end."""
+    last = (replayed.plan if alive else replayed.end) or {}
+    return int(last.get("to_come", 0))
 
 
 def _eta(eta: dict[str, Any]) -> Eta:
@@ -287,11 +327,14 @@ def _decisions(replayed: ReplayedRun) -> list[Decision]:
 
 def _failures(replayed: ReplayedRun) -> list[FailureView]:
     found = []
-    for failure in sorted(replayed.failures.values(), key=lambda failure: failure.at_s):
+    for failure in replayed.failures.values():
         job, last = failure.job, failure.job.last
         where = (last.allocation, last.node) if last else ("", "")
-        retried = replayed.state_of(job) == "retried"
+        texts = (summary(failure.text), failure.text)
+        retried = job.state != "failed" or replayed.is_retried(job)
         found.append(
-            FailureView(failure.at_s, job.rule, job.key, job.label, *where, failure.text, retried)
+            FailureView(
+                failure.at_s, job.rule, job.key, job.label, *where, job.job_id, *texts, retried
+            )
         )
     return found

@@ -9,17 +9,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..common.counting import count_of
 from ..common.durations import duration, rough
 from ..common.printable import one_line
 from ..common.times import clock
-from .summary import STATES, PilotView, RunState, View
+from .summary import STATES, FailureView, PilotView, RunState, View
 
 ENDED = ("done", "failed", "cancelled")
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
           "failed": "red"}  # fmt: skip
+STATE_STYLES = {RunState.RUNNING: "green", RunState.DONE: "bold green", RunState.DETACHED: "bold"}
+STATE_STYLES |= dict.fromkeys((RunState.LOST, RunState.FAILED, RunState.INTERRUPTED), "red")
 BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
+ALLOCATIONS_MAX = 6
 FULL = "the history of this run has reached its limit: what came later is not shown"
 PILOT_COLUMNS = (
     "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
@@ -38,10 +42,34 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
     return Group(*parts)
 
 
+PARTS = ("rules", "pilots", "events")
+"""Parts of the full screen, of which one at a time gets the room that is left."""
+
+HEAD_LINES, SMALL_LINES = 8, 5
+
+
+def full_screen(view: View, part: str, height: int) -> Group:
+    """Return a run for a terminal of `height` lines, with as much as fits of one part."""
+    large = max(3, height - HEAD_LINES - (len(PARTS) - 1) * (SMALL_LINES + 2))
+    lines = {each: large if each == part else SMALL_LINES for each in PARTS}
+    keys = "  ".join(f"[{each}]" if each == part else each for each in PARTS)
+    return Group(
+        _head(view), _figures(view), Text(), _rules(view, lines["rules"]), Text(),
+        _pilots(view, lines["pilots"]), Text("\nlast events", style="bold"),
+        *_events(view, lines["events"]), Text(f"\nq quit, tab {keys}", style="dim"),
+    )  # fmt: skip
+
+
+def _events(view: View, events_max: int) -> list[Text]:
+    """Return the last decisions and failures, the newest last."""
+    decided = [(each.at_s, each.text) for each in view.decisions]
+    failed = [(each.at_s, f"failed: {_failure(each)}") for each in view.failures]
+    return [_timed(*event) for event in sorted([*decided, *failed])[-events_max:]]
+
+
 def _head(view: View) -> RenderableType:
     jobs = view.progress
-    total = jobs.waiting + jobs.running + jobs.done + jobs.failed + jobs.to_come
-    state = {RunState.RUNNING: "green", RunState.LOST: "red"}.get(view.state, "bold")
+    state = STATE_STYLES.get(view.state, "bold")
     lasted = f" for {duration(view.at_s - view.begun_s)}" if view.state is RunState.RUNNING else ""
     sessions = f", session {view.lives}" if view.lives > 1 else ""
     title = Text.assemble(
@@ -49,12 +77,16 @@ def _head(view: View) -> RenderableType:
         (view.state, state), f"{lasted}{sessions}",
     )  # fmt: skip
     grid = Table.grid(padding=(0, 2))
-    done = Text(f"{jobs.done} of {total} jobs done")
-    eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
-    bar = ProgressBar(
-        max(1, total), jobs.done, width=BAR_WIDTH, complete_style="cyan", finished_style="green"
+    done, total, what = (
+        (*jobs.steps[:2], "steps") if jobs.steps else (jobs.done, jobs.total, "jobs")
     )
-    grid.add_row(bar, done, eta)
+    eta = Text(jobs.eta.text if jobs.eta else "", style="cyan")
+    finished = "green" if view.state in (RunState.RUNNING, RunState.DONE) else "red"
+    bar = ProgressBar(
+        max(1, total), done, width=BAR_WIDTH, complete_style="cyan", finished_style=finished
+    )
+    session = " in this session" if view.lives > 1 and jobs.steps else ""
+    grid.add_row(bar, Text(f"{done} of {total} {what} done{session}"), eta)
     return Group(title, grid)
 
 
@@ -68,7 +100,8 @@ def _figures(view: View) -> Table:
     if not _is_over(view):
         grid.add_row("pilots", f"{pilots}{_queue_wait(view)}")
         grid.add_row("cores", _cores(view))
-    never = f"; {view.pilots_never_used} pilot(s) never used" if view.pilots_never_used else ""
+    unused = view.pilots_never_used
+    never = f"; {count_of(unused, 'pilot')} never used" if unused else ""
     grid.add_row("core-hours", f"{_spent(view)}{never}")
     took = f"{duration(view.makespan_s)} since the first submission"
     if view.bound_s:
@@ -98,23 +131,36 @@ def _spent(view: View) -> str:
     return spent
 
 
-def _rules(view: View) -> Table:
+def _rules(view: View, rules_max: int | None = None) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     # columns that are empty everywhere are left out: 80 have to do
-    shown = [s for s in STATES if s in ALWAYS or any(getattr(r, s) for r in view.rules.values())]
+    counted, rules = (*STATES, "retries"), view.rules.values()
+    shown = [s for s in counted if s in ALWAYS or any(getattr(r, s) for r in rules)]
     table.add_column("rule", overflow="fold")
     for name in ("jobs", *shown, "core-hours"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("ran in Slurm jobs", overflow="fold")
-    for name, rule in view.rules.items():
+    # those with something to do come first where not all are shown
+    listed = list(view.rules.items())
+    if rules_max is not None:
+        listed.sort(key=lambda item: item[1].jobs == item[1].done)
+    for name, rule in listed[:rules_max]:
         numbers = [rule.jobs, *(getattr(rule, state) for state in shown)]
         table.add_row(
             Text(one_line(name)),
             *(str(number) if number else "·" for number in numbers),
             f"{rule.core_h:.3f}",
-            Text(one_line(", ".join(sorted(rule.allocations, key=_number)))),
+            Text(one_line(_allocations(rule.allocations))),
         )
-    return table
+    rest = len(listed) - len(listed[:rules_max])
+    return Group(table, Text(f"and {count_of(rest, 'more rule')}", style="dim")) if rest else table
+
+
+def _allocations(listed: list[str]) -> str:
+    """Return the Slurm jobs that a rule ran in; `--json` has all of them."""
+    shown = sorted(listed, key=_number)[:ALLOCATIONS_MAX]
+    rest = len(listed) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def _number(allocation: str) -> tuple[int, str]:
@@ -122,7 +168,7 @@ def _number(allocation: str) -> tuple[int, str]:
 
 
 def _is_over(view: View) -> bool:
-    return view.state in (RunState.ENDED, RunState.LOST)
+    return view.state not in (RunState.RUNNING, RunState.DETACHED)
 
 
 def _pilots(view: View, pilots_max: int | None) -> RenderableType:
@@ -138,7 +184,7 @@ def _pilots(view: View, pilots_max: int | None) -> RenderableType:
     for row in cells:
         table.add_row(*(row[number] for number in shown))
     rest = len(listed) - len(cells)
-    return Group(table, Text(f"and {rest} more pilots", style="dim")) if rest else table
+    return Group(table, Text(f"and {count_of(rest, 'more pilot')}", style="dim")) if rest else table
 
 
 def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
@@ -168,10 +214,13 @@ def _failures(view: View) -> Iterable[Text]:
     if view.failures:
         yield Text("\nfailed jobs", style="bold red")
     for failure in view.failures[-RECENT:]:
-        first = failure.text.strip().partition("\n")[0].removeprefix("osgpilot: ")
-        label = f" ({failure.label})" if failure.label else ""
-        again = "; retried" if failure.retried else ""
-        yield _timed(failure.at_s, f"{failure.rule}{label}: {first}{again}")
+        yield _timed(failure.at_s, _failure(failure))
+
+
+def _failure(failure: FailureView) -> str:
+    label = f" ({failure.label})" if failure.label else ""
+    again = "; retried" if failure.retried else ""
+    return f"{failure.rule}{label}: {failure.summary}{again}"
 
 
 def _timed(at_s: float, text: str) -> Text:

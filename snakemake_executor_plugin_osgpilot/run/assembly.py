@@ -30,8 +30,10 @@ from ..journal.store import Journal
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot, Policy, Shape
 from ..model.upcoming import UpcomingWork
+from ..monitoring import notify
 from ..monitoring.history_file import HISTORY, History
-from ..monitoring.progress import Progress
+from ..monitoring.notify import Notifier
+from ..monitoring.progress import Progress, Steps
 from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
 from ..pilots.manager import PilotManager
@@ -53,10 +55,18 @@ logger = logging.getLogger(__name__)
 
 
 class Output(NamedTuple):
-    """Display of progress to the user; `redact` masks secrets in the history."""
+    """Display of progress to the user; `redact` masks secrets in the history, `steps` is
+    Snakemake's own count of its jobs, `about` has texts on the workflow by name.
+    """
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
+    steps: Callable[[], Steps | None] = lambda: None
+    about: Mapping[str, str] = {}
+
+    def shown(self, progress: Progress) -> None:
+        """Display progress with Snakemake's own count."""
+        self.show(replace(progress, steps=self.steps()))
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,22 @@ class Run:
     ending: Ending
     chronicle: HistoryRecorder
     tenure: Tenure
+    notifier: Notifier
 
     def close(self, *, interrupted: bool) -> None:
         """End jobs, pilots and helper processes of this run; see `Ending.end`."""
         self.ending.end(interrupted=interrupted)
-        self.chronicle.end(detached=interrupted and self.ending.detaches)
+        detached = interrupted and self.ending.detaches
+        self.chronicle.end(detached=detached, interrupted=interrupted)
+        self.notifier.send(
+            notify.ended(
+                self.seat.run,
+                str(self.workdir),
+                self.controller.progress(),
+                interrupted=interrupted,
+                detached=detached,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,7 @@ def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> Prepa
     project = choose(options.project, os.environ, site.project)
     seat = RunIdentity(getpass.getuser(), project, "check", options.whose)
     options.limits.check()
+    Notifier(options.notify)
     there = chosen_schedd(options.access_point, site)
     _check(site, seat, state_folder)
     cluster = reach(site)
@@ -181,13 +203,21 @@ def _assemble(
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
     chronicle = HistoryRecorder(
-        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact
+        History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
-    chronicle.begin(seat, policy, journal.place)
-    controller = RunController(queue, fleet, scaling, book, clock, chronicle, output.show)
+    about = {**output.about, "site": cluster.site.site}
+    chronicle.begin(seat, policy, journal.place, about)
+    notifier, place = Notifier(options.notify), str(Path.cwd())
+    controller = RunController(
+        queue, fleet, scaling, book, clock, chronicle, output.shown,
+        lambda why: notifier.send_soon(notify.needs_person(seat.run, place, why)),
+    )  # fmt: skip
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
-    intake = Intake(queue, journal, folder, count=count, note_again=chronicle.again)
+    intake = Intake(
+        queue, journal, folder, count=count, note_again=chronicle.again,
+        note_ended=chronicle.ended,
+    )  # fmt: skip
     if taken.resumed:
         controller.recall(journal.pilots())
         intake.left = recall(taken, access_point, queue)
@@ -201,6 +231,7 @@ def _assemble(
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
         journal, intake, ending, chronicle, Tenure(journal.check_held),
+        notifier,
     )  # fmt: skip
 
 

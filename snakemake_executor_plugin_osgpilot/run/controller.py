@@ -36,6 +36,9 @@ PATIENCE_S = 5.0
 PASSING_RULES = ("launches_max", DOUBT, START_FAILURE_LIMIT)
 """Rules that are not logged: they hold pilots back briefly, or are reported elsewhere."""
 
+FOR_PERSONS = ("breaker", "budget")
+"""Rules that hold pilots back until somebody does something."""
+
 REMOVAL_LOOKS, REMOVAL_PAUSE_S = 10, 0.5
 
 
@@ -50,15 +53,17 @@ class RunController:
         self, queue: JobManager, fleet: PilotManager, scaling: Autoscaler, book: LeaseWriter,
         clock: Clock, chronicle: Recorder | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
+        call_person: Callable[[str], None] = lambda why: None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
         self._clock = clock
-        self._chronicle, self._show = chronicle, show
+        self._chronicle, self._show, self._call_person = chronicle, show, call_person
         self._looked_s, self._look_soon = float("-inf"), False
         self._idle = self._unsupported = frozenset[str]()
         self._suspects = 0
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
+        self._stopped: set[str] = set()
         self._bugs: set[tuple[str, str]] = set()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -213,7 +218,7 @@ class RunController:
     def _keep_informed(self) -> None:
         if self._chronicle:
             self._attempt("write the history of the run", self._chronicle.follow)
-        self._show(self._progress())
+        self._show(self.progress())
 
     def _is_look_due(self) -> bool:
         age_s = self._clock.now_s() - self._looked_s
@@ -295,6 +300,10 @@ class RunController:
                 level = logging.WARNING if rule == "breaker" else logging.INFO
                 logger.log(level, f"no more pilots for now: {reason}")
         self._refused = refused
+        stopped = {r for r in FOR_PERSONS if r in refused and not self._fleet.live}
+        for rule in sorted(stopped - self._stopped):
+            self._call_person(f"no pilot is there and none is started: {refused[rule]}")
+        self._stopped = stopped
 
     def _report_unsupported(self, schemes: frozenset[str]) -> None:
         for scheme in sorted(schemes - self._unsupported):
@@ -309,11 +318,12 @@ class RunController:
         if self._queue.has_news():
             self.news.set()
 
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """Return the progress of the run."""
         eta = self._scaling.last.eta
+        jobs, pilots = self._queue.counts(), pilots_by_state(self._fleet.live)
         return Progress(
-            **self._queue.counts(),
-            **pilots_by_state(self._fleet.live),
+            **{**jobs, **pilots},  # type: ignore[arg-type]
             to_come=self._queue.upcoming.to_come,
             eta=eta and eta.after(self._clock.now_s() - self._looked_s),
         )

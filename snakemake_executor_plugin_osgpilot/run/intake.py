@@ -26,7 +26,8 @@ class Intake:
     """Assigns keys to jobs and passes them to the queue; used by Snakemake's threads.
 
     `left` has the jobs of the previous session. For each of them that is resubmitted, `note_again`
-    gets key and reason.
+    gets key and reason. `note_ended` gets jobs before the journal records their end: after that, no
+    session follows them.
     """
 
     queue: JobManager
@@ -35,6 +36,7 @@ class Intake:
     left: Leftover = field(default_factory=Leftover)
     count: int = 0
     note_again: Callable[[str, str], None] = lambda key, why: None
+    note_ended: Callable[[list[Job]], None] = lambda jobs: None
     _taken: set[str] = field(default_factory=set)
     _again: Counter[str] = field(default_factory=Counter)
     _done: deque[str] = field(default_factory=deque)
@@ -113,8 +115,10 @@ class Intake:
         done = list(self._done)
         if not (done or self._unsettled):
             return
+        ended = self.queue.jobs([*self._unsettled, *done])
+        self.note_ended(ended)
         try:
-            self.journal.settled(self.queue.jobs([*self._unsettled, *done]))
+            self.journal.settled(ended)
         except OsgpilotError as error:
             # after a kill, these jobs would be checked once more
             if str(error) != self._trouble:

@@ -18,7 +18,7 @@ from ..errors import (
 from ..journal.holder import LEASE_S
 from ..journal.lease import is_alive_in, lease_age_s
 from ..journal.location import Place, SlurmHost
-from ..journal.process import is_open_here
+from ..journal.open_files import is_open_here
 from ..journal.run_folder import JOURNAL, RunFolder
 from ..journal.store import Journal
 

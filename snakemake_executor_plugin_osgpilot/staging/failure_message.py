@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..common.failure_text import failure_text
 from ..common.redact import Redactor
 from ..errors import OsgpilotError
 from ..htcondor.submit_description import JOB_OUTPUT
@@ -18,7 +19,7 @@ NOT_FOUND = 127
 """Exit status of a shell if there is no such command."""
 
 _ON_THE_NODE = (
-    "\nNo image is named for it, and a command was not found on the node. Name an image "
+    "No image is named for it, and a command was not found on the node. Name an image "
     "that has it, by `container:` with `--sdm apptainer` or by the resource container_image."
 )
 
@@ -30,18 +31,12 @@ def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> s
     """
     cause = str(error) if isinstance(error, OsgpilotError) else f"internal error: {error!r}"
     ran = job.exit_status is not None
-    where = f" ({_where(job)})" if ran else ""
-    before = f"\nWhat happened: {history(job.failed_attempts)}" if job.failed_attempts else ""
+    where = f"{place(job.allocation_id, job.node)}, HTCondor job {job.job_id}" if ran else ""
+    before = history(job.failed_attempts) if job.failed_attempts else ""
     tail = output_tail(job_folder, redact)
     bare = job.exit_status == NOT_FOUND and not job.request.container_image
     advice = _ON_THE_NODE if bare and "container_image" not in tail else ""
-    printed = f"\nIts output ended with:\n{tail}" if tail else ""
-    return f"osgpilot: {redact(cause)}{where}{redact(before)}{advice}{printed}\n"
-
-
-def _where(job: Job) -> str:
-    pilot = f", pilot {job.pilot}" if job.pilot else ""
-    return f"{place(job.allocation_id, job.node)}{pilot}, HTCondor job {job.job_id}"
+    return failure_text(redact(cause), where, redact(before), tail, advice)
 
 
 def output_tail(job_folder: Path, redact: Redactor) -> str:

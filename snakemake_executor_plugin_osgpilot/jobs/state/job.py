@@ -59,7 +59,8 @@ class Job:
     `identity` is the same for all attempts of one job of the workflow, empty if unknown. `busy_s`
     is the execution time over all attempts, `started_s` the start of the current one, `used_mb` the
     most memory seen in use. `since_s` is the time of the last change of state, None without an
-    event; `slot` is the HTCondor slot, `usage` the resources used, known at the end.
+    event; `slot` is the HTCondor slot, `usage` the resources used, known at the end. `incomplete`
+    is True if it ended, but its outputs could not be used.
     """
 
     key: str
@@ -83,6 +84,7 @@ class Job:
     slot: str = ""
     usage: Usage = NO_USAGE
     identity: str = ""
+    incomplete: bool = False
 
     @property
     def job_class(self) -> JobClass:
@@ -96,8 +98,8 @@ class Job:
 
     @property
     def succeeded(self) -> bool:
-        """True if it ended with exit status 0."""
-        return self.state is JobState.ENDED and self.exit_status == 0
+        """True if it ended with exit status 0, and its outputs are complete as far as known."""
+        return self.state is JobState.ENDED and self.exit_status == 0 and not self.incomplete
 
     @property
     def waits(self) -> bool:

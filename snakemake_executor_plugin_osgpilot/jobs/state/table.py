@@ -78,7 +78,8 @@ class JobTable:
     `nodes` the node, `outcomes` the ends of jobs; `judged` is True if they are evaluated.
     `failed_on` has the places on which a job failed, by identity. `runtimes_s` are runtimes of jobs
     that succeeded, `changes` each job as of its last change of state; readers empty both. `span_s`
-    has the times of the first and the last event of a job.
+    has the times of the first and the last event of a job, `retries` counts the jobs that were
+    submitted again after a failure.
     """
 
     def __init__(self) -> None:
@@ -97,6 +98,8 @@ class JobTable:
         self.runtimes_s: list[tuple[JobClass, float]] = []
         self.changes: list[Job] = []
         self.span_s: tuple[float, float] | None = None
+        self._failed: set[str] = set()
+        self.retries = 0
 
     def __getitem__(self, key: str) -> Job:
         return self._jobs[key]
@@ -112,12 +115,16 @@ class JobTable:
         return sum(self._states[state] for state in states)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs that wait (or are held), run, succeeded, and failed."""
+        """Return the number of jobs that wait (or are held), run, succeeded, and failed.
+
+        One that failed and was submitted again did not fail: that is a retry.
+        """
         return {
             "waiting": self.waiting.total() + self.count(JobState.HELD),
             "running": len(self.executing),
             "done": sum(sums.done for sums in self.rules.values()),
-            "failed": sum(sums.failed for sums in self.rules.values()),
+            "failed": sum(sums.failed for sums in self.rules.values()) - self.retries,
+            "retries": self.retries,
         }
 
     def mark(self, at_s: float | None) -> None:
@@ -133,6 +140,10 @@ class JobTable:
             self._count(before, -1)
         self._jobs[job.key] = job
         self._count(job, 1)
+        if before is None:
+            self._note_retry(job.identity)
+        if job.over and not job.succeeded:
+            self._failed.add(job.identity)
         if before is None or before.state is not job.state:
             self.changes.append(job)
         if job.state is JobState.ENDED and (before is None or not before.over):
@@ -157,10 +168,19 @@ class JobTable:
             sums.allocations.add(past.allocation_id)
             since_s = past.started_s or 0.0
             self.served[past.pilot] = min(since_s, self.served.get(past.pilot, since_s))
+        self._note_retry(past.identity)
+        if not past.succeeded:
+            self._failed.add(past.identity)
         if past.succeeded:
             self.failed_on.pop(past.identity, None)
         elif past.failed_on is not None:
             self.failed_at(past.identity, past.failed_on)
+
+    def _note_retry(self, identity: str) -> None:
+        """Count a job as retried if one of the same identity has failed."""
+        if identity and identity in self._failed:
+            self._failed.discard(identity)
+            self.retries += 1
 
     def drop(self, key: str) -> None:
         """Remove a job that is no longer part of the run."""

@@ -533,6 +533,10 @@ class JobTracker:
         self.notify(job, f"{why} {job.failed_attempts[-1].place}; running it again")
         return True
 
+    def mark_incomplete(self, key: str) -> None:
+        """Count a job that ended as failed: its outputs could not be used."""
+        self._table.put(replace(self._table[key], incomplete=True))
+
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
         """Fail waiting jobs of these classes with a reason."""
         for job in self.waiting_in(set(classes)):

@@ -222,6 +222,12 @@ def test_messages_of_a_live_run_are_harmless(caplog):
 class Part(SimpleNamespace):
     """A job of a group, as Snakemake logs it."""
 
+    attempt, restart_times, wildcards_dict = 1, 0, {}
+
+    @property
+    def name(self):
+        return self.rule
+
     def get_log_error_info(self, msg=None, indent=False, aux_logs=None, **more):
         from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -242,6 +248,8 @@ class Part(SimpleNamespace):
 
 
 class Group(SimpleNamespace):
+    attempt, restart_times = 1, 0
+
     def is_group(self):
         return True
 
@@ -281,7 +289,7 @@ def told_by(kind, job, msg, **more):
 def test_the_message_that_snakemake_gets_is_harmless(kind, log):
     told_by(kind, Part(rule="map"), f"osgpilot: exit status 1\n{HOSTILE}\n")
     assert is_harmless(log())
-    assert "exit status 1" in log()
+    assert "FAILED rule map: exit status 1\n" in log()
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)
@@ -295,6 +303,8 @@ def test_a_failed_group_shows_rules_message_and_log(kind, log, message):
     assert "log: slurm.log" in log()
     assert "external_jobid: 42" in log()
     assert log().count("rule map") == 2
+    cause = message or "it failed for an unknown reason"
+    assert f"FAILED group g (map; sort): {cause}\n" in log()
 
 
 def test_a_tty_gets_our_colours(run):

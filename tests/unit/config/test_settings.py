@@ -27,6 +27,7 @@ GIVEN = {
     "shared_prefixes": ("/data,/scratch", ["/data,/scratch"]),
     "url_schemes": ("osdf,s3", ["osdf,s3"]),
     "on_exit": ("detach", "detach"),
+    "notify": ("mail:me@example.org", "mail:me@example.org"),
     "max_pilots": ("3", 3),
     "max_pending": ("2", 2),
     "max_cores": ("64", 64),

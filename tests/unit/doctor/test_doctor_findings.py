@@ -277,3 +277,19 @@ def test_the_command_lists_its_checks():
 
 def test_a_finding_is_one_line():
     assert str(Finding("a", Verdict.FAILED, "is bad", "do y")) == "a: is bad; do y"
+
+
+def test_failures_are_repeated_at_the_end(monkeypatch, capsys):
+    from snakemake_executor_plugin_osgpilot.cli import doctor
+    from snakemake_executor_plugin_osgpilot.doctor import checks
+
+    found = [
+        failed("a", "it is broken", "repair it"),
+        ok("b", "fine"),
+        warning("c", "old", "update"),
+    ]
+    monkeypatch.setattr(checks, "examine_all", lambda *_: iter(found))
+    assert doctor._as_lines((), None) == found
+    *_, counts, last = capsys.readouterr().out.splitlines()
+    assert counts == "1 ok, 1 warning, 1 failed"
+    assert last == "failed     a: it is broken; repair it"

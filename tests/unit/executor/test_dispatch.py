@@ -94,7 +94,7 @@ def opened(monkeypatch, tmp_path):
 
 
 class FailingJob(FakeJob):
-    attempt = 1
+    attempt, restart_times, wildcards_dict = 1, 0, {}
 
     def log_info(self):
         pass

@@ -182,7 +182,7 @@ class Here(LocalExecutor):
 
 
 class HereJob(SimpleNamespace):
-    error = None
+    error, name, attempt, restart_times, wildcards_dict = None, "here", 1, 0, {}
 
     def is_group(self):
         return False

@@ -12,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Policy,
     Shape,
 )
+from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead
 from snakemake_executor_plugin_osgpilot.report.entities import Attempt, Job, Pilot
 
 NOW_S = 10_000.0
@@ -88,7 +89,12 @@ JOBS = {
         run(job(), pilot(**PENDING)),
         "1 pilot(s) pending (Slurm job 7): can run it; Slurm says Resources: it is among the next "
         "to start, but its cores, memory or GPUs are in use by other jobs",
-        "wait: it starts when a pilot has come or has room",
+        "wait: it starts when Slurm has started a pilot",
+    ),
+    "a pilot waits for resources, and no more may be started": (
+        run(job(), pilot(**PENDING), refusals=(Refusal(3, "pilots_max", "1 pilot is the limit"),)),
+        "no more pilots are started: 1 pilot is the limit",
+        "wait: it starts when Slurm has started a pilot",
     ),
     "a pilot that is held in Slurm": (
         run(job(), pilot(state="pending", pending_reason="JobHeldUser")),
@@ -213,7 +219,7 @@ PILOTS = {
     ),
     "without an answer": (run(pilot(state="intended", allocation="")), "sbatch is about", ""),
     "boots": (run(pilot(state="booting")), "which takes 1 to 8 min", ""),
-    "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "slurm.log"),
+    "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "osgpilot logs 7"),
     "busy": (
         run(pilot(), *(taking(1, 1000) for _ in range(3))),
         "3 job(s) run there, 1 core, 800 MB are free",
@@ -277,9 +283,42 @@ def test_without_a_name_only_what_waits_is_explained():
         pilot(name="osgpilot-r1-3", allocation="9"), job(), job("running", key="2", rule="other"),
     )  # fmt: skip
     found = explain("", known)
-    assert [each.subject for each in found] == ["osgpilot-r1-1", "rule map", "rule map (n=1)"]
+    assert [each.subject for each in found] == ["pilot 7", "rule map", "rule map (n=1)"]
     assert found[0].lines[-1] == "and 1 more alike"
     assert explain("", run(pilot(), job("done"))) == ()
+
+
+def test_without_a_name_failed_jobs_and_pilots_are_explained_with_their_reason():
+    failed = [job("failed", key=str(n), for_s=n, text=f"exit status {n}") for n in range(1, 8)]
+    lost = [
+        pilot("failed", n, name=f"osgpilot-r1-{n}", allocation=str(n), failure="NODE_FAIL")
+        for n in (60, 600)
+    ]
+    *jobs, more, pilots = explain("", run(*failed, *lost, job("done", key="9"), alive=False))
+    assert [each.lines[-1] for each in jobs] == [f"exit status {n}" for n in (5, 4, 3, 2, 1)]
+    assert more.lines == ("and 2 more failed jobs",)
+    assert pilots.subject == "pilot 60"
+    assert pilots.lines[-1] == "and 1 more alike, the first 10 min ago"
+    assert any("NODE_FAIL" in line for line in pilots.lines)
+
+
+def test_a_rule_that_is_to_come_is_not_ready():
+    ahead = {"merge": RuleAhead(3, after=frozenset(("sort", "map"))), "all": RuleAhead(0)}
+    (found,) = explain("merge", run(upcoming=ahead))
+    assert found.lines == ("rule merge: 3 jobs, not ready: waits for jobs of map, sort",)
+    (found,) = explain("merge", run(upcoming=ahead, alive=False))
+    assert "not ready when the run ended" in found.lines[0]
+    assert found.next_step == "start Snakemake again with the same command"
+    assert "a job beside Snakemake" in explain("all", run(upcoming=ahead))[0].lines[0]
+    assert explain("other", run(upcoming=ahead)) == ()
+
+
+def test_a_job_has_the_ids_of_snakemake_and_htcondor_and_a_pilot_that_of_slurm():
+    (found,) = explain("12.3", run(job(names=("4", "out/1")), pilot()))
+    assert found.lines[0].startswith("rule map (n=1) (Snakemake job 4, HTCondor job 12.3): ")
+    (found,) = explain("7", run(pilot()))
+    assert found.lines[0].startswith("pilot 7: ready for ")
+    assert "its name in Slurm and HTCondor is osgpilot-r1-1" in found.lines
 
 
 def test_a_job_is_found_by_output_and_snakemake_number():

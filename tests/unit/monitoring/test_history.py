@@ -221,13 +221,16 @@ def test_full_history_is_logged_once_and_shown_by_readers(recorded, monkeypatch,
 
 def test_name_that_is_not_utf_8_is_recorded(recorded, logged):
     recorded.add("a")
-    recorded.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
     recorded.tick()
     recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
     recorded.tick()
+    assert recorded.replayed.jobs["a"].state == "running"
+    recorded.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
+    recorded.clock.sleep(30)
+    recorded.tick()
     assert logged.warnings == []
     assert recorded.replayed.failures["a"].text == "out/\udcff is a link to \ud800\x1b"
-    assert recorded.replayed.jobs["a"].state == "running"
+    assert recorded.replayed.jobs["a"].state == "failed"
     assert recorded.path.read_bytes().isascii()
 
 
@@ -342,3 +345,20 @@ def test_controller_continues_if_history_cannot_be_written(recorded, monkeypatch
     assert len(recorded.ap.submissions) == 1
     assert any("history" in text for text in logged.warnings)
     assert isinstance(recorded.controller, RunController)
+
+
+def test_ends_are_on_disk_before_the_journal_records_them(recorded):
+    recorded.add("a", "b")
+    recorded.tick()
+    recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7", node="c1")
+    recorded.ap.tell("a", EventKind.TERMINATED, 1040, exit_status=0)
+    recorded.queue.follow()
+    recorded.chronicle.ended(recorded.queue.jobs(["a", "b"]))
+    # a kill comes here
+    found = fold(read(recorded.path)[0])
+    assert {key: job.state for key, job in found.jobs.items()} == {"a": "done", "b": "waiting"}
+    assert found.jobs["a"].attempts[0].until_s(0.0) == 1040
+    size = recorded.path.stat().st_size
+    recorded.clock.sleep(30)
+    recorded.tick()
+    assert recorded.path.read_text()[size:].count('"ended"') == 0, "an end is recorded once"

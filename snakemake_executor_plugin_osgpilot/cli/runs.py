@@ -1,0 +1,86 @@
+"""`osgpilot runs`: the runs of a working folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..common.console_output import echo, echo_json
+from ..common.durations import duration
+from ..errors import InputError
+from .status import Folder
+from .text_layout import columns
+
+HEAD = ("run", "state", "took", "jobs done", "failed", "core-hours", "MB")
+
+
+@click.command(short_help="List the runs of a folder, with state and size.")
+@click.option("--dir", "workdir", type=Folder, default=".", help="Working folder of the workflow.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True,
+              help="Number of runs to list, the newest first.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(workdir: Path, last: int, as_json: bool) -> None:
+    """List the runs of a working folder, the newest first, with their state and size on disk.
+
+    Other commands take the beginning of a run's id with --run.
+    """
+    from ..report.locate import newest_first
+
+    folders = newest_first(workdir)
+    listed = [_row(folder) for folder in folders[:last]]
+    if as_json:
+        echo_json(listed)
+        return
+    if not listed:
+        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+    cells = [_cells(**row) for row in listed]
+    for line in columns([HEAD, *cells], right=range(2, len(HEAD))):
+        echo(line)
+    if more := len(folders) - len(listed):
+        echo(f"and {more} earlier: --last {len(folders)}")
+
+
+def _cells(
+    *, run: str, state: str, took_s: float, done: int, jobs: int, failed: int, core_h: float,
+    bytes: int,
+) -> tuple[str, ...]:  # fmt: skip
+    size = f"{bytes / 1e6:.1f}"
+    return run, state, duration(took_s), f"{done}/{jobs}", str(failed), f"{core_h:.3f}", size
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    from ..report.locate import Watched
+    from ..report.summary import view
+
+    row: dict[str, Any] = {"run": folder.name, "bytes": _bytes(folder)}
+    watched = Watched(folder)
+    try:
+        seen = view(watched.look(), time.time(), alive=watched.is_alive())
+    except InputError:
+        return {**row, "state": "unreadable", "took_s": 0.0, "done": 0, "jobs": 0, "failed": 0,
+                "core_h": 0.0}  # fmt: skip
+    return {
+        **row, "state": seen.state.value, "took_s": seen.at_s - seen.begun_s,
+        "done": seen.progress.done, "jobs": seen.progress.total, "failed": seen.progress.failed,
+        "core_h": seen.charged_core_h,
+    }  # fmt: skip
+
+
+def _bytes(folder: Path) -> int:
+    """Return the size of the files of a run; what is removed meanwhile does not count."""
+    total, left = 0, [str(folder)]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue
+    return total

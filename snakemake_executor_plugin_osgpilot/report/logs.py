@@ -1,0 +1,47 @@
+"""Which files have the output of a job or a pilot. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from ..common.failure_text import summary
+from ..htcondor.submit_description import JOB_OUTPUT
+from ..slurm.commands import LOG
+from .entities import Job
+from .replay import ReplayedRun
+
+
+@dataclass(frozen=True)
+class Log:
+    """A file, relative to the run's folder, and whose output it has."""
+
+    title: str
+    path: PurePath
+
+
+def logs_of(name: str, replayed: ReplayedRun) -> list[Log]:
+    """Return the logs of a rule, a pilot or a job, in this order; nothing if `name` is unknown."""
+    of_rule = [job for job in replayed.jobs.values() if job.rule == name]
+    if of_rule:
+        return [_of_job(job, replayed) for job in of_rule]
+    pilots = [p for p in replayed.pilots.values() if name in (p.name, p.allocation)]
+    if pilots:
+        return [
+            Log(
+                f"pilot {p.allocation or p.name}: {p.state}",
+                PurePath("pilots", PurePath(p.name).name, LOG),
+            )
+            for p in pilots
+        ]
+    jobs = [job for job in replayed.jobs.values() if name in (job.job_id, job.key, *job.names)]
+    return [_of_job(job, replayed) for job in jobs[-1:]]
+
+
+def _of_job(job: Job, replayed: ReplayedRun) -> Log:
+    ids = f" (HTCondor job {job.job_id})" if job.job_id else ""
+    why = f", {summary(job.text)}" if job.state == "failed" and job.text else ""
+    state = replayed.state_of(job)
+    return Log(
+        f"{job.title}{ids}: {state}{why}", PurePath("jobs", PurePath(job.key).name, JOB_OUTPUT)
+    )

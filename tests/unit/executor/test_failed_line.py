@@ -1,0 +1,98 @@
+"""The line that reports a failed job, whatever `--quiet` hides."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from snakemake.logging import DefaultFilter, logger
+from snakemake.settings.enums import Quietness
+
+from snakemake_executor_plugin_osgpilot.common.failure_text import failure_text, summary
+from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting, failed_line
+
+
+class RuleJob(SimpleNamespace):
+    name, attempt, restart_times, log = "align", 1, 0, ()
+
+    def is_group(self):
+        return False
+
+    def log_error(self, msg, **_):
+        from snakemake_interface_logger_plugins.common import LogEvent
+
+        logger.error(msg, extra={"event": LogEvent.JOB_ERROR})
+
+
+TEXT = failure_text(
+    "exit status 127", "in Slurm job 12 on c1, HTCondor job 4.0", "",
+    "loading modules\n/bin/sh: gatk: command not found\n\n",
+)  # fmt: skip
+
+
+def job(**more):
+    return RuleJob(**{"wildcards_dict": {"sample": "a"}, **more})
+
+
+def test_it_has_rule_wildcards_cause_last_output_and_log(tmp_path):
+    (tmp_path / "output").write_text("loading modules\n")
+    line = failed_line(job(), TEXT, [f"{tmp_path}/none", f"{tmp_path}/output"])
+    assert line == (
+        'rule align (sample=a): exit status 127, "/bin/sh: gatk: command not found" '
+        f"(log: {tmp_path}/output)"
+    )
+
+
+def test_a_log_of_the_rule_comes_first_and_attempts_are_counted(tmp_path):
+    for name in ("own", "output"):
+        (tmp_path / name).write_text("text")
+    own, output = f"{tmp_path}/own", f"{tmp_path}/output"
+    line = failed_line(job(log=[own], restart_times=2, attempt=2), TEXT, [output])
+    assert line.endswith(f"(log: {own}) (attempt 2 of 3)")
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        (
+            "osgpilot: the outputs a, b are missing (in Slurm job 1)\n",
+            "the outputs a, b are missing",
+        ),
+        (
+            "osgpilot: exit status 3 (on c1)\nWhat happened: a pilot ended (on c2)\n",
+            "exit status 3",
+        ),
+        (failure_text("exit status 1", "", "", "error: x\n----\n"), 'exit status 1, "error: x"'),
+        ("could not start: no shell\n", "could not start: no shell"),
+        (
+            failure_text(
+                "the command failed with exit status 127",
+                "",
+                "",
+                "osgpilot-script: line 11: gatk: command not found",
+            ),
+            'exit status 127, "gatk: command not found"',
+        ),
+    ],
+)
+def test_a_failure_is_summed_up_in_one_line(text, short):
+    assert summary(text) == short
+
+
+@pytest.mark.parametrize("quiet", [set(), *({each} for each in Quietness)])
+def test_no_quietness_hides_it(quiet, capsys):
+    seen = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())
+    handler.addFilter(DefaultFilter(quiet, False, False, False, False))
+    logger.addHandler(handler)
+    try:
+        base = type("Base", (), {"print_job_error": lambda self, info, msg, **_: None})
+        executor = type("Executor", (Reporting, base), {})()
+        executor.workflow = SimpleNamespace(output_settings=SimpleNamespace(quiet=quiet))
+        executor.print_job_error(SimpleNamespace(job=job(), external_jobid="1"), TEXT)
+    finally:
+        logger.removeHandler(handler)
+    shown = [*seen, *capsys.readouterr().err.splitlines()]
+    assert [line for line in shown if line.startswith("FAILED")] == [
+        'FAILED rule align (sample=a): exit status 127, "/bin/sh: gatk: command not found"'
+    ]
