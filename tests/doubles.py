@@ -152,6 +152,7 @@ class FakeAccessPoint:
         self.forgotten = False
         self.known: dict[str, dict[str, Shape]] = {}
         self.unsupported_schemes: frozenset[str] = frozenset()
+        self.untested: frozenset[str] = frozenset()
         self.pool_asked = 0
         self.avoided: list[tuple[str, ...]] = []
         self.paused = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,12 @@ class PilotOptions:
 
     memory_headroom_mb: int = 200
     idle_min: int = 30
-    remote_log: bool = True
+    remote_log: bool = False
 
+
+UPDATE_INTERVAL_S = 300
+"""HTCondor's default of UPDATE_INTERVAL: how often a pilot checks whether it has been idle for too
+long, and updates the pool when nothing has changed."""
 
 POLL_S = 60.0
 """HTCondor's advice: poll a schedd once a minute at most (Scalable Job Tracking)."""
@@ -209,7 +214,24 @@ def _partition(entry: dict[str, Any]) -> Partition:
     return Partition(walltimes_min=(*steps, longest), **{"smallest_cores": 4, **entry})
 
 
+def idle_floor_min(condor: Mapping[str, str]) -> int:
+    """Return the least `pilot.idle_min` with which a pilot waits for its first job.
+
+    A pilot checks its idleness once per UPDATE_INTERVAL, counted from its start. At the first
+    check its node may just have been tested, and the negotiator needs a cycle to send jobs.
+    """
+    interval = condor.get("UPDATE_INTERVAL", "")
+    interval_s = int(interval) if interval.isdecimal() else UPDATE_INTERVAL_S
+    return max(1, -(-2 * interval_s // 60))
+
+
 def _check(site: Site, path: Path) -> None:
+    floor_min = idle_floor_min(site.condor)
+    if site.pilot.idle_min < floor_min:
+        raise InputError(
+            f"site file {path}: `pilot.idle_min` is {site.pilot.idle_min}; with less than "
+            f"{floor_min} minutes a pilot may leave before it gets its first job"
+        )
     if site.slurm.folder and not site.slurm.ssh:
         raise InputError(f"site file {path}: `slurm.folder` needs `slurm.ssh`, the host it is on")
     there = site.access_point

@@ -60,6 +60,7 @@ class CondorQueue:
         self._checked = False
         self.wanted: set[str] = set()
         self.unsupported_schemes: frozenset[str] = frozenset()
+        self.untested: frozenset[str] = frozenset()
         self.machines: dict[str, str] = {}
 
     @property
@@ -102,6 +103,7 @@ class CondorQueue:
             clause += " && PartitionableSlot =?= true"
         answer = self._ask("pilots", manager=self._manager, constraint=clause)
         self.unsupported_schemes = unsupported(self.wanted, answer["methods"])
+        self.untested = frozenset(answer["untested"])
         # another thread reads it
         self.machines = self.machines | answer["machines"]
         return {

@@ -35,6 +35,8 @@ SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
 """When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
 
 _METHODS = "HasFileTransferPluginMethods"
+_TESTED = "OSG_NODE_VALIDATED"
+"""Attribute of a slot: true when the container's tests of its node were passed. START needs it."""
 _SLOT_SIZES = {"Cpus": 1, "Memory": 1, "Disk": 1024, "GPUs": 1}
 """Attributes of a slot for its size, and their divisors: disk is in KB (HTCondor manual, Machine
 ClassAd Attributes)."""
@@ -237,23 +239,27 @@ def _collector(htcondor: Any, request: Request) -> Any:
     return htcondor.Collector(manager) if manager else htcondor.Collector()
 
 
-def _pilots(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
-    attributes = ["OSGPILOT_PILOT_ID", "JobId", "Machine", _METHODS, *_SLOT_SIZES]
+def _pilots(htcondor: Any, request: Request) -> dict[str, Any]:
+    attributes = ["OSGPILOT_PILOT_ID", "JobId", "Machine", _TESTED, _METHODS, *_SLOT_SIZES]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
     )
     found: dict[str, dict[str, list[int]]] = {}
     methods: dict[str, str] = {}
     machines: dict[str, str] = {}
+    tested: set[str] = set()
     # anybody who may advertise a slot in the pool can put anything into its ad
     for ad in filter(_is_slot, ads):
         pilot = ad["OSGPILOT_PILOT_ID"]
         jobs = found.setdefault(pilot, {})
         methods[pilot] = str(ad.get(_METHODS, ""))
         machines[str(ad.get("Machine", ""))] = pilot
+        if ad.get(_TESTED) is True:
+            tested.add(pilot)
         if job_id := ad.get("JobId"):
             jobs[job_id] = [int(ad.get(a, 0)) // part for a, part in _SLOT_SIZES.items()]
-    return {"jobs": found, "methods": methods, "machines": machines}
+    untested = sorted(found.keys() - tested)
+    return {"jobs": found, "methods": methods, "machines": machines, "untested": untested}
 
 
 def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:

@@ -62,6 +62,12 @@ class AccessPoint(Protocol):
         """
 
     @property
+    def untested(self) -> frozenset[str]:
+        """Registered pilots that take no jobs yet, as their nodes have not passed the tests of the
+        container; known after `pilots`.
+        """
+
+    @property
     def unsupported_schemes(self) -> frozenset[str]:
         """URL schemes among the inputs of jobs that no pilot can fetch, as of `pilots`."""
 

@@ -13,7 +13,7 @@ from ..model.plan import Cancel, Drain, Launch, Plan
 from ..model.resources import Pilot, PilotState
 from ..model.snapshot import Gate
 from .batch_system import Allocation, Expectation, PilotRequests, Slurm
-from .state.inventory import UNREGISTERED, PilotInventory
+from .state.inventory import UNREGISTERED, UNTESTED, PilotInventory
 from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange
 
 END_WAIT_S = 20.0
@@ -93,9 +93,11 @@ class PilotManager:
         now_s = self._clock.now_s()
         changes = self._inventory.look(rows, observations, self._log_tail, now_s)
         self._changes += changes
-        unregistered = self._inventory.unregistered(observations.asked_s)
-        self._on_allocations(self._slurm.end_running, unregistered)
-        self._inventory.mark_draining(unregistered, now_s, UNREGISTERED)
+        late = self._inventory.unregistered(observations.asked_s)
+        self._on_allocations(self._slurm.end_running, late)
+        for pilot in late:
+            why = UNTESTED if pilot.name in observations.known else UNREGISTERED
+            self._inventory.mark_draining([pilot], now_s, why)
         return changes
 
     def changes(self) -> list[StateChange]:
@@ -263,6 +265,5 @@ class PilotManager:
     def _log_tail(self, name: str) -> str:
         folder = self._requests.pilot_folder(name)
         with suppress(OutcomeUnknownError, RejectedError):
-            if tail := " ".join(self._slurm.log_tail(folder).split()):
-                return tail
-        return f"nothing (no log in {folder})"
+            return self._slurm.log_tail(folder)
+        return ""

@@ -72,6 +72,12 @@ CONTAINER_ARGUMENTS = (
 and for jobs that ask for it a root file system in which they can make links (wrapper.sh)."""
 
 
+MEMORY_LOOK_S = 30
+"""Interval at which a pilot samples the memory and disk of jobs (STARTER_UPDATE_INTERVAL). With
+HTCondor's 300 s, a job that exceeds its memory is noticed too late for its neighbours, as Slurm
+kills the whole allocation."""
+
+
 def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) -> dict[str, str]:
     """Return the input of pilot.sh: `option` lines for itself, `env` lines for the container.
 
@@ -106,6 +112,7 @@ def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) ->
         "MEMORY": str(pilot.shape.memory_mb),
         "ENABLE_REMOTE_SYSLOG": str(site.pilot.remote_log).lower(),
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
+        "_CONDOR_STARTER_UPDATE_INTERVAL": str(MEMORY_LOOK_S),
         "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
         "_CONDOR_SINGULARITY_EXTRA_ARGUMENTS": CONTAINER_ARGUMENTS,
         **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},

@@ -2,18 +2,23 @@
 # The batch script of a pilot: runs the OSG pilot container for one allocation.
 #   pilot.sh FOLDER     FOLDER holds `parameters` (lines `option NAME=VALUE`, `env NAME=VALUE`) and `setup`;
 #                       if it also holds `probe`, that is run instead of a pilot
-# Ends when idle, shortly before the time limit, on TERM to this shell at once, on USR1 to this shell when its
-# jobs have finished. Lines `osgpilot: check NAME=VALUE` report what it found on the node.
+# Ends when idle, shortly before the time limit, on TERM to this shell as soon as HTCondor has returned its jobs,
+# on USR1 to this shell when its jobs have finished. Lines `osgpilot: check NAME=VALUE` report what it found on the
+# node; if it fails, the last line `osgpilot: error: …` says why.
 set -u
 
 readonly LEASE_S=900           # a workflow whose lease is older has ended
-readonly LEASE_LOOK_S=30       # interval of a running pilot's checks; one call of stat
+readonly LOOK_S=5              # interval of a running pilot's checks of its container, all on the node's disk
+readonly LEASE_EVERY=6         # each so many checks (30 s), it checks the lease (one call of stat) and the disk
 readonly LEASE_LOOKS=3         # consecutive checks without a lease: the run's folder is gone
 readonly IMAGE_AGE_H=72        # the OSG requires images that are no older (site documentation)
-readonly SCRATCH_MIN_GB=5      # with less, the pilot accepts no container jobs (osg-flock, default-image)
+readonly SCRATCH_MIN_GB=5      # with less, the pilot fetches no image of a registry (osg-flock, advertise-base)
 readonly SCRATCH_FULL_MB=256   # with less, no job is started: it could not even unpack its files
 readonly SCRATCH_FULL_LOOKS=10 # consecutive checks (5 min) with a full disk: the pilot ends
 readonly CLOSED_WITHIN_S=20    # the startd checks every 5 s (parameters.py) if it accepts jobs; otherwise it is not running
+readonly VACATE_S=60           # asked to end, jobs have this long to end and to send outputs; then HTCondor stops them
+readonly MASTER_S=15           # and HTCondor has this long for that, then the container, before it is killed
+readonly LOG_KB=64             # of the container's output, this much of the beginning and of the end is kept
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
@@ -29,10 +34,13 @@ read_parameters() {
         rest=${line#* }
         case ${line%% *} in
             option) option[${rest%%=*}]=${rest#*=} ;;
-            env) export "APPTAINERENV_${rest%%=*}=${rest#*=}"; variables+=("${rest%%=*}") ;;
+            env) set_variable "${rest%%=*}" "${rest#*=}"; variables+=("${rest%%=*}") ;;
         esac
     done < "$folder/parameters" || die "cannot read $folder/parameters"
 }
+
+# Set a variable of the container. SingularityCE reads no other prefix than its own.
+set_variable() { export "APPTAINERENV_$1=$2" "SINGULARITYENV_$1=$2"; }
 
 # Print the age of the workflow's lease in seconds; fail if there is none.
 lease_age_s() {
@@ -91,7 +99,7 @@ make_scratch() {
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
     chmod 700 "$scratch"
-    mkdir "$scratch/pilot" "$scratch/tmp"
+    mkdir "$scratch/pilot" "$scratch/tmp" "$scratch/home" "$scratch/syslog"
 }
 
 free_mb() {
@@ -103,10 +111,13 @@ free_mb() {
 # Write the script that the startd runs every few seconds (STARTD_CRON_osgpilot_…), in the container. START
 # refers to OSGPILOT_CLOSED; the line with the dash makes the startd update the pool at once after a change. The
 # stop files are the container's own (in LOCAL_DIR if it stops itself), but its script checks them only every
-# 4 minutes. Nothing needs to be written on a full disk.
+# 4 minutes. Nothing needs to be written on a full disk. The pool learns within seconds that the node has been
+# tested (OSG_NODE_VALIDATED), by updates at growing intervals after the start of the startd, the script's parent.
 write_gate() {
     cat > "$scratch/pilot/osgpilot-gate" <<END
 closed=false changed=false
+age_s=\$(ps -o etimes= -p "\$PPID" 2>/dev/null)
+case \$((\${age_s:-0} / 5)) in 2 | 4 | 8 | 12 | 18 | 24 | 36 | 48) changed=true ;; esac
 free_kb=\$(df -Pk /pilot 2>/dev/null | awk 'NR == 2 { print \$4 }')
 [ ! -e /pilot/stop-glidein.stamp ] || closed=true
 [ ! -e "\${LOCAL_DIR:-/pilot}/stop-glidein.stamp" ] || closed=true
@@ -138,7 +149,7 @@ check_node() {
     free=$(free_mb "${scratch:-${option[scratch]}}") || free=0
     check scratch_gb $(( free / 1024 ))
     (( free / 1024 >= SCRATCH_MIN_GB )) ||
-        say "warning: less than $SCRATCH_MIN_GB GB free in ${option[scratch]}; real pilots take no container jobs then"
+        say "warning: less than $SCRATCH_MIN_GB GB free in ${option[scratch]}: pilots fetch no images of registries then"
     manager=${APPTAINERENV_POOL%%:*} port=9618
     [[ $APPTAINERENV_POOL != *:* ]] || port=${APPTAINERENV_POOL##*:}
     [ "$manager" != ospool ] || manager=cm-1.ospool.osg-htc.org
@@ -198,40 +209,74 @@ use_gpus() {
     local name
     binds+=(--nv)
     for name in CUDA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ROCR_VISIBLE_DEVICES; do
-        [ -z "${!name:-}" ] || export "APPTAINERENV_$name=${!name}"
+        [ -z "${!name:-}" ] || set_variable "$name" "${!name}"
     done
 }
 
 run_container() {
     local binds=(
+        --home "$scratch/home:/home/pilot"
         --bind "$scratch/pilot:/pilot"
         --bind "$scratch/tmp:/tmp"
         --bind "$scratch/extra-attributes.cfg:/etc/osg/extra-attributes.cfg:ro"
         --bind "${option[token]}:/etc/condor/tokens-orig.d/flock.opensciencegrid.org:ro"
     )
-    local folder folders
+    local folder folders log
     IFS=: read -r -a folders <<< "${option[shared_folders]}"
     for folder in "${folders[@]}"; do
         [ -d "$folder" ] || die "$folder is not on $(hostname); see --osgpilot-shared-prefixes"
         binds+=(--bind "$folder")
     done
     # without it, Apptainer starts no container whose root file system is writable
-    [ -e /dev/fuse ] || unset APPTAINERENV__CONDOR_SINGULARITY_EXTRA_ARGUMENTS
+    [ -e /dev/fuse ] || unset {APPTAINER,SINGULARITY}ENV__CONDOR_SINGULARITY_EXTRA_ARGUMENTS
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     [ ! -d /cvmfs ] || binds+=(--bind /cvmfs)
+    # where the container writes the certificate with which it sends logs; its image is read-only
+    [ "${APPTAINERENV_ENABLE_REMOTE_SYSLOG:-}" != true ] || binds+=(--bind "$scratch/syslog:/etc/pki/rsyslog")
     [ "${option[gpus]}" = 0 ] || use_gpus
     # otherwise a shell in there evaluates the values of variables
-    export APPTAINER_NO_EVAL=1
-    "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" &
+    export APPTAINER_NO_EVAL=1 SINGULARITY_NO_EVAL=1
+    exec {log}> >(bounded_log)
+    log_writer=${!:-}
+    "$runtime" run --contain --cleanenv "${binds[@]}" "${option[image]}" >&"$log" 2>&1 &
     container=$!
+    exec {log}>&-
+}
+
+# Copy the beginning of the input at once, and the end of the rest when it is complete: the container copies all
+# of HTCondor's logs to its output, some 20 kB per job, and our log is on a shared file system.
+bounded_log() {
+    local rest
+    trap '' TERM USR1
+    head -c $((LOG_KB * 1024))
+    rest=$(tail -c $((LOG_KB * 1024)) | tr -d '\0')
+    [ -z "$rest" ] || printf '\nosgpilot: the container said more; at most the last %s kB of it:\n%s\n' "$LOG_KB" "$rest"
 }
 
 # shellcheck disable=SC2317  # called by traps
-# Reached by `scancel --batch --signal=TERM` and by Slurm's warning before the walltime.
+# Reached by `scancel --batch --signal=TERM` and by Slurm's warning before the walltime. The container itself would
+# give HTCondor 10 s, too few for jobs that end or send outputs. So condor_master is asked, and ends the container.
 end_gently() {
+    [ -z "$ending" ] || return 0
     say "asked to end"
-    ended_by_us=yes
-    kill -TERM "$container" 2>/dev/null
+    ending=$SECONDS
+    signal_master TERM || kill -TERM "$container" 2>/dev/null
+}
+
+# Go on to the next way to end the container, where the one before had its time.
+insist() {
+    local after_s=$((SECONDS - ending)) left_s vacate_s=$VACATE_S
+    left_s=$(( $(end_of_allocation) - $(date +%s) + after_s - 3 * MASTER_S ))
+    (( left_s >= vacate_s )) || vacate_s=$(( left_s > 0 ? left_s : 0 ))
+    if (( after_s > vacate_s + 2 * MASTER_S )); then
+        kill -KILL "$container" 2>/dev/null
+    elif (( after_s > vacate_s + MASTER_S )) || { (( after_s > MASTER_S )) && ! runs condor_master; }; then
+        kill -TERM "$container" 2>/dev/null
+    elif (( after_s > vacate_s )) && [ -z "$stopped" ]; then
+        # this stops jobs and returns them to the queue; a master that is killed says nothing to anybody
+        stopped=yes
+        signal_master QUIT
+    fi
 }
 
 # shellcheck disable=SC2317  # called by traps
@@ -247,25 +292,37 @@ is_closed() {
     [ -e "$scratch/pilot/osgpilot-closed" ] || (( SECONDS - draining > CLOSED_WITHIN_S )) || ! runs condor_startd
 }
 
-# Succeed if a process of this name runs in the container. HTCondor has one condor_starter per job, and one per
-# image or file that jobs share (-a data1_1): it stays while such jobs are in the queue, wherever they can run.
-runs() {
+# Print the processes of this name in the container. HTCondor has one condor_starter per job, and one per image or
+# file that jobs share (-a data1_1): it stays while such jobs are in the queue, wherever they can run.
+processes() {
     ps -eo pid=,ppid=,comm=,args= | awk -v root="$container" -v name="$1" '
         { parent[$1] = $2; if ($3 == name && !/ -a data[0-9]/) found[$1] }
         END {
             for (pid in found)
-                for (at = pid; at in parent; at = parent[at]) if (at == root) exit 0
-            exit 1
+                for (at = pid; at in parent; at = parent[at]) if (at == root) { print pid; break }
         }'
 }
 
+runs() { [ -n "$(processes "$1")" ]; }
+
+# Signal condor_master; fail if there is none.
+signal_master() {
+    local masters
+    masters=$(processes condor_master)
+    # shellcheck disable=SC2086  # numbers
+    [ -n "$masters" ] && kill -s "$1" $masters 2>/dev/null
+}
+
 # Make this shell drain when the workflow has ended (if there ever was a lease), or when the scratch disk stays
-# full.
+# full; and end when the container cannot run jobs.
 watch() {
-    local missed=0 full=0 nothing
+    local missed=0 full=0 looks=0 closed='' nothing
     # wait without a child process that would outlive the pilot
     exec {nothing}<> <(:)
-    while ! read -r -t "$LEASE_LOOK_S" -u "$nothing"; do
+    while ! read -r -t "$LOOK_S" -u "$nothing"; do
+        look_at_daemons
+        looks=$((looks + 1))
+        if [ -n "$closed" ] || (( looks % LEASE_EVERY )); then continue; fi
         look_at_lease
         look_at_scratch
         if (( missed >= LEASE_LOOKS )); then
@@ -275,9 +332,57 @@ watch() {
         else
             continue
         fi
+        closed=yes
         kill -USR1 $$
-        return 0
     done
+}
+
+# The container stays up if condor_master does not start, takes jobs without the image that each of them needs,
+# and takes no more when its hook before a job failed (osgvo-docker-pilot, osg-flock: prepare-hook).
+look_at_daemons() {
+    local log=$scratch/pilot/log image stamp
+    [ ! -e "$scratch/failure" ] || return 0
+    if grep -qs 'condor_master entered FATAL state' "$log/supervisord.log"; then
+        fail TERM "condor_master does not start: $(last_words "$log"/{supervisord.log,MasterLog})"
+        return
+    fi
+    image=$(awk '$1 == "OSG_DEFAULT_SINGULARITY_IMAGE" { print $2 }' "$scratch"/pilot/osgvo-pilot-*/glidein_config 2>/dev/null)
+    case $image in /cvmfs/*)
+        if [ ! -e "$image" ]; then
+            fail TERM "the image in which jobs start could not be fetched: nodes need HTTPS to the OSG's image server" \
+                "or /cvmfs (see doctor), and $image is not here"
+            return
+        fi ;;
+    esac
+    for stamp in "$scratch"/pilot/osgvo-pilot-*/stop-glidein.stamp; do
+        [ ! -e "$stamp" ] || fail USR1 "the container takes no more jobs: $(hook_failure "$log")"
+    done
+}
+
+# Note why the pilot failed, and make this shell end or drain.
+fail() {
+    local signal=$1
+    shift
+    printf '%s\n' "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
+    say "problem: $(cat "$scratch/failure")"
+    kill -s "$signal" $$
+}
+
+# Print the end of the first log that has one, without what supervisord says of itself.
+last_words() {
+    local log words
+    for log; do
+        words=$(grep -vs -e ' INFO ' -e ' WARN ' -e '^$' "$log" | tail -n 3 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
+        [ -z "$words" ] || { echo "$words"; return; }
+    done
+    echo "its log says nothing"
+}
+
+# Print the failure of the hook before a job that HTCondor logged last.
+hook_failure() {
+    local words
+    words=$(grep -hsi 'HookStatusMessage\|hook.*exit' "$1"/StarterLog* | tail -n 1 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
+    echo "${words:-its hook before a job failed}"
 }
 
 look_at_lease() {
@@ -297,19 +402,30 @@ look_at_scratch() {
 wait_for_container() {
     local status=0
     while kill -0 "$container" 2>/dev/null; do
-        if [ -z "$draining" ] || [ -n "$ended_by_us" ]; then
+        if [ -n "$ending" ]; then
+            insist
+            pause 1
+        elif [ -z "$draining" ]; then
             wait "$container"
-            status=$?
         elif ! is_closed || runs condor_starter; then
-            sleep 2 &
-            wait $!
+            pause 2
         else
             end_gently
         fi
     done
+    wait "$container"
+    status=$?
+    for _ in {1..5}; do kill -0 "$log_writer" 2>/dev/null || break; pause 1; done
     say "container ended with status $status"
-    [ -z "$ended_by_us" ] || status=0
+    [ -z "$ending" ] || status=0
+    [ ! -e "$scratch/failure" ] || die "$(cat "$scratch/failure")"
     return "$status"
+}
+
+# Wait, but not longer than until a signal.
+pause() {
+    sleep "$1" &
+    wait $!
 }
 
 # shellcheck disable=SC2317
@@ -328,7 +444,7 @@ remove_scratch() {
     rm -rf "$scratch"
 }
 
-runtime='' container='' scratch='' ended_by_us='' draining='' has_lease='' watcher=''
+runtime='' container='' log_writer='' scratch='' ending='' stopped='' draining='' has_lease='' watcher=''
 trap clean_up EXIT
 trap 'exit 0' TERM USR1
 read_parameters

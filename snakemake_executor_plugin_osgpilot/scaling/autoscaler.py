@@ -110,6 +110,7 @@ class Autoscaler:
             frozenset(self._known),
             self._asked_s,
             jobs_wait=bool(view.waiting) and not view.starts_paused,
+            untested=self._pool.untested,
         )
         changes = self._fleet.look(observations)
         self._looked_s = self._clock.now_s()

@@ -56,5 +56,9 @@ class Pool(Protocol):
         """
 
     @property
+    def untested(self) -> frozenset[str]:
+        """See `AccessPoint`."""
+
+    @property
     def unsupported_schemes(self) -> frozenset[str]:
         """See `AccessPoint`."""

@@ -55,6 +55,7 @@ class SimulatedAccessPoint:
     """Shows the jobs, and implements `scaling.ports.Pool`."""
 
     unsupported_schemes: frozenset[str] = frozenset()
+    untested: frozenset[str] = frozenset()
 
     def __init__(self, clock: Clock, jobs: Jobs, farm: PilotPool) -> None:
         self._clock, self._jobs, self._farm = clock, jobs, farm

@@ -14,7 +14,7 @@ from .error_messages import failure
 from .host import Host
 from .remote_script import Answer, message
 
-LOG_TAIL = 400
+LOG_TAIL = 4000
 
 
 class SlurmClient:

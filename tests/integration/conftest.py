@@ -38,7 +38,7 @@ SITE = {
         "walltime_min": 60,
         "idle_min": 1,
     },
-    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
+    "condor": {"UPDATE_INTERVAL": 5, "MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
 }
 
 PARTITIONS = {

@@ -25,7 +25,7 @@ SITE = {
     "token": "~/osg-token/flock.opensciencegrid.org",
     "image": "/opt/sif/pilot.sif",
     "pilot": {"cores": 4, "memory_mb": 3900, "walltime_min": 60, "idle_min": 1},
-    "condor": {"MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
+    "condor": {"UPDATE_INTERVAL": 5, "MASTER_UPDATE_INTERVAL": 5, "STARTD_CRON_base_PERIOD": "5s"},
 }
 SNAKEMAKE = (
     *("python", "-m", "snakemake", "--executor", "osgpilot", "--jobs", "unlimited"),

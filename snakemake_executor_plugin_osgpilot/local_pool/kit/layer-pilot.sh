@@ -9,7 +9,9 @@ rm -f /etc/condor/config.d/*
 mkdir -p /usr/local/libexec
 cp "$KIT/pilot/50-pilot.conf" /etc/condor/config.d/
 install -m755 "$KIT/pilot/entry" /usr/local/sbin/pilot-entry
-install -m755 "$KIT/pilot/advertise-base" /usr/local/sbin/
+install -m755 "$KIT/pilot/advertise-base" "$KIT/pilot/copy-logs" "$KIT/pilot/master-shutdown" /usr/local/sbin/
+install -m755 "$KIT/pilot/prepare-hook" /usr/local/libexec/
+install -m644 "$KIT/pilot/supervisord.conf" /etc/supervisord.conf
 # for a test that asks for it: it would make every start of a job later
 install -m755 "$KIT/pilot/pelican-plugin" /usr/local/libexec/
 mkdir -p /pilot /etc/osg /srv

@@ -178,9 +178,7 @@ class Health:
         """Record that Slurm accepted a pilot of `offer`."""
         self._pauses.pop(offer, None)
 
-    def judge(
-        self, pilot: Pilot, jobs_wait: bool, log_tail: Callable[[], str], now_s: float
-    ) -> None:
+    def judge(self, pilot: Pilot, jobs_wait: bool, now_s: float) -> None:
         """Count the end of a pilot that ran no job against its type and node, if it failed.
 
         It also failed if it ended idle while jobs were waiting: something prevents the match. Ends
@@ -189,7 +187,7 @@ class Health:
         if pilot.failure in EXCUSED:
             return
         if pilot.state is PilotState.FAILED or pilot.failure:
-            cause = f"{pilot.failure or 'failed'} on {pilot.node}, its log ends: {log_tail()}"
+            cause = f"{pilot.failure or 'failed'} on {pilot.node}"
         elif self._notices.explains(pilot, now_s):
             return
         elif pilot.state is PilotState.DONE and jobs_wait and pilot.unneeded_since_s is None:

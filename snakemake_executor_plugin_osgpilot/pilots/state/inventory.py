@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 
 from ...model.resources import Pilot, PilotState
 from ...model.snapshot import Gate
-from .circuit_breaker import Risk
+from .circuit_breaker import EXCUSED, Risk
 from .health import Health
 from .lifecycle import PilotObservations, Row, StateChange, advance, registered
+from .log_ends import explained
 
 BOOT_DEADLINE_S = 900.0
 """A pilot that has not registered by then never will: OSG_NODE_VALIDATED takes 1 to 8 minutes."""
 
 UNREGISTERED = f"did not register with the pool within {BOOT_DEADLINE_S / 60:.0f} min"
-"""The failure of a pilot that passed the deadline."""
+UNTESTED = (
+    f"its node did not pass the tests of the pilot container within {BOOT_DEADLINE_S / 60:.0f} min"
+)
+"""The failures of a pilot that passed the deadline."""
 
 
 class PilotInventory:
@@ -112,19 +115,23 @@ class PilotInventory:
             after = advance(before, rows.get(before.name), at_s=now_s, in_pool=in_pool)
             if after.name in observations.served:
                 after = registered(after, at_s=observations.served[after.name])
-            elif after.name in observations.known:
+            elif after.name in observations.known - observations.untested:
                 after = registered(after, at_s=now_s)
+            if after.state is PilotState.FAILED and after.failure not in EXCUSED:
+                after = replace(after, failure=explained(after.failure, log_tail(after.name)))
             self.put(after)
             if after.state is not before.state:
                 changes.append(StateChange(before, after))
                 if after.state.over and after.name not in self._served:
                     # a shared one may have run jobs of others instead
                     jobs_wait = observations.jobs_wait and not self._shared
-                    self.health.judge(after, jobs_wait, partial(log_tail, after.name), now_s)
+                    self.health.judge(after, jobs_wait, now_s)
         return changes
 
     def unregistered(self, asked_s: float | None) -> list[Pilot]:
-        """Return running pilots past the deadline that the pool did not know at `asked_s`."""
+        """Return running pilots past the deadline that took no jobs at `asked_s`, as the pool had
+        it.
+        """
         return [
             pilot
             for pilot in self.live

@@ -2,8 +2,8 @@
 
 INTENDED   sbatch is about to be called, or its answer was lost
 PENDING    the allocation is in Slurm's queue
-BOOTING    the allocation runs, the pilot has not registered with the pool yet
-READY      the pilot has registered with the pool, or a job was started on it
+BOOTING    the allocation runs, the pilot takes no jobs yet
+READY      the pilot is in the pool and its node passed the container's tests, or it got a job
 DRAINING   it accepts no new jobs: we signalled it to end, or Slurm is completing it
 DONE | FAILED | CANCELLED   the allocation has ended
 """
@@ -74,13 +74,15 @@ class PilotObservations:
     """Observations of pilots besides Slurm's.
 
     `served` has the time of the first job start by pilot, `known` the pilots that the pool knew at
-    `asked_s` (None: the pool has not answered). `jobs_wait` is True if jobs wait for pilots.
+    `asked_s` (None: the pool has not answered), `untested` those of them that take no jobs yet.
+    `jobs_wait` is True if jobs wait for pilots.
     """
 
     served: Mapping[str, float] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     asked_s: float | None = None
     jobs_wait: bool = False
+    untested: frozenset[str] = frozenset()
 
     def shows(self, name: str, now_s: float) -> bool:
         """Return True if a recent answer of the pool has the pilot."""

@@ -184,7 +184,7 @@ def test_a_pilot_without_a_job_that_is_to_drain_ends_at_once(pilot_sh, tmp_path)
 @pytest.mark.parametrize("gone", ["old", "deleted"])
 def test_pilot_drains_when_the_lease_expires(pilot_sh, tmp_path, gone):
     script, lease = tmp_path / "pilot.sh", tmp_path / "lease"
-    script.write_text(script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1"))
+    script.write_text(script.read_text().replace("LOOK_S=5", "LOOK_S=0.02"))
     lease.touch()
     process = pilot_sh(WAIT_FOR_TERM="1")
     while not (tmp_path / "waiting").exists():
@@ -209,10 +209,13 @@ def gate(pilot_sh, tmp_path):
     folder.mkdir()
     text = (tmp_path / "gate").read_text().replace("/pilot", str(folder))
 
-    def ask(free_mb=10_000):
-        df = bin_folder / "df"
-        df.write_text(f"#!/bin/sh\necho; echo disk 1 1 {free_mb * 1024} 1% /\n")
-        df.chmod(0o755)
+    def ask(free_mb=10_000, age_s=3600):
+        for name, text_of in (
+            ("df", f"echo; echo disk 1 1 {free_mb * 1024} 1% /"),
+            ("ps", f"echo {age_s}"),
+        ):
+            (bin_folder / name).write_text(f"#!/bin/sh\n{text_of}\n")
+            (bin_folder / name).chmod(0o755)
         env = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
         done = subprocess.run(
             ["sh", "-u"], input=text, env=env, capture_output=True, text=True, check=True
@@ -233,6 +236,12 @@ def test_stop_file_closes_the_gate_and_updates_the_pool_once(gate):
     (gate.folder / "stop-glidein.stamp").touch()
     assert gate() == [CLOSED, NEWS]
     assert gate() == [CLOSED, SAID]
+
+
+def test_the_pool_hears_again_and_again_of_a_pilot_that_has_just_started(gate):
+    """The startd sends nothing when the container has tested the node, for five minutes."""
+    updates = [age_s for age_s in range(0, 900, 5) if gate(age_s=age_s)[-1] == NEWS]
+    assert updates == [10, 20, 40, 60, 90, 120, 180, 240]
 
 
 def test_the_gate_is_closed_while_the_scratch_disk_is_full(gate):
@@ -264,8 +273,7 @@ def test_a_node_whose_scratch_disk_is_full_gets_no_pilot(pilot_sh, tmp_path):
 
 def test_a_pilot_whose_scratch_disk_stays_full_drains(pilot_sh, tmp_path):
     script, df = tmp_path / "pilot.sh", tmp_path / "bin" / "df"
-    text = script.read_text().replace("LEASE_LOOK_S=30", "LEASE_LOOK_S=0.1")
-    script.write_text(text)
+    script.write_text(script.read_text().replace("LOOK_S=5", "LOOK_S=0.02"))
     process = pilot_sh(WAIT_FOR_TERM="1")
     while not (tmp_path / "waiting").exists():
         assert process.poll() is None, process.stdout.read()
