@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -167,14 +166,13 @@ def _print(view: View, *, indent: bool) -> None:
 
 
 def _write(path: Path, view: View) -> None:
-    """Replace the file atomically: readers never see half of it."""
+    """Replace the file."""
+    from ..common.atomic_write import READABLE_MODE, write_atomically
     from ..errors import InputError
     from ..report.prometheus import text
 
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_text(text(view), encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, text(view), READABLE_MODE)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
 

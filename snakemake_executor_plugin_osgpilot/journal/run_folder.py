@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import private_files as private
+from ..common.atomic_write import write_atomically
 from ..errors import InputError
 from ..jobs.state.table import RuleSums
 from ..model.identity import RunIdentity
@@ -139,10 +140,8 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
 
 
 def write(folder: RunFolder, content: dict[str, Any]) -> None:
-    """Replace the record of the run atomically, so that a reader never sees half of it."""
-    part = folder.path / f"{RECORD}.part"
-    private.write(part, json.dumps(content, indent=1))
-    part.replace(folder.path / RECORD)
+    """Replace the record of the run."""
+    write_atomically(folder.path / RECORD, json.dumps(content, indent=1))
 
 
 def core_s_seen(workdir: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from ..common.atomic_write import READABLE_MODE, write_atomically
 from ..common.cache_folder import cache, locked
 from ..errors import InputError, MissingPrerequisiteError
 from . import namespace as space
@@ -222,9 +223,7 @@ def _end(supervisor: psutil.Process) -> None:
 
 
 def _save(folder: Path, running: Running) -> None:
-    temporary = folder / f"{STATE}.tmp"
-    temporary.write_text(json.dumps(asdict(running)))
-    temporary.replace(folder / STATE)
+    write_atomically(folder / STATE, json.dumps(asdict(running)), READABLE_MODE)
 
 
 def _paths(built: dict[str, Path]) -> list[str]:

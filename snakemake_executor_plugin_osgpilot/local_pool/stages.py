@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.atomic_write import READABLE_MODE, write_atomically
 from . import namespace as space
 
 MANIFEST = "current.json"
@@ -59,9 +60,7 @@ class Store:
     def publish(self, stages: dict[str, Stage]) -> None:
         """Record `stages` as the set that pools are made of."""
         content = json.dumps({role: stage.folder for role, stage in stages.items()})
-        temporary = self.root / f"{MANIFEST}.tmp"
-        temporary.write_text(content)
-        temporary.replace(self.root / MANIFEST)
+        write_atomically(self.root / MANIFEST, content, READABLE_MODE)
 
     def published(self) -> dict[str, Path] | None:
         """Return the folders of the set that pools are made of, by role; None before the first

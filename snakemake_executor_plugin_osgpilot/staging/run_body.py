@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..common import private_files as private
+from ..common.atomic_write import write_atomically
 from ..common.cache_folder import key_of
 from ..common.snakemake_compat import body_arguments, shell_settings
 from ..runtime_image.environment import ENVIRONMENT
@@ -106,8 +106,7 @@ class Bodies:
         path = self.run_folder / f"{key_of(body)}.body"
         if not path.exists():
             # a file with the same content stays untouched: jobs of an earlier session have it
-            private.write(path.with_suffix(".part"), body)
-            path.with_suffix(".part").replace(path)
+            write_atomically(path, body)
         return os.path.relpath(path)
 
 

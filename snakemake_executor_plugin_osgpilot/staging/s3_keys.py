@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..common import private_files as private
+from ..common.atomic_write import write_atomically
 
 SCHEME = "s3://"
 
@@ -103,9 +104,5 @@ class KeyFiles:
         if path.exists() and path.read_text() == value:
             return path
         self.folder.mkdir(private.FOLDER_MODE, parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with open(part, "x", opener=private.opener) as file:
-            file.write(value)
-        part.replace(path)
+        write_atomically(path, value)
         return path

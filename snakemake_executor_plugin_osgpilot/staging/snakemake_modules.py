@@ -23,7 +23,7 @@ from snakemake.iocontainers import (
     Wildcards,
 )
 
-from ..common import private_files as private
+from ..common.atomic_write import write_atomically
 from ..errors import InputError
 
 MODULES = "osgpilot-snakemake.zip"
@@ -100,10 +100,7 @@ def write_modules(run_folder: Path, named: tuple[str, ...] = ()) -> Path:
     path, content = archive_path(run_folder, named), _archive(named)
     # jobs of an earlier session may be reading it
     if not path.exists() or path.read_bytes() != content:
-        part = path.with_suffix(".part")
-        with open(part, "wb", opener=private.opener) as file:
-            file.write(content)
-        part.replace(path)
+        write_atomically(path, content)
     return path
 
 
