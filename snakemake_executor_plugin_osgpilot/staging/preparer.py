@@ -230,15 +230,16 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
+            traffic = direct.without_clashes(job, self.traffic)
             packed = bool(image.name) and image.name == vars(self).get("_packed")
             bodies = partial(self._bodies.lines, packed=packed)
             variables = {**self._for_commands, **of_image}
             if packed:
                 variables = {"PATH": PATH, **variables}
             given = {**self.environment, **of_image}
-            storage = storage_script(job, given, self.traffic, packed=packed)
-            payload = direct.build(job, variables, self.traffic, bodies, image.name, storage)
-            lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+            storage = storage_script(job, given, traffic, packed=packed)
+            payload = direct.build(job, variables, traffic, bodies, image.name, storage)
+            lines = self.keys.lines(traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
         request = self.requests.of(job, image, lines)
@@ -276,10 +277,9 @@ class Preparer:
 
     def _image(self, job: Any, *, with_snakemake: bool) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
+        traffic = direct.without_clashes(job, self.traffic)
         names = {
-            self._image_name(
-                part, with_snakemake=with_snakemake or needs_plugin(part, self.traffic)
-            )
+            self._image_name(part, with_snakemake=with_snakemake or needs_plugin(part, traffic))
             for part in members(job)
         }
         names.discard("")
