@@ -123,7 +123,9 @@ def build(
     made = [file for part in parts for file in part.output]
     made += [part.benchmark for part in parts if part.benchmark and not _is_measured(part)]
     used = needed_from_outside(job)
-    ensured = ensured_of(job)
+    stored = {str(file) for file in made if traffic.out_of(file) is TransferMethod.STORAGE}
+    # of files in storage, they are checked before these are stored
+    ensured = tuple(each for each in ensured_of(job) if each.path not in stored)
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
     paths = rewriter_of(job, traffic)

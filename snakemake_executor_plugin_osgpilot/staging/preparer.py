@@ -35,7 +35,7 @@ from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
-from .storage import needs_plugin, storage_script
+from .storage import needs_plugin, storage_script, store_benchmarks
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
     WITH_SNAKEFILES,
@@ -196,6 +196,10 @@ class Preparer:
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+
+    def store_benchmarks(self, job: Any) -> None:
+        """Store the benchmarks of a job that belong into storage, once they are in place here."""
+        store_benchmarks(job, self.traffic)
 
     def sketch(self, job: Any) -> tuple[Payload, Request]:
         """Return payload and request of a job whose inputs need not exist yet.

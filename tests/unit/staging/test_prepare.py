@@ -383,9 +383,6 @@ def test_what_only_a_plugin_transfers_needs_the_plugin_there_and_no_snakefile():
         assert image_of(preparer(image=RUNTIME), job(**files)) == RUNTIME
     assert image_of(preparer(image=RUNTIME), job(input=[by_url])) == ""
     assert preparer()._needs_snakemake(job(input=[away]))
-    sure = InStorage("s3://bucket/x")
-    sure.flags = {"ensure": True}
-    assert preparer()._needs_snakemake(job(output=[sure]))
 
 
 def test_a_tmpdir_computed_there_needs_snakemake():

@@ -12,7 +12,7 @@ import pytest
 from doubles import InStorage
 from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 
-from snakemake_executor_plugin_osgpilot.staging import storage_entry
+from snakemake_executor_plugin_osgpilot.staging import storage, storage_entry
 from snakemake_executor_plugin_osgpilot.staging.storage import storage_script
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy
 
@@ -25,6 +25,11 @@ def provider(tmp_path):
     return plugin.storage_provider(
         logger=logging.getLogger(), local_prefix=tmp_path / "store", settings=plugin.settings_cls()
     )
+
+
+@pytest.fixture(autouse=True)
+def conditions(monkeypatch):
+    monkeypatch.setattr(storage, "ensured_of", lambda job: ())
 
 
 def job(provider, **files):
@@ -81,6 +86,9 @@ def entry(tmp_path, monkeypatch):
         async def managed_retrieve(self):
             asked.append(("fetched", self.query, str(self.path)))
 
+        async def managed_exists(self):
+            return self.query == "there"
+
         async def managed_store(self):
             asked.append(("stored", self.query, str(self.path)))
 
@@ -95,6 +103,8 @@ def entry(tmp_path, monkeypatch):
             pickle.dumps([{"plugin": "x", "local_prefix": "store"}])
         ).decode(),
         "fetched": [(0, "in", "store/in")],
+        "updated": [],
+        "ensured": [],
         "stored": [(0, "out", "store/deep/out")],
         "logs": [(0, "log", "store/log")],
         "made": ["store/deep/out", "store/log"],
@@ -114,6 +124,33 @@ def test_inputs_are_fetched_and_outputs_stored(entry):
         ("stored", "out", "store/deep/out"),
         ("stored", "log", "store/log"),
     ]
+
+
+def change(**more):
+    Path("file").write_text(json.dumps({**json.loads(Path("file").read_text()), **more}))
+
+
+def test_an_output_to_update_is_fetched_if_it_is_there(entry):
+    change(fetched=[], updated=[(0, "there", "store/u"), (0, "new", "store/n")])
+    assert storage_entry.main("file", "fetch") == 0
+    assert entry == [("fetched", "there", "store/u")]
+
+
+@pytest.mark.parametrize(
+    ("text", "condition", "said"),
+    [
+        ("", (True, "", ""), "Detected unexpected empty output files"),
+        ("x", (False, "md5", "0" * 32), "checksums that differ"),
+        ("x", (True, "md5", "9dd4e461268c8034f5c8564e155c67a6"), None),
+    ],
+)
+def test_what_is_not_as_ensured_is_not_stored(entry, capsys, text, condition, said):
+    change(ensured=[("store/deep/out", *condition)])
+    storage_entry.main("file", "fetch")
+    Path("store/deep/out").write_text(text)
+    assert storage_entry.main("file", "store", "0") == (1 if said else 0)
+    assert (said or "") in capsys.readouterr().err
+    assert len(entry) == (1 if said else 2)
 
 
 def test_of_a_failed_job_only_logs_are_stored(entry):
