@@ -361,6 +361,13 @@ def test_files_in_s3_that_need_different_keys_are_left_to_the_plugin():
     assert image_of(preparer(image=RUNTIME), job(input=[mine, theirs])) == RUNTIME
 
 
+def test_a_group_of_a_body_and_of_an_image_without_snakemake_is_refused():
+    body, command = Rule(shellcmd=None), Rule()
+    wanted = group(job(body), job(command, container_image=TOOLS))
+    with pytest.raises(InputError, match="the `run:` of rule r needs an image with Snakemake"):
+        image_of(preparer(image=RUNTIME), wanted)
+
+
 def test_direct_commands_get_no_secrets_of_storage_plugins():
     wanted = replace(preparer(), environment={"MINE": "1", "KEY": "2"}, of_storage=["KEY"])
     assert wanted._for_commands == {"MINE": "1"}
