@@ -15,8 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
-
+from ..common.snakemake_compat import storage_plugin_of
 from .ensured_outputs import ensured_of
 from .payload import exports, flagged, label, members, needed_from_outside
 from .run_body import CHECK, has_body, with_environment
@@ -104,10 +103,8 @@ def storage_script(
 
 def _described(provider: Any) -> dict[str, Any]:
     """Return what makes the same provider there."""
-    plugins = StoragePluginRegistry().plugins
-    name = next(name for name, each in plugins.items() if type(provider) is each.storage_provider)
     return {
-        "plugin": name,
+        "plugin": storage_plugin_of(provider),
         "local_prefix": str(provider.local_prefix),
         "settings": provider.settings,
         "wait_for_free_local_storage": provider.wait_for_free_local_storage,
