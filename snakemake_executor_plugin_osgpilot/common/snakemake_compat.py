@@ -294,6 +294,20 @@ def _call_rule(
     )  # fmt: skip
 
 
+def storage_plugin_of(provider: Any) -> str:
+    """Return the name of the plugin of a storage provider.
+
+    Searches `StoragePluginRegistry().plugins`, in which each plugin has its `storage_provider`
+    (snakemake-interface-storage-plugins 4.4). If that changes, preparing a job whose files a plugin
+    transfers fails.
+    """
+    from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
+
+    plugins = StoragePluginRegistry().plugins
+    names = (n for n, each in plugins.items() if type(provider) is each.storage_provider)
+    return str(next(names))
+
+
 def with_shell_affixes(command: str, interpreter: str) -> str:
     """Return `command` between the prefix and suffix that Snakemake's `shell()` adds.
 

@@ -337,6 +337,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         extended = self.workflow.output_settings.benchmark_extended
         texts = benchmarks.texts(snakemake_job, payload.benchmarks, folder, extended=extended)
         commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s, texts)
+        if self._preparer:
+            self._preparer.store_benchmarks(snakemake_job)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel all jobs of this run, found by the run's tag and not by `active_jobs`.

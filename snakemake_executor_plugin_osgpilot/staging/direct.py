@@ -25,7 +25,6 @@ from .payload import (
     Payload,
     exports,
     flagged,
-    label,
     members,
     needed_from_outside,
     unknown,
@@ -74,16 +73,25 @@ def _storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return why HTCondor cannot transfer the job's files in storage, or None."""
     if problem := problem_in_storage(job, traffic):
         return problem
-    made = [*job.output, *job.log, *([job.benchmark] if job.benchmark else ())]
     if is_template(job.rule) and any(
         traffic.into(file) in (TransferMethod.URL, TransferMethod.STORAGE) for file in job.input
     ):
         return "its template is rendered from a file in storage"
-    if _clash(traffic.urls(job.input), (*job.input, *made)):
-        return "files in storage have the same name"
-    if len(traffic.keys(job.input)) > 1:
-        return "its files in S3 need different keys"
     return None
+
+
+def without_clashes(job: Any, traffic: TransferPolicy) -> TransferPolicy:
+    """Return the rules for the files of a job or group job: without URLs if HTCondor cannot fetch
+    all of them for it, as they have the same name or need different keys of S3.
+    """
+    used, made = needed_from_outside(job), [file for part in members(job) for file in _made(part)]
+    if _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1:
+        return replace(traffic, url_schemes=frozenset())
+    return traffic
+
+
+def _made(job: Any) -> tuple[Any, ...]:
+    return (*job.output, *job.log, *filter(None, [job.benchmark]))
 
 
 def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
@@ -111,9 +119,9 @@ def build(
     made = [file for part in parts for file in part.output]
     made += [part.benchmark for part in parts if part.benchmark and not _is_measured(part)]
     used = needed_from_outside(job)
-    clash = _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1
-    _check_group(job, clash=clash)
-    ensured = ensured_of(job)
+    stored = {str(file) for file in made if traffic.out_of(file) is TransferMethod.STORAGE}
+    # of files in storage, they are checked before these are stored
+    ensured = tuple(each for each in ensured_of(job) if each.path not in stored)
     inner = internal(job) - {each.path for each in ensured}
     back = traffic.outputs(made)
     paths = rewriter_of(job, traffic)
@@ -170,15 +178,6 @@ def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None
     """Return the modules of Snakemake that scripts name, None if no script needs any."""
     given = [script.modules for script in scripts if script.modules is not None]
     return tuple(sorted({name for names in given for name in names})) if given else None
-
-
-def _check_group(job: Any, *, clash: bool) -> None:
-    """Raise `InputError` if members of a group conflict that could each run alone."""
-    if clash:
-        raise InputError(
-            f"{label(job)}: files in storage have the same name or need different keys; take a "
-            "rule out of the group or set its resource osgpilot_payload to snakemake"
-        )
 
 
 def _steps(

@@ -40,7 +40,7 @@ from .s3_keys import KeyFiles, Lines
 from .scripts import interpreters, is_in_python, needs_interpreter
 from .snakemake_modules import write_modules
 from .software import Software
-from .storage import needs_plugin, storage_script
+from .storage import needs_plugin, storage_script, store_benchmarks
 from .transfer_policy import TransferPolicy, is_below
 from .workflow_sources import (
     WITH_SNAKEFILES,
@@ -227,6 +227,10 @@ class Preparer:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
+    def store_benchmarks(self, job: Any) -> None:
+        """Store the benchmarks of a job that belong into storage, once they are in place here."""
+        store_benchmarks(job, self.traffic)
+
     def sketch(self, job: Any) -> tuple[Payload, Request]:
         """Return payload and request of a job whose inputs need not exist yet.
 
@@ -260,6 +264,7 @@ class Preparer:
             started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
             payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
         else:
+            traffic = direct.without_clashes(job, self.traffic)
             in_python = bool(image.name) and image.name == vars(self).get("_packed")
             in_python |= packed is not None and packed.base == WITH_PYTHON
             bodies = partial(self._bodies.lines, packed=in_python)
@@ -267,12 +272,10 @@ class Preparer:
             if in_python:
                 variables = {"PATH": PATH, **variables}
             given = {**self.environment, **of_image}
-            storage = storage_script(job, given, self.traffic, packed=in_python)
+            storage = storage_script(job, given, traffic, packed=in_python)
             activation = partial(self._activation, packed)
-            payload = direct.build(
-                job, variables, self.traffic, bodies, image.name, storage, activation
-            )
-            lines = self.keys.lines(self.traffic.keys(needed_from_outside(job)))
+            payload = direct.build(job, variables, traffic, bodies, image.name, storage, activation)
+            lines = self.keys.lines(traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
         request = self.requests.of(job, image, lines)
@@ -373,10 +376,9 @@ class Preparer:
             raise InputError(f"{label(job)}: {error}") from error
 
     def _name_of_image(self, job: Any, *, with_snakemake: bool) -> str:
+        traffic = direct.without_clashes(job, self.traffic)
         names = {
-            self._image_name(
-                part, with_snakemake=with_snakemake or needs_plugin(part, self.traffic)
-            )
+            self._image_name(part, with_snakemake=with_snakemake or needs_plugin(part, traffic))
             for part in members(job)
         }
         names.discard("")

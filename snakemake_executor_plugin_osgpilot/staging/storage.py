@@ -10,14 +10,15 @@ import json
 import pickle
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
-
+from ..common.snakemake_compat import storage_plugin_of
+from .ensured_outputs import ensured_of
 from .payload import exports, flagged, label, members, needed_from_outside
-from .run_body import CHECK, with_environment
+from .run_body import CHECK, has_body, with_environment
 from .steps import internal
 from .transfer_policy import TransferMethod, TransferPolicy, ordered
 
@@ -32,15 +33,17 @@ def needs_plugin(job: Any, traffic: TransferPolicy) -> bool:
 def problem_in_storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return why the plugin alone is not enough for a file of a single job, or None."""
     for file in _stored(job, traffic):
-        query = file.storage_object.print_query
         if str(file).startswith("/"):
-            return f"the local copy of {query} has an absolute path"
-        if file is job.benchmark:
-            return f"its benchmark {query} is in storage"
-        for flag in ("ensure", "update"):
-            if flagged(file, flag):
-                return f"{query} has {flag}()"
+            return f"the local copy of {file.storage_object.print_query} has an absolute path"
     return None
+
+
+def store_benchmarks(job: Any, traffic: TransferPolicy) -> None:
+    """Store the benchmarks of a job or group job that were made here, from what came back."""
+    for part in members(job):
+        is_made_here = part.benchmark and not has_body(part.rule)
+        if is_made_here and traffic.out_of(part.benchmark) is TransferMethod.STORAGE:
+            part.benchmark.storage_object.store_object()
 
 
 def _stored(job: Any, traffic: TransferPolicy) -> Iterator[Any]:
@@ -72,13 +75,22 @@ def storage_script(
                 found[str(file)] = (number, str(stored.query), str(file))
         return list(found.values())
 
-    made = [file for part in parts for file in (*part.output, *part.log)]
+    outputs = [file for part in parts for file in part.output]
+    # that of a `run:` is written by Snakemake's code there, others are made here
+    outputs += [part.benchmark for part in parts if part.benchmark and has_body(part.rule)]
+    logs = [file for part in parts for file in part.log]
+    stored = listed(outputs, traffic.out_of)
+    paths = {path for _, _, path in stored}
     content = {
         "rule": label(job).removeprefix("rule "),
         "fetched": listed(needed_from_outside(job), traffic.into),
-        "stored": listed((f for part in parts for f in part.output), traffic.out_of),
-        "logs": listed((f for part in parts for f in part.log), traffic.out_of),
-        "made": ordered(f for f in made if traffic.out_of(f) is TransferMethod.STORAGE),
+        "updated": listed((file for file in outputs if flagged(file, "update")), traffic.out_of),
+        "stored": stored,
+        "logs": listed(logs, traffic.out_of),
+        "made": ordered(
+            file for file in (*outputs, *logs) if traffic.out_of(file) is TransferMethod.STORAGE
+        ),
+        "ensured": [astuple(each) for each in ensured_of(job) if each.path in paths],
     }
     described = [_described(provider) for _, provider in providers.values()]
     content["providers"] = base64.b64encode(pickle.dumps(described, protocol=4)).decode()
@@ -91,10 +103,8 @@ def storage_script(
 
 def _described(provider: Any) -> dict[str, Any]:
     """Return what makes the same provider there."""
-    plugins = StoragePluginRegistry().plugins
-    name = next(name for name, each in plugins.items() if type(provider) is each.storage_provider)
     return {
-        "plugin": name,
+        "plugin": storage_plugin_of(provider),
         "local_prefix": str(provider.local_prefix),
         "settings": provider.settings,
         "wait_for_free_local_storage": provider.wait_for_free_local_storage,

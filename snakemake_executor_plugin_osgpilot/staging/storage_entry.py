@@ -10,6 +10,7 @@ its logs are stored. No Snakefile is read.
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -43,12 +44,29 @@ def objects(providers: list[dict[str, Any]], files: list[File]) -> Iterator[Any]
         yield each
 
 
+def check(ensured: list[tuple[str, bool, str, str]]) -> None:
+    """Raise `ValueError`, in Snakemake's words, unless outputs are as `ensure()` says."""
+    for path, non_empty, algorithm, checksum in ensured:
+        file = Path(path)
+        if non_empty and not file.stat().st_size:
+            raise ValueError(f"Detected unexpected empty output files: {path}")
+        if algorithm:
+            digest = hashlib.new(algorithm, file.read_bytes() if file.is_file() else b"")
+            if not file.is_file() or digest.hexdigest() != checksum:
+                raise ValueError(
+                    f"Output files have checksums that differ from the expected: {path}"
+                )
+
+
 async def fetch(content: dict[str, Any], providers: list[dict[str, Any]]) -> None:
     """Fetch the inputs, and make the folders of the outputs."""
     for path in content["made"]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     for each in objects(providers, content["fetched"]):
         await each.managed_retrieve()
+    for each in objects(providers, content["updated"]):
+        if await each.managed_exists():
+            await each.managed_retrieve()
 
 
 async def store(
@@ -59,6 +77,8 @@ async def store(
     missing = [path for _, _, path in files if not os.path.lexists(path)]
     if missing:
         raise FileNotFoundError(f"the command succeeded but did not make {missing[0]}")
+    if not logs_only:
+        check(content["ensured"])
     files += [file for file in content["logs"] if os.path.lexists(file[2])]
     for each in objects(providers, files):
         await each.managed_store()

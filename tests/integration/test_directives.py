@@ -16,6 +16,10 @@ NEVER = ("--osgpilot-payload", "direct")
 
 RUNTIME = "/opt/sif/runtime.sif"
 
+IMAGE = "/opt/sif/job.sif"
+IN_IMAGE = ("--default-resources", "mem_mb=500", "disk_mb=100", f"container_image={IMAGE}")
+"""Has all rules run in an image without Snakemake."""
+
 
 def run_locally(folder: Path, *options: str, status: int = 0) -> str:
     """Run the workflow of `folder` by the local executor; return what it says."""
@@ -101,7 +105,7 @@ def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: P
     run_locally(local)
     plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv(*NEVER)[3:]]
     subprocess.run(plan, cwd=workflow.folder, check=True)
-    assert workflow.run(*NEVER) == 0, workflow.said
+    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
 
 
@@ -339,7 +343,7 @@ def test_directives_are_honoured_by_the_command_alone(workflow: Workflow, local:
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
     run_locally(local)
-    assert workflow.run(*NEVER) == 0, workflow.said
+    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
 
@@ -501,7 +505,7 @@ def test_files_that_only_a_group_uses(workflow: Workflow, local: Path):
     prepare(workflow, local, text, **{"script.sh": script})
     run_locally(local, "--default-resources", "mem_mb=500", "disk_mb=100")
     workflow.snakefile(PASSING)
-    assert workflow.run(*NEVER) == 0, workflow.said
+    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
     there, here = files(workflow.folder), files(local)
     del there["Snakefile"], here["Snakefile"]
     assert there == here

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -175,12 +176,13 @@ rule second:
 
 STORED = """
 rule all:
-    input: "out.txt", "flag", "summed", local("fetched")
+    input: "out.txt", "flag", "summed", "sure", local("fetched")
 
 rule first:
     input: "in.txt"
     output: temp("between.txt"), directory("folder"), touch("flag")
     log: "first.log"
+    benchmark: "first.tsv"
     shell:
         "cp {{input}} {{output[0]}}; mkdir {{output[1]}}; touch {{output[1]}}/x; echo l > {{log}}"
 
@@ -194,7 +196,16 @@ rule third:
     input: "out.txt"
     output: "summed"
     group: "g"
+    benchmark: "third.tsv"
     run: open(output[0], "w").write(open(input[0]).read() + "third")
+
+rule registry:
+    output: update("registry"), ensure("sure", non_empty=True)
+    shell: "echo new >> {{output[0]}}; echo x > {{output[1]}}"
+
+rule empty:
+    output: ensure("empty", non_empty=True)
+    shell: "touch {{output}}"
 
 rule fetched:
     input: storage.http("{url}/data.bin?version=1")
@@ -212,6 +223,8 @@ def test_what_only_a_plugin_transfers_needs_no_snakefile_there(
     workflow: Workflow, shared: Path, web: WebServer
 ):
     (shared / "in.txt").write_text("in\n")
+    (shared / "registry").write_text("from before\n")
+    os.utime(shared / "registry", (1, 1))
     (web.folder / "data.bin").write_text("fetched\n")
     workflow.snakefile(STORED.format(url=web.url))
     (workflow.folder / "second.py").write_text(
@@ -230,6 +243,12 @@ def test_what_only_a_plugin_transfers_needs_no_snakefile_there(
     assert (shared / "first.log").read_text() == "l\n"
     assert (workflow.folder / "fetched").read_text() == "fetched\n"
     assert not (shared / "between.txt").exists()
-    assert workflow.run(*options, "fails") == 1
+    assert (shared / "registry").read_text() == "from before\nnew\n"
+    assert (shared / "sure").read_text() == "x\n"
+    for name in ("first", "third"):
+        assert (shared / f"{name}.tsv").read_text().startswith("s\t")
+    assert workflow.run(*options, "--keep-going", "fails", "empty") == 1
+    assert "Detected unexpected empty output files" in workflow.said
+    assert not (shared / "empty").exists()
     assert (shared / "fails.log").read_text() == "why\n"
     assert not (shared / "fails").exists()

@@ -367,14 +367,22 @@ def test_rules_with_conda_need_conda_on_this_machine(monkeypatch):
     preparer(image=RUNTIME, sdm=["conda"])._check(job())
 
 
-def test_files_in_s3_that_need_different_keys_are_left_to_snakemake():
+def test_files_in_s3_that_need_different_keys_are_left_to_the_plugin():
     def stored(name, **keys):
         return InStorage(f"s3://bucket/{name}", path=f"store/{name}", **keys)
 
     mine, too = (stored(name, access_key="A", secret_key="S") for name in "xy")
     theirs = stored("z", access_key="B", secret_key="T")
-    assert not preparer()._needs_snakemake(job(input=[mine, too]))
-    assert preparer()._needs_snakemake(job(input=[mine, theirs]))
+    assert image_of(preparer(image=RUNTIME), job(input=[mine, too])) == ""
+    assert not preparer()._needs_snakemake(job(input=[mine, theirs]))
+    assert image_of(preparer(image=RUNTIME), job(input=[mine, theirs])) == RUNTIME
+
+
+def test_a_group_of_a_body_and_of_an_image_without_snakemake_is_refused():
+    body, command = Rule(shellcmd=None), Rule()
+    wanted = group(job(body), job(command, container_image=TOOLS))
+    with pytest.raises(InputError, match="the `run:` of rule r needs an image with Snakemake"):
+        image_of(preparer(image=RUNTIME), wanted)
 
 
 def test_direct_commands_get_no_secrets_of_storage_plugins():
@@ -385,8 +393,10 @@ def test_direct_commands_get_no_secrets_of_storage_plugins():
 def test_stored_files_travel_by_url_if_possible():
     by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
     assert not preparer()._needs_snakemake(job(input=[by_url]))
-    assert preparer()._needs_snakemake(job(input=[by_url, same_name]))
-    assert preparer()._needs_snakemake(job(input=[by_url, "x"]))
+    for files in ([by_url, same_name], [by_url, "x"]):
+        assert not preparer()._needs_snakemake(job(input=files))
+        # by the storage plugin, as HTCondor puts URLs in one folder
+        assert image_of(preparer(image=RUNTIME), job(input=files)) == RUNTIME
 
 
 def test_what_only_a_plugin_transfers_needs_the_plugin_there_and_no_snakefile():
@@ -397,9 +407,6 @@ def test_what_only_a_plugin_transfers_needs_the_plugin_there_and_no_snakefile():
         assert image_of(preparer(image=RUNTIME), job(**files)) == RUNTIME
     assert image_of(preparer(image=RUNTIME), job(input=[by_url])) == ""
     assert preparer()._needs_snakemake(job(input=[away]))
-    sure = InStorage("s3://bucket/x")
-    sure.flags = {"ensure": True}
-    assert preparer()._needs_snakemake(job(output=[sure]))
 
 
 def test_a_tmpdir_computed_there_needs_snakemake():
