@@ -26,4 +26,9 @@ AccountingStorageHost=login
 AccountingStorageEnforce=associations,limits,qos
 CONF
 pool-svc slurmctld restart
-until timeout 20 sinfo --noheader --format=%T 2> /dev/null | grep -q idle; do sleep 0.1; done
+for _ in $(seq 300); do
+  timeout 20 sinfo --noheader --format=%T 2> /dev/null | grep -q idle && exit
+  sleep 0.1
+done
+echo "pool-accounting: Slurm does not come back" >&2
+exit 1
