@@ -335,7 +335,7 @@ rule one:
         "until [ -e {place}/go ]; do sleep 0.2; done; echo {{wildcards.n}} > {{output}}"
 def outputs(wildcards):
     folder = checkpoints.parts.get().output[0]
-    return expand("out/{{n}}", n=sorted(os.listdir(folder)))
+    return expand("out/{{n}}", n=range(len(glob_wildcards(folder + "/{{n,[0-9]}}").n)))
 rule gather:
     input: outputs
     output: "sum"
@@ -356,7 +356,8 @@ def test_a_group_that_snakemake_hands_over_again_and_again_is_submitted_once(wor
     (shared / "go").touch()
     assert second.wait(PATIENCE_S) == 0, workflow.said
     assert (workflow.folder / "sum").read_text().split() == ["0", "1", "2", "3"]
-    assert set(executions(shared)) == {"0", "1", "2", "3"}
-    records = json.loads((run_folder(workflow) / "record.json").read_text())["rules"]
-    assert sum(rule["jobs"] for rule in records.values()) <= 4
+    # once in each session at most, however often it is handed over
+    assert max(map(executions(shared).count, "0123")) <= 2
+    rules = json.loads((run_folder(workflow) / "record.json").read_text())["rules"]
+    assert sum(rule["jobs"] for rule in rules.values()) <= 4, rules
     assert nothing_left()
