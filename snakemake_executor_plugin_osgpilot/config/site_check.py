@@ -100,12 +100,14 @@ def _account(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Pro
     elif account and not cluster.takes_account(there, account):
         yield place.problem("account", account, refusal, f"it takes {', '.join(there.accounts)}")
     own = cluster.association(there, account)
-    if qos and not there.takes_qos(qos):
-        others = there.qos or tuple(q for q in (own.qos if own else ()) if there.takes_qos(q))
-        fix = f"it takes {', '.join(others)}" if others else "name another"
-        yield place.problem("qos", qos, refusal, fix)
-    elif qos and own and own.qos and qos not in own.qos:
-        yield place.problem("qos", qos, "it is not yours", f"yours are {', '.join(own.qos)}")
+    # Slurm takes a list, of which one applies
+    for name in filter(None, qos.split(",")):
+        if not there.takes_qos(name):
+            others = there.qos or tuple(q for q in (own.qos if own else ()) if there.takes_qos(q))
+            fix = f"it takes {', '.join(others)}" if others else "name another"
+            yield place.problem("qos", name, refusal, fix)
+        elif own and own.qos and name not in own.qos:
+            yield place.problem("qos", name, "it is not yours", f"yours are {', '.join(own.qos)}")
 
 
 def _walltime(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:

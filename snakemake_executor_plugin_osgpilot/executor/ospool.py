@@ -33,9 +33,9 @@ from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.container_image import Images
 from ..staging.failure_message import explain
-from ..staging.job_identity import digest, identity
+from ..staging.job_identity import digest, identity, outputs_of
 from ..staging.latency_wait import LatencyWait
-from ..staging.payload import needed_from_outside
+from ..staging.payload import members, needed_from_outside
 from ..staging.preparer import Preparer
 from ..staging.resource_request import Requests
 from ..staging.returned_files import IncompleteOutputError
@@ -150,7 +150,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         """Prepare jobs and pass them to the queue."""
         self._run.ending.listen()
         self._run.tenure.is_certain()
-        jobs = list(jobs)
+        # of groups that overlap, the whole comes before its parts
+        jobs = sorted(jobs, key=lambda job: -len(members(job)))
         for first in range(0, len(jobs), BATCH):
             self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
@@ -159,12 +160,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         ready: list[HandedOverJob] = []
         for job in jobs:
             self.run_job_pre(job)
-            info, own_identity = SubmittedJobInfo(job), identity(job)
-            if self._in_flight.is_again(own_identity, info):
+            info, outputs = SubmittedJobInfo(job), outputs_of(job)
+            if self._in_flight.is_again(outputs, info):
                 self.report_job_submission(info)
                 continue
             try:
-                own = self._prepare(job, own_identity)
+                own = self._prepare(job)
             except ApiError:
                 raise
             except Exception as error:
@@ -173,7 +174,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
-            self._in_flight.begins(own_identity, own.key)
+            self._in_flight.begins(outputs, own.key)
             self.report_job_submission(info)
             ready.append(HandedOverJob(job, own))
         for listener in self._listeners:
@@ -220,10 +221,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         prefix = moved_prefix(given, self._run.workdir)
         return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
-    def _prepare(self, job: AnyJob, own_identity: str) -> Job:
+    def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
         prepared, intake = self._preparer.prepare(job), self._run.intake
-        content = digest(prepared)
+        own_identity, content = identity(job), digest(prepared)
         key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
         own = Job(key, job.name, prepared.request, urls, identity=own_identity)
@@ -263,9 +264,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _report_again(self, ended: Iterable[EndedJob]) -> None:
         """Report jobs that were handed over again while they ran like the first of them."""
         for each in ended:
-            for info in self._in_flight.ends(each.key):
-                if each.failure:
-                    self._report_failure(info, each.failure)
+            for info, failure in self._in_flight.ends(each.key, each.failure):
+                if failure:
+                    self._report_failure(info, failure)
                 else:
                     self.report_job_success(info)
 

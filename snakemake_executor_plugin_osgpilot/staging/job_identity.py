@@ -36,6 +36,11 @@ def identity(job: Any) -> str:
     return _digest("\0\0".join(parts))
 
 
+def outputs_of(job: Any) -> list[str]:
+    """Return the outputs of a job, or of all members of a group."""
+    return [str(path) for part in members(job) for path in part.output]
+
+
 def digest(prepared: Prepared) -> str:
     """Return a digest of all that determines how a job is submitted and its outputs committed."""
     kept = prepared.payload.after_submission()

@@ -317,3 +317,47 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     assert live.wait(120) == 0, counted.said
     all_went_well(counted, shared)
     assert "nothing is left" in cleanup()
+
+
+GROUPED = """
+rule all:
+    input: "sum"
+checkpoint parts:
+    output: directory("parts")
+    localrule: True
+    shell: "mkdir {{output}}; touch {{output}}/0 {{output}}/1 {{output}}/2 {{output}}/3"
+rule one:
+    input: "parts/{{n}}"
+    output: "out/{{n}}"
+    group: "g"
+    shell:
+        "echo {{wildcards.n}} >> {place}/ran; "
+        "until [ -e {place}/go ]; do sleep 0.2; done; echo {{wildcards.n}} > {{output}}"
+def outputs(wildcards):
+    folder = checkpoints.parts.get().output[0]
+    return expand("out/{{n}}", n=range(len(glob_wildcards(folder + "/{{n,[0-9]}}").n)))
+rule gather:
+    input: outputs
+    output: "sum"
+    localrule: True
+    shell: "cat {{input}} > {{output}}"
+"""
+
+
+def test_a_group_that_snakemake_hands_over_again_and_again_is_submitted_once(workflow, shared):
+    workflow.snakefile(GROUPED.format(place=shared))
+    grouped = (*options(shared), "--group-components", "g=2")
+    process = workflow.start(*grouped)
+    until(lambda: len(executions(shared)) >= 1, "a job of the first session")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    second = workflow.start(*grouped)
+    until(lambda: "again while its job" in workflow.said or second.poll() is not None, "its fault")
+    (shared / "go").touch()
+    assert second.wait(PATIENCE_S) == 0, workflow.said
+    assert (workflow.folder / "sum").read_text().split() == ["0", "1", "2", "3"]
+    # once in each session at most, however often it is handed over
+    assert max(map(executions(shared).count, "0123")) <= 2
+    rules = json.loads((run_folder(workflow) / "record.json").read_text())["rules"]
+    assert sum(rule["jobs"] for rule in rules.values()) <= 4, rules
+    assert nothing_left()

@@ -280,6 +280,9 @@ PROBLEMS = {
     "a QOS that is denied": (
         partition("p", DenyQos="low"), {"qos": "low"}, "low: partition p does not take it; it takes"
     ),
+    "one QOS of a list that is not yours": (
+        partition("p"), {"qos": "normal,vip"}, "vip: it is not yours; yours are normal, high"
+    ),
     "a QOS of others": (partition("p"), {"qos": "vip"}, "it is not yours; yours are normal, high"),
     "no reservation": (
         partition("p", ReqResv="YES"), {}, "it takes jobs of a reservation alone; name one with"

@@ -193,3 +193,61 @@ def test_scratch_is_a_path_that_may_have_variables(site_file, scratch):
 def test_scratch_that_a_shell_would_expand_is_refused(site_file, scratch):
     with pytest.raises(InputError, match="scratch"):
         load(site_file(GOOD + f"scratch: {scratch!r}\n"))
+
+
+OWN_QUEUES = (
+    CHOICE
+    + """\
+    account: m1234_g
+    constraint: a100|h100
+slurm:
+  account: m1234
+  qos: normal,high
+  constraint: "[rack1*2&rack2*4],ib:fast=!slow+@x"
+  memory: cpu
+  options: [--licenses=scratch]
+"""
+)
+
+
+def test_partitions_have_queues_of_their_own_or_those_of_the_site(site_file):
+    site = load(site_file(OWN_QUEUES))
+    normal, gpu = site.partitions
+    assert normal.queue == {
+        "account": "m1234", "qos": "normal,high", "reservation": "",
+        "constraint": "[rack1*2&rack2*4],ib:fast=!slow+@x",
+    }  # fmt: skip
+    assert gpu.queue == normal.queue | {"account": "m1234_g", "constraint": "a100|h100"}
+    assert (site.slurm.memory, site.slurm.options) == ("cpu", ("--licenses=scratch",))
+
+
+@pytest.mark.parametrize(
+    ("name", "offer"),
+    [("gpu+debug", "gpu+debug/8c"), ("a:b=c@d", "a:b=c@d/8c"), ('x"$(y)', "x___y_/8c")],
+)
+def test_partitions_of_any_name_have_a_pilot_type_that_a_classad_can_name(site_file, name, offer):
+    entry = json.dumps(name)
+    site = load(site_file(CHOICE.replace("name: gpu", f"name: {entry}")))
+    assert site.partitions[1].name == name
+    assert offer in [kind.offer.name for kind in kinds(site)]
+
+
+@pytest.mark.parametrize(
+    ("slurm", "said"),
+    [
+        ("account: a b", "`slurm.account` 'a b' does not match"),
+        ('qos: "a\\tb"', "`slurm.qos` 'a\\tb' does not match"),
+        ("memory: all", "`slurm.memory` 'all' is not one of"),
+        ("options: [--mem=3]", "`slurm.options` has '--mem=3': --mem follows from memory_mb"),
+        ("cluster: a,b", "`slurm.cluster` 'a,b' does not match"),
+    ],
+)
+def test_what_slurm_cannot_be_given_is_refused(site_file, slurm, said):
+    with pytest.raises(InputError) as error:
+        load(site_file(f"{GOOD}slurm:\n  {slurm}\n"))
+    assert said in str(error.value)
+
+
+def test_a_partition_is_listed_once(site_file):
+    with pytest.raises(InputError, match="`partitions` has normal twice"):
+        load(site_file(CHOICE.replace("name: gpu", "name: normal")))

@@ -90,7 +90,8 @@ def test_no_resource_of_the_slurm_plugin_is_ignored(resources):
         for name, value in resources.items()
         if isinstance(value, int) == (name in numbers + counts)
     }
-    if "cpus_per_task" in resources or "gres" not in resources:
+    if "cpus_per_task" in resources or resources.get("gres") != "gpu:2":
+        # cores for GPUs that there are not, or beside cores for the task
         resources.pop("cpus_per_gpu", None)
     for name in resources:
         without = {other: value for other, value in resources.items() if other != name}

@@ -7,6 +7,13 @@ set -euo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 [ "$(id -u)" = 0 ] || { echo "pool-accounting: run it as root" >&2; exit 1; }
 
+# sacctmgr reads it, too
+sed -i '/^AccountingStorage/d' /etc/slurm/slurm.conf
+cat >> /etc/slurm/slurm.conf <<'CONF'
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=login
+AccountingStorageEnforce=associations,limits,qos
+CONF
 pool-svc mariadb start
 pool-svc slurmdbd start
 manage() { sacctmgr --immediate --quiet "$@"; }
@@ -19,11 +26,13 @@ for user in root alice bob; do
 done
 manage add user alice account=lab_g cluster=localpool partition=short qos=normal defaultqos=normal
 
-sed -i '/^AccountingStorage/d' /etc/slurm/slurm.conf
-cat >> /etc/slurm/slurm.conf <<'CONF'
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=login
-AccountingStorageEnforce=associations,limits,qos
-CONF
-pool-svc slurmctld restart
-until timeout 20 sinfo --noheader --format=%T 2> /dev/null | grep -q idle; do sleep 0.1; done
+# the id of the cluster is that in the database from now on
+pool-svc slurmctld stop
+rm -f /var/spool/slurmctld/clustername
+pool-svc slurmctld start
+for _ in $(seq 300); do
+  timeout 20 sinfo --noheader --format=%T 2> /dev/null | grep -q idle && exit
+  sleep 0.1
+done
+echo "pool-accounting: Slurm does not come back" >&2
+exit 1
