@@ -188,6 +188,7 @@ def _steps(
 ) -> tuple[Step, ...]:
     """Return the steps of a group job, or of a job with a benchmark."""
     alone = len(parts) == 1
+    served = {str(file) for part in parts for file in part.output if flagged(file, "service")}
     ranks = zip(parts, scripts, crews_of(parts), waits_for(parts), strict=True)
     return tuple(
         Step(
@@ -206,6 +207,7 @@ def _steps(
             given=tuple(p for p in ordered(part.input) if not leads_out(p, working_folder())),
             made=traffic.outputs((*part.output, *part.log, *filter(None, [part.benchmark]))),
             wanted=() if alone else ordered(filter(_stays, part.output)),
+            awaited=tuple(p for p in ordered(part.input) if p in served),
         )
         for part, texts, crew, after in ranks
     )

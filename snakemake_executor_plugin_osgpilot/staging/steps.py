@@ -22,7 +22,8 @@ class Step:
     `crew` is the number that it shares with steps that have to run at the same time, as they are
     joined by `pipe()` or `service()`. `scripts` are several if a benchmark is repeated. `after` are
     the numbers of the steps that it waits for, `needs` the cores and the rest of `ROOM`, `uses` the
-    temporary files that only this job's steps use, `wanted` what it has to have made.
+    temporary files that only this job's steps use, `awaited` the files of services that it waits
+    for, `wanted` what it has to have made.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Step:
     given: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Schedule:
                 given=placed(step.given),
                 made=placed(step.made),
                 wanted=placed(step.wanted),
+                awaited=placed(step.awaited),
             )
             for step in self.steps
         )
@@ -79,7 +82,7 @@ class Schedule:
         return tuple(dict.fromkeys(path for step in self.steps for path in step.uses))
 
     def step_lists(self) -> Iterator[Sequence[str]]:
-        """Yield the ten lists of each step."""
+        """Yield the eleven lists of each step."""
         numbers = {path: str(number) for number, path in enumerate(self._passing)}
         for step in self.steps:
             kind = "service" if step.service else "job"
@@ -93,6 +96,7 @@ class Schedule:
             yield step.given
             yield step.made
             yield step.wanted
+            yield step.awaited
 
 
 @cache

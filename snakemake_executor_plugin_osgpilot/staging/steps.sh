@@ -19,7 +19,7 @@ steps=${record[at]}; at=$((at + 1))
 starts=() befores=() amounts=() crew_of=() left=() state=() pids=() taken=() crew_state=() stopping='' running=0
 for ((n = 0; n < ${#room[@]}; n++)); do taken[n]=0; done
 
-# Sets the data of step $1; a step is ten lists.
+# Sets the data of step $1; a step is eleven lists.
 read_step() {
     at=${starts[$1]}
     next_list; label=${list[0]} shell=${list[1]} shadow=${list[2]} kind=${list[3]} measured=${list[4]}
@@ -32,6 +32,7 @@ read_step() {
     next_list; given=("${list[@]}")
     next_list; made=("${list[@]}")
     next_list; wanted=("${list[@]}")     # what has to be there before other steps use it
+    next_list; awaited=("${list[@]}")    # made by services, which start with it
 }
 for ((n = 0; n < steps; n++)); do
     starts[n]=$at
@@ -193,9 +194,20 @@ leave_shadow() {
     rm -rf -- "$place"
 }
 
+# Waits until a service has made file $1. A service may start slowly on a node with much to do.
+await_file() {
+    local begun=$SECONDS
+    until [ -e "$1" ] || [ -L "$1" ]; do
+        [ $((SECONDS - begun)) -lt 60 ] || { echo "osgpilot: $label: no service made $1 within 60 s" >&2; return 1; }
+        sleep 0.1
+    done
+}
+
 run_step() {
     local text place=$PWD file=$PWD/$script-$1 status=0
     read_step "$1"
+    # a process of its own, so that it ends with the crew
+    for text in "${awaited[@]}"; do (await_file "$text") || return 1; done
     command -v "$shell" > /dev/null || { echo "osgpilot: there is no $shell here" >&2; return 125; }
     [ -z "$shadow" ] || { place=$PWD/.osgpilot-shadow/$1; enter_shadow || return 125; }
     for text in "${commands[@]}"; do

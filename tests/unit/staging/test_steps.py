@@ -137,6 +137,23 @@ def test_if_one_end_of_a_pipe_fails_the_other_is_killed(bench):
     assert bench.execute(group(*steps)) == 7
 
 
+def test_a_user_of_a_service_starts_when_its_file_is_there(bench):
+    steps = (
+        step("sleep 0.5; ln -s /dev/null port; sleep 60", 0, service=True),
+        step("[ -L port ]; touch used", 0, awaited=("port",)),
+    )
+    assert bench.execute(group(*steps)) == 0
+
+
+def test_a_failure_ends_the_wait_for_a_service(bench):
+    steps = (
+        step("sleep 60", 0, service=True),
+        step("true", 0, awaited=("port",)),
+        step("sleep 0.3; exit 3", 0),
+    )
+    assert bench.execute(group(*steps)) == 3
+
+
 def test_a_service_ends_when_those_who_use_it_have(bench):
     steps = (
         step("trap 'echo bye > said; exit 1' TERM; echo $$ > pid; while :; do sleep 0.1; done", 0,
