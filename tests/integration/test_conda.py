@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -132,6 +133,14 @@ def locally(folder: Path, *targets: str) -> dict[str, bytes]:
 SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
 
 
+def planned(workflow: Workflow) -> str:
+    """Return what `osgpilot plan` says of environments."""
+    argv = ["osgpilot", "plan", "--", *workflow.argv("--sdm", "conda", "--force", *SOME)[3:]]
+    said = subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    return " ".join(said.stdout.split())
+
+
 def ads(workflow: Workflow) -> list[dict]:
     (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
     name = run.parent.name
@@ -148,6 +157,10 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
 ):
     folder = workflow.folder
     prepare(folder, served)
+    line = "conda environment envs/r.yaml of by_r, by_shell: "
+    assert f"{line}to be made and packed at the start" in planned(workflow)
+    assert not (folder / ".snakemake/conda").exists()
+    assert images(conda) == []
     assert workflow.run("--sdm", "conda") == 0, workflow.said
     outputs = made(folder)
     assert len(outputs) == 60
@@ -172,6 +185,7 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
     assert expected == {name: outputs[name] for name in SOME}
 
     web.asked.clear()
+    assert f"{line}packed, " in planned(workflow)
     assert workflow.run("--sdm", "conda", "--force", *SOME) == 0, workflow.said
     assert made(folder) == outputs
     assert "packing" not in workflow.said
@@ -346,21 +360,27 @@ rule made:
     assert not list(cache.glob(".part-*"))
 
 
-def test_an_environment_for_a_container_is_made_and_used_in_it(
-    workflow: Workflow, served: str, conda: Path, tmp_path_factory
-):
-    folder = workflow.folder
+@pytest.fixture
+def container(conda: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unpacked image with conda."""
     image = tmp_path_factory.mktemp("image") / "tree"
     unpack = ["apptainer", "build", "--sandbox", str(image), "/opt/sif/runtime.sif"]
     subprocess.run(unpack, check=True, capture_output=True)
     (image / "usr/local/bin/conda").write_text((conda / "conda").read_text())
+    (image / "etc/of-image").write_text("of the image\n")
+    return image
+
+
+def test_an_environment_for_a_container_is_made_and_used_in_it(
+    workflow: Workflow, served: str, conda: Path, container: Path
+):
+    folder = workflow.folder
     greeting(folder, served)
     (folder / "envs/greet.post-deploy.sh").unlink()
-    (image / "etc/of-image").write_text("of the image\n")
     workflow.snakefile(f"""
 rule made:
     output: "made.txt"
-    container: "{image}"
+    container: "{container}"
     conda: "envs/greet.yaml"
     shell: "greet made > {{output}}; cat /etc/of-image >> {{output}}; echo $GREETING >> {{output}}"
 """)
@@ -368,3 +388,24 @@ rule made:
     expected = "made\nwords 2.0\nof the image\nactivated\n"
     assert (folder / "made.txt").read_text() == expected
     assert len(images(conda)) == 1
+
+
+def test_a_containerized_workflow_uses_the_environments_of_its_image(
+    workflow: Workflow, conda: Path, container: Path
+):
+    text = "dependencies: [tool]\n"
+    place = container / "conda-envs" / hashlib.md5(text.encode()).hexdigest()
+    write(place, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
+    (place / "bin/said").chmod(0o755)
+    write(workflow.folder, {"envs/tool.yaml": text})
+    workflow.snakefile(f"""
+containerized: "{container}"
+
+rule made:
+    output: "made.txt"
+    conda: "envs/tool.yaml"
+    shell: "said > {{output}}; cat /etc/of-image >> {{output}}"
+""")
+    assert workflow.run("--sdm", "conda", "apptainer") == 0, workflow.said
+    assert (workflow.folder / "made.txt").read_text() == "said\nof the image\n"
+    assert images(conda) == []
