@@ -34,6 +34,7 @@ class Software:
     making: bool = True
     _known: dict[Any, Environment] = field(default_factory=dict)
     _objects: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    _images: dict[tuple[tuple[str, ...], str], Packed] = field(default_factory=dict)
 
     def of(self, job: Any) -> Environment | None:
         """Return the environment of a single job, None if it has none.
@@ -54,7 +55,11 @@ class Software:
         """
         if not self.making:
             return conda.find(environments, base)
-        return conda.make(environments, base, self.say, self._again)
+        wanted = (tuple(each.key for each in environments), base)
+        made = self._images.get(wanted)
+        if made is None or not made.path.exists():
+            made = self._images[wanted] = conda.make(environments, base, self.say, self._again)
+        return made
 
     def _environment(self, own: Any, rule: str) -> Environment:
         name = name_of(own)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
-from conftest import WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
+from conftest import PATIENCE_S, WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
@@ -464,3 +464,26 @@ def test_with_the_snakemake_payload_an_image_without_conda_is_refused(
     own = str(workflow.folder / "envs-here")
     assert workflow.run(*there, RUNTIME, "--conda-prefix", own) != 0
     assert f"do not see --conda-prefix {own}: name a folder below one of" in workflow.said
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_image_that_vanishes_before_it_was_sent_is_named(
+    workflow: Workflow, channel: Path, conda: Path, jobs: int
+):
+    greeting(workflow.folder, f"file://{channel}")
+    workflow.snakefile(f"""
+rule all:
+    input: expand("{{n}}.txt", n=range({jobs}))
+
+rule made:
+    output: "{{n}}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {{wildcards.n}} > {{output}}"
+""")
+    run = workflow.start("--sdm", "conda", "--keep-going")
+    until(jobs_in_queue, "jobs in the queue")
+    (image,) = images(conda)
+    image.unlink()
+    assert run.wait(PATIENCE_S) == 1
+    lines = [line for line in workflow.said.splitlines() if str(image) in line]
+    assert sum("message: osgpilot: " in line for line in lines) == jobs, workflow.said
