@@ -80,7 +80,7 @@ class Software:
         if there := conda.found(key):
             return there
         if not self.making:
-            return Environment(key, str(own.address), name)
+            return Environment(key, str(Path(own.address).absolute()), name)
         return self._made(own, rule, key)
 
     def _again(self, environment: Environment) -> Environment:
@@ -97,7 +97,7 @@ class Software:
             with locked(folder / ".osgpilot-lock", before_waiting=lambda: self.say(waits)):
                 if own.container_img_url is not None:
                     own._container_img.pull()
-                return conda.seen(key, Path(own.create()), name)
+                return conda.seen(key, Path(own.create()).absolute(), name)
 
 
 def name_of(own: Any) -> str:
