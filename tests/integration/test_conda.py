@@ -248,13 +248,20 @@ SCRIPT = """
 """
 
 
+# a file of a package may be one with that in conda's cache
+POST_DEPLOY = """
+        cd $CONDA_PREFIX/share
+        { cat words; echo and more; } > new && mv new words
+"""
+
+
 def greeting(folder: Path, channel: str) -> None:
     text = f"channels: [{channel}, nodefaults]\ndependencies: "
     write(
         folder,
         {
             "envs/greet.yaml": f"{text}[greet=1.2]\n",
-            "envs/greet.post-deploy.sh": "echo and more >> $CONDA_PREFIX/share/words\n",
+            "envs/greet.post-deploy.sh": POST_DEPLOY,
             "envs/stamp.yaml": f"{text}[stamp=1.0]\n",
             "script.py": SCRIPT,
         },
@@ -399,8 +406,12 @@ def test_a_containerized_workflow_uses_the_environments_of_its_image(
     write(place, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
     (place / "bin/said").chmod(0o755)
     write(workflow.folder, {"envs/tool.yaml": text})
+    # HTCondor transfers no image that is a folder with links to folders
+    image = workflow.folder / "image.sif"
+    pack = ["apptainer", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1"]
+    subprocess.run([*pack, str(image), str(container)], check=True, capture_output=True)
     workflow.snakefile(f"""
-containerized: "{container}"
+containerized: "{image}"
 
 rule made:
     output: "made.txt"
@@ -487,3 +498,30 @@ rule made:
     assert run.wait(PATIENCE_S) == 1
     lines = [line for line in workflow.said.splitlines() if str(image) in line]
     assert sum("message: osgpilot: " in line for line in lines) == jobs, workflow.said
+
+
+def test_later_jobs_find_the_image_on_their_pilot(workflow: Workflow, channel: Path):
+    greeting(workflow.folder, f"file://{channel}")
+    workflow.snakefile("""
+rule all:
+    input: expand("second/{n}.txt", n=range(6))
+
+rule first:
+    output: "first/{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}; sleep 3"
+
+rule second:
+    input: expand("first/{n}.txt", n=range(6))
+    output: "second/{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}; sleep 3"
+""")
+    assert workflow.run("--sdm", "conda", "--osgpilot-max-pilots", "2") == 0, workflow.said
+    jobs = ads(workflow)
+    assert len({ad["ClusterId"] for ad in jobs}) > 1
+    pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in jobs}
+    log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
+    sent = log.count("Started transferring common files")
+    print({ad["ClusterId"]: ad["LastRemoteHost"] for ad in jobs}, sent)
+    assert sent == len(pilots)
