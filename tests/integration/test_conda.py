@@ -468,6 +468,7 @@ def test_with_the_snakemake_payload_an_image_without_conda_is_refused(
     workflow: Workflow, channel: Path
 ):
     greeting(workflow.folder, f"file://{channel}")
+    write(workflow.folder, {"greet.sh": "true\n"})
     workflow.snakefile(BY_SNAKEMAKE)
     there = ["--sdm", "conda", "--osgpilot-payload", "snakemake", "--osgpilot-runtime-image"]
     assert workflow.run(*there, JOB_IMAGE) != 0
