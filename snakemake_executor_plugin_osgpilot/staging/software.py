@@ -14,7 +14,7 @@ from typing import Any
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.cache_folder import key_of, locked
-from ..common.snakemake_compat import conda_environment, has_conda
+from ..common.snakemake_compat import conda_environment, create_conda_environment, has_conda
 from ..errors import InputError, OsgpilotError
 from ..runtime_image import conda
 from ..runtime_image.conda import Environment, Packed
@@ -95,9 +95,7 @@ class Software:
             waits = f"another process is making an environment in {folder}: waiting for it"
             # Snakemake takes one that another process is making for incomplete, and removes it
             with locked(folder / ".osgpilot-lock", before_waiting=lambda: self.say(waits)):
-                if own.container_img_url is not None:
-                    own._container_img.pull()
-                return conda.seen(key, Path(own.create()).absolute(), name)
+                return conda.seen(key, Path(create_conda_environment(own)).absolute(), name)
 
 
 def name_of(own: Any) -> str:
