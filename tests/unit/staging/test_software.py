@@ -21,7 +21,8 @@ class Env(SimpleNamespace):
         self.created = 0
         self._create = create
         super().__init__(
-            name=None, dir=None, container_img_url=None, is_containerized=False, _container_img=None,
+            name=None, dir=None, container_img_url=None, is_containerized=False,
+            _container_img=None,
             is_externally_managed=bool(given.get("name") or given.get("dir")),
             content_hash="hash", address=str(folder / "made"), file=File("envs/x.yaml"),
             conda=SimpleNamespace(info={}, prefix_path=str(folder / "base")),
