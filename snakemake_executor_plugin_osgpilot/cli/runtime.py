@@ -9,7 +9,7 @@ from ..common.console_output import echo
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")
 def runtime() -> None:
-    """Manage images with Snakemake, for rules with `run:` or a conda environment."""
+    """Manage images with Snakemake, for rules that need it where they run."""
 
 
 @runtime.command()

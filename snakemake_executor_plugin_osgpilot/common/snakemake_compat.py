@@ -491,3 +491,15 @@ def conda_environment(job: Any) -> Any:
     return job.conda_env_spec.get_conda_env(
         workflow, container_img=image, cleanup=settings.conda_cleanup_pkgs
     )
+
+
+def create_conda_environment(environment: Any) -> str:
+    """Make an environment unless it is there, in its container if it has one; return its folder.
+
+    Pulls `_container_img` of `snakemake.deployment.conda.Env` first, as Snakemake does for all
+    containers before it makes environments (9.27.1). If it is renamed, making any environment
+    fails with an AttributeError.
+    """
+    if environment._container_img is not None:
+        environment._container_img.pull()
+    return str(environment.create())

@@ -122,8 +122,9 @@ def _files(said: Said, site: Site) -> Iterator[Finding]:
         fix = "put it where compute nodes see it and name that place as `token`"
         yield failed("node-token", f"{site.token} cannot be read on {where}", fix)
     image = said.one("image")
-    if image == "fetched":
-        yield ok("node-image", f"pilots fetch {site.image}")
+    if image == "slow":
+        what = f"{site.image} was not fetched within a probe's time on {where}"
+        yield untested("node-image", what, "the first pilot shows it; a file starts sooner")
     elif image == "unreadable":
         fix = "put it where compute nodes see it and name that place as `image`"
         yield failed("node-image", f"{site.image} cannot be read on {where}", fix)

@@ -33,14 +33,21 @@ check_token() {
 
 # The image in the very way a pilot starts it, and in it what the containers of its jobs need.
 check_image() {
-    local said binds=(--bind "$scratch/pilot:/pilot")
-    case ${option[image]} in *://*) check image fetched; return ;; esac
-    [ -r "${option[image]}" ] || { check image unreadable; return; }
+    local said status place=file seconds=60 binds=(--bind "$scratch/pilot:/pilot")
+    case ${option[image]} in
+        *://*) place=fetched seconds=80 ;;
+        *) [ -r "${option[image]}" ] || { check image unreadable; return; } ;;
+    esac
     [ -n "$runtime" ] && [ -n "$scratch" ] || return
     [ ! -e /dev/fuse ] || binds+=(--bind /dev/fuse)
     # shellcheck disable=SC2016  # for the shell in the container
-    said=$(timeout 60 "$runtime" exec --contain --cleanenv "${binds[@]}" "${option[image]}" \
+    said=$(APPTAINER_CACHEDIR=$scratch/probe timeout "$seconds" \
+        "$runtime" exec --contain --cleanenv "${binds[@]}" "${option[image]}" \
         sh -c 'unshare --user --map-root-user true 2>/dev/null && echo nested; echo started' 2>&1)
+    status=$?
+    rm -rf -- "$scratch/probe"
+    # a large one from afar takes longer than a probe may
+    case $place$status in fetched124) check image slow; return ;; esac
     case $said in
         *nested*started) check image ok; check nested ok ;;
         *started) check image ok; check nested missing ;;

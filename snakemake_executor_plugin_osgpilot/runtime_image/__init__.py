@@ -1,1 +1,8 @@
-"""Images with Snakemake, for rules that need Python on the execution point."""
+"""Images that are made here, for what rules need where they run.
+
+build, definition  an image with Snakemake (`osgpilot runtime build`)
+environment        the Python environment of this process
+conda              environments of conda; how a job activates them
+packing            build such an image from files, once (cached: list and remove them)
+probe              check programs in an image
+"""

@@ -10,6 +10,7 @@ places             where files lie in a job's folder (path_rewriting: their name
                    outside_folders: which folders outside of the working folder count)
 early_values       values of rules that depend on files which do not exist yet
 via_snakemake      run Snakemake on the execution point (snakemake_entry)
+software           conda environments of rules, made by Snakemake's own code
 resource_request   resources, image and pilot types that a job requests
 transfer_policy    how each file travels (s3_keys: signed URLs)
 job_archive        write the job's folder

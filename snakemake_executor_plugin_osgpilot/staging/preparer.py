@@ -37,7 +37,7 @@ from .resource_request import Requests
 from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
-from .scripts import interpreters, is_in_python, needs_interpreter
+from .scripts import interpreters, is_in_python, lacking, needs_interpreter
 from .snakemake_modules import write_modules
 from .software import Software
 from .storage import needs_plugin, storage_script, store_benchmarks
@@ -51,6 +51,10 @@ from .workflow_sources import (
 )
 
 KIND = "osgpilot_payload is snakemake"
+
+
+class _NoInterpreterError(InputError):
+    """A job's image has no program that can run its script."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,8 @@ class Preparer:
         first_of_rule = {str(job.rule): job for job in jobs}
         for name in sorted(first_of_rule):
             self._check_files(first_of_rule[name])
-        # all before the first is packed: a mistake in one is to be seen soon
-        used = {(str(job.rule), self._environment(job)): job for job in jobs}
         with self.requests.gathering():
-            for job in sorted(used.values(), key=_rule_and_output):
-                self._check(job)
+            self._check_all(jobs)
         for name in sorted(first_of_rule):
             self._warn_of_losses(first_of_rule[name])
         sources, for_snakemake = list_sources(self.workflow)
@@ -111,6 +112,19 @@ class Preparer:
         if warning := large(self.run_folder / WITH_SNAKEFILES):
             self.requests.warn(warning)
 
+    def _check_all(self, jobs: Iterable[Any]) -> None:
+        """Make what jobs need, and raise `InputError` if something is missing."""
+        # all environments are made before the first is packed: a mistake in one is seen soon
+        used = {(str(job.rule), self._environment(job)): job for job in jobs}
+        missing: dict[str, None] = {}
+        for job in sorted(used.values(), key=_rule_and_output):
+            try:
+                self._check(job)
+            except _NoInterpreterError as error:
+                missing[str(error)] = None
+        if missing:
+            raise InputError("\nosgpilot: ".join(missing))
+
     def class_of(self, job: Any) -> JobClass | None:
         """Return the class of the latest job of the same rule, None if there was none."""
         return self._classes.get(str(job.rule))
@@ -121,28 +135,26 @@ class Preparer:
         if has_body(job.rule) and not needs_snakemake:
             self._bodies.check(job.rule, rewriter_of(job, self.traffic))
         if job.group is not None and self._environment(job):
-            # an image has the environments of all members of a group
+            # an image has the environments of all members of a group, and is made for that
+            self._classes[str(job.rule)] = self.requests.of(job, NO_IMAGE).job_class
             return
         image, _ = self._image_and_software(job, with_snakemake=needs_snakemake)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
         if needs_snakemake:
             self._check_for_snakemake(job, image.name)
-        else:
-            self._check_interpreter(job, image)
+        elif missing := self._lacks_interpreter(job, image):
+            raise _NoInterpreterError(missing)
 
-    def _check_interpreter(self, job: Any, image: Image) -> None:
-        """Raise `InputError` if a job's image certainly has no program that can run its script."""
+    def _lacks_interpreter(self, job: Any, image: Image) -> str:
+        """Return a message if a job's image certainly has no program that can run its script."""
         environment = self._environment(job)
         has = environment.programs if environment else ()
         programs = interpreters(job)
         brought = shell_settings()[1] or self._has_modules(job) or set(programs) & set(has)
-        if programs and not brought and all(lacks(image.name, program) for program in programs):
-            where = f"{environment.name} or its image" if environment else "its image"
-            names = " or ".join(programs)
-            raise InputError(
-                f"rule {job.rule} needs {names} for its script, and there is none in {where} "
-                f"{image.name}: name an image that has it with container_image"
-            )
+        if not programs or brought or not all(lacks(image.name, each) for each in programs):
+            return ""
+        where = f"{image.name} (with {environment.name})" if environment else image.name
+        return lacking(str(job.rule), programs, where)
 
     def _check_files(self, job: Any) -> None:
         """Raise `InputError` if a file of a job cannot or must not be where the job runs."""

@@ -8,7 +8,7 @@ import base64
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,13 @@ def interpreters(job: Any) -> tuple[str, ...]:
         return _Source.of(job).language.programs
     except Exception:
         return ()
+
+
+def lacking(rule: str, programs: Sequence[str], image: str) -> str:
+    """Return the message for a rule whose script finds none of these programs in its image."""
+    where = f"its image {image} has" if image else "where its jobs run, without an image, there is"
+    what = f"rule {rule}: {where} no {' and no '.join(reversed(programs))}"
+    return f"{what}; name an image that has it with container_image"
 
 
 def script_lines(
@@ -306,9 +313,7 @@ def _programs(rule: str, language: Language, image: str) -> str:
     Python is called by the name that Snakemake uses in a container, if that is there.
     """
     names = language.programs
-    where = f"its image {image} has" if image else "where its jobs run, without an image, there is"
-    what = f"osgpilot: rule {rule}: {where} no {' and no '.join(reversed(names))}"
-    message = shlex.quote(f"{what}; name an image that has it with container_image")
+    message = shlex.quote(f"osgpilot: {lacking(rule, names, image)}")
     none = " && ".join(f"! command -v {name} > /dev/null" for name in names)
     handler = f"if [ $? = {NOT_FOUND} ] && {none}; then echo {message} >&2; fi"
     lines = f"trap {shlex.quote(handler)} EXIT\n"

@@ -14,7 +14,7 @@ from typing import Any
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.cache_folder import key_of, locked
-from ..common.snakemake_compat import conda_environment, has_conda
+from ..common.snakemake_compat import conda_environment, create_conda_environment, has_conda
 from ..errors import InputError, OsgpilotError
 from ..runtime_image import conda
 from ..runtime_image.conda import Environment, Packed
@@ -34,6 +34,7 @@ class Software:
     making: bool = True
     _known: dict[Any, Environment] = field(default_factory=dict)
     _objects: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    _images: dict[tuple[tuple[str, ...], str], Packed] = field(default_factory=dict)
 
     def of(self, job: Any) -> Environment | None:
         """Return the environment of a single job, None if it has none.
@@ -54,7 +55,11 @@ class Software:
         """
         if not self.making:
             return conda.find(environments, base)
-        return conda.make(environments, base, self.say, self._again)
+        wanted = (tuple(each.key for each in environments), base)
+        made = self._images.get(wanted)
+        if made is None or not made.path.exists():
+            made = self._images[wanted] = conda.make(environments, base, self.say, self._again)
+        return made
 
     def _environment(self, own: Any, rule: str) -> Environment:
         name = name_of(own)
@@ -75,7 +80,7 @@ class Software:
         if there := conda.found(key):
             return there
         if not self.making:
-            return Environment(key, str(own.address), name)
+            return Environment(key, str(Path(own.address).absolute()), name)
         return self._made(own, rule, key)
 
     def _again(self, environment: Environment) -> Environment:
@@ -90,9 +95,7 @@ class Software:
             waits = f"another process is making an environment in {folder}: waiting for it"
             # Snakemake takes one that another process is making for incomplete, and removes it
             with locked(folder / ".osgpilot-lock", before_waiting=lambda: self.say(waits)):
-                if own.container_img_url is not None:
-                    own._container_img.pull()
-                return conda.seen(key, Path(own.create()), name)
+                return conda.seen(key, Path(create_conda_environment(own)).absolute(), name)
 
 
 def name_of(own: Any) -> str:

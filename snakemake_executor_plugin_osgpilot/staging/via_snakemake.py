@@ -1,6 +1,6 @@
 """The snakemake payload: Snakemake runs the job on the execution point.
 
-For rules that need it: with a conda environment, with files in storage and so on.
+For rules that need it, with files in storage and so on.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
-from conftest import WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
+from conftest import PATIENCE_S, WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
 
+RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
 
 SNAKEFILE = """
@@ -132,6 +134,14 @@ def locally(folder: Path, *targets: str) -> dict[str, bytes]:
 SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
 
 
+def planned(workflow: Workflow) -> str:
+    """Return what `osgpilot plan` says of environments."""
+    argv = ["osgpilot", "plan", "--", *workflow.argv("--sdm", "conda", "--force", *SOME)[3:]]
+    said = subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    return " ".join(said.stdout.split())
+
+
 def ads(workflow: Workflow) -> list[dict]:
     (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
     name = run.parent.name
@@ -148,6 +158,10 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
 ):
     folder = workflow.folder
     prepare(folder, served)
+    line = "conda environment envs/r.yaml of by_r, by_shell: "
+    assert f"{line}to be made and packed at the start" in planned(workflow)
+    assert not (folder / ".snakemake/conda").exists()
+    assert images(conda) == []
     assert workflow.run("--sdm", "conda") == 0, workflow.said
     outputs = made(folder)
     assert len(outputs) == 60
@@ -172,6 +186,7 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
     assert expected == {name: outputs[name] for name in SOME}
 
     web.asked.clear()
+    assert f"{line}packed, " in planned(workflow)
     assert workflow.run("--sdm", "conda", "--force", *SOME) == 0, workflow.said
     assert made(folder) == outputs
     assert "packing" not in workflow.said
@@ -233,13 +248,20 @@ SCRIPT = """
 """
 
 
+# a file of a package may be one with that in conda's cache
+POST_DEPLOY = """
+        cd $CONDA_PREFIX/share
+        { cat words; echo and more; } > new && mv new words
+"""
+
+
 def greeting(folder: Path, channel: str) -> None:
     text = f"channels: [{channel}, nodefaults]\ndependencies: "
     write(
         folder,
         {
             "envs/greet.yaml": f"{text}[greet=1.2]\n",
-            "envs/greet.post-deploy.sh": "echo and more >> $CONDA_PREFIX/share/words\n",
+            "envs/greet.post-deploy.sh": POST_DEPLOY,
             "envs/stamp.yaml": f"{text}[stamp=1.0]\n",
             "script.py": SCRIPT,
         },
@@ -346,21 +368,27 @@ rule made:
     assert not list(cache.glob(".part-*"))
 
 
-def test_an_environment_for_a_container_is_made_and_used_in_it(
-    workflow: Workflow, served: str, conda: Path, tmp_path_factory
-):
-    folder = workflow.folder
+@pytest.fixture
+def container(conda: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unpacked image with conda."""
     image = tmp_path_factory.mktemp("image") / "tree"
     unpack = ["apptainer", "build", "--sandbox", str(image), "/opt/sif/runtime.sif"]
     subprocess.run(unpack, check=True, capture_output=True)
     (image / "usr/local/bin/conda").write_text((conda / "conda").read_text())
+    (image / "etc/of-image").write_text("of the image\n")
+    return image
+
+
+def test_an_environment_for_a_container_is_made_and_used_in_it(
+    workflow: Workflow, served: str, conda: Path, container: Path
+):
+    folder = workflow.folder
     greeting(folder, served)
     (folder / "envs/greet.post-deploy.sh").unlink()
-    (image / "etc/of-image").write_text("of the image\n")
     workflow.snakefile(f"""
 rule made:
     output: "made.txt"
-    container: "{image}"
+    container: "{container}"
     conda: "envs/greet.yaml"
     shell: "greet made > {{output}}; cat /etc/of-image >> {{output}}; echo $GREETING >> {{output}}"
 """)
@@ -368,3 +396,107 @@ rule made:
     expected = "made\nwords 2.0\nof the image\nactivated\n"
     assert (folder / "made.txt").read_text() == expected
     assert len(images(conda)) == 1
+
+
+def test_a_containerized_workflow_uses_the_environments_of_its_image(
+    workflow: Workflow, conda: Path, container: Path
+):
+    text = "dependencies: [tool]\n"
+    place = container / "conda-envs" / hashlib.md5(text.encode()).hexdigest()
+    write(place, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
+    (place / "bin/said").chmod(0o755)
+    write(workflow.folder, {"envs/tool.yaml": text})
+    # HTCondor transfers no image that is a folder with links to folders
+    image = workflow.folder / "image.sif"
+    pack = ["apptainer", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1"]
+    subprocess.run([*pack, str(image), str(container)], check=True, capture_output=True)
+    workflow.snakefile(f"""
+containerized: "{image}"
+
+rule made:
+    output: "made.txt"
+    conda: "envs/tool.yaml"
+    shell: "said > {{output}}; cat /etc/of-image >> {{output}}"
+""")
+    assert workflow.run("--sdm", "conda", "apptainer") == 0, workflow.said
+    assert (workflow.folder / "made.txt").read_text() == "said\nof the image\n"
+    assert images(conda) == []
+
+
+BY_SNAKEMAKE = """
+rule all:
+    input: expand("{n}.txt", n=range(3)), "scripted.txt"
+
+rule greeted:
+    output: "{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}; echo $GREETING >> {output}"
+
+rule scripted:
+    output: "scripted.txt"
+    conda: "envs/greet.yaml"
+    script: "greet.sh"
+"""
+
+
+def test_with_the_snakemake_payload_environments_are_made_where_the_jobs_run(
+    workflow: Workflow, served: str, web: WebServer, shared: Path
+):
+    folder = workflow.folder
+    greeting(folder, served)
+    workflow.snakefile(BY_SNAKEMAKE)
+    write(folder, {"greet.sh": 'greet script > "${snakemake_output[0]}"\n'})
+    there = ["--sdm", "conda", "--osgpilot-payload", "snakemake"]
+    there += ["--osgpilot-runtime-image", RUNTIME]
+    fetched = "GET /channel/noarch/greet-1.2-0.conda"
+
+    assert workflow.run(*there, "scripted.txt", "0.txt") == 0, workflow.said
+    assert (folder / "0.txt").read_text() == "0\nwords 2.0\nand more\nactivated\n"
+    assert (folder / "scripted.txt").read_text() == "script\nwords 2.0\nand more\n"
+    assert web.asked.count(fetched) == 2
+    assert not list(folder.glob(".snakemake/conda/*"))
+
+    web.asked.clear()
+    envs = shared / "envs"
+    once = ["--conda-prefix", str(envs), "--osgpilot-shared-prefixes", str(shared)]
+    assert workflow.run(*there, *once, "--forceall") == 0, workflow.said
+    assert web.asked.count(fetched) == 1
+    assert len([path for path in envs.iterdir() if path.is_dir()]) == 1
+
+
+def test_with_the_snakemake_payload_an_image_without_conda_is_refused(
+    workflow: Workflow, channel: Path
+):
+    greeting(workflow.folder, f"file://{channel}")
+    write(workflow.folder, {"greet.sh": "true\n"})
+    workflow.snakefile(BY_SNAKEMAKE)
+    there = ["--sdm", "conda", "--osgpilot-payload", "snakemake", "--osgpilot-runtime-image"]
+    assert workflow.run(*there, JOB_IMAGE) != 0
+    assert f"rule greeted has a `conda:` environment and {JOB_IMAGE} has no conda" in workflow.said
+    own = str(workflow.folder / "envs-here")
+    assert workflow.run(*there, RUNTIME, "--conda-prefix", own) != 0
+    assert f"do not see --conda-prefix {own}: name a folder below one of" in workflow.said
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_image_that_vanishes_before_it_was_sent_is_named(
+    workflow: Workflow, channel: Path, conda: Path, jobs: int
+):
+    greeting(workflow.folder, f"file://{channel}")
+    workflow.snakefile(f"""
+rule all:
+    input: expand("{{n}}.txt", n=range({jobs}))
+
+rule made:
+    output: "{{n}}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {{wildcards.n}} > {{output}}"
+""")
+    run = workflow.start("--sdm", "conda", "--keep-going")
+    until(jobs_in_queue, "jobs in the queue")
+    (image,) = images(conda)
+    image.unlink()
+    assert run.wait(PATIENCE_S) == 1
+    assert workflow.said.count("an input could not be read on the access point") == jobs
+    why = f"reading from file {image}: (errno 2) No such file or directory"
+    assert workflow.said.count(why) == jobs, workflow.said

@@ -135,6 +135,13 @@ SETUPS = {
         probe=True,
         also=("pool",),
     ),
+    "an image that nodes cannot fetch": Broken(
+        "node-image",
+        "docker://ap.localpool:9/pilot on n",
+        "`apptainer exec IMAGE true` has to work on the node",
+        site={"image": "docker://ap.localpool:9/pilot"},
+        probe=True,
+    ),
     "scratch that cannot be written on the node": Broken(
         "node-scratch",
         "/root cannot be written on n",

@@ -109,6 +109,9 @@ def test_what_is_not_good_but_works_is_a_warning(trouble, changes, name):
 def test_what_was_not_started_was_not_tested(trouble):
     names = {each.name: each.verdict for each in trouble(runtime="missing", image=None)}
     assert names["node-image"] is Verdict.UNTESTED
+    (slow,) = trouble(image="slow")
+    assert (slow.name, slow.verdict) == ("node-image", Verdict.UNTESTED)
+    assert "was not fetched within" in slow.what
 
 
 def test_in_a_pool_of_ones_own_little_scratch_is_a_warning(site):

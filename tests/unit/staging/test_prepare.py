@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from doubles import InStorage
 from snakemake.resources import Resource, Resources
+from snakemake.shell import shell
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import (
@@ -17,6 +18,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
     NoApptainerError,
 )
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
+from snakemake_executor_plugin_osgpilot.staging import preparer as preparing
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
 from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
@@ -418,3 +420,23 @@ def test_a_tmpdir_computed_there_needs_snakemake():
     function = Resources({"tmpdir": Resource("tmpdir", computed)})
     assert preparer()._needs_snakemake(job(Rule(resources=function)))
     assert preparer()._needs_snakemake(job(params=["in <TBD>/x"]))
+
+
+def test_a_script_without_its_interpreter_is_refused_at_the_start(monkeypatch):
+    asked = []
+
+    def lacks(image, program):
+        asked.append((image, program))
+        return image == TOOLS
+
+    monkeypatch.setattr(preparing, "lacks", lacks)
+    monkeypatch.setattr(preparing, "interpreters", lambda job: ("python", "python3"))
+    rule = Rule(shellcmd=None, script="x.py")
+    refused = f"rule r: its image {TOOLS} has no python3 and no python; name an image"
+    with pytest.raises(InputError, match=refused):
+        preparer()._check(job(rule, container_image=TOOLS))
+    assert asked == [(TOOLS, "python"), (TOOLS, "python3")]
+    preparer()._check(job(rule, container_image=MINE))
+    # what comes before each command may bring it
+    monkeypatch.setattr(shell, "_process_prefix", "module load python;")
+    preparer()._check(job(rule, container_image=TOOLS))
