@@ -257,26 +257,27 @@ bounded_log() {
 # Reached by `scancel --batch --signal=TERM` and by Slurm's warning before the walltime. The container itself would
 # give HTCondor 10 s, too few for jobs that end or send outputs. So condor_master is asked, and ends the container.
 end_gently() {
-    [ -z "$ending" ] || return 0
+    local left_s
+    [ -z "$stage" ] || return 0
     say "asked to end"
-    ending=$SECONDS
-    signal_master TERM || kill -TERM "$container" 2>/dev/null
+    left_s=$(( $(end_of_allocation) - $(date +%s) - 3 * MASTER_S ))
+    (( left_s <= VACATE_S )) || left_s=$VACATE_S
+    stage=vacate deadline=$((SECONDS + left_s))
+    signal_master TERM || { kill -TERM "$container" 2>/dev/null; end_stage end; }
 }
 
-# Go on to the next way to end the container, where the one before had its time.
+end_stage() { stage=$1 deadline=$((SECONDS + MASTER_S)); }
+
+# Go on to the next way to end the container, if the one before had its time.
 insist() {
-    local after_s=$((SECONDS - ending)) left_s vacate_s=$VACATE_S
-    left_s=$(( $(end_of_allocation) - $(date +%s) + after_s - 3 * MASTER_S ))
-    (( left_s >= vacate_s )) || vacate_s=$(( left_s > 0 ? left_s : 0 ))
-    if (( after_s > vacate_s + 2 * MASTER_S )); then
-        kill -KILL "$container" 2>/dev/null
-    elif (( after_s > vacate_s + MASTER_S )) || { (( after_s > MASTER_S )) && ! runs condor_master; }; then
-        kill -TERM "$container" 2>/dev/null
-    elif (( after_s > vacate_s )) && [ -z "$stopped" ]; then
+    if [ "$stage" = vacate ] && ! runs condor_master; then end_stage stop; fi
+    (( SECONDS >= deadline )) || return 0
+    case $stage in
         # this stops jobs and returns them to the queue; a master that is killed says nothing to anybody
-        stopped=yes
-        signal_master QUIT
-    fi
+        vacate) signal_master QUIT; end_stage stop ;;
+        stop) kill -TERM "$container" 2>/dev/null; end_stage end ;;
+        *) kill -KILL "$container" 2>/dev/null ;;
+    esac
 }
 
 # shellcheck disable=SC2317  # called by traps
@@ -373,7 +374,7 @@ last_words() {
     local log words
     for log; do
         words=$(grep -vs -e ' INFO ' -e ' WARN ' -e '^$' "$log" | tail -n 3 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
-        [ -z "$words" ] || { echo "$words"; return; }
+        [ -z "$words" ] || { echo "${words% }"; return; }
     done
     echo "its log says nothing"
 }
@@ -382,7 +383,8 @@ last_words() {
 hook_failure() {
     local words
     words=$(grep -hsi 'HookStatusMessage\|hook.*exit' "$1"/StarterLog* | tail -n 1 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
-    echo "${words:-its hook before a job failed}"
+    words=${words:-its hook before a job failed}
+    echo "${words% }"
 }
 
 look_at_lease() {
@@ -402,7 +404,7 @@ look_at_scratch() {
 wait_for_container() {
     local status=0
     while kill -0 "$container" 2>/dev/null; do
-        if [ -n "$ending" ]; then
+        if [ -n "$stage" ]; then
             insist
             pause 1
         elif [ -z "$draining" ]; then
@@ -417,7 +419,7 @@ wait_for_container() {
     status=$?
     for _ in {1..5}; do kill -0 "$log_writer" 2>/dev/null || break; pause 1; done
     say "container ended with status $status"
-    [ -z "$ending" ] || status=0
+    [ -z "$stage" ] || status=0
     [ ! -e "$scratch/failure" ] || die "$(cat "$scratch/failure")"
     return "$status"
 }
@@ -444,7 +446,7 @@ remove_scratch() {
     rm -rf "$scratch"
 }
 
-runtime='' container='' log_writer='' scratch='' ending='' stopped='' draining='' has_lease='' watcher=''
+runtime='' container='' log_writer='' scratch='' stage='' deadline='' draining='' has_lease='' watcher=''
 trap clean_up EXIT
 trap 'exit 0' TERM USR1
 read_parameters
