@@ -515,6 +515,25 @@ def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
     assert (tmp_path / ".cache" / "osgpilot" / "pilot-images").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("status", [0, 7])
+def test_the_probe_fetches_what_a_pilot_will_fetch_as_the_pilot_does(pilot_sh, tmp_path, status):
+    runtime, said_by = tmp_path / "bin" / "apptainer", tmp_path / "asked"
+    runtime.write_text(
+        f'#!/bin/bash\ncase "$*" in *curl*) echo "$@" >> {said_by}; exit {status} ;; esac\n'
+    )
+    file, probe = tmp_path / "p1" / "parameters", tmp_path / "p1" / "probe"
+    probe.write_text((Path(parameters.__file__).parent / "probe.sh").read_text())
+    file.write_text(file.read_text() + "option urls=https://images/v2/ARCH/x.txt\n")
+    (tmp_path / "image.sif").touch()
+    file.write_text(
+        re.sub("option image=.*", f"option image={tmp_path}/image.sif", file.read_text())
+    )
+    said, _ = pilot_sh().communicate(timeout=90)
+    url = f"https://images/v2/{os.uname().machine}/x.txt"
+    assert f"check {'unfetched' if status else 'fetches'}={url}\n" in said
+    assert url in said_by.read_text()
+
+
 def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
     fetched()
     pilot_sh().communicate(timeout=90)
