@@ -373,7 +373,7 @@ fail() {
 last_words() {
     local log words
     for log; do
-        words=$(grep -vs -e ' INFO ' -e ' WARN ' -e '^$' "$log" | tail -n 3 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
+        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++' | tail -n 2 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
         [ -z "$words" ] || { echo "${words% }"; return; }
     done
     echo "its log says nothing"

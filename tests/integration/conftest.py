@@ -83,6 +83,15 @@ PACES = (
 )
 """Intervals of pilots: those of the local pool, and those of the OSG pilot container."""
 
+SITE_AT = {
+    "brisk": SITE,
+    "pilot-real-time": {
+        **SITE,
+        "pilot": {**SITE["pilot"], "idle_min": 10, "walltime_min": 15},
+        "condor": {"REAL_INTERVALS": "true"},
+    },
+}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_time: takes many minutes; only if selected by name")

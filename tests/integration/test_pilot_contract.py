@@ -12,7 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PACES, SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
+from conftest import (
+    PACES,
+    SITE,
+    SITE_AT,
+    Workflow,
+    jobs_in_queue,
+    nothing_left,
+    pilots_in_slurm,
+    tool,
+    until,
+)
 
 pytestmark = pytest.mark.parametrize("pace", PACES)
 
@@ -28,19 +38,10 @@ rule all:
         "trap '' TERM; echo start >> SHARED/starts;"
         " until [ -e SHARED/go ]; do sleep 0.2; done; touch {output}"
 """
-REAL = "pilot-real-time"
-
-
-PACES_OF = {"brisk": SITE}
-PACES_OF[REAL] = {
-    **SITE,
-    "pilot": {**SITE["pilot"], "idle_min": 10, "walltime_min": 15},
-    "condor": {"REAL_INTERVALS": "true"},
-}
 
 
 def with_knobs(workflow: Workflow, pace: str, **knobs: str | int) -> None:
-    site = PACES_OF[pace]
+    site = SITE_AT[pace]
     workflow.write_site({**site, "condor": {**site["condor"], **knobs}})
 
 
@@ -51,8 +52,8 @@ def failed_pilot(workflow: Workflow, words: str) -> None:
     first = next(line for line in workflow.said.splitlines() if words in line)
     assert " on n" in first
     assert "failed" in first
-    (pilot, *_) = workflow.record()["pilots"]
-    assert words in pilot["why"]
+    until(lambda: any(words in pilot["why"] for pilot in workflow.record()["pilots"]), "the record")
+    pilot = next(each for each in workflow.record()["pilots"] if words in each["why"])
     explained = subprocess.run(
         ["osgpilot", "explain", pilot["name"]],
         cwd=workflow.folder, capture_output=True, text=True, check=True,
@@ -103,9 +104,9 @@ def test_a_job_that_ignores_term_is_returned_to_the_queue(
 def test_a_pilot_without_jobs_leaves_by_itself(workflow: Workflow, pace: str):
     knobs = {"STARTD_NOCLAIM_SHUTDOWN": 10} if pace == "brisk" else {}
     with_knobs(workflow, pace, **knobs)
-    workflow.snakefile(ONE.replace("touch", "sleep 5; touch"))
+    workflow.snakefile(ONE.replace("touch", "sleep 20; touch"))
     process = workflow.start()
-    until(lambda: "1 running" in workflow.said, "the job's start", 300)
+    until(lambda: any(row.endswith(" 2") for row in jobs_in_queue()), "the job's start", 300)
     os.killpg(process.pid, signal.SIGKILL)
     until(lambda: not pilots_in_slurm(), "the pilot to leave", 300 if pace == "brisk" else 1500)
     assert "COMPLETED" in tool("squeue", "--noheader", "--me", "--states=all", "--format=%T")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -532,6 +533,32 @@ def test_the_probe_fetches_what_a_pilot_will_fetch_as_the_pilot_does(pilot_sh, t
     url = f"https://images/v2/{os.uname().machine}/x.txt"
     assert f"check {'unfetched' if status else 'fetches'}={url}\n" in said
     assert url in said_by.read_text()
+
+
+NVIDIA_SMI = {
+    """\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-8f0a2f2e-0000-4c1d-9d0c-000000000001)
+  MIG 3g.20gb     Device  0: (UUID: MIG-00000000-1111-5222-8333-000000000002)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-8f0a2f2e-0000-4c1d-9d0c-000000000003)
+""": "2",
+    "GPU 0: Tesla V100-PCIE-16GB (UUID: GPU-00000000-0000-4c1d-9d0c-000000000004)\n": "1",
+    "No devices were found\n": "0",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n": "0",
+}
+"""What `nvidia-smi --list-gpus` prints (its manual page)."""
+
+
+@pytest.mark.parametrize("printed", NVIDIA_SMI)
+def test_the_probe_counts_the_gpus_of_a_node(pilot_sh, tmp_path, printed):
+    tool, file, probe = (
+        tmp_path / name for name in ("bin/nvidia-smi", "p1/parameters", "p1/probe")
+    )
+    tool.write_text(f'#!/bin/bash\n[ "$1" = --list-gpus ] && printf %s {shlex.quote(printed)}\n')
+    tool.chmod(0o755)
+    probe.write_text((Path(parameters.__file__).parent / "probe.sh").read_text())
+    file.write_text(file.read_text().replace("option gpus=0\n", "option gpus=1\n"))
+    said, _ = pilot_sh().communicate(timeout=90)
+    assert f"osgpilot: check gpus={NVIDIA_SMI[printed]}\n" in said
 
 
 def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
