@@ -22,6 +22,7 @@ readonly LOG_KB=64             # of the container's output, this much of the beg
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
+one_line() { tr -s '[:space:][:cntrl:]' ' ' | sed 's/ $//' | cut -c1-300; }
 
 folder=${1:?usage: pilot.sh FOLDER}
 declare -A option=()
@@ -98,6 +99,7 @@ make_scratch() {
     # the job id between dots lets a site's epilog find the remains
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
+    scratch=$(readlink -f "$scratch")
     chmod 700 "$scratch"
     mkdir "$scratch/pilot" "$scratch/tmp" "$scratch/home" "$scratch/syslog"
 }
@@ -285,7 +287,9 @@ insist() {
 drain() {
     say "asked to take no new jobs"
     [ -n "$draining" ] || draining=$SECONDS
-    touch "$scratch/pilot/stop-glidein.stamp" || say "warning: cannot write the stop file"
+    # renamed, as jobs can write there, and a link of theirs is not to be followed
+    { : > "$scratch/stop" && mv -fT "$scratch/stop" "$scratch/pilot/stop-glidein.stamp"; } ||
+        say "warning: cannot write the stop file"
 }
 
 # Succeed if the startd accepts no more jobs, or is not running.
@@ -341,13 +345,15 @@ watch() {
 # The container stays up if condor_master does not start, takes jobs without the image that each of them needs,
 # and takes no more when its hook before a job failed (osgvo-docker-pilot, osg-flock: prepare-hook).
 look_at_daemons() {
-    local log=$scratch/pilot/log image stamp
+    local log=$scratch/pilot/log image='' stamp config
     [ ! -e "$scratch/failure" ] || return 0
-    if grep -qs 'condor_master entered FATAL state' "$log/supervisord.log"; then
+    if is_own "$log/supervisord.log" && grep -q 'condor_master entered FATAL state' "$log/supervisord.log"; then
         fail TERM "condor_master does not start: $(last_words "$log"/{supervisord.log,MasterLog})"
         return
     fi
-    image=$(awk '$1 == "OSG_DEFAULT_SINGULARITY_IMAGE" { print $2 }' "$scratch"/pilot/osgvo-pilot-*/glidein_config 2>/dev/null)
+    for config in "$scratch"/pilot/osgvo-pilot-*/glidein_config; do
+        ! is_own "$config" || image=$(awk '$1 == "OSG_DEFAULT_SINGULARITY_IMAGE" { print $2 }' "$config")
+    done
     case $image in /cvmfs/*)
         if [ ! -e "$image" ]; then
             fail TERM "the image in which jobs start could not be fetched: nodes need HTTPS to the OSG's image server" \
@@ -360,11 +366,14 @@ look_at_daemons() {
     done
 }
 
+# Succeed if a file is what its name says. Jobs can write where the container does, and links of theirs lead anywhere.
+is_own() { [ -f "$1" ] && [ "$(readlink -f "$1")" = "$1" ]; }
+
 # Note why the pilot failed, and make this shell end or drain.
 fail() {
     local signal=$1
     shift
-    printf '%s\n' "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
+    one_line <<< "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
     say "problem: $(cat "$scratch/failure")"
     kill -s "$signal" $$
 }
@@ -373,18 +382,19 @@ fail() {
 last_words() {
     local log words
     for log; do
-        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++' | tail -n 2 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
-        [ -z "$words" ] || { echo "${words% }"; return; }
+        is_own "$log" || continue
+        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++' | tail -n 2 | one_line)
+        [ -z "$words" ] || { echo "$words"; return; }
     done
     echo "its log says nothing"
 }
 
 # Print the failure of the hook before a job that HTCondor logged last.
 hook_failure() {
-    local words
-    words=$(grep -hsi 'HookStatusMessage\|hook.*exit' "$1"/StarterLog* | tail -n 1 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
-    words=${words:-its hook before a job failed}
-    echo "${words% }"
+    local log words='' logs=()
+    for log in "$1"/StarterLog*; do ! is_own "$log" || logs+=("$log"); done
+    [ ${#logs[@]} = 0 ] || words=$(grep -hi 'HookStatusMessage\|hook.*exit' "${logs[@]}" | tail -n 1 | one_line)
+    echo "${words:-its hook before a job failed}"
 }
 
 look_at_lease() {

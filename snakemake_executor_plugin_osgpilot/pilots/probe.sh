@@ -5,8 +5,6 @@
 # here nothing ends at the first thing that is missing
 die() { say "problem: $*"; return 1; }
 
-one_line() { tr -s '[:space:][:cntrl:]' ' ' | cut -c1-200; }
-
 check_runtime() {
     if find_runtime && [ -n "$runtime" ]; then
         check runtime "$("$runtime" --version 2>&1 | one_line)"

@@ -276,6 +276,29 @@ def test_a_container_that_takes_no_more_jobs_drains_with_the_reason(pilot_sh, tm
     assert "The specified image does not exist under /cvmfs" in said
 
 
+def test_links_of_jobs_are_not_followed_when_a_reason_is_looked_for(pilot_sh, tmp_path):
+    """A job can write where the container logs, and sees the files of its pilot alone."""
+    (tmp_path / "secret").write_text("s3cret HookStatusMessage\n")
+    does = (
+        "mkdir -p $inside/osgvo-pilot-x $inside/log;"
+        " touch $inside/osgvo-pilot-x/stop-glidein.stamp;"
+        " ln -s $FOLDER_OUT/secret $inside/log/StarterLog.slot1_1"
+    )
+    said = failing(pilot_sh, tmp_path, does)
+    assert "its hook before a job failed" in said
+    assert "s3cret" not in said
+
+
+def test_the_stop_file_is_not_written_through_a_link_of_a_job(pilot_sh, tmp_path):
+    does = "ln -s $FOLDER_OUT/elsewhere $inside/stop-glidein.stamp"
+    process = pilot_sh(RUNTIME_DOES=does, WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    process.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=90)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_log_keeps_the_beginning_and_the_end_of_what_the_container_says(pilot_sh, tmp_path):
     does = "echo first; seq 1000000; echo last >&2"
     said, _ = (process := pilot_sh(RUNTIME_DOES=does)).communicate(timeout=90)
