@@ -35,9 +35,20 @@ STUBBORN = """
 rule all:
     output: "out"
     shell:
-        "trap '' TERM; echo start >> SHARED/starts;"
+        "trap '' TERM; echo start >> SHARED/starts; FIRST"
         " until [ -e SHARED/go ]; do sleep 0.2; done; touch {output}"
 """
+
+STOP_WRAPPER = """
+pid=$1
+for _ in 1 2 3 4 5 6 7 8 9; do
+    parent=$(ps -o ppid= -p $pid | tr -d ' ')
+    if [ "$(ps -o comm= -p $parent)" = condor_starter ]; then kill -STOP $pid; exit; fi
+    pid=$parent
+done
+exit 1
+"""
+"""Stops the process that HTCondor knows of the job."""
 
 
 def with_knobs(workflow: Workflow, pace: str, **knobs: str | int) -> None:
@@ -84,15 +95,23 @@ def test_an_image_that_cannot_be_fetched_is_told_before_a_job_is_lost(
 def test_a_job_that_ignores_term_is_returned_to_the_queue(
     workflow: Workflow, shared: Path, pace: str
 ):
-    """Were HTCondor cut off with it, it would keep the job for its lease."""
+    """Were HTCondor cut off with it, it would keep the job for its lease.
+
+    A job that only ignores TERM is ended by its wrapper, so this one stops the wrapper, too.
+    """
     with_knobs(workflow, pace)
-    workflow.snakefile(STUBBORN.replace("SHARED", str(shared)))
+    stop = shared / "stop"
+    stop.write_text(STOP_WRAPPER)
+    first = f"[ $(wc -l < SHARED/starts) -gt 1 ] || sh {stop} $$ && touch SHARED/stopped;"
+    workflow.snakefile(STUBBORN.replace("FIRST", first).replace("SHARED", str(shared)))
     process = workflow.start("--osgpilot-shared-prefixes", str(shared))
-    until(lambda: (shared / "starts").exists(), "the job's start", 300)
+    until(lambda: (shared / "stopped").exists(), "the job's start", 300)
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())
+    asked_s = time.time()
     tool("scancel", "--batch", "--signal=TERM", allocation)
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
     until(lambda: "\n004 (" in log.read_text(), "the eviction of the job", 180)
+    assert time.time() - asked_s > 10, "the job ended with supervisord's time, or ignored nothing"
     assert "\n022 (" not in log.read_text(), "HTCondor waits for a pilot that has gone"
     until(lambda: len((shared / "starts").read_text().split()) == 2, "another start", 300)
     (shared / "go").touch()
@@ -118,7 +137,7 @@ def test_a_pilot_at_the_end_of_its_life_returns_its_jobs(
     ends_s = int(time.time()) + 60
     knobs = {"GLIDEIN_ToDie": ends_s} if pace == "brisk" else {}
     with_knobs(workflow, pace, **knobs)
-    workflow.snakefile(STUBBORN.replace("SHARED", str(shared)))
+    workflow.snakefile(STUBBORN.replace("FIRST", "").replace("SHARED", str(shared)))
     workflow.start("--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1")
     until(lambda: (shared / "starts").exists(), "the job's start", 300)
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())
