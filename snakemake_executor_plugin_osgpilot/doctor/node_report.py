@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config.site import OSPOOL, Site
+from ..config.site import Site
 from .findings import Finding, failed, ok, untested, warning
 
 MARK = "osgpilot: check "
@@ -13,7 +13,7 @@ PROBLEM = "osgpilot: problem: "
 DONE = f"{MARK}probe=done"
 
 SCRATCH_MIN_GB = 5
-"""With less, a pilot runs no container jobs (osg-flock, pilot/default-image)."""
+"""With less, a pilot has no room for images of registries (osg-flock, pilot/advertise-base)."""
 
 SKEW_MAX_S = 60.0
 """With a clock further off, fresh tokens look as if they were not valid yet."""
@@ -103,9 +103,8 @@ def _scratch(said: Said, site: Site) -> Iterator[Finding]:
     what = f"{site.scratch} on {where}: {free_gb} GB free, {kind}"
     fix = "name another folder as `scratch`, on a disk of the node's own"
     if free_gb < SCRATCH_MIN_GB:
-        what = f"{what}; pilots with less than {SCRATCH_MIN_GB} GB take no jobs in containers"
-        make = failed if site.central_manager == OSPOOL else warning
-        yield make("node-scratch", what.replace("; ", ", "), fix)
+        what = f"{what}, less than {SCRATCH_MIN_GB} GB: no room for images of registries"
+        yield warning("node-scratch", what, fix)
     elif kind in ("tmpfs", "ramfs"):
         yield warning("node-scratch", f"{what}: it is in memory that jobs need", fix)
     elif kind.startswith(SHARED):
@@ -153,6 +152,20 @@ def _network(said: Said, site: Site) -> Iterator[Finding]:
     for target in said.all("misses"):
         fix = f"{ASK} let compute nodes connect out to TCP {target}"
         yield failed("node-ports", f"{where} cannot reach {target}", fix)
+    yield from _fetches(said)
+
+
+def _fetches(said: Said) -> Iterator[Finding]:
+    where = said.where
+    for url in said.all("fetches"):
+        yield ok("node-fetches", f"{where} fetches {url}")
+    for url in said.all("unfetched"):
+        what = f"{where} cannot fetch {url}, with which pilots find the image of their jobs"
+        fix = f"{ASK} let compute nodes connect out to {url.split('/')[2]}, TCP 443"
+        if said.one("cvmfs_images") == "ok":
+            yield warning("node-fetches", f"{what}; they use the one in /cvmfs", fix)
+        else:
+            yield failed("node-fetches", f"{what}: every job fails there", fix)
 
 
 def _clock(said: Said) -> Finding:

@@ -44,6 +44,11 @@ CCB = ("ccb-1.ospool.osg-htc.org:9618", "ccb-2.ospool.osg-htc.org:9618")
 10-setup-htcondor.sh)."""
 
 
+IMAGES = ("https://ospool-images-web.nrp-nautilus.io/v2/ARCH/htc__rocky__9/latest.txt",)
+"""What the OSG pilot container fetches at its start: the newest version of the image in which jobs
+without one run, for the node's ARCH (osg-flock, pilot/default-image)."""
+
+
 @dataclass
 class Probe:
     """A probe of one partition, in Slurm under `allocation.name`."""
@@ -130,6 +135,7 @@ def _probe(context: CheckContext, cluster: Cluster, folder: Path, kind: Kind) ->
     seat = replace(context.seat(), run=run.name)
     values = parameters(site, seat, Pilot(name, shape, walltime_s=60 * WALLTIME_MIN), run)
     values["option targets"] = " ".join(_targets(context))
+    values["option urls"] = " ".join(IMAGES if site.central_manager == OSPOOL else ())
     probe_text = files(pilots).joinpath("probe.sh").read_text(encoding="utf-8")
     allocation = Allocation(
         name,

@@ -22,6 +22,7 @@ readonly LOG_KB=64             # of the container's output, this much of the beg
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
+one_line() { tr -s '[:space:][:cntrl:]' ' ' | sed 's/ $//' | cut -c1-300; }
 
 folder=${1:?usage: pilot.sh FOLDER}
 declare -A option=()
@@ -98,6 +99,7 @@ make_scratch() {
     # the job id between dots lets a site's epilog find the remains
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
+    scratch=$(readlink -f "$scratch")
     chmod 700 "$scratch"
     mkdir "$scratch/pilot" "$scratch/tmp" "$scratch/home" "$scratch/syslog"
 }
@@ -257,26 +259,27 @@ bounded_log() {
 # Reached by `scancel --batch --signal=TERM` and by Slurm's warning before the walltime. The container itself would
 # give HTCondor 10 s, too few for jobs that end or send outputs. So condor_master is asked, and ends the container.
 end_gently() {
-    [ -z "$ending" ] || return 0
+    local left_s
+    [ -z "$stage" ] || return 0
     say "asked to end"
-    ending=$SECONDS
-    signal_master TERM || kill -TERM "$container" 2>/dev/null
+    left_s=$(( $(end_of_allocation) - $(date +%s) - 3 * MASTER_S ))
+    (( left_s <= VACATE_S )) || left_s=$VACATE_S
+    stage=vacate deadline=$((SECONDS + left_s))
+    signal_master TERM || { kill -TERM "$container" 2>/dev/null; end_stage end; }
 }
 
-# Go on to the next way to end the container, where the one before had its time.
+end_stage() { stage=$1 deadline=$((SECONDS + MASTER_S)); }
+
+# Go on to the next way to end the container, if the one before had its time.
 insist() {
-    local after_s=$((SECONDS - ending)) left_s vacate_s=$VACATE_S
-    left_s=$(( $(end_of_allocation) - $(date +%s) + after_s - 3 * MASTER_S ))
-    (( left_s >= vacate_s )) || vacate_s=$(( left_s > 0 ? left_s : 0 ))
-    if (( after_s > vacate_s + 2 * MASTER_S )); then
-        kill -KILL "$container" 2>/dev/null
-    elif (( after_s > vacate_s + MASTER_S )) || { (( after_s > MASTER_S )) && ! runs condor_master; }; then
-        kill -TERM "$container" 2>/dev/null
-    elif (( after_s > vacate_s )) && [ -z "$stopped" ]; then
+    if [ "$stage" = vacate ] && ! runs condor_master; then end_stage stop; fi
+    (( SECONDS >= deadline )) || return 0
+    case $stage in
         # this stops jobs and returns them to the queue; a master that is killed says nothing to anybody
-        stopped=yes
-        signal_master QUIT
-    fi
+        vacate) signal_master QUIT; end_stage stop ;;
+        stop) kill -TERM "$container" 2>/dev/null; end_stage end ;;
+        *) kill -KILL "$container" 2>/dev/null ;;
+    esac
 }
 
 # shellcheck disable=SC2317  # called by traps
@@ -284,7 +287,9 @@ insist() {
 drain() {
     say "asked to take no new jobs"
     [ -n "$draining" ] || draining=$SECONDS
-    touch "$scratch/pilot/stop-glidein.stamp" || say "warning: cannot write the stop file"
+    # renamed, as jobs can write there, and a link of theirs is not to be followed
+    { : > "$scratch/stop" && mv -fT "$scratch/stop" "$scratch/pilot/stop-glidein.stamp"; } ||
+        say "warning: cannot write the stop file"
 }
 
 # Succeed if the startd accepts no more jobs, or is not running.
@@ -340,13 +345,15 @@ watch() {
 # The container stays up if condor_master does not start, takes jobs without the image that each of them needs,
 # and takes no more when its hook before a job failed (osgvo-docker-pilot, osg-flock: prepare-hook).
 look_at_daemons() {
-    local log=$scratch/pilot/log image stamp
+    local log=$scratch/pilot/log image='' stamp config
     [ ! -e "$scratch/failure" ] || return 0
-    if grep -qs 'condor_master entered FATAL state' "$log/supervisord.log"; then
+    if is_own "$log/supervisord.log" && grep -q 'condor_master entered FATAL state' "$log/supervisord.log"; then
         fail TERM "condor_master does not start: $(last_words "$log"/{supervisord.log,MasterLog})"
         return
     fi
-    image=$(awk '$1 == "OSG_DEFAULT_SINGULARITY_IMAGE" { print $2 }' "$scratch"/pilot/osgvo-pilot-*/glidein_config 2>/dev/null)
+    for config in "$scratch"/pilot/osgvo-pilot-*/glidein_config; do
+        ! is_own "$config" || image=$(awk '$1 == "OSG_DEFAULT_SINGULARITY_IMAGE" { print $2 }' "$config")
+    done
     case $image in /cvmfs/*)
         if [ ! -e "$image" ]; then
             fail TERM "the image in which jobs start could not be fetched: nodes need HTTPS to the OSG's image server" \
@@ -359,11 +366,14 @@ look_at_daemons() {
     done
 }
 
+# Succeed if a file is what its name says. Jobs can write where the container does, and links of theirs lead anywhere.
+is_own() { [ -f "$1" ] && [ "$(readlink -f "$1")" = "$1" ]; }
+
 # Note why the pilot failed, and make this shell end or drain.
 fail() {
     local signal=$1
     shift
-    printf '%s\n' "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
+    one_line <<< "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
     say "problem: $(cat "$scratch/failure")"
     kill -s "$signal" $$
 }
@@ -372,7 +382,8 @@ fail() {
 last_words() {
     local log words
     for log; do
-        words=$(grep -vs -e ' INFO ' -e ' WARN ' -e '^$' "$log" | tail -n 3 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
+        is_own "$log" || continue
+        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++' | tail -n 2 | one_line)
         [ -z "$words" ] || { echo "$words"; return; }
     done
     echo "its log says nothing"
@@ -380,8 +391,9 @@ last_words() {
 
 # Print the failure of the hook before a job that HTCondor logged last.
 hook_failure() {
-    local words
-    words=$(grep -hsi 'HookStatusMessage\|hook.*exit' "$1"/StarterLog* | tail -n 1 | tr -s '[:space:][:cntrl:]' ' ' | cut -c1-300)
+    local log words='' logs=()
+    for log in "$1"/StarterLog*; do ! is_own "$log" || logs+=("$log"); done
+    [ ${#logs[@]} = 0 ] || words=$(grep -hi 'HookStatusMessage\|hook.*exit' "${logs[@]}" | tail -n 1 | one_line)
     echo "${words:-its hook before a job failed}"
 }
 
@@ -402,7 +414,7 @@ look_at_scratch() {
 wait_for_container() {
     local status=0
     while kill -0 "$container" 2>/dev/null; do
-        if [ -n "$ending" ]; then
+        if [ -n "$stage" ]; then
             insist
             pause 1
         elif [ -z "$draining" ]; then
@@ -417,7 +429,7 @@ wait_for_container() {
     status=$?
     for _ in {1..5}; do kill -0 "$log_writer" 2>/dev/null || break; pause 1; done
     say "container ended with status $status"
-    [ -z "$ending" ] || status=0
+    [ -z "$stage" ] || status=0
     [ ! -e "$scratch/failure" ] || die "$(cat "$scratch/failure")"
     return "$status"
 }
@@ -444,7 +456,7 @@ remove_scratch() {
     rm -rf "$scratch"
 }
 
-runtime='' container='' log_writer='' scratch='' ending='' stopped='' draining='' has_lease='' watcher=''
+runtime='' container='' log_writer='' scratch='' stage='' deadline='' draining='' has_lease='' watcher=''
 trap clean_up EXIT
 trap 'exit 0' TERM USR1
 read_parameters

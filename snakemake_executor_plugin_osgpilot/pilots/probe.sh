@@ -5,8 +5,6 @@
 # here nothing ends at the first thing that is missing
 die() { say "problem: $*"; return 1; }
 
-one_line() { tr -s '[:space:][:cntrl:]' ' ' | cut -c1-200; }
-
 check_runtime() {
     if find_runtime && [ -n "$runtime" ]; then
         check runtime "$("$runtime" --version 2>&1 | one_line)"
@@ -62,6 +60,26 @@ check_ports() {
     done
 }
 
+# What the container of a pilot fetches before any job, in the way it does: without it, each job fails.
+check_fetches() {
+    local url
+    [ ! -d /cvmfs/singularity.opensciencegrid.org/htc ] || check cvmfs_images ok
+    for url in ${option[urls]:-}; do
+        url=${url//ARCH/$(uname -m)}
+        if fetch "$url" 2>/dev/null; then check fetches "$url"; else check unfetched "$url"; fi
+    done
+}
+
+# Fetch a URL with the container's curl, or with the node's where there is no container yet.
+fetch() {
+    local options=(-sS --fail --insecure --max-time 30 -o /dev/null "$1")
+    if [ -n "$runtime" ] && [ -r "${option[image]}" ]; then
+        timeout 60 "$runtime" exec --contain --cleanenv "${option[image]}" curl "${options[@]}"
+    else
+        curl "${options[@]}"
+    fi
+}
+
 check_gpus() {
     [ "${option[gpus]}" = 0 ] || check gpus "$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')"
 }
@@ -75,5 +93,6 @@ check_node
 check_token
 check_image
 check_ports
+check_fetches
 check_gpus
 check probe "done"

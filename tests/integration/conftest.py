@@ -77,6 +77,34 @@ def until(condition: Callable[[], object], what: str, patience_s: float = 120) -
         time.sleep(0.5)
 
 
+PACES = (
+    "brisk",
+    pytest.param("pilot-real-time", marks=pytest.mark.real_time),
+)
+"""Intervals of pilots: those of the local pool, and those of the OSG pilot container."""
+
+SITE_AT = {
+    "brisk": SITE,
+    "pilot-real-time": {
+        **SITE,
+        "pilot": {**SITE["pilot"], "idle_min": 10, "walltime_min": 15},
+        "condor": {"REAL_INTERVALS": "true"},
+    },
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real_time: takes many minutes; only if selected by name")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "real-time" in config.option.keyword:
+        return
+    skipped = [item for item in items if item.get_closest_marker("real_time")]
+    items[:] = [item for item in items if item not in skipped]
+    config.hook.pytest_deselected(items=skipped)
+
+
 class Workflow:
     """A working folder with a Snakefile, run by the real Snakemake."""
 

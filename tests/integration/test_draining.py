@@ -10,7 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, Workflow, jobs_in_queue, pilots_in_slurm, tool, until
+from conftest import (
+    PACES,
+    PATIENCE_S,
+    SITE_AT,
+    Workflow,
+    jobs_in_queue,
+    pilots_in_slurm,
+    tool,
+    until,
+)
 
 SNAKEFILE = """
 rule all:
@@ -65,15 +74,17 @@ def ask_by_lease(process: subprocess.Popen[str], starts: Starts, allocation: str
     os.utime(starts.run / "lease", (0, 0))
 
 
+@pytest.mark.parametrize("pace", PACES)
 @pytest.mark.parametrize("ask", [ask_by_signal, ask_by_lease])
 def test_a_draining_pilot_starts_no_job_finishes_its_own_and_leaves(
-    workflow: Workflow, shared: Path, ask: Callable[..., None]
+    workflow: Workflow, shared: Path, ask: Callable[..., None], pace: str
 ):
+    workflow.write_site(SITE_AT[pace])
     workflow.snakefile(SNAKEFILE.replace("SHARED", str(shared)))
     process = workflow.start(
         "--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1"
     )
-    until(lambda: (shared / "keep").exists(), "the job that stays")
+    until(lambda: (shared / "keep").exists(), "the job that stays", PATIENCE_S)
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())
     starts = Starts(workflow.folder)
     until(lambda: starts.on(allocation) > 8, "jobs that start one after the other")

@@ -25,7 +25,7 @@ def test_no_job_is_started_after_many_failed_starts(workflow, shared):
     hook = shared / "hook"
     hook.write_text(HOOK)
     hook.chmod(0o755)
-    knobs = {"STARTER_DEFAULT_JOB_HOOK_KEYWORD": "BAD", "BAD_HOOK_PREPARE_JOB": str(hook)}
+    knobs = {"OSPOOL_HOOK_PREPARE_JOB": str(hook)}
     workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
     workflow.snakefile("""
 rule all:
@@ -61,7 +61,7 @@ def test_jobs_are_started_again_soon_after_the_cause_is_gone(workflow, shared):
     hook.write_text(FAILING.replace("BROKEN", str(broken)))
     hook.chmod(0o755)
     broken.touch()
-    knobs = {"STARTER_DEFAULT_JOB_HOOK_KEYWORD": "BAD", "BAD_HOOK_PREPARE_JOB": str(hook)}
+    knobs = {"OSPOOL_HOOK_PREPARE_JOB": str(hook)}
     workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
     workflow.snakefile("""
 rule all:

@@ -125,12 +125,13 @@ folder=$1
 declare -A option=()
 variables=()
 die() { exit 9; }
-eval "$(sed -n '/^read_parameters() {$/,/^}$/p' "$2")"
+eval "$(sed -n '/^read_parameters() {$/,/^}$/p; /^set_variable() /p' "$2")"
 read_parameters
 for each in "${!option[@]}"; do printf 'option %s=%s\\0' "$each" "${option[$each]}"; done
 for each in "${variables[@]}"; do
-    name=APPTAINERENV_$each
+    name=APPTAINERENV_$each other=SINGULARITYENV_$each
     printf 'env %s=%s\\0' "$each" "${!name}"
+    [ "${!name}" = "${!other}" ] || exit 9
 done
 """
 

@@ -135,6 +135,41 @@ def test_the_schema_is_a_schema():
     assert json.dumps(schema())
 
 
+@pytest.mark.parametrize(
+    ("idle_min", "condor", "enough"),
+    [
+        (9, "", False),
+        (10, "", True),
+        (1, "UPDATE_INTERVAL: 5", True),
+        (4, "UPDATE_INTERVAL: 121", False),
+        (5, "UPDATE_INTERVAL: 121", True),
+        (9, "UPDATE_INTERVAL: $(X)", False),
+    ],
+)
+def test_idle_min_leaves_a_pilot_time_for_its_first_job(site_file, idle_min, condor, enough):
+    text = GOOD + f"  idle_min: {idle_min}\n" + (f"condor:\n  {condor}\n" if condor else "")
+    if enough:
+        assert load(site_file(text)).pilot.idle_min == idle_min
+        return
+    with pytest.raises(
+        InputError, match=r"site.yaml: `pilot.idle_min` is \d; with less than \d+ min"
+    ):
+        load(site_file(text))
+
+
+def test_no_page_or_example_suggests_short_intervals():
+    """At a real site they kill the container's script half way."""
+    root = Path(__file__).parents[3]
+    pages = [
+        root / "README.md",
+        *(root / "docs").rglob("*.md"),
+        *(root / "example-workflow").rglob("*"),
+    ]
+    pages = [page for page in pages if page.is_file() and page.suffix in (".md", ".yaml")]
+    assert len(pages) > 15
+    assert [page.name for page in pages if "STARTD_CRON_base" in page.read_text()] == []
+
+
 def test_the_example_site_is_valid():
     load(Path(__file__).parents[3] / "example-workflow" / "site.yaml")
 

@@ -75,10 +75,10 @@ def test_a_healthy_node_is_all_ok(trouble):
         ({"fuse": "missing"}, "node-fuse", "no /dev/fuse", "/dev/fuse"),
         ({"scratch": "absent"}, "node-scratch", "/scratch does not exist on n1", "`scratch`"),
         ({"scratch": "unwritable"}, "node-scratch", "cannot be written", "`scratch`"),
-        ({"scratch_gb": "3"}, "node-scratch", "less than 5 GB take no jobs", "`scratch`"),
         ({"token": "unreadable"}, "node-token", "cannot be read on n1", "`token`"),
         ({"image": "unreadable"}, "node-image", "cannot be read on n1", "`image`"),
         ({"image": "fails: FATAL"}, "node-image", "/p.sif on n1 (cpu) fails: FATAL", "fetch it"),
+        ({"unfetched": "https://h/v2/x"}, "node-fetches", "every job fails there", "to h, TCP 443"),
         ({"nested": "missing"}, "node-image", "no container in it can", "user namespaces"),
         ({"pool": "unreachable"}, "node-pool", "n1 (cpu) cannot reach", "connect out"),
         ({"misses": "ap:9618"}, "node-ports", "cannot reach ap:9618", "TCP ap:9618"),
@@ -94,6 +94,8 @@ def test_what_a_pilot_would_lack_is_a_failure_with_a_fix(trouble, changes, name,
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
+        ({"scratch_gb": "3"}, "node-scratch"),
+        ({"unfetched": "https://h/v2/x", "cvmfs_images": "ok"}, "node-fetches"),
         ({"scratch_kind": "tmpfs"}, "node-scratch"),
         ({"scratch_kind": "nfs4"}, "node-scratch"),
         ({"clock": "1100"}, "node-clock"),
@@ -112,12 +114,6 @@ def test_what_was_not_started_was_not_tested(trouble):
     (slow,) = trouble(image="slow")
     assert (slow.name, slow.verdict) == ("node-image", Verdict.UNTESTED)
     assert "was not fetched within" in slow.what
-
-
-def test_in_a_pool_of_ones_own_little_scratch_is_a_warning(site):
-    site = replace(site, central_manager="cm.example.org")
-    found = [each for each in node.findings(said(scratch_gb="1"), site, 0) if each.fix]
-    assert [each.verdict for each in found] == [Verdict.WARNING]
 
 
 def test_a_broken_probe_shows_its_last_line(site):

@@ -138,6 +138,58 @@ def test_a_pilot_that_the_pool_knows_is_ready(fleet, slurm):
     assert states(fleet) == [PilotState.READY]
 
 
+def test_a_pilot_is_ready_when_its_node_has_been_tested(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    known = frozenset({"osgpilot-r1-1"})
+    fleet.look(PilotObservations(known=known, untested=known))
+    assert states(fleet) == [PilotState.BOOTING]
+    fleet.look(PilotObservations(known=known))
+    assert states(fleet) == [PilotState.READY]
+
+
+@pytest.mark.parametrize(
+    ("registers", "words"), [(False, "did not register"), (True, "did not pass the tests")]
+)
+def test_a_pilot_that_does_not_get_ready_is_ended_and_told(fleet, slurm, clock, registers, words):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING, started_s=clock.at_s)
+    known = frozenset({"osgpilot-r1-1"} if registers else ())
+    clock.at_s += 901
+    slurm.deaf = True
+    fleet.look(PilotObservations(known=known, untested=known, asked_s=clock.at_s))
+    assert slurm.ended == ["1"]
+    assert words in fleet.pilots[0].failure
+
+
+@pytest.mark.parametrize(
+    ("log", "failure"),
+    [
+        ("a\nosgpilot: error: no fuse on n1\n", "FAILED: no fuse on n1"),
+        ("osgpilot: error: first\nosgpilot: error: last\nslurmstepd: x\n", "FAILED: last"),
+        ("bash: module:\n  not found\n", "FAILED, its log ends: bash: module: not found"),
+        ("", "FAILED, and left no log"),
+    ],
+)
+def test_a_failed_pilot_has_the_reason_from_its_log(fleet, slurm, log, failure):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(PilotObservations())
+    slurm.submitted[-1].folder.joinpath("slurm.log").write_text(log)
+    slurm.show(Seen.FAILED, state="FAILED")
+    (change,) = fleet.look(PilotObservations())
+    assert change.after.failure == failure
+
+
+def test_what_slurm_or_others_ended_is_not_explained_by_a_log(fleet, slurm):
+    fleet.apply(ONE)
+    slurm.show(Seen.RUNNING)
+    fleet.look(PilotObservations())
+    slurm.show(Seen.FAILED, state="NODE_FAIL")
+    (change,) = fleet.look(PilotObservations())
+    assert change.after.failure == "NODE_FAIL"
+
+
 def test_unneeded_since_is_recorded_and_reset(fleet, slurm, clock):
     fleet.apply(ONE)
     fleet.apply(Plan(unneeded=frozenset({"osgpilot-r1-1"})))

@@ -35,6 +35,16 @@ def test_the_contract_of_the_pilot_container(tmp_path):
     )
 
 
+def test_memory_is_sampled_in_time_for_the_neighbours(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    assert int(values["env _CONDOR_STARTER_UPDATE_INTERVAL"]) <= 60
+
+
+def test_a_pilot_sends_no_logs_away_unless_asked_to(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    assert values["env ENABLE_REMOTE_SYSLOG"] == "false"
+
+
 @pytest.mark.parametrize(("wanted", "said"), [(True, "true"), (False, "false")])
 def test_a_site_can_have_pilots_that_send_no_logs_away(tmp_path, wanted, said):
     quiet = site(tmp_path, pilot=PilotOptions(remote_log=wanted))

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -26,9 +28,10 @@ env > "$FOLDER_OUT/env"
 for a in "$@"; do
     case $a in
         *extra-attributes.cfg*) cat "${a%%:*}" > "$FOLDER_OUT/attributes" ;;
-        *:/pilot) cat "${a%%:*}/osgpilot-gate" > "$FOLDER_OUT/gate" ;;
+        *:/pilot) inside=${a%%:*}; cat "$inside/osgpilot-gate" > "$FOLDER_OUT/gate" ;;
     esac
 done
+[ -z "${RUNTIME_DOES:-}" ] || eval "$RUNTIME_DOES"
 trap 'echo ended > "$FOLDER_OUT/term"; kill $!; exit 0' TERM
 if [ -n "${WAIT_FOR_TERM:-}" ]; then
     sleep 60 > /dev/null 2>&1 &
@@ -94,7 +97,9 @@ def test_values_reach_the_container_unchanged_and_unevaluated(pilot_sh, tmp_path
     env = (tmp_path / "env").read_text()
     assert "APPTAINERENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
     assert "APPTAINERENV_OSG_PROJECT_NAME=MyProject\n" in env
+    assert "SINGULARITYENV_TRICKY=a=b $(touch pwned) `id` \"quoted\" 'single' \\ end \n" in env
     assert "APPTAINER_NO_EVAL=1\n" in env
+    assert "SINGULARITY_NO_EVAL=1\n" in env
     assert "FROM_SETUP=yes" in env
     assert not (tmp_path / "pwned").exists()
     argv = (tmp_path / "argv").read_text()
@@ -112,6 +117,7 @@ def test_a_pilot_with_gpus_takes_them_into_the_container(pilot_sh, tmp_path):
     pilot_sh(CUDA_VISIBLE_DEVICES="1,2").communicate(timeout=90)
     assert "--nv\n" in (tmp_path / "argv").read_text()
     assert "APPTAINERENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
+    assert "SINGULARITYENV_CUDA_VISIBLE_DEVICES=1,2\n" in (tmp_path / "env").read_text()
 
 
 def test_shared_folders_reach_the_pilot_and_the_containers_of_its_jobs(pilot_sh, tmp_path):
@@ -149,6 +155,182 @@ def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path
     assert process.returncode == 0
     assert (tmp_path / "term").read_text() == "ended\n"
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+MASTER = f"""#!{sys.executable}
+import os, pathlib, signal, sys, time
+
+def heard(number, _):
+    with open(out / "master", "a") as log:
+        print(signal.Signals(number).name, file=log)
+    if number == signal.SIGTERM and stubborn or stubborn == "very":
+        return
+    sys.exit()
+
+out, stubborn = pathlib.Path(os.environ["FOLDER_OUT"]), os.environ["STUBBORN"]
+signal.signal(signal.SIGTERM, heard)
+signal.signal(signal.SIGQUIT, heard)
+(out / "waiting").touch()
+time.sleep(20)
+"""
+WITH_MASTER = """
+"$FOLDER_OUT/condor_master" &
+master=$!
+trap 'echo ended > "$FOLDER_OUT/term"; [ -n "$DEAF" ] || exit 0' TERM
+while kill -0 $master 2>/dev/null; do wait $master; done
+exit 0
+"""
+
+
+@pytest.fixture
+def asked_to_end(pilot_sh, tmp_path):
+    """Ask a pilot to end by TERM; return what condor_master in its container heard."""
+    master, script = tmp_path / "condor_master", tmp_path / "pilot.sh"
+    master.write_text(MASTER)
+    master.chmod(0o755)
+    text = script.read_text().replace("readonly VACATE_S=60", "readonly VACATE_S=1")
+    script.write_text(text.replace("readonly MASTER_S=15", "readonly MASTER_S=1"))
+
+    def ask(stubborn="", **env):
+        process = pilot_sh(RUNTIME_DOES=WITH_MASTER, STUBBORN=stubborn, **env)
+        while not (tmp_path / "waiting").exists():
+            assert process.poll() is None, process.stdout.read()
+        process.terminate()
+        said, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, said
+        assert list((tmp_path / "scratch").iterdir()) == []
+        return (tmp_path / "master").read_text().split()
+
+    return ask
+
+
+def test_term_asks_the_master_and_leaves_it_the_end_of_the_container(asked_to_end, tmp_path):
+    assert asked_to_end() == ["SIGTERM"]
+    assert not (tmp_path / "term").exists(), "supervisord would kill the master after 10 s"
+
+
+def test_jobs_that_ignore_term_are_stopped_by_htcondor_not_with_it(asked_to_end, tmp_path):
+    assert asked_to_end(stubborn="yes") == ["SIGTERM", "SIGQUIT"]
+    assert not (tmp_path / "term").exists()
+
+
+@pytest.mark.parametrize("deaf", ["", "yes"])
+def test_a_pilot_that_does_not_end_is_ended(asked_to_end, tmp_path, deaf):
+    assert asked_to_end(stubborn="very", DEAF=deaf) == ["SIGTERM", "SIGQUIT"]
+    assert (tmp_path / "term").exists()
+
+
+def test_little_time_before_the_walltime_is_divided(asked_to_end, tmp_path):
+    script = tmp_path / "pilot.sh"
+    script.write_text(script.read_text().replace("VACATE_S=1", "VACATE_S=3600"))
+    ends = str(int(time.time()) + 15)
+    assert asked_to_end(stubborn="yes", SLURM_JOB_END_TIME=ends) == ["SIGTERM", "SIGQUIT"]
+
+
+def failing(pilot_sh, tmp_path, does):
+    """Start a pilot whose container stays up, but can run no jobs; return its last line."""
+    script = tmp_path / "pilot.sh"
+    script.write_text(script.read_text().replace("LOOK_S=5", "LOOK_S=0.1"))
+    process = pilot_sh(RUNTIME_DOES=does, WAIT_FOR_TERM="1", SLURMD_NODENAME="n7")
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 1, said
+    assert (tmp_path / "term").read_text() == "ended\n"
+    return said.splitlines()[-1]
+
+
+SUPERVISORD = """\
+2026-11-30 04:05:57,975 INFO supervisord started with pid 13543
+2026-11-30 04:05:59,007 INFO spawned: 'condor_master' with pid 13648
+ERROR: cannot write /pilot/log
+2026-11-30 04:05:59,107 WARN exited: condor_master (exit status 44; not expected)
+2026-11-30 04:06:06,107 INFO gave up: condor_master entered FATAL state, too many start retries
+"""
+
+
+def test_a_master_that_does_not_start_ends_the_pilot_at_once_with_the_reason(pilot_sh, tmp_path):
+    does = f"mkdir $inside/log; cat > $inside/log/supervisord.log <<'X'\n{SUPERVISORD}X\n"
+    assert failing(pilot_sh, tmp_path, does) == (
+        "osgpilot: error: condor_master does not start: ERROR: cannot write /pilot/log (on n7)"
+    )
+
+
+def test_a_default_image_that_could_not_be_fetched_ends_the_pilot_at_once(pilot_sh, tmp_path):
+    does = (
+        "mkdir $inside/osgvo-pilot-x; "
+        "echo OSG_DEFAULT_SINGULARITY_IMAGE /cvmfs/none/htc/rocky:9 "
+        "> $inside/osgvo-pilot-x/glidein_config"
+    )
+    said = failing(pilot_sh, tmp_path, does)
+    assert "the image in which jobs start could not be fetched" in said
+    assert "/cvmfs/none/htc/rocky:9 is not here (on n7)" in said
+
+
+def test_a_container_that_takes_no_more_jobs_drains_with_the_reason(pilot_sh, tmp_path):
+    does = (
+        "mkdir -p $inside/osgvo-pilot-x $inside/log; touch $inside/osgvo-pilot-x/stop-glidein.stamp"
+        "; echo 'HookStatusMessage=\"The specified image does not exist under /cvmfs\"'"
+        " > $inside/log/StarterLog.slot1_1"
+    )
+    said = failing(pilot_sh, tmp_path, does)
+    assert "the container takes no more jobs: " in said
+    assert "The specified image does not exist under /cvmfs" in said
+
+
+def test_links_of_jobs_are_not_followed_when_a_reason_is_looked_for(pilot_sh, tmp_path):
+    """A job can write where the container logs, and sees the files of its pilot alone."""
+    (tmp_path / "secret").write_text("s3cret HookStatusMessage\n")
+    does = (
+        "mkdir -p $inside/osgvo-pilot-x $inside/log;"
+        " touch $inside/osgvo-pilot-x/stop-glidein.stamp;"
+        " ln -s $FOLDER_OUT/secret $inside/log/StarterLog.slot1_1"
+    )
+    said = failing(pilot_sh, tmp_path, does)
+    assert "its hook before a job failed" in said
+    assert "s3cret" not in said
+
+
+def test_the_stop_file_is_not_written_through_a_link_of_a_job(pilot_sh, tmp_path):
+    does = "ln -s $FOLDER_OUT/elsewhere $inside/stop-glidein.stamp"
+    process = pilot_sh(RUNTIME_DOES=does, WAIT_FOR_TERM="1")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.stdout.read()
+    process.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=90)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_log_keeps_the_beginning_and_the_end_of_what_the_container_says(pilot_sh, tmp_path):
+    does = "echo first; seq 1000000; echo last >&2"
+    said, _ = (process := pilot_sh(RUNTIME_DOES=does)).communicate(timeout=90)
+    assert process.returncode == 0
+    assert len(said) < 140_000
+    assert "\nfirst\n1\n2\n" in said
+    assert "\n999999\n1000000\nlast\n" in said
+    assert "500000" not in said
+    assert said.splitlines()[-1] == "osgpilot: container ended with status 0"
+
+
+def test_a_short_output_is_kept_as_it_is(pilot_sh, tmp_path):
+    said, _ = pilot_sh(RUNTIME_DOES="echo first; echo last").communicate(timeout=90)
+    assert "\nfirst\nlast\nosgpilot: container ended with status 0\n" in said
+
+
+def test_home_and_caches_of_the_container_are_on_the_scratch_disk(pilot_sh, tmp_path):
+    """Otherwise they are in memory, 64 MB of it, too few for an image."""
+    pilot_sh().communicate(timeout=90)
+    argv = (tmp_path / "argv").read_text().split()
+    assert re.fullmatch(
+        rf"{tmp_path}/scratch/osg-pilot[^:]+/home:/home/pilot", argv[argv.index("--home") + 1]
+    )
+
+
+def test_the_container_can_write_its_certificate_where_it_is_to_send_logs(pilot_sh, tmp_path):
+    pilot_sh().communicate(timeout=90)
+    assert "/etc/pki/rsyslog" not in (tmp_path / "argv").read_text()
+    file = tmp_path / "p1" / "parameters"
+    file.write_text(file.read_text().replace("SYSLOG=false", "SYSLOG=true"))
+    pilot_sh().communicate(timeout=90)
+    assert re.search(r"/syslog:/etc/pki/rsyslog\n", (tmp_path / "argv").read_text())
 
 
 BUSY_RM = """#!/bin/bash
@@ -355,6 +537,51 @@ def test_an_image_is_fetched_once_for_all_pilots_and_again_when_it_is_old(
     pilot_sh().communicate(timeout=90)
     assert len(fetched.asked()) == 2
     assert (tmp_path / ".cache" / "osgpilot" / "pilot-images").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_the_probe_fetches_what_a_pilot_will_fetch_as_the_pilot_does(pilot_sh, tmp_path, status):
+    runtime, said_by = tmp_path / "bin" / "apptainer", tmp_path / "asked"
+    runtime.write_text(
+        f'#!/bin/bash\ncase "$*" in *curl*) echo "$@" >> {said_by}; exit {status} ;; esac\n'
+    )
+    file, probe = tmp_path / "p1" / "parameters", tmp_path / "p1" / "probe"
+    probe.write_text((Path(parameters.__file__).parent / "probe.sh").read_text())
+    file.write_text(file.read_text() + "option urls=https://images/v2/ARCH/x.txt\n")
+    (tmp_path / "image.sif").touch()
+    file.write_text(
+        re.sub("option image=.*", f"option image={tmp_path}/image.sif", file.read_text())
+    )
+    said, _ = pilot_sh().communicate(timeout=90)
+    url = f"https://images/v2/{os.uname().machine}/x.txt"
+    assert f"check {'unfetched' if status else 'fetches'}={url}\n" in said
+    assert url in said_by.read_text()
+
+
+NVIDIA_SMI = {
+    """\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-8f0a2f2e-0000-4c1d-9d0c-000000000001)
+  MIG 3g.20gb     Device  0: (UUID: MIG-00000000-1111-5222-8333-000000000002)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-8f0a2f2e-0000-4c1d-9d0c-000000000003)
+""": "2",
+    "GPU 0: Tesla V100-PCIE-16GB (UUID: GPU-00000000-0000-4c1d-9d0c-000000000004)\n": "1",
+    "No devices were found\n": "0",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n": "0",
+}
+"""What `nvidia-smi --list-gpus` prints (its manual page)."""
+
+
+@pytest.mark.parametrize("printed", NVIDIA_SMI)
+def test_the_probe_counts_the_gpus_of_a_node(pilot_sh, tmp_path, printed):
+    tool, file, probe = (
+        tmp_path / name for name in ("bin/nvidia-smi", "p1/parameters", "p1/probe")
+    )
+    tool.write_text(f'#!/bin/bash\n[ "$1" = --list-gpus ] && printf %s {shlex.quote(printed)}\n')
+    tool.chmod(0o755)
+    probe.write_text((Path(parameters.__file__).parent / "probe.sh").read_text())
+    file.write_text(file.read_text().replace("option gpus=0\n", "option gpus=1\n"))
+    said, _ = pilot_sh().communicate(timeout=90)
+    assert f"osgpilot: check gpus={NVIDIA_SMI[printed]}\n" in said
 
 
 def test_an_old_image_is_better_than_none(pilot_sh, fetched, tmp_path):
