@@ -29,7 +29,7 @@ from .payload import (
     needed_from_outside,
     unknown,
 )
-from .places import leads_out
+from .places import leads_out, working_folder
 from .run_body import has_body
 from .scripts import ScriptLines, has_script, script_lines
 from .steps import Schedule, Step, crews_of, internal, room_of, waits_for
@@ -169,7 +169,7 @@ def _unknown(
 
 def _names_outside(files: Iterable[str]) -> bool:
     """Return True if a file that travels has an absolute path out of the working folder."""
-    workdir = Path.cwd()
+    workdir = working_folder()
     return any(path.startswith("/") and leads_out(path, workdir) for path in files)
 
 
@@ -211,7 +211,7 @@ def _steps(
             pipes=ordered(file for file in part.output if flagged(file, "pipe")),
             uses=tuple(p for p in ordered((*part.input, *part.output)) if p in inner),
             touched=_touched(part.output),
-            given=tuple(p for p in ordered(part.input) if not leads_out(p, Path.cwd())),
+            given=tuple(p for p in ordered(part.input) if not leads_out(p, working_folder())),
             made=traffic.outputs((*part.output, *part.log, *filter(None, [part.benchmark]))),
             wanted=() if alone else ordered(filter(_stays, part.output)),
         )

@@ -41,15 +41,16 @@ disk has room for a copy for each waiting job. Modules of Snakemake are packed o
 
 @dataclass(frozen=True)
 class JobArchive:
-    """The content of a job's folder: its file, and inputs linked beside it."""
+    """The content of a job's folder: its file, made of wrapper and `records`, and linked inputs."""
 
-    content: bytes
+    records: bytes
     linked: Mapping[str, Path]
 
     @property
     def digest(self) -> str:
         """A digest of the content, the same in any process; of linked files, of size and time."""
-        digest = blake2b(self.content, digest_size=16)
+        digest = _wrapper_digest().copy()
+        digest.update(self.records)
         for name, source in self.linked.items():
             for path, status in sorted(contents(source)):
                 entry = f"{name}\0{source}/{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
@@ -63,14 +64,14 @@ class JobArchive:
         entry.mkdir(private.FOLDER_MODE)
         for name, source in self.linked.items():
             _link(source, entry / name)
-        _write_private(entry / JOB_FILE, self.content)
+        _write_private(entry / JOB_FILE, _wrapper() + self.records)
 
 
 def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     """Return the archive of a job. Raises `InputError` if an input is missing."""
     travelling = {path: source_of(path, workdir) for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
-    shared = {SOURCES: archive} if archive.exists() else {}
+    shared = {SOURCES: archive} if os.path.exists(archive) else {}  # noqa: PTH110
     if payload.modules is not None:
         shared[MODULES] = archive_path(run_folder, payload.modules)
     travelling |= shared
@@ -82,8 +83,8 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
             # a Path would drop `./` and the like
             links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
     root, names = _root(payload, workdir, archive)
-    content = _wrapper() + b"\0" + _records(payload, packed, links, root, names)
-    return JobArchive(content, travelling if packed is None else {})
+    records = _records(payload, packed, links, root, names)
+    return JobArchive(records, travelling if packed is None else {})
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -94,7 +95,13 @@ def _write_private(path: Path, content: bytes) -> None:
 
 @cache
 def _wrapper() -> bytes:
-    return files(__package__).joinpath("wrapper.sh").read_bytes()
+    """Return the script with the separator that ends it."""
+    return files(__package__).joinpath("wrapper.sh").read_bytes() + b"\0"
+
+
+@cache
+def _wrapper_digest() -> blake2b:
+    return blake2b(_wrapper(), digest_size=16)
 
 
 @cache
@@ -158,7 +165,7 @@ def _records(
     returned, logs = tops((*payload.logs, *payload.outputs)), tops(payload.logs)
     fetched = [(PurePosixPath(url).name, path) for url, path in payload.urls]
     made = (*payload.outputs, *payload.logs, *payload.internal, *links, *(p for _, p in fetched))
-    folders = sorted({*(str(PurePosixPath(path).parent) for path in made), *payload.passed} - {"."})
+    folders = sorted({*map(_folder_of, made), *payload.passed} - {"", "."})
     tables = (
         (payload.interpreter,),
         folders,
@@ -182,6 +189,10 @@ def _records(
     if any("\0" in text for text in records):
         raise InputError("the job's command or a file name contains a NUL character")
     return b"".join(os.fsencode(text) + b"\0" for text in records)
+
+
+def _folder_of(path: str) -> str:
+    return os.path.dirname(path.rstrip("/"))  # noqa: PTH120
 
 
 def _counted(tables: Iterable[Sequence[str]]) -> list[str]:

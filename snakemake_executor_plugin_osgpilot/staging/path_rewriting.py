@@ -19,7 +19,7 @@ from snakemake.sourcecache import LocalSourceFile
 
 from .outside_folders import climbs
 from .payload import ROOT_MARK, members
-from .places import absolute_of, is_of_system, lies_in
+from .places import absolute_of, is_of_system, lies_in, working_folder
 from .transfer_policy import TransferPolicy, is_below
 
 _END = r"\s'\"`;|&<>()$\\:,="
@@ -130,7 +130,7 @@ class PathRewriter:
 
 def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
     """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
-    workdir, workflow = Path.cwd(), members(job)[0].rule.workflow
+    workdir, workflow = working_folder(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
     parts = members(job)
     own = [

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake.common.tbdstring import TBDString
 
 from ..errors import InputError
-from .places import passes, place_of, problem_of
+from .places import is_plain, passes, place_of, problem_of, working_folder
 from .transfer_policy import is_below
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ class Payload:
         back = (*self.outputs, *self.logs, *measured)
         there = (*self.inputs, *back, *self.internal)
         check_places(job, [path for path in there if not is_below(path, self.shared_prefixes)])
-        workdir = Path.cwd()
+        if all(map(is_plain, (*there, *self.touched, *self.protected, *self.folders))):
+            return self
+        workdir = working_folder()
 
         def place(path: str) -> str:
             return path if is_below(path, self.shared_prefixes) else place_of(path, workdir)
@@ -124,14 +126,23 @@ def tops(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         path
         for normal, path in found.items()
-        if not any(str(outer) in found for outer in PurePosixPath(normal).parents)
+        if not any(folder in found for folder in _folders_around(normal))
     )
+
+
+def _folders_around(path: str) -> Iterator[str]:
+    """Yield the folders that a normalized path lies in, the innermost first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 def check_places(job: Any, paths: Iterable[str]) -> None:
     """Raise `InputError` for a path of `job` that cannot be had in its folder."""
+    workdir = working_folder()
     for path in paths:
-        if problem := problem_of(path, Path.cwd()):
+        if problem := problem_of(path, workdir):
             raise InputError(f"{label(job)}: {path} {problem}")
 
 

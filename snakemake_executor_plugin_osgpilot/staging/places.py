@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 
 ROOT = "osgpilot-root"
 """The folder in a job's folder that stands for `/` of this machine."""
@@ -26,15 +27,29 @@ SYSTEM = frozenset(
 of the OSPool put the job's folder: nothing is made there. wrapper.sh has the same list."""
 
 
+def working_folder() -> Path:
+    """Return the current folder as `Path.cwd()` does, which is slow for thousands of jobs."""
+    return _as_path(os.getcwd())  # noqa: PTH109
+
+
+@lru_cache(maxsize=8)
+def _as_path(folder: str) -> Path:
+    return Path(folder)
+
+
 def place_of(path: str, workdir: Path) -> str:
     """Return where in the job's folder a file of this machine lies."""
-    pure = PurePosixPath(path)
-    if not pure.is_absolute() and ".." not in pure.parts:
+    if is_plain(path):
         return path
     absolute = absolute_of(path, workdir)
     if lies_in(absolute, str(workdir)):
         return os.path.relpath(absolute, workdir)
     return ROOT + absolute
+
+
+def is_plain(path: str) -> bool:
+    """Return True if a path lies in the working folder by its spelling: relative, without `..`."""
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def absolute_of(path: str, workdir: Path) -> str:
@@ -51,7 +66,7 @@ def problem_of(path: str, workdir: Path) -> str:
     """Return why a path of this machine has no place in a job's folder, empty if it has one."""
     if lies_in(os.path.normpath(path), ROOT):
         return "has the name of a folder of osgpilot's in a job: choose another"
-    if not path.startswith("/") and ".." not in path.split("/"):
+    if is_plain(path):
         return ""
     absolute = absolute_of(path, workdir)
     if lies_in(str(workdir), absolute):

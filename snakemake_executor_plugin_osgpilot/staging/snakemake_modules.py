@@ -63,6 +63,22 @@ for name, module in list(sys.modules.items()):
 prints the files that it has imported. Arguments: folders, an empty one, modules that a script names
 beside these, a hyphen, and packages that are to be missing."""
 
+_PACKAGE, _IMPORT_OF_SHELL = "snakemake/__init__.py", b"\nfrom snakemake.shell import shell\n"
+_SHELL_ON_USE = b"""
+class _Package(type(sys)):
+    @property
+    def shell(self):
+        from snakemake.shell import shell
+        return shell
+    @shell.setter
+    def shell(self, _):
+        pass
+sys.modules[__name__].__class__ = _Package
+"""
+"""Takes the place of the package's import (9.27.1), which takes half the time in which a script
+starts, in a container 0.3 s, though most scripts do not call `shell()`. Python assigns a module to
+its name in the package, hence the setter."""
+
 _STORED_AT = (1980, 1, 1, 0, 0, 0)
 """Time of each file, so that the archive is the same in every session."""
 
@@ -103,6 +119,8 @@ def _archive(named: tuple[str, ...]) -> bytes:
         for name, source in sorted(set(_imported(named).values())):
             entry = zipfile.ZipInfo(name, _STORED_AT)
             content = Path(source, name).read_bytes()
+            if name == _PACKAGE:
+                content = content.replace(_IMPORT_OF_SHELL, _SHELL_ON_USE)
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
 

@@ -162,8 +162,10 @@ def traffic_of(
     )
 
 
-def is_below(path: str, folders: Iterable[str]) -> bool:
+def is_below(path: str, folders: Collection[str]) -> bool:
     """Return True if an absolute path is in one of `folders` and contains no `..`."""
+    if not folders:
+        return False
     pure = PurePosixPath(path)
     return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
 

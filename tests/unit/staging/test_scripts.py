@@ -370,6 +370,33 @@ def test_modules_of_snakemake_suffice_for_a_bare_python(cache, tmp_path, monkeyp
     assert (there / "more").read_text() == " > log 2>&1 5\n"
 
 
+def python_with_modules(code, folder):
+    """Return what a bare Python prints that has only the modules that travel."""
+    path = write_modules(folder)
+    setup = "import sys\nsys.path.append(sys.argv[1])\n"
+    argv = [sys.executable, "-I", "-S", "-c", setup + code, str(path)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_script_without_shell_starts_without_its_modules(tmp_path):
+    code = "from snakemake.logging import logger\nfrom snakemake.iocontainers import Snakemake\n"
+    names = "print(*{'asyncio', 'snakemake.shell', 'snakemake.io'} & set(sys.modules))"
+    assert python_with_modules(code + names, tmp_path) == "\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from snakemake import shell",
+        "from snakemake.shell import shell",
+        "import snakemake.shell\nshell = snakemake.shell",
+        "import snakemake.utils\nfrom snakemake.shell import shell as _\nshell = snakemake.shell",
+    ],
+)
+def test_shell_is_the_function_however_a_script_imports_it(code, tmp_path):
+    assert python_with_modules(f"{code}\nshell('echo ran')", tmp_path) == "ran\n"
+
+
 def test_a_script_may_name_more_modules_of_snakemake(cache, tmp_path):
     Path("a.py").write_text(
         "from snakemake.script import Snakemake\nfrom snakemake.io import expand\n"
