@@ -114,7 +114,8 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     took = _span(duration(rough(low_s)), duration(rough(high_s)))
     core_h = _span(f"{low_h:.2g}", f"{high_h:.2g}")
     if unknown := project.expected.unknown:
-        yield f"expected: unknown until a job of each rule has ended (not yet: {', '.join(unknown)})"
+        missing = ", ".join(unknown)
+        yield f"expected: unknown until a job of each rule has ended (not yet: {missing})"
         yield (
             f"limits: {took}, {core_h} core-hours of pilots, as each of these jobs may take "
             f"anything up to its `runtime` (20 min where none is given) ({project.expected.how})"
