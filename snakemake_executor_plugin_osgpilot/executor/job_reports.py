@@ -80,14 +80,18 @@ class Reporting:
         job_info: SubmittedJobInfo,
         msg: str | None = None,
         aux_logs: list[str] | None = None,
+        output: str = "",
         **more: Any,
     ) -> None:
         """Log why a job failed, in one line that no `--quiet` hides and in Snakemake's block;
-        `aux_logs` are files with details.
+        `aux_logs` are files with details, `output` has what the job printed. That is only named:
+        Snakemake would show it with `--show-failed-logs`, with the secrets in it.
         """
         text = printable(self.redact(msg or "it failed for an unknown reason\n"))
         logs = [log for log in aux_logs or () if log]
-        _log_failed(failed_line(job_info.job, text, logs), getattr(self, "workflow", None))
+        _log_failed(
+            failed_line(job_info.job, text, [output, *logs]), getattr(self, "workflow", None)
+        )
         before = _ours.set(True)
         try:
             if not job_info.job.is_group():
@@ -117,7 +121,7 @@ def failed_line(job: AnyJob, text: str, logs: list[str]) -> str:
 
 def _has_text(log: str) -> bool:
     try:
-        return Path(log).stat().st_size > 0
+        return bool(log) and Path(log).stat().st_size > 0
     except OSError:
         return False
 

@@ -83,6 +83,16 @@ def test_a_failure_is_summed_up_in_one_line(text, short):
     assert summary(text) == short
 
 
+def test_snakemake_is_not_given_the_output_which_may_have_secrets(tmp_path):
+    (tmp_path / "output").write_text("password=opensesame\n")
+    got = []
+    base = type("Base", (), {"print_job_error": lambda _, info, **more: got.append(more)})
+    executor = type("Executor", (Reporting, base), {})()
+    info = SimpleNamespace(job=job(), external_jobid="1")
+    executor.print_job_error(info, TEXT, output=f"{tmp_path}/output")
+    assert got == [{"msg": TEXT, "aux_logs": []}]
+
+
 @pytest.mark.parametrize("quiet", [set(), *({each} for each in Quietness)])
 def test_no_quietness_hides_it(quiet, capsys):
     seen = []
