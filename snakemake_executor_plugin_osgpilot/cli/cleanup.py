@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import click
 from ..common.console_output import EchoHandler, echo, echo_json, terminal
 from ..common.log_output import attached
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
+from .text_layout import columns
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,8 +93,12 @@ def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
         echo("nothing is left of any run")
         return
     echo("what runs have left, and what would be removed")
-    # in a file or a pipe, rows must not be broken
-    terminal(width=None if sys.stdout.isatty() else 300).print(_table(found, removable))
+    if sys.stdout.isatty():
+        terminal().print(_table(found, removable))
+    else:
+        # in a file or a pipe, rows must not be broken
+        for line in columns([HEAD, *_rows(found, removable)], right=RIGHT):
+            echo(line)
     for each in found:
         if each.why:
             echo(f"run {each.run}: {each.why}")
@@ -137,18 +143,29 @@ def _table(found: list[Leftovers], removable: list[Leftovers]) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "state", "jobs", "pilots", "MB", "remove", "where", "folder"):
-        right = name in ("jobs", "pilots", "MB")
+    for number, name in enumerate(HEAD):
         table.add_column(
-            name, justify="right" if right else "left", no_wrap=name == "run", overflow="fold"
+            name,
+            justify="right" if number in RIGHT else "left",
+            no_wrap=name == "run",
+            overflow="fold",
         )
+    for row in _rows(found, removable):
+        table.add_row(*row)
+    return table
+
+
+HEAD = ("run", "state", "jobs", "pilots", "MB", "remove", "where", "folder")
+RIGHT = (2, 3, 4)
+
+
+def _rows(found: list[Leftovers], removable: list[Leftovers]) -> Iterator[tuple[str, ...]]:
     for each in found:
         numbers = (str(each.job_count), str(each.pilot_count), f"{each.size_bytes / 1e6:.1f}")
         mark = "yes" if each in removable else "no"
         hosts = dict.fromkeys([*(schedd for schedd, _ in each.jobs), *map(str, each.pilots)])
         where = ", ".join(host or "here" for host in hosts)
-        table.add_row(each.run, each.status.value, *numbers, mark, where, _short(each.folder))
-    return table
+        yield each.run, each.status.value, *numbers, mark, where, _short(each.folder)
 
 
 def _short(folder: str) -> str:

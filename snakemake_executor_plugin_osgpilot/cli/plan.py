@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from ..common.console_output import echo, echo_json, terminal
+from ..common.console_output import echo, echo_json
 from ..common.counting import count_of
 from ..common.durations import duration, rough
-from .text_layout import fitted
+from .text_layout import columns, fitted
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..preview.lead_times import Coming
     from ..preview.result import PlannedSoftware, Preview, ProjectPreview, Sample, Verdict
 
@@ -94,8 +91,10 @@ def _show_project(project: ProjectPreview) -> None:
     )
     if project.starts:
         echo(fitted(project.starts[0].reason, "pilots to start: there is ", "    "))
-        # in a file or a pipe, rows must not be broken
-        terminal(width=None if sys.stdout.isatty() else 200).print(_starts(project))
+        echo()
+        for line in columns([STARTS_HEAD, *_starts(project)], right=STARTS_RIGHT):
+            echo(f"  {line}")
+        echo()
     for software in project.software:
         echo(fitted(_software(software), then="    "))
     for line in _remarks(project):
@@ -133,7 +132,8 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     took = _span(duration(rough(low_s)), duration(rough(high_s)))
     core_h = _span(f"{low_h:.2g}", f"{high_h:.2g}")
     if unknown := project.expected.unknown:
-        yield f"expected: unknown until a job of each rule has ended; none of {', '.join(unknown)}"
+        missing = ", ".join(unknown)
+        yield f"expected: unknown until a job of each rule has ended (not yet: {missing})"
         yield (
             f"limits: {took}, {core_h} core-hours of pilots, as each of these jobs may take "
             f"anything up to its `runtime` (20 min where none is given) ({project.expected.how})"
@@ -164,18 +164,16 @@ def _coming(expected: Coming) -> str:
     )
 
 
-def _starts(project: ProjectPreview) -> Table:
-    from rich import box
-    from rich.table import Table
+STARTS_HEAD = ("after", "pilots", "kind", "cores", "memory MB", "walltime", "in queue", "first job")
+STARTS_RIGHT = (0, 1, 3, 4, 5, 6, 7)
 
+
+def _starts(project: ProjectPreview) -> Iterator[tuple[str, ...]]:
+    """Yield when how many pilots of which kind start, and when their first jobs do."""
     shapes = {verdict.offer: verdict.shape for verdict in project.verdicts}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("after", "pilots", "kind", "cores", "memory MB", "walltime", "wait in queue",
-                 "first job after"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
     for start in project.starts:
         shape = shapes[start.offer]
-        table.add_row(
+        yield (
             duration(start.after_s),
             str(start.count),
             start.offer,
@@ -185,7 +183,6 @@ def _starts(project: ProjectPreview) -> Table:
             duration(rough(start.wait_s)),
             duration(rough(start.after_s + start.lead_s)),
         )
-    return table
 
 
 def _show_scripts(found: Preview) -> None:

@@ -75,9 +75,17 @@ def hides_errors(workflow: Any) -> bool:
 
     Uses `workflow.output_settings.quiet` (9.27.1); if that changes, such errors stay hidden.
     """
+    return "ALL" in _quiet(workflow)
+
+
+def hides_rules(workflow: Any) -> bool:
+    """Return True with `--quiet rules` or `all`, which hides the errors of jobs."""
+    return bool({"ALL", "RULES"} & _quiet(workflow))
+
+
+def _quiet(workflow: Any) -> set[str]:
     settings = getattr(workflow, "output_settings", None)
-    quiet = getattr(settings, "quiet", None) or ()
-    return any(getattr(each, "name", "") == "ALL" for each in quiet)
+    return {getattr(each, "name", "") for each in getattr(settings, "quiet", None) or ()}
 
 
 @contextmanager

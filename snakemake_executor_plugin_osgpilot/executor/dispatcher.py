@@ -32,7 +32,7 @@ from ..routing.rules import RuleRouter, whose_text
 from ..scaling.shared_limits import SharedQuota
 from ..staging.resource_request import Requests
 from . import fallback
-from .job_reports import Reporting
+from .job_reports import Reporting, hidden_errors_shown
 from .ospool import OSPoolExecutor, environment_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         try:
             self.redact = Redactor(environment_of(workflow).values())
             self._logs.enter_context(attached(SnakemakeHandler(snakemake_logger, self.redact)))
+            self._logs.enter_context(hidden_errors_shown(workflow, self.redact))
             self._routes = self._find_routes()
             self._decide_routes()
             self._open_lanes()

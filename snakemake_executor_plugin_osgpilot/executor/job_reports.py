@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +16,54 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from ..common.failure_text import summary
 from ..common.printable import one_line, printable
 from ..common.redact import Redactor
-from ..common.snakemake_compat import hides_errors
+from ..common.snakemake_compat import hides_errors, hides_rules
 from ..common.snakemake_types import AnyJob, GroupJob
 from ..staging.job_identity import label
 
 if TYPE_CHECKING:
     from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+
+_ours: ContextVar[bool] = ContextVar("reported_by_us", default=False)
+
+
+class HiddenErrors(logging.Handler):
+    """Reports failures of jobs that Snakemake runs itself, if `--quiet rules` hides its own text.
+
+    A handler of Snakemake's logger gets what the filters of others hide.
+    """
+
+    def __init__(self, workflow: Any, redact: Redactor) -> None:
+        super().__init__(logging.ERROR)
+        self._workflow, self._redact = workflow, redact
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one line for a job error of another executor."""
+        is_job_error = getattr(record, "event", None) == LogEvent.JOB_ERROR
+        if is_job_error and not _ours.get() and hides_rules(self._workflow):
+            rule, number = getattr(record, "rule_name", "?"), getattr(record, "jobid", "?")
+            said = self._redact(str(getattr(record, "rule_msg", None) or "it failed"))
+            line = one_line(f"rule {rule} (Snakemake job {number}): {summary(printable(said))}")
+            _log_failed(line, self._workflow)
+
+
+@contextmanager
+def hidden_errors_shown(workflow: Any, redact: Redactor) -> Iterator[None]:
+    """Report failures of local rules that `--quiet rules` hides."""
+    handler = HiddenErrors(workflow, redact)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _log_failed(line: str, workflow: Any) -> None:
+    if hides_errors(workflow):
+        print(f"FAILED {line}", file=sys.stderr, flush=True)
+    else:
+        # without an event, which `--quiet rules` would hide
+        logger.error(f"FAILED {line}")
 
 
 class Reporting:
@@ -34,28 +80,30 @@ class Reporting:
         job_info: SubmittedJobInfo,
         msg: str | None = None,
         aux_logs: list[str] | None = None,
+        output: str = "",
         **more: Any,
     ) -> None:
         """Log why a job failed, in one line that no `--quiet` hides and in Snakemake's block;
-        `aux_logs` are files with details.
+        `aux_logs` are files with details, `output` has what the job printed. That is only named:
+        Snakemake would show it with `--show-failed-logs`, with the secrets in it.
         """
         text = printable(self.redact(msg or "it failed for an unknown reason\n"))
         logs = [log for log in aux_logs or () if log]
-        self._log_line(job_info.job, text, logs)
-        if not job_info.job.is_group():
-            super().print_job_error(job_info, msg=text, aux_logs=logs, **more)  # type: ignore[misc]
-            return
-        if job_info.external_jobid is not None:
-            more["external_jobid"] = job_info.external_jobid
-        _log_group_error(job_info.job, text, logs, more)
-
-    def _log_line(self, job: AnyJob, text: str, logs: list[str]) -> None:
-        line = f"FAILED {failed_line(job, text, logs)}"
-        if hides_errors(getattr(self, "workflow", None)):
-            print(line, file=sys.stderr, flush=True)
-        else:
-            # without an event, which `--quiet rules` would hide
-            logger.error(line)
+        _log_failed(
+            failed_line(job_info.job, text, [output, *logs]), getattr(self, "workflow", None)
+        )
+        before = _ours.set(True)
+        try:
+            if not job_info.job.is_group():
+                super().print_job_error(  # type: ignore[misc]
+                    job_info, msg=text, aux_logs=logs, **more
+                )
+                return
+            if job_info.external_jobid is not None:
+                more["external_jobid"] = job_info.external_jobid
+            _log_group_error(job_info.job, text, logs, more)
+        finally:
+            _ours.reset(before)
 
 
 def failed_line(job: AnyJob, text: str, logs: list[str]) -> str:
@@ -73,7 +121,7 @@ def failed_line(job: AnyJob, text: str, logs: list[str]) -> str:
 
 def _has_text(log: str) -> bool:
     try:
-        return Path(log).stat().st_size > 0
+        return bool(log) and Path(log).stat().st_size > 0
     except OSError:
         return False
 

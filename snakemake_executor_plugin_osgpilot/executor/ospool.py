@@ -321,14 +321,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _report_failure(self, info: SubmittedJobInfo, text: str) -> None:
         self._run.tenure.is_certain()
         text += updated.keep(info.job, self.workflow.persistence)
-        self.report_job_error(info, msg=text, aux_logs=self._output_of(info))
+        self.report_job_error(info, msg=text, output=self._output_of(info))
 
-    def _output_of(self, info: SubmittedJobInfo) -> list[str]:
+    def _output_of(self, info: SubmittedJobInfo) -> str:
         """Return the file with the output of a failed job, which is kept."""
-        if not info.external_jobid:
-            return []
-        file = self._run.folder.job(info.external_jobid) / JOB_OUTPUT
-        return [os.path.relpath(file)] if file.is_file() and file.stat().st_size else []
+        key = info.external_jobid
+        return os.path.relpath(self._run.folder.job(key) / JOB_OUTPUT) if key else ""
 
     def _commit(self, snakemake_job: AnyJob, job: Job, folder: Path) -> None:
         commit.check_ended(job)

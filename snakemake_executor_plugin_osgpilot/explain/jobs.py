@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..common.durations import duration
+from ..common.failure_text import PREFIX
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
 from ..model.resources import MEMORY_QUANTUM_MB, lacks
 from ..report.entities import Job, Pilot
@@ -172,7 +173,9 @@ def _over(job: Job) -> _Lines:
     where = _where(job)
     if job.state == "done":
         return [where] if where else [], ""
-    said = [line for line in job.text.strip().splitlines() if line.strip()][:NAMED_MAX]
+    first, *more = [line for line in job.text.strip().splitlines() if line.strip()] or [""]
+    # the end of its output says more than the beginning
+    said = [line for line in (first.removeprefix(PREFIX), *more[-NAMED_MAX:]) if line]
     step = "correct the rule or what it needs, and start Snakemake again"
     return [*([where] if where else []), *said], step if job.state == "failed" else ""
 

@@ -118,9 +118,10 @@ def status(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """List the pools that are up."""
-    from .state import names, require
+    from .state import find, names
 
-    found = {name: list(require(name).work) for name in names()}
+    pools = {name: find(name) for name in names()}
+    found = {name: list(running.work) for name, running in pools.items() if running}
     if as_json:
         echo_json([{"name": name, "work": work} for name, work in found.items()])
     for name, work in ({} if as_json else found).items():

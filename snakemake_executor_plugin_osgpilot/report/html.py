@@ -6,7 +6,6 @@ workflow says is never part of a script.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -76,7 +75,7 @@ def page(replayed: ReplayedRun, view: View) -> str:
         timeline=timeline(replayed, scale, colours),
         pilots_max=PILOTS_MAX,
         colours=colours,
-        jobs_by_rule=Counter(job.rule for job in replayed.jobs.values()),
+        jobs_by_rule={name: rule.jobs for name, rule in view.rules.items()},
         chart=_chart(cores),
         chart_height=CHART_HEIGHT,
         cores_most=cores.most,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby, permutations
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import Any
 
 from ..jobs.state.events import NO_USAGE, CommandUsage, Usage
@@ -43,13 +43,13 @@ JobEvent = tuple[int, float, int, tuple[Any, ...]]
 """Session, time, rank and values of the line; plain, as a run has a hundred thousand of them."""
 
 
-def rebuild(job: Job, events: Iterable[JobEvent], ends_s: Mapping[int, float]) -> None:
+def rebuild(job: Job, events: list[JobEvent], ends_s: Mapping[int, float]) -> None:
     """Set `job` to the state that `events` lead to, in whichever order they are given.
 
     `ends_s` has the end of each session that removed all remaining jobs. Jobs that a later session
     reports again survived it.
     """
-    ordered = _in_order(set(events))
+    ordered = _in_order(events)
     replay = _Replay(job)
     first, last = ordered[0][0], ordered[-1][0]
     if first == last:
@@ -65,16 +65,16 @@ def rebuild(job: Job, events: Iterable[JobEvent], ends_s: Mapping[int, float]) -
             replay.cancel(ends_s[session])
 
 
-def _in_order(events: set[JobEvent]) -> list[JobEvent]:
+def _in_order(events: list[JobEvent]) -> list[JobEvent]:
+    """Return events by session and time, each once."""
     try:
-        return sorted(events)
+        if all(map(lt, events, events[1:])):
+            # most histories are in order, and there may be a hundred thousand events
+            return events
+        return sorted(set(events))
     except TypeError:
         # values of the same time, of which one is unknown
-        return sorted(events, key=lambda event: (*event[:3], repr(event)))
-
-
-def _same_time(one: JobEvent, other: JobEvent) -> bool:
-    return one[1] == other[1]
+        return sorted(set(events), key=lambda event: (*event[:3], repr(event)))
 
 
 def _plausible(group: list[JobEvent], state: str) -> list[JobEvent]:
@@ -106,7 +106,7 @@ class _Replay:
 
     def take(self, events: list[JobEvent]) -> None:
         """Apply the events of one session, in their order."""
-        if any(map(_same_time, events, events[1:])):
+        if len({event[1] for event in events}) < len(events):
             for _, group in groupby(events, key=itemgetter(1)):
                 self._apply(_plausible(list(group), self._job.state))
         else:

@@ -175,9 +175,10 @@ class ReplayedRun:
             self._dirty.add(key)
 
     def _listed(self, line: Line) -> None:
-        kind, jobs = line["kind"], line["jobs"]
+        session, rank, jobs = self.lives, RANK[line["kind"]], line["jobs"]
         for key, at_s, *values in jobs:
-            self._note(key, at_s, kind, values)
+            self._events[key].append((session, at_s, rank, tuple(values)))
+        self._dirty.update(each[0] for each in jobs)
         for at_s in {each[1] for each in jobs}:
             self._at(at_s)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,10 @@ BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
 ALLOCATIONS_MAX = 6
+WIDE = 72
+"""Columns below which some columns of tables are left out."""
+
+FOR_WIDE = ("cores", "memory MB", "core-hours")
 FULL = "the history of this run has reached its limit: what came later is not shown"
 PILOT_COLUMNS = (
     "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
@@ -131,7 +136,21 @@ def _spent(view: View) -> str:
     return spent
 
 
+@dataclass(frozen=True)
+class _ByWidth:
+    """What is shown depends on the columns that there are."""
+
+    make: Callable[[int], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.make(options.max_width)
+
+
 def _rules(view: View, rules_max: int | None = None) -> RenderableType:
+    return _ByWidth(lambda width: _rules_in(width, view, rules_max))
+
+
+def _rules_in(width: int, view: View, rules_max: int | None) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     # columns that are empty everywhere are left out: 80 have to do
     counted, rules = (*STATES, "retries"), view.rules.values()
@@ -139,7 +158,9 @@ def _rules(view: View, rules_max: int | None = None) -> RenderableType:
     table.add_column("rule", overflow="fold")
     for name in ("jobs", *shown, "core-hours"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("ran in Slurm jobs", overflow="fold")
+    is_wide = width >= WIDE
+    if is_wide:
+        table.add_column("ran in Slurm jobs", overflow="fold")
     # those with something to do come first where not all are shown
     listed = list(view.rules.items())
     if rules_max is not None:
@@ -150,7 +171,7 @@ def _rules(view: View, rules_max: int | None = None) -> RenderableType:
             Text(one_line(name)),
             *(str(number) if number else "·" for number in numbers),
             f"{rule.core_h:.3f}",
-            Text(one_line(_allocations(rule.allocations))),
+            *([Text(one_line(_allocations(rule.allocations)))] if is_wide else ()),
         )
     rest = len(listed) - len(listed[:rules_max])
     return Group(table, Text(f"and {count_of(rest, 'more rule')}", style="dim")) if rest else table
@@ -172,10 +193,15 @@ def _is_over(view: View) -> bool:
 
 
 def _pilots(view: View, pilots_max: int | None) -> RenderableType:
+    return _ByWidth(lambda width: _pilots_in(width, view, pilots_max))
+
+
+def _pilots_in(width: int, view: View, pilots_max: int | None) -> RenderableType:
     listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
     cells = [_pilot_row(pilot) for pilot in listed[:pilots_max]]
     # columns that are empty everywhere are left out: 80 have to do
-    shown = [number for number in range(len(PILOT_COLUMNS)) if any(row[number] for row in cells)]
+    named = [n for n, name in enumerate(PILOT_COLUMNS) if width >= WIDE or name not in FOR_WIDE]
+    shown = [number for number in named if any(row[number] for row in cells)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number in shown:
         name = PILOT_COLUMNS[number]

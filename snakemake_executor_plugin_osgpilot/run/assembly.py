@@ -98,7 +98,7 @@ class Run:
             notify.ended(
                 self.seat.run,
                 str(self.workdir),
-                self.controller.progress(),
+                replace(self.controller.progress(), steps=self.chronicle.steps(), eta=None),
                 interrupted=interrupted,
                 detached=detached,
             )

@@ -146,7 +146,8 @@ def simulate(
     console = terminal(width=None if sys.stdout.isatty() else 200)
     console.print(_table(rows, wide=console.width >= WIDE))
     console.print(
-        "T*, CH*: makespan and core-hours that nobody beats; medians over seeds, [95 % interval]; "
+        "minutes until the last job has ended, core-hours charged; T*, CH*: makespan and "
+        "core-hours that nobody beats; medians over seeds, [95 % interval]; "
         "* after the policy: on the Pareto front",
         style="dim",
         highlight=False,
@@ -215,6 +216,11 @@ def _progress(plan: Study, *, quiet: bool) -> Iterator[Callable[[Measured], None
         yield tell
 
 
+def _plain(value: float) -> str:
+    """Return a number with three digits or more, – if no run came to its end."""
+    return "–" if value == float("inf") else f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
 def _table(rows: list[Row], *, wide: bool) -> Table:
     """Return a row for each workload and policy; all columns only where there is room."""
     from rich import box
@@ -226,14 +232,16 @@ def _table(rows: list[Row], *, wide: bool) -> Table:
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("workload", lambda row: row.scenario),
         ("policy", lambda row: row.rule + (" *" if row.on_front else "")),
+        ("minutes", lambda row: _plain(row.minutes.median)),
+        ("core-hours", lambda row: _plain(row.core_h.median)),
         ("makespan/T*", lambda row: text(row.makespan)),
         ("charged/CH*", lambda row: text(row.charged)),
         ("done", lambda row: percent(row.jobs_done)),
         ("pilots", lambda row: f"{row.launched:.0f}"),
-        ("never used", lambda row: percent(row.never_used)),
     ]
     if wide:
         columns += [
+            ("never used", lambda row: percent(row.never_used)),
             ("/needed", lambda row: f"{row.overlaunched:.2f}"),
             ("first job s", lambda row: text(row.first_job_s, 0)),
             ("failed", lambda row: f"{row.failed_starts.median:.0f}"),

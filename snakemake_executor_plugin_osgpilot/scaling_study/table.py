@@ -29,7 +29,8 @@ class Row(NamedTuple):
     """A rule on a workload, over its seeds. `taste` says what a peer was tuned for.
 
     `done` is the share of runs that came to their end; ratios are of those, and infinite if there
-    are none. `never_used` is a share of the pilots launched, `overlaunched` launched by needed.
+    are none, as are `minutes` and `core_h`. `never_used` is a share of the pilots launched,
+    `overlaunched` launched by needed.
     """
 
     scenario: str
@@ -48,6 +49,8 @@ class Row(NamedTuple):
     first_job_s: Interval
     failed_starts: Interval
     plan_ms: float
+    minutes: Interval
+    core_h: Interval
     on_front: bool = False
 
 
@@ -97,6 +100,8 @@ def _row(scenario: str, choice: Choice, taste: str, listed: list[Ratio]) -> Row:
         over(lambda ratio: ratio.run.first_job_s, listed),
         over(lambda ratio: ratio.run.failed_starts, listed),
         sum(run.plan_ms for run in runs) / len(runs),
+        over(lambda ratio: ratio.run.makespan_s / 60, ended),
+        over(lambda ratio: ratio.run.charged_core_s / 3600, ended),
     )
 
 

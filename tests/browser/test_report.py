@@ -178,3 +178,21 @@ def test_a_hundred_thousand_jobs_are_a_small_page_that_opens_at_once(show, pilot
     assert elements <= ELEMENTS_MAX
     assert 0 < opened_ms <= OPEN_MS_MAX
     assert shown.complaints() == []
+
+
+def test_a_narrow_window_scrolls_charts_and_tables_and_keeps_texts_readable(show, driver):
+    before = driver.get_window_size()
+    driver.set_window_size(500, 900)
+    try:
+        shown = show(small())
+        assert shown.run("return document.documentElement.scrollWidth <= innerWidth")
+        heights = shown.run(
+            "return [...document.querySelectorAll('svg text')]"
+            ".map((each) => each.getBoundingClientRect().height)"
+        )
+        assert min(heights) >= 9
+        assert shown.run(
+            "return [...document.querySelectorAll('table')].every((each) => each.closest('.wide'))"
+        )
+    finally:
+        driver.set_window_size(before["width"], before["height"])

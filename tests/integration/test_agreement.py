@@ -107,6 +107,25 @@ def test_outputs_that_are_missing_fail_a_run_in_every_account_of_it(workflow):
     assert "out/1" in told.explained
 
 
+def test_a_local_rule_that_fails_makes_a_failed_run(workflow):
+    workflow.snakefile(
+        body("touch {output}")
+        + """
+localrules: collect
+rule collect:
+    input: "gathered"
+    output: "collected"
+    shell: "no_such_tool"
+"""
+    )
+    assert workflow.run("--quiet", "rules", "--", "collect") == 1
+    told = Told(workflow)
+    assert "FAILED rule collect (Snakemake job " in workflow.said, workflow.said
+    assert (told.state, told.exit_status) == ("failed", 3)
+    assert (told.jobs["done"], told.jobs["failed"]) == (4, 0)
+    assert tuple(told.jobs["steps"].values()) == (*steps(workflow), 1) == (5, 6, 1)
+
+
 def test_an_interrupted_run_is_told_as_interrupted(workflow):
     workflow.snakefile(body("if [ {wildcards.n} = 1 ]; then sleep 600; fi; touch {output}"))
     process = workflow.start("--verbose")

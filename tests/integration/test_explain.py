@@ -92,7 +92,9 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
 
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) == 1
-    assert explained(workflow) == []
+    (failed,) = explained(workflow)
+    assert failed["subject"] == "rule grows"
+    assert "no pilot can run it" in words([failed])
     (pilot,) = explained(workflow, pending)
     assert " ago" in pilot["lines"][0]
 

@@ -8,7 +8,12 @@ from snakemake.logging import DefaultFilter, logger
 from snakemake.settings.enums import Quietness
 
 from snakemake_executor_plugin_osgpilot.common.failure_text import failure_text, summary
-from snakemake_executor_plugin_osgpilot.executor.job_reports import Reporting, failed_line
+from snakemake_executor_plugin_osgpilot.common.redact import Redactor
+from snakemake_executor_plugin_osgpilot.executor.job_reports import (
+    Reporting,
+    failed_line,
+    hidden_errors_shown,
+)
 
 
 class RuleJob(SimpleNamespace):
@@ -78,6 +83,16 @@ def test_a_failure_is_summed_up_in_one_line(text, short):
     assert summary(text) == short
 
 
+def test_snakemake_is_not_given_the_output_which_may_have_secrets(tmp_path):
+    (tmp_path / "output").write_text("password=opensesame\n")
+    got = []
+    base = type("Base", (), {"print_job_error": lambda _, info, **more: got.append(more)})
+    executor = type("Executor", (Reporting, base), {})()
+    info = SimpleNamespace(job=job(), external_jobid="1")
+    executor.print_job_error(info, TEXT, output=f"{tmp_path}/output")
+    assert got == [{"msg": TEXT, "aux_logs": []}]
+
+
 @pytest.mark.parametrize("quiet", [set(), *({each} for each in Quietness)])
 def test_no_quietness_hides_it(quiet, capsys):
     seen = []
@@ -96,3 +111,30 @@ def test_no_quietness_hides_it(quiet, capsys):
     assert [line for line in shown if line.startswith("FAILED")] == [
         'FAILED rule align (sample=a): exit status 127, "/bin/sh: gatk: command not found"'
     ]
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [(set(), 0), ({Quietness.RULES}, 1)])
+def test_a_failed_local_rule_is_reported_where_snakemake_hides_it(quiet, shown):
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    seen = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())
+    logger.addHandler(handler)
+    workflow = SimpleNamespace(output_settings=SimpleNamespace(quiet=quiet))
+    error = {"event": LogEvent.JOB_ERROR, "rule_name": "plot", "jobid": 7, "rule_msg": None}
+    try:
+        with hidden_errors_shown(workflow, Redactor()):
+            logger.error("Error in rule plot", extra=error)
+            base = type(
+                "Base", (), {"print_job_error": lambda _, info, msg, **__: info.job.log_error(msg)}
+            )
+            executor = type("Executor", (Reporting, base), {"workflow": workflow})()
+            executor.print_job_error(SimpleNamespace(job=job(), external_jobid="1"), TEXT)
+        logger.error("Error in rule plot", extra=error)
+    finally:
+        logger.removeHandler(handler)
+    failed = [line for line in seen if line.startswith("FAILED")]
+    assert failed[:shown] == ["FAILED rule plot (Snakemake job 7): it failed"][:shown]
+    assert [line for line in failed[shown:] if not line.startswith("FAILED rule align")] == []
+    assert len(failed) == shown + 1

@@ -187,6 +187,11 @@ JOBS = {
         "this went wrong",
         "correct the rule",
     ),
+    "failed, after much output": (
+        run(job("failed", text="osgpilot: exit status 3\n" + "noise\n" * 20 + "last", starts=1)),
+        "exit status 3\nnoise\nnoise\nnoise\nnoise\nlast",
+        "correct the rule",
+    ),
     "done": (run(job("done", starts=1)), "in Slurm job 7 on n1", ""),
 }
 

@@ -519,3 +519,27 @@ def test_core_hours_used_and_charged(world, tmp_path):
     assert record["charged_core_h"] == pytest.approx(100 * 4 / 3600)
     assert record["used_core_h"] == pytest.approx(36 / 3600)
     assert record["rules"]["map"]["allocations"] == ["1"]
+
+
+def test_a_person_is_called_once_when_no_pilot_is_there_and_none_may_start(world):
+    called = []
+    world.controller._call_person = called.append
+    world.scaling.policy = replace(world.scaling.policy, core_s_max=1.0)
+    world.add("a")
+    for _ in range(3):
+        world.tick()
+    assert world.slurm.submitted == []
+    (why,) = called
+    assert why.startswith("no pilot is there and none is started: the budget")
+
+
+def test_nobody_is_called_while_a_pilot_works_at_the_limit(world):
+    called = []
+    world.controller._call_person = called.append
+    world.add("a")
+    world.tick()
+    assert world.fleet.live
+    world.scaling.policy = replace(world.scaling.policy, core_s_max=1.0)
+    world.add(*(f"b{number}" for number in range(40)))
+    world.tick()
+    assert called == []

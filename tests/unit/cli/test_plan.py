@@ -1,0 +1,68 @@
+"""What `osgpilot plan` says it does not know, and its exit status."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from snakemake_executor_plugin_osgpilot.cli import main
+from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
+from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
+from snakemake_executor_plugin_osgpilot.preview.result import Preview, ProjectPreview, Verdict
+from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Expected
+
+
+def project(accepted=True, unknown=()):
+    verdict = Verdict("compute/4c", Shape(4, 3800), accepted, "sbatch: said", 1.0, ("sbatch",), {})
+    return ProjectPreview(
+        "Mine", 1, 14, (Start(0.0, 2, "compute/4c", 3600, 1.0, 180.0, "no pilot yet"),), (), (),
+        Expected((900.0, 6000.0), (0.2, 4.0), "9 simulated runs", unknown),
+        Coming({}, 60.0, None), (verdict,), (),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    def run(found, *options):
+        monkeypatch.setattr(
+            "snakemake_executor_plugin_osgpilot.preview.snakemake_cli.preview", lambda _: found
+        )
+        return CliRunner().invoke(main, ["plan", *options])
+
+    return run
+
+
+def test_the_exit_status_is_1_if_slurm_would_refuse_a_pilot(planned):
+    for options in ([], ["--json"]):
+        assert planned(Preview((), (project(),), ""), *options).exit_code == 0
+        refused = planned(Preview((), (project(accepted=False),), ""), *options)
+        assert refused.exit_code == 1
+    assert (
+        "Slurm would refuse compute/4c: said"
+        in planned(Preview((), (project(accepted=False),), "")).output
+    )
+
+
+def test_local_rules_and_what_follows_a_checkpoint_are_named(planned):
+    found = Preview((), (project(),), "", {"all": 1, "plot": 3}, ("split",), ("map", "merge"))
+    lines = planned(found).output.splitlines()
+    assert "rule all -> Snakemake itself, as a local rule: 1 job" in lines
+    assert "rule plot -> Snakemake itself, as a local rule: 3 jobs" in lines
+    assert (
+        "more may come: jobs that follow the checkpoint split are not known yet, perhaps of map, "
+        "merge" in lines
+    )
+    assert "project Mine: 1 job ready, 14 to follow" in lines
+    assert all(len(line) <= 80 and line == line.rstrip() for line in lines if "  " in line)
+    data = json.loads(planned(found, "--json").output)
+    assert (data["local"], data["checkpoints"]) == ({"all": 1, "plot": 3}, ["split"])
+
+
+def test_a_time_is_expected_only_of_rules_that_have_run(planned):
+    known = planned(Preview((), (project(),), "")).output
+    assert "expected: 15 min to 1 h 40 min, 0.2 to 4 core-hours of pilots" in known
+    assert "limits:" not in known
+    unknown = planned(Preview((), (project(unknown=("map",)),), "")).output
+    assert "expected: unknown until a job of each rule has ended (not yet: map)\n" in unknown
+    assert "limits: 15 min to 1 h 40 min, 0.2 to 4 core-hours of pilots" in unknown
