@@ -109,10 +109,10 @@ def flagged(flag):
 
 
 def test_rules_that_need_snakemake_there():
-    rule = Rule(conda_env="env.yaml")
-    assert preparer(sdm=["conda"])._needs_snakemake(job(rule))
-    with pytest.raises(InputError, match="cannot run as its command alone"):
-        preparer("direct", sdm=["conda"])._needs_snakemake(job(rule))
+    rule = Rule(resources={"tmpdir": Resource("tmpdir", lambda wildcards: "folder")})
+    assert preparer()._needs_snakemake(job(rule))
+    with pytest.raises(InputError, match="cannot run as its command alone: its `tmpdir`"):
+        preparer("direct")._needs_snakemake(job(rule))
 
 
 @pytest.mark.parametrize(

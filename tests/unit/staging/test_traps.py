@@ -52,7 +52,9 @@ class SnakemakeJob:
 
     is_local = False
     name = "r"
-    input = output = ()
+    input = output = log = ()
+    wildcards_dict = {}
+    attempt = restart_times = 0
 
     def is_group(self):
         return False
@@ -86,6 +88,9 @@ class Run:
     def over(self):
         ended, self.ended = self.ended, {}
         return ended
+
+    def mark_incomplete(self, key):
+        pass
 
     def close(self, *, interrupted):
         self.closed += 1
