@@ -14,7 +14,8 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Expected
 
 
 def project(accepted=True, unknown=()):
-    verdict = Verdict("compute/4c", Shape(4, 3800), accepted, "sbatch: said", 1.0, 4, ("sbatch",), {})
+    shape, said = Shape(4, 3800), "sbatch: said"
+    verdict = Verdict("compute/4c", shape, accepted, said, 1.0, 4, ("sbatch",), {})
     return ProjectPreview(
         "Mine", 1, 14, (Start(0.0, 2, "compute/4c", 3600, 1.0, 180.0, "no pilot yet"),), (), (),
         Expected((900.0, 6000.0), (0.2, 4.0), "9 simulated runs", unknown),

@@ -53,7 +53,6 @@ class SnakemakeJob:
     is_local = False
     name = "r"
     input = output = log = ()
-    wildcards_dict = {}
     attempt = restart_times = 0
 
     def is_group(self):
@@ -61,6 +60,7 @@ class SnakemakeJob:
 
     def __init__(self):
         self.errors = []
+        self.wildcards_dict = {}
 
     def register(self, external_jobid=None):
         pass
