@@ -254,21 +254,22 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         ended = [self._ended_job(key, failed) for key in over if key not in self._active]
         for listener in self._listeners:
             listener.ended(ended)
+        # before Snakemake hears of a failure: what it hands over then is a retry
+        again = [one for each in ended for one in self._in_flight.ends(each.key, each.failure)]
         for info, text in failed.values():
             self._report_failure(info, text)
-        self._report_again(ended)
+        self._report_again(again)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
 
-    def _report_again(self, ended: Iterable[EndedJob]) -> None:
+    def _report_again(self, again: Iterable[tuple[SubmittedJobInfo, str]]) -> None:
         """Report jobs that were handed over again while they ran like the first of them."""
-        for each in ended:
-            for info, failure in self._in_flight.ends(each.key, each.failure):
-                if failure:
-                    self._report_failure(info, failure)
-                else:
-                    self.report_job_success(info)
+        for info, failure in again:
+            if failure:
+                self._report_failure(info, failure)
+            else:
+                self.report_job_success(info)
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         _, failure = failed.get(key, (None, ""))

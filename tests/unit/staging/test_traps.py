@@ -281,6 +281,25 @@ def test_listeners_record_a_failure_before_snakemake_hears_of_it(start):
     assert heard == [("000001", True, [])]
 
 
+def test_what_is_handed_over_after_a_failure_is_a_retry(start):
+    flow = workflow()
+    ours, run = start(OSPoolExecutor, flow)
+    job = add_job(ours)
+    ours._payloads = {}
+    ours._in_flight.begins(["out"], "000001")
+    retries = []
+
+    def hand_over_again(failed):
+        retries.append(ours._in_flight.is_again(["out"], SubmittedJobInfo(failed)))
+        flow.scheduler.failed.append(failed)
+
+    flow.scheduler.error_callback = hand_over_again
+    run.ended = ended(exit_status=1)
+    run.controller.news.set()
+    until(lambda: flow.scheduler.failed == [job])
+    assert retries == [False]
+
+
 def test_returned_files_are_removed_before_a_job_runs_again(start, tmp_path):
     """HTCondor would write into files that have a second name in the working folder by now."""
     ours, run = start(OSPoolExecutor, workflow())
