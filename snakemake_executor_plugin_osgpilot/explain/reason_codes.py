@@ -52,7 +52,7 @@ SLURM: tuple[tuple[str, Meaning], ...] = (
      Meaning("Slurm does not accept the account here", "correct `account` in the site file")),
     (r"InvalidQOS|QOSNotAllowed",
      Meaning("Slurm does not accept the QOS here", "correct `qos` in the site file")),
-    (r"QOSUsageThreshold", Meaning("you have used too much of late for this QOS",
+    (r"QOSUsageThreshold", Meaning("you have used too much recently for this QOS",
                                    "name another QOS in the site file, or wait")),
     (r"JobHeldUser", Meaning("somebody with your rights holds it",
                              "run: scontrol release {allocation}")),

@@ -74,7 +74,7 @@ class Hooks(Protocol):
 class PilotPool:
     """All pilots that run, and the jobs on them.
 
-    What happens is told to `world`. `pilots` are those that have not ended, by name.
+    `world` gets the events. `pilots` are those that have not ended, by name.
     """
 
     def __init__(self, clock: Clock, site: Site, luck: Luck, jobs: Jobs, world: Hooks) -> None:

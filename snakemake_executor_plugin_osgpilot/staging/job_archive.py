@@ -229,7 +229,7 @@ def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
             raise InputError(f"the input {place} is neither a file nor a folder")
         if this in above:
             raise InputError(
-                f"the input {source} has no end: {place} is a link to a folder above it"
+                f"the input {source} contains itself: {place} is a link to a folder above it"
             )
         inside = (f"{path}/{each.name}".lstrip("/") for each in place.iterdir())
         ahead += [(each, followed, (*above, this)) for each in inside]

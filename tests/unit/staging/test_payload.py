@@ -953,7 +953,7 @@ def test_an_input_folder_that_contains_itself_is_rejected(bench):
     (bench.workdir / "e").mkdir()
     (bench.workdir / "d" / "l").symlink_to("../e")
     (bench.workdir / "e" / "m").symlink_to("../d")
-    with pytest.raises(InputError, match="has no end"):
+    with pytest.raises(InputError, match="contains itself"):
         stage.pack(job("true", inputs=("d",)), bench.run, bench.workdir)
 
 
