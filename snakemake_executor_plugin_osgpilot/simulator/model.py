@@ -158,8 +158,8 @@ class Site:
     """The site where pilots run, and its behaviour.
 
     With `waits` there is no queue: every pilot waits for itself and finds a node. Else pilots and
-    `background` share `nodes` of `node_shape`: in order of submission, or with `fair_share` those
-    first who used least recently; with EASY backfill if `backfill` says so. Slurm looks at its queue
+    `background` share `nodes` of `node_shape`: in order of submission, or with `fair_share` by
+    recent usage, the least first; with EASY backfill if `backfill` says so. Slurm looks at its queue
     every `schedule_s` at most. With `hints`, it says how long a pilot would wait, if it is asked.
     `hand_over_s` is the time between the end of a job and that its followers are in the queue,
     `boot` that from the start of an allocation to the first slot, `negotiation_s` the time

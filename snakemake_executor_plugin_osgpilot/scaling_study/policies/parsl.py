@@ -55,7 +55,7 @@ class ParslHtex(ParslSimple):
     def surplus(self, look: Look, slots: int, tasks: int) -> tuple[Pilot, ...]:
         if slots <= tasks:
             return ()
-        # whole blocks only: rounded up, one that was just requested would be removed at once, again and again
+        # whole blocks only: rounded up, a new one would be removed at once, again and again
         count = math.floor((slots - tasks * self.parallelism) / self.workers)
         never_connected = (*look.pending, *look.booting)
         candidates = (*never_connected, *look.idle(self.max_idletime_s))
