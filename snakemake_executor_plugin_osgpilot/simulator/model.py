@@ -159,8 +159,8 @@ class Site:
 
     With `waits` there is no queue: every pilot waits for itself and finds a node. Else pilots and
     `background` share `nodes` of `node_shape`: in order of submission, or with `fair_share` by
-    recent usage, the least first; with EASY backfill if `backfill` says so. Slurm looks at its queue
-    every `schedule_s` at most. With `hints`, it says how long a pilot would wait, if it is asked.
+    recent usage, the least first; with EASY backfill if `backfill` says so. Slurm looks at its
+    queue every `schedule_s` at most. With `hints`, it says on request how long a pilot would wait.
     `hand_over_s` is the time between the end of a job and that its followers are in the queue,
     `boot` that from the start of an allocation to the first slot, `negotiation_s` the time
     between two rounds of matchmaking, `start_s` what a job needs between its match and its first
