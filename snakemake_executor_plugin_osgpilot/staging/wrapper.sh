@@ -105,6 +105,8 @@ for path in "${inputs[@]}"; do
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
 mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
+# programs write settings and caches there, and a container may have none
+[ -w "${HOME:-}" ] || export HOME=$PWD/$tmp
 # a killed job returns them empty, and so replaces those of an earlier attempt
 : > "$out/$times"
 : > "$out/$manifest"

@@ -107,6 +107,26 @@ def test_a_job_killed_with_its_pilot_may_run_again(bench):
         bench.commit(payload)
 
 
+@pytest.mark.parametrize("home", [None, "/proc/self"])
+def test_a_job_can_write_into_its_home(bench, monkeypatch, home):
+    monkeypatch.delenv("HOME")
+    if home:
+        monkeypatch.setenv("HOME", home)
+    payload = job("mkdir ~/.config && echo settings > ~/.config/x && cat ~/.config/x > out.txt",
+                  outputs=("out.txt",))  # fmt: skip
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert (bench.workdir / "out.txt").read_text() == "settings\n"
+
+
+def test_a_home_that_is_there_stays(bench, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    payload = job("echo $HOME > out.txt", outputs=("out.txt",))
+    assert bench.execute(payload) == 0
+    bench.commit(payload)
+    assert (bench.workdir / "out.txt").read_text() == f"{tmp_path}\n"
+
+
 def test_a_command_that_is_killed_alone_fails(bench):
     """It may have taken too much memory of the node."""
     payload = job("kill -KILL $$", outputs=("out.txt",))
