@@ -19,7 +19,17 @@ from .ssh import SshConnection
 FOLDER = "~/.local/state/osgpilot"
 LOGS = "pilots.log"
 LOG_KEPT = 20_000
-"""Bytes of each pilot's log that are copied from a cluster behind SSH."""
+"""Bytes of the beginning and of the end of each pilot's log that are copied from a cluster behind
+SSH."""
+
+_ENDS_OF_LOGS = """
+cd "$1" && for log in pilots/*/slurm.log; do
+    printf '==> %s <==\\n' "$log"
+    head -c "$2" "$log"
+    tail -c "+$(($2 + 1))" "$log" | tail -c "$2"
+    echo
+done
+"""
 
 PROBE = """
 home() { case $1 in "~/"*) printf %s "$HOME/${1#??}" ;; *) printf %s "$1" ;; esac; }
@@ -115,9 +125,8 @@ class Cluster:
         there = self.folder(run).path
         if there == run.path:
             return
-        tails = 'cd "$1" && tail -v -c "$2" pilots/*/slurm.log'
         with suppress(OsgpilotError):
-            logs = self.host.run(["sh", "-c", tails, "-", str(there), str(LOG_KEPT)])
+            logs = self.host.run(["sh", "-c", _ENDS_OF_LOGS, "-", str(there), str(LOG_KEPT)])
             private.write(run.path / LOGS, logs.out)
         self.host.run(["rm", "-rf", str(there)])
 
