@@ -101,7 +101,7 @@ make_scratch() {
         { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
     scratch=$(readlink -f "$scratch")
     chmod 700 "$scratch"
-    mkdir "$scratch/pilot" "$scratch/tmp" "$scratch/home" "$scratch/syslog"
+    mkdir "$scratch/pilot" "$scratch/pilot/home" "$scratch/tmp" "$scratch/syslog"
 }
 
 free_mb() {
@@ -217,7 +217,7 @@ use_gpus() {
 
 run_container() {
     local binds=(
-        --home "$scratch/home:/home/pilot"
+        --home "$scratch/pilot/home:/pilot/home"    # no folder that a site may share, such as /home
         --bind "$scratch/pilot:/pilot"
         --bind "$scratch/tmp:/tmp"
         --bind "$scratch/extra-attributes.cfg:/etc/osg/extra-attributes.cfg:ro"

@@ -320,7 +320,7 @@ def test_home_and_caches_of_the_container_are_on_the_scratch_disk(pilot_sh, tmp_
     pilot_sh().communicate(timeout=90)
     argv = (tmp_path / "argv").read_text().split()
     assert re.fullmatch(
-        rf"{tmp_path}/scratch/osg-pilot[^:]+/home:/home/pilot", argv[argv.index("--home") + 1]
+        rf"{tmp_path}/scratch/osg-pilot[^:]+/pilot/home:/pilot/home", argv[argv.index("--home") + 1]
     )
 
 
