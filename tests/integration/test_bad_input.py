@@ -118,7 +118,7 @@ def test_a_conda_environment_where_this_machine_has_no_conda(refused, workflow):
     (workflow.folder / "env.yaml").write_text("dependencies: [tools]")
     workflow.snakefile(SNAKEFILE.replace("    shell", '    conda: "env.yaml"\n    shell'))
     said = refused("--sdm", "conda", "--osgpilot-runtime-image", "/opt/sif/runtime.sif")
-    assert "rule all has a `conda:` environment, and Snakemake needs conda on this machine" in said
+    assert "rule all has a `conda:` environment, and there is no conda on this machine" in said
 
 
 def test_an_input_with_the_working_folder_in_it(refused, workflow):
