@@ -35,5 +35,5 @@ def summary(text: str) -> str:
     lines = [_SHELL.sub("", line.strip()) for line in printed.splitlines()] if found else []
     last = next((line for line in reversed(lines) if not _NOISE.fullmatch(line)), "")
     if len(last) > QUOTED_MAX:
-        last = f"{last[:QUOTED_MAX]}…"
+        last = f"{last[:QUOTED_MAX]}..."
     return f'{cause}, "{last}"' if last else cause

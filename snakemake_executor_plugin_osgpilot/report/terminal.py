@@ -169,7 +169,7 @@ def _rules_in(width: int, view: View, rules_max: int | None) -> RenderableType:
         numbers = [rule.jobs, *(getattr(rule, state) for state in shown)]
         table.add_row(
             Text(one_line(name)),
-            *(str(number) if number else "·" for number in numbers),
+            *(str(number) if number else "-" for number in numbers),
             f"{rule.core_h:.3f}",
             *([Text(one_line(_allocations(rule.allocations)))] if is_wide else ()),
         )
