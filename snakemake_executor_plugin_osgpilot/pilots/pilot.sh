@@ -6,6 +6,8 @@
 # on USR1 to this shell when its jobs have finished. Lines `osgpilot: check NAME=VALUE` report what it found on the
 # node; if it fails, the last line `osgpilot: error: …` says why.
 set -u
+# Slurm passes on that of the user. HTCondor starts no job if its hook is in a folder that others can write.
+umask 022
 
 readonly LEASE_S=900           # a workflow whose lease is older has ended
 readonly LOOK_S=5              # interval of a running pilot's checks of its container, all on the node's disk
