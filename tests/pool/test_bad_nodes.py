@@ -13,6 +13,9 @@ rule each:
     output: "out/{n}"
     shell: '''
         if grep -qf SHARED/bad "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
+        while [ -e SHARED/filling ] && [ "$(df --output=avail . | tail -n 1)" -gt 0 ]; do
+            touch SHARED/awaited; sleep 0.1
+        done
         sleep 1; seq 20000 > {output}
         '''
 """
@@ -55,9 +58,12 @@ def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
     )  # fmt: skip
     process = start(pool, "--osgpilot-cost-weight", "0", scratch="/scratch")
     until(lambda: done(pool, process.folder) > 4, 90, "some outputs")
+    filling, awaited = f"{process.shared}/filling", f"{process.shared}/awaited"
+    pool.say("touch", filling)
+    until(lambda: pool.run("test", "-e", awaited).returncode == 0, 60, "a job that sees it happen")
     pool.say("bash", "-c", FULL, user="root")
     until(lambda: set(closed(pool)) == {"true"}, 60, "pilots that take no jobs")
-    pool.say("rm", "/scratch/filler", user="root")
+    pool.say("rm", "/scratch/filler", filling, user="root")
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
     assert "Error in rule" not in said, "no rule is to blame, and there were no retries"
