@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import click
 
+from ..common.atomic_write import READABLE_MODE, write_atomically
 from ..common.console_output import echo, echo_json
 from ..errors import InputError
 from .status import NewFile, with_run
@@ -39,10 +39,8 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     watched = Watched(find(workdir, run))
     replayed = watched.look()
     seen = view(replayed, time.time(), alive=watched.is_alive())
-    part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        part.write_text(page(replayed, seen), encoding="utf-8")
-        part.replace(out)
+        write_atomically(out, page(replayed, seen), READABLE_MODE)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error}") from error
     written = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}

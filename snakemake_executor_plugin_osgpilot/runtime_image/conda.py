@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..common import private_files as private
+from ..common.atomic_write import write_atomically
 from ..common.cache_folder import key_of
 from ..errors import MissingPrerequisiteError
 from .environment import PATH as PYTHON_PATH
@@ -118,9 +118,7 @@ def _note(key: str) -> Path:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    private.write(part, text)
-    part.rename(file)
+    write_atomically(file, text)
 
 
 def _variables(prefix: Path) -> Iterator[tuple[str, str]]:

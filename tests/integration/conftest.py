@@ -248,3 +248,9 @@ def workflow(tmp_path: Path) -> Iterator[Workflow]:
     yield made
     made.stop()
     sweep()
+
+
+@pytest.fixture
+def local(workflow: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a run with the local executor."""
+    return tmp_path_factory.mktemp("local")

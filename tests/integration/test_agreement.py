@@ -46,7 +46,7 @@ def steps(workflow) -> tuple[int, int]:
 
 
 class Told:
-    """All that is told of a run that is over."""
+    """What every command says of a run that is over."""
 
     def __init__(self, workflow):
         as_json = osgpilot(workflow, "status", "--json")

@@ -5,50 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from beside_local import DIRECT, IN_IMAGE, files, prepare, run_locally
 from conftest import Workflow
 
-NEVER = ("--osgpilot-payload", "direct")
-"""Refuses what would need Snakemake on the execution point."""
-
 RUNTIME = "/opt/sif/runtime.sif"
-
-IMAGE = "/opt/sif/job.sif"
-IN_IMAGE = ("--default-resources", "mem_mb=500", "disk_mb=100", f"container_image={IMAGE}")
-"""Has all rules run in an image without Snakemake."""
-
-
-def run_locally(folder: Path, *options: str, status: int = 0) -> str:
-    """Run the workflow of `folder` by the local executor; return what it says."""
-    argv = [sys.executable, "-m", "snakemake", "--cores", "4", *options]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr
-
-
-@pytest.fixture
-def local(workflow: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for a run with the local executor."""
-    return tmp_path_factory.mktemp("local")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """All that a run left behind, apart from its own files."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    named = ((str(path.relative_to(folder)), path) for path in paths)
-    own = (".snakemake", "said", "site.yaml")
-    return {name: path.read_bytes() for name, path in named if not name.startswith(own)}
-
-
-def prepare(workflow: Workflow, local: Path, text: str, **given: str) -> None:
-    for folder in (workflow.folder, local):
-        (folder / "Snakefile").write_text(text)
-        for name, content in given.items():
-            (folder / name).write_text(content)
-
 
 VALUES = """
 rule all:
@@ -103,9 +66,9 @@ rule counted:
 def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: Path):
     prepare(workflow, local, VALUES)
     run_locally(local)
-    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv(*NEVER)[3:]]
+    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv(*DIRECT)[3:]]
     subprocess.run(plan, cwd=workflow.folder, check=True)
-    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
 
 
@@ -141,7 +104,7 @@ def test_a_value_that_depends_on_the_group_itself_is_never_made_up(
     """Only Snakemake where the group runs can know it: there, or not at all."""
     prepare(workflow, local, LATE, **({} if old is None else {"made.txt": old}))
     run_locally(local, "--forceall")
-    assert workflow.run(*NEVER, "--forceall") == 1
+    assert workflow.run(*DIRECT, "--forceall") == 1
     assert "depends on made.txt, which its group makes" in workflow.said
     assert not (workflow.folder / "used.txt").exists()
     assert workflow.run("--osgpilot-runtime-image", RUNTIME, "--forceall") == 0, workflow.said
@@ -162,7 +125,7 @@ rule make:
     group: "g"
     shell: "echo 1 > {output}"
 """)
-    assert workflow.run(*NEVER, "used") == 0, workflow.said
+    assert workflow.run(*DIRECT, "used") == 0, workflow.said
     assert (workflow.folder / "used").read_text() == "1\n"
 
 
@@ -238,7 +201,7 @@ def test_benchmarks_are_those_of_snakemake(workflow: Workflow, local: Path, exte
             '"busy"\n    bench', f'"busy"\n    resources: container_image="{RUNTIME}"\n    bench'
         )
     )
-    assert workflow.run(*NEVER, *image, *options) == 0, workflow.said
+    assert workflow.run(*DIRECT, *image, *options) == 0, workflow.said
     assert (workflow.folder / "thrice").read_text() == "0\n1\n2\n"
     for name in ("busy", "thrice", "grouped"):
         here, there = (table(folder / f"bench/{name}.tsv") for folder in (local, workflow.folder))
@@ -343,7 +306,7 @@ def test_directives_are_honoured_by_the_command_alone(workflow: Workflow, local:
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
     run_locally(local)
-    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
 
@@ -380,7 +343,7 @@ rule grouped:
     for folder in (workflow.folder, local):
         os.utime(folder / "wrong", (1, 1))
     said = run_locally(local, "--keep-going", "--forceall", status=1)
-    assert workflow.run(*NEVER, "--keep-going", "--forceall") == 1
+    assert workflow.run(*DIRECT, "--keep-going", "--forceall") == 1
     for words in (
         "Detected unexpected empty output files. Something went wrong in the rule without an "
         "error being reported:",
@@ -420,7 +383,7 @@ def at_most_at_a_time(spans: list[tuple[float, float]]) -> int:
 
 def test_members_of_a_group_run_on_the_cores_that_the_group_asks_for(workflow: Workflow):
     workflow.snakefile(GROUP)
-    assert workflow.run(*NEVER, "--group-components", "g=4") == 0, workflow.said
+    assert workflow.run(*DIRECT, "--group-components", "g=4") == 0, workflow.said
     spans = [
         tuple(map(float, (workflow.folder / f"done{n}").read_text().split())) for n in range(8)
     ]
@@ -505,7 +468,7 @@ def test_files_that_only_a_group_uses(workflow: Workflow, local: Path):
     prepare(workflow, local, text, **{"script.sh": script})
     run_locally(local, "--default-resources", "mem_mb=500", "disk_mb=100")
     workflow.snakefile(PASSING)
-    assert workflow.run(*NEVER, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
     there, here = files(workflow.folder), files(local)
     del there["Snakefile"], here["Snakefile"]
     assert there == here
@@ -536,7 +499,7 @@ rule c:
     group: "g"
     shell: "touch {output}"
 """)
-    assert workflow.run(*NEVER) == 1
+    assert workflow.run(*DIRECT) == 1
     assert "osgpilot: rule b (n=1) failed with exit status 3" in workflow.said
     assert "the command failed with exit status 3" in workflow.said
     assert (workflow.folder / "a.log").read_text() == "was here\n"
@@ -563,10 +526,10 @@ def test_environment_modules_are_loaded_or_reported_as_missing(
     monkeypatch.setenv("MODULEPATH", str(shared))
     workflow.snakefile(MODULES)
     options = ["--sdm", "env-modules", "--osgpilot-shared-prefixes", str(shared)]
-    assert workflow.run(*NEVER, *options, "--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
+    assert workflow.run(*DIRECT, *options, "--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
     assert (workflow.folder / "loaded").read_text() == "a tool and more\n"
     without = ["--set-resources", "all:container_image=/opt/sif/job.sif", "--forceall"]
-    assert workflow.run(*NEVER, *options, *without) == 1
+    assert workflow.run(*DIRECT, *options, *without) == 1
     assert "rule all has `envmodules:`, and there is no `module` command here" in workflow.said
 
 
@@ -581,9 +544,9 @@ rule all:
 def test_apptainer_args_are_honoured_or_refused(workflow: Workflow):
     workflow.snakefile(CONTAINED)
     sdm = ["--sdm", "apptainer"]
-    assert workflow.run(*NEVER, *sdm, "--apptainer-args=--env A=b --bind /x:/y") == 1
+    assert workflow.run(*DIRECT, *sdm, "--apptainer-args=--env A=b --bind /x:/y") == 1
     assert "--apptainer-args: --bind /x:/y cannot be passed on to pilots" in workflow.said
     assert "Traceback" not in workflow.said
     args = "--apptainer-args=--nv --env COLOUR=red,SHAPE=round"
-    assert workflow.run(*NEVER, *sdm, args) == 0, workflow.said
+    assert workflow.run(*DIRECT, *sdm, args) == 0, workflow.said
     assert (workflow.folder / "out").read_text() == "red round\n"

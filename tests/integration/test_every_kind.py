@@ -5,49 +5,11 @@ Each rule runs in its own image, or in the packed Python environment, without a 
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from beside_local import DIRECT, IMAGE, IN_IMAGE, files, notebook, prepare, run_locally
 from conftest import WebServer, Workflow
-
-DIRECT = ("--osgpilot-payload", "direct")
-"""Refuses what would need Snakemake on the execution point."""
-
-IMAGE = "/opt/sif/job.sif"
-"""Has Python 3, R and R Markdown, and no Snakemake."""
-
-IN_IMAGE = ("--default-resources", "mem_mb=500", "disk_mb=100", f"container_image={IMAGE}")
-
-
-def run_locally(folder: Path, *options: str, status: int = 0) -> str:
-    argv = [sys.executable, "-m", "snakemake", "--cores", "4", *options]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Return all that a run left behind, apart from its own files."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    named = {str(path.relative_to(folder)): path for path in paths if path.suffix != ".pyc"}
-    own = (".snakemake", "said", "site.yaml", "executed.ipynb")
-    return {name: path.read_bytes() for name, path in named.items() if not name.startswith(own)}
-
-
-@pytest.fixture
-def local(workflow: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for a run with the local executor."""
-    return tmp_path_factory.mktemp("local")
-
-
-def prepare(workflow: Workflow, local: Path, text: str, given: dict[str, str]) -> None:
-    for folder in (workflow.folder, local):
-        for name, content in {"Snakefile": text, **given}.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(content)
-
 
 LANGUAGES = rf"""
 configfile: "config.yaml"
@@ -111,23 +73,7 @@ with open(snakemake.output[0], "w") as out:
     print(WORD, repr(snakemake.params.text), snakemake.config, snakemake.threads, file=out)
     print(snakemake.input, open(snakemake.input[0]).read(), snakemake.wildcards, file=out)
 """
-BOOK = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "metadata": {},
-            "source": CODE,
-            "outputs": [],
-            "execution_count": None,
-        }
-    ],
-    "metadata": {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    },
-    "nbformat": 4,
-    "nbformat_minor": 4,
-}
+BOOK = notebook(CODE)
 
 SCRIPTS = {
     "config.yaml": "greeting: hello\n",
@@ -177,12 +123,12 @@ with open(snakemake.output[0], "w") as out:
 
 def test_every_language_of_scripts_makes_what_it_makes_locally(workflow: Workflow, local: Path):
     """Julia and Rust are left out: neither Debian nor a Python index has their interpreters."""
-    prepare(workflow, local, LANGUAGES, SCRIPTS)
+    prepare(workflow, local, LANGUAGES, **SCRIPTS)
     options = ("--sdm", "apptainer")
     run_locally(local, *options)
     assert workflow.run(*DIRECT, *options) == 0, workflow.said
-    assert files(workflow.folder) == files(local)
-    made = files(local)
+    made = files(local, "executed.ipynb")
+    assert files(workflow.folder, "executed.ipynb") == made
     assert len([name for name in made if "/" not in name and name.endswith(".txt")]) == 8
     assert b"helped" in made["python.txt"]
     assert b"Of rmd: it\xe2\x80\x99s, hello." in made["rmd.txt"]
@@ -222,7 +168,7 @@ rule {name}:
     of_file = text.format(name="of_file", backwards=False, tool="tools/sort.cwl")
     first = 'rule all:\n    input: "of_web.txt"\n'
     given = {"given.txt": "a\nc\nb\n", "tools/sort.cwl": SORT}
-    prepare(workflow, local, first + of_web, given)
+    prepare(workflow, local, first + of_web, **given)
     run_locally(local)
     workflow.snakefile(first.replace('"of_web', '"of_file.txt", "of_web') + of_web + of_file)
     assert workflow.run(*DIRECT) == 0, workflow.said
@@ -284,7 +230,7 @@ def test_shadows_of_every_depth_leave_no_litter(workflow: Workflow, local: Path)
         "scripts/copy.py": "open('litter', 'w').close()\n"
         "open(snakemake.output[0], 'w').write(open(snakemake.input[0]).read() + snakemake.rule)\n",
     }
-    prepare(workflow, local, f"DEPTHS = {depths}\n{SHADOWS}", given)
+    prepare(workflow, local, f"DEPTHS = {depths}\n{SHADOWS}", **given)
     # a shallow shadow has links to files beside it, so that a command changes these
     run_locally(local)
     assert (local / "changed").read_text() == "changed\n"
@@ -348,7 +294,7 @@ def test_flags_of_files_and_settings_of_the_shell_hold_in_groups_of_all_kinds(
         "open(snakemake.output[1] + '/x', 'w').write('x')\n"
         "open(snakemake.output[0], 'w').write(open(snakemake.input[0]).read() + 'second')\n"
     )
-    prepare(workflow, local, FLAGS, {"scripts/second.py": script})
+    prepare(workflow, local, FLAGS, **{"scripts/second.py": script})
     run_locally(local)
     assert workflow.run(*DIRECT) == 0, workflow.said
     assert files(workflow.folder) == files(local)
@@ -385,7 +331,7 @@ rule d:
 
 @pytest.mark.parametrize("chosen", [("--until", "b"), ("--omit-from", "b")])
 def test_a_part_of_a_workflow_runs_as_locally(workflow: Workflow, local: Path, chosen):
-    prepare(workflow, local, CHOSEN, {})
+    prepare(workflow, local, CHOSEN)
     run_locally(local, *chosen)
     assert workflow.run(*DIRECT, *IN_IMAGE, *chosen) == 0, workflow.said
     assert files(workflow.folder) == files(local)
@@ -499,7 +445,7 @@ def test_the_rest_of_the_language_does_what_it_does_locally(workflow: Workflow, 
         "registry": "from before\n",
         "caption.rst": "caption\n",
     }
-    prepare(workflow, local, THE_REST, given)
+    prepare(workflow, local, THE_REST, **given)
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
     run_locally(local)

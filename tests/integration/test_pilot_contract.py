@@ -57,7 +57,7 @@ def with_knobs(workflow: Workflow, pace: str, **knobs: str | int) -> None:
 
 
 def failed_pilot(workflow: Workflow, words: str) -> None:
-    """Wait for the first pilot to fail; check that the reason is told in each place."""
+    """Wait for the first pilot to fail; check that each place shows the reason."""
     workflow.start("--osgpilot-max-pilots", "1")
     until(lambda: words in workflow.said, "the reason in what Snakemake says", 180)
     first = next(line for line in workflow.said.splitlines() if words in line)

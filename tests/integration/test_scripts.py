@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from beside_local import notebook
 from conftest import Workflow
 
 IMAGE = "/opt/sif/job.sif"
@@ -236,23 +237,7 @@ open(snakemake.output[0], "w").write(f"{WORD} {snakemake.params.n} {snakemake.ru
 
 
 def test_notebooks_run_and_come_back_executed(workflow: Workflow):
-    source = {
-        "cells": [
-            {
-                "cell_type": "code",
-                "metadata": {},
-                "source": NOTEBOOK,
-                "outputs": [],
-                "execution_count": None,
-            }
-        ],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 4,
-    }
+    source = notebook(NOTEBOOK)
     (workflow.folder / "notebooks").mkdir()
     (workflow.folder / "notebooks/helper.py").write_text("WORD = 'helped'\n")
     (workflow.folder / "notebooks/a.py.ipynb").write_text(json.dumps(source))

@@ -1,0 +1,52 @@
+"""The same workflow by the local executor, to compare with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import Workflow
+
+IMAGE = "/opt/sif/job.sif"
+"""Has Python 3, R and R Markdown, and no Snakemake."""
+
+IN_IMAGE = ("--default-resources", "mem_mb=500", "disk_mb=100", f"container_image={IMAGE}")
+"""Has all rules run in that image."""
+
+DIRECT = ("--osgpilot-payload", "direct")
+"""Refuses what would need Snakemake on the execution point."""
+
+
+def prepare(workflow: Workflow, local: Path, text: str, **given: str) -> None:
+    """Write a Snakefile and files, by path, into the folders of both."""
+    for folder in (workflow.folder, local):
+        for name, content in {"Snakefile": text, **given}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+
+
+def run_locally(folder: Path, *options: str, status: int = 0) -> str:
+    """Run the workflow of `folder` by the local executor; return what it says."""
+    argv = [sys.executable, "-m", "snakemake", "--cores", "4", *options]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stderr
+
+
+def files(folder: Path, *but: str) -> dict[str, bytes]:
+    """Return all that a run left behind, apart from its own files and those named `but`."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = {str(path.relative_to(folder)): path for path in paths if path.suffix != ".pyc"}
+    own = (".snakemake", "said", "site.yaml", *but)
+    return {name: path.read_bytes() for name, path in named.items() if not name.startswith(own)}
+
+
+def notebook(code: str) -> dict[str, object]:
+    """Return a notebook in Python with one cell."""
+    cell = {"cell_type": "code", "metadata": {}, "source": code, "outputs": []}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {
+        "cells": [{**cell, "execution_count": None}],
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
