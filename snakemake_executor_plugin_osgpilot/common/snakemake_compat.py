@@ -439,6 +439,42 @@ def chooses_partitions(slurm_executor: Any) -> bool:
     return bool(getattr(slurm_executor, "_partitions", None))
 
 
+def reindex_running(workflow: Any, job: Any) -> None:
+    """Have Snakemake find `job`, which ended, among its running jobs.
+
+    Call it with the scheduler's lock held, as `handle_job_success` is. A group is merged with
+    others after Snakemake put it into `JobScheduler.running` and `DAG._running`, sets that look for
+    its old hash then; removing it raised `KeyError` and ended the workflow (9.27.1). If that
+    changes, nothing happens.
+    """
+    for holder, name in _running_sets(workflow):
+        if job not in getattr(holder, name):
+            # from a list: a copy of a set keeps the old hashes
+            setattr(holder, name, {*list(getattr(holder, name)), job})
+
+
+def forget_running(workflow: Any, jobs: Sequence[Any]) -> None:
+    """Have Snakemake forget groups that it counts as running, all of whose members have ended.
+
+    Takes them out of `JobScheduler.running` and `DAG._running` and frees what they occupied, under
+    the scheduler's lock (9.27.1). If that changes, a workflow that handed over a group twice does
+    not end.
+    """
+    if not jobs:
+        return
+    scheduler = workflow.scheduler
+    with scheduler._lock:
+        for holder, name in _running_sets(workflow):
+            setattr(holder, name, {job for job in getattr(holder, name) if job not in jobs})
+        for job in jobs:
+            scheduler._free_resources(job)
+        scheduler._open_jobs.release()
+
+
+def _running_sets(workflow: Any) -> tuple[tuple[Any, str], ...]:
+    return ((workflow.scheduler, "running"), (workflow.dag, "_running"))
+
+
 def settings_given(plugin: Any) -> Any:
     """Return the settings of another executor plugin as command line and profile give them.
 

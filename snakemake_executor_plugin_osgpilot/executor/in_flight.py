@@ -7,27 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 
-from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from ..common.snakemake_types import AnyJob
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Again:
-    """A job that is handed over again, the keys of those in flight that it waits for, and why it
-    fails, empty so far if it does not.
-    """
+    """A job that is handed over again, and the keys of those in flight that make its outputs."""
 
-    info: SubmittedJobInfo
+    job: AnyJob
     keys: set[str]
-    failure: str = ""
 
 
 class InFlight:
     """Recognizes jobs all of whose outputs are in flight, and keeps them until these have ended.
 
     After a kill, Snakemake's scheduler hands over groups that depend on a checkpoint more than
-    once, whole and in parts (9.27.1). Submitted again, they would write the same outputs.
+    once, whole and in parts (9.27.1). Submitted again, they would write the same outputs; reported
+    as ended, they would count twice. Their members end with the jobs that make the outputs.
     """
 
     def __init__(self) -> None:
@@ -36,19 +34,18 @@ class InFlight:
         self._again: list[_Again] = []
         self._lock = Lock()
 
-    def is_again(self, outputs: Iterable[str], info: SubmittedJobInfo) -> bool:
-        """Return True, and keep `info`, if all of its `outputs` are in flight."""
+    def is_again(self, outputs: Iterable[str], job: AnyJob) -> bool:
+        """Return True, and keep `job`, if all of its `outputs` are in flight."""
         with self._lock:
             keys = {self._keys.get(output) for output in outputs}
             known = {key for key in keys if key is not None}
             if not known or None in keys:
                 return False
             is_news = not any(each.keys & known for each in self._again)
-            self._again.append(_Again(info, known))
-            info.external_jobid = min(known)
+            self._again.append(_Again(job, known))
         if is_news:
             logger.warning(
-                f"Snakemake hands over {info.job.name} again while its job {min(known)} waits or "
+                f"Snakemake hands over {job.name} again while its job {min(known)} waits or "
                 "runs; it is not submitted twice, and ends with that job"
             )
         return True
@@ -59,16 +56,14 @@ class InFlight:
             self._outputs[key] = frozenset(outputs)
             self._keys.update(dict.fromkeys(self._outputs[key], key))
 
-    def ends(self, key: str, failure: str = "") -> list[tuple[SubmittedJobInfo, str]]:
-        """Note that a job has ended; return what ends with it, each with its failure, if any."""
+    def ends(self, key: str) -> list[AnyJob]:
+        """Note that a job has ended; return the jobs handed over again that end with it."""
         with self._lock:
             for output in self._outputs.pop(key, ()):
                 if self._keys.get(output) == key:
                     del self._keys[output]
             for each in self._again:
-                if key in each.keys:
-                    each.keys.discard(key)
-                    each.failure = each.failure or failure
-            over = [(each.info, each.failure) for each in self._again if not each.keys]
+                each.keys.discard(key)
+            over = [each.job for each in self._again if not each.keys]
             self._again = [each for each in self._again if each.keys]
         return over

@@ -17,6 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
+from ..common.snakemake_compat import forget_running, reindex_running
 from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
@@ -159,11 +160,11 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _hand_over(self, jobs: list[AnyJob]) -> None:
         ready: list[HandedOverJob] = []
         for job in jobs:
-            self.run_job_pre(job)
-            info, outputs = SubmittedJobInfo(job), outputs_of(job)
-            if self._in_flight.is_again(outputs, info):
-                self.report_job_submission(info)
+            outputs = outputs_of(job)
+            if self._in_flight.is_again(outputs, job):
                 continue
+            self.run_job_pre(job)
+            info = SubmittedJobInfo(job)
             try:
                 own = self._prepare(job)
             except ApiError:
@@ -187,6 +188,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def handle_job_success(self, job: AnyJob) -> None:
         """Notify the listeners that Snakemake counts `job` as done; runs on the main thread."""
+        reindex_running(self.workflow, job)
         super().handle_job_success(job)
         self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
@@ -196,6 +198,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def handle_job_error(self, job: AnyJob) -> None:
         """Notify the listeners that `job` failed; Snakemake may hand it over again."""
+        reindex_running(self.workflow, job)
         super().handle_job_error(job)
         self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):
@@ -255,21 +258,13 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for listener in self._listeners:
             listener.ended(ended)
         # before Snakemake hears of a failure: what it hands over then is a retry
-        again = [one for each in ended for one in self._in_flight.ends(each.key, each.failure)]
+        again = [job for each in ended for job in self._in_flight.ends(each.key)]
+        forget_running(self.workflow, again)
         for info, text in failed.values():
             self._report_failure(info, text)
-        self._report_again(again)
         for info in active_jobs:
             if info.external_jobid in self._active:
                 yield info
-
-    def _report_again(self, again: Iterable[tuple[SubmittedJobInfo, str]]) -> None:
-        """Report jobs that were handed over again while they ran like the first of them."""
-        for info, failure in again:
-            if failure:
-                self._report_failure(info, failure)
-            else:
-                self.report_job_success(info)
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         _, failure = failed.get(key, (None, ""))

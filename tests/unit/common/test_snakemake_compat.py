@@ -2,14 +2,20 @@
 
 import ast
 import logging
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.common import snakemake_compat
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import settings_given
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    forget_running,
+    reindex_running,
+    settings_given,
+)
 
 PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
 MARKED = {
@@ -163,3 +169,60 @@ def test_snakemake_still_has_the_arguments_where_they_are_looked_for():
     from snakemake import cli
 
     assert "args" in cli.args_to_api.__code__.co_varnames
+
+
+class Group:
+    """A group of jobs that, as Snakemake's, may be merged with another while it runs."""
+
+    def __init__(self, *jobs):
+        self.jobs = set(jobs)
+
+    def __hash__(self):
+        return hash(frozenset(self.jobs))
+
+    def __eq__(self, other):
+        return self.jobs == other.jobs
+
+
+@pytest.fixture
+def scheduling():
+    """Return a workflow with Snakemake's own scheduler, but no loop that drives it."""
+    scheduler = object.__new__(JobScheduler)
+    scheduler.running, scheduler.freed = set(), []
+    scheduler._lock, scheduler._open_jobs = threading.RLock(), threading.Semaphore(0)
+    scheduler._free_resources = scheduler.freed.append
+    return SimpleNamespace(scheduler=scheduler, dag=SimpleNamespace(_running=set()))
+
+
+def start(workflow, job):
+    workflow.scheduler.running.add(job)
+    workflow.dag._running.add(job)
+
+
+def test_a_group_that_was_merged_while_it_ran_is_found_when_it_ends(scheduling):
+    group = Group("a")
+    start(scheduling, group)
+    group.jobs.add("b")
+    reindex_running(scheduling, group)
+    scheduling.scheduler.running.remove(group)
+    scheduling.dag._running.remove(group)
+    assert not scheduling.scheduler.running
+    assert not scheduling.dag._running
+
+
+@pytest.mark.parametrize("forgets_first", [True, False])
+def test_a_group_handed_over_twice_ends_once(scheduling, forgets_first):
+    first, again = Group("a"), Group("a", "b")
+    start(scheduling, first)
+    first.jobs.add("b")
+    start(scheduling, again)
+    if forgets_first:
+        forget_running(scheduling, [again])
+    reindex_running(scheduling, first)
+    scheduling.scheduler.running.remove(first)
+    scheduling.dag._running.remove(first)
+    if not forgets_first:
+        forget_running(scheduling, [again])
+    assert not scheduling.scheduler.running
+    assert not scheduling.dag._running
+    assert scheduling.scheduler.freed == [again]
