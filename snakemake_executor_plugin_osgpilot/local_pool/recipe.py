@@ -28,8 +28,8 @@ HOST_PACKAGES = (
     *("bowtie2-examples", "less", "nano-tiny", "rsync"),
     # for jobs: modules to load, a registry to fetch images from
     *("environment-modules", "docker-registry"),
-    # for the pilot image, whose daemons it runs, as in the OSG pilot container
-    "supervisor",
+    # for the pilot image, as in the OSG pilot container: to fetch images, and to run daemons
+    *("curl", "supervisor"),
 )
 JOB_PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "sed", "gawk", "hostname"),

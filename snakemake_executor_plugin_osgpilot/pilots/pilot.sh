@@ -9,6 +9,8 @@ set -u
 # Slurm passes on that of the user. HTCondor starts no job if its hook is in a folder that others can write.
 umask 022
 
+NODE=${SLURMD_NODENAME:-$(hostname)}    # as Slurm's commands name it
+readonly NODE
 readonly LEASE_S=900           # a workflow whose lease is older has ended
 readonly LOOK_S=5              # interval of a running pilot's checks of its container, all on the node's disk
 readonly LEASE_EVERY=6         # each so many checks (30 s), it checks the lease (one call of stat) and the disk
@@ -74,7 +76,7 @@ find_runtime() {
     [ ! -s "$folder/setup" ] || . "$folder/setup"
     set -u
     runtime=$(command -v apptainer || command -v singularity) ||
-        die "neither apptainer nor singularity on $(hostname); name a module in the site file's \`setup\`"
+        die "neither apptainer nor singularity on $NODE; name a module in the site file's \`setup\`"
 }
 
 # Print the time at which Slurm ends this allocation, in seconds since the epoch.
@@ -97,10 +99,10 @@ fill_in_scratch() {
 
 make_scratch() {
     fill_in_scratch ||
-        { die "${option[scratch]} is no folder on $(hostname), by the variables there; see \`scratch\` in the site file"; return 1; }
+        { die "${option[scratch]} is no folder on $NODE, by the variables there; see \`scratch\` in the site file"; return 1; }
     # the job id between dots lets a site's epilog find the remains
     scratch=$(mktemp -d "${option[scratch]}/osg-pilot.$SLURM_JOB_ID.XXXXXX") ||
-        { die "cannot make a folder in ${option[scratch]} on $(hostname); see \`scratch\` in the site file"; return 1; }
+        { die "cannot make a folder in ${option[scratch]} on $NODE; see \`scratch\` in the site file"; return 1; }
     scratch=$(readlink -f "$scratch")
     chmod 700 "$scratch"
     mkdir "$scratch/pilot" "$scratch/pilot/home" "$scratch/tmp" "$scratch/syslog"
@@ -161,7 +163,7 @@ check_node() {
         check pool ok
     else
         check pool unreachable
-        die "cannot reach $manager port $port from $(hostname): pilots need outgoing connections"
+        die "cannot reach $manager port $port from $NODE: pilots need outgoing connections"
     fi
 }
 
@@ -169,7 +171,7 @@ check_room() {
     local free
     free=$(free_mb "$scratch") || return 0
     (( free >= SCRATCH_FULL_MB )) ||
-        die "only $free MB free in ${option[scratch]} on $(hostname): no job could start there"
+        die "only $free MB free in ${option[scratch]} on $NODE: no job could start there"
 }
 
 # Fetch an image into a cache, one pilot at a time, and renew it when it is old.
@@ -204,7 +206,7 @@ OSGPILOT_PILOT_ID = "${option[pilot_id]}"
 OSGPILOT_RUN_ID = "${option[run_id]}"
 OSGPILOT_OFFER = "${option[offer]}"
 OSGPILOT_SLURM_JOB_ID = "$SLURM_JOB_ID"
-OSGPILOT_NODE = "${SLURMD_NODENAME:-$(hostname)}"
+OSGPILOT_NODE = "$NODE"
 END
 }
 
@@ -228,7 +230,7 @@ run_container() {
     local folder folders log
     IFS=: read -r -a folders <<< "${option[shared_folders]}"
     for folder in "${folders[@]}"; do
-        [ -d "$folder" ] || die "$folder is not on $(hostname); see --osgpilot-shared-prefixes"
+        [ -d "$folder" ] || die "$folder is not on $NODE; see --osgpilot-shared-prefixes"
         binds+=(--bind "$folder")
     done
     # without it, Apptainer starts no container whose root file system is writable
@@ -375,17 +377,20 @@ is_own() { [ -f "$1" ] && [ "$(readlink -f "$1")" = "$1" ]; }
 fail() {
     local signal=$1
     shift
-    one_line <<< "$* (on ${SLURMD_NODENAME:-$(hostname)})" > "$scratch/failure"
+    one_line <<< "$*" > "$scratch/failure"
     say "problem: $(cat "$scratch/failure")"
     kill -s "$signal" $$
 }
 
-# Print the end of the first log that has one, without what supervisord says of itself.
+# Print the end of the first log that has one, without what supervisord says of itself: errors, if there are some. The
+# container opens supervisord's log twice, so that lines overwrite each other in part.
 last_words() {
-    local log words
+    local log words errors
     for log; do
         is_own "$log" || continue
-        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++' | tail -n 2 | one_line)
+        words=$(grep -Evs '^$|^[-0-9]+ [0-9:,]+ [A-Z]+ ' "$log" | awk '!seen[$0]++')
+        errors=$(grep -Ei '^(error|warning)|fail|cannot|denied' <<< "$words")
+        words=$(tail -n 2 <<< "${errors:-$words}" | one_line)
         [ -z "$words" ] || { echo "$words"; return; }
     done
     echo "its log says nothing"
@@ -470,7 +475,7 @@ fi
 leave_if_unwanted
 find_runtime
 make_scratch
-say "pilot ${option[pilot_id]} in allocation $SLURM_JOB_ID on $(hostname), runtime $runtime, variables ${variables[*]}"
+say "pilot ${option[pilot_id]} in allocation $SLURM_JOB_ID on $NODE, runtime $runtime, variables ${variables[*]}"
 check_node
 check_room
 find_image

@@ -86,7 +86,7 @@ check_gpus() {
 
 trap '' TERM USR1
 check clock "$(date +%s)"
-check node "${SLURMD_NODENAME:-$(hostname)}"
+check node "$NODE"
 check_runtime
 check_scratch
 check_node

@@ -40,7 +40,7 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
     """Return all of a run, with at most `pilots_max` pilots; those that serve come first."""
     parts: list[RenderableType] = [_head(view), _figures(view), Text(), _rules(view)]
     if view.pilots:
-        parts += [Text(), _pilots(view, pilots_max)]
+        parts += [Text(), _pilots(view, pilots_max), *_ends(view)]
     parts += [*_decisions(view), *_failures(view)]
     if view.is_full:
         parts += [Text(), Text(FULL, style="yellow")]
@@ -50,7 +50,7 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
 PARTS = ("rules", "pilots", "events")
 """Parts of the full screen, of which one at a time gets the room that is left."""
 
-HEAD_LINES, SMALL_LINES = 8, 5
+HEAD_LINES, SMALL_LINES = 9, 5
 
 
 def full_screen(view: View, part: str, height: int) -> Group:
@@ -60,7 +60,7 @@ def full_screen(view: View, part: str, height: int) -> Group:
     keys = "  ".join(f"[{each}]" if each == part else each for each in PARTS)
     return Group(
         _head(view), _figures(view), Text(), _rules(view, lines["rules"]), Text(),
-        _pilots(view, lines["pilots"]), Text("\nlast events", style="bold"),
+        _pilots(view, lines["pilots"]), *_ends(view, 1), Text("\nlast events", style="bold"),
         *_events(view, lines["events"]), Text(f"\nq quit, tab {keys}", style="dim"),
     )  # fmt: skip
 
@@ -225,8 +225,36 @@ def _pilot_row(pilot: PilotView) -> tuple[RenderableType, ...]:
         str(pilot.memory_mb),
         "" if pilot.left_s is None else duration(pilot.left_s),
         f"{pilot.charged_s * pilot.charged_cores / 3600:.3f}",
-        Text(one_line(pilot.why)),
+        "" if over else Text(one_line(pilot.why)),
     )
+
+
+def _ends(view: View, lines_max: int | None = None) -> list[Text]:
+    """Return a line for each of the last reasons why pilots ended: too long for a column.
+
+    With `lines_max`, each takes one line of the screen.
+    """
+    ended: dict[str, list[PilotView]] = {}
+    for pilot in sorted(view.pilots, key=lambda pilot: _number(pilot.allocation or "")):
+        if pilot.state in ENDED and pilot.why:
+            ended.setdefault(pilot.why, []).append(pilot)
+    latest = sorted(ended.items(), key=lambda item: _number(item[1][-1].allocation or ""))
+    return [
+        Text(
+            one_line(f"{_subject(pilots)}: {why}"),
+            style=STYLES["failed"],
+            no_wrap=lines_max is not None,
+            overflow="fold" if lines_max is None else "ellipsis",
+        )
+        for why, pilots in latest[-(lines_max or RECENT) :]
+    ]
+
+
+def _subject(pilots: list[PilotView]) -> str:
+    """Return how to name pilots that ended for the same reason."""
+    label = _allocations([pilot.allocation or "?" for pilot in pilots])
+    nodes = ", ".join(dict.fromkeys(pilot.node for pilot in pilots if pilot.node))
+    return f"pilot{'s' * (len(pilots) > 1)} {label}" + (f" on {nodes}" if nodes else "")
 
 
 def _decisions(view: View) -> Iterable[Text]:

@@ -170,12 +170,16 @@ class Workflow:
 
 
 class WebServer:
-    """Serves a folder over HTTP and notes what it was asked for; files only while it is `open`."""
+    """Serves a folder over HTTP and notes what it was asked for; files only while it is `open`.
+
+    It answers what is sent to it, too, and notes who that says it is from (`sent_by`).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
         self.begun: list[str] = []
+        self.sent_by: list[str] = []
         self.open = threading.Event()
         self.open.set()
         noted = self
@@ -191,6 +195,13 @@ class WebServer:
                 noted.begun.append(self.path)
                 noted.open.wait(PATIENCE_S)
                 super().do_GET()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                noted.sent_by.append(self.headers["Authorization"])
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"accepted")
 
         self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
         self.url = f"http://{socket.getfqdn()}:{self._server.server_port}"

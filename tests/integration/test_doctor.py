@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import functools
+import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +23,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import SITE, pilots_in_slurm, tool, until
+from tls import Trusted
 
 from snakemake_executor_plugin_osgpilot.doctor import checks
 
@@ -253,6 +259,39 @@ def test_a_probe_that_does_not_start_is_cancelled_and_the_reason_told(full_clust
     assert "--probe-wait" in done.stdout
     until(lambda: not probes(), "the end of the probe", 60)
     assert sorted(path.name for path in folder.iterdir()) == ["site.yaml"]
+
+
+@pytest.fixture
+def images(trusted: Trusted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve what the OSG's image server has; give the lines that lead a container's curl there."""
+    files = tmp_path_factory.mktemp("images")
+    listed = files / "v2" / os.uname().machine / "htc__rocky__9"
+    listed.mkdir(parents=True)
+    (listed / "latest.txt").write_text("v1.sif\n")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=files)
+    server = http.server.ThreadingHTTPServer(("", 0), handler)
+    server.socket = trusted.context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        place = f"{socket.getfqdn()}:{server.server_port}"
+        Path(folder, ".curlrc").write_text(f'connect-to = "::{place}"\n')
+        yield f"export APPTAINER_BIND={folder} APPTAINERENV_CURL_HOME={folder}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("leads_there", "verdict"), [(True, "ok"), (False, "failed")])
+def test_it_fetches_from_a_node_what_pilots_of_the_ospool_fetch(
+    images, folder, leads_there, verdict
+):
+    site = {**SITE, "central_manager": "ospool", "setup": [images] * leads_there}
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
+    argv = doctor(folder, "--only", "node", "--json", "--project", "TestProject")
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=folder)
+    found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert found["node-fetches"]["verdict"] == verdict, found
+    assert "htc__rocky__9/latest.txt" in found["node-fetches"]["what"]
+    assert found["node-fetches"]["what"].startswith("n")
 
 
 def test_a_probe_is_cancelled_when_doctor_is_ended(full_cluster, folder):

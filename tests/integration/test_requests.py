@@ -90,6 +90,47 @@ def test_what_rules_ask_for_arrives_in_their_job_ads(workflow: Workflow):
     assert free == {"Text", "Whole", "Yes"}
 
 
+TWO_GPUS = {
+    **GPU_SITE,
+    "condor": {**SITE["condor"], "GPU_DISCOVERY_EXTRA": "-simulate:4,1,2,1 -extra"},
+}
+"""HTCondor's tool reports an A100 with 47661 MB and a Tesla V100 with 16130 MB, as it reports real
+devices."""
+
+CHOICES = """
+rule all:
+    input: "a100", "v100", "large", "new"
+rule model:
+    output: "{model,.100}"
+    resources: gpu=1, gpu_model="{model}"
+    shell: "echo $CUDA_VISIBLE_DEVICES > {output}"
+rule large:
+    output: "large"
+    resources: gpu=1, gpu_manufacturer="nvidia", htcondor_gpus_minimum_memory=20000
+    shell: "echo $CUDA_VISIBLE_DEVICES > {output}"
+rule new:
+    output: "new"
+    resources: gpu=1, htcondor_gpus_minimum_capability=7.5
+    shell: "echo $CUDA_VISIBLE_DEVICES > {output}"
+"""
+
+
+def test_gpus_are_chosen_by_model_memory_and_capability(workflow: Workflow):
+    workflow.write_site(TWO_GPUS)
+    workflow.snakefile(CHOICES.replace('"{model}"', "lambda wildcards: wildcards.model"))
+    assert workflow.run() == 0, workflow.said
+    got = {
+        name: (workflow.folder / name).read_text().strip()
+        for name in ("a100", "v100", "large", "new")
+    }
+    assert got["a100"].startswith("GPU-")
+    assert got["large"] == got["new"] == got["a100"] != got["v100"]
+    (both,) = (
+        ad["RequireGPUs"] for ad in ads(workflow) if "GlobalMemoryMb" in str(ad["RequireGPUs"])
+    )
+    assert "DeviceName" in both
+
+
 CONTAINERS = """
 rule all:
     input: "bowtie2", "timed", expand("many/{n}", n=range(6))

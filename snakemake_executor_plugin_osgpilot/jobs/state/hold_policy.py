@@ -171,6 +171,10 @@ def _transfer(job: Job, hold: FailedAttempt) -> Release | Fail:
         return Fail("an input could not be read on the access point")
     failed = sum(s.code in TRANSFERS or s.code == HOOK for s in job.failed_attempts)
     if failed >= TRANSFERS_MAX:
-        return Fail(f"its file transfer failed {failed} times")
+        return Fail(f"its {_phase(hold)} failed {failed} times")
     after_s = BACK_OFF_S * BACK_OFF_FACTOR ** (failed - 1)
-    return Release(after_s, f"file transfer failed; retrying in {after_s:.0f} s: {hold.text}")
+    return Release(after_s, f"{_phase(hold)} failed; retrying in {after_s:.0f} s: {hold.text}")
+
+
+def _phase(hold: FailedAttempt) -> str:
+    return "preparation on the pilot" if hold.code == HOOK else "file transfer"

@@ -14,7 +14,7 @@ install -m755 "$KIT/pilot/prepare-hook" /usr/local/libexec/
 install -m644 "$KIT/pilot/supervisord.conf" /etc/supervisord.conf
 # for a test that asks for it: it would make every start of a job later
 install -m755 "$KIT/pilot/pelican-plugin" /usr/local/libexec/
-mkdir -p /pilot /etc/osg /srv
+mkdir -p /pilot /etc/osg /etc/pki/rsyslog /srv
 
 # an authority whose key is in the image: a test makes its server one that pilots trust
 authority=/etc/ssl/localpool

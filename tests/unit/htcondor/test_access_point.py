@@ -311,6 +311,18 @@ def test_undecodable_reason_hides_no_other_job(do):
     assert "full" in rows["2.0"].values()
 
 
+@pytest.mark.parametrize(
+    ("validated", "untested"),
+    [("", ["p1"]), ("OSG_NODE_VALIDATED = false;", ["p1"]), ("OSG_NODE_VALIDATED = true;", [])],
+)
+def test_a_pilot_is_untested_until_its_container_says_otherwise(validated, untested):
+    ad = classad2.ClassAd(f'[OSGPILOT_PILOT_ID = "p1"; Machine = "n1"; {validated}]')
+    collector = SimpleNamespace(query=lambda *_, **__: [ad])
+    htcondor = SimpleNamespace(Collector=lambda: collector, AdType=SimpleNamespace(Startd="startd"))
+    found = OPERATIONS["pilots"](htcondor, {"manager": None, "constraint": "true"})
+    assert found["untested"] == untested
+
+
 def test_partly_written_event_counts_as_missed(tmp_path):
     path = tmp_path / "jobs.log"
     log = EventLog(path)

@@ -23,7 +23,13 @@ PILOT = Pilot("p1", Shape(4, 3800), offer="default/4c", walltime_s=5400)
 
 
 def test_the_contract_of_the_pilot_container(tmp_path):
-    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    here = site(tmp_path, central_manager="cm.example.org", pilot=PilotOptions(idle_min=17))
+    values = parameters.parameters(here, SEAT, PILOT, tmp_path)
+    assert values["env POOL"] == "cm.example.org"
+    assert values["env GLIDEIN_Site"] == "Home"
+    assert values["env GLIDEIN_ResourceName"] == "Home-Slurm"
+    assert values["env ACCEPT_IDLE_MINUTES"] == "17"
+    assert int(values["env RETIREMENT_HOURS"]) > 0
     assert values["env OSG_PROJECT_NAME"] == "MyProject"
     assert values["env MEMORY"] == "3800"
     assert values["env NUM_CPUS"] == "4"
@@ -33,6 +39,18 @@ def test_the_contract_of_the_pilot_container(tmp_path):
         '((TARGET.Owner =?= "alice") && (TARGET.OSGPilotWorkflow =?= "r1")'
         " && (MY.OSGPILOT_CLOSED =!= true))"
     )
+
+
+def test_the_master_looks_for_the_end_of_life_each_minute(tmp_path):
+    values = parameters.parameters(site(tmp_path), SEAT, PILOT, tmp_path)
+    assert int(values["env _CONDOR_MASTER_UPDATE_INTERVAL"]) <= 60
+
+
+def test_knobs_of_the_site_file_win_over_those_of_pilots(tmp_path):
+    here = site(tmp_path, condor={"UPDATE_INTERVAL": "7", "MASTER_UPDATE_INTERVAL": "9"})
+    values = parameters.parameters(here, SEAT, PILOT, tmp_path)
+    assert values["env _CONDOR_UPDATE_INTERVAL"] == "7"
+    assert values["env _CONDOR_MASTER_UPDATE_INTERVAL"] == "9"
 
 
 def test_memory_is_sampled_in_time_for_the_neighbours(tmp_path):

@@ -137,13 +137,20 @@ def test_a_shared_folder_that_a_node_lacks_is_named(pilot_sh, tmp_path):
 
 
 def test_the_end_of_life_comes_from_the_end_of_the_allocation(pilot_sh, tmp_path):
-    pilot_sh().communicate(timeout=90)
+    pilot_sh(SLURMD_NODENAME="n7").communicate(timeout=90)
     attributes = dict(
         line.split(" = ") for line in (tmp_path / "attributes").read_text().splitlines()
     )
-    assert int(attributes["GLIDEIN_ToDie"]) == 2000000000 - END_MARGIN_S
-    assert attributes["OSGPILOT_SLURM_JOB_ID"] == '"4711"'
-    assert attributes["OSGPILOT_PILOT_ID"] == '"p1"'
+    dies = str(2000000000 - END_MARGIN_S)
+    assert attributes == {
+        "GLIDEIN_ToDie": dies,
+        "GLIDEIN_ToRetire": dies,
+        "OSGPILOT_PILOT_ID": '"p1"',
+        "OSGPILOT_RUN_ID": '"r1"',
+        "OSGPILOT_OFFER": '"default/4c"',
+        "OSGPILOT_SLURM_JOB_ID": '"4711"',
+        "OSGPILOT_NODE": '"n7"',
+    }
 
 
 def test_term_ends_the_container_gently_and_leaves_no_scratch(pilot_sh, tmp_path):
@@ -199,6 +206,7 @@ def asked_to_end(pilot_sh, tmp_path):
         said, _ = process.communicate(timeout=90)
         assert process.returncode == 0, said
         assert list((tmp_path / "scratch").iterdir()) == []
+        (tmp_path / "said").write_text(said)
         return (tmp_path / "master").read_text().split()
 
     return ask
@@ -214,10 +222,11 @@ def test_jobs_that_ignore_term_are_stopped_by_htcondor_not_with_it(asked_to_end,
     assert not (tmp_path / "term").exists()
 
 
-@pytest.mark.parametrize("deaf", ["", "yes"])
-def test_a_pilot_that_does_not_end_is_ended(asked_to_end, tmp_path, deaf):
+@pytest.mark.parametrize(("deaf", "status"), [("", 0), ("yes", 128 + signal.SIGKILL)])
+def test_a_pilot_that_does_not_end_is_ended(asked_to_end, tmp_path, deaf, status):
     assert asked_to_end(stubborn="very", DEAF=deaf) == ["SIGTERM", "SIGQUIT"]
     assert (tmp_path / "term").exists()
+    assert f"container ended with status {status}\n" in (tmp_path / "said").read_text()
 
 
 def test_little_time_before_the_walltime_is_divided(asked_to_end, tmp_path):
@@ -231,7 +240,7 @@ def failing(pilot_sh, tmp_path, does):
     """Start a pilot whose container stays up, but can run no jobs; return its last line."""
     script = tmp_path / "pilot.sh"
     script.write_text(script.read_text().replace("LOOK_S=5", "LOOK_S=0.1"))
-    process = pilot_sh(RUNTIME_DOES=does, WAIT_FOR_TERM="1", SLURMD_NODENAME="n7")
+    process = pilot_sh(RUNTIME_DOES=does, WAIT_FOR_TERM="1")
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 1, said
     assert (tmp_path / "term").read_text() == "ended\n"
@@ -243,6 +252,7 @@ SUPERVISORD = """\
 2026-11-30 04:05:59,007 INFO spawned: 'condor_master' with pid 13648
 ERROR: cannot write /pilot/log
 2026-11-30 04:05:59,107 WARN exited: condor_master (exit status 44; not expected)
+ot write /pilot/log
 2026-11-30 04:06:06,107 INFO gave up: condor_master entered FATAL state, too many start retries
 """
 
@@ -250,7 +260,7 @@ ERROR: cannot write /pilot/log
 def test_a_master_that_does_not_start_ends_the_pilot_at_once_with_the_reason(pilot_sh, tmp_path):
     does = f"mkdir $inside/log; cat > $inside/log/supervisord.log <<'X'\n{SUPERVISORD}X\n"
     assert failing(pilot_sh, tmp_path, does) == (
-        "osgpilot: error: condor_master does not start: ERROR: cannot write /pilot/log (on n7)"
+        "osgpilot: error: condor_master does not start: ERROR: cannot write /pilot/log"
     )
 
 
@@ -262,7 +272,7 @@ def test_a_default_image_that_could_not_be_fetched_ends_the_pilot_at_once(pilot_
     )
     said = failing(pilot_sh, tmp_path, does)
     assert "the image in which jobs start could not be fetched" in said
-    assert "/cvmfs/none/htc/rocky:9 is not here (on n7)" in said
+    assert "/cvmfs/none/htc/rocky:9 is not here" in said
 
 
 def test_a_container_that_takes_no_more_jobs_drains_with_the_reason(pilot_sh, tmp_path):
@@ -322,6 +332,7 @@ def test_home_and_caches_of_the_container_are_on_the_scratch_disk(pilot_sh, tmp_
     assert re.fullmatch(
         rf"{tmp_path}/scratch/osg-pilot[^:]+/pilot/home:/pilot/home", argv[argv.index("--home") + 1]
     )
+    assert re.search(rf"\n{tmp_path}/scratch/osg-pilot[^:]+/tmp:/tmp\n", "\n".join(argv))
 
 
 def test_the_container_can_write_its_certificate_where_it_is_to_send_logs(pilot_sh, tmp_path):
@@ -398,7 +409,9 @@ def gate(pilot_sh, tmp_path):
         ):
             (bin_folder / name).write_text(f"#!/bin/sh\n{text_of}\n")
             (bin_folder / name).chmod(0o755)
-        env = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        local = folder / "osgvo-pilot-x"
+        local.mkdir(exist_ok=True)
+        env = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "LOCAL_DIR": str(local)}
         done = subprocess.run(
             ["sh", "-u"], input=text, env=env, capture_output=True, text=True, check=True
         )
@@ -413,9 +426,11 @@ OPEN, CLOSED = "OSGPILOT_CLOSED = false", "OSGPILOT_CLOSED = true"
 SAID, NEWS = "- update:false", "- update:true"
 
 
-def test_stop_file_closes_the_gate_and_updates_the_pool_once(gate):
+@pytest.mark.parametrize("stamp", ["stop-glidein.stamp", "osgvo-pilot-x/stop-glidein.stamp"])
+def test_stop_file_closes_the_gate_and_updates_the_pool_once(gate, stamp):
+    """One file is that of pilot.sh, the other that of the container's hook before a job."""
     assert gate() == [OPEN, SAID]
-    (gate.folder / "stop-glidein.stamp").touch()
+    (gate.folder / stamp).touch()
     assert gate() == [CLOSED, NEWS]
     assert gate() == [CLOSED, SAID]
 

@@ -345,6 +345,18 @@ def test_columns_that_nobody_needs_are_left_out():
     assert not {"for", "busy", "left", "why"} & set(printed(seen(over)).split())
 
 
+def test_why_pilots_failed_has_lines_of_its_own_each_reason_once():
+    why = "FAILED: neither apptainer nor singularity; name a module in `setup`"
+    ends = {"started_s": BEGUN_S, "ended_s": BEGUN_S + 9, "failure": why}
+    failed = [pilot(n, "failed", BEGUN_S + n, node=f"n{n}", **ends) for n in (1, 2)]
+    waits = pilot(3, "pending", BEGUN_S + 4, pending_reason="Priority")
+    lines = printed(seen(replayed(*failed, waits), alive=True)).splitlines()
+    assert [line.strip() for line in lines if "FAILED" in line] == [
+        f"pilots 101, 102 on n1, n2: {why}"
+    ]
+    assert any(line.split()[:2] == ["103", "pending"] and "Priority" in line for line in lines)
+
+
 def test_prometheus_reads_names_values_and_escaped_labels():
     text = prometheus.text(seen(nasty()))
     samples = [line for line in text.splitlines() if not line.startswith("#")]

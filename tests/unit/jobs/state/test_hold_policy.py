@@ -79,6 +79,15 @@ def test_failed_transfers_are_retried_with_backoff_up_to_a_limit(code):
 
 
 @pytest.mark.parametrize(
+    ("code", "words"), [(12, "file transfer"), (19, "preparation on the pilot")]
+)
+def test_a_retry_says_what_had_failed(code, words):
+    assert decide(held(code, EIO), PILOT).why.startswith(f"{words} failed; retrying in 10 s: ")
+    action = decide(held(code, EIO, before=TRANSFERS_MAX - 1), PILOT)
+    assert action.why == f"its {words} failed {TRANSFERS_MAX} times"
+
+
+@pytest.mark.parametrize(
     ("code", "subcode", "text"),
     [
         (12, ENOSPC, "the disk of the access point is full"),
