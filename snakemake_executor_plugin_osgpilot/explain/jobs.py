@@ -59,7 +59,8 @@ _Lines = tuple[list[str], str]
 def _waiting(job: Job, facts: Facts) -> _Lines:
     lines = []
     if job.text:
-        lines.append(f"it has been started {len(job.attempts)} time(s) before: {job.text}")
+        times = f"has been started {len(job.attempts)} time(s)" if job.attempts else "did not start"
+        lines.append(f"it {times} before: {job.text}")
     if job.woken_s:
         lines.append(
             "HTCondor did not offer it to pilots: osgpilot held and released or resubmitted it "

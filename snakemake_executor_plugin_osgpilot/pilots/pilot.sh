@@ -23,6 +23,7 @@ readonly CLOSED_WITHIN_S=20    # the startd checks every 5 s (parameters.py) if 
 readonly VACATE_S=60           # asked to end, jobs have this long to end and to send outputs; then HTCondor stops them
 readonly MASTER_S=15           # and HTCondor has this long for that, then the container, before it is killed
 readonly LOG_KB=64             # of the container's output, this much of the beginning and of the end is kept
+readonly STOPPED_ITSELF='the container takes no more jobs'
 
 say() { printf 'osgpilot: %s\n' "$*"; }
 die() { say "error: $*" >&2; exit 1; }
@@ -366,7 +367,7 @@ look_at_daemons() {
         fi ;;
     esac
     for stamp in "$scratch"/pilot/osgvo-pilot-*/stop-glidein.stamp; do
-        [ ! -e "$stamp" ] || fail USR1 "the container takes no more jobs: $(hook_failure "$log")"
+        [ ! -e "$stamp" ] || fail USR1 "$STOPPED_ITSELF"
     done
 }
 
@@ -396,11 +397,19 @@ last_words() {
     echo "its log says nothing"
 }
 
+# Print why the pilot failed. The hook before a job stops the container first, and reports minutes later.
+failure() {
+    local said
+    said=$(cat "$scratch/failure")
+    [ "$said" != "$STOPPED_ITSELF" ] || said+=": $(hook_failure "$scratch/pilot/log")"
+    echo "$said"
+}
+
 # Print the failure of the hook before a job that HTCondor logged last.
 hook_failure() {
     local log words='' logs=()
     for log in "$1"/StarterLog*; do ! is_own "$log" || logs+=("$log"); done
-    [ ${#logs[@]} = 0 ] || words=$(grep -hi 'HookStatusMessage\|hook.*exit' "${logs[@]}" | tail -n 1 | one_line)
+    [ ${#logs[@]} = 0 ] || words=$(sed -n 's/.*::hookExited: //p' "${logs[@]}" | tail -n 1 | one_line)
     echo "${words:-its hook before a job failed}"
 }
 
@@ -437,7 +446,7 @@ wait_for_container() {
     for _ in {1..5}; do kill -0 "$log_writer" 2>/dev/null || break; pause 1; done
     say "container ended with status $status"
     [ -z "$stage" ] || status=0
-    [ ! -e "$scratch/failure" ] || die "$(cat "$scratch/failure")"
+    [ ! -e "$scratch/failure" ] || die "$(failure)"
     return "$status"
 }
 

@@ -160,7 +160,9 @@ def apply_event(job: Job, event: Event) -> Job:
     if event.kind is EventKind.USAGE:
         return replace(job, used_mb=max(job.used_mb, event.memory_mb))
     was_running = job.state is JobState.RUNNING
-    moved = replace(job, state=_STATE[event.kind], text=event.text, since_s=event.at_s)
+    # who released a job says nothing of why it was held, which its failed attempts have
+    text = "" if event.kind is EventKind.RELEASED else event.text
+    moved = replace(job, state=_STATE[event.kind], text=text, since_s=event.at_s)
     if event.kind is EventKind.EXECUTE:
         return replace(
             moved,

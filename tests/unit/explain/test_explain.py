@@ -157,6 +157,11 @@ JOBS = {
         "it has been started 2 time(s) before: the pilot ended",
         "",
     ),
+    "it was held before it started": (
+        run(job(text="its image is missing")),
+        "it did not start before: its image is missing",
+        "",
+    ),
     "held by hand": (
         run(job("held", text="via condor_hold (by user alice)", code=1)),
         "it was put on hold by hand (condor_hold)",

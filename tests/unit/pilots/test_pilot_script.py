@@ -275,20 +275,29 @@ def test_a_default_image_that_could_not_be_fetched_ends_the_pilot_at_once(pilot_
     assert "/cvmfs/none/htc/rocky:9 is not here" in said
 
 
+HOOK_LOG = (
+    "11/30/26 08:16:04.629 (pid:2675) (D_ERROR) ERROR in HookPrepareJobClient::hookExited: "
+    "PREPARE_JOB (prepare-hook) failed (reported status 306): the image does not exist"
+)
+"""As a starter of HTCondor 25.14 writes it."""
+
+
 def test_a_container_that_takes_no_more_jobs_drains_with_the_reason(pilot_sh, tmp_path):
+    """The hook before a job reports the reason minutes after it has put the stamp there."""
     does = (
         "mkdir -p $inside/osgvo-pilot-x $inside/log; touch $inside/osgvo-pilot-x/stop-glidein.stamp"
-        "; echo 'HookStatusMessage=\"The specified image does not exist under /cvmfs\"'"
-        " > $inside/log/StarterLog.slot1_1"
+        f'; trap \'echo "{HOOK_LOG}" > $inside/log/StarterLog.slot1_1; echo ended > '
+        "$FOLDER_OUT/term; kill $!; exit 0' TERM; sleep 60 & wait"
     )
-    said = failing(pilot_sh, tmp_path, does)
-    assert "the container takes no more jobs: " in said
-    assert "The specified image does not exist under /cvmfs" in said
+    assert failing(pilot_sh, tmp_path, does) == (
+        "osgpilot: error: the container takes no more jobs: PREPARE_JOB (prepare-hook) failed "
+        "(reported status 306): the image does not exist"
+    )
 
 
 def test_links_of_jobs_are_not_followed_when_a_reason_is_looked_for(pilot_sh, tmp_path):
     """A job can write where the container logs, and sees the files of its pilot alone."""
-    (tmp_path / "secret").write_text("s3cret HookStatusMessage\n")
+    (tmp_path / "secret").write_text("::hookExited: s3cret\n")
     does = (
         "mkdir -p $inside/osgvo-pilot-x $inside/log;"
         " touch $inside/osgvo-pilot-x/stop-glidein.stamp;"

@@ -3,6 +3,7 @@
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, apply_event
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.monitoring import records
 
 JOB = Job("000001", "map", Request(JobClass(Shape(1, 500))))
 
@@ -48,7 +49,9 @@ def test_repeated_end_changes_nothing():
 def test_held_job_waits_again_after_its_release():
     held = after(SUBMIT, Event(EventKind.HELD, 2.0, text="disk full"))
     assert (held.state, held.text, held.over) == (JobState.HELD, "disk full", False)
-    assert apply_event(held, Event(EventKind.RELEASED, 3.0)).state is JobState.WAITING
+    released = apply_event(held, Event(EventKind.RELEASED, 3.0, text="via condor_release"))
+    assert released.state is JobState.WAITING
+    assert records.moved([released], 4.0, str)[0]["jobs"][0][2] == "disk full"
 
 
 def test_release_without_a_hold_changes_nothing():
