@@ -21,6 +21,11 @@ BLOCKED = 9
 OF_RULES = "OSGPilotJobKey =!= undefined"
 """Selects jobs of rules, and not those that keep an image."""
 
+FIRST = 100_000
+"""Priority of a job beside room that the schedd did not offer. In 25.14, a schedd offers 20 jobs of
+a user per cycle, by priority and age (SCHEDD_ENABLE_PER_USER_MATCH_LIMITS): 20 that match nothing,
+as those of another run without a pilot, keep all others back."""
+
 IDLE = f"(JobStatus == 1 || JobStatus == {BLOCKED})"
 """In 25.14, a job is blocked while its image is on the way to its pilot."""
 
@@ -168,8 +173,10 @@ def _rematch(htcondor: Any, request: Request) -> None:
     for ids in _chunks(request["ids"]):
         # by constraint: a job that runs by now must not be held
         named, reason = _named(request, ids), (HOLD_REASON, request["subcode"])
+        held = f"JobStatus == 5 && {ours} && {named}"
         schedd.act(htcondor.JobAction.Hold, f"{IDLE} && {named}", reason=reason)
-        schedd.act(htcondor.JobAction.Release, f"JobStatus == 5 && {ours} && {named}")
+        _edit_all(htcondor, schedd, f"{held} && JobPrio < {FIRST}", {"JobPrio": str(FIRST)})
+        schedd.act(htcondor.JobAction.Release, held)
 
 
 def _negotiation(htcondor: Any, request: Request) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_a_default_image_that_vanishes_costs_a_pilot_and_no_job(
     until(lambda: words in workflow.said, "the reason in what Snakemake says", 300)
     assert process.wait(600) == 0, workflow.said
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    assert log.read_text().count("failed (reported status 306)") == 1
+    assert log.read_text().count("Error from starter") == 1
     (failed,) = (each for each in workflow.record()["pilots"] if each["state"] == "failed")
     assert "the container takes no more jobs" in failed["why"]
     assert words in failed["why"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import SITE, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED
+from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED, FIRST
 from snakemake_executor_plugin_osgpilot.jobs import rematch as waking
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state import stuck_jobs as forgotten
@@ -48,10 +48,8 @@ def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
     until(lambda: "2" in tool("condor_q", "-allusers", "-af", "JobStatus").split(), "a running job")
     (run,) = (workflow.folder / ".snakemake/osgpilot").glob("*/")
     # a queue of our own with jobs for the run's pilot, which has room for them
-    folder, keys = workflow.folder / "beside", ("000001", "000002")
-    for key in keys:
-        (folder / "jobs" / key / "osgpilot-in").mkdir(parents=True)
-        (folder / "jobs" / key / "osgpilot-in/osgpilot-job").write_text("mkdir osgpilot-out\n")
+    folder, keys = workflow.folder / "beside", ["000001", "000002"]
+    prepare(folder, keys)
     seat = RunIdentity(getuser(), "TestProject", run.name)
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as access_point:
         queue = JobManager(access_point, Shape(4, 3800))
@@ -92,6 +90,7 @@ def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
         assert holds(log, idle) in (["held", "released"], ["released"])
         assert log.read_text().count(f"Code 1 Subcode {REMATCHING}") == len(holds(log, idle)) - 1
         assert tool("condor_q", idle, "-af", *HELD_ONCE).split() == ["1", "1", str(REMATCHING), "1"]
+        assert tool("condor_q", idle, "-af", "JobPrio").split() == [str(FIRST)]
         queue.follow()
         (woken,) = queue.jobs(keys[:1])
         assert (woken.state, woken.failed_attempts, woken.job_id) == (JobState.WAITING, (), idle)
@@ -105,6 +104,52 @@ def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
         over = queue.over().values()
         assert [(job.succeeded, job.failed_attempts) for job in over] == 2 * [(True, ())]
         assert [counted(said, what) for what in ("held and released", "resubmitted")] == [1, 2]
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(120) == 1
+
+
+def prepare(folder: Path, keys: list[str]) -> None:
+    """Write what jobs of a queue of our own do."""
+    for key in keys:
+        (folder / "jobs" / key / "osgpilot-in").mkdir(parents=True)
+        (folder / "jobs" / key / "osgpilot-in/osgpilot-job").write_text("mkdir osgpilot-out\n")
+
+
+def test_jobs_that_match_nothing_keep_no_job_back_from_a_pilot_with_room(workflow, monkeypatch):
+    """The schedd offers the first 20 jobs of a user, here those of a run without a pilot."""
+    monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
+    monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
+    workflow.snakefile(SLEEPER)
+    process = workflow.start()
+    until(lambda: "2" in tool("condor_q", "-allusers", "-af", "JobStatus").split(), "a running job")
+    (run,) = (workflow.folder / ".snakemake/osgpilot").glob("*/")
+    many = [f"{n:06}" for n in range(1, 41)]
+    (of_many, of_one) = (workflow.folder / name for name in ("many", "one"))
+    prepare(of_many, many)
+    prepare(of_one, many[:1])
+    seats = (RunIdentity(getuser(), "TestProject", name) for name in (f"{run.name}x", run.name))
+    with (
+        closing(LocalAccessPoint(next(seats), of_many, SITE["central_manager"])) as crowded,
+        closing(LocalAccessPoint(next(seats), of_one, SITE["central_manager"])) as access_point,
+    ):
+        crowd, queue = (JobManager(each, Shape(4, 3800)) for each in (crowded, access_point))
+        crowd.add([Job(key, "late", Request(SMALL)) for key in many])
+        crowd.send()
+        began_s, said = time.time(), []
+        until(lambda: crowded.negotiation_status(began_s).cycles_s > began_s, "two cycles")
+        queue.add([Job(many[0], "late", Request(SMALL))])
+        queue.send()
+        queue.set_capacity(room_since(time.time()))
+
+        def ended() -> bool:
+            queue.follow()
+            queue.send()
+            queue.repair(time.time())
+            said.extend(queue.notices())
+            return queue.ended(many[0])
+
+        until(ended, "the end of the job")
+        assert [counted(said, what) for what in ("held and released", "resubmitted")] == [1, 0]
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) == 1
 
