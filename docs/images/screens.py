@@ -86,12 +86,11 @@ SCREENS = {
     ),
     "cleanup": (
         "osgpilot cleanup",
-        "Snakemake was killed. The same command would go on where it was; this removes what is\n"
-        "left of it.",
+        "Snakemake was killed. The same command would resume it; this removes what is\nleft of it.",
     ),
     "simulate": (
         "osgpilot simulate --workload rounds --jobs 300 --seeds 3",
-        "A workflow of 300 jobs on a simulated cluster, against what nobody can beat.",
+        "A workflow of 300 jobs on a simulated cluster, against what no policy can beat.",
     ),
 }
 """What is shown, in the order of the page: the command, and what it is for."""
@@ -132,7 +131,7 @@ class Album:
             f"# What it looks like\n\n{MADE}\n\n"
             "Every command on one real run: the example workflow on a "
             "[local pool](how-to/local-pool.md), in a\nterminal of 100 columns. Their purpose "
-            "is explained in [My first site](how-to/my-first-site.md).\n"
+            "is explained in [My first site](tutorial/my-first-site.md).\n"
             + "".join(self._part(name) for name in SCREENS)
         )
 
@@ -158,7 +157,7 @@ def tool(*argv: str, folder: str = HOME, **more: bytes) -> str:
 def until(condition: Callable[[], object], what: str, patience_s: float = 240) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {patience_s} s in vain for {what}"
+        assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
         time.sleep(0.3)
 
 

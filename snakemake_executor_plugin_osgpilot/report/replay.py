@@ -87,7 +87,7 @@ class ReplayedRun:
 
     @property
     def failures(self) -> dict[str, Failure]:
-        """The failures that Snakemake was told of, by key, in the order of time."""
+        """The failures that were reported to Snakemake, by key, in the order of time."""
         known = [line for line in self._failures.values() if line["job"] in self.jobs]
         known.sort(key=lambda line: (line["at_s"], line["job"]))
         return {
