@@ -124,7 +124,8 @@ _KINDS: dict[str, Check] = {
     ),
     FULL: _has(),
     "queued": _has(
-        at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)
+        {"rule_memory_mb": _count},
+        at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text),
     ),
     "needed": _has(jobs=_each(_text), needs=_each(_text)),
     "woken": _has(at_s=_number, jobs=_each(_text)),

@@ -165,6 +165,7 @@ class ReplayedRun:
             self._latest[rule, label] = max(self._latest.get((rule, label), attempt), attempt)
             if key not in self.jobs:
                 self.jobs[key] = Job(key, rule, job_class, label, names=tuple(names))
+                self.jobs[key].rule_memory_mb = line.get("rule_memory_mb")
             self._note(key, at_s, "queued", (rule, job_class, label, *names))
         self._at(at_s)
 
