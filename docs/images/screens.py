@@ -40,33 +40,33 @@ RUN = "snakemake --quiet rules host reason progress"
 SCREENS = {
     "pool-up": (
         "osgpilot pool up",
-        "A pool of real Slurm, HTCondor and Apptainer on this machine, to try all the rest.",
+        "A pool of real Slurm, HTCondor and Apptainer on this machine, to try everything in.",
     ),
     "site-init": (
         "osgpilot site init",
-        "Asks Slurm for all that it can tell and you for the rest, and writes `site.yaml`.",
+        "Asks Slurm for what it knows and you for the rest, and writes `site.yaml`.",
     ),
     "site-file": ("cat site.yaml", "The file that was written."),
     "site-check": (
         "osgpilot site check",
-        "Compares it with its schema and with the cluster. Here somebody wrote 40 cores.",
+        "Compares the file with its schema and with the cluster. Here it says 40 cores.",
     ),
     "doctor": (
         "osgpilot doctor",
-        "Tests for real what a run needs, on this host and on a compute node. One thing is wrong\n"
-        "here, and the line says what to do.",
+        "Checks what a run needs, on this host and on a compute node. One check fails here, and\n"
+        "its line says how to fix it.",
     ),
     "plan": (
         "osgpilot plan",
-        "What a run would do. Before the first one nobody knows how long jobs take, so the range\n"
-        "is wide.",
+        "What a run would do. Before the first run the durations of jobs are unknown, so only\n"
+        "limits are shown.",
     ),
     "run": (
         RUN,
-        "A run. The last line says how far it is, and what is known of the time to go.",
+        "A run. The last line shows its progress, and an estimate of the time to go.",
     ),
-    "explain": ("osgpilot explain map", "At the same time, in another terminal: why do jobs wait?"),
-    "status": ("osgpilot status", "How far is it? With `--watch` it stays there and changes."),
+    "explain": ("osgpilot explain map", "At the same time, in another terminal: why jobs wait."),
+    "status": ("osgpilot status", "The progress of the run. `--watch` keeps it up to date."),
     "run-end": (RUN, "The end of the run, 47 jobs later."),
     "status-end": (
         "osgpilot status",
@@ -78,20 +78,19 @@ SCREENS = {
     ),
     "plan-again": (
         "osgpilot plan -- --forceall",
-        "The plan of the same run once more: now it is known what jobs take.",
+        "The plan of the same run again: now the durations of jobs are known.",
     ),
     "status-known": (
         "osgpilot status",
-        "A later run: how long jobs take is known from the first, and so is the time to go.",
+        "A later run: the durations of jobs are known from the first, and so is the time to go.",
     ),
     "cleanup": (
         "osgpilot cleanup",
-        "Snakemake was killed. The same command would go on where it was; this removes what is\n"
-        "left of it.",
+        "Snakemake was killed. The same command would resume it; this removes what is\nleft of it.",
     ),
     "simulate": (
         "osgpilot simulate --workload rounds --jobs 300 --seeds 3",
-        "A workflow of 300 jobs on a simulated cluster, against what nobody can beat.",
+        "A workflow of 300 jobs on a simulated cluster, against what no policy can beat.",
     ),
 }
 """What is shown, in the order of the page: the command, and what it is for."""
@@ -129,10 +128,10 @@ class Album:
     def page(self) -> str:
         """Return the page that shows all of them."""
         return (
-            f"# What it looks like\n\n{MADE}\n\n"
+            f"# Every command in pictures\n\n{MADE}\n\n"
             "Every command on one real run: the example workflow on a "
             "[local pool](how-to/local-pool.md), in a\nterminal of 100 columns. Their purpose "
-            "is explained in [My first site](how-to/my-first-site.md).\n"
+            "is explained in [My first site](tutorial/my-first-site.md).\n"
             + "".join(self._part(name) for name in SCREENS)
         )
 
@@ -158,7 +157,7 @@ def tool(*argv: str, folder: str = HOME, **more: bytes) -> str:
 def until(condition: Callable[[], object], what: str, patience_s: float = 240) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {patience_s} s in vain for {what}"
+        assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
         time.sleep(0.3)
 
 

@@ -24,6 +24,10 @@ SCHEMA = Path(package.__file__).parent / "config/schema.json"
 MADE = "<!-- Made by docs/reference/make.py: change the code, then run it. -->\n\n"
 
 
+WRITTEN = ("directives.md", "files.md", "rules.md", "shell.md", "snakemake.md", "software.md")
+"""Pages of the reference that are not made from the code."""
+
+
 def pages() -> dict[str, str]:
     """Return the text of every page by the name of its file."""
     return {
@@ -77,7 +81,7 @@ def resources() -> str:
         "`set-resources` and `set-threads`, for all with `default-resources`. A value that is\n"
         "not allowed is refused before anything is submitted, and so is a name that begins with\n"
         "`osgpilot_` and is not here. Their effects are described in\n"
-        "[further.md](../further.md#resources-of-rules).\n\n"
+        "[Rules and jobs](rules.md#resources-of-rules).\n\n"
         "| resource | meaning | values | if the rule does not say |\n| --- | --- | --- | --- |\n"
         + rows
     )
@@ -114,7 +118,7 @@ def site_file() -> str:
         f"{schema['description']} `osgpilot site init` writes one, `osgpilot site check` compares\n"
         "one with the cluster, and `osgpilot site schema` prints the JSON Schema from which this\n"
         "page is made. The parts are described in\n"
-        "[further.md](../further.md#the-site-file).\n\n"
+        "[Write a site file](../how-to/site-file.md).\n\n"
         "| key | meaning | values | default |\n| --- | --- | --- | --- |\n"
         + "".join(_keys(schema, ""))
     )

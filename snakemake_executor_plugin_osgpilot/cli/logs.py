@@ -42,8 +42,8 @@ def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: 
     known = logs_of(what, Watched(folder).look())
     if not known:
         raise InputError(f"run {folder.name} has no rule, job or pilot {what!r} so far")
-    found = [(log.title, Path(os.path.relpath(folder / log.path))) for log in known]
-    kept = [(title, path) for title, path in found if _has_text(path)]
+    found = ((log.title, os.path.join(folder, log.path)) for log in known)  # noqa: PTH118
+    kept = [(title, Path(os.path.relpath(path))) for title, path in found if _has_text(path)]
     if as_json:
         echo_json([{"of": title, "file": str(path.absolute())} for title, path in kept])
         return
@@ -60,9 +60,10 @@ def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: 
         echo(_tail(path, lines))
 
 
-def _has_text(path: Path) -> bool:
+def _has_text(path: str) -> bool:
+    # a rule may have a hundred thousand logs: no `Path` for each
     try:
-        state = path.lstat()
+        state = os.lstat(path)
     except OSError:
         return False
     # what came back from a job is never a link to another file

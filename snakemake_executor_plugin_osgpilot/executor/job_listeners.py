@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..common.snakemake_types import AnyJob
+from ..monitoring.records import HandedOver
 from ..staging.job_identity import label, names
+from ..staging.resource_request import rule_memory_mb
 
 if TYPE_CHECKING:
     from ..jobs.state.events import CommandUsage
@@ -65,7 +67,11 @@ class HistoryListener(JobListener):
         self._recorder, self._dependencies = recorder, dependencies
 
     def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
-        listed = [(each.job, label(each.snakemake_job), names(each.snakemake_job)) for each in jobs]
+        listed = [
+            HandedOver(each.job, label(job), names(job), rule_memory_mb(job))
+            for each in jobs
+            for job in (each.snakemake_job,)
+        ]
         needed = self._dependencies.of((each.snakemake_job, each.job.key) for each in jobs)
         self._recorder.handed_over(listed, needed)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..common.durations import duration
 from ..common.failure_text import PREFIX
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
-from ..model.resources import MEMORY_QUANTUM_MB, lacks
+from ..model.resources import lacks
 from ..report.entities import Job, Pilot
 from ..scaling.planner.feasibility import infeasible_classes, text
 from .facts import Explanation, Facts
@@ -32,8 +32,8 @@ def explain_job(job: Job, facts: Facts) -> Explanation:
     for_s = duration(facts.at_s - job.since_s)
     if job.state in WAITING:
         lines, step = _waiting(job, facts)
-        head = f"{names}: waits for {for_s}; it asks for {text(job.job_class)} (memory "
-        head += f"in steps of {MEMORY_QUANTUM_MB} MB)"
+        asked = text(job.job_class, job.rule_memory_mb)
+        head = f"{names}: waits for {for_s}; it asks for {asked}"
     elif job.state == "held":
         lines, step = _held(job)
         head = f"{names}: held for {for_s}"

@@ -36,9 +36,9 @@ dir_option = click.option(
 )
 
 
-@click.group(short_help="A pool of the OSPool's kind on this machine.")
+@click.group(short_help="A pool like the OSPool on this machine.")
 def pool() -> None:
-    """Run a pool of the OSPool's kind on this machine: Slurm, HTCondor, Apptainer, pilots.
+    """Run a pool like the OSPool on this machine: Slurm, HTCondor, Apptainer, pilots.
 
     Nothing on this machine changes: the pool runs in namespaces of its own and keeps its files
     in one cache folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot). Root is not needed.

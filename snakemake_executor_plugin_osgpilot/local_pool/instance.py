@@ -58,7 +58,7 @@ def up(name: str, work: Sequence[Path]) -> tuple[Running, bool]:
         try:
             return _start(name, shown), True
         except NotReadyError as problem:
-            logger.warning(f"{problem}; once more")
+            logger.warning(f"{problem}; trying again")
         return _start(name, shown), True
 
 

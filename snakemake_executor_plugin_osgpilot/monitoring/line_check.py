@@ -51,7 +51,7 @@ def _maybe(check: Check) -> Check:
 
 
 def _each(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
+    return lambda value: type(value) is list and all(map(check, value))
 
 
 def _named(check: Check) -> Check:
@@ -76,12 +76,16 @@ def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
 
 def _has(optional: dict[str, Check] | None = None, /, **needed: Check) -> Check:
     """Return a check of an object: all `needed` fields exist, and all known fields are valid."""
+    checks = tuple(needed.items())
+    more = tuple((optional or {}).items())
 
     def check(value: Any) -> bool:
-        return isinstance(value, dict) and all(
-            check(value[name]) if name in value else name in (optional or {})
-            for name, check in {**needed, **(optional or {})}.items()
-        )
+        if not isinstance(value, dict):
+            return False
+        for name, valid in checks:
+            if name not in value or not valid(value[name]):
+                return False
+        return all(valid(value[name]) for name, valid in more if name in value)
 
     return check
 
@@ -124,7 +128,8 @@ _KINDS: dict[str, Check] = {
     ),
     FULL: _has(),
     "queued": _has(
-        at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text)
+        {"rule_memory_mb": _count},
+        at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text),
     ),
     "needed": _has(jobs=_each(_text), needs=_each(_text)),
     "woken": _has(at_s=_number, jobs=_each(_text)),

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..jobs.state.events import CommandUsage
 from ..jobs.state.job import Job, JobState
@@ -34,18 +34,26 @@ TEXT_MAX = 4000
 """Longer texts are truncated: the output of a job may have any length."""
 
 
-HandedOver = tuple[Job, str] | tuple[Job, str, tuple[str, ...]]
-"""A job, its label among the jobs of its rule, and further names that a user may give for it."""
+class HandedOver(NamedTuple):
+    """A job, its label among the jobs of its rule, further names that a user may give for it, and
+    the memory that its rule names (its request is rounded up).
+    """
+
+    job: Job
+    label: str
+    names: tuple[str, ...] = ()
+    rule_memory_mb: int | None = None
 
 
 def queued(jobs: Iterable[HandedOver], at_s: float) -> list[Line]:
     """Return lines for jobs that were handed over, each with its label."""
-    alike: defaultdict[tuple[str, JobClass], list[list[str]]] = defaultdict(list)
-    for job, label, *names in jobs:
-        alike[job.rule, job.job_class].append([job.key, label, *(names[0] if names else ())])
+    alike: defaultdict[tuple[str, JobClass, int | None], list[list[str]]] = defaultdict(list)
+    for job, label, names, memory_mb in jobs:
+        alike[job.rule, job.job_class, memory_mb].append([job.key, label, *names])
     return [
         {"kind": "queued", "at_s": at_s, "rule": rule, **asked(job_class), "jobs": listed}
-        for (rule, job_class), listed in alike.items()
+        | ({} if memory_mb is None else {"rule_memory_mb": memory_mb})
+        for (rule, job_class, memory_mb), listed in alike.items()
     ]
 
 

@@ -32,12 +32,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class Job:
-    """A job. `state` is `queued` (not sent yet), `waiting`, `running`, `held`,
-    `done`, `failed` or `cancelled`; `text` says why it is held, waits again, or failed, `code` and
-    `subcode` are HTCondor's for a hold (0: the history does not have them). `names` are Snakemake's
-    number of it and its outputs, `needs` the keys of the jobs that it had to wait for, `woken_s`
-    when osgpilot had it matched again. `usage` is what HTCondor measured, `spent` what its shell
-    counted.
+    """A job. `state` is `queued` (not sent yet), `waiting`, `running`, `held`, `done`, `failed` or
+    `cancelled`; `text` says why it is held, waits again, or failed, `code` and `subcode` are
+    HTCondor's for a hold (0: the history does not have them). `names` are Snakemake's number of it
+    and its outputs, `needs` the keys of the jobs that it had to wait for, `woken_s` when osgpilot
+    had it matched again, `rule_memory_mb` the memory that its rule names. `usage` is what HTCondor
+    measured, `spent` what its shell counted.
     """
 
     key: str
@@ -59,6 +59,7 @@ class Job:
     names: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     woken_s: list[float] = field(default_factory=list)
+    rule_memory_mb: int | None = None
 
     @property
     def title(self) -> str:

@@ -184,7 +184,7 @@ class _Replay:
         self._job.spent = CommandUsage(*usage)
 
     def _failed(self, _: float, at_s: float, text: str) -> None:
-        """Apply that Snakemake was told of a failure: incomplete outputs fail a job that exited
+        """Apply a failure that was reported to Snakemake: incomplete outputs fail a job that exited
         with 0, and the line of its end may be missing.
         """
         job = self._job

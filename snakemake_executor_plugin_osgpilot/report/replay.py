@@ -87,7 +87,7 @@ class ReplayedRun:
 
     @property
     def failures(self) -> dict[str, Failure]:
-        """The failures that Snakemake was told of, by key, in the order of time."""
+        """The failures that were reported to Snakemake, by key, in the order of time."""
         known = [line for line in self._failures.values() if line["job"] in self.jobs]
         known.sort(key=lambda line: (line["at_s"], line["job"]))
         return {
@@ -165,6 +165,7 @@ class ReplayedRun:
             self._latest[rule, label] = max(self._latest.get((rule, label), attempt), attempt)
             if key not in self.jobs:
                 self.jobs[key] = Job(key, rule, job_class, label, names=tuple(names))
+                self.jobs[key].rule_memory_mb = line.get("rule_memory_mb")
             self._note(key, at_s, "queued", (rule, job_class, label, *names))
         self._at(at_s)
 

@@ -111,7 +111,7 @@ def simulate(
     osgpilot simulate --background trace.swf             in a queue with other users
     osgpilot simulate --standard --out comparison        the published comparison
 
-    With --out, a comparison that was cut short goes on where it was.
+    With --out, the same command resumes a comparison that was cut short.
     """
     from .compare import Bench
     from .pareto_plot import check
@@ -147,7 +147,7 @@ def simulate(
     console.print(_table(rows, wide=console.width >= WIDE))
     console.print(
         "minutes until the last job has ended, core-hours charged; T*, CH*: makespan and "
-        "core-hours that nobody beats; medians over seeds, [95 % interval]; "
+        "core-hours that no policy beats; medians over seeds, [95 % interval]; "
         "* after the policy: on the Pareto front",
         style="dim",
         highlight=False,

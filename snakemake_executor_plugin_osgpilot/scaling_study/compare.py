@@ -68,7 +68,7 @@ def measure(task: Task) -> Measured:
 
 
 def bounds_of(case: Case) -> Limits:
-    """Return what nobody can beat in a case."""
+    """Return what no policy can beat in a case."""
     chosen = scenario(case.scenario)
     workload = _workload(*case)
     try:

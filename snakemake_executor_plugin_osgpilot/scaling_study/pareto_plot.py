@@ -57,7 +57,7 @@ def _plane(axes: Any, name: str, rows: Sequence[Row]) -> None:
     axes.set_ylabel("charged / CH*")
     ended = [row for row in rows if math.isfinite(row.makespan.median)]
     if not ended:
-        axes.text(0.5, 0.5, "nobody came to the end", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no policy finished", ha="center", transform=axes.transAxes)
         return
     front = sorted((r.makespan.median, r.charged.median) for r in ended if r.on_front)
     axes.plot(*zip(*front, strict=True), color="#bbbbbb", linewidth=1, zorder=1)

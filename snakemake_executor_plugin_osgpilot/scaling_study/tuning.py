@@ -12,7 +12,7 @@ from .compare import Bench, Measured, Task
 from .policies.registry import RULES, Choice, grid
 from .scenarios import scenario
 
-TASTES: Mapping[str, float] = {"fast": 0.1, "balanced": 0.5, "thrifty": 0.9}
+TASTES: Mapping[str, float] = {"fast": 0.1, "balanced": 0.5, "cheap": 0.9}
 """Each peer is tuned three times, for the least makespan^(1-e) · charged^e with these e: what
 `cost_weight` says for ours. So the front has its best at both ends as well."""
 

@@ -59,9 +59,9 @@ def class_of(step: Step) -> JobClass:
 class Jobs:
     """The state of the jobs over time; the cost grows with the changes only.
 
-    `classes` are told apart by what a planner may know. `in_sight` counts, by class, jobs that wait
-    for none but jobs at the access point, or did until a moment ago, `later` all others that are
-    known and do not wait for a pilot yet, by class too.
+    `classes` are distinguished by what a planner may know. `in_sight` counts, by class, jobs that
+    wait for none but jobs at the access point, or did until a moment ago, `later` all others that
+    are known and do not wait for a pilot yet, by class too.
     """
 
     def __init__(self, workload: Workload, stragglers: bytes, straggler_factor: float) -> None:

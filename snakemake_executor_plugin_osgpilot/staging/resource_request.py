@@ -220,6 +220,12 @@ def _slurm_amounts(who: str, job: Any, gpus: int) -> Amounts:
     return amounts(who, known, gpus)
 
 
+def rule_memory_mb(job: Any) -> int | None:
+    """Return the memory that a job's rule names (of a group, Snakemake's sum), None if none."""
+    memory_mb = known_resources(job).get("mem_mb")
+    return memory_mb if type(memory_mb) is int else None
+
+
 def known_resources(job: Any) -> dict[str, Any]:
     """Return the resources of a job whose values are known already."""
     return {name: value for name, value in resources_of(job).items() if not unknown(value)}

@@ -70,7 +70,7 @@ RESOURCES = (
     Resource(GPU_MANUFACTURER, "who makes the GPU", "`nvidia` or `amd`; needs `gpu`", "any"),
     Resource(
         IMAGE,
-        "[image](../further.md#containers) in which the command runs",
+        "[image](software.md#containers) in which the command runs",
         "path or URL",
         "the rule's `container:` with `--sdm apptainer`, else none",
     ),
@@ -90,13 +90,13 @@ RESOURCES = (
     Resource(
         "gres",
         "of the Slurm plugin: GPUs and their model, where `gpu` is not set; with anything else in "
-        "it, the rule is for [plain Slurm](../further.md#what-goes-to-the-ospool)",
+        "it, the rule is for [plain Slurm](../concepts/routing.md)",
         "text: `gpu:2`, `gpu:a100:1`",
         "no GPUs",
     ),
     Resource(
         HINT,
-        "whether this rule's jobs go to [the OSPool](../further.md#what-goes-to-the-ospool)",
+        "whether this rule's jobs go to [the OSPool](../concepts/routing.md)",
         '`True`, `False` or `"auto"`',
         "as `osgpilot-offload` says",
     ),
@@ -105,7 +105,7 @@ RESOURCES = (
     ),
     Resource(
         SHARING,
-        "[whose jobs](../further.md#who-may-use-the-pilots) this rule's pilots take",
+        "[whose jobs](../concepts/how-it-works.md#who-may-use-the-pilots) this rule's pilots take",
         ", ".join(f"`{whose}`" for whose in PilotSharing),
         "`osgpilot-pilot-sharing`",
     ),
@@ -123,7 +123,7 @@ RESOURCES = (
     ),
     Resource(
         PAYLOAD,
-        "how this rule's jobs [run](../further.md#writing-rules-for-it)",
+        "how this rule's jobs [run](rules.md)",
         ", ".join(f"`{kind}`" for kind in KINDS),
         "`osgpilot-payload`",
     ),

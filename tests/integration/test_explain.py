@@ -74,6 +74,7 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     until(lambda: "busy, lacks 1 cores now" in words(explained(workflow, "second")), "busy pilots")
     head, second = explained(workflow, "second")
     assert head["lines"] == ["rule second: 30 waiting"]
+    assert "asks for 2 cores, 512 MB (rule: 500 MB), 100 MB disk" in second["lines"][0]
     assert "no more pilots are started: the budget is 5 core-hours" in words([second])
     assert second["lines"][-1] == "and 29 more alike"
     assert second["next_step"].startswith("raise --osgpilot-max-core-hours")

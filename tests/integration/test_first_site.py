@@ -1,4 +1,4 @@
-"""The way of docs/how-to/my-first-site.md: a site file from what Slurm tells, checked, used."""
+"""The way of docs/tutorial/my-first-site.md: a site file from what Slurm tells, checked, used."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ def steps():
 @pytest.mark.parametrize("line", list(steps()))
 def test_shell_lines_parse_and_name_scripts_of_the_repository(line):
     subprocess.run(["bash", "-n", "-c", line], check=True)
+    for script in re.findall(r"(?:^|\s)((?:docs|tests|\.)/[\w/.-]+)", line):
+        assert (ROOT / script).is_file()
     for script in re.findall(r"(?:^|\s)(\.?[\w/.-]*/run)\b", line):
         assert (ROOT / script).is_file()
         options = re.findall(rf"{re.escape(script)}.*?(--[a-z]+)", line)

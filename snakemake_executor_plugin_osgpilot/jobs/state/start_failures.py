@@ -84,6 +84,6 @@ class StartFailureLimiter:
             return ""
         return (
             f"{len(self.times_s)} starts of jobs failed within {WINDOW_S / 60:.0f} min. The OSPool "
-            "serves nobody who has more than 20 shadow exceptions in that time, so no job is "
-            "started until trial jobs, started one by one, run"
+            "matches no jobs of a user with more than 20 shadow exceptions in that time, so no job "
+            "is started until trial jobs, started one by one, run"
         )

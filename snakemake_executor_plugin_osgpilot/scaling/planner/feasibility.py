@@ -58,10 +58,14 @@ def _gap(job_class: JobClass, policy: Policy) -> str:
     )
 
 
-def text(job_class: JobClass) -> str:
-    """Return the request of a class as text for users."""
+def text(job_class: JobClass, rule_memory_mb: int | None = None) -> str:
+    """Return the request of a class as text for users, with what the rule itself names."""
     minutes = f", {job_class.runtime_s // 60} min" if job_class.runtime_s else ""
-    return f"{job_class.shape}{minutes}"
+    asked = f"{job_class.shape}{minutes}"
+    memory = f"{job_class.shape.memory_mb} MB"
+    if rule_memory_mb in (None, job_class.shape.memory_mb):
+        return asked
+    return asked.replace(memory, f"{memory} (rule: {rule_memory_mb} MB)", 1)
 
 
 def _missing(job_class: JobClass, offer: PilotType, policy: Policy) -> list[str]:

@@ -9,7 +9,7 @@ from snakemake import parser
 from snakemake_executor_plugin_osgpilot.staging import scripts
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs/directives.md").read_text()
+PAGE = (ROOT / "docs/reference/directives.md").read_text()
 NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)))
 SUFFIXES = {"rmarkdown": ".Rmd", "python": ".py", "r": ".R", "julia": ".jl", "rust": ".rs"}
 SUFFIXES |= {"bash": ".sh", "xonsh": ".xsh", "hy": ".hy"}

@@ -10,13 +10,13 @@ from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.doctor import checks
 
 ROOT = Path(__file__).parents[3]
-HOW_TO = ROOT / "docs" / "how-to"
-PAGES = ("my-first-site.md", "troubleshooting.md")
+DOCS = ROOT / "docs"
+PAGES = ("tutorial/my-first-site.md", "how-to/troubleshooting.md", "how-to/doctor.md")
 
 
 def commands():
     for page in PAGES:
-        text = (HOW_TO / page).read_text().replace("\\\n", " ")
+        text = (DOCS / page).read_text().replace("\\\n", " ")
         shown = re.findall(r"^    (osgpilot .*)$", text, re.M) + re.findall(
             r"`(osgpilot .*?)`", text
         )
@@ -37,5 +37,5 @@ def test_commands_and_options_exist(page, line):
 def test_every_name_that_the_doctor_says_has_its_entry():
     source = (ROOT / "snakemake_executor_plugin_osgpilot" / "doctor" / "node_report.py").read_text()
     names = {*checks.NAMES, "node-folder", *re.findall(r'"(node-[a-z]+)"', source)}
-    entries = re.findall(r"^### (.*)$", (HOW_TO / "troubleshooting.md").read_text(), re.M)
+    entries = re.findall(r"^### (.*)$", (DOCS / "how-to/doctor.md").read_text(), re.M)
     assert names - set(re.findall(r"`(.*?)`", " ".join(entries))) == set()

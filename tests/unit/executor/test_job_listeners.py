@@ -24,6 +24,7 @@ class SnakemakeJob:
 
     def __init__(self, number):
         self.jobid, self.wildcards_dict = number, {"n": str(number)}
+        self.resources = {"mem_mb": 500 * number}
 
     def is_group(self):
         return False
@@ -58,8 +59,8 @@ def test_history_gets_names_and_dependencies_of_jobs(batch):
     ((name, listed, needed),) = recorder.made
     assert name == "handed_over"
     assert listed == [
-        (batch[0].job, "n=1", ("1", "out/a")),
-        (batch[1].job, "n=2", ("2", "out/a")),
+        (batch[0].job, "n=1", ("1", "out/a"), 500),
+        (batch[1].job, "n=2", ("2", "out/a"), 1000),
     ]
     assert needed == [{"kind": "needed", "needs": ["001"], "jobs": ["002"]}]
 

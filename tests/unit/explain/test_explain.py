@@ -336,3 +336,16 @@ def test_a_job_is_found_by_output_and_snakemake_number():
     for name in ("4", "out/1", "12.3", "000001"):
         assert [each.subject for each in explain(name, known)] == ["rule map (n=1)"]
     assert explain("out/2", known) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule_memory_mb", "asked"),
+    [
+        (500, "asks for 1 core, 512 MB (rule: 500 MB), 5 min"),
+        (512, "asks for 1 core, 512 MB, 5 min"),
+        (None, "asks for 1 core, 512 MB, 5 min"),
+    ],
+)
+def test_the_memory_that_the_rule_names_is_beside_the_request(rule_memory_mb, asked):
+    (found,) = explain("12.3", run(job(rule_memory_mb=rule_memory_mb)))
+    assert found.lines[0].endswith(asked)

@@ -14,7 +14,7 @@ from faults.suite import in_rounds, trials
 from faults.table import UNDISTURBED, Record, Trial, report
 from faults.world import Verdict
 
-PAGE = Path(__file__).parents[3] / "docs" / "faults.md"
+PAGE = Path(__file__).parents[3] / "docs" / "dev" / "faults.md"
 
 
 def asked(**changed):

@@ -48,7 +48,7 @@ class RecordedWorld(World):
 
     def add(self, *keys, job_class=SMALL):
         jobs = [Job(key, "map", Request(job_class)) for key in keys]
-        self.chronicle.handed_over((job, f"n={job.key}") for job in jobs)
+        self.chronicle.handed_over(lines.HandedOver(job, f"n={job.key}") for job in jobs)
         self.queue.add(jobs)
 
     def lines(self):
@@ -79,6 +79,14 @@ def test_history_has_each_state_and_usage_of_a_job(recorded):
     assert [(a.pilot, a.slot, a.started_s, a.stopped_s, a.how) for a in job.attempts] == [
         ("p", "slot1_1", 1030, 1060, "done")
     ]
+
+
+def test_the_memory_that_a_rule_names_is_kept_beside_the_request(tmp_path):
+    named = [None, 500, 500, 60]
+    jobs = [Job(f"{number}", "map", Request(SMALL)) for number in range(len(named))]
+    handed = (lines.HandedOver(*each) for each in zip(jobs, "abcd", [()] * 4, named, strict=True))
+    replayed = fold(lines.queued(handed, 1.0))
+    assert [replayed.jobs[job.key].rule_memory_mb for job in jobs] == named
 
 
 def test_each_failed_start_is_recorded_with_its_reason(recorded):
@@ -307,7 +315,9 @@ def test_a_hundred_thousand_jobs_take_tens_of_megabytes(tmp_path):
     clock, count = HandClock(), 5000
     jobs = [Job(f"{n:06}", "map_reads", Request(SMALL)) for n in range(count)]
     written = History(tmp_path / HISTORY)
-    written.put(lines.queued(((job, f"sample=S{job.key}") for job in jobs), clock.at_s))
+    written.put(
+        lines.queued((lines.HandedOver(job, f"sample=S{job.key}") for job in jobs), clock.at_s)
+    )
     for job in jobs:
         run = replace(job, job_id="12345.67", pilot="osgpilot-20260102-030405-abcdef-17")
         for state in ("WAITING", "RUNNING", "ENDED"):

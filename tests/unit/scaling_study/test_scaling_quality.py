@@ -34,7 +34,8 @@ GOLDEN = {
 }
 """Makespan/T*, charged/CH* and failed starts: means over the seeds, with 10 % and one to spare.
 
-So few jobs are done before waits and boots are paid for; docs/simulation.md has the usual sizes.
+So few jobs are done before waits and boots are paid for; docs/dev/simulation.md has the usual
+sizes.
 """
 
 
