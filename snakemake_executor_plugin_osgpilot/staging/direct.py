@@ -1,4 +1,4 @@
-"""The direct payload: commands and scripts of a job as plain shell text, without Snakemake."""
+"""Build payloads: commands and scripts of a job as plain shell text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from snakemake.shell import shell
 from snakemake_interface_common.exceptions import WorkflowError
 
-from ..common.snakemake_compat import shell_command, with_shell_affixes
+from ..common.snakemake_compat import settle_params, shell_command, with_shell_affixes
 from ..errors import InputError
 from .cwl import cwl_lines, is_cwl
 from .early_values import late_value, made_in_group, params_of
@@ -51,32 +51,31 @@ BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
 
-def unsupported(job: Any, traffic: TransferPolicy) -> str | None:
-    """Return why `job` cannot run as plain scripts, None if it can."""
-    return _needs_evaluation_there(job) or _storage(job, traffic)
+def check_values(job: Any, traffic: TransferPolicy) -> None:
+    """Raise `InputError` if a value of a single job can be known only where it runs."""
+    if problem := _problem_of(job, traffic):
+        raise InputError(f"rule {job.rule}: {problem}")
 
 
-def _needs_evaluation_there(job: Any) -> str | None:
-    """Return why a value can only be computed by Snakemake on the execution point, or None."""
+def _problem_of(job: Any, traffic: TransferPolicy) -> str | None:
     tmpdir = job.rule.resources.get("tmpdir")
     if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
-        return "its `tmpdir` has to be computed there"
-    if inner := made_in_group(job):
-        return late_value(job, inner)
-    inputs = (Path(str(file)) for file in job.input)
-    if any("<TBD>" in str(value) for value in params_of(job)) and all(p.exists() for p in inputs):
-        return "a parameter depends on its `tmpdir`"
-    return None
-
-
-def _storage(job: Any, traffic: TransferPolicy) -> str | None:
-    """Return why HTCondor cannot transfer the job's files in storage, or None."""
+        return (
+            "its `tmpdir` is a function, which would have to be called where the job runs: give a "
+            "folder of the nodes, or leave it out (each job has a folder of its own)"
+        )
+    if (inner := made_in_group(job)) and (problem := late_value(job, inner)):
+        # else the group would have been split (`group_stages`)
+        return f"{problem}: take the rule out of group {job.group}"
     if problem := problem_in_storage(job, traffic):
         return problem
     if is_template(job.rule) and any(
         traffic.into(file) in (TransferMethod.URL, TransferMethod.STORAGE) for file in job.input
     ):
-        return "its template is rendered from a file in storage"
+        return (
+            "its template is rendered on this machine and an input of it is in storage: have "
+            "Snakemake fetch it (--shared-fs-usage storage-local-copies input-output)"
+        )
     return None
 
 
@@ -251,6 +250,8 @@ def _scripts(job: Any, number: int, run: _Run) -> tuple[ScriptLines, ...]:
 def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines:
     """Return the shell text of one job: what prepares it, and its command."""
     resources = _resources(job)
+    if any("<TBD>" in str(value) for value in params_of(job)):
+        settle_params(job, resources)
     variables = {
         **run.environment,
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),

@@ -1,4 +1,4 @@
-"""A job as files: the same for both ways of running it on the execution point."""
+"""A job as files."""
 
 from __future__ import annotations
 
@@ -42,15 +42,14 @@ class Payload:
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
     path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles,
-    and what they read, travel with the job, `kind` is how it runs (`osgpilot-payload`). `modules`
-    is None if no modules of Snakemake travel, else those that scripts name beside the usual ones
-    (`snakemake_modules`). With a `schedule`, there are its steps in place of `scripts`;
-    `benchmarks` are the files for what steps took, by number of the step. `ensured` are outputs
-    with conditions. With `by_name` the job needs files at their absolute paths, since its scripts
-    name these where nothing can be rewritten. `storage` is a script that fetches files in storage
-    before the others and stores them afterwards (`storage.py`). `passed` are folders that a path of
-    the job goes through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are
-    here and do not travel.
+    and what they read, travel with the job. `modules` is None if no modules of Snakemake travel,
+    else those that scripts name beside the usual ones (`snakemake_modules`). With a `schedule`,
+    there are its steps in place of `scripts`; `benchmarks` are the files for what steps took, by
+    number of the step. `ensured` are outputs with conditions. With `by_name` the job needs files at
+    their absolute paths, since its scripts name these where nothing can be rewritten. `storage` is
+    a script that fetches files in storage before the others and stores them afterwards
+    (`storage.py`). `passed` are folders that a path of the job goes through, as `a` in `a/../b`,
+    and `unknown` absolute paths in its scripts that are here and do not travel.
     """
 
     scripts: tuple[str, ...]
@@ -70,7 +69,6 @@ class Payload:
     schedule: Schedule | None = None
     benchmarks: tuple[tuple[int, str], ...] = ()
     ensured: tuple[Ensured, ...] = ()
-    kind: str = "direct"
     by_name: bool = False
     storage: str = ""
     passed: tuple[str, ...] = ()

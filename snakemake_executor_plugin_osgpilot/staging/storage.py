@@ -34,7 +34,11 @@ def problem_in_storage(job: Any, traffic: TransferPolicy) -> str | None:
     """Return why the plugin alone is not enough for a file of a single job, or None."""
     for file in _stored(job, traffic):
         if str(file).startswith("/"):
-            return f"the local copy of {file.storage_object.print_query} has an absolute path"
+            return (
+                f"the local copy of {file.storage_object.print_query} has an absolute path "
+                f"({file}), which is one of this machine only: give a relative "
+                "--local-storage-prefix, or leave it out"
+            )
     return None
 
 

@@ -19,7 +19,6 @@ from snakemake.wrapper import get_path
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common import private_files as private
-from .payload import HERE
 from .places import is_outside, lies_in, place_of, source_of
 
 SOURCES = "osgpilot-sources.tar"
@@ -32,7 +31,7 @@ LARGE_MB = 50
 """Warn of a larger archive: it travels with every job that needs it."""
 
 WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
-"""Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
+"""Archives in the run's folder: for commands and scripts, and for the bodies of `run:`."""
 
 
 def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
@@ -187,15 +186,6 @@ def _environments(workflow: Any) -> Iterable[str]:
                 *path.parent.glob(f"{path.stem}.*.pin.txt"),
             )
             yield from (os.path.relpath(each) for each in (path, *beside) if each.is_file())
-
-
-def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:
-    """Return `--wrapper-prefix` as the execution point has it, empty if it is the same there."""
-    path = (wrapper_prefix or "").removeprefix("file:")
-    if path == (wrapper_prefix or ""):
-        return ""
-    below = os.path.relpath(path.removeprefix("//"), workdir)
-    return f"file://{HERE}/{below}/"
 
 
 def _named_by(workflow: Any) -> Iterable[str]:
