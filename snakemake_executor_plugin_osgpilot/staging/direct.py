@@ -152,7 +152,6 @@ def build(
         storage=storage,
         benchmarks=tuple((number, str(file)) for number, file in measured),
         ensured=ensured,
-        by_name=bool(bodies_there) and _names_outside((*traffic.inputs(used), *back)),
         unknown=_unknown(parts, scripts, paths),
     ).placed(job)
 
@@ -165,12 +164,6 @@ def _unknown(
     return ordered(
         path for each in commands for text in each for path in paths.unknown(text.command)
     )
-
-
-def _names_outside(files: Iterable[str]) -> bool:
-    """Return True if a file that travels has an absolute path out of the working folder."""
-    workdir = working_folder()
-    return any(path.startswith("/") and leads_out(path, workdir) for path in files)
 
 
 def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:

@@ -45,11 +45,10 @@ class Payload:
     and what they read, travel with the job. `modules` is None if no modules of Snakemake travel,
     else those that scripts name beside the usual ones (`snakemake_modules`). With a `schedule`,
     there are its steps in place of `scripts`; `benchmarks` are the files for what steps took, by
-    number of the step. `ensured` are outputs with conditions. With `by_name` the job needs files at
-    their absolute paths, since its scripts name these where nothing can be rewritten. `storage` is
-    a script that fetches files in storage before the others and stores them afterwards
-    (`storage.py`). `passed` are folders that a path of the job goes through, as `a` in `a/../b`,
-    and `unknown` absolute paths in its scripts that are here and do not travel.
+    number of the step. `ensured` are outputs with conditions. `storage` is a script that fetches
+    files in storage before the others and stores them afterwards (`storage.py`). `passed` are
+    folders that a path of the job goes through, as `a` in `a/../b`, and `unknown` absolute paths in
+    its scripts that are here and do not travel.
     """
 
     scripts: tuple[str, ...]
@@ -69,7 +68,6 @@ class Payload:
     schedule: Schedule | None = None
     benchmarks: tuple[tuple[int, str], ...] = ()
     ensured: tuple[Ensured, ...] = ()
-    by_name: bool = False
     storage: str = ""
     passed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -79,7 +77,7 @@ class Payload:
         """True if the scripts use absolute paths of this machine."""
         steps = self.schedule.steps if self.schedule else ()
         scripts = (*self.scripts, *(script for step in steps for script in step.scripts))
-        return self.by_name or any(ROOT_MARK in script for script in scripts)
+        return any(ROOT_MARK in script for script in scripts)
 
     def placed(self, job: Any) -> Payload:
         """Return this payload with paths as they lie in the job's folder, not as the rule names
