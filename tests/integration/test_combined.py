@@ -156,7 +156,7 @@ def test_a_wrapper_whose_output_is_not_as_ensured_fails(workflow: Workflow):
     (workflow.folder / "wrappers/greet/wrapper.py").write_text(
         "open(snakemake.output[0], 'w').close()\n"
     )
-    assert workflow.run("wrapped") == 1
+    assert workflow.run("--nocolor", "wrapped") == 1
     assert "Detected unexpected empty output files" in workflow.said
     assert not (workflow.folder / "wrapped").exists()
 
@@ -186,9 +186,9 @@ def test_without_apptainer_a_script_runs_with_the_python_of_the_node(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{programs}")
     monkeypatch.setenv("OSGPILOT_CACHE", str(cache))
     prepare(workflow.folder, WORKFLOW)
-    assert workflow.run("twice", "wrapped") == 0, workflow.said
+    assert workflow.run("--nocolor", "twice", "wrapped") == 0, workflow.said
     assert workflow.said.count("run with the Python of the nodes") == 1
     assert (workflow.folder / "twice").read_text() == "iteration 0\niteration 1\n"
     assert (workflow.folder / "wrapped").read_text() == "it's 1\n"
-    assert workflow.run("body") == 1
+    assert workflow.run("--nocolor", "body") == 1
     assert "which is not on this machine" in workflow.said
