@@ -7,17 +7,19 @@ the file, the member is evaluated here, as any job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ..common.snakemake_compat import regroup
+from ..common.snakemake_types import Dag, SingleJob
 from .early_values import late_value, made_in_group
 from .payload import flagged, members
 
 logger = logging.getLogger(__name__)
 
+Dependencies = Mapping[SingleJob, Mapping[SingleJob, Iterable[str]]]
 
-def split_groups(dag: Any, serves: Callable[[Any], bool]) -> None:
+
+def split_groups(dag: Dag, serves: Callable[[SingleJob], bool]) -> None:
     """Split the groups of jobs that `serves` is true of where a member's value needs it.
 
     Call it before the first job is handed over. A group that has to stay together (`pipe()`,
@@ -25,7 +27,7 @@ def split_groups(dag: Any, serves: Callable[[Any], bool]) -> None:
     """
     jobs = [job for job in dag.needrun_jobs() if job.group is not None and serves(job)]
     groups = {id(group): group for group in map(dag.get_job_group, jobs) if group is not None}
-    moved: dict[Any, str] = {}
+    moved: dict[SingleJob, str] = {}
     for group in groups.values():
         parts = members(group)
         late = {part: why for part in parts if (why := _late(part))}
@@ -41,28 +43,28 @@ def split_groups(dag: Any, serves: Callable[[Any], bool]) -> None:
 
 
 def stages(
-    parts: Sequence[Any], dependencies: Mapping[Any, Mapping[Any, Any]], late: Collection[Any]
-) -> dict[Any, int]:
+    parts: Sequence[SingleJob], dependencies: Dependencies, late: Collection[SingleJob]
+) -> dict[SingleJob, int]:
     """Return for each member of a group the number of late ones on the longest way to it.
 
     `parts` are in an order in which they can run. No member depends on one of a later stage.
     """
-    found: dict[Any, int] = {}
+    found: dict[SingleJob, int] = {}
     for part in parts:
         before = [found[dep] for dep in dependencies[part] if dep in found]
         found[part] = max(before, default=0) + (part in late)
     return found
 
 
-def _late(job: Any) -> str | None:
+def _late(job: SingleJob) -> str | None:
     inner = made_in_group(job)
     return late_value(job, inner) if inner else None
 
 
 def _is_joined(
-    parts: Sequence[Any],
-    dependencies: Mapping[Any, Mapping[Any, Any]],
-    stage_of: Mapping[Any, int],
+    parts: Sequence[SingleJob],
+    dependencies: Dependencies,
+    stage_of: Mapping[SingleJob, int],
 ) -> bool:
     """Return True if members of different stages have to run in one job."""
     for part in parts:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from snakemake.sourcecache import LocalSourceFile
 
+from ..common.snakemake_types import AnyJob, Workflow
 from .outside_folders import climbs
 from .payload import ROOT_MARK, members
 from .places import absolute_of, is_of_system, lies_in, working_folder
@@ -128,7 +128,7 @@ class PathRewriter:
         return found
 
 
-def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
+def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
     """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
     workdir, workflow = working_folder(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
@@ -156,7 +156,7 @@ def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
     )
 
 
-def folders_of_snakefiles(workflow: Any) -> Iterator[str]:
+def folders_of_snakefiles(workflow: Workflow) -> Iterator[str]:
     """Yield the folders of Snakefiles on this machine."""
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from snakemake.common.tbdstring import TBDString
 
+from ..common.snakemake_types import AnyJob, GroupJob, SingleJob
 from ..errors import InputError
 from .places import is_plain, passes, place_of, problem_of, working_folder
 from .transfer_policy import is_below
@@ -79,7 +80,7 @@ class Payload:
         scripts = (*self.scripts, *(script for step in steps for script in step.scripts))
         return any(ROOT_MARK in script for script in scripts)
 
-    def placed(self, job: Any) -> Payload:
+    def placed(self, job: AnyJob) -> Payload:
         """Return this payload with paths as they lie in the job's folder, not as the rule names
         them. Raises `InputError` for a path that cannot be had there.
         """
@@ -136,7 +137,7 @@ def _folders_around(path: str) -> Iterator[str]:
         folder = folder.rpartition("/")[0]
 
 
-def check_places(job: Any, paths: Iterable[str]) -> None:
+def check_places(job: AnyJob, paths: Iterable[str]) -> None:
     """Raise `InputError` for a path of `job` that cannot be had in its folder."""
     workdir = working_folder()
     for path in paths:
@@ -144,24 +145,25 @@ def check_places(job: Any, paths: Iterable[str]) -> None:
             raise InputError(f"{label(job)}: {path} {problem}")
 
 
-def members(job: Any) -> list[Any]:
+def members(job: AnyJob) -> list[SingleJob]:
     """Return the single jobs of `job` in an order in which they can run one after the other.
 
     It is the same in every session: what is submitted again has to be recognized. Snakemake's own
     order within a level of a group is not.
     """
     if not job.is_group():
-        return [job]
-    return [part for level in job.toposorted for part in sorted(level, key=_rule_and_wildcards)]
+        return [cast("SingleJob", job)]
+    levels = cast("GroupJob", job).toposorted
+    return [part for level in levels for part in sorted(level, key=_rule_and_wildcards)]
 
 
-def _rule_and_wildcards(job: Any) -> tuple[str, list[tuple[str, str]]]:
+def _rule_and_wildcards(job: SingleJob) -> tuple[str, list[tuple[str, str]]]:
     return str(job.rule), sorted(job.wildcards_dict.items())
 
 
-def label(job: Any) -> str:
+def label(job: AnyJob) -> str:
     """Return the name of `job` in messages."""
-    return f"group job {job.name}" if job.is_group() else f"rule {job.rule}"
+    return f"group job {job.name}" if job.is_group() else f"rule {members(job)[0].rule}"
 
 
 def flagged(file: Any, flag: str) -> bool:
@@ -169,7 +171,7 @@ def flagged(file: Any, flag: str) -> bool:
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 
-def needed_from_outside(job: Any) -> list[Any]:
+def needed_from_outside(job: AnyJob) -> list[Any]:
     """Return the inputs of a job or group job that it does not make itself.
 
     An output that is to be updated (`update()`) is one, if it is there already.

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.snakemake_compat import has_conda, shell_settings
+from ..common.snakemake_types import AnyJob, SingleJob, Workflow
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
 from ..model.resources import OWN_ROOT, JobClass, Request
 from ..runtime_image import conda
@@ -66,7 +66,7 @@ class Preparer:
     Variables of the `environment` in `of_storage` are for Snakemake's storage plugins only.
     """
 
-    workflow: Any
+    workflow: Workflow
     runtime_image: str
     run_folder: Path
     workdir: Path
@@ -82,7 +82,7 @@ class Preparer:
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
-    def begin(self, jobs: Iterable[Any]) -> None:
+    def begin(self, jobs: Iterable[SingleJob]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
         self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         self._outside.learn(self.workflow)
@@ -101,7 +101,7 @@ class Preparer:
         if warning := large(self.run_folder / WITH_SNAKEFILES):
             self.requests.warn(warning)
 
-    def _check_all(self, jobs: Iterable[Any]) -> None:
+    def _check_all(self, jobs: Iterable[SingleJob]) -> None:
         """Make what jobs need, and raise `InputError` if something is missing."""
         # all environments are made before the first is packed: a mistake in one is seen soon
         used = {(str(job.rule), self._environment(job)): job for job in jobs}
@@ -114,11 +114,11 @@ class Preparer:
         if missing:
             raise InputError("\nosgpilot: ".join(missing))
 
-    def class_of(self, job: Any) -> JobClass | None:
+    def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the class of the latest job of the same rule, None if there was none."""
-        return self._classes.get(str(job.rule))
+        return self._classes.get(str(members(job)[0].rule))
 
-    def _check(self, job: Any) -> None:
+    def _check(self, job: SingleJob) -> None:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
         direct.check_values(job, self.traffic)
         if has_body(job.rule):
@@ -132,7 +132,7 @@ class Preparer:
         if missing := self._lacks_interpreter(job, image):
             raise _NoInterpreterError(missing)
 
-    def _lacks_interpreter(self, job: Any, image: Image) -> str:
+    def _lacks_interpreter(self, job: SingleJob, image: Image) -> str:
         """Return a message if a job's image certainly has no program that can run its script."""
         environment = self._environment(job)
         has = environment.programs if environment else ()
@@ -143,7 +143,7 @@ class Preparer:
         where = f"{image.name} (with {environment.name})" if environment else image.name
         return lacking(str(job.rule), programs, where)
 
-    def _check_files(self, job: Any) -> None:
+    def _check_files(self, job: SingleJob) -> None:
         """Raise `InputError` if a file of a job cannot or must not be where the job runs."""
         files = self._travelling(job)
         check_places(job, files)
@@ -155,7 +155,7 @@ class Preparer:
                 "travels, or name its folder in --osgpilot-shared-prefixes"
             )
 
-    def _travelling(self, job: Any) -> tuple[str, ...]:
+    def _travelling(self, job: SingleJob) -> tuple[str, ...]:
         """Return the paths of a single job's files that travel."""
         made = (*job.output, *job.log, *filter(None, [job.benchmark]))
         back = self.traffic.outputs(made)
@@ -165,7 +165,7 @@ class Preparer:
     def _outside(self) -> OutsideFolders:
         return OutsideFolders(self.workdir)
 
-    def _warn_of_losses(self, job: Any) -> None:
+    def _warn_of_losses(self, job: SingleJob) -> None:
         """Warn of effects that jobs of this rule have only on this machine."""
         if not job.output:
             self.requests.warn(
@@ -182,18 +182,18 @@ class Preparer:
     def _bodies(self) -> Bodies:
         return Bodies(self.workflow, self.run_folder)
 
-    def prepare(self, job: Any) -> Prepared:
+    def prepare(self, job: AnyJob) -> Prepared:
         """Return the prepared job. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
-    def store_benchmarks(self, job: Any) -> None:
+    def store_benchmarks(self, job: AnyJob) -> None:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""
         store_benchmarks(job, self.traffic)
 
-    def sketch(self, job: Any) -> tuple[Payload, Request]:
+    def sketch(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return payload and request of a job whose inputs need not exist yet.
 
         If a function of its rule fails without them, the payload has no commands. Raises
@@ -205,7 +205,7 @@ class Preparer:
             image, _ = self._image_and_software(job)
             return Payload((), "bash", (), (), ()), self.requests.of(job, image)
 
-    def draft(self, job: Any) -> tuple[Payload, Request]:
+    def draft(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return payload and request of a ready job without packing it.
 
         Raises `InputError` naming what is wrong with it.
@@ -250,11 +250,11 @@ class Preparer:
     def _deployment(self) -> set[str]:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
-    def _environment(self, job: Any) -> Environment | None:
+    def _environment(self, job: SingleJob) -> Environment | None:
         """Return the conda environment of a single job, None if it has none."""
         return self.software.of(job)
 
-    def software_of(self, job: Any) -> tuple[Environment, Packed | None] | None:
+    def software_of(self, job: SingleJob) -> tuple[Environment, Packed | None] | None:
         """Return the conda environment of a single job and, if it has been made, its image.
 
         Raises `InputError`.
@@ -264,7 +264,7 @@ class Preparer:
             return None
         return environment, self._image_and_software(job)[1]
 
-    def _activation(self, packed: Packed | None, job: Any) -> str:
+    def _activation(self, packed: Packed | None, job: SingleJob) -> str:
         """Return shell lines that activate the conda environment of a single job."""
         environment = self._environment(job)
         if environment is None:
@@ -274,7 +274,7 @@ class Preparer:
         unblock = self.workflow.deployment_settings.conda_not_block_search_path_envvars
         return conda.activation(environment, str(job.rule), unblock=unblock)
 
-    def _image_and_software(self, job: Any) -> tuple[Image, Packed | None]:
+    def _image_and_software(self, job: AnyJob) -> tuple[Image, Packed | None]:
         """Return the image of a job or group job, and the environments in it if it is made for
         these. Raises `InputError` naming the rule.
         """
@@ -290,7 +290,7 @@ class Preparer:
         except (InputError, MissingPrerequisiteError) as error:
             raise InputError(f"{label(job)}: {error}") from error
 
-    def _base(self, job: Any, parts: Sequence[Any]) -> str:
+    def _base(self, job: AnyJob, parts: Sequence[SingleJob]) -> str:
         """Return the base of the image of a job with conda environments (`conda.image`)."""
         name = self._name_of_image(job)
         if name:
@@ -298,11 +298,11 @@ class Preparer:
         # like Snakemake, which starts its own Python where an environment has none
         return WITH_PYTHON if any(map(self._lacks_python, parts)) else ""
 
-    def _lacks_python(self, part: Any) -> bool:
+    def _lacks_python(self, part: SingleJob) -> bool:
         environment = self._environment(part)
         return _starts_python(part) and not (environment and "python" in environment.programs)
 
-    def _image(self, job: Any) -> Image:
+    def _image(self, job: AnyJob) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
         name = self._name_of_image(job)
         try:
@@ -312,7 +312,7 @@ class Preparer:
         except (InputError, MissingPrerequisiteError) as error:
             raise InputError(f"{label(job)}: {error}") from error
 
-    def _name_of_image(self, job: Any) -> str:
+    def _name_of_image(self, job: AnyJob) -> str:
         traffic = direct.without_clashes(job, self.traffic)
         names = {
             self._image_name(part, with_plugin=needs_plugin(part, traffic)) for part in members(job)
@@ -331,7 +331,7 @@ class Preparer:
             )
         return "".join(names)
 
-    def _image_name(self, job: Any, *, with_plugin: bool) -> str:
+    def _image_name(self, job: SingleJob, *, with_plugin: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         asked = resources_of(job)
         own = str(asked.get(IMAGE, "")) or directive
@@ -348,11 +348,11 @@ class Preparer:
         self._warn_of_packed(str(job.rule), own)
         return self._packed_for(job)
 
-    def _has_modules(self, job: Any) -> bool:
+    def _has_modules(self, job: SingleJob) -> bool:
         """Return True if the rule has environment modules that are enabled."""
         return "env-modules" in self._deployment and bool(job.rule.env_modules)
 
-    def _wants_environment(self, parts: Sequence[Any]) -> bool:
+    def _wants_environment(self, parts: Sequence[SingleJob]) -> bool:
         """Return True if a script or command in Python, or cwltool, would be that of the node.
 
         Environment modules are on the node only.
@@ -361,7 +361,7 @@ class Preparer:
             return False
         return any(map(_starts_python, parts))
 
-    def _packed_for(self, job: Any) -> str:
+    def _packed_for(self, job: SingleJob) -> str:
         try:
             return self._packed
         except MissingPrerequisiteError as error:
@@ -403,10 +403,10 @@ class Preparer:
             )
 
 
-def _starts_python(job: Any) -> bool:
+def _starts_python(job: SingleJob) -> bool:
     """Return True for a script or a command in Python, and for cwltool."""
     return is_in_python(job) or is_cwl(job.rule) or calls_python(job)
 
 
-def _rule_and_output(job: Any) -> tuple[str, list[str]]:
+def _rule_and_output(job: SingleJob) -> tuple[str, list[str]]:
     return str(job.rule), sorted(map(str, job.output))

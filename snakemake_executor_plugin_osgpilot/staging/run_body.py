@@ -21,6 +21,7 @@ from typing import Any
 from ..common.atomic_write import write_atomically
 from ..common.cache_folder import key_of
 from ..common.snakemake_compat import body_arguments, shell_settings
+from ..common.snakemake_types import Rule, SingleJob, Workflow
 from ..runtime_image.environment import ENVIRONMENT
 from .body_pickler import SourceName, pickled
 from .module_sources import own_folders, places
@@ -34,7 +35,7 @@ FILE = "osgpilot-run"
 _OTHER_KINDS = ("script", "notebook", "wrapper", "cwl", "template_engine")
 
 
-def has_body(rule: Any) -> bool:
+def has_body(rule: Rule) -> bool:
     """Return True if the rule has a `run:`."""
     other = any(getattr(rule, kind, None) for kind in _OTHER_KINDS)
     return rule.shellcmd is None and not other
@@ -48,7 +49,7 @@ class Bodies:
     one, for example with a table, is a file in `run_folder` that travels with each job.
     """
 
-    workflow: Any
+    workflow: Workflow
     run_folder: Path
     _known: dict[tuple[str, ...], tuple[str, str, frozenset[str]]] = field(default_factory=dict)
 
@@ -57,11 +58,11 @@ class Bodies:
         workdir = Path.cwd()
         return list(places(own_folders(self.workflow), workdir).values())
 
-    def check(self, rule: Any, paths: PathRewriter) -> None:
+    def check(self, rule: Rule, paths: PathRewriter) -> None:
         """Raise `InputError` if the rule's body uses something that cannot travel."""
         self._of(rule, paths)
 
-    def _of(self, rule: Any, paths: PathRewriter) -> tuple[str, str, frozenset[str]]:
+    def _of(self, rule: Rule, paths: PathRewriter) -> tuple[str, str, frozenset[str]]:
         """Return the body as text, the line maps of its Snakefiles, and the marks in both."""
         # paths that are marked differ where jobs of the rule have files in different folders
         known = (rule.name, *paths.folders, "", *paths.files)
@@ -74,7 +75,7 @@ class Bodies:
         return self._known[known]
 
     def lines(
-        self, job: Any, resources: Any, paths: PathRewriter, *, packed: bool
+        self, job: SingleJob, resources: Any, paths: PathRewriter, *, packed: bool
     ) -> tuple[str, tuple[str, ...]]:
         """Return shell lines that call the body with the job's values, and the files that these
         values name by absolute paths.
