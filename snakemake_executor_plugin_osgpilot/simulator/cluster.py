@@ -218,8 +218,10 @@ class Cluster:
             self._usage[user] = self._usage[user] * keep + used
 
     def _sort(self) -> None:
-        """Highest priority first: fair share 2^(-use/share) and age, of equal weight (Slurm's
-        priority/multifactor plugin, with the same share for every user).
+        """Sort what waits, highest priority first.
+
+        That is fair share 2^(-use/share) and age, of equal weight (Slurm's priority/multifactor
+        plugin, with the same share for every user).
         """
         if not self._site.fair_share:
             return

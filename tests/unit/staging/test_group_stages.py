@@ -16,8 +16,13 @@ from snakemake.settings.types import (
 )
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging import group_stages
+from snakemake_executor_plugin_osgpilot.staging.direct import check_values
 from snakemake_executor_plugin_osgpilot.staging.group_stages import split_groups, stages
+from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy
+
+TRAFFIC = TransferPolicy((), frozenset(), fetched_here=False, stored_here=False)
 
 RULES = """
 rule all:
@@ -119,6 +124,10 @@ def test_a_group_that_has_to_stay_together_does(made, monkeypatch, tmp_path):
     with dag_of(f"NAMES = ['1']{text}", monkeypatch, tmp_path) as dag:
         split_groups(dag, lambda job: True)
         assert len(grouped(dag)) == 1
+        late = next(job for job in dag.jobs if str(job.rule) == "use")
+        refused = "rule use: its mem_mb depends on 1.made, .* makes: take the rule out of group"
+        with pytest.raises(InputError, match=refused):
+            check_values(late, TRAFFIC)
 
 
 def test_no_member_depends_on_a_later_stage():
