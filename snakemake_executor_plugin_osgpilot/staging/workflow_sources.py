@@ -36,8 +36,8 @@ WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
 
 
 def list_sources(workflow: Workflow) -> tuple[set[str], set[str]]:
-    """Return the workflow's files, and those of them that only Snakemake reads: the Snakefiles and
-    files that these may read. All are relative to the working folder.
+    """Return the workflow's files, and those of them that commands and scripts do not need: the
+    Snakefiles and files that these may read. All are relative to the working folder.
 
     Snakemake's own list includes everything that git tracks; without git (or in a folder that git
     rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
