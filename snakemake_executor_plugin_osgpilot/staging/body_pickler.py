@@ -108,9 +108,9 @@ class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
         return self._stand_ins[id(value)][1]
 
     def _named(self, text: str) -> str:
-        there, files = self._paths.value(text) if "/" in text else (text, ())
+        there = self._paths.marked(text)
         if there != text:
-            self.files |= dict.fromkeys(files)
+            self.files |= dict.fromkeys(self._paths.value(text)[1])
         return there
 
     def reducer_override(self, value: Any) -> Any:

@@ -280,7 +280,7 @@ def _preamble(text: str, source: _Source, paths: PathRewriter, beside_it: str) -
         return paths.rewritten(text)[0]
 
     def unpickling(value: object) -> str:
-        return loading(dumped(value, lambda text: paths.value(text)[0]))
+        return loading(dumped(value, paths.marked))
 
     return relocated_preamble(text, source.searched(beside_it), unpickling)
 
