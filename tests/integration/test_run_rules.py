@@ -58,7 +58,12 @@ rule all:
     default_target: True
     input:
         "out.txt", expand("many/{n}.txt", n=range(6)), "included", "other", "timed", "shadowed",
+        "table.txt",
         "folder", "flag", "sum.txt", "pair2", "ro"
+
+rule table:
+    output: "table.txt"
+    run: open(output[0], "w").write(f"{TABLE}/a.txt")
 
 rule first:
     output: "first_{x}.txt"
@@ -224,6 +229,8 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     assert {name: (workflow.folder / name).read_bytes() for name in OUTPUTS} == expected
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
     assert not (workflow.folder / "litter").exists()
+    # paths that a body writes are those of this machine
+    assert (workflow.folder / "table.txt").read_text() == f"{workflow.folder}/in/a.txt"
     columns = (workflow.folder / "bench/timed.tsv").read_text().splitlines()[0].split("\t")
     assert columns[:3] == ["s", "h:m:s", "max_rss"]
 
