@@ -167,7 +167,7 @@ def test_an_environment_in_a_shared_folder_is_read_in_place(
     monkeypatch.setenv("OSGPILOT_CACHE", str(shared / "cache"))
     prepare(workflow.folder, WORKFLOW)
     options = ("--osgpilot-shared-prefixes", str(shared))
-    assert workflow.run(*options, "body", "versions") == 0, workflow.said
+    assert workflow.run(*options, "--nocolor", "body", "versions") == 0, workflow.said
     assert f"image {shared}/cache/environments/python-" in workflow.said
     assert "is read where it is" in workflow.said
     wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'

@@ -82,8 +82,10 @@ rule out:
             print(config["name"], config["list"], fact(5), counted(), counted(), file=out)
             print(THING.show(), params.thing.show(), Thing(9).show(), lazily(), file=out)
             print(params.n, params.from_input, threads, rule, input.parts, log[0], file=out)
-            print(rules.first.output[0], os.path.relpath(WHERE), os.path.relpath(TABLE), file=out)
-            print(os.path.relpath(workflow.basedir), isinstance(params.thing, Thing), file=out)
+            same = [os.path.samefile(*pair) for pair in ((WHERE, "."), (TABLE, "in"))]
+            print(rules.first.output[0], same, os.path.basename(TABLE), file=out)
+            same = os.path.samefile(workflow.basedir, "workflow")
+            print(same, isinstance(params.thing, Thing), file=out)
             print(os.environ["GREETING"], filled("{TOP} {threads}"), file=out)
             print(open(workflow.source_path("lib/data.txt")).read(), file=out)
             assert Path(resources.tmpdir).is_dir()
