@@ -226,19 +226,15 @@ def settle_params(job: Any, resources: Any) -> None:
 def regroup(dag: Any, groups: Mapping[Any, str]) -> None:
     """Put jobs of the DAG into other groups, before the first job is handed over.
 
-    Snakemake keeps a job's group and works out the groups again (`Job.group`, `DAG.postprocess`).
-    A new `group_job_factory` forgets those of before, which would be merged again; `_ready_jobs`
-    has them as ready (9.27.1). `parent_groupids` keeps `--group-components`. If these change,
-    starting a workflow with such a group fails with an AttributeError.
+    A job keeps the group that it is given, and `parent_groupids` of the workflow says which one
+    counts for `--group-components` (9.27.1). If these change, starting a workflow with such a group
+    fails with an AttributeError.
     """
     parents = dag.workflow.parent_groupids
     for job, group in groups.items():
         parents[group] = parents.get(job.group, job.group)
         job.group = group
-    dag.group_job_factory = type(dag.group_job_factory)()
-    dag._ready_jobs.clear()
-    again = dag.postprocess(update_needrun=False, update_incomplete_input_expand_jobs=False)
-    dag.workflow.async_run(again)
+    keep_groups_apart(dag)
 
 
 def rendered_template(job: Any, path: Path) -> str:
